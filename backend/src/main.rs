@@ -1,2 +1,62 @@
-//! Filled in by the commits that follow.
-fn main() {}
+//! The binary `forebay`: `serve` answers inference requests, `gate` answers the filters' lookups.
+//!
+//! In the order of a request: `http` takes it, `models` finds who answers, `signature` checks it, `store` looks
+//! it up, `instances` queues it, `engine` computes it, `store` keeps it.
+
+#![forbid(unsafe_code)]
+
+mod drain;
+mod engine;
+mod gate;
+mod generation;
+mod http;
+mod infer;
+mod instances;
+mod live;
+mod logs;
+mod metrics;
+mod model_config;
+mod models;
+mod policy;
+mod poll;
+mod pool;
+mod repository;
+mod serve;
+mod settings;
+mod signature;
+mod store;
+
+use std::process::ExitCode;
+
+use settings::Command;
+
+/// What a wrong flag, environment variable or configuration file ends with.
+const EXIT_WRONG_SETTINGS: u8 = 2;
+
+fn main() -> ExitCode {
+    let command = match settings::from_arguments(std::env::args_os()) {
+        Ok(command) => command,
+        Err(settings::Stop::Shown(text)) => {
+            print!("{text}");
+            return ExitCode::SUCCESS;
+        }
+        Err(settings::Stop::Wrong(line)) => {
+            eprintln!("forebay: {line}");
+            return ExitCode::from(EXIT_WRONG_SETTINGS);
+        }
+    };
+    let ended = match command {
+        Command::Serve(settings) => serve::run(*settings),
+        Command::Gate(settings) => gate::run(*settings),
+    };
+    match ended {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            eprintln!("forebay: {error:#}");
+            match error.downcast_ref::<settings::SettingsError>() {
+                Some(_) => ExitCode::from(EXIT_WRONG_SETTINGS),
+                None => ExitCode::FAILURE,
+            }
+        }
+    }
+}

@@ -1,0 +1,89 @@
+//! The contract of an engine. What enters: the bytes of a model, then tensors. What leaves: the model's signature,
+//! then tensors. Next: `instances` runs sessions on threads of their own.
+
+pub(crate) mod ort;
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use bytes::Bytes;
+use forebay_protocol::datatype::DataType;
+
+use crate::signature::Signature;
+
+/// A version of a model as it was read: nothing is read again from its path.
+#[derive(Debug, Clone)]
+pub(crate) struct ModelFiles {
+    /// Which of `files` is the model.
+    pub(crate) model_file: String,
+    /// Every file of the version's folder by its path inside it, with `/` between parts.
+    pub(crate) files: BTreeMap<String, Arc<[u8]>>,
+}
+
+/// How sessions are opened. Everything here may change results, so all of it is part of a generation.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct SessionOptions {
+    /// Threads that one session uses inside one operator.
+    pub(crate) intra_op_threads: usize,
+}
+
+/// An input, borrowed from its request.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct InputTensor<'a> {
+    pub(crate) name: &'a str,
+    pub(crate) datatype: DataType,
+    pub(crate) shape: &'a [i64],
+    /// Little-endian elements; BYTES as a 4-byte length and the bytes, each.
+    pub(crate) data: &'a [u8],
+}
+
+/// A computed output.
+#[derive(Debug, Clone)]
+pub(crate) struct OutputTensor {
+    /// Index into the signature's outputs.
+    pub(crate) index: usize,
+    pub(crate) shape: Vec<i64>,
+    /// As in [`InputTensor`].
+    pub(crate) data: Bytes,
+}
+
+/// What an engine says went wrong.
+#[derive(Debug, thiserror::Error)]
+pub(crate) enum EngineError {
+    /// The model can't be loaded.
+    #[error("can't load {file}: {reason}")]
+    Load { file: String, reason: String },
+    /// The model has an input or output that V2 can't carry.
+    #[error("{kind} '{name}' is {found}, which the V2 protocol can't carry")]
+    Unsupported { kind: &'static str, name: String, found: String },
+    /// The tensors can't be computed on: the client's fault.
+    #[error("{0}")]
+    BadInput(String),
+    /// The computation failed.
+    #[error("inference failed: {0}")]
+    Failed(String),
+}
+
+/// Opens sessions.
+pub(crate) trait Engine: Send + Sync {
+    /// The platform as Triton's metadata names it.
+    fn platform(&self) -> &'static str;
+    /// Name and version of what computes: part of every generation.
+    fn identity(&self) -> &str;
+    /// Opens one session.
+    ///
+    /// # Errors
+    /// `Load` and `Unsupported`.
+    fn open(&self, files: &ModelFiles, options: SessionOptions) -> Result<Box<dyn Session>, EngineError>;
+}
+
+/// A loaded model that computes one request at a time.
+pub(crate) trait Session: Send {
+    /// What it takes and gives.
+    fn signature(&self) -> &Signature;
+    /// Computes the outputs with the given indices, in that order. The inputs fit the signature.
+    ///
+    /// # Errors
+    /// `BadInput` and `Failed`.
+    fn run(&mut self, inputs: &[InputTensor<'_>], outputs: &[usize]) -> Result<Vec<OutputTensor>, EngineError>;
+}

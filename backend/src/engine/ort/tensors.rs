@@ -1,0 +1,158 @@
+//! Bytes of a request -> ONNX Runtime's tensors, without a copy where they are aligned; its outputs -> bytes.
+
+use std::fmt::Debug;
+
+use bytemuck::{NoUninit, Pod};
+use bytes::{BufMut, Bytes, BytesMut};
+use forebay_protocol::datatype::DataType;
+use half::{bf16, f16};
+use ort::session::SessionInputValue;
+use ort::value::{DynValue, PrimitiveTensorElementType, Tensor, TensorRef};
+
+use super::{Element, EngineError, InputTensor, failure};
+
+#[cfg(target_endian = "big")]
+compile_error!("tensors are little-endian on the wire and are handed to the engine as they are");
+
+/// Our datatype of an element type; `None` for what V2 has no name for.
+pub(super) fn datatype(element: Element) -> Option<DataType> {
+    Some(match element {
+        Element::Bool => DataType::Bool,
+        Element::Uint8 => DataType::Uint8,
+        Element::Uint16 => DataType::Uint16,
+        Element::Uint32 => DataType::Uint32,
+        Element::Uint64 => DataType::Uint64,
+        Element::Int8 => DataType::Int8,
+        Element::Int16 => DataType::Int16,
+        Element::Int32 => DataType::Int32,
+        Element::Int64 => DataType::Int64,
+        Element::Float16 => DataType::Fp16,
+        Element::Bfloat16 => DataType::Bf16,
+        Element::Float32 => DataType::Fp32,
+        Element::Float64 => DataType::Fp64,
+        Element::String => DataType::Bytes,
+        _ => return None,
+    })
+}
+
+/// A request's input as a tensor.
+///
+/// # Errors
+/// `BadInput` when the bytes are not elements of the datatype, or don't fill the shape.
+pub(super) fn view<'a>(input: &InputTensor<'a>) -> Result<SessionInputValue<'a>, EngineError> {
+    match input.datatype {
+        DataType::Bool => booleans(input),
+        DataType::Uint8 => numbers::<u8>(input),
+        DataType::Uint16 => numbers::<u16>(input),
+        DataType::Uint32 => numbers::<u32>(input),
+        DataType::Uint64 => numbers::<u64>(input),
+        DataType::Int8 => numbers::<i8>(input),
+        DataType::Int16 => numbers::<i16>(input),
+        DataType::Int32 => numbers::<i32>(input),
+        DataType::Int64 => numbers::<i64>(input),
+        DataType::Fp16 => numbers::<f16>(input),
+        DataType::Bf16 => numbers::<bf16>(input),
+        DataType::Fp32 => numbers::<f32>(input),
+        DataType::Fp64 => numbers::<f64>(input),
+        DataType::Bytes => strings(input),
+    }
+}
+
+fn numbers<'a, T>(input: &InputTensor<'a>) -> Result<SessionInputValue<'a>, EngineError>
+where
+    T: Pod + PrimitiveTensorElementType + Debug,
+{
+    if input.data.len() % size_of::<T>() != 0 {
+        let (name, bytes) = (input.name, input.data.len());
+        return Err(EngineError::BadInput(format!(
+            "input '{name}' has {bytes} bytes, not a multiple of its element"
+        )));
+    }
+    // A body's bytes start anywhere: one copy when that isn't where the element may start.
+    match bytemuck::try_cast_slice::<u8, T>(input.data) {
+        Ok(elements) => {
+            let tensor = TensorRef::from_array_view((input.shape, elements)).map_err(|error| failure(&error))?;
+            Ok(tensor.into())
+        }
+        Err(_) => {
+            let elements = bytemuck::pod_collect_to_vec::<u8, T>(input.data);
+            Ok(Tensor::from_array((input.shape, elements)).map_err(|error| failure(&error))?.into())
+        }
+    }
+}
+
+fn booleans<'a>(input: &InputTensor<'a>) -> Result<SessionInputValue<'a>, EngineError> {
+    let elements: &'a [bool] = bytemuck::checked::try_cast_slice(input.data).map_err(|_| {
+        EngineError::BadInput(format!("input '{}' has a BOOL element that is neither 0 nor 1", input.name))
+    })?;
+    let tensor = TensorRef::from_array_view((input.shape, elements)).map_err(|error| failure(&error))?;
+    Ok(tensor.into())
+}
+
+fn strings<'a>(input: &InputTensor<'a>) -> Result<SessionInputValue<'a>, EngineError> {
+    let bad = |index: usize, what: &str| {
+        EngineError::BadInput(format!("input '{}': BYTES element {index} {what}", input.name))
+    };
+    let mut elements: Vec<String> = Vec::new();
+    let mut rest = input.data;
+    while let Some((length, after)) = rest.split_first_chunk::<4>() {
+        let length = usize::try_from(u32::from_le_bytes(*length)).unwrap_or(usize::MAX);
+        let index = elements.len();
+        let (element, after) = after.split_at_checked(length).ok_or_else(|| bad(index, "is cut short"))?;
+        let text = std::str::from_utf8(element)
+            .map_err(|_| bad(index, "is not UTF-8, which ONNX Runtime's strings must be"))?;
+        if text.contains('\0') {
+            return Err(bad(index, "holds a zero byte, which ONNX Runtime's strings can't"));
+        }
+        elements.push(text.to_owned());
+        rest = after;
+    }
+    if !rest.is_empty() {
+        return Err(bad(elements.len(), "is cut short"));
+    }
+    let tensor = Tensor::from_string_array((input.shape, &elements[..])).map_err(|error| failure(&error))?;
+    Ok(tensor.into())
+}
+
+/// A computed tensor's shape and bytes: one copy, out of the engine's memory.
+///
+/// # Errors
+/// `Failed` when the value is not a tensor of the datatype.
+pub(super) fn bytes(value: &DynValue, datatype: DataType) -> Result<(Vec<i64>, Bytes), EngineError> {
+    match datatype {
+        DataType::Bool => copied::<bool>(value),
+        DataType::Uint8 => copied::<u8>(value),
+        DataType::Uint16 => copied::<u16>(value),
+        DataType::Uint32 => copied::<u32>(value),
+        DataType::Uint64 => copied::<u64>(value),
+        DataType::Int8 => copied::<i8>(value),
+        DataType::Int16 => copied::<i16>(value),
+        DataType::Int32 => copied::<i32>(value),
+        DataType::Int64 => copied::<i64>(value),
+        DataType::Fp16 => copied::<f16>(value),
+        DataType::Bf16 => copied::<bf16>(value),
+        DataType::Fp32 => copied::<f32>(value),
+        DataType::Fp64 => copied::<f64>(value),
+        DataType::Bytes => copied_strings(value),
+    }
+}
+
+fn copied<T: PrimitiveTensorElementType + NoUninit>(value: &DynValue) -> Result<(Vec<i64>, Bytes), EngineError> {
+    let (shape, elements) =
+        value.try_extract_tensor::<T>().map_err(|error| EngineError::Failed(error.to_string()))?;
+    Ok((shape.to_vec(), Bytes::copy_from_slice(bytemuck::cast_slice(elements))))
+}
+
+fn copied_strings(value: &DynValue) -> Result<(Vec<i64>, Bytes), EngineError> {
+    let (shape, elements) =
+        value.try_extract_strings().map_err(|error| EngineError::Failed(error.to_string()))?;
+    let size = elements.iter().map(|element| 4 + element.len()).sum();
+    let mut data = BytesMut::with_capacity(size);
+    for element in &elements {
+        let length = u32::try_from(element.len())
+            .map_err(|_| EngineError::Failed("a string of the output is longer than 4 GiB".to_owned()))?;
+        data.put_u32_le(length);
+        data.put_slice(element.as_bytes());
+    }
+    Ok((shape.to_vec(), data.freeze()))
+}

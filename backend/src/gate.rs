@@ -1,0 +1,102 @@
+//! The gate: lookups by digest and the table of live generations, over HTTP, for the filters. `forebay gate` runs it
+//! on Redis; `serve` has the same routes with the pool in memory.
+
+mod lookup;
+
+use std::sync::Arc;
+
+use axum::Router;
+use axum::extract::State;
+use axum::response::{IntoResponse, Response};
+use axum::routing::get;
+use forebay_protocol::gate::{GENERATIONS_PATH, LOOKUP_PATH};
+use forebay_protocol::header::X_FOREBAY_TOKEN;
+use ::http::HeaderMap;
+use ::http::header::{CACHE_CONTROL, CONTENT_TYPE};
+use tokio_util::sync::CancellationToken;
+
+use crate::drain::{self, Ready};
+use crate::http::error::HttpError;
+use crate::http::health::{self, Draining};
+use crate::live::{self, LiveTable};
+use crate::metrics::{self, GateMetrics};
+use crate::pool::{self, RedisPool};
+use crate::settings::{self, GateSettings, SettingsError};
+use crate::store::Store;
+use crate::{http, logs};
+
+/// What the gate's routes need.
+pub(crate) struct Gate {
+    pub(crate) store: Arc<Store>,
+    pub(crate) live: Arc<LiveTable>,
+    /// Hash of the token that every request must carry, if any.
+    pub(crate) token: Option<blake3::Hash>,
+    pub(crate) metrics: GateMetrics,
+}
+
+/// The two routes.
+pub(crate) fn routes(gate: Arc<Gate>) -> Router {
+    Router::new()
+        .route(LOOKUP_PATH, get(lookup::lookup))
+        .route(GENERATIONS_PATH, get(generations))
+        .with_state(gate)
+}
+
+impl Gate {
+    fn admit(&self, headers: &HeaderMap) -> Result<(), HttpError> {
+        let Some(expected) = self.token else { return Ok(()) };
+        let token = headers.get(X_FOREBAY_TOKEN).map(|token| blake3::hash(token.as_bytes()));
+        // Hashes compare in constant time.
+        if token == Some(expected) { Ok(()) } else { Err(HttpError::Token) }
+    }
+}
+
+async fn generations(State(gate): State<Arc<Gate>>, headers: HeaderMap) -> Result<Response, HttpError> {
+    gate.admit(&headers)?;
+    let table = gate.live.table().ok_or(HttpError::NoGenerations)?;
+    let body = serde_json::to_vec(&*table).map_err(|_| HttpError::NoGenerations)?;
+    let headers = [(CONTENT_TYPE, "application/json"), (CACHE_CONTROL, "no-store")];
+    Ok((headers, body).into_response())
+}
+
+/// Runs `forebay gate` until SIGTERM or SIGINT.
+///
+/// # Errors
+/// `SettingsError` for what can't be used; others when a port is taken.
+pub(crate) fn run(settings: GateSettings) -> anyhow::Result<()> {
+    logs::start(&settings.logs)?;
+    let token = settings::read_token("--gate-token-file", settings.gate_token_file.as_deref())?;
+    let secret = settings::read_pool_secret(&settings.pool)?;
+    let url = settings.pool.redis_url.clone().unwrap_or_default();
+    let prometheus = metrics::install()?;
+    let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build()?;
+    runtime.block_on(async {
+        let connection = pool::connect(&url)
+            .map_err(|error| SettingsError::Wrong { flag: "--redis-url", reason: error.to_string() })?;
+        let (listener, http_port) = http::listen(settings.http.http_address, settings.http_port)?;
+        let (metrics_listener, metrics_port) =
+            http::listen(settings.http.metrics_address, settings.metrics_port)?;
+        let redis = RedisPool::new(connection.clone(), secret, settings.pool.timeout());
+        let live = Arc::new(LiveTable::new(false));
+        let stop = CancellationToken::new();
+        let following = tokio::spawn(live::redis::follow(connection, live.clone(), stop.clone()));
+        let store = Store::redis(redis, settings.pool.max_entry_bytes, settings.pool.pool_queue_bytes);
+        let gate = Arc::new(Gate {
+            store: Arc::new(store),
+            live: live.clone(),
+            token,
+            metrics: GateMetrics::new(),
+        });
+        let draining = Draining::default();
+        let main = routes(gate).merge(health::routes(draining.clone(), move || live.table().is_some()));
+        let ready = Ready { http_port, metrics_port };
+        let listeners = drain::Listeners {
+            main: (listener, http::with_fallback(main)),
+            metrics: (metrics_listener, http::metrics::routes(prometheus)),
+        };
+        drain::serve_until_signal(listeners, &settings.http, draining, ready).await?;
+        stop.cancel();
+        following.await?;
+        Ok(())
+    })
+}

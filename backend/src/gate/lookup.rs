@@ -1,0 +1,101 @@
+//! `GET /forebay/v1/lookup`: service, tenant, model, version and digest -> a key for each live generation -> the first
+//! fresh entry, in one round trip to the pool.
+
+use std::sync::Arc;
+use std::time::Instant;
+
+use axum::extract::State;
+use axum::response::{IntoResponse, Response};
+use forebay_protocol::digest::{Digest, Generation, Key, Scope};
+use forebay_protocol::header::{
+    X_FOREBAY_DIGEST, X_FOREBAY_GENERATION, X_FOREBAY_MODEL, X_FOREBAY_SERVICE, X_FOREBAY_TENANT,
+    X_FOREBAY_VERSION,
+};
+use http::header::{CACHE_CONTROL, CONTENT_TYPE};
+use http::{HeaderMap, HeaderName, HeaderValue, StatusCode};
+
+use super::Gate;
+use crate::http::error::HttpError;
+
+/// Answers one lookup: 200 with the entry, 404 with the live generations, 400 for what can't be a lookup.
+pub(super) async fn lookup(State(gate): State<Arc<Gate>>, headers: HeaderMap) -> Result<Response, HttpError> {
+    let began = Instant::now();
+    gate.admit(&headers)?;
+    let asked = Asked::read(&headers)?;
+    let generations = gate.live.generations(asked.scope.service, asked.model, asked.version);
+    let keys: Vec<Key> = generations
+        .iter()
+        .map(|generation| Key::derive(generation, &asked.scope, &asked.digest))
+        .collect();
+    let found = gate.store.lookup(&keys).await;
+    gate.metrics.seconds.record(began.elapsed());
+    let (status, generation, body) = match found {
+        Some(entry) => {
+            gate.metrics.hits.increment(1);
+            (StatusCode::OK, hex(&entry.generation), entry.encode_plain())
+        }
+        None => {
+            gate.metrics.misses.increment(1);
+            (StatusCode::NOT_FOUND, listed(&generations), Vec::new())
+        }
+    };
+    let fixed = [
+        (CONTENT_TYPE, HeaderValue::from_static("application/x-protobuf")),
+        (CACHE_CONTROL, HeaderValue::from_static("no-store")),
+    ];
+    let generation = HeaderValue::from_str(&generation).unwrap_or(HeaderValue::from_static(""));
+    let said = [(HeaderName::from_static(X_FOREBAY_GENERATION), generation)];
+    Ok((status, fixed, said, body).into_response())
+}
+
+struct Asked<'a> {
+    scope: Scope<'a>,
+    model: &'a str,
+    version: &'a str,
+    digest: Digest,
+}
+
+impl<'a> Asked<'a> {
+    fn read(headers: &'a HeaderMap) -> Result<Self, HttpError> {
+        let digest = text(headers, X_FOREBAY_DIGEST)?;
+        let digest = blake3::Hash::from_hex(digest).map_err(|_| HttpError::Header {
+            name: X_FOREBAY_DIGEST,
+            reason: "must be 64 hexadecimal digits",
+        })?;
+        Ok(Self {
+            scope: Scope {
+                service: required(headers, X_FOREBAY_SERVICE)?,
+                tenant: text(headers, X_FOREBAY_TENANT)?,
+            },
+            model: required(headers, X_FOREBAY_MODEL)?,
+            version: text(headers, X_FOREBAY_VERSION)?,
+            digest: Digest(*digest.as_bytes()),
+        })
+    }
+}
+
+/// A header that may be absent: "" then. Twice is ambiguous.
+fn text<'a>(headers: &'a HeaderMap, name: &'static str) -> Result<&'a str, HttpError> {
+    let mut values = headers.get_all(name).iter();
+    let first = values.next();
+    if values.next().is_some() {
+        return Err(HttpError::Header { name, reason: "must be sent once" });
+    }
+    let Some(value) = first else { return Ok("") };
+    std::str::from_utf8(value.as_bytes()).map_err(|_| HttpError::Header { name, reason: "must be UTF-8" })
+}
+
+fn required<'a>(headers: &'a HeaderMap, name: &'static str) -> Result<&'a str, HttpError> {
+    match text(headers, name)? {
+        "" => Err(HttpError::Header { name, reason: "is missing" }),
+        value => Ok(value),
+    }
+}
+
+fn listed(generations: &[Generation]) -> String {
+    generations.iter().map(ToString::to_string).collect::<Vec<_>>().join(",")
+}
+
+fn hex(generation: &[u8]) -> String {
+    <[u8; 32]>::try_from(generation).map(|bytes| Generation(bytes).to_string()).unwrap_or_default()
+}

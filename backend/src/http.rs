@@ -1,0 +1,113 @@
+//! HTTP/1.1 and h2c on one port. A listener and routes -> served connections, until the drain begins and those in
+//! flight are done. Next: `routes` finds the handler.
+
+pub(crate) mod body;
+pub(crate) mod error;
+pub(crate) mod health;
+pub(crate) mod infer;
+pub(crate) mod metadata;
+pub(crate) mod metrics;
+
+use std::net::{IpAddr, SocketAddr};
+use std::time::Duration;
+
+use axum::Router;
+use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
+use hyper_util::server::conn::auto::Builder;
+use hyper_util::server::graceful::GracefulShutdown;
+use hyper_util::service::TowerToHyperService;
+use tokio::net::{TcpListener, TcpStream};
+use tokio_util::sync::CancellationToken;
+
+use crate::settings::HttpSettings;
+use error::HttpError;
+
+/// Connections that may wait to be accepted: the kernel's usual bound.
+const BACKLOG: u32 = 4096;
+/// After a failed accept (too many open files, mostly), this long passes before the next.
+const ACCEPT_PAUSE: Duration = Duration::from_millis(20);
+/// HTTP/2 streams of one connection: a proxy opens few connections with many streams.
+const MAX_STREAMS: u32 = 1024;
+/// HTTP/2 windows that don't make a body of a megabyte wait for round trips.
+const WINDOW_BYTES: u32 = 4 << 20;
+
+/// A port that can't be had.
+#[derive(Debug, thiserror::Error)]
+#[error("can't listen on {address}: {source}")]
+pub(crate) struct ListenError {
+    address: SocketAddr,
+    source: std::io::Error,
+}
+
+/// Binds a port; 0 picks a free one. Must be called inside a runtime.
+///
+/// # Errors
+/// When the port is taken or may not be bound.
+pub(crate) fn listen(address: IpAddr, port: u16) -> Result<(TcpListener, u16), ListenError> {
+    let address = SocketAddr::new(address, port);
+    let bind = || {
+        let socket =
+            if address.is_ipv4() { tokio::net::TcpSocket::new_v4() } else { tokio::net::TcpSocket::new_v6() }?;
+        socket.set_reuseaddr(true)?;
+        socket.bind(address)?;
+        let listener = socket.listen(BACKLOG)?;
+        let port = listener.local_addr()?.port();
+        Ok((listener, port))
+    };
+    bind().map_err(|source| ListenError { address, source })
+}
+
+/// Serves connections until `stop`; then takes no more, and gives those in flight `exit_timeout_secs`.
+pub(crate) async fn serve(
+    listener: TcpListener,
+    routes: Router,
+    settings: HttpSettings,
+    stop: CancellationToken,
+) {
+    let mut server = Builder::new(TokioExecutor::new());
+    server.http1().timer(TokioTimer::new()).header_read_timeout(settings.header_timeout_secs);
+    server
+        .http2()
+        .timer(TokioTimer::new())
+        .max_concurrent_streams(MAX_STREAMS)
+        .initial_stream_window_size(WINDOW_BYTES)
+        .initial_connection_window_size(WINDOW_BYTES * 2);
+    let graceful = GracefulShutdown::new();
+    loop {
+        let accepted = tokio::select! {
+            () = stop.cancelled() => break,
+            accepted = listener.accept() => accepted,
+        };
+        let Some(stream) = usable(accepted) else {
+            tokio::time::sleep(ACCEPT_PAUSE).await;
+            continue;
+        };
+        let service = TowerToHyperService::new(routes.clone());
+        let connection = server.serve_connection(TokioIo::new(stream), service).into_owned();
+        let connection = graceful.watch(connection);
+        tokio::spawn(async move {
+            if let Err(error) = connection.await {
+                tracing::debug!("connection: {error}");
+            }
+        });
+    }
+    drop(listener);
+    if tokio::time::timeout(settings.exit_timeout_secs, graceful.shutdown()).await.is_err() {
+        tracing::warn!("connections were still open at the end of the drain");
+    }
+}
+
+fn usable(accepted: std::io::Result<(TcpStream, SocketAddr)>) -> Option<TcpStream> {
+    let ready = accepted.and_then(|(stream, _)| stream.set_nodelay(true).map(|()| stream));
+    ready.inspect_err(|error| tracing::debug!("accept: {error}")).ok()
+}
+
+/// Answers in V2's error form for paths and methods that no route takes.
+pub(crate) fn with_fallback(routes: Router) -> Router {
+    routes
+        .fallback(|uri: http::Uri| std::future::ready(HttpError::NoSuchPath { path: uri.path().to_owned() }))
+        .method_not_allowed_fallback(|uri: http::Uri| {
+            let allowed = if uri.path().ends_with("/infer") { "POST" } else { "GET" };
+            std::future::ready(HttpError::Method { path: uri.path().to_owned(), allowed })
+        })
+}

@@ -1,0 +1,97 @@
+//! Everything that can go wrong with a request -> one answer in V2's error form. This is the only place where a cause
+//! becomes a status.
+
+use axum::response::{IntoResponse, Response};
+use forebay_protocol::request::RequestError;
+use forebay_protocol::response::{self, ResponseError};
+use http::header::{CACHE_CONTROL, CONTENT_TYPE, RETRY_AFTER};
+use http::{HeaderValue, StatusCode};
+
+use crate::engine::EngineError;
+use crate::infer::InferError;
+use crate::instances::RunError;
+use crate::models::UnknownModel;
+
+/// Seconds after which a refused client may come again: queues empty in less.
+const RETRY_SECONDS: u16 = 1;
+
+/// Why a request gets no answer.
+#[derive(Debug, thiserror::Error)]
+pub(crate) enum HttpError {
+    #[error("no such path: {path}")]
+    NoSuchPath { path: String },
+    #[error("{path} takes {allowed} only")]
+    Method { path: String, allowed: &'static str },
+    #[error("the body is larger than the limit of {limit} bytes (--max-body-bytes)")]
+    BodyTooLarge { limit: usize },
+    #[error("the body did not arrive within {seconds} seconds (--body-timeout-secs)")]
+    BodyTooSlow { seconds: f64 },
+    #[error("the body could not be read: {reason}")]
+    BodyBroken { reason: String },
+    #[error("content-encoding {encoding:?} is not supported; send the body as it is (identity)")]
+    Encoding { encoding: String },
+    #[error("{0}")]
+    Request(#[from] RequestError),
+    #[error(transparent)]
+    Infer(#[from] InferError),
+    #[error("{0}")]
+    Response(#[from] ResponseError),
+    #[error("header {name}: {reason}")]
+    Header { name: &'static str, reason: &'static str },
+    #[error("x-forebay-token is missing or wrong")]
+    Token,
+    #[error("the live generations are not known: the pool can't be reached")]
+    NoGenerations,
+}
+
+impl From<UnknownModel> for HttpError {
+    fn from(unknown: UnknownModel) -> Self {
+        Self::Infer(unknown.into())
+    }
+}
+
+impl HttpError {
+    fn status(&self) -> StatusCode {
+        match self {
+            Self::NoSuchPath { .. } => StatusCode::NOT_FOUND,
+            Self::Method { .. } => StatusCode::METHOD_NOT_ALLOWED,
+            Self::BodyTooLarge { .. } => StatusCode::PAYLOAD_TOO_LARGE,
+            Self::BodyTooSlow { .. } => StatusCode::REQUEST_TIMEOUT,
+            Self::BodyBroken { .. } | Self::Request(_) | Self::Header { .. } | Self::Response(_) => {
+                StatusCode::BAD_REQUEST
+            }
+            Self::Encoding { .. } => StatusCode::UNSUPPORTED_MEDIA_TYPE,
+            Self::Token => StatusCode::UNAUTHORIZED,
+            Self::NoGenerations => StatusCode::SERVICE_UNAVAILABLE,
+            Self::Infer(error) => match error {
+                InferError::Unknown(_) => StatusCode::NOT_FOUND,
+                InferError::Mismatch(_) => StatusCode::BAD_REQUEST,
+                InferError::SharedMemory => StatusCode::NOT_IMPLEMENTED,
+                InferError::OnlyIfCached => StatusCode::GATEWAY_TIMEOUT,
+                InferError::Queue(_) => StatusCode::SERVICE_UNAVAILABLE,
+                InferError::Run(RunError::Engine(EngineError::BadInput(_))) => StatusCode::BAD_REQUEST,
+                InferError::Run(_) | InferError::Lost => StatusCode::INTERNAL_SERVER_ERROR,
+            },
+        }
+    }
+}
+
+impl IntoResponse for HttpError {
+    fn into_response(self) -> Response {
+        let status = self.status();
+        if status == StatusCode::INTERNAL_SERVER_ERROR {
+            tracing::error!("a request failed: {self}");
+        }
+        let mut answer = (status, response::error_body(&self.to_string())).into_response();
+        let headers = answer.headers_mut();
+        headers.insert(CONTENT_TYPE, HeaderValue::from_static("application/json"));
+        headers.insert(CACHE_CONTROL, HeaderValue::from_static("no-store"));
+        if status == StatusCode::SERVICE_UNAVAILABLE {
+            headers.insert(RETRY_AFTER, HeaderValue::from(RETRY_SECONDS));
+        }
+        if let Self::Method { allowed, .. } = self {
+            headers.insert(http::header::ALLOW, HeaderValue::from_static(allowed));
+        }
+        answer
+    }
+}

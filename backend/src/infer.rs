@@ -1,0 +1,287 @@
+//! One inference, whatever it came by. A decoded request -> the model's version -> the pool, or the queue and a
+//! session -> the answer, which is kept before it goes out.
+
+use std::sync::Arc;
+use std::time::Instant;
+
+use forebay_protocol::cache_control::RequestDirectives;
+use forebay_protocol::datatype::DataType;
+use forebay_protocol::digest::{self, Key, Scope};
+use forebay_protocol::entry::Entry;
+use forebay_protocol::messages::{InferOutputTensor, ModelInferRequest, ModelInferResponse};
+use tokio::sync::oneshot;
+
+use crate::engine::{EngineError, InputTensor};
+use crate::instances::{Computed, QueueError, RunError, Work};
+use crate::models::{Models, UnknownModel, Version};
+use crate::signature::Mismatch;
+use crate::store::{Store, age_s, now_ms};
+
+/// What all requests share.
+pub(crate) struct Inference {
+    pub(crate) models: Arc<Models>,
+    /// `None` with `--pool none`.
+    pub(crate) store: Option<Arc<Store>>,
+    pub(crate) service: String,
+}
+
+/// Why there is no answer.
+#[derive(Debug, thiserror::Error)]
+pub(crate) enum InferError {
+    #[error(transparent)]
+    Unknown(#[from] UnknownModel),
+    #[error(transparent)]
+    Mismatch(#[from] Mismatch),
+    #[error("shared memory regions are not supported by this server; send the tensor's data")]
+    SharedMemory,
+    #[error("the request says only-if-cached, and no answer is cached")]
+    OnlyIfCached,
+    #[error(transparent)]
+    Queue(#[from] QueueError),
+    #[error(transparent)]
+    Run(#[from] RunError),
+    #[error("the session ended before it answered")]
+    Lost,
+}
+
+/// Where an answer came from.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Source {
+    /// The pool.
+    Pool { age_s: u64 },
+    /// A session, for the reason that [`Miss`] says.
+    Session(Miss),
+}
+
+/// Why the pool didn't answer.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Miss {
+    /// Caching is off, for the model or the server.
+    Off,
+    /// The request can't be cached, or says no-store.
+    Bypass,
+    /// The request says no-cache.
+    Request,
+    /// Nothing fresh was there.
+    Absent,
+}
+
+/// An answer, without its request's id.
+pub(crate) struct Answer {
+    pub(crate) response: ModelInferResponse,
+    pub(crate) cost_us: u64,
+    pub(crate) source: Source,
+    pub(crate) version: Arc<Version>,
+}
+
+impl Inference {
+    /// Answers a request from the pool or a session.
+    ///
+    /// # Errors
+    /// For what the client did wrong, a full queue, and a session that failed.
+    pub(crate) async fn answer(
+        &self,
+        request: ModelInferRequest,
+        tenant: &str,
+        directives: &RequestDirectives,
+    ) -> Result<Answer, InferError> {
+        let began = Instant::now();
+        let version = self.models.find(&request.model_name, &request.model_version)?;
+        version.metrics.pending.increment(1);
+        let _pending = Pending(&version);
+        let answered = self.answer_from(&version, request, tenant, directives).await;
+        let metrics = &version.metrics;
+        match &answered {
+            Ok(_) => metrics.success.increment(1),
+            Err(InferError::Queue(_)) => metrics.failure_rejected.increment(1),
+            Err(InferError::Run(RunError::Engine(EngineError::BadInput(_)))) => metrics.failure_request.increment(1),
+            Err(InferError::Run(_) | InferError::Lost) => metrics.failure_engine.increment(1),
+            Err(_) => metrics.failure_request.increment(1),
+        }
+        metrics.request_us.increment(u64::try_from(began.elapsed().as_micros()).unwrap_or(u64::MAX));
+        let (response, cost_us, source) = answered?;
+        Ok(Answer { response, cost_us, source, version: version.clone() })
+    }
+
+    async fn answer_from(
+        &self,
+        version: &Arc<Version>,
+        request: ModelInferRequest,
+        tenant: &str,
+        directives: &RequestDirectives,
+    ) -> Result<(ModelInferResponse, u64, Source), InferError> {
+        if uses_shared_memory(&request) {
+            return Err(InferError::SharedMemory);
+        }
+        let outputs = version.signature.check(&request, version.max_batch_size)?;
+        let key = self.key(version, &request, tenant, directives);
+        let miss = match (&self.store, &key) {
+            (Some(store), Ok(key)) => match self.lookup(store, version, key, directives).await {
+                Ok(found) => return Ok(found),
+                Err(miss) => miss,
+            },
+            (_, Err(miss)) => *miss,
+            (None, Ok(_)) => Miss::Off,
+        };
+        if directives.only_if_cached {
+            return Err(InferError::OnlyIfCached);
+        }
+        let keep = match (&self.store, key) {
+            (Some(store), Ok(key)) => Some((store.clone(), key)),
+            _ => None,
+        };
+        let (response, cost_us) = compute(version, request, outputs, keep).await?;
+        Ok((response, cost_us, Source::Session(miss)))
+    }
+
+    /// Under which key the answer is kept; `Err` says why under none.
+    fn key(
+        &self,
+        version: &Version,
+        request: &ModelInferRequest,
+        tenant: &str,
+        directives: &RequestDirectives,
+    ) -> Result<Key, Miss> {
+        if self.store.is_none() || version.freshness.is_none() {
+            return Err(Miss::Off);
+        }
+        if directives.no_store {
+            return Err(Miss::Bypass);
+        }
+        let scope = Scope { service: &self.service, tenant };
+        let digest = digest::digest(&scope, request).map_err(|_| Miss::Bypass)?;
+        Ok(Key::derive(&version.generation, &scope, &digest))
+    }
+
+    async fn lookup(
+        &self,
+        store: &Store,
+        version: &Version,
+        key: &Key,
+        directives: &RequestDirectives,
+    ) -> Result<(ModelInferResponse, u64, Source), Miss> {
+        if directives.no_cache {
+            return Err(Miss::Request);
+        }
+        let found = store.lookup(std::slice::from_ref(key)).await;
+        let found = found.and_then(|entry| {
+            let age_s = age_s(&entry, now_ms());
+            let young = directives.max_age.is_none_or(|most| age_s <= u64::from(most));
+            let response = entry.response.clone().filter(|_| young)?;
+            Some((response, entry.cost_us, Source::Pool { age_s }))
+        });
+        match &found {
+            Some((_, cost_us, _)) => {
+                version.metrics.hits.increment(1);
+                version.metrics.saved_us.increment(*cost_us);
+            }
+            None => version.metrics.misses.increment(1),
+        }
+        found.ok_or(Miss::Absent)
+    }
+}
+
+/// Counts a request as pending until it is dropped, however it ends.
+struct Pending<'a>(&'a Version);
+
+impl Drop for Pending<'_> {
+    fn drop(&mut self) {
+        self.0.metrics.pending.decrement(1);
+    }
+}
+
+fn uses_shared_memory(request: &ModelInferRequest) -> bool {
+    const REGION: &str = "shared_memory_region";
+    request.inputs.iter().any(|input| input.parameters.contains_key(REGION))
+        || request.outputs.iter().any(|output| output.parameters.contains_key(REGION))
+}
+
+async fn compute(
+    version: &Arc<Version>,
+    request: ModelInferRequest,
+    outputs: Vec<usize>,
+    keep: Option<(Arc<Store>, Key)>,
+) -> Result<(ModelInferResponse, u64), InferError> {
+    let bytes = request.raw_input_contents.iter().map(bytes::Bytes::len).sum();
+    let (reply, answer) = oneshot::channel();
+    let work = Asked { version: version.clone(), request, outputs, keep, reply };
+    version.instances.submit(Box::new(work), bytes)?;
+    Ok(answer.await.map_err(|_| InferError::Lost)??)
+}
+
+/// A request in the queue.
+struct Asked {
+    version: Arc<Version>,
+    request: ModelInferRequest,
+    outputs: Vec<usize>,
+    keep: Option<(Arc<Store>, Key)>,
+    reply: oneshot::Sender<Result<(ModelInferResponse, u64), RunError>>,
+}
+
+impl Work for Asked {
+    fn is_abandoned(&self) -> bool {
+        self.reply.is_closed()
+    }
+
+    fn inputs(&self) -> Vec<InputTensor<'_>> {
+        let inputs = self.request.inputs.iter().zip(&self.request.raw_input_contents);
+        inputs
+            .filter_map(|(input, data)| {
+                // The signature's check compared the datatype with a known one.
+                let datatype: DataType = input.datatype.parse().ok()?;
+                Some(InputTensor { name: &input.name, datatype, shape: &input.shape, data })
+            })
+            .collect()
+    }
+
+    fn outputs(&self) -> &[usize] {
+        &self.outputs
+    }
+
+    /// Keeps the answer before it goes out. A client that left doesn't make it useless to others.
+    fn done(self: Box<Self>, result: Result<Computed, RunError>) {
+        let Self { version, request, keep, reply, .. } = *self;
+        let answered = result.map(|computed| {
+            let cost_us = u64::try_from(computed.compute.as_micros()).unwrap_or(u64::MAX);
+            let response = response(&version, request.model_name, computed);
+            version.metrics.inferences.increment(1);
+            if let (Some((store, key)), Some(freshness)) = (keep, version.freshness) {
+                let entry = Entry {
+                    response: Some(response.clone()),
+                    generation: version.generation.0.to_vec().into(),
+                    cost_us,
+                    created_ms: now_ms(),
+                    max_age_s: freshness.max_age_s,
+                    stale_while_revalidate_s: freshness.stale_while_revalidate_s,
+                    stale_if_error_s: freshness.stale_if_error_s,
+                };
+                store.keep(key, entry);
+            }
+            (response, cost_us)
+        });
+        if reply.send(answered).is_err() {
+            version.metrics.failure_canceled.increment(1);
+        }
+    }
+}
+
+fn response(version: &Version, model_name: String, computed: Computed) -> ModelInferResponse {
+    let mut response = ModelInferResponse {
+        model_name,
+        model_version: version.number.clone(),
+        outputs: Vec::with_capacity(computed.outputs.len()),
+        raw_output_contents: Vec::with_capacity(computed.outputs.len()),
+        ..ModelInferResponse::default()
+    };
+    for output in computed.outputs {
+        let spec = &version.signature.outputs[output.index];
+        response.outputs.push(InferOutputTensor {
+            name: spec.name.clone(),
+            datatype: spec.datatype.as_str().to_owned(),
+            shape: output.shape,
+            ..InferOutputTensor::default()
+        });
+        response.raw_output_contents.push(output.data);
+    }
+    response
+}

@@ -1,0 +1,161 @@
+//! Bytes of `config.pbtxt` -> `ModelConfig`, or an error with file and line. Next: `repository` picks versions by
+//! it, `signature` compares it with the model, `policy` reads how to cache.
+
+use std::path::{Path, PathBuf};
+use std::sync::LazyLock;
+
+use forebay_protocol::datatype::DataType;
+use miette::Diagnostic as _;
+use prost_reflect::text_format::ParseError;
+use prost_reflect::{DescriptorPool, DynamicMessage, MessageDescriptor};
+
+/// The messages of `proto/model_config.proto`.
+#[allow(missing_docs, unreachable_pub, clippy::all, clippy::pedantic, dead_code)]
+mod proto {
+    include!(concat!(env!("OUT_DIR"), "/forebay.model_config.rs"));
+}
+
+pub(crate) use proto::model_config::SchedulingChoice;
+pub(crate) use proto::model_version_policy::PolicyChoice;
+pub(crate) use proto::ModelConfig;
+
+/// What the file is called in a model's folder.
+pub(crate) const FILE_NAME: &str = "config.pbtxt";
+
+/// A `config.pbtxt` that refuses its model.
+#[derive(Debug, thiserror::Error)]
+pub(crate) enum ConfigError {
+    /// Not UTF-8.
+    #[error("{path}: not UTF-8 text after byte {valid_up_to}")]
+    NotText { path: PathBuf, valid_up_to: usize },
+    /// Not the text format, or a field that doesn't exist.
+    #[error("{path}:{line}: {message}")]
+    Syntax { path: PathBuf, line: usize, message: String },
+    /// A field whose value can't be served.
+    #[error("{path}:{line}: {field}: {reason}")]
+    Field { path: PathBuf, line: usize, field: &'static str, reason: String },
+}
+
+static DESCRIPTOR: LazyLock<MessageDescriptor> = LazyLock::new(|| {
+    let pool = DescriptorPool::decode(&include_bytes!(concat!(env!("OUT_DIR"), "/model_config.bin"))[..])
+        .expect("the build script wrote these descriptors");
+    pool.get_message_by_name("forebay.model_config.ModelConfig").expect("defined in model_config.proto")
+});
+
+/// Parses and checks one file; `path` is for messages, `model` is the name of its folder.
+///
+/// # Errors
+/// With file and line: what can't be parsed, fields that don't exist, and values that can't be served.
+pub(crate) fn parse(path: &Path, bytes: &[u8], model: &str) -> Result<ModelConfig, ConfigError> {
+    let text = std::str::from_utf8(bytes)
+        .map_err(|error| ConfigError::NotText { path: path.to_owned(), valid_up_to: error.valid_up_to() })?;
+    let message = DynamicMessage::parse_text_format(DESCRIPTOR.clone(), text)
+        .map_err(|error| syntax_error(path, text, &error))?;
+    let config: ModelConfig = message.transcode_to().map_err(|error| ConfigError::Syntax {
+        path: path.to_owned(),
+        line: 1,
+        message: error.to_string(),
+    })?;
+    check(&config, model).map_err(|(field, reason)| {
+        let line = line_of_field(text, field);
+        ConfigError::Field { path: path.to_owned(), line, field, reason }
+    })?;
+    Ok(config)
+}
+
+fn syntax_error(path: &Path, text: &str, error: &ParseError) -> ConfigError {
+    let offset = error.labels().and_then(|mut labels| labels.next()).map_or(text.len(), |label| label.offset());
+    let before = &text.as_bytes()[..offset.min(text.len())];
+    let line = 1 + before.iter().filter(|byte| **byte == b'\n').count();
+    ConfigError::Syntax { path: path.to_owned(), line, message: error.to_string() }
+}
+
+/// Where a top-level field is set first, for messages.
+fn line_of_field(text: &str, field: &str) -> usize {
+    let at = text.lines().position(|line| line.trim_start().starts_with(field));
+    at.map_or(1, |index| index + 1)
+}
+
+type Wrong = (&'static str, String);
+
+/// What parses and still can't be served.
+fn check(config: &ModelConfig, model: &str) -> Result<(), Wrong> {
+    if !config.name.is_empty() && config.name != model {
+        return Err(("name", format!("is {:?}, but the model's folder is {model:?}", config.name)));
+    }
+    if !["", "onnxruntime_onnx"].contains(&config.platform.as_str()) {
+        return Err(("platform", format!("{:?} is not served; onnxruntime_onnx is", config.platform)));
+    }
+    if !["", "onnxruntime"].contains(&config.backend.as_str()) {
+        return Err(("backend", format!("{:?} is not served; onnxruntime is", config.backend)));
+    }
+    if config.max_batch_size < 0 {
+        return Err(("max_batch_size", format!("is {}, must be 0 or more", config.max_batch_size)));
+    }
+    match config.scheduling_choice {
+        Some(SchedulingChoice::SequenceBatching(_)) => {
+            return Err(("sequence_batching", "stateful models are not served".to_owned()));
+        }
+        Some(SchedulingChoice::EnsembleScheduling(_)) => {
+            return Err(("ensemble_scheduling", "ensembles are not served".to_owned()));
+        }
+        Some(SchedulingChoice::DynamicBatching(_)) | None => {}
+    }
+    if config.model_transaction_policy.is_some_and(|policy| policy.decoupled) {
+        return Err(("model_transaction_policy", "decoupled models are not served".to_owned()));
+    }
+    for group in &config.instance_group {
+        if !(0..=1024).contains(&group.count) {
+            return Err(("instance_group", format!("count is {}, must be from 0 to 1024", group.count)));
+        }
+    }
+    let file = &config.default_model_filename;
+    if file.contains('/') || file == ".." {
+        return Err(("default_model_filename", format!("{file:?} must be a file of the version's folder")));
+    }
+    if config.input.iter().any(|input| input.reshape.is_some())
+        || config.output.iter().any(|output| output.reshape.is_some())
+    {
+        return Err(("reshape", "is not served; declare the model's own shape".to_owned()));
+    }
+    Ok(())
+}
+
+impl ModelConfig {
+    /// File of the model inside a version's folder.
+    pub(crate) fn model_file(&self) -> &str {
+        if self.default_model_filename.is_empty() { "model.onnx" } else { &self.default_model_filename }
+    }
+
+    /// Sessions asked for by `instance_group`, if it says.
+    pub(crate) fn instances(&self) -> Option<usize> {
+        let groups = self.instance_group.iter().filter(|group| !group.passive);
+        let counts = groups.map(|group| usize::try_from(group.count.max(1)).unwrap_or(1));
+        let total: usize = counts.sum();
+        (total > 0).then_some(total)
+    }
+}
+
+/// V2's name of a `TYPE_*`; `None` for `TYPE_INVALID` and numbers that mean nothing.
+pub(crate) fn datatype(declared: i32) -> Option<DataType> {
+    Some(match proto::DataType::try_from(declared).ok()? {
+        proto::DataType::TypeInvalid => return None,
+        proto::DataType::TypeBool => DataType::Bool,
+        proto::DataType::TypeUint8 => DataType::Uint8,
+        proto::DataType::TypeUint16 => DataType::Uint16,
+        proto::DataType::TypeUint32 => DataType::Uint32,
+        proto::DataType::TypeUint64 => DataType::Uint64,
+        proto::DataType::TypeInt8 => DataType::Int8,
+        proto::DataType::TypeInt16 => DataType::Int16,
+        proto::DataType::TypeInt32 => DataType::Int32,
+        proto::DataType::TypeInt64 => DataType::Int64,
+        proto::DataType::TypeFp16 => DataType::Fp16,
+        proto::DataType::TypeFp32 => DataType::Fp32,
+        proto::DataType::TypeFp64 => DataType::Fp64,
+        proto::DataType::TypeString => DataType::Bytes,
+        proto::DataType::TypeBf16 => DataType::Bf16,
+    })
+}
+
+#[cfg(test)]
+mod tests;

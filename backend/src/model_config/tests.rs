@@ -1,0 +1,73 @@
+use super::*;
+
+fn parsed(text: &str) -> Result<ModelConfig, String> {
+    parse(Path::new("m/config.pbtxt"), text.as_bytes(), "m").map_err(|error| error.to_string())
+}
+
+#[test]
+fn a_config_as_people_write_it_is_accepted() {
+    let config = parsed(
+        r#"
+        # a comment
+        name: "m"
+        platform: "onnxruntime_onnx"
+        max_batch_size: 8
+        input [ { name: "x" data_type: TYPE_FP32 dims: [ 3, -1 ] } ]
+        output [
+          { name: "y", data_type: TYPE_STRING, dims: [ 1 ] }
+        ]
+        instance_group [ { count: 2 kind: KIND_CPU } ]
+        dynamic_batching { preferred_batch_size: [ 4, 8 ] max_queue_delay_microseconds: 100 }
+        response_cache { enable: true }
+        parameters { key: "forebay_max_age_s" value: { string_value: "60" } }
+        parameters: { key: "other" value: { string_value: "x" } }
+        version_policy: { latest: { num_versions: 2 } }
+        optimization { execution_accelerators { gpu_execution_accelerator : [ { name : "tensorrt" } ] } }
+        "#,
+    )
+    .unwrap();
+    assert_eq!(config.max_batch_size, 8);
+    assert_eq!(config.input[0].dims, [3, -1]);
+    assert_eq!(datatype(config.output[0].data_type), Some(DataType::Bytes));
+    assert_eq!(config.instances(), Some(2));
+    assert!(config.response_cache.is_some_and(|cache| cache.enable));
+    assert_eq!(config.parameters["forebay_max_age_s"].string_value, "60");
+}
+
+#[test]
+fn a_misspelt_field_is_refused_with_its_line() {
+    let error = parsed("name: \"m\"\n\nmax_batchsize: 8\n").unwrap_err();
+    assert!(error.starts_with("m/config.pbtxt:3: ") && error.contains("max_batchsize"), "{error}");
+}
+
+#[test]
+fn broken_syntax_is_refused_with_its_line() {
+    let error = parsed("name: \"m\"\ninput [ { name: \"x\" \n").unwrap_err();
+    assert!(error.starts_with("m/config.pbtxt:3: "), "{error}");
+    assert!(parse(Path::new("c"), b"name: \"\xff\"", "m").unwrap_err().to_string().contains("not UTF-8"));
+}
+
+#[test]
+fn what_cant_be_served_is_refused_with_field_and_line() {
+    for (text, expected) in [
+        ("\nname: \"other\"", "m/config.pbtxt:2: name: is \"other\""),
+        ("platform: \"tensorflow_graphdef\"", "m/config.pbtxt:1: platform: \"tensorflow_graphdef\""),
+        ("backend: \"python\"", "backend: \"python\" is not served"),
+        ("max_batch_size: -1", "max_batch_size: is -1"),
+        ("sequence_batching { }", "stateful models are not served"),
+        ("ensemble_scheduling { }", "ensembles are not served"),
+        ("model_transaction_policy { decoupled: true }", "decoupled"),
+        ("default_model_filename: \"../x\"", "default_model_filename"),
+        ("instance_group [ { count: -2 } ]", "count is -2"),
+    ] {
+        let error = parsed(text).unwrap_err();
+        assert!(error.contains(expected), "{error}");
+    }
+}
+
+#[test]
+fn an_empty_config_asks_for_nothing() {
+    let config = parsed("").unwrap();
+    assert_eq!(config.model_file(), "model.onnx");
+    assert_eq!(config.instances(), None);
+}

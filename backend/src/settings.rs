@@ -1,0 +1,248 @@
+//! Flags and environment -> settings, checked once, before anything starts. Every flag `--a-b` is also
+//! `FOREBAY_A_B`. Next: `serve` or `gate` takes its settings apart and hands each part what it needs.
+
+mod parts;
+mod secrets;
+mod units;
+
+use std::ffi::OsString;
+use std::path::PathBuf;
+
+use clap::{Args, Parser, Subcommand, ValueEnum};
+
+pub(crate) use parts::{HttpSettings, LogFormat, LogSettings, PoolKind, PoolSettings};
+pub(crate) use secrets::{read_pool_secret, read_token};
+use units::{parse_bytes, parse_seconds};
+
+#[derive(Debug, Parser)]
+#[command(name = "forebay", version, about = "A cache of inference results, and the server behind it")]
+struct Cli {
+    #[command(subcommand)]
+    command: Command,
+}
+
+/// What to run.
+#[derive(Debug, Subcommand)]
+pub(crate) enum Command {
+    /// Serve the models of a repository over the V2 inference protocol, and fill the cache
+    Serve(Box<ServeSettings>),
+    /// Answer the filters' lookups and say which generations are live, from the shared pool
+    Gate(Box<GateSettings>),
+}
+
+/// Looking at the repository more often than this would cost more than it could gain.
+const SHORTEST_POLL: std::time::Duration = std::time::Duration::from_millis(50);
+
+/// When the served models follow the repository.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub(crate) enum ModelControlMode {
+    /// Load every model at start; later changes go unseen
+    None,
+    /// Load every model at start and follow changes in the repository
+    Poll,
+    /// Load only the models named by --load-model
+    Explicit,
+}
+
+/// Settings of `forebay serve`.
+#[derive(Debug, Args)]
+pub(crate) struct ServeSettings {
+    #[command(flatten)]
+    pub(crate) models: ModelSettings,
+    #[command(flatten)]
+    pub(crate) http: HttpSettings,
+    /// HTTP port of the inference protocol; 0 picks a free one
+    #[arg(long, env = "FOREBAY_HTTP_PORT", default_value_t = 8000, help_heading = "Network")]
+    pub(crate) http_port: u16,
+    /// Port of /metrics; 0 picks a free one
+    #[arg(long, env = "FOREBAY_METRICS_PORT", default_value_t = 8002, help_heading = "Network")]
+    pub(crate) metrics_port: u16,
+    #[command(flatten)]
+    pub(crate) pool: PoolSettings,
+    /// Name of this service: two services may each have a model of the same name, and never share answers
+    #[arg(long, env = "FOREBAY_SERVICE", default_value = "default", help_heading = "Trust")]
+    pub(crate) service: String,
+    /// File with the token by which the filter proves itself; only then is x-forebay-tenant believed
+    #[arg(long, env = "FOREBAY_FILTER_TOKEN_FILE", help_heading = "Trust")]
+    pub(crate) filter_token_file: Option<PathBuf>,
+    /// File with the token that the gate's routes ask for (they run in here with --pool memory)
+    #[arg(long, env = "FOREBAY_GATE_TOKEN_FILE", help_heading = "Trust")]
+    pub(crate) gate_token_file: Option<PathBuf>,
+    #[command(flatten)]
+    pub(crate) logs: LogSettings,
+}
+
+/// Which models, how they are run, and how much may wait for them.
+#[derive(Debug, Args)]
+#[command(next_help_heading = "Models")]
+pub(crate) struct ModelSettings {
+    /// Folder of models, laid out as <model>/<version>/model.onnx with an optional <model>/config.pbtxt
+    #[arg(long, env = "FOREBAY_MODEL_REPOSITORY")]
+    pub(crate) model_repository: PathBuf,
+    /// When the served models follow the repository
+    #[arg(long, env = "FOREBAY_MODEL_CONTROL_MODE", value_enum, default_value = "none")]
+    pub(crate) model_control_mode: ModelControlMode,
+    /// Seconds between two looks at the repository, with --model-control-mode poll; fractions are allowed
+    #[arg(long, env = "FOREBAY_REPOSITORY_POLL_SECS", default_value = "15", value_parser = parse_seconds)]
+    pub(crate) repository_poll_secs: std::time::Duration,
+    /// Model to load with --model-control-mode explicit; repeat it for more (the variable takes commas)
+    #[arg(long, env = "FOREBAY_LOAD_MODEL", value_delimiter = ',')]
+    pub(crate) load_model: Vec<String>,
+    /// End when a model can't be loaded at start; if false, serve the others and stay not ready
+    #[arg(long, env = "FOREBAY_EXIT_ON_ERROR", default_value_t = true, action = clap::ArgAction::Set,
+          num_args = 0..=1, default_missing_value = "true")]
+    pub(crate) exit_on_error: bool,
+    /// Path of ONNX Runtime's shared library (`libonnxruntime.so`), 1.18 or newer
+    #[arg(long, env = "FOREBAY_ONNXRUNTIME")]
+    pub(crate) onnxruntime: Option<PathBuf>,
+    /// Sessions of each model, each on a thread of its own, unless its config.pbtxt says [default: cores]
+    #[arg(long, env = "FOREBAY_INSTANCES", value_parser = clap::value_parser!(u16).range(1..=1024))]
+    pub(crate) instances: Option<u16>,
+    /// Threads that one session uses inside one operator
+    #[arg(long, env = "FOREBAY_INTRA_OP_THREADS", default_value_t = 1,
+          value_parser = clap::value_parser!(u16).range(1..=1024))]
+    pub(crate) intra_op_threads: u16,
+    /// Requests that may wait for one model; past it the answer is 503 with Retry-After
+    #[arg(long, env = "FOREBAY_MAX_QUEUE_REQUESTS", default_value_t = 1024,
+          value_parser = clap::value_parser!(u32).range(1..))]
+    pub(crate) max_queue_requests: u32,
+    /// Bytes of tensors that may wait for one model; past it the answer is 503 with Retry-After
+    #[arg(long, env = "FOREBAY_MAX_QUEUE_BYTES", default_value = "256MiB", value_parser = parse_bytes)]
+    pub(crate) max_queue_bytes: usize,
+}
+
+/// Settings of `forebay gate`.
+#[derive(Debug, Args)]
+pub(crate) struct GateSettings {
+    #[command(flatten)]
+    pub(crate) http: HttpSettings,
+    /// HTTP port of lookups and generations; 0 picks a free one
+    #[arg(long, env = "FOREBAY_HTTP_PORT", default_value_t = 8010, help_heading = "Network")]
+    pub(crate) http_port: u16,
+    /// Port of /metrics; 0 picks a free one
+    #[arg(long, env = "FOREBAY_METRICS_PORT", default_value_t = 8012, help_heading = "Network")]
+    pub(crate) metrics_port: u16,
+    #[command(flatten)]
+    pub(crate) pool: PoolSettings,
+    /// File with the token that every lookup must carry in x-forebay-token
+    #[arg(long, env = "FOREBAY_GATE_TOKEN_FILE", help_heading = "Trust")]
+    pub(crate) gate_token_file: Option<PathBuf>,
+    #[command(flatten)]
+    pub(crate) logs: LogSettings,
+}
+
+/// Settings that can't be used. Ends the program with exit code 2.
+#[derive(Debug, thiserror::Error)]
+pub(crate) enum SettingsError {
+    /// A file that a flag names can't be read.
+    #[error("{flag}: can't read {path}: {source}")]
+    Unreadable { flag: &'static str, path: PathBuf, source: std::io::Error },
+    /// A value that can't be used.
+    #[error("{flag}: {reason}")]
+    Wrong { flag: &'static str, reason: String },
+}
+
+/// Why there are no settings.
+#[derive(Debug)]
+pub(crate) enum Stop {
+    /// `--help` or `--version`: the text to show.
+    Shown(String),
+    /// What is wrong, as one line.
+    Wrong(String),
+}
+
+/// Reads the command from arguments and environment.
+///
+/// # Errors
+/// `Stop::Shown` for `--help` and `--version`; `Stop::Wrong` with one line for anything that can't be used.
+pub(crate) fn from_arguments(arguments: impl Iterator<Item = OsString>) -> Result<Command, Stop> {
+    let command = match Cli::try_parse_from(arguments) {
+        Ok(cli) => cli.command,
+        Err(error) if error.exit_code() == 0 => return Err(Stop::Shown(error.render().ansi().to_string())),
+        Err(error) => return Err(Stop::Wrong(first_paragraph(&error.render().to_string()))),
+    };
+    check(&command).map_err(|error| Stop::Wrong(error.to_string()))?;
+    Ok(command)
+}
+
+/// What clap can't check: rules that span two settings.
+fn check(command: &Command) -> Result<(), SettingsError> {
+    match command {
+        Command::Serve(settings) => {
+            let models = &settings.models;
+            let explicit = models.model_control_mode == ModelControlMode::Explicit;
+            if !explicit && !models.load_model.is_empty() {
+                return Err(wrong("--load-model", "needs --model-control-mode explicit"));
+            }
+            if models.repository_poll_secs < SHORTEST_POLL {
+                return Err(wrong("--repository-poll-secs", "must be at least 0.05"));
+            }
+            if !models.model_repository.is_dir() {
+                let reason = format!("{} is not a folder", models.model_repository.display());
+                return Err(wrong("--model-repository", reason));
+            }
+            if settings.service.is_empty() || !settings.service.bytes().all(|byte| byte.is_ascii_graphic()) {
+                return Err(wrong("--service", "must be a name of visible ASCII characters"));
+            }
+            settings.pool.check()
+        }
+        Command::Gate(settings) => {
+            if settings.pool.pool != PoolKind::Redis {
+                let reason = "a gate of its own needs --pool redis; with --pool memory its routes run in `serve`";
+                return Err(wrong("--pool", reason));
+            }
+            settings.pool.check()
+        }
+    }
+}
+
+pub(crate) fn wrong(flag: &'static str, reason: impl Into<String>) -> SettingsError {
+    SettingsError::Wrong { flag, reason: reason.into() }
+}
+
+/// clap's message up to its usage text, as one line.
+fn first_paragraph(rendered: &str) -> String {
+    let lines = rendered.lines().take_while(|line| !line.trim().is_empty()).map(str::trim);
+    let line = lines.collect::<Vec<_>>().join(" ");
+    let line = line.strip_prefix("error: ").unwrap_or(&line);
+    if line.is_empty() { "a command is missing: serve or gate (see --help)".to_owned() } else { line.to_owned() }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn stop(arguments: &[&str]) -> String {
+        let arguments = std::iter::once("forebay").chain(arguments.iter().copied()).map(OsString::from);
+        match from_arguments(arguments) {
+            Err(Stop::Wrong(line) | Stop::Shown(line)) => line,
+            Ok(_) => panic!("accepted"),
+        }
+    }
+
+    #[test]
+    fn a_wrong_flag_is_one_line_that_names_it() {
+        let line = stop(&["serve", "--no-such-flag"]);
+        assert!(line.contains("--no-such-flag") && !line.contains('\n'), "{line}");
+        let line = stop(&["serve", "--model-repository", "/", "--http-port", "99999"]);
+        assert!(line.contains("--http-port") && line.contains("99999") && !line.contains('\n'), "{line}");
+    }
+
+    #[test]
+    fn a_repository_that_is_not_there_is_named() {
+        assert!(stop(&["serve", "--model-repository", "/no/such"]).contains("/no/such is not a folder"));
+    }
+
+    #[test]
+    fn a_gate_without_a_shared_pool_is_refused() {
+        assert!(stop(&["gate"]).contains("--pool redis"));
+    }
+
+    #[test]
+    fn help_groups_the_flags_and_names_their_variables() {
+        let help = stop(&["serve", "--help"]);
+        for expected in ["Models:", "Network:", "Pool:", "Trust:", "Logs:", "FOREBAY_MODEL_REPOSITORY"] {
+            assert!(help.contains(expected), "{expected} is missing in {help}");
+        }
+    }
+}

@@ -1,0 +1,114 @@
+//! The settings that `serve` and `gate` share.
+
+use std::net::IpAddr;
+use std::path::PathBuf;
+use std::time::Duration;
+
+use clap::{Args, ValueEnum};
+
+use super::units::{parse_bytes, parse_seconds};
+use super::{SettingsError, wrong};
+
+/// Where to listen and how much one request may take.
+#[derive(Debug, Clone, Args)]
+#[command(next_help_heading = "Network")]
+pub(crate) struct HttpSettings {
+    /// Address of the HTTP port
+    #[arg(long, env = "FOREBAY_HTTP_ADDRESS", default_value = "0.0.0.0")]
+    pub(crate) http_address: IpAddr,
+    /// Address of the metrics port
+    #[arg(long, env = "FOREBAY_METRICS_ADDRESS", default_value = "0.0.0.0")]
+    pub(crate) metrics_address: IpAddr,
+    /// Largest request body; past it the answer is 413
+    #[arg(long, env = "FOREBAY_MAX_BODY_BYTES", default_value = "64MiB", value_parser = parse_bytes)]
+    pub(crate) max_body_bytes: usize,
+    /// Seconds a client may take to send a request's head; an idle connection is closed after as long. Keep it above
+    /// the idle timeout of the proxy in front
+    #[arg(long, env = "FOREBAY_HEADER_TIMEOUT_SECS", default_value = "90", value_parser = parse_seconds)]
+    pub(crate) header_timeout_secs: Duration,
+    /// Seconds a client may take to send a request's body
+    #[arg(long, env = "FOREBAY_BODY_TIMEOUT_SECS", default_value = "60", value_parser = parse_seconds)]
+    pub(crate) body_timeout_secs: Duration,
+    /// Seconds between SIGTERM, when readiness turns 503, and the end of accepting connections: time for load
+    /// balancers to look away
+    #[arg(long, env = "FOREBAY_DRAIN_SECS", default_value = "0", value_parser = parse_seconds)]
+    pub(crate) drain_secs: Duration,
+    /// Seconds that requests in flight get to finish after that
+    #[arg(long, env = "FOREBAY_EXIT_TIMEOUT_SECS", default_value = "30", value_parser = parse_seconds)]
+    pub(crate) exit_timeout_secs: Duration,
+}
+
+/// Where cached results are kept.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub(crate) enum PoolKind {
+    /// In this process
+    Memory,
+    /// In Redis, shared with other replicas and the gate
+    Redis,
+    /// Nowhere: every answer says no-store
+    None,
+}
+
+/// The pool of cached results.
+#[derive(Debug, Clone, Args)]
+#[command(next_help_heading = "Pool")]
+pub(crate) struct PoolSettings {
+    /// Where cached results are kept
+    #[arg(long, env = "FOREBAY_POOL", value_enum, default_value = "memory")]
+    pub(crate) pool: PoolKind,
+    /// Bytes of results kept, with --pool memory
+    #[arg(long, env = "FOREBAY_POOL_BYTES", default_value = "256MiB", value_parser = parse_bytes)]
+    pub(crate) pool_bytes: usize,
+    /// Largest result kept
+    #[arg(long, env = "FOREBAY_MAX_ENTRY_BYTES", default_value = "8MiB", value_parser = parse_bytes)]
+    pub(crate) max_entry_bytes: usize,
+    /// Redis to use, with --pool redis: redis://[user:password@]host:port[/database]
+    #[arg(long, env = "FOREBAY_REDIS_URL", hide_env_values = true)]
+    pub(crate) redis_url: Option<String>,
+    /// Milliseconds that a lookup may take before it counts as a miss
+    #[arg(long, env = "FOREBAY_POOL_TIMEOUT_MS", default_value_t = 5,
+          value_parser = clap::value_parser!(u16).range(1..=1000))]
+    pub(crate) pool_timeout_ms: u16,
+    /// Bytes of results that may wait to be written to a remote pool; past it results are dropped and counted
+    #[arg(long, env = "FOREBAY_POOL_QUEUE_BYTES", default_value = "64MiB", value_parser = parse_bytes)]
+    pub(crate) pool_queue_bytes: usize,
+    /// File with the secret that authenticates entries in a remote pool, at least 16 bytes; the environment variable
+    /// FOREBAY_POOL_SECRET may hold the secret itself
+    #[arg(long, env = "FOREBAY_POOL_SECRET_FILE")]
+    pub(crate) pool_secret_file: Option<PathBuf>,
+}
+
+impl PoolSettings {
+    pub(super) fn check(&self) -> Result<(), SettingsError> {
+        if self.pool == PoolKind::Redis && self.redis_url.is_none() {
+            return Err(wrong("--redis-url", "is missing: --pool redis needs redis://host:port"));
+        }
+        Ok(())
+    }
+
+    /// How long a lookup may take.
+    pub(crate) fn timeout(&self) -> Duration {
+        Duration::from_millis(u64::from(self.pool_timeout_ms))
+    }
+}
+
+/// How a log line looks.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub(crate) enum LogFormat {
+    /// One JSON object a line
+    Json,
+    /// For people
+    Text,
+}
+
+/// What is logged, to stderr.
+#[derive(Debug, Clone, Args)]
+#[command(next_help_heading = "Logs")]
+pub(crate) struct LogSettings {
+    /// How a log line looks
+    #[arg(long, env = "FOREBAY_LOG_FORMAT", value_enum, default_value = "json")]
+    pub(crate) log_format: LogFormat,
+    /// What is logged: a level (error, warn, info, debug, trace) or tracing's filter directives
+    #[arg(long, env = "FOREBAY_LOG", default_value = "info")]
+    pub(crate) log: String,
+}

@@ -1,0 +1,50 @@
+//! Files with secrets -> their content. A trailing newline is not part of a secret.
+
+use std::path::Path;
+
+use forebay_protocol::entry::Secret;
+
+use super::{PoolSettings, SettingsError, wrong};
+
+/// Where the pool's secret may be given instead of a file.
+const POOL_SECRET: &str = "FOREBAY_POOL_SECRET";
+
+/// The secret that authenticates entries in a remote pool.
+///
+/// # Errors
+/// When there is none, it can't be read, or it is shorter than 16 bytes.
+pub(crate) fn read_pool_secret(settings: &PoolSettings) -> Result<Secret, SettingsError> {
+    let flag = "--pool-secret-file";
+    let bytes = match &settings.pool_secret_file {
+        Some(path) => read(flag, path)?,
+        None => match std::env::var(POOL_SECRET) {
+            Ok(secret) => secret.into_bytes(),
+            Err(_) => {
+                return Err(wrong(flag, format!("is missing: --pool redis needs it, or {POOL_SECRET}")));
+            }
+        },
+    };
+    Secret::from_bytes(&bytes).map_err(|error| wrong(flag, error.to_string()))
+}
+
+/// A token's hash: comparing hashes takes the same time whatever a caller sent.
+///
+/// # Errors
+/// When the file can't be read or is empty.
+pub(crate) fn read_token(
+    flag: &'static str,
+    path: Option<&Path>,
+) -> Result<Option<blake3::Hash>, SettingsError> {
+    let Some(path) = path else { return Ok(None) };
+    let bytes = read(flag, path)?;
+    if bytes.is_empty() {
+        return Err(wrong(flag, format!("{} is empty", path.display())));
+    }
+    Ok(Some(blake3::hash(&bytes)))
+}
+
+fn read(flag: &'static str, path: &Path) -> Result<Vec<u8>, SettingsError> {
+    let bytes = std::fs::read(path)
+        .map_err(|source| SettingsError::Unreadable { flag, path: path.to_owned(), source })?;
+    Ok(bytes.trim_ascii_end().to_vec())
+}
