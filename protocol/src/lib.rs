@@ -1,1 +1,39 @@
-//! See the package description; filled in by the commits that follow.
+//! What filter and backend agree on. Requests and answers of the V2 inference protocol (Open Inference Protocol) enter as
+//! bytes; messages, digests, keys and sealed entries leave. No I/O; builds for `wasm32`.
+//!
+//! ```text
+//! path, request     bytes -> ModelInferRequest        (JSON, or the binary tensor extension)
+//! wants             how the client wants its answer
+//! digest            ModelInferRequest -> Digest -> Key
+//! entry             ModelInferResponse <-> sealed cache entry
+//! response          ModelInferResponse -> bytes, and ids in and out of ready bytes
+//! cache_control     HTTP's words for freshness
+//! generations, gate what passes between filter and gate
+//! ```
+//!
+//! `FORMAT.md` beside this crate fixes digest, keys and entry byte by byte.
+#![cfg_attr(
+    not(test),
+    deny(
+        clippy::unwrap_used,
+        clippy::expect_used,
+        clippy::panic,
+        clippy::indexing_slicing,
+        clippy::arithmetic_side_effects
+    )
+)]
+
+pub mod cache_control;
+pub mod datatype;
+pub mod decode;
+pub mod digest;
+pub mod entry;
+pub mod gate;
+pub mod generations;
+pub mod header;
+pub mod limits;
+pub mod messages;
+pub mod path;
+pub mod request;
+pub mod response;
+pub mod wants;

@@ -1,0 +1,156 @@
+//! Cache entries: a canonical answer with what is known about it. Sealed with a MAC over its key on the way into the pool,
+//! checked on the way out; plain between gate and filter. `FORMAT.md` fixes the bytes.
+
+use crate::digest::{Fields, Generation, Key};
+use crate::messages::ModelInferResponse;
+use bytes::{Buf, Bytes};
+use prost::Message;
+use std::fmt;
+
+/// What a sealed entry begins with: "FBE" and the version of the format.
+const MAGIC: [u8; 4] = *b"FBE1";
+const MAC_TAG: &str = "forebay/entry/1";
+const SECRET_CONTEXT: &str = "forebay 2026 entry MAC secret v1";
+/// Shortest secret, in bytes: 128 bits.
+const MIN_SECRET_BYTES: usize = 16;
+
+/// A cached answer.
+#[derive(Clone, PartialEq, Message)]
+pub struct Entry {
+    /// The answer in canonical form, without `id`.
+    #[prost(message, optional, tag = "1")]
+    pub response: Option<ModelInferResponse>,
+    /// The generation that computed it, 32 bytes.
+    #[prost(bytes = "bytes", tag = "2")]
+    pub generation: Bytes,
+    /// Compute time spent on it, in microseconds.
+    #[prost(uint64, tag = "3")]
+    pub cost_us: u64,
+    /// When it was computed, in milliseconds since 1970 (UTC).
+    #[prost(uint64, tag = "4")]
+    pub created_ms: u64,
+    /// For how long it is fresh, in seconds.
+    #[prost(uint32, tag = "5")]
+    pub max_age_s: u32,
+    /// For how long after that it may be given while a new one is computed, in seconds.
+    #[prost(uint32, tag = "6")]
+    pub stale_while_revalidate_s: u32,
+    /// For how long after that it may be given when computing fails, in seconds.
+    #[prost(uint32, tag = "7")]
+    pub stale_if_error_s: u32,
+}
+
+/// The key of the MAC. Its bytes are never shown.
+#[derive(Clone)]
+pub struct Secret([u8; 32]);
+
+/// Why bytes are not an entry. Each counts as a miss.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum EntryError {
+    /// Not sealed by this version, or cut short.
+    #[error("not a sealed entry: it must begin with 'FBE1' and a 32-byte MAC")]
+    NotSealed,
+    /// Written under another key or secret, or changed since.
+    #[error("the entry's MAC is wrong: another key, another secret, or changed bytes")]
+    WrongMac,
+    /// The protobuf is broken.
+    #[error("the entry is not the protobuf expected: {0}")]
+    Malformed(#[from] prost::DecodeError),
+    /// A field lacks or has a wrong size.
+    #[error("the entry's {0}")]
+    Incomplete(&'static str),
+}
+
+/// A secret that is too short to be one.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("the secret has {0} bytes: at least 16 are needed")]
+pub struct ShortSecret(pub usize);
+
+impl Secret {
+    /// Makes the MAC's key of secret bytes of any length.
+    ///
+    /// # Errors
+    /// [`ShortSecret`] below 16 bytes.
+    pub fn from_bytes(material: &[u8]) -> Result<Self, ShortSecret> {
+        if material.len() < MIN_SECRET_BYTES {
+            return Err(ShortSecret(material.len()));
+        }
+        Ok(Self(blake3::derive_key(SECRET_CONTEXT, material)))
+    }
+
+    fn mac(&self, key: &Key, plain: &[u8]) -> Fields {
+        let mut fields = Fields::keyed(&self.0, MAC_TAG);
+        fields.bytes(&key.0);
+        fields.bytes(plain);
+        fields
+    }
+}
+
+impl fmt::Debug for Secret {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("Secret(..)")
+    }
+}
+
+impl Entry {
+    /// For the pool: magic, MAC over key and protobuf, protobuf.
+    pub fn seal(&self, key: &Key, secret: &Secret) -> Vec<u8> {
+        let plain = self.encode_plain();
+        let mac = secret.mac(key, &plain).finish();
+        [&MAGIC[..], &mac, &plain].concat()
+    }
+
+    /// From the pool. The tensors stay slices of `bytes`.
+    ///
+    /// # Errors
+    /// [`EntryError`]; a miss in any case.
+    pub fn open(mut bytes: Bytes, key: &Key, secret: &Secret) -> Result<Self, EntryError> {
+        let magic = bytes.split_to_checked(MAGIC.len()).ok_or(EntryError::NotSealed)?;
+        let mac = bytes.split_to_checked(32).ok_or(EntryError::NotSealed)?;
+        let mac = <[u8; 32]>::try_from(&mac[..]).map_err(|_| EntryError::NotSealed)?;
+        if magic != MAGIC[..] {
+            return Err(EntryError::NotSealed);
+        }
+        if !secret.mac(key, &bytes).verify(mac) {
+            return Err(EntryError::WrongMac);
+        }
+        Self::decode_plain(bytes)
+    }
+
+    /// For the filter: the protobuf alone. The gate has checked the MAC.
+    pub fn encode_plain(&self) -> Vec<u8> {
+        self.encode_to_vec()
+    }
+
+    /// From the gate. The tensors stay slices of `bytes`.
+    ///
+    /// # Errors
+    /// [`EntryError::Malformed`], [`EntryError::Incomplete`].
+    pub fn decode_plain(bytes: Bytes) -> Result<Self, EntryError> {
+        let entry = Self::decode(bytes)?;
+        if entry.generation.len() != 32 {
+            return Err(EntryError::Incomplete("generation must have 32 bytes"));
+        }
+        let response = entry.response.as_ref().ok_or(EntryError::Incomplete("response is missing"))?;
+        if response.outputs.len() != response.raw_output_contents.len() {
+            return Err(EntryError::Incomplete("response must have one raw content an output"));
+        }
+        Ok(entry)
+    }
+
+    /// The generation that computed it; `None` when the field has another size than 32 bytes.
+    pub fn generation(&self) -> Option<Generation> {
+        <[u8; 32]>::try_from(&self.generation[..]).ok().map(Generation)
+    }
+}
+
+/// `Bytes::split_to` that can't panic.
+trait SplitChecked {
+    fn split_to_checked(&mut self, count: usize) -> Option<Bytes>;
+}
+
+impl SplitChecked for Bytes {
+    fn split_to_checked(&mut self, count: usize) -> Option<Bytes> {
+        (self.remaining() >= count).then(|| self.split_to(count))
+    }
+}

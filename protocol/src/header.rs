@@ -1,0 +1,33 @@
+//! Names of the headers that Forebay's parts read and write, in lower case.
+
+/// Content type of JSON.
+pub const CONTENT_TYPE_JSON: &str = "application/json";
+/// Content type of the binary tensor extension.
+pub const CONTENT_TYPE_BINARY: &str = "application/octet-stream";
+/// Content type of a plain entry, from the gate.
+pub const CONTENT_TYPE_PROTOBUF: &str = "application/x-protobuf";
+/// Length of the JSON part of a body with binary tensors, in bytes.
+pub const INFERENCE_HEADER_CONTENT_LENGTH: &str = "inference-header-content-length";
+/// What became of a request (RFC 9211).
+pub const CACHE_STATUS: &str = "cache-status";
+/// Seconds since an answer was computed (RFC 9111).
+pub const AGE: &str = "age";
+
+/// What every header between Forebay's own parts begins with. A client's are removed.
+pub const FOREBAY_PREFIX: &str = "x-forebay-";
+/// Generation of the session that computed an answer, 64 hex digits; from the gate on a miss: the live ones, comma-separated.
+pub const X_FOREBAY_GENERATION: &str = "x-forebay-generation";
+/// Compute time of an answer, in microseconds.
+pub const X_FOREBAY_COST_US: &str = "x-forebay-cost-us";
+/// Service of a lookup.
+pub const X_FOREBAY_SERVICE: &str = "x-forebay-service";
+/// Tenant of a request or lookup; absent: "".
+pub const X_FOREBAY_TENANT: &str = "x-forebay-tenant";
+/// Model of a lookup.
+pub const X_FOREBAY_MODEL: &str = "x-forebay-model";
+/// Requested version of a lookup; absent: "".
+pub const X_FOREBAY_VERSION: &str = "x-forebay-version";
+/// Digest of a lookup, 64 hex digits.
+pub const X_FOREBAY_DIGEST: &str = "x-forebay-digest";
+/// What shows that a header comes from the filter.
+pub const X_FOREBAY_TOKEN: &str = "x-forebay-token";
