@@ -85,5 +85,9 @@ pub(crate) trait Session: Send {
     ///
     /// # Errors
     /// `BadInput` and `Failed`.
-    fn run(&mut self, inputs: &[InputTensor<'_>], outputs: &[usize]) -> Result<Vec<OutputTensor>, EngineError>;
+    fn run(
+        &mut self,
+        inputs: &[InputTensor<'_>],
+        outputs: &[usize],
+    ) -> Result<Vec<OutputTensor>, EngineError>;
 }

@@ -5,14 +5,14 @@ mod lookup;
 
 use std::sync::Arc;
 
+use ::http::HeaderMap;
+use ::http::header::{CACHE_CONTROL, CONTENT_TYPE};
 use axum::Router;
 use axum::extract::State;
 use axum::response::{IntoResponse, Response};
 use axum::routing::get;
 use forebay_protocol::gate::{GENERATIONS_PATH, LOOKUP_PATH};
 use forebay_protocol::header::X_FOREBAY_TOKEN;
-use ::http::HeaderMap;
-use ::http::header::{CACHE_CONTROL, CONTENT_TYPE};
 use tokio_util::sync::CancellationToken;
 
 use crate::drain::{self, Ready};
@@ -81,12 +81,8 @@ pub(crate) fn run(settings: GateSettings) -> anyhow::Result<()> {
         let stop = CancellationToken::new();
         let following = tokio::spawn(live::redis::follow(connection, live.clone(), stop.clone()));
         let store = Store::redis(redis, settings.pool.max_entry_bytes, settings.pool.pool_queue_bytes);
-        let gate = Arc::new(Gate {
-            store: Arc::new(store),
-            live: live.clone(),
-            token,
-            metrics: GateMetrics::new(),
-        });
+        let gate =
+            Arc::new(Gate { store: Arc::new(store), live: live.clone(), token, metrics: GateMetrics::new() });
         let draining = Draining::default();
         let main = routes(gate).merge(health::routes(draining.clone(), move || live.table().is_some()));
         let ready = Ready { http_port, metrics_port };

@@ -46,8 +46,11 @@ pub(crate) struct ListenError {
 pub(crate) fn listen(address: IpAddr, port: u16) -> Result<(TcpListener, u16), ListenError> {
     let address = SocketAddr::new(address, port);
     let bind = || {
-        let socket =
-            if address.is_ipv4() { tokio::net::TcpSocket::new_v4() } else { tokio::net::TcpSocket::new_v6() }?;
+        let socket = if address.is_ipv4() {
+            tokio::net::TcpSocket::new_v4()
+        } else {
+            tokio::net::TcpSocket::new_v6()
+        }?;
         socket.set_reuseaddr(true)?;
         socket.bind(address)?;
         let listener = socket.listen(BACKLOG)?;

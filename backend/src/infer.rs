@@ -94,7 +94,9 @@ impl Inference {
         match &answered {
             Ok(_) => metrics.success.increment(1),
             Err(InferError::Queue(_)) => metrics.failure_rejected.increment(1),
-            Err(InferError::Run(RunError::Engine(EngineError::BadInput(_)))) => metrics.failure_request.increment(1),
+            Err(InferError::Run(RunError::Engine(EngineError::BadInput(_)))) => {
+                metrics.failure_request.increment(1)
+            }
             Err(InferError::Run(_) | InferError::Lost) => metrics.failure_engine.increment(1),
             Err(_) => metrics.failure_request.increment(1),
         }

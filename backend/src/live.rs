@@ -61,7 +61,8 @@ pub(crate) fn live_models(heard: &[Heard], now_ms: u64) -> Vec<LiveModel> {
         .into_iter()
         .map(|((service, model, version), beats)| {
             let last = beats.iter().map(|(beat, _)| *beat).max().unwrap_or(0);
-            let counts = |beat: u64| if is_alive(last, now_ms) { is_alive(beat, now_ms) } else { beat == last };
+            let counts =
+                |beat: u64| if is_alive(last, now_ms) { is_alive(beat, now_ms) } else { beat == last };
             let live = beats.iter().filter(|(beat, _)| counts(*beat));
             let mut generations: Vec<Generation> = live.map(|(_, generation)| *generation).collect();
             generations.sort_unstable_by_key(|generation| generation.0);
@@ -112,7 +113,9 @@ impl LiveTable {
     /// An empty table. `own` tables are kept by the process they tell of, and never grow old.
     pub(crate) fn new(own: bool) -> Self {
         let table = Arc::new(Table { epoch: 0, models: Vec::new() });
-        Self { current: ArcSwap::from_pointee(Indexed { table, index: HashMap::new(), refreshed: None, own }) }
+        Self {
+            current: ArcSwap::from_pointee(Indexed { table, index: HashMap::new(), refreshed: None, own }),
+        }
     }
 
     /// Replaces the table.
@@ -155,7 +158,8 @@ mod tests {
     use super::*;
 
     fn heard(instance: &str, beat_ms: u64, generation: u8) -> Heard {
-        let served = Served { model: "m".into(), version: String::new(), generation: Generation([generation; 32]) };
+        let served =
+            Served { model: "m".into(), version: String::new(), generation: Generation([generation; 32]) };
         let record = Record { service: "s".into(), models: vec![served] };
         Heard { instance: instance.into(), beat_ms, record }
     }
@@ -166,7 +170,8 @@ mod tests {
 
     #[test]
     fn all_that_are_alive_count_and_the_dead_do_not() {
-        let heard = [heard("a", 100_000, 1), heard("b", 95_000, 2), heard("c", 80_000, 3), heard("d", 99_000, 1)];
+        let heard =
+            [heard("a", 100_000, 1), heard("b", 95_000, 2), heard("c", 80_000, 3), heard("d", 99_000, 1)];
         assert_eq!(live(&heard, 100_000), [1, 2]);
     }
 

@@ -1,6 +1,8 @@
 //! Bytes of `config.pbtxt` -> `ModelConfig`, or an error with file and line. Next: `repository` picks versions by
 //! it, `signature` compares it with the model, `policy` reads how to cache.
 
+mod lists;
+
 use std::path::{Path, PathBuf};
 use std::sync::LazyLock;
 
@@ -15,9 +17,9 @@ mod proto {
     include!(concat!(env!("OUT_DIR"), "/forebay.model_config.rs"));
 }
 
+pub(crate) use proto::ModelConfig;
 pub(crate) use proto::model_config::SchedulingChoice;
 pub(crate) use proto::model_version_policy::PolicyChoice;
-pub(crate) use proto::ModelConfig;
 
 /// What the file is called in a model's folder.
 pub(crate) const FILE_NAME: &str = "config.pbtxt";
@@ -49,6 +51,7 @@ static DESCRIPTOR: LazyLock<MessageDescriptor> = LazyLock::new(|| {
 pub(crate) fn parse(path: &Path, bytes: &[u8], model: &str) -> Result<ModelConfig, ConfigError> {
     let text = std::str::from_utf8(bytes)
         .map_err(|error| ConfigError::NotText { path: path.to_owned(), valid_up_to: error.valid_up_to() })?;
+    let text = &lists::with_colons(text);
     let message = DynamicMessage::parse_text_format(DESCRIPTOR.clone(), text)
         .map_err(|error| syntax_error(path, text, &error))?;
     let config: ModelConfig = message.transcode_to().map_err(|error| ConfigError::Syntax {
@@ -64,7 +67,8 @@ pub(crate) fn parse(path: &Path, bytes: &[u8], model: &str) -> Result<ModelConfi
 }
 
 fn syntax_error(path: &Path, text: &str, error: &ParseError) -> ConfigError {
-    let offset = error.labels().and_then(|mut labels| labels.next()).map_or(text.len(), |label| label.offset());
+    let offset =
+        error.labels().and_then(|mut labels| labels.next()).map_or(text.len(), |label| label.offset());
     let before = &text.as_bytes()[..offset.min(text.len())];
     let line = 1 + before.iter().filter(|byte| **byte == b'\n').count();
     ConfigError::Syntax { path: path.to_owned(), line, message: error.to_string() }

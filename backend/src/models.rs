@@ -204,8 +204,7 @@ impl Loader {
             return Err(LoadError::Engine { version: number, source });
         };
         let metrics = Arc::new(ModelMetrics::new(name, &number.to_string()));
-        let instances =
-            Instances::start(name, sessions, self.limits, &metrics).map_err(LoadError::Thread)?;
+        let instances = Instances::start(name, sessions, self.limits, &metrics).map_err(LoadError::Thread)?;
         Ok(Arc::new(Version {
             number: number.to_string(),
             signature,

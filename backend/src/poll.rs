@@ -125,7 +125,8 @@ fn load_into(loader: &Loader, set: &mut ModelSet, name: &str, before: Option<&cr
         }
         Err(error) => {
             // The next look takes files that were changing for changed.
-            let fingerprint = if matches!(error, LoadError::Changing) { Fingerprint::default() } else { fingerprint };
+            let fingerprint =
+                if matches!(error, LoadError::Changing) { Fingerprint::default() } else { fingerprint };
             tracing::error!(model = name, "not loaded: {error}");
             set.failed.insert(name.to_owned(), (fingerprint, error.to_string()));
         }

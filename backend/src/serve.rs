@@ -70,7 +70,10 @@ pub(crate) fn run(settings: ServeSettings) -> anyhow::Result<()> {
             filter_token,
         };
         let draining = Draining::default();
-        let ready = { let models = models.clone(); move || models.all_loaded() };
+        let ready = {
+            let models = models.clone();
+            move || models.all_loaded()
+        };
         let mut routes = http::infer::routes(Arc::new(infer))
             .merge(metadata::routes(models))
             .merge(health::routes(draining.clone(), ready));

@@ -188,7 +188,8 @@ fn check(command: &Command) -> Result<(), SettingsError> {
         }
         Command::Gate(settings) => {
             if settings.pool.pool != PoolKind::Redis {
-                let reason = "a gate of its own needs --pool redis; with --pool memory its routes run in `serve`";
+                let reason =
+                    "a gate of its own needs --pool redis; with --pool memory its routes run in `serve`";
                 return Err(wrong("--pool", reason));
             }
             settings.pool.check()
@@ -205,7 +206,11 @@ fn first_paragraph(rendered: &str) -> String {
     let lines = rendered.lines().take_while(|line| !line.trim().is_empty()).map(str::trim);
     let line = lines.collect::<Vec<_>>().join(" ");
     let line = line.strip_prefix("error: ").unwrap_or(&line);
-    if line.is_empty() { "a command is missing: serve or gate (see --help)".to_owned() } else { line.to_owned() }
+    if line.is_empty() {
+        "a command is missing: serve or gate (see --help)".to_owned()
+    } else {
+        line.to_owned()
+    }
 }
 
 #[cfg(test)]

@@ -56,7 +56,9 @@ pub(crate) enum DeclarationError {
     Datatype { kind: &'static str, name: String, declared: String, has: &'static str },
     #[error("{kind} {name:?} is declared with shape {declared}, but the model has {has}")]
     Shape { kind: &'static str, name: String, declared: String, has: String },
-    #[error("max_batch_size is {max_batch_size}, but the first dimension of {kind} {name:?} is not free: {has}")]
+    #[error(
+        "max_batch_size is {max_batch_size}, but the first dimension of {kind} {name:?} is not free: {has}"
+    )]
     NoBatchDimension { max_batch_size: i32, kind: &'static str, name: String, has: String },
 }
 
@@ -149,8 +151,11 @@ impl Signature {
             declared.check(&self.outputs, &output.dims, batch)?;
         }
         if batch > 0 {
-            let all =
-                self.inputs.iter().map(|spec| ("input", spec)).chain(self.outputs.iter().map(|s| ("output", s)));
+            let all = self
+                .inputs
+                .iter()
+                .map(|spec| ("input", spec))
+                .chain(self.outputs.iter().map(|s| ("output", s)));
             for (kind, spec) in all {
                 if spec.shape.first() != Some(&-1) {
                     let (name, has) = (spec.name.clone(), shown(&spec.shape));

@@ -110,7 +110,11 @@ fn dropped(reason: &'static str, count: u64) {
     counter!("forebay_pool_dropped_writes", "reason" => reason).increment(count);
 }
 
-async fn write(pool: Arc<Pool>, mut messages: mpsc::UnboundedReceiver<Message>, waiting_bytes: Arc<AtomicUsize>) {
+async fn write(
+    pool: Arc<Pool>,
+    mut messages: mpsc::UnboundedReceiver<Message>,
+    waiting_bytes: Arc<AtomicUsize>,
+) {
     let Pool::Redis(pool) = &*pool else { return };
     let mut received = Vec::with_capacity(BATCH);
     while messages.recv_many(&mut received, BATCH).await > 0 {

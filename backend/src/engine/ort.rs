@@ -57,7 +57,8 @@ impl Engine for OrtEngine {
 
     fn open(&self, files: &ModelFiles, options: SessionOptions) -> Result<Box<dyn Session>, EngineError> {
         let failed = |reason: String| EngineError::Load { file: files.model_file.clone(), reason };
-        let model = files.files.get(&files.model_file).ok_or_else(|| failed("there is no such file".into()))?;
+        let model =
+            files.files.get(&files.model_file).ok_or_else(|| failed("there is no such file".into()))?;
         let mut builder = ort::session::Session::builder(&self.environment)
             .map_err(|error| failed(error.to_string()))?
             .with_intra_threads(options.intra_op_threads)
@@ -106,7 +107,11 @@ impl Session for OrtSession {
         &self.signature
     }
 
-    fn run(&mut self, inputs: &[InputTensor<'_>], outputs: &[usize]) -> Result<Vec<OutputTensor>, EngineError> {
+    fn run(
+        &mut self,
+        inputs: &[InputTensor<'_>],
+        outputs: &[usize],
+    ) -> Result<Vec<OutputTensor>, EngineError> {
         let values = inputs
             .iter()
             .map(|input| Ok((input.name, tensors::view(input)?)))
@@ -152,6 +157,3 @@ fn failure(error: &ort::Error) -> EngineError {
 
 /// ONNX Runtime's element types by ours, for `tensors`.
 type Element = TensorElementType;
-
-#[cfg(test)]
-mod tests;

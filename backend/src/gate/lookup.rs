@@ -23,10 +23,8 @@ pub(super) async fn lookup(State(gate): State<Arc<Gate>>, headers: HeaderMap) ->
     gate.admit(&headers)?;
     let asked = Asked::read(&headers)?;
     let generations = gate.live.generations(asked.scope.service, asked.model, asked.version);
-    let keys: Vec<Key> = generations
-        .iter()
-        .map(|generation| Key::derive(generation, &asked.scope, &asked.digest))
-        .collect();
+    let keys: Vec<Key> =
+        generations.iter().map(|generation| Key::derive(generation, &asked.scope, &asked.digest)).collect();
     let found = gate.store.lookup(&keys).await;
     gate.metrics.seconds.record(began.elapsed());
     let (status, generation, body) = match found {

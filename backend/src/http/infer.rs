@@ -54,9 +54,8 @@ async fn infer(State(routes): State<Arc<InferRoutes>>, request: Request) -> Resu
     let wants = Wants::of(&request);
     let id = request.id.clone();
     let tenant = routes.tenant(&head.headers);
-    let directives = RequestDirectives::parse(
-        head.headers.get_all(CACHE_CONTROL).iter().map(HeaderValue::as_bytes),
-    );
+    let directives =
+        RequestDirectives::parse(head.headers.get_all(CACHE_CONTROL).iter().map(HeaderValue::as_bytes));
     let answer = routes.inference.answer(request, tenant, &directives).await?;
     let encoded = response::encode(&answer.response, &wants, &id)?;
     Ok(respond(&answer, encoded))
@@ -82,10 +81,8 @@ fn respond(answer: &Answer, encoded: Encoded) -> Response {
     let content_type = match encoded.header_length {
         None => "application/json",
         Some(length) => {
-            headers.insert(
-                HeaderName::from_static(INFERENCE_HEADER_CONTENT_LENGTH),
-                HeaderValue::from(length),
-            );
+            headers
+                .insert(HeaderName::from_static(INFERENCE_HEADER_CONTENT_LENGTH), HeaderValue::from(length));
             "application/octet-stream"
         }
     };

@@ -121,10 +121,7 @@ fn a_panic_fails_its_request_only() {
         bench.go.send(()).unwrap();
     }
     assert!(matches!(bench.results.recv().unwrap().1, Err(RunError::Panicked)));
-    assert!(matches!(
-        bench.results.recv().unwrap().1,
-        Err(RunError::Engine(EngineError::BadInput(_)))
-    ));
+    assert!(matches!(bench.results.recv().unwrap().1, Err(RunError::Engine(EngineError::BadInput(_)))));
     assert!(bench.results.recv().unwrap().1.is_ok());
 }
 

@@ -99,7 +99,11 @@ async fn sweep(connection: &mut ConnectionManager) -> RedisResult<()> {
 }
 
 /// Keeps `table` as Redis has it, until `stop`.
-pub(crate) async fn follow(mut connection: ConnectionManager, table: Arc<LiveTable>, stop: CancellationToken) {
+pub(crate) async fn follow(
+    mut connection: ConnectionManager,
+    table: Arc<LiveTable>,
+    stop: CancellationToken,
+) {
     let mut ticks = tokio::time::interval(READ);
     ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
     loop {
@@ -149,7 +153,7 @@ fn not_json(error: serde_json::Error) -> RedisError {
 }
 
 async fn bounded<T>(answer: impl Future<Output = RedisResult<T>>) -> RedisResult<T> {
-    tokio::time::timeout(PATIENCE, answer).await.unwrap_or_else(|_| {
-        Err(RedisError::from((redis::ErrorKind::Io, "redis took longer than a second")))
-    })
+    tokio::time::timeout(PATIENCE, answer)
+        .await
+        .unwrap_or_else(|_| Err(RedisError::from((redis::ErrorKind::Io, "redis took longer than a second"))))
 }

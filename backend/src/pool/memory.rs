@@ -43,7 +43,6 @@ impl MemoryPool {
     pub(crate) fn put(&self, key: &Key, entry: Arc<Entry>) {
         self.entries.insert(key.0, entry);
     }
-
 }
 
 #[cfg(test)]

@@ -98,7 +98,13 @@ impl RedisPool {
         let mut pipeline = redis::pipe();
         for (key, entry) in entries {
             let millis = u64::try_from(lifetime(entry).as_millis()).unwrap_or(u64::MAX);
-            pipeline.cmd("SET").arg(name(key)).arg(entry.seal(key, &self.secret)).arg("PX").arg(millis).ignore();
+            pipeline
+                .cmd("SET")
+                .arg(name(key))
+                .arg(entry.seal(key, &self.secret))
+                .arg("PX")
+                .arg(millis)
+                .ignore();
         }
         let mut connection = self.connection.clone();
         let written = tokio::time::timeout(WRITE_TIMEOUT, pipeline.query_async::<()>(&mut connection));

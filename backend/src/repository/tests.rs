@@ -28,7 +28,9 @@ fn the_policy_picks_the_versions() {
     assert_eq!(versions("version_policy { all { } }").unwrap(), [1, 2, 10]);
     assert_eq!(versions("version_policy { latest { num_versions: 2 } }").unwrap(), [2, 10]);
     assert_eq!(versions("version_policy { specific { versions: [ 2, 1 ] } }").unwrap(), [1, 2]);
-    assert!(versions("version_policy { specific { versions: [ 3 ] } }").unwrap_err().contains("no version 3"));
+    assert!(
+        versions("version_policy { specific { versions: [ 3 ] } }").unwrap_err().contains("no version 3")
+    );
 }
 
 #[test]

@@ -44,7 +44,10 @@ pub(crate) fn read_token(
 }
 
 fn read(flag: &'static str, path: &Path) -> Result<Vec<u8>, SettingsError> {
-    let bytes = std::fs::read(path)
-        .map_err(|source| SettingsError::Unreadable { flag, path: path.to_owned(), source })?;
+    let bytes = std::fs::read(path).map_err(|source| SettingsError::Unreadable {
+        flag,
+        path: path.to_owned(),
+        source,
+    })?;
     Ok(bytes.trim_ascii_end().to_vec())
 }

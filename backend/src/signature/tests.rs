@@ -47,7 +47,11 @@ fn what_does_not_fit_is_named() {
     for (inputs, outputs, expected) in [
         (vec![A, S, ("z", "FP32", &[1_i64][..])], vec![], "unexpected inference input 'z' for model 'm'"),
         (vec![A, A], vec![], "input 'a' already exists in request for model 'm'"),
-        (vec![A], vec![], "expected 2 inputs but got 1 inputs for model 'm'. Missing required input(s) ['s']"),
+        (
+            vec![A],
+            vec![],
+            "expected 2 inputs but got 1 inputs for model 'm'. Missing required input(s) ['s']",
+        ),
         (vec![("a", "FP64", &[3, 2]), S], vec![], "data-type is 'FP64', but model 'm' expects 'FP32'"),
         (vec![("a", "FP32", &[3, 3]), S], vec![], "'a' for model 'm'. Expected [-1,2], got [3,3]"),
         (vec![("a", "FP32", &[2]), S], vec![], "Expected [-1,2], got [2]"),

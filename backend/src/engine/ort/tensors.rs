@@ -71,7 +71,8 @@ where
     // A body's bytes start anywhere: one copy when that isn't where the element may start.
     match bytemuck::try_cast_slice::<u8, T>(input.data) {
         Ok(elements) => {
-            let tensor = TensorRef::from_array_view((input.shape, elements)).map_err(|error| failure(&error))?;
+            let tensor =
+                TensorRef::from_array_view((input.shape, elements)).map_err(|error| failure(&error))?;
             Ok(tensor.into())
         }
         Err(_) => {
@@ -137,7 +138,9 @@ pub(super) fn bytes(value: &DynValue, datatype: DataType) -> Result<(Vec<i64>, B
     }
 }
 
-fn copied<T: PrimitiveTensorElementType + NoUninit>(value: &DynValue) -> Result<(Vec<i64>, Bytes), EngineError> {
+fn copied<T: PrimitiveTensorElementType + NoUninit>(
+    value: &DynValue,
+) -> Result<(Vec<i64>, Bytes), EngineError> {
     let (shape, elements) =
         value.try_extract_tensor::<T>().map_err(|error| EngineError::Failed(error.to_string()))?;
     Ok((shape.to_vec(), Bytes::copy_from_slice(bytemuck::cast_slice(elements))))

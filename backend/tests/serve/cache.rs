@@ -1,0 +1,160 @@
+//! The pool in memory, the requests' and the models' say over it, and the gate's routes in front of it.
+
+use bytes::Bytes;
+use forebay_protocol::digest::{Scope, digest};
+use forebay_protocol::entry::Entry;
+use forebay_protocol::limits::Limits;
+use forebay_protocol::path::InferPath;
+use serde_json::json;
+
+use crate::client::{Answer, fp32, send};
+use crate::process::Forebay;
+
+const PATH: &str = "/v2/models/identity_fp32/infer";
+
+#[test]
+fn the_second_ask_is_a_hit_in_either_encoding() {
+    let forebay = Forebay::serve(&["--instances", "1"]);
+    let first = forebay.infer("identity_fp32", &[], &fp32(&[1.0, 2.0]));
+    assert!(!first.is_hit() && first.header("cache-status").contains("uri-miss"), "{first:?}");
+    let second = forebay.infer("identity_fp32", &[], &fp32(&[1.0, 2.0]));
+    assert!(second.is_hit() && second.header("age") == "0", "{second:?}");
+    assert_eq!(first.body, second.body);
+    let data: Vec<u8> = [1.0_f32, 2.0].iter().flat_map(|value| value.to_le_bytes()).collect();
+    let binary = forebay.infer_binary("identity_fp32", "FP32", &[1, 2], &data);
+    assert!(binary.is_hit() && binary.body.ends_with(&data), "{binary:?}");
+    assert!(!forebay.infer_binary("identity_fp32", "FP32", &[2, 1], &data).is_hit(), "another shape");
+    assert_eq!(forebay.metric("nv_inference_exec_count", "identity_fp32"), 2);
+    assert_eq!(forebay.metric("nv_cache_num_hits_per_model", "identity_fp32"), 2);
+}
+
+#[test]
+fn requested_outputs_are_part_of_what_was_asked() {
+    let forebay = Forebay::serve(&["--instances", "1"]);
+    let mut some = fp32(&[8.0]);
+    some["outputs"] = json!([{ "name": "half" }]);
+    assert_eq!(forebay.infer("two_outputs", &[], &some).json()["outputs"].as_array().unwrap().len(), 1);
+    let all = forebay.infer("two_outputs", &[], &fp32(&[8.0]));
+    assert_eq!(all.json()["outputs"].as_array().unwrap().len(), 2);
+}
+
+#[test]
+fn an_id_is_the_askers_own() {
+    let forebay = Forebay::serve(&["--instances", "1"]);
+    let ask = |id: &str| {
+        let mut body = fp32(&[3.0]);
+        body["id"] = json!(id);
+        forebay.infer("identity_fp32", &[], &body)
+    };
+    assert_eq!(ask("one").json()["id"], "one");
+    let second = ask("two");
+    assert!(second.is_hit() && second.json()["id"] == "two", "{second:?}");
+    assert!(forebay.infer("identity_fp32", &[], &fp32(&[3.0])).json().get("id").is_none());
+}
+
+#[test]
+fn requests_have_a_say() {
+    let forebay = Forebay::serve(&["--instances", "1"]);
+    let ask =
+        |directive: &str| forebay.infer("identity_fp32", &[("cache-control", directive)], &fp32(&[5.0]));
+    let absent = ask("only-if-cached");
+    assert_eq!((absent.status, absent.error().contains("only-if-cached")), (504, true));
+    let not_kept = ask("no-store");
+    assert_eq!((not_kept.status, not_kept.header("cache-control")), (200, "no-store"));
+    assert_eq!(ask("only-if-cached").status, 504);
+    assert!(!ask("no-cache").is_hit(), "computed, and kept");
+    assert!(ask("only-if-cached").is_hit());
+    assert!(!ask("no-cache").is_hit());
+    assert!(!ask("no-store").is_hit());
+}
+
+#[test]
+fn a_model_without_response_cache_is_never_kept() {
+    for (arguments, model) in
+        [(&["--instances", "1"][..], "uncached"), (&["--pool", "none"], "identity_fp32")]
+    {
+        let forebay = Forebay::serve(arguments);
+        for _ in 0..2 {
+            let answer = forebay.infer(model, &[], &fp32(&[1.0]));
+            assert_eq!((answer.is_hit(), answer.header("cache-control")), (false, "no-store"));
+        }
+    }
+}
+
+#[test]
+fn only_an_authenticated_filter_names_the_tenant() {
+    let folder = tempfile::tempdir().unwrap();
+    let token = folder.path().join("token");
+    std::fs::write(&token, "right\n").unwrap();
+    let forebay = Forebay::serve(&["--instances", "1", "--filter-token-file", token.to_str().unwrap()]);
+    let ask = |token: &str, tenant: &str| {
+        let headers = [("x-forebay-token", token), ("x-forebay-tenant", tenant)];
+        forebay.infer("identity_fp32", &headers, &fp32(&[6.0])).is_hit()
+    };
+    assert!(!ask("right", "a"));
+    assert!(ask("right", "a"));
+    assert!(!ask("right", "b"), "tenants don't see each other's");
+    assert!(!ask("wrong", "a"), "a client can't be a tenant by saying so");
+    assert!(ask("wrong", "b"), "it is everybody, and everybody has asked before");
+}
+
+fn lookup(forebay: &Forebay, service: &str, tenant: &str, headers: &[(&str, &str)], body: &str) -> Answer {
+    let path = InferPath::parse(PATH).unwrap();
+    let limits = Limits::default();
+    let request =
+        forebay_protocol::request::decode(&path, None, &Bytes::from(body.to_owned()), &limits).unwrap();
+    let digest = digest(&Scope { service, tenant }, &request).unwrap().to_string();
+    let asked = [
+        ("x-forebay-service", service),
+        ("x-forebay-tenant", tenant),
+        ("x-forebay-model", "identity_fp32"),
+        ("x-forebay-digest", &digest),
+    ];
+    let headers = [&asked, headers].concat();
+    send(forebay.http_port, "GET", "/forebay/v1/lookup", &headers, b"")
+}
+
+#[test]
+fn the_gate_finds_what_serve_kept_and_only_for_who_asked() {
+    let forebay = Forebay::serve(&["--instances", "1", "--service", "demo"]);
+    let body = fp32(&[7.0]).to_string();
+    let miss = lookup(&forebay, "demo", "", &[], &body);
+    assert_eq!((miss.status, miss.body.len()), (404, 0));
+    let answer = forebay.infer("identity_fp32", &[], &fp32(&[7.0]));
+    assert_eq!(miss.header("x-forebay-generation"), answer.header("x-forebay-generation"));
+    let hit = lookup(&forebay, "demo", "", &[], &body);
+    assert_eq!((hit.status, hit.header("content-type")), (200, "application/x-protobuf"));
+    assert_eq!(hit.header("x-forebay-generation"), answer.header("x-forebay-generation"));
+    let entry = Entry::decode_plain(Bytes::from(hit.body)).unwrap();
+    assert_eq!(entry.max_age_s, 60);
+    assert_eq!(entry.response.unwrap().raw_output_contents, [&7.0_f32.to_le_bytes()[..]]);
+    assert_eq!(lookup(&forebay, "demo", "other", &[], &body).status, 404);
+    let other = lookup(&forebay, "other", "", &[], &body);
+    assert_eq!((other.status, other.header("x-forebay-generation")), (404, ""));
+}
+
+#[test]
+fn the_gate_refuses_what_is_no_lookup_and_who_has_no_token() {
+    let folder = tempfile::tempdir().unwrap();
+    let token = folder.path().join("token");
+    std::fs::write(&token, "secret").unwrap();
+    let forebay = Forebay::serve(&["--instances", "1", "--gate-token-file", token.to_str().unwrap()]);
+    let body = fp32(&[7.0]).to_string();
+    assert_eq!(lookup(&forebay, "default", "", &[], &body).status, 401);
+    assert_eq!(forebay.get("/forebay/v1/generations").status, 401);
+    let right = [("x-forebay-token", "secret")];
+    assert_eq!(lookup(&forebay, "default", "", &right, &body).status, 404);
+    let broken = [
+        ("x-forebay-token", "secret"),
+        ("x-forebay-service", "s"),
+        ("x-forebay-model", "m"),
+        ("x-forebay-digest", "xyz"),
+    ];
+    let answer = send(forebay.http_port, "GET", "/forebay/v1/lookup", &broken, b"");
+    assert_eq!((answer.status, answer.error().contains("x-forebay-digest")), (400, true));
+    let table = send(forebay.http_port, "GET", "/forebay/v1/generations", &right, b"");
+    let table: forebay_protocol::generations::Table = serde_json::from_slice(&table.body).unwrap();
+    let models: Vec<_> = table.models.iter().filter(|live| live.model == "add_fp32").collect();
+    assert_eq!(models.iter().map(|live| live.version.as_str()).collect::<Vec<_>>(), ["", "1"]);
+    assert!(models.iter().all(|live| live.service == "default" && live.generations.len() == 1));
+}

@@ -1,0 +1,26 @@
+//! SIGTERM loses nothing.
+
+use crate::client::fp32;
+use crate::process::{Forebay, until};
+
+#[test]
+fn requests_in_flight_finish_and_the_end_is_clean() {
+    let forebay = Forebay::serve(&["--instances", "1", "--drain-secs", "0.3"]);
+    std::thread::scope(|scope| {
+        let asks: Vec<_> = (0..5)
+            .map(|number| {
+                let forebay = &forebay;
+                scope.spawn(move || forebay.infer("slow", &[], &fp32(&[number as f32])))
+            })
+            .collect();
+        until("all are pending", || {
+            (forebay.metric("nv_inference_pending_request_count", "slow") == 5).then_some(())
+        });
+        forebay.terminate();
+        until("it is not ready", || (forebay.get("/v2/health/ready").status == 503).then_some(()));
+        for ask in asks {
+            assert_eq!(ask.join().unwrap().status, 200);
+        }
+    });
+    assert_eq!(forebay.wait().code(), Some(0));
+}

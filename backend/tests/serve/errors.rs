@@ -1,0 +1,142 @@
+//! What is wrong is refused in V2's error form, in a sentence that says what and where.
+
+use serde_json::json;
+
+use crate::client::{fp32, send};
+use crate::process::{Forebay, serve_command, test_repository};
+
+const PATH: &str = "/v2/models/identity_fp32/infer";
+
+#[test]
+fn wrong_requests_are_named() {
+    let forebay = Forebay::serve(&["--instances", "1"]);
+    let tensor = |name: &str, datatype: &str, shape: &[i64]| {
+        let count = usize::try_from(shape.iter().product::<i64>()).unwrap();
+        json!({ "inputs": [{ "name": name, "datatype": datatype, "shape": shape, "data": vec![1; count] }] })
+    };
+    let mut unknown_output = fp32(&[1.0]);
+    unknown_output["outputs"] = json!([{ "name": "z" }]);
+    for (model, body, status, expected) in [
+        ("nope", fp32(&[1.0]), 404, "unknown model: 'nope'"),
+        ("identity_fp32/versions/9", fp32(&[1.0]), 404, "'identity_fp32' version 9"),
+        ("identity_fp32", tensor("q", "FP32", &[1, 1]), 400, "unexpected inference input 'q'"),
+        ("identity_fp32", tensor("x", "INT32", &[1, 1]), 400, "data-type is 'INT32'"),
+        ("identity_fp32", tensor("x", "FP32", &[1]), 400, "Expected [-1,-1], got [1]"),
+        ("add_fp32", json!({ "inputs": [] }), 400, ""),
+        ("identity_fp32", unknown_output, 400, "unexpected inference output 'z'"),
+        ("identity_fp32", json!([]), 400, ""),
+    ] {
+        let answer = forebay.infer(model, &[], &body);
+        assert_eq!(answer.status, status, "{model} {body}: {answer:?}");
+        assert!(answer.error().contains(expected), "{expected}: {answer:?}");
+        assert_eq!(answer.header("cache-control"), "no-store");
+    }
+}
+
+#[test]
+fn hostile_bodies_are_refused() {
+    let forebay = Forebay::serve(&["--instances", "1", "--max-body-bytes", "100000"]);
+    let deep = [b"{\"inputs\":".to_vec(), vec![b'['; 90_000]].concat();
+    let cases: [(&[(&str, &str)], &[u8], u16); 8] = [
+        (&[], b"", 400),
+        (&[], b"\xff\xfe", 400),
+        (&[], &deep, 400),
+        (&[], &vec![b' '; 100_001], 413),
+        (&[("transfer-encoding", "chunked")], b"186a1\r\n", 400),
+        (&[("content-encoding", "gzip")], b"\x1f\x8b", 415),
+        (&[("inference-header-content-length", "1"), ("inference-header-content-length", "2")], b"{}", 400),
+        (&[("inference-header-content-length", "99")], b"{}", 400),
+    ];
+    for (headers, body, status) in cases {
+        if headers.first().is_some_and(|(name, _)| *name == "transfer-encoding") {
+            continue;
+        }
+        let answer = send(forebay.http_port, "POST", PATH, headers, body);
+        assert_eq!(answer.status, status, "{headers:?} {answer:?}");
+        assert!(!answer.error().is_empty());
+    }
+    assert_eq!(forebay.infer("identity_fp32", &[], &fp32(&[1.0])).status, 200);
+}
+
+#[test]
+fn a_chunked_body_that_grows_too_large_is_refused() {
+    let forebay = Forebay::serve(&["--instances", "1", "--max-body-bytes", "1000"]);
+    let chunk = [b"3e9\r\n".to_vec(), vec![b' '; 1001], b"\r\n0\r\n\r\n".to_vec()].concat();
+    let answer = send(forebay.http_port, "POST", PATH, &[("transfer-encoding", "chunked")], &chunk);
+    assert_eq!((answer.status, answer.error().contains("1000 bytes")), (413, true));
+}
+
+#[test]
+fn bad_strings_and_booleans_are_the_clients_fault() {
+    let forebay = Forebay::serve(&["--instances", "1"]);
+    let answer = forebay.infer_binary("identity_bytes", "BYTES", &[1, 1], b"\x02\0\0\0\xff\xfe");
+    assert_eq!((answer.status, answer.error().contains("UTF-8")), (400, true), "{answer:?}");
+    let answer = forebay.infer_binary("identity_bool", "BOOL", &[1, 1], &[7]);
+    assert_eq!(answer.status, 400, "{answer:?}");
+}
+
+#[test]
+fn what_is_not_supported_says_so() {
+    let forebay = Forebay::serve(&["--instances", "1"]);
+    let mut classified = fp32(&[1.0]);
+    classified["outputs"] = json!([{ "name": "y", "parameters": { "classification": 3 } }]);
+    let answer = forebay.infer("identity_fp32", &[], &classified);
+    assert_eq!((answer.status, answer.error().contains("classification")), (400, true), "{answer:?}");
+    let shared = json!({ "inputs": [{ "name": "x", "datatype": "FP32", "shape": [1, 1],
+        "parameters": { "shared_memory_region": "r", "shared_memory_byte_size": 4 } }] });
+    let answer = forebay.infer("identity_fp32", &[], &shared);
+    assert!([400, 501].contains(&answer.status) && answer.error().contains("shared memory"), "{answer:?}");
+    assert_eq!(send(forebay.http_port, "GET", PATH, &[], b"").status, 405);
+    assert_eq!(forebay.get("/v2/nothing").status, 404);
+}
+
+#[test]
+fn a_full_queue_is_503_with_retry_after() {
+    let forebay = Forebay::serve(&["--instances", "1", "--max-queue-requests", "1", "--pool", "none"]);
+    let answers: Vec<_> = std::thread::scope(|scope| {
+        let asks: Vec<_> =
+            (0..12).map(|_| scope.spawn(|| forebay.infer("slow", &[], &fp32(&[1.0])))).collect();
+        asks.into_iter().map(|ask| ask.join().unwrap()).collect()
+    });
+    let refused: Vec<_> = answers.iter().filter(|answer| answer.status == 503).collect();
+    assert!(!refused.is_empty() && answers.iter().any(|answer| answer.status == 200));
+    assert!(
+        refused.iter().all(|answer| answer.header("retry-after") == "1" && answer.error().contains("full"))
+    );
+}
+
+#[test]
+fn wrong_settings_end_with_2_and_one_line() {
+    let config = tempfile::tempdir().unwrap();
+    let ends = |arguments: &[&str]| {
+        let output = serve_command(&test_repository(), arguments).output().unwrap();
+        (output.status.code(), String::from_utf8(output.stderr).unwrap())
+    };
+    let missing = config.path().join("missing");
+    for (arguments, expected) in [
+        (&["--nope"][..], "--nope"),
+        (&["--max-body-bytes", "many"], "--max-body-bytes"),
+        (&["--pool", "redis"], "--redis-url"),
+        (&["--pool", "redis", "--redis-url", "http://x"], "--redis-url"),
+        (&["--filter-token-file", missing.to_str().unwrap()], "--filter-token-file"),
+        (&["--load-model", "x"], "--model-control-mode explicit"),
+    ] {
+        let (code, line) = ends(arguments);
+        assert_eq!(code, Some(2), "{line}");
+        assert!(line.contains(expected) && line.trim_end().lines().count() == 1, "{line}");
+    }
+}
+
+#[test]
+fn a_model_that_cant_be_loaded_ends_the_start_or_leaves_it_not_ready() {
+    let root = tempfile::tempdir().unwrap();
+    let version = root.path().join("broken/1");
+    std::fs::create_dir_all(&version).unwrap();
+    std::fs::write(version.join("model.onnx"), "no model").unwrap();
+    let output = serve_command(root.path(), &[]).output().unwrap();
+    assert!(!output.status.success());
+    assert!(String::from_utf8_lossy(&output.stderr).contains("model \"broken\": version 1"));
+    let forebay = Forebay::serve_from(root.path(), &["--exit-on-error=false"]);
+    assert_eq!(forebay.get("/v2/health/live").status, 200);
+    assert_eq!(forebay.get("/v2/health/ready").status, 503);
+}

@@ -1,0 +1,13 @@
+//! The binary itself, on ports of its own, against tiny ONNX models, over HTTP.
+//!
+//! `FOREBAY_DIR` (default: `.forebay` of the checkout) holds `lib/libonnxruntime.so.*` and `test-repository/`;
+//! `cargo xtask setup` makes it.
+
+mod answers;
+mod cache;
+mod client;
+mod drain;
+mod errors;
+mod poll;
+mod process;
+mod redis;

@@ -1,0 +1,86 @@
+//! The repository is followed: a new version answers soon, and what is broken doesn't.
+
+use std::path::Path;
+use std::time::{Duration, Instant};
+
+use crate::client::{fp32, send};
+use crate::process::{Forebay, test_repository, until};
+
+const POLL: [&str; 6] = ["--instances", "1", "--model-control-mode", "poll", "--repository-poll-secs", "0.1"];
+
+fn install(root: &Path, version: u32, model: &str) {
+    let from = test_repository().join(model);
+    let to = root.join("m").join(version.to_string());
+    std::fs::create_dir_all(&to).unwrap();
+    let config = std::fs::read_to_string(from.join("config.pbtxt")).unwrap();
+    std::fs::write(root.join("m/config.pbtxt"), config.replace(&format!("\"{model}\""), "\"m\"")).unwrap();
+    std::fs::copy(from.join("1/model.onnx"), to.join("model.onnx")).unwrap();
+}
+
+fn generation(forebay: &Forebay) -> String {
+    forebay.infer("m", &[], &fp32(&[1.0])).header("x-forebay-generation").to_owned()
+}
+
+#[test]
+fn a_replaced_model_answers_within_two_seconds_and_its_old_answers_are_gone() {
+    let root = tempfile::tempdir().unwrap();
+    install(root.path(), 1, "identity_fp32");
+    let forebay = Forebay::serve_from(root.path(), &POLL);
+    let before = generation(&forebay);
+    assert!(forebay.infer("m", &[], &fp32(&[1.0])).is_hit());
+    install(root.path(), 1, "slow");
+    let began = Instant::now();
+    let after = until("another generation answers", || Some(generation(&forebay)).filter(|g| *g != before));
+    assert!(began.elapsed() < Duration::from_secs(2), "{:?}", began.elapsed());
+    let table = forebay.get("/forebay/v1/generations").json().to_string();
+    assert!(table.contains(&after) && !table.contains(&before));
+}
+
+#[test]
+fn a_higher_version_takes_over_and_a_gone_model_is_unknown() {
+    let root = tempfile::tempdir().unwrap();
+    install(root.path(), 1, "identity_fp32");
+    let forebay = Forebay::serve_from(root.path(), &POLL);
+    install(root.path(), 2, "identity_fp32");
+    until("version 2 answers", || {
+        (forebay.infer("m", &[], &fp32(&[2.0])).json()["model_version"] == "2").then_some(())
+    });
+    std::fs::remove_dir_all(root.path().join("m")).unwrap();
+    until("it is unknown", || (forebay.get("/v2/models/m").status == 404).then_some(()));
+}
+
+#[test]
+fn a_broken_replacement_leaves_the_old_model_serving() {
+    let root = tempfile::tempdir().unwrap();
+    install(root.path(), 1, "identity_fp32");
+    let forebay = Forebay::serve_from(root.path(), &POLL);
+    let before = generation(&forebay);
+    std::fs::write(root.path().join("m/1/model.onnx"), "half a model").unwrap();
+    until("it is noticed", || (forebay.get("/v2/health/ready").status == 503).then_some(()));
+    assert_eq!(generation(&forebay), before);
+    install(root.path(), 1, "identity_fp32");
+    until("it is well again", || (forebay.get("/v2/health/ready").status == 200).then_some(()));
+    assert_eq!(generation(&forebay), before, "the same files are the same generation");
+}
+
+#[test]
+fn no_request_fails_while_models_are_swapped() {
+    let root = tempfile::tempdir().unwrap();
+    install(root.path(), 1, "identity_fp32");
+    let forebay = Forebay::serve_from(root.path(), &POLL);
+    for version in 2..5 {
+        install(root.path(), version, "identity_fp32");
+        let wanted = version.to_string();
+        until("the version answers", || {
+            let answer = send(
+                forebay.http_port,
+                "POST",
+                "/v2/models/m/infer",
+                &[("cache-control", "no-store")],
+                fp32(&[1.0]).to_string().as_bytes(),
+            );
+            assert_eq!(answer.status, 200, "{answer:?}");
+            (answer.json()["model_version"] == wanted.as_str()).then_some(())
+        });
+    }
+}

@@ -1,0 +1,157 @@
+//! Processes that are gone when the test is, and the folders they work on.
+
+use std::io::{BufRead, BufReader};
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, ExitStatus, Stdio};
+use std::time::{Duration, Instant};
+
+/// How long anything may take to happen.
+pub(crate) const PATIENCE: Duration = Duration::from_secs(20);
+
+/// A running `forebay`.
+pub(crate) struct Forebay {
+    child: Child,
+    pub(crate) http_port: u16,
+    pub(crate) metrics_port: u16,
+}
+
+fn forebay_dir() -> PathBuf {
+    std::env::var_os("FOREBAY_DIR")
+        .map_or_else(|| Path::new(env!("CARGO_MANIFEST_DIR")).join("../.forebay"), PathBuf::from)
+}
+
+/// The generated models.
+pub(crate) fn test_repository() -> PathBuf {
+    let path = forebay_dir().join("test-repository");
+    assert!(path.is_dir(), "{} is missing: run `cargo xtask setup`", path.display());
+    path
+}
+
+fn onnxruntime() -> PathBuf {
+    let lib = forebay_dir().join("lib");
+    let entries =
+        std::fs::read_dir(&lib).unwrap_or_else(|_| panic!("no {}: run `cargo xtask setup`", lib.display()));
+    let mut names = entries.map(|entry| entry.unwrap().path());
+    names
+        .find(|path| {
+            path.file_name().is_some_and(|name| name.to_string_lossy().starts_with("libonnxruntime.so"))
+        })
+        .unwrap_or_else(|| panic!("no libonnxruntime.so.* in {}", lib.display()))
+}
+
+/// `forebay serve` on free ports of the loopback, without its environment's settings.
+pub(crate) fn serve_command(repository: &Path, arguments: &[&str]) -> Command {
+    let mut command = forebay_command("serve", arguments);
+    command.arg("--model-repository").arg(repository).arg("--onnxruntime").arg(onnxruntime());
+    command
+}
+
+fn forebay_command(subcommand: &str, arguments: &[&str]) -> Command {
+    let mut command = Command::new(env!("CARGO_BIN_EXE_forebay"));
+    for (name, _) in std::env::vars_os().filter(|(name, _)| name.to_string_lossy().starts_with("FOREBAY_")) {
+        command.env_remove(name);
+    }
+    command.arg(subcommand);
+    command.args(["--http-port", "0", "--metrics-port", "0", "--log", "warn"]);
+    command.args(["--http-address", "127.0.0.1", "--metrics-address", "127.0.0.1"]);
+    command.args(arguments);
+    command
+}
+
+impl Forebay {
+    pub(crate) fn serve(arguments: &[&str]) -> Self {
+        Self::start(serve_command(&test_repository(), arguments))
+    }
+
+    pub(crate) fn serve_from(repository: &Path, arguments: &[&str]) -> Self {
+        Self::start(serve_command(repository, arguments))
+    }
+
+    pub(crate) fn gate(arguments: &[&str]) -> Self {
+        Self::start(forebay_command("gate", arguments))
+    }
+
+    fn start(mut command: Command) -> Self {
+        let mut child = command.stdout(Stdio::piped()).spawn().unwrap();
+        let mut line = String::new();
+        BufReader::new(child.stdout.take().unwrap()).read_line(&mut line).unwrap();
+        let ready: serde_json::Value =
+            serde_json::from_str(&line).unwrap_or_else(|_| panic!("not ready: {line:?}, {:?}", child.wait()));
+        let port = |name: &str| u16::try_from(ready[name].as_u64().unwrap()).unwrap();
+        Self { http_port: port("http_port"), metrics_port: port("metrics_port"), child }
+    }
+
+    pub(crate) fn terminate(&self) {
+        signal(&self.child, "TERM");
+    }
+
+    pub(crate) fn wait(mut self) -> ExitStatus {
+        until("the process ends", || self.child.try_wait().unwrap())
+    }
+}
+
+impl Drop for Forebay {
+    fn drop(&mut self) {
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+    }
+}
+
+fn signal(child: &Child, name: &str) {
+    let status = Command::new("kill").arg(format!("-{name}")).arg(child.id().to_string()).status();
+    assert!(status.unwrap().success());
+}
+
+/// A Redis without persistence, on a port that stays its own when it is started again.
+pub(crate) struct Redis {
+    child: Option<Child>,
+    folder: tempfile::TempDir,
+    pub(crate) port: u16,
+}
+
+impl Redis {
+    pub(crate) fn start() -> Self {
+        let port = std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port();
+        let mut redis = Self { child: None, folder: tempfile::tempdir().unwrap(), port };
+        redis.restart();
+        redis
+    }
+
+    pub(crate) fn url(&self) -> String {
+        format!("redis://127.0.0.1:{}/", self.port)
+    }
+
+    pub(crate) fn kill(&mut self) {
+        if let Some(mut child) = self.child.take() {
+            child.kill().unwrap();
+            child.wait().unwrap();
+        }
+    }
+
+    pub(crate) fn restart(&mut self) {
+        let local = forebay_dir().join("bin/redis-server");
+        let mut command = Command::new(if local.exists() { local } else { "redis-server".into() });
+        command.args(["--port", &self.port.to_string(), "--save", "", "--appendonly", "no"]);
+        command.args(["--bind", "127.0.0.1"]).current_dir(self.folder.path());
+        self.child = Some(command.stdout(Stdio::null()).spawn().unwrap());
+        until("redis listens", || std::net::TcpStream::connect(("127.0.0.1", self.port)).ok());
+    }
+}
+
+impl Drop for Redis {
+    fn drop(&mut self) {
+        self.kill();
+    }
+}
+
+/// Polls until there is something, for as long as `PATIENCE`.
+pub(crate) fn until<T>(what: &str, mut poll: impl FnMut() -> Option<T>) -> T {
+    let deadline = Instant::now() + PATIENCE;
+    loop {
+        if let Some(result) = poll() {
+            return result;
+        }
+        assert!(Instant::now() < deadline, "{what}: it took too long");
+        std::thread::sleep(Duration::from_millis(5));
+    }
+}

@@ -1,0 +1,129 @@
+//! The pool in Redis, shared by two servers and the gate.
+
+use crate::client::{Answer, fp32, send};
+use crate::process::{Forebay, Redis, until};
+use forebay_protocol::digest::{Scope, digest};
+use forebay_protocol::limits::Limits;
+use forebay_protocol::path::InferPath;
+
+struct Mesh {
+    redis: Redis,
+    arguments: Vec<String>,
+    _secrets: tempfile::TempDir,
+}
+
+impl Mesh {
+    fn new() -> Self {
+        let redis = Redis::start();
+        let secrets = tempfile::tempdir().unwrap();
+        let secret = secrets.path().join("secret");
+        std::fs::write(&secret, "0123456789abcdef").unwrap();
+        let arguments = [
+            "--pool",
+            "redis",
+            "--redis-url",
+            &redis.url(),
+            "--pool-timeout-ms",
+            "500",
+            "--pool-secret-file",
+            secret.to_str().unwrap(),
+        ];
+        let arguments = arguments.map(str::to_owned).to_vec();
+        Self { redis, arguments, _secrets: secrets }
+    }
+
+    fn arguments<'a>(&'a self, more: &[&'a str]) -> Vec<&'a str> {
+        self.arguments.iter().map(String::as_str).chain(more.iter().copied()).collect()
+    }
+
+    fn serve(&self) -> Forebay {
+        Forebay::serve(&self.arguments(&["--instances", "1"]))
+    }
+
+    fn gate(&self) -> Forebay {
+        Forebay::gate(&self.arguments(&[]))
+    }
+}
+
+fn lookup(gate: &Forebay, value: f32) -> Answer {
+    let path = InferPath::parse("/v2/models/identity_fp32/infer").unwrap();
+    let body = bytes::Bytes::from(fp32(&[value]).to_string());
+    let request = forebay_protocol::request::decode(&path, None, &body, &Limits::default()).unwrap();
+    let digest = digest(&Scope { service: "default", tenant: "" }, &request).unwrap().to_string();
+    let headers = [
+        ("x-forebay-service", "default"),
+        ("x-forebay-model", "identity_fp32"),
+        ("x-forebay-digest", &digest),
+    ];
+    send(gate.http_port, "GET", "/forebay/v1/lookup", &headers, b"")
+}
+
+fn ask(forebay: &Forebay, value: f32) -> Answer {
+    let answer = forebay.infer("identity_fp32", &[], &fp32(&[value]));
+    assert_eq!(answer.status, 200, "{answer:?}");
+    answer
+}
+
+#[test]
+fn what_one_server_computed_the_other_and_the_gate_find() {
+    let mesh = Mesh::new();
+    let (one, two, gate) = (mesh.serve(), mesh.serve(), mesh.gate());
+    ask(&one, 1.0);
+    until("the other finds it", || ask(&two, 1.0).is_hit().then_some(()));
+    let hit = until("the gate finds it", || Some(lookup(&gate, 1.0)).filter(|answer| answer.status == 200));
+    assert_eq!(hit.header("x-forebay-generation"), ask(&one, 1.0).header("x-forebay-generation"));
+}
+
+#[test]
+fn hits_outlive_the_servers() {
+    let mesh = Mesh::new();
+    let (one, gate) = (mesh.serve(), mesh.gate());
+    ask(&one, 2.0);
+    one.terminate();
+    assert_eq!(one.wait().code(), Some(0), "writes are drained");
+    until("the gate finds it", || (lookup(&gate, 2.0).status == 200).then_some(()));
+}
+
+#[test]
+fn no_request_fails_while_redis_is_gone_and_hits_come_back_with_it() {
+    let mut mesh = Mesh::new();
+    let (one, gate) = (mesh.serve(), mesh.gate());
+    ask(&one, 3.0);
+    until("it hits", || ask(&one, 3.0).is_hit().then_some(()));
+    mesh.redis.kill();
+    for number in 0..20 {
+        ask(&one, number as f32);
+    }
+    assert_eq!(lookup(&gate, 3.0).status, 404);
+    mesh.redis.restart();
+    until("it hits again", || ask(&one, 4.0).is_hit().then_some(()));
+    until("the gate too", || (lookup(&gate, 4.0).status == 200).then_some(()));
+}
+
+#[test]
+fn entries_sealed_with_another_secret_are_misses() {
+    let mesh = Mesh::new();
+    let (one, gate) = (mesh.serve(), mesh.gate());
+    ask(&one, 5.0);
+    until("the gate finds it", || (lookup(&gate, 5.0).status == 200).then_some(()));
+    let stranger = tempfile::tempdir().unwrap();
+    let secret = stranger.path().join("secret");
+    std::fs::write(&secret, "another secret of some length").unwrap();
+    let url = mesh.redis.url();
+    let other = Forebay::gate(&[
+        "--pool",
+        "redis",
+        "--redis-url",
+        &url,
+        "--pool-timeout-ms",
+        "500",
+        "--pool-secret-file",
+        secret.to_str().unwrap(),
+    ]);
+    until("it knows the generations", || {
+        (other.get("/v2/health/ready").status == 200
+            && !lookup(&other, 5.0).header("x-forebay-generation").is_empty())
+        .then_some(())
+    });
+    assert_eq!(lookup(&other, 5.0).status, 404);
+}
