@@ -12,7 +12,7 @@ pub struct Limits {
     pub max_tensor_bytes: usize,
     /// Most inputs, and most requested outputs. 256: far above any known model.
     pub max_tensors: usize,
-    /// Most dimensions of a shape. 32: TensorRT stops at 8, NumPy at 64.
+    /// Most dimensions of a shape. 32: engines stop far below (`TensorRT` at 8).
     pub max_rank: usize,
     /// Longest name of a model, tensor or parameter, and longest string parameter, in bytes. 1 KiB.
     pub max_name_bytes: usize,

@@ -109,13 +109,14 @@ fn value(fields: &mut Fields, parameter: &InferParameter) {
             fields.kind(4);
             fields.number(value.to_bits());
         }
-        Some(Choice::Uint64(value)) => match i64::try_from(*value) {
-            Ok(value) => signed(fields, value),
-            Err(_) => {
+        Some(Choice::Uint64(value)) => {
+            if let Ok(value) = i64::try_from(*value) {
+                signed(fields, value);
+            } else {
                 fields.kind(5);
                 fields.number(*value);
             }
-        },
+        }
     }
 }
 
