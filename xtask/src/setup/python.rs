@@ -1,0 +1,65 @@
+//! The virtual environment: `requirements.txt` enters, `.forebay/venv` and `.forebay/lib/libonnxruntime.so.*` leave.
+//! Wheels are fetched with its pip next.
+
+use std::fs;
+use std::path::PathBuf;
+
+use anyhow::{Context, Result, bail};
+
+use super::{ONNXRUNTIME_VERSION, Plan, put};
+use crate::command::{command, on_path, output};
+use crate::layout::Layout;
+
+const REQUIREMENTS: &str = include_str!("../../requirements.txt");
+
+/// Interpreters that are tried, in this order.
+const INTERPRETERS: [&str; 5] = ["python3", "python3.14", "python3.13", "python3.12", "python3.11"];
+
+/// Exits with 0 if the packages have wheels for this Python (onnxruntime's begin at 3.11) and venv works.
+const PROBE: &str = "import sys, venv, ensurepip; sys.exit(0 if sys.version_info >= (3, 11) else 3)";
+
+pub(super) fn plan(layout: &Layout) -> Plan {
+    // A virtual environment can't be moved, so its place is part of the pin.
+    let pin = format!("{}\n{REQUIREMENTS}", layout.dir.display());
+    let doing = "virtual environment with onnxruntime, onnx, tritonclient (about 80 MB to fetch)".into();
+    Plan { pin, files: vec![layout.python(), layout.onnxruntime()], doing }
+}
+
+pub(super) fn install(layout: &Layout) -> Result<()> {
+    let venv = layout.dir.join("venv");
+    if venv.exists() {
+        fs::remove_dir_all(&venv)?;
+    }
+    output(command(interpreter()?, ["-m".as_ref(), "venv".as_ref(), venv.as_os_str()]))?;
+    let requirements = layout.root.join("xtask/requirements.txt");
+    let mut pip =
+        command(layout.python(), ["-m", "pip", "install", "--quiet", "--disable-pip-version-check"]);
+    pip.arg("--requirement").arg(requirements);
+    output(pip)?;
+    link_onnxruntime(layout)
+}
+
+fn interpreter() -> Result<PathBuf> {
+    for program in INTERPRETERS.iter().filter_map(|name| on_path(name)) {
+        if output(command(&program, ["-c", PROBE])).is_ok() {
+            return Ok(program);
+        }
+    }
+    bail!(
+        "no Python from 3.11 with venv is on PATH (tried {}); on Debian: apt-get install python3 python3-venv",
+        INTERPRETERS.join(", ")
+    )
+}
+
+/// One copy of the library is enough: the link leads into the virtual environment.
+fn link_onnxruntime(layout: &Layout) -> Result<()> {
+    let asks = "import importlib.util as u, os; print(os.path.dirname(u.find_spec('onnxruntime').origin))";
+    let package = PathBuf::from(output(command(layout.python(), ["-c", asks]))?.trim());
+    let library = package.join(format!("capi/libonnxruntime.so.{ONNXRUNTIME_VERSION}"));
+    let relative =
+        library.strip_prefix(&layout.dir).context("onnxruntime is not in the virtual environment")?;
+    let link = layout.onnxruntime();
+    let fresh = layout.dir.join("venv/libonnxruntime.link");
+    std::os::unix::fs::symlink(PathBuf::from("..").join(relative), &fresh)?;
+    put(&fresh, &link)
+}

@@ -1,0 +1,148 @@
+//! `cargo xtask up`: flags enter; a running Envoy, backend, gate and Redis leave, until Ctrl-C. With `--once`, the outcome of a
+//! few real requests.
+
+mod envoy_config;
+mod folder;
+mod services;
+
+use anyhow::{Context, Result};
+use clap::{Args, ValueEnum};
+
+use crate::command::{cargo, shown, target_folder};
+use crate::layout::Layout;
+use crate::process::{Group, Interrupted};
+use crate::setup::{self, Part};
+use crate::{once, wasm};
+
+use folder::Folder;
+use services::Services;
+
+/// Where cached results are kept.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+enum Pool {
+    /// In Redis, with a gate of its own
+    Redis,
+    /// In the backend, which then answers for the gate too
+    Memory,
+}
+
+/// Settings of `cargo xtask up`.
+#[derive(Debug, Args)]
+pub(crate) struct Settings {
+    /// Name of this copy: its logs and secrets are in .forebay/run/<name>/
+    #[arg(long, env = "FOREBAY_NAME", default_value = "default")]
+    name: String,
+    /// Where cached results are kept
+    #[arg(long, env = "FOREBAY_POOL", value_enum, default_value = "redis")]
+    pool: Pool,
+    /// Models to serve, out of .forebay/repository and .forebay/test-repository
+    #[arg(long, env = "FOREBAY_MODELS", value_delimiter = ',', default_value = "vad,magika")]
+    models: Vec<String>,
+    /// Send real requests, print latency and Cache-Status of each, and stop
+    #[arg(long)]
+    once: bool,
+    #[command(flatten)]
+    ports: Ports,
+}
+
+/// Ports, all on 127.0.0.1; 0 picks a free one.
+#[derive(Debug, Args)]
+#[command(next_help_heading = "Ports on 127.0.0.1 (0 picks a free one)")]
+struct Ports {
+    /// Envoy, where clients go
+    #[arg(long = "envoy-port", env = "FOREBAY_ENVOY_PORT", default_value_t = 8080)]
+    envoy: u16,
+    /// Envoy's admin interface
+    #[arg(long = "admin-port", env = "FOREBAY_ADMIN_PORT", default_value_t = 9901)]
+    admin: u16,
+    /// Backend
+    #[arg(long = "backend-port", env = "FOREBAY_BACKEND_PORT", default_value_t = 8000)]
+    backend: u16,
+    /// Backend's /metrics
+    #[arg(long = "backend-metrics-port", env = "FOREBAY_BACKEND_METRICS_PORT", default_value_t = 8002)]
+    backend_metrics: u16,
+    /// Gate
+    #[arg(long = "gate-port", env = "FOREBAY_GATE_PORT", default_value_t = 8010)]
+    gate: u16,
+    /// Gate's /metrics
+    #[arg(long = "gate-metrics-port", env = "FOREBAY_GATE_METRICS_PORT", default_value_t = 8012)]
+    gate_metrics: u16,
+    /// Redis
+    #[arg(long = "redis-port", env = "FOREBAY_REDIS_PORT", default_value_t = 6380)]
+    redis: u16,
+}
+
+/// Runs `cargo xtask up`.
+///
+/// # Errors
+/// Something can't be installed, built or started, ends before it should, or does not end well; with `--once` also an answer
+/// that is not as it should be.
+pub(crate) fn run(layout: &Layout, settings: &Settings) -> Result<()> {
+    if settings.once {
+        once::check_models(&settings.models)?;
+    }
+    let mut parts = vec![Part::Python, Part::Envoy, Part::Models, Part::Wasm];
+    parts.extend((settings.pool == Pool::Redis).then_some(Part::Redis));
+    setup::install(layout, &parts)?;
+    wasm::run(layout)?;
+    build_backend(layout)?;
+
+    let folder = Folder::claim(layout, &settings.name, &settings.models)?;
+    let mut group = Group::new(&folder.path)?;
+    let outcome = serve(layout, settings, &folder, &mut group);
+    if outcome.is_ok() || outcome.as_ref().is_err_and(Interrupted::is) {
+        println!("stopping");
+    }
+    let stopped = group.stop();
+    match outcome {
+        Err(error) if Interrupted::is(&error) && !settings.once => stopped,
+        outcome => outcome.and(stopped),
+    }
+}
+
+/// Builds the backend as it is shipped.
+///
+/// # Errors
+/// It does not build.
+pub(crate) fn build_backend(layout: &Layout) -> Result<()> {
+    let mut build = cargo();
+    build.current_dir(&layout.root).args(["build", "--release", "--package", "forebay"]);
+    shown(build).context("the backend does not build")
+}
+
+/// The built backend.
+///
+/// # Errors
+/// Cargo can't say where it builds.
+pub(crate) fn backend(layout: &Layout) -> Result<std::path::PathBuf> {
+    Ok(target_folder(&layout.root)?.join("release/forebay"))
+}
+
+fn serve(layout: &Layout, settings: &Settings, folder: &Folder, group: &mut Group) -> Result<()> {
+    let services = Services::start(layout, settings, folder, group)?;
+    if settings.once {
+        return once::run(&services.envoy);
+    }
+    announce(settings, folder, &services)?;
+    group.watch()
+}
+
+fn announce(settings: &Settings, folder: &Folder, services: &Services) -> Result<()> {
+    println!("\nForebay is up; Ctrl-C stops it.");
+    println!("  Envoy with the filter  {}", services.envoy);
+    println!("  backend                {}   metrics {}/metrics", services.backend, services.backend_metrics);
+    println!("  gate                   {}", services.gate);
+    println!("  Envoy's admin          {}", services.admin);
+    println!("  logs                   {}/", Layout::shown(&folder.path));
+    if let Some((model, body)) = once::small_request(&settings.models) {
+        let file = folder.path.join(format!("{model}.json"));
+        std::fs::write(&file, body)?;
+        println!("Try this twice, and look at Cache-Status:");
+        println!(
+            "  curl -i -H 'content-type: application/json' --data @{} {}/v2/models/{model}/infer",
+            Layout::shown(&file),
+            services.envoy
+        );
+    }
+    Ok(())
+}

@@ -1,0 +1,206 @@
+//! The services in the order of start: Redis, the backend, the gate, Envoy. Settings enter, addresses of what is ready leave.
+
+use std::fs;
+use std::net::TcpListener;
+use std::path::PathBuf;
+use std::process::Command;
+use std::time::Duration;
+
+use anyhow::{Context, Result};
+use serde_json::Value;
+
+use super::envoy_config::fill;
+use super::folder::Folder;
+use super::{Pool, Settings, backend};
+use crate::command::command;
+use crate::http::Client;
+use crate::layout::Layout;
+use crate::process::Group;
+
+/// How long a service may take to be ready. Loading a large model on a busy machine takes a while.
+const PATIENCE: Duration = Duration::from_mins(1);
+
+/// The service that the backend is and that the filter asks for.
+const SERVICE: &str = "demo";
+
+/// Worker threads of Envoy.
+const CONCURRENCY: &str = "2";
+
+/// Base URLs of what runs.
+pub(super) struct Services {
+    pub(super) envoy: String,
+    pub(super) admin: String,
+    pub(super) backend: String,
+    pub(super) backend_metrics: String,
+    pub(super) gate: String,
+}
+
+/// Ports from a `forebay` process's ready line.
+struct Bound {
+    http: u16,
+    metrics: u16,
+}
+
+/// What the services have in common.
+struct Shared {
+    forebay: PathBuf,
+    pool_secret: PathBuf,
+    token_file: PathBuf,
+    token: String,
+    redis_url: Option<String>,
+}
+
+impl Services {
+    /// Starts all of it, each when what it needs is ready.
+    ///
+    /// # Errors
+    /// One can't be started, ends, or is not ready in time.
+    pub(super) fn start(
+        layout: &Layout,
+        settings: &Settings,
+        folder: &Folder,
+        group: &mut Group,
+    ) -> Result<Self> {
+        let (pool_secret, _) = folder.secret("pool-secret")?;
+        let (token_file, token) = folder.secret("token")?;
+        let redis_url = match settings.pool {
+            Pool::Redis => Some(start_redis(layout, settings.ports.redis, folder, group)?),
+            Pool::Memory => None,
+        };
+        let shared = Shared { forebay: backend(layout)?, pool_secret, token_file, token, redis_url };
+        let backend = start_backend(layout, settings, folder, &shared, group)?;
+        let gate = match settings.pool {
+            Pool::Redis => start_gate(settings, &shared, group)?.http,
+            Pool::Memory => backend.http,
+        };
+        let (admin, envoy) = start_envoy(
+            layout,
+            settings,
+            folder,
+            group,
+            &[
+                ("envoy_port", settings.ports.envoy.to_string()),
+                ("admin_port", settings.ports.admin.to_string()),
+                ("backend_port", backend.http.to_string()),
+                ("gate_port", gate.to_string()),
+                ("filter", Value::from(layout.filter().to_string_lossy()).to_string()),
+                ("service", Value::from(SERVICE).to_string()),
+                ("token", Value::from(shared.token).to_string()),
+            ],
+        )?;
+        Ok(Self {
+            envoy,
+            admin,
+            backend: url(backend.http),
+            backend_metrics: url(backend.metrics),
+            gate: url(gate),
+        })
+    }
+}
+
+/// Redis as a cache: nothing on disk, a bound in bytes, a password. Returns its URL.
+fn start_redis(layout: &Layout, port: u16, folder: &Folder, group: &mut Group) -> Result<String> {
+    let (_, password) = folder.secret("redis-password")?;
+    let port = if port == 0 { free_port()? } else { port };
+    let settings = format!(
+        "bind 127.0.0.1\nport {port}\nrequirepass {password}\nsave \"\"\nappendonly no\ndir {}\n\
+         maxmemory 256mb\nmaxmemory-policy allkeys-lfu\n",
+        Value::from(folder.path.to_string_lossy())
+    );
+    let file = folder.private("redis.conf", &settings)?;
+    println!("starting redis");
+    let ready = |line: &str| line.contains("Ready to accept connections").then_some(());
+    group.start_until("redis", command(layout.bin("redis-server"), [file]), PATIENCE, ready)?;
+    Ok(format!("redis://:{password}@127.0.0.1:{port}"))
+}
+
+fn start_backend(
+    layout: &Layout,
+    settings: &Settings,
+    folder: &Folder,
+    shared: &Shared,
+    group: &mut Group,
+) -> Result<Bound> {
+    println!("starting backend ({})", settings.models.join(", "));
+    let mut serve = forebay(shared, "serve", settings.ports.backend, settings.ports.backend_metrics);
+    serve.arg("--model-repository").arg(folder.repository());
+    serve.args(["--model-control-mode", "poll", "--repository-poll-secs", "1", "--service", SERVICE]);
+    serve.arg("--onnxruntime").arg(layout.onnxruntime());
+    serve.arg("--filter-token-file").arg(&shared.token_file);
+    group.start_until("backend", serve, PATIENCE, bound)
+}
+
+fn start_gate(settings: &Settings, shared: &Shared, group: &mut Group) -> Result<Bound> {
+    println!("starting gate");
+    let gate = forebay(shared, "gate", settings.ports.gate, settings.ports.gate_metrics);
+    group.start_until("gate", gate, PATIENCE, bound)
+}
+
+/// The flags that `serve` and `gate` share.
+fn forebay(shared: &Shared, subcommand: &str, port: u16, metrics_port: u16) -> Command {
+    let mut forebay =
+        command(&shared.forebay, [subcommand, "--http-address=127.0.0.1", "--metrics-address=127.0.0.1"]);
+    forebay.args([format!("--http-port={port}"), format!("--metrics-port={metrics_port}")]);
+    forebay.args(["--log-format", "text", "--pool"]);
+    forebay.arg(if shared.redis_url.is_some() { "redis" } else { "memory" });
+    forebay.arg("--pool-secret-file").arg(&shared.pool_secret);
+    forebay.arg("--gate-token-file").arg(&shared.token_file);
+    if let Some(redis_url) = &shared.redis_url {
+        // With its password, so not among the arguments that everyone can list.
+        forebay.env("FOREBAY_REDIS_URL", redis_url);
+    }
+    forebay
+}
+
+/// The ready line `{"ready":true,"http_port":N,"metrics_port":M}`.
+fn bound(line: &str) -> Option<Bound> {
+    let line: Value = serde_json::from_str(line).ok()?;
+    let port = |name: &str| line.get(name)?.as_u64().and_then(|port| u16::try_from(port).ok());
+    line.get("ready")?
+        .as_bool()?
+        .then_some(Bound { http: port("http_port")?, metrics: port("metrics_port")? })
+}
+
+/// Starts Envoy and returns the URLs of its admin interface and its listener.
+fn start_envoy(
+    layout: &Layout,
+    settings: &Settings,
+    folder: &Folder,
+    group: &mut Group,
+    values: &[(&str, String)],
+) -> Result<(String, String)> {
+    let template = layout.root.join("envoy/forebay.yaml");
+    let template =
+        fs::read_to_string(&template).with_context(|| format!("can't read {}", template.display()))?;
+    let config = folder.private("envoy.yaml", &fill(&template, values)?)?;
+    println!("starting envoy (--concurrency {CONCURRENCY})");
+    let admin_file = folder.path.join("envoy-admin-address");
+    let mut envoy =
+        command(layout.bin("envoy"), ["--concurrency", CONCURRENCY, "--disable-hot-restart", "-c"]);
+    envoy.arg(config).arg("--admin-address-path").arg(&admin_file).current_dir(&layout.root);
+    envoy.args(["--service-cluster", "forebay", "--service-node", &settings.name]);
+    group.start("envoy", envoy)?;
+    let client = Client::new();
+    let admin = group.until("envoy's admin interface", PATIENCE, || {
+        let address = fs::read_to_string(&admin_file).ok().filter(|address| !address.is_empty())?;
+        let admin = format!("http://{address}");
+        client.get(&format!("{admin}/ready")).is_ok_and(|answer| answer.status == 200).then_some(admin)
+    })?;
+    let listener = group.until("envoy's listener", PATIENCE, || {
+        let listeners = client.get(&format!("{admin}/listeners?format=json")).ok()?;
+        let listeners: Value = serde_json::from_slice(&listeners.body).ok()?;
+        let port =
+            listeners.pointer("/listener_statuses/0/local_address/socket_address/port_value")?.as_u64()?;
+        u16::try_from(port).ok().map(url)
+    })?;
+    Ok((admin, listener))
+}
+
+fn url(port: u16) -> String {
+    format!("http://127.0.0.1:{port}")
+}
+
+/// Redis can't pick a port itself: one that is free now.
+fn free_port() -> Result<u16> {
+    Ok(TcpListener::bind("127.0.0.1:0")?.local_addr()?.port())
+}
