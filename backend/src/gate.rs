@@ -63,7 +63,7 @@ async fn generations(State(gate): State<Arc<Gate>>, headers: HeaderMap) -> Resul
 ///
 /// # Errors
 /// `SettingsError` for what can't be used; others when a port is taken.
-pub(crate) fn run(settings: GateSettings) -> anyhow::Result<()> {
+pub(crate) fn run(settings: &GateSettings) -> anyhow::Result<()> {
     logs::start(&settings.logs)?;
     let token = settings::read_token("--gate-token-file", settings.gate_token_file.as_deref())?;
     let secret = settings::read_pool_secret(&settings.pool)?;

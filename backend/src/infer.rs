@@ -91,15 +91,14 @@ impl Inference {
         let _pending = Pending(&version);
         let answered = self.answer_from(&version, request, tenant, directives).await;
         let metrics = &version.metrics;
-        match &answered {
-            Ok(_) => metrics.success.increment(1),
-            Err(InferError::Queue(_)) => metrics.failure_rejected.increment(1),
-            Err(InferError::Run(RunError::Engine(EngineError::BadInput(_)))) => {
-                metrics.failure_request.increment(1)
-            }
-            Err(InferError::Run(_) | InferError::Lost) => metrics.failure_engine.increment(1),
-            Err(_) => metrics.failure_request.increment(1),
-        }
+        let counter = match &answered {
+            Ok(_) => &metrics.success,
+            Err(InferError::Queue(_)) => &metrics.failure_rejected,
+            Err(InferError::Run(RunError::Engine(EngineError::BadInput(_)))) => &metrics.failure_request,
+            Err(InferError::Run(_) | InferError::Lost) => &metrics.failure_engine,
+            Err(_) => &metrics.failure_request,
+        };
+        counter.increment(1);
         metrics.request_us.increment(u64::try_from(began.elapsed().as_micros()).unwrap_or(u64::MAX));
         let (response, cost_us, source) = answered?;
         Ok(Answer { response, cost_us, source, version: version.clone() })

@@ -17,7 +17,7 @@ use crate::store::now_ms;
 /// An instance is alive as long as its last heartbeat is not older.
 const ALIVE: Duration = Duration::from_secs(10);
 /// What was not heard of for so long is forgotten, even if nothing came after it: a week.
-const FORGOTTEN: Duration = Duration::from_secs(7 * 24 * 3600);
+const FORGOTTEN: Duration = Duration::from_hours(7 * 24);
 /// A table that could not be refreshed for so long says nothing any more.
 const TABLE_TRUSTED: Duration = Duration::from_secs(10);
 

@@ -46,8 +46,8 @@ fn main() -> ExitCode {
         }
     };
     let ended = match command {
-        Command::Serve(settings) => serve::run(*settings),
-        Command::Gate(settings) => gate::run(*settings),
+        Command::Serve(settings) => serve::run(&settings),
+        Command::Gate(settings) => gate::run(&settings),
     };
     match ended {
         Ok(()) => ExitCode::SUCCESS,

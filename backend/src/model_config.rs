@@ -69,8 +69,8 @@ pub(crate) fn parse(path: &Path, bytes: &[u8], model: &str) -> Result<ModelConfi
 fn syntax_error(path: &Path, text: &str, error: &ParseError) -> ConfigError {
     let offset =
         error.labels().and_then(|mut labels| labels.next()).map_or(text.len(), |label| label.offset());
-    let before = &text.as_bytes()[..offset.min(text.len())];
-    let line = 1 + before.iter().filter(|byte| **byte == b'\n').count();
+    let before = text.get(..offset).unwrap_or(text);
+    let line = 1 + before.matches('\n').count();
     ConfigError::Syntax { path: path.to_owned(), line, message: error.to_string() }
 }
 

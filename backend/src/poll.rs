@@ -93,11 +93,9 @@ fn look(loader: &Loader, models: &Models, on_change: &OnChange) -> Result<(), Re
 
 fn has_changed(loader: &Loader, before: &ModelSet, name: &str) -> bool {
     let Ok(now) = repository::fingerprint(&loader.root, name) else { return true };
-    let loaded = before.models.get(name).is_some_and(|model| model.fingerprint == now);
-    let failed = before.failed.get(name);
-    match failed {
+    match before.failed.get(name) {
         Some((fingerprint, _)) => *fingerprint != now,
-        None => !loaded,
+        None => before.models.get(name).is_none_or(|model| model.fingerprint != now),
     }
 }
 

@@ -40,7 +40,7 @@ const ORT_DYLIB_PATH: &str = "ORT_DYLIB_PATH";
 ///
 /// # Errors
 /// `SettingsError` for what can't be used; others when a port is taken or a model can't be loaded.
-pub(crate) fn run(settings: ServeSettings) -> anyhow::Result<()> {
+pub(crate) fn run(settings: &ServeSettings) -> anyhow::Result<()> {
     logs::start(&settings.logs)?;
     let loader = Arc::new(loader(&settings.models)?);
     let filter_token = settings::read_token("--filter-token-file", settings.filter_token_file.as_deref())?;
@@ -52,7 +52,7 @@ pub(crate) fn run(settings: ServeSettings) -> anyhow::Result<()> {
         let (metrics_listener, metrics_port) =
             http::listen(settings.http.metrics_address, settings.metrics_port)?;
         let stop = CancellationToken::new();
-        let pooled = Pooled::start(&settings, &stop)?;
+        let pooled = Pooled::start(settings, &stop)?;
         let models = Arc::new(Models::default());
         let following = load(&settings.models, &loader, &models, pooled.on_change, &stop).await?;
         let inference = Inference {

@@ -198,7 +198,8 @@ impl Declared<'_> {
         let same_rank = declared.len() == spec.shape.len();
         let scalar = spec.shape.is_empty() && declared == [1];
         let agree = |(a, b): (&i64, &i64)| a == b || *a == -1 || *b == -1;
-        if !scalar && !(same_rank && declared.iter().zip(&spec.shape).all(agree)) {
+        let fits = same_rank && declared.iter().zip(&spec.shape).all(agree);
+        if !scalar && !fits {
             let (declared, has) = (shown(&declared), shown(&spec.shape));
             return Err(DeclarationError::Shape { kind, name, declared, has });
         }

@@ -9,7 +9,7 @@ use std::sync::Arc;
 use ort::environment::Environment;
 use ort::logging::LogLevel;
 use ort::session::{OutputSelector, RunOptions, SessionInputValue};
-use ort::value::{Outlet, TensorElementType, ValueType};
+use ort::value::{Outlet, ValueType};
 
 use super::{Engine, EngineError, InputTensor, ModelFiles, OutputTensor, Session, SessionOptions};
 use crate::signature::{Signature, TensorSpec};
@@ -154,6 +154,3 @@ fn failure(error: &ort::Error) -> EngineError {
         _ => EngineError::Failed(message),
     }
 }
-
-/// ONNX Runtime's element types by ours, for `tensors`.
-type Element = TensorElementType;

@@ -27,15 +27,12 @@ pub(super) async fn lookup(State(gate): State<Arc<Gate>>, headers: HeaderMap) ->
         generations.iter().map(|generation| Key::derive(generation, &asked.scope, &asked.digest)).collect();
     let found = gate.store.lookup(&keys).await;
     gate.metrics.seconds.record(began.elapsed());
-    let (status, generation, body) = match found {
-        Some(entry) => {
-            gate.metrics.hits.increment(1);
-            (StatusCode::OK, hex(&entry.generation), entry.encode_plain())
-        }
-        None => {
-            gate.metrics.misses.increment(1);
-            (StatusCode::NOT_FOUND, listed(&generations), Vec::new())
-        }
+    let (status, generation, body) = if let Some(entry) = found {
+        gate.metrics.hits.increment(1);
+        (StatusCode::OK, hex(&entry.generation), entry.encode_plain())
+    } else {
+        gate.metrics.misses.increment(1);
+        (StatusCode::NOT_FOUND, listed(&generations), Vec::new())
     };
     let fixed = [
         (CONTENT_TYPE, HeaderValue::from_static("application/x-protobuf")),

@@ -65,11 +65,12 @@ impl HttpError {
             Self::NoGenerations => StatusCode::SERVICE_UNAVAILABLE,
             Self::Infer(error) => match error {
                 InferError::Unknown(_) => StatusCode::NOT_FOUND,
-                InferError::Mismatch(_) => StatusCode::BAD_REQUEST,
                 InferError::SharedMemory => StatusCode::NOT_IMPLEMENTED,
                 InferError::OnlyIfCached => StatusCode::GATEWAY_TIMEOUT,
                 InferError::Queue(_) => StatusCode::SERVICE_UNAVAILABLE,
-                InferError::Run(RunError::Engine(EngineError::BadInput(_))) => StatusCode::BAD_REQUEST,
+                InferError::Mismatch(_) | InferError::Run(RunError::Engine(EngineError::BadInput(_))) => {
+                    StatusCode::BAD_REQUEST
+                }
                 InferError::Run(_) | InferError::Lost => StatusCode::INTERNAL_SERVER_ERROR,
             },
         }

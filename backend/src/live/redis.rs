@@ -83,7 +83,7 @@ async fn say(
     record: &Record,
     ago: Duration,
 ) -> RedisResult<()> {
-    let record = serde_json::to_string(record).map_err(not_json)?;
+    let record = serde_json::to_string(record).map_err(|error| not_json(&error))?;
     let mut command = redis::cmd("EVAL");
     command.arg(SAY).arg(1).arg(INSTANCES).arg(instance).arg(record).arg(millis(ago));
     bounded(command.query_async(connection)).await
@@ -144,11 +144,11 @@ fn parse(instance: String, said: &str) -> Option<Heard> {
 }
 
 fn digest(models: &[LiveModel]) -> RedisResult<String> {
-    let text = serde_json::to_vec(models).map_err(not_json)?;
+    let text = serde_json::to_vec(models).map_err(|error| not_json(&error))?;
     Ok(blake3::hash(&text).to_hex().to_string())
 }
 
-fn not_json(error: serde_json::Error) -> RedisError {
+fn not_json(error: &serde_json::Error) -> RedisError {
     RedisError::from((redis::ErrorKind::Client, "can't be written as JSON", error.to_string()))
 }
 

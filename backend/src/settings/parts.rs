@@ -73,7 +73,7 @@ pub(crate) struct PoolSettings {
     #[arg(long, env = "FOREBAY_POOL_QUEUE_BYTES", default_value = "64MiB", value_parser = parse_bytes)]
     pub(crate) pool_queue_bytes: usize,
     /// File with the secret that authenticates entries in a remote pool, at least 16 bytes; the environment variable
-    /// FOREBAY_POOL_SECRET may hold the secret itself
+    /// `FOREBAY_POOL_SECRET` may hold the secret itself
     #[arg(long, env = "FOREBAY_POOL_SECRET_FILE")]
     pub(crate) pool_secret_file: Option<PathBuf>,
 }

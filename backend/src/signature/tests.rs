@@ -1,4 +1,4 @@
-use forebay_protocol::messages::{InferInputTensor, InferRequestedOutputTensor};
+use forebay_protocol::messages::{InferInputTensor, InferParameter, InferRequestedOutputTensor};
 
 use super::*;
 
@@ -73,7 +73,7 @@ fn a_batch_over_the_limit_is_refused() {
 #[test]
 fn classification_is_refused_in_a_sentence() {
     let mut request = request(&[A, S], &["x"]);
-    request.outputs[0].parameters.insert("classification".into(), Default::default());
+    request.outputs[0].parameters.insert("classification".into(), InferParameter::default());
     assert!(refused(&request, 0).contains("classification"));
 }
 

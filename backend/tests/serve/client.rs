@@ -34,20 +34,20 @@ impl Answer {
     }
 }
 
-type Headers<'a> = &'a [(&'a str, &'a str)];
+/// Names and values.
+pub(crate) type Headers<'a> = &'a [(&'a str, &'a str)];
 
 /// Sends one request and reads the answer.
 pub(crate) fn send(port: u16, method: &str, path: &str, headers: Headers<'_>, body: &[u8]) -> Answer {
     let mut stream = TcpStream::connect(("127.0.0.1", port)).unwrap();
     stream.set_read_timeout(Some(PATIENCE)).unwrap();
-    let mut head = format!("{method} {path} HTTP/1.1\r\nhost: test\r\nconnection: close\r\n");
-    if !headers.iter().any(|(name, _)| *name == "content-length" || *name == "transfer-encoding") {
-        head += &format!("content-length: {}\r\n", body.len());
+    let mut lines =
+        vec![format!("{method} {path} HTTP/1.1"), "host: test".into(), "connection: close".into()];
+    if !headers.iter().any(|(name, _)| *name == "transfer-encoding") {
+        lines.push(format!("content-length: {}", body.len()));
     }
-    for (name, value) in headers {
-        head += &format!("{name}: {value}\r\n");
-    }
-    head += "\r\n";
+    lines.extend(headers.iter().map(|(name, value)| format!("{name}: {value}")));
+    let head = lines.join("\r\n") + "\r\n\r\n";
     stream.write_all(head.as_bytes()).unwrap();
     // A server may refuse a body before it is sent whole; its answer counts.
     let _ = stream.write_all(body);

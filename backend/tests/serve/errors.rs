@@ -2,10 +2,11 @@
 
 use serde_json::json;
 
-use crate::client::{fp32, send};
+use crate::client::{Headers, fp32, send};
 use crate::process::{Forebay, serve_command, test_repository};
 
 const PATH: &str = "/v2/models/identity_fp32/infer";
+const LENGTH_1: (&str, &str) = ("inference-header-content-length", "1");
 
 #[test]
 fn wrong_requests_are_named() {
@@ -37,20 +38,17 @@ fn wrong_requests_are_named() {
 fn hostile_bodies_are_refused() {
     let forebay = Forebay::serve(&["--instances", "1", "--max-body-bytes", "100000"]);
     let deep = [b"{\"inputs\":".to_vec(), vec![b'['; 90_000]].concat();
-    let cases: [(&[(&str, &str)], &[u8], u16); 8] = [
+    let twice = [LENGTH_1, ("inference-header-content-length", "2")];
+    let cases: [(Headers<'_>, &[u8], u16); 7] = [
         (&[], b"", 400),
         (&[], b"\xff\xfe", 400),
         (&[], &deep, 400),
         (&[], &vec![b' '; 100_001], 413),
-        (&[("transfer-encoding", "chunked")], b"186a1\r\n", 400),
         (&[("content-encoding", "gzip")], b"\x1f\x8b", 415),
-        (&[("inference-header-content-length", "1"), ("inference-header-content-length", "2")], b"{}", 400),
+        (&twice, b"{}", 400),
         (&[("inference-header-content-length", "99")], b"{}", 400),
     ];
     for (headers, body, status) in cases {
-        if headers.first().is_some_and(|(name, _)| *name == "transfer-encoding") {
-            continue;
-        }
         let answer = send(forebay.http_port, "POST", PATH, headers, body);
         assert_eq!(answer.status, status, "{headers:?} {answer:?}");
         assert!(!answer.error().is_empty());

@@ -7,9 +7,10 @@ use bytes::{BufMut, Bytes, BytesMut};
 use forebay_protocol::datatype::DataType;
 use half::{bf16, f16};
 use ort::session::SessionInputValue;
-use ort::value::{DynValue, PrimitiveTensorElementType, Tensor, TensorRef};
+use ort::value::{DynValue, PrimitiveTensorElementType, Tensor, TensorElementType as Element, TensorRef};
 
-use super::{Element, EngineError, InputTensor, failure};
+use super::failure;
+use crate::engine::{EngineError, InputTensor};
 
 #[cfg(target_endian = "big")]
 compile_error!("tensors are little-endian on the wire and are handed to the engine as they are");
@@ -62,24 +63,19 @@ fn numbers<'a, T>(input: &InputTensor<'a>) -> Result<SessionInputValue<'a>, Engi
 where
     T: Pod + PrimitiveTensorElementType + Debug,
 {
-    if input.data.len() % size_of::<T>() != 0 {
+    if !input.data.len().is_multiple_of(size_of::<T>()) {
         let (name, bytes) = (input.name, input.data.len());
         return Err(EngineError::BadInput(format!(
             "input '{name}' has {bytes} bytes, not a multiple of its element"
         )));
     }
     // A body's bytes start anywhere: one copy when that isn't where the element may start.
-    match bytemuck::try_cast_slice::<u8, T>(input.data) {
-        Ok(elements) => {
-            let tensor =
-                TensorRef::from_array_view((input.shape, elements)).map_err(|error| failure(&error))?;
-            Ok(tensor.into())
-        }
-        Err(_) => {
-            let elements = bytemuck::pod_collect_to_vec::<u8, T>(input.data);
-            Ok(Tensor::from_array((input.shape, elements)).map_err(|error| failure(&error))?.into())
-        }
-    }
+    let tensor = if let Ok(elements) = bytemuck::try_cast_slice::<u8, T>(input.data) {
+        TensorRef::from_array_view((input.shape, elements)).map(Into::into)
+    } else {
+        Tensor::from_array((input.shape, bytemuck::pod_collect_to_vec::<u8, T>(input.data))).map(Into::into)
+    };
+    tensor.map_err(|error| failure(&error))
 }
 
 fn booleans<'a>(input: &InputTensor<'a>) -> Result<SessionInputValue<'a>, EngineError> {
