@@ -1,0 +1,159 @@
+//! Metrics: counted here in plain memory (a host call on the hot path would cost as much as the lookup), written to the
+//! proxy on the root tick.
+//!
+//! Names carry their labels as `.key=value` parts, which the `stats_tags` of Envoy's bootstrap turn into tags.
+
+use crate::host::{Host, MetricKind};
+use std::collections::HashMap;
+
+/// What became of an inference request; one of these a request.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum Result {
+    /// Exact repeat of bytes, from this worker's map.
+    HitRaw,
+    /// Same digest, from this worker's map.
+    HitVm,
+    /// Same digest, from the slots that the workers share.
+    HitShared,
+    /// From the pool, through the gate.
+    HitL2,
+    /// Given another request's answer.
+    Collapsed,
+    /// Sent upstream.
+    Miss,
+    /// Sent upstream unlooked-at.
+    Bypass,
+    /// `only-if-cached` without a usable answer: 504.
+    Unsatisfiable,
+}
+
+/// Things counted that are not a request's result.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum Event {
+    /// Answers stored in L1.
+    Stored,
+    /// Upstream answers that may not be stored, were broken off, or too large.
+    NotStored,
+    /// Waiters sent upstream on their own.
+    Freed,
+    /// Waiters that took over from a leader that went away.
+    Promoted,
+    /// Callouts to the gate that failed or timed out.
+    GateFailed,
+    /// Callouts not made because the breaker was open.
+    GateSkipped,
+    /// Shadow mode: the stored answer equals the upstream's.
+    ShadowMatch,
+    /// Shadow mode: it does not.
+    ShadowMismatch,
+}
+
+fn result_label(result: Result) -> &'static str {
+    match result {
+        Result::HitRaw => "hit_raw",
+        Result::HitVm => "hit_vm",
+        Result::HitShared => "hit_shared",
+        Result::HitL2 => "hit_l2",
+        Result::Collapsed => "collapsed",
+        Result::Miss => "miss",
+        Result::Bypass => "bypass",
+        Result::Unsatisfiable => "unsatisfiable",
+    }
+}
+
+fn event_label(event: Event) -> &'static str {
+    match event {
+        Event::Stored => "stored",
+        Event::NotStored => "not_stored",
+        Event::Freed => "waiter_freed",
+        Event::Promoted => "waiter_promoted",
+        Event::GateFailed => "gate_failed",
+        Event::GateSkipped => "gate_skipped",
+        Event::ShadowMatch => "shadow_match",
+        Event::ShadowMismatch => "shadow_mismatch",
+    }
+}
+
+/// A counter: a request's result by service, or an event.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+enum Counter {
+    Requests(u16, Result),
+    Event(Event),
+}
+
+/// Counts since the last flush, and the proxy's numbers for the metrics seen so far.
+#[derive(Default)]
+pub struct Counters {
+    pending: HashMap<Counter, u64>,
+    ids: HashMap<String, u32>,
+}
+
+impl Counters {
+    /// Counts a request of the service with that number.
+    pub fn request(&mut self, service: u16, result: Result) {
+        self.add(Counter::Requests(service, result));
+    }
+
+    /// Counts an event.
+    pub fn event(&mut self, event: Event) {
+        self.add(Counter::Event(event));
+    }
+
+    fn add(&mut self, counter: Counter) {
+        let count = self.pending.entry(counter).or_default();
+        *count = count.saturating_add(1);
+    }
+
+    /// Writes what was counted to the proxy, and the gauges with it. `services` gives each number its name.
+    pub fn flush(&mut self, host: &dyn Host, services: &[String], gauges: &[(&str, u64)]) {
+        let pending = std::mem::take(&mut self.pending);
+        for (counter, amount) in pending {
+            let name = match counter {
+                Counter::Requests(service, result) => {
+                    let service = services.get(usize::from(service)).map_or("", String::as_str);
+                    format!("forebay_requests.service={service}.result={}", result_label(result))
+                }
+                Counter::Event(event) => format!("forebay_events.event={}", event_label(event)),
+            };
+            if let Some(id) = self.id(host, MetricKind::Counter, name) {
+                host.add_metric(id, amount);
+            }
+        }
+        for (name, value) in gauges {
+            if let Some(id) = self.id(host, MetricKind::Gauge, (*name).to_owned()) {
+                host.set_metric(id, *value);
+            }
+        }
+    }
+
+    fn id(&mut self, host: &dyn Host, kind: MetricKind, name: String) -> Option<u32> {
+        if let Some(id) = self.ids.get(&name) {
+            return Some(*id);
+        }
+        let id = host.define_metric(kind, &name)?;
+        self.ids.insert(name, id);
+        Some(id)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::host::double::Double;
+
+    #[test]
+    fn what_was_counted_is_written_once() {
+        let host = Double::default();
+        let mut counters = Counters::default();
+        let services = ["demo".to_owned()];
+        counters.request(0, Result::Miss);
+        counters.request(0, Result::Miss);
+        counters.event(Event::Stored);
+        counters.flush(&host, &services, &[("forebay_waiters", 3)]);
+        counters.flush(&host, &services, &[("forebay_waiters", 1)]);
+        let metrics = host.metrics.borrow();
+        assert_eq!(metrics.get("forebay_requests.service=demo.result=miss"), Some(&2));
+        assert_eq!(metrics.get("forebay_events.event=stored"), Some(&1));
+        assert_eq!(metrics.get("forebay_waiters"), Some(&1));
+    }
+}

@@ -1,0 +1,93 @@
+//! Headers in: is it an inference request that can be answered without doubt? Then its body is read; if not, it passes.
+
+use super::{Exchange, Flow, Incoming, State};
+use crate::cache_status::Bypass;
+use crate::config::{Mode, Tenant};
+use crate::host::{Headers, Host, first, values};
+use crate::worker::{RouteSettings, Worker};
+use forebay_protocol::cache_control::RequestDirectives;
+use forebay_protocol::path::InferPath;
+use forebay_protocol::{header, request};
+
+impl Exchange {
+    pub(super) fn read_headers(&mut self, worker: &mut Worker, host: &dyn Host, end_of_stream: bool) -> Flow {
+        let headers = host.request_headers();
+        for (name, _) in headers.iter().filter(|(name, _)| name.starts_with(header::FOREBAY_PREFIX)) {
+            host.remove_request_header(name);
+        }
+        let route = worker.route(host);
+        let tenant = tenant(&worker.config.tenant, host);
+        let Some(path) = infer_path(&headers).filter(|_| !end_of_stream && route.mode != Mode::Off) else {
+            worker.identify(host, tenant.as_deref().unwrap_or_default());
+            self.state = State::Passing(None);
+            return Flow::Continue;
+        };
+        let Some(tenant) = tenant else {
+            return self.bypass(worker, host, route.service, "", Bypass::NoTenant);
+        };
+        match incoming(&headers, route, path, worker.config.max_body_bytes) {
+            Ok(incoming) => {
+                self.state = State::Reading(Box::new(Incoming { tenant, ..incoming }));
+                Flow::Pause
+            }
+            Err(why) => self.bypass(worker, host, route.service, &tenant, why),
+        }
+    }
+}
+
+/// The tenant, or `None` when the stream does not have the property that says it.
+fn tenant(setting: &Tenant, host: &dyn Host) -> Option<String> {
+    match setting {
+        Tenant::Fixed(tenant) => Some(tenant.clone()),
+        Tenant::Property { property } => {
+            let path: Vec<&str> = property.iter().map(String::as_str).collect();
+            String::from_utf8(host.property(&path)?).ok().filter(|tenant| !tenant.is_empty())
+        }
+    }
+}
+
+/// The path of a `POST` to an infer route in its plain form.
+fn infer_path(headers: &Headers) -> Option<String> {
+    if first(headers, ":method")? != b"POST" {
+        return None;
+    }
+    let path = std::str::from_utf8(first(headers, ":path")?).ok()?;
+    InferPath::parse(path)?;
+    Some(path.to_owned())
+}
+
+fn incoming(
+    headers: &Headers,
+    route: RouteSettings,
+    path: String,
+    max_body_bytes: usize,
+) -> Result<Incoming, Bypass> {
+    let directives = RequestDirectives::parse(values(headers, "cache-control"));
+    if directives.no_store {
+        return Err(Bypass::NoStore);
+    }
+    if values(headers, "content-encoding").any(|encoding| !encoding.eq_ignore_ascii_case(b"identity")) {
+        return Err(Bypass::Encoded);
+    }
+    if values(headers, "content-type").nth(1).is_some() {
+        return Err(Bypass::AmbiguousHeaders);
+    }
+    let length =
+        first(headers, "content-length").and_then(|value| std::str::from_utf8(value).ok()?.parse().ok());
+    if length.is_some_and(|length: usize| length > max_body_bytes) {
+        return Err(Bypass::BodyTooLarge);
+    }
+    let header_length = request::header_length(values(headers, header::INFERENCE_HEADER_CONTENT_LENGTH))
+        .map_err(|_| Bypass::AmbiguousHeaders)?;
+    let copy = |name| first(headers, name).unwrap_or_default().to_vec();
+    Ok(Incoming {
+        route,
+        tenant: String::new(),
+        path,
+        content_type: copy("content-type"),
+        header_length_raw: copy(header::INFERENCE_HEADER_CONTENT_LENGTH),
+        header_length,
+        accept: values(headers, "accept").collect::<Vec<_>>().join(&b","[..]),
+        directives,
+    })
+}

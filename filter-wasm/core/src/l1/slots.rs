@@ -1,0 +1,251 @@
+//! Answers in Envoy's shared data: fixed slots in size classes, found through a small index.
+//!
+//! Shared data has no deletion and no bound of its own, so both come from fixed names: `forebay.slot.CLASS.N` holds whatever
+//! answer hashed there last, and `forebay.index.N` says in which class to look, so that a miss copies 9 bytes instead of a
+//! slot of each class. Hashes are keyed with a secret of the proxy, so a client can't aim at another's slot.
+
+use super::{Answer, AnswerKey};
+use crate::host::Host;
+use forebay_protocol::digest::Generation;
+
+/// Version of the slot format: another one is a miss. Bump it when the layout changes.
+const FORMAT: u8 = 1;
+/// Slot sizes in bytes, header and body; each class gets an equal share of the budget. Above 64 KiB a copy through the one
+/// mutex costs more than it saves the other workers (measured: 96-107 us for 1 MB).
+const CLASS_BYTES: [usize; 4] = [1 << 10, 4 << 10, 16 << 10, 64 << 10];
+/// Index entries per slot: collisions in the index lose an answer, and an entry is only 9 bytes.
+const INDEX_PER_SLOT: u64 = 2;
+/// Shared data: the secret of this proxy's slots.
+const SECRET_KEY: &str = "forebay.slot.secret";
+/// Key context of the secret's derivation.
+const SECRET_CONTEXT: &str = "forebay 2026-11 slot index secret v1";
+
+/// Header: format, flags, header length (4), body length (4), `created_ms`, `stored_ms` (8 each), `max_age_s` (4), answer key
+/// and generation (32 each).
+const HEADER_BYTES: usize = 94;
+const FLAG_BINARY: u8 = 1;
+const FLAG_VERBATIM: u8 = 2;
+const FLAG_GENERATION: u8 = 4;
+
+/// The shared tier, as one worker sees it.
+pub struct Slots {
+    secret: Option<[u8; 32]>,
+    /// Slots in each class; all 0 when the tier is off.
+    counts: [u64; CLASS_BYTES.len()],
+}
+
+/// Where a key's index entry is, and its slot in each class.
+struct Place {
+    index: u64,
+    slot: u64,
+    tag: [u8; 8],
+}
+
+impl Slots {
+    /// Slots for `budget` bytes in all.
+    pub fn new(budget: u64) -> Self {
+        let share = budget / CLASS_BYTES.len() as u64;
+        Self { secret: None, counts: CLASS_BYTES.map(|bytes| share / bytes as u64) }
+    }
+
+    /// Takes over the proxy's secret, or makes one when there is none. Two workers that make one at the same moment agree at
+    /// the next tick: until then they miss each other's answers.
+    pub fn refresh(&mut self, host: &dyn Host) {
+        if self.counts.iter().all(|count| *count == 0) {
+            return;
+        }
+        let kept = host.shared_get(SECRET_KEY).and_then(|(value, _)| value.try_into().ok());
+        self.secret = Some(kept.unwrap_or_else(|| {
+            // The VM has no source of randomness: the start time in ms and addresses must do. It guards placement only.
+            let here = std::ptr::from_ref(self) as usize;
+            let seed = [host.now_ms().to_le_bytes(), (here as u64).to_le_bytes()].concat();
+            let secret = blake3::derive_key(SECRET_CONTEXT, &seed);
+            host.shared_set(SECRET_KEY, &secret, None);
+            secret
+        }));
+    }
+
+    fn place(&self, key: &AnswerKey) -> Option<Place> {
+        let hash = blake3::keyed_hash(self.secret.as_ref()?, key);
+        let (index, rest) = hash.as_bytes().split_first_chunk::<8>()?;
+        let (slot, rest) = rest.split_first_chunk::<8>()?;
+        let (tag, _) = rest.split_first_chunk::<8>()?;
+        let entries = self.counts.iter().sum::<u64>().saturating_mul(INDEX_PER_SLOT);
+        Some(Place {
+            index: u64::from_le_bytes(*index).checked_rem(entries)?,
+            slot: u64::from_le_bytes(*slot),
+            tag: *tag,
+        })
+    }
+
+    fn slot_name(&self, class: usize, place: &Place) -> Option<String> {
+        let count = *self.counts.get(class)?;
+        Some(format!("forebay.slot.{class}.{}", place.slot.checked_rem(count)?))
+    }
+
+    /// The answer under `key`.
+    pub fn get(&self, host: &dyn Host, key: &AnswerKey) -> Option<Answer> {
+        let place = self.place(key)?;
+        let (entry, _) = host.shared_get(&index_name(place.index))?;
+        let (class, tag) = entry.split_first()?;
+        if tag != place.tag {
+            return None;
+        }
+        let (slot, _) = host.shared_get(&self.slot_name(usize::from(*class), &place)?)?;
+        decode(&slot, key)
+    }
+
+    /// Puts `answer` under `key`, in the smallest class that takes it; one that no class takes is not kept.
+    pub fn put(&self, host: &dyn Host, key: &AnswerKey, answer: &Answer) {
+        let Some(place) = self.place(key) else { return };
+        let bytes = answer.body.len().saturating_add(HEADER_BYTES);
+        let Some(class) = CLASS_BYTES.iter().position(|class| bytes <= *class) else { return };
+        let (Some(name), Some(slot)) = (self.slot_name(class, &place), encode(key, answer)) else { return };
+        let mut entry = vec![u8::try_from(class).unwrap_or(u8::MAX)];
+        entry.extend_from_slice(&place.tag);
+        if host.shared_set(&name, &slot, None) {
+            host.shared_set(&index_name(place.index), &entry, None);
+        }
+    }
+}
+
+fn index_name(index: u64) -> String {
+    format!("forebay.index.{index}")
+}
+
+fn encode(key: &AnswerKey, answer: &Answer) -> Option<Vec<u8>> {
+    let mut flags = 0;
+    if answer.header_length.is_some() {
+        flags |= FLAG_BINARY;
+    }
+    if answer.verbatim {
+        flags |= FLAG_VERBATIM;
+    }
+    if answer.generation.is_some() {
+        flags |= FLAG_GENERATION;
+    }
+    let mut slot = Vec::with_capacity(HEADER_BYTES.saturating_add(answer.body.len()));
+    slot.extend_from_slice(&[FORMAT, flags]);
+    slot.extend_from_slice(&u32::try_from(answer.header_length.unwrap_or(0)).ok()?.to_le_bytes());
+    slot.extend_from_slice(&u32::try_from(answer.body.len()).ok()?.to_le_bytes());
+    slot.extend_from_slice(&answer.created_ms.to_le_bytes());
+    slot.extend_from_slice(&answer.stored_ms.to_le_bytes());
+    slot.extend_from_slice(&answer.max_age_s.to_le_bytes());
+    slot.extend_from_slice(key);
+    slot.extend_from_slice(&answer.generation.as_ref().map_or([0; 32], |generation| generation.0));
+    slot.extend_from_slice(&answer.body);
+    Some(slot)
+}
+
+fn decode(slot: &[u8], key: &AnswerKey) -> Option<Answer> {
+    let mut rest = slot;
+    let [format, flags] = take::<2>(&mut rest)?;
+    let header_length = u32::from_le_bytes(take(&mut rest)?) as usize;
+    let body_length = u32::from_le_bytes(take(&mut rest)?) as usize;
+    let created_ms = u64::from_le_bytes(take(&mut rest)?);
+    let stored_ms = u64::from_le_bytes(take(&mut rest)?);
+    let max_age_s = u32::from_le_bytes(take(&mut rest)?);
+    let stored_key: AnswerKey = take(&mut rest)?;
+    let generation = Generation(take(&mut rest)?);
+    if format != FORMAT || stored_key != *key || rest.len() != body_length {
+        return None;
+    }
+    Some(Answer {
+        generation: (flags & FLAG_GENERATION != 0).then_some(generation),
+        created_ms,
+        stored_ms,
+        max_age_s,
+        header_length: (flags & FLAG_BINARY != 0).then_some(header_length),
+        verbatim: flags & FLAG_VERBATIM != 0,
+        body: rest.to_vec(),
+    })
+}
+
+fn take<const N: usize>(rest: &mut &[u8]) -> Option<[u8; N]> {
+    let (head, tail) = rest.split_first_chunk::<N>()?;
+    *rest = tail;
+    Some(*head)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::host::double::Double;
+
+    const KEY: AnswerKey = [7; 32];
+    const BUDGET: u64 = 1 << 20;
+
+    fn answer(bytes: usize) -> Answer {
+        Answer {
+            generation: Some(Generation([9; 32])),
+            created_ms: 1,
+            stored_ms: 2,
+            max_age_s: 3,
+            header_length: Some(4),
+            verbatim: true,
+            body: vec![5; bytes],
+        }
+    }
+
+    fn slots(host: &Double) -> Slots {
+        let mut slots = Slots::new(BUDGET);
+        slots.refresh(host);
+        slots
+    }
+
+    #[test]
+    fn another_worker_finds_what_one_put_in_every_class() {
+        let host = Double::default();
+        let (one, other) = (slots(&host), slots(&host));
+        for bytes in [0, 100, 1024 - HEADER_BYTES, 1025, 5000, 20_000, 65_536 - HEADER_BYTES] {
+            one.put(&host, &KEY, &answer(bytes));
+            assert_eq!(other.get(&host, &KEY), Some(answer(bytes)), "{bytes} bytes");
+        }
+    }
+
+    #[test]
+    fn what_no_class_takes_is_not_kept() {
+        let host = Double::default();
+        let slots = slots(&host);
+        slots.put(&host, &KEY, &answer(65_537 - HEADER_BYTES));
+        assert_eq!(slots.get(&host, &KEY), None);
+    }
+
+    #[test]
+    fn never_holds_more_than_its_budget_and_finds_what_was_put_last() {
+        let host = Double::default();
+        let slots = slots(&host);
+        for n in 0..3000_u32 {
+            let key = *blake3::hash(&n.to_le_bytes()).as_bytes();
+            slots.put(&host, &key, &answer(500 + (n as usize % 5000)));
+            assert!(slots.get(&host, &key).is_some(), "entry {n}");
+        }
+        let held: usize = host
+            .shared
+            .borrow()
+            .iter()
+            .filter(|(key, _)| key.contains(".slot."))
+            .map(|(_, (v, _))| v.len())
+            .sum();
+        assert!(held as u64 <= BUDGET, "{held} bytes");
+    }
+
+    #[test]
+    fn another_keys_answer_is_a_miss_and_so_is_another_format() {
+        let mut slot = encode(&KEY, &answer(10)).unwrap();
+        assert!(decode(&slot, &KEY).is_some());
+        assert_eq!(decode(&slot, &[8; 32]), None);
+        assert_eq!(decode(&slot[..slot.len() - 1], &KEY), None);
+        slot[0] = FORMAT + 1;
+        assert_eq!(decode(&slot, &KEY), None);
+    }
+
+    #[test]
+    fn off_without_a_budget() {
+        let host = Double::default();
+        let mut slots = Slots::new(0);
+        slots.refresh(&host);
+        slots.put(&host, &KEY, &answer(1));
+        assert!(host.shared.borrow().is_empty());
+    }
+}

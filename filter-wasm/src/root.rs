@@ -1,0 +1,94 @@
+//! The root context: reads the configuration once, ticks, polls, and makes the stream contexts.
+
+use crate::envoy::Envoy;
+use crate::stream::Stream;
+use forebay_filter_core::config::Config;
+use forebay_filter_core::host::Host;
+use forebay_filter_core::worker::Worker;
+use proxy_wasm::hostcalls;
+use proxy_wasm::traits::{Context, HttpContext, RootContext};
+use proxy_wasm::types::{BufferType, ContextType};
+use std::cell::RefCell;
+use std::rc::Rc;
+use std::time::Duration;
+
+/// What a VM's contexts share. Callbacks never nest inside one VM, so a borrow never meets another.
+pub(crate) type SharedWorker = Rc<RefCell<Worker>>;
+
+pub(crate) struct Root {
+    context: u32,
+    worker: Option<SharedWorker>,
+    queue: Option<u32>,
+}
+
+impl Root {
+    pub(crate) fn new(context: u32) -> Self {
+        Self { context, worker: None, queue: None }
+    }
+
+    fn envoy(&self) -> Envoy {
+        Envoy { context: self.context, queue: self.queue }
+    }
+
+    fn with_worker(&self, act: impl FnOnce(&mut Worker, &dyn Host)) {
+        if let Some(worker) = &self.worker
+            && let Ok(mut worker) = worker.try_borrow_mut()
+        {
+            act(&mut worker, &self.envoy());
+        }
+    }
+
+    /// A queue of this VM's own: only the VM that registers a name is woken, so the name must be nobody else's.
+    fn own_queue(&self) -> Option<u32> {
+        let here = std::ptr::from_ref(self) as usize;
+        let nanos =
+            hostcalls::get_current_time().ok()?.duration_since(std::time::UNIX_EPOCH).ok()?.as_nanos();
+        hostcalls::register_shared_queue(&format!("forebay.wake.{nanos}.{here}.{}", self.context)).ok()
+    }
+}
+
+impl Context for Root {
+    fn on_http_call_response(&mut self, token: u32, _headers: usize, body_size: usize, _trailers: usize) {
+        self.with_worker(|worker, host| worker.on_call_response(host, token, body_size));
+    }
+}
+
+impl RootContext for Root {
+    fn on_configure(&mut self, size: usize) -> bool {
+        let json = hostcalls::get_buffer(BufferType::PluginConfiguration, 0, size)
+            .ok()
+            .flatten()
+            .unwrap_or_default();
+        match Config::parse(&json) {
+            Ok(config) => {
+                let worker = Worker::new(config);
+                let _ = hostcalls::set_tick_period(Duration::from_millis(worker.tick_ms()));
+                self.worker = Some(Rc::new(RefCell::new(worker)));
+                self.queue = self.own_queue();
+                self.with_worker(Worker::on_start);
+                true
+            }
+            Err(error) => {
+                log::error!("forebay: {error}");
+                false
+            }
+        }
+    }
+
+    fn on_tick(&mut self) {
+        self.with_worker(Worker::on_tick);
+    }
+
+    fn on_queue_ready(&mut self, queue: u32) {
+        let _ = hostcalls::dequeue_shared_queue(queue);
+        self.with_worker(Worker::release);
+    }
+
+    fn create_http_context(&self, context: u32) -> Option<Box<dyn HttpContext>> {
+        Some(Box::new(Stream::new(context, self.worker.clone(), self.queue)))
+    }
+
+    fn get_type(&self) -> Option<ContextType> {
+        Some(ContextType::HttpContext)
+    }
+}
