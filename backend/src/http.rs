@@ -114,3 +114,16 @@ pub(crate) fn with_fallback(routes: Router) -> Router {
             std::future::ready(HttpError::Method { path: uri.path().to_owned(), allowed })
         })
 }
+
+/// A header's value; "" when it is absent. Twice is ambiguous, and bytes that are no text mean nothing.
+///
+/// # Errors
+/// `Header`, naming it.
+pub(crate) fn single<'a>(headers: &'a http::HeaderMap, name: &'static str) -> Result<&'a str, HttpError> {
+    let mut values = headers.get_all(name).iter();
+    let Some(value) = values.next() else { return Ok("") };
+    if values.next().is_some() {
+        return Err(HttpError::Header { name, reason: "must be sent once" });
+    }
+    std::str::from_utf8(value.as_bytes()).map_err(|_| HttpError::Header { name, reason: "must be UTF-8" })
+}

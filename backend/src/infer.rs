@@ -1,18 +1,17 @@
 //! One inference, whatever it came by. A decoded request -> the model's version -> the pool, or the queue and a
 //! session -> the answer, which is kept before it goes out.
 
+mod work;
+
 use std::sync::Arc;
 use std::time::Instant;
 
 use forebay_protocol::cache_control::RequestDirectives;
-use forebay_protocol::datatype::DataType;
 use forebay_protocol::digest::{self, Key, Scope};
-use forebay_protocol::entry::Entry;
-use forebay_protocol::messages::{InferOutputTensor, ModelInferRequest, ModelInferResponse};
-use tokio::sync::oneshot;
+use forebay_protocol::messages::{ModelInferRequest, ModelInferResponse};
 
-use crate::engine::{EngineError, InputTensor};
-use crate::instances::{Computed, QueueError, RunError, Work};
+use crate::engine::EngineError;
+use crate::instances::{QueueError, RunError};
 use crate::models::{Models, UnknownModel, Version};
 use crate::signature::Mismatch;
 use crate::store::{Store, age_s, now_ms};
@@ -50,7 +49,7 @@ pub(crate) enum Source {
     /// The pool.
     Pool { age_s: u64 },
     /// A session, for the reason that [`Miss`] says.
-    Session(Miss),
+    Session { miss: Miss, stored: bool },
 }
 
 /// Why the pool didn't answer.
@@ -131,8 +130,8 @@ impl Inference {
             (Some(store), Ok(key)) => Some((store.clone(), key)),
             _ => None,
         };
-        let (response, cost_us) = compute(version, request, outputs, keep).await?;
-        Ok((response, cost_us, Source::Session(miss)))
+        let work::Done { response, cost_us, stored } = work::compute(version, request, outputs, keep).await?;
+        Ok((response, cost_us, Source::Session { miss, stored }))
     }
 
     /// Under which key the answer is kept; `Err` says why under none.
@@ -195,94 +194,4 @@ fn uses_shared_memory(request: &ModelInferRequest) -> bool {
     const REGION: &str = "shared_memory_region";
     request.inputs.iter().any(|input| input.parameters.contains_key(REGION))
         || request.outputs.iter().any(|output| output.parameters.contains_key(REGION))
-}
-
-async fn compute(
-    version: &Arc<Version>,
-    request: ModelInferRequest,
-    outputs: Vec<usize>,
-    keep: Option<(Arc<Store>, Key)>,
-) -> Result<(ModelInferResponse, u64), InferError> {
-    let bytes = request.raw_input_contents.iter().map(bytes::Bytes::len).sum();
-    let (reply, answer) = oneshot::channel();
-    let work = Asked { version: version.clone(), request, outputs, keep, reply };
-    version.instances.submit(Box::new(work), bytes)?;
-    Ok(answer.await.map_err(|_| InferError::Lost)??)
-}
-
-/// A request in the queue.
-struct Asked {
-    version: Arc<Version>,
-    request: ModelInferRequest,
-    outputs: Vec<usize>,
-    keep: Option<(Arc<Store>, Key)>,
-    reply: oneshot::Sender<Result<(ModelInferResponse, u64), RunError>>,
-}
-
-impl Work for Asked {
-    fn is_abandoned(&self) -> bool {
-        self.reply.is_closed()
-    }
-
-    fn inputs(&self) -> Vec<InputTensor<'_>> {
-        let inputs = self.request.inputs.iter().zip(&self.request.raw_input_contents);
-        inputs
-            .filter_map(|(input, data)| {
-                // The signature's check compared the datatype with a known one.
-                let datatype: DataType = input.datatype.parse().ok()?;
-                Some(InputTensor { name: &input.name, datatype, shape: &input.shape, data })
-            })
-            .collect()
-    }
-
-    fn outputs(&self) -> &[usize] {
-        &self.outputs
-    }
-
-    /// Keeps the answer before it goes out. A client that left doesn't make it useless to others.
-    fn done(self: Box<Self>, result: Result<Computed, RunError>) {
-        let Self { version, request, keep, reply, .. } = *self;
-        let answered = result.map(|computed| {
-            let cost_us = u64::try_from(computed.compute.as_micros()).unwrap_or(u64::MAX);
-            let response = response(&version, request.model_name, computed);
-            version.metrics.inferences.increment(1);
-            if let (Some((store, key)), Some(freshness)) = (keep, version.freshness) {
-                let entry = Entry {
-                    response: Some(response.clone()),
-                    generation: version.generation.0.to_vec().into(),
-                    cost_us,
-                    created_ms: now_ms(),
-                    max_age_s: freshness.max_age_s,
-                    stale_while_revalidate_s: freshness.stale_while_revalidate_s,
-                    stale_if_error_s: freshness.stale_if_error_s,
-                };
-                store.keep(key, entry);
-            }
-            (response, cost_us)
-        });
-        if reply.send(answered).is_err() {
-            version.metrics.failure_canceled.increment(1);
-        }
-    }
-}
-
-fn response(version: &Version, model_name: String, computed: Computed) -> ModelInferResponse {
-    let mut response = ModelInferResponse {
-        model_name,
-        model_version: version.number.clone(),
-        outputs: Vec::with_capacity(computed.outputs.len()),
-        raw_output_contents: Vec::with_capacity(computed.outputs.len()),
-        ..ModelInferResponse::default()
-    };
-    for output in computed.outputs {
-        let spec = &version.signature.outputs[output.index];
-        response.outputs.push(InferOutputTensor {
-            name: spec.name.clone(),
-            datatype: spec.datatype.as_str().to_owned(),
-            shape: output.shape,
-            ..InferOutputTensor::default()
-        });
-        response.raw_output_contents.push(output.data);
-    }
-    response
 }

@@ -66,17 +66,20 @@ impl Store {
         }
     }
 
-    /// Keeps an entry, or counts why not.
-    pub(crate) fn keep(&self, key: Key, entry: Entry) {
+    /// Keeps an entry, or counts why not. Returns whether it is kept: for a remote pool, whether it will be written.
+    pub(crate) fn keep(&self, key: Key, entry: Entry) -> bool {
         let bytes = entry.encoded_len();
         if bytes > self.max_entry_bytes {
-            return dropped("too_large", 1);
+            dropped("too_large", 1);
+            return false;
         }
         let entry = Arc::new(entry);
         match (&*self.pool, &self.writer) {
-            (Pool::Memory(pool), _) => pool.put(&key, entry),
-            (Pool::Redis(_), Some(writer)) => writer.queue(key, entry, bytes),
-            (Pool::Redis(_), None) => {}
+            (Pool::Memory(pool), _) => {
+                pool.put(&key, entry);
+                true
+            }
+            (Pool::Redis(_), writer) => writer.as_ref().is_some_and(|writer| writer.queue(key, entry, bytes)),
         }
     }
 
@@ -95,14 +98,17 @@ impl Store {
 }
 
 impl Writer {
-    fn queue(&self, key: Key, entry: Arc<Entry>, bytes: usize) {
+    fn queue(&self, key: Key, entry: Arc<Entry>, bytes: usize) -> bool {
         let within = |now: usize| now.checked_add(bytes).filter(|sum| *sum <= self.limit_bytes);
         if self.waiting_bytes.fetch_update(Ordering::Relaxed, Ordering::Relaxed, within).is_err() {
-            return dropped("queue_full", 1);
+            dropped("queue_full", 1);
+            return false;
         }
-        if self.queue.send(Message::Write { key, entry, bytes }).is_err() {
+        let queued = self.queue.send(Message::Write { key, entry, bytes }).is_ok();
+        if !queued {
             dropped("ended", 1);
         }
+        queued
     }
 }
 

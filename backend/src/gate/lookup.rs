@@ -16,6 +16,7 @@ use http::{HeaderMap, HeaderName, HeaderValue, StatusCode};
 
 use super::Gate;
 use crate::http::error::HttpError;
+use crate::http::single;
 
 /// Answers one lookup: 200 with the entry, 404 with the live generations, 400 for what can't be a lookup.
 pub(super) async fn lookup(State(gate): State<Arc<Gate>>, headers: HeaderMap) -> Result<Response, HttpError> {
@@ -52,7 +53,7 @@ struct Asked<'a> {
 
 impl<'a> Asked<'a> {
     fn read(headers: &'a HeaderMap) -> Result<Self, HttpError> {
-        let digest = text(headers, X_FOREBAY_DIGEST)?;
+        let digest = single(headers, X_FOREBAY_DIGEST)?;
         let digest = blake3::Hash::from_hex(digest).map_err(|_| HttpError::Header {
             name: X_FOREBAY_DIGEST,
             reason: "must be 64 hexadecimal digits",
@@ -60,28 +61,17 @@ impl<'a> Asked<'a> {
         Ok(Self {
             scope: Scope {
                 service: required(headers, X_FOREBAY_SERVICE)?,
-                tenant: text(headers, X_FOREBAY_TENANT)?,
+                tenant: single(headers, X_FOREBAY_TENANT)?,
             },
             model: required(headers, X_FOREBAY_MODEL)?,
-            version: text(headers, X_FOREBAY_VERSION)?,
+            version: single(headers, X_FOREBAY_VERSION)?,
             digest: Digest(*digest.as_bytes()),
         })
     }
 }
 
-/// A header that may be absent: "" then. Twice is ambiguous.
-fn text<'a>(headers: &'a HeaderMap, name: &'static str) -> Result<&'a str, HttpError> {
-    let mut values = headers.get_all(name).iter();
-    let first = values.next();
-    if values.next().is_some() {
-        return Err(HttpError::Header { name, reason: "must be sent once" });
-    }
-    let Some(value) = first else { return Ok("") };
-    std::str::from_utf8(value.as_bytes()).map_err(|_| HttpError::Header { name, reason: "must be UTF-8" })
-}
-
 fn required<'a>(headers: &'a HeaderMap, name: &'static str) -> Result<&'a str, HttpError> {
-    match text(headers, name)? {
+    match single(headers, name)? {
         "" => Err(HttpError::Header { name, reason: "is missing" }),
         value => Ok(value),
     }

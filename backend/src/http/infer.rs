@@ -24,11 +24,12 @@ use http::{HeaderMap, HeaderName, HeaderValue};
 
 use super::body::{self, BodyLimits};
 use super::error::HttpError;
+use super::single;
 use crate::infer::{Answer, Inference, Miss, Source};
 
 /// What the infer routes need.
 pub(crate) struct InferRoutes {
-    pub(crate) inference: Arc<Inference>,
+    pub(crate) inference: Inference,
     pub(crate) limits: Limits,
     pub(crate) body_limits: BodyLimits,
     /// Hash of the token by which the filter proves itself.
@@ -53,7 +54,7 @@ async fn infer(State(routes): State<Arc<InferRoutes>>, request: Request) -> Resu
     let request = request::decode(&parsed, header_length, &body, &routes.limits)?;
     let wants = Wants::of(&request);
     let id = request.id.clone();
-    let tenant = routes.tenant(&head.headers);
+    let tenant = routes.tenant(&head.headers)?;
     let directives =
         RequestDirectives::parse(head.headers.get_all(CACHE_CONTROL).iter().map(HeaderValue::as_bytes));
     let answer = routes.inference.answer(request, tenant, &directives).await?;
@@ -63,14 +64,12 @@ async fn infer(State(routes): State<Arc<InferRoutes>>, request: Request) -> Resu
 
 impl InferRoutes {
     /// The tenant that an authenticated filter names; "" otherwise, whatever the client sent.
-    fn tenant<'a>(&self, headers: &'a HeaderMap) -> &'a str {
+    fn tenant<'a>(&self, headers: &'a HeaderMap) -> Result<&'a str, HttpError> {
         let token = headers.get(X_FOREBAY_TOKEN).map(|token| blake3::hash(token.as_bytes()));
         match (token, self.filter_token) {
             // Hashes compare in constant time.
-            (Some(token), Some(expected)) if token == expected => {
-                headers.get(X_FOREBAY_TENANT).and_then(|tenant| tenant.to_str().ok()).unwrap_or_default()
-            }
-            _ => "",
+            (Some(token), Some(expected)) if token == expected => single(headers, X_FOREBAY_TENANT),
+            _ => Ok(""),
         }
     }
 }
@@ -103,19 +102,26 @@ fn respond(answer: &Answer, encoded: Encoded) -> Response {
 /// The model's policy; no-store when caching is off, or this answer isn't kept here either.
 fn policy(answer: &Answer) -> HeaderValue {
     match (answer.version.freshness, answer.source) {
-        (None, _) | (_, Source::Session(Miss::Off | Miss::Bypass)) => HeaderValue::from_static("no-store"),
+        (None, _) | (_, Source::Session { miss: Miss::Off | Miss::Bypass, .. }) => {
+            HeaderValue::from_static("no-store")
+        }
         (Some(freshness), _) => visible(&freshness.to_string()),
     }
 }
 
 /// RFC 9211, with this server as the cache.
 fn status(source: Source) -> &'static str {
-    match source {
-        Source::Pool { .. } => "forebay-serve; hit",
-        Source::Session(Miss::Off) => "forebay-serve; fwd=bypass; detail=off",
-        Source::Session(Miss::Bypass) => "forebay-serve; fwd=bypass",
-        Source::Session(Miss::Request) => "forebay-serve; fwd=request; stored",
-        Source::Session(Miss::Absent) => "forebay-serve; fwd=uri-miss; stored",
+    let (miss, stored) = match source {
+        Source::Pool { .. } => return "forebay-serve; hit",
+        Source::Session { miss, stored } => (miss, stored),
+    };
+    match (miss, stored) {
+        (Miss::Off, _) => "forebay-serve; fwd=bypass; detail=off",
+        (Miss::Bypass, _) => "forebay-serve; fwd=bypass",
+        (Miss::Request, true) => "forebay-serve; fwd=request; stored",
+        (Miss::Request, false) => "forebay-serve; fwd=request",
+        (Miss::Absent, true) => "forebay-serve; fwd=uri-miss; stored",
+        (Miss::Absent, false) => "forebay-serve; fwd=uri-miss",
     }
 }
 
