@@ -1,38 +1,58 @@
 //! `envoy/forebay.yaml` with other ports, paths and secrets: the file and the values enter, the text that Envoy runs leaves.
 //!
-//! The file runs as it is. A line that ends in `# up:<name>` holds a value that `up` replaces: what is between `key: ` and the
-//! comment.
+//! The file runs as it is. `up` replaces two kinds of values: on a line that ends in `# up:<name>`, what is between `key: ` and
+//! the comment; and in the filter's JSON, where no comment can stand, what follows `"<name>": ` on a line of its own.
 
-use anyhow::{Result, bail};
+use anyhow::{Context, Result, bail};
 
-/// Replaces the marked values. `values` are (name, value) pairs; a value is written as a YAML string or number.
+/// Replaces the values. `values` are (name, value) pairs, where a value is a number or a quoted string.
 ///
 /// # Errors
-/// A marked name has no value, or a value no marked line.
+/// A marked name has no value, or a value no line.
 pub(super) fn fill(template: &str, values: &[(&str, String)]) -> Result<String> {
     let mut used = vec![false; values.len()];
     let mut filled = String::with_capacity(template.len());
     for (number, line) in template.lines().enumerate() {
-        match line.split_once("# up:") {
-            None => filled.push_str(line),
-            Some((setting, name)) => {
-                let name = name.trim();
-                let Some(index) = values.iter().position(|(known, _)| *known == name) else {
-                    bail!("envoy/forebay.yaml, line {}: `up` knows no value named {name}", number + 1);
-                };
-                let Some((key, _)) = setting.split_once(": ") else {
-                    bail!("envoy/forebay.yaml, line {}: `# up:{name}` must follow `key: value`", number + 1);
-                };
+        let place = place(line).with_context(|| format!("envoy/forebay.yaml, line {}", number + 1))?;
+        match place.and_then(|place| Some((values.iter().position(|(name, _)| *name == place.name)?, place)))
+        {
+            Some((index, place)) => {
                 used[index] = true;
-                filled.extend([key, ": ", &values[index].1]);
+                filled.extend([place.key, ": ", &values[index].1, place.rest]);
             }
+            None if line.contains(MARK) => {
+                bail!("envoy/forebay.yaml, line {}: `up` knows no such value: {}", number + 1, line.trim())
+            }
+            None => filled.push_str(line),
         }
         filled.push('\n');
     }
     match used.iter().position(|used| !used) {
-        Some(unused) => bail!("envoy/forebay.yaml has no line marked `# up:{}`", values[unused].0),
+        Some(unused) => bail!("envoy/forebay.yaml has no line for `up`'s value {}", values[unused].0),
         None => Ok(filled),
     }
+}
+
+const MARK: &str = "# up:";
+
+/// A line whose value might be replaced.
+struct Place<'a> {
+    name: &'a str,
+    /// What is before `: `.
+    key: &'a str,
+    /// What follows the value.
+    rest: &'a str,
+}
+
+fn place(line: &str) -> Result<Option<Place<'_>>> {
+    if let Some((setting, name)) = line.split_once(MARK) {
+        let (key, _) = setting.split_once(": ").context("the mark must follow `key: value`")?;
+        return Ok(Some(Place { name: name.trim(), key, rest: "" }));
+    }
+    let Some((key, value)) = line.split_once(": ") else { return Ok(None) };
+    let name = key.trim_start().strip_prefix('"').and_then(|name| name.strip_suffix('"'));
+    let rest = if value.ends_with(',') { "," } else { "" };
+    Ok(name.map(|name| Place { name, key, rest }))
 }
 
 #[cfg(test)]
@@ -46,9 +66,15 @@ mod tests {
     }
 
     #[test]
+    fn values_in_json_are_replaced_by_their_key() {
+        let filled = fill("  \"token\": \"\",\n  \"other\": 1\n", &[("token", "\"x\"".into())]).unwrap();
+        assert_eq!(filled, "  \"token\": \"x\",\n  \"other\": 1\n");
+    }
+
+    #[test]
     fn a_name_on_one_side_only_is_an_error() {
         let unknown = fill("a: 1 # up:b\n", &[]).unwrap_err().to_string();
-        assert!(unknown.contains("line 1") && unknown.contains('b'), "{unknown}");
-        assert!(fill("a: 1\n", &[("b", "2".into())]).unwrap_err().to_string().contains("# up:b"));
+        assert!(unknown.contains("line 1") && unknown.contains("up:b"), "{unknown}");
+        assert!(fill("a: 1\n", &[("b", "2".into())]).unwrap_err().to_string().contains("value b"));
     }
 }
