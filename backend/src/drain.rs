@@ -6,7 +6,7 @@ use std::io::Write as _;
 use axum::Router;
 use serde::Serialize;
 use tokio::net::TcpListener;
-use tokio::signal::unix::{SignalKind, signal};
+use tokio::signal::unix::{Signal, SignalKind, signal};
 use tokio_util::sync::CancellationToken;
 
 use crate::http;
@@ -32,18 +32,41 @@ pub(crate) struct Listeners {
     pub(crate) metrics: (TcpListener, Router),
 }
 
+/// SIGTERM and SIGINT, received from the moment this exists.
+pub(crate) struct Signals {
+    terminate: Signal,
+    interrupt: Signal,
+}
+
+impl Signals {
+    /// Must be called inside a runtime.
+    ///
+    /// # Errors
+    /// When the system gives no handler.
+    pub(crate) fn listen() -> std::io::Result<Self> {
+        Ok(Self { terminate: signal(SignalKind::terminate())?, interrupt: signal(SignalKind::interrupt())? })
+    }
+
+    /// Waits for either.
+    pub(crate) async fn wait(&mut self) {
+        tokio::select! {
+            _ = self.terminate.recv() => tracing::info!("SIGTERM"),
+            _ = self.interrupt.recv() => tracing::info!("SIGINT"),
+        }
+    }
+}
+
 /// Serves until a signal, then drains.
 ///
 /// # Errors
-/// When signals can't be received, or stdout is closed.
+/// When stdout is closed.
 pub(crate) async fn serve_until_signal(
     listeners: Listeners,
+    mut signals: Signals,
     settings: &HttpSettings,
     draining: Draining,
     ready: Ready,
 ) -> anyhow::Result<()> {
-    let mut terminate = signal(SignalKind::terminate())?;
-    let mut interrupt = signal(SignalKind::interrupt())?;
     let (stop_main, stop_metrics) = (CancellationToken::new(), CancellationToken::new());
     let serve = |(listener, routes): (TcpListener, Router), stop: &CancellationToken| {
         tokio::spawn(http::serve(listener, routes, settings.clone(), stop.clone()))
@@ -51,10 +74,7 @@ pub(crate) async fn serve_until_signal(
     let main = serve(listeners.main, &stop_main);
     let metrics = serve(listeners.metrics, &stop_metrics);
     say_ready(&ready)?;
-    tokio::select! {
-        _ = terminate.recv() => tracing::info!("SIGTERM: draining"),
-        _ = interrupt.recv() => tracing::info!("SIGINT: draining"),
-    }
+    signals.wait().await;
     draining.begin();
     tokio::time::sleep(settings.drain_secs).await;
     stop_main.cancel();

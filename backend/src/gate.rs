@@ -15,7 +15,7 @@ use forebay_protocol::gate::{GENERATIONS_PATH, LOOKUP_PATH};
 use forebay_protocol::header::X_FOREBAY_TOKEN;
 use tokio_util::sync::CancellationToken;
 
-use crate::drain::{self, Ready};
+use crate::drain::{self, Ready, Signals};
 use crate::http::error::HttpError;
 use crate::http::health::{self, Draining};
 use crate::live::{self, LiveTable};
@@ -71,6 +71,7 @@ pub(crate) fn run(settings: &GateSettings) -> anyhow::Result<()> {
     let prometheus = metrics::install()?;
     let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build()?;
     runtime.block_on(async {
+        let signals = Signals::listen()?;
         let connection = pool::connect(&url)
             .map_err(|error| SettingsError::Wrong { flag: "--redis-url", reason: error.to_string() })?;
         let (listener, http_port) = http::listen(settings.http.http_address, settings.http_port)?;
@@ -90,7 +91,7 @@ pub(crate) fn run(settings: &GateSettings) -> anyhow::Result<()> {
             main: (listener, http::with_fallback(main)),
             metrics: (metrics_listener, http::metrics::routes(prometheus)),
         };
-        drain::serve_until_signal(listeners, &settings.http, draining, ready).await?;
+        drain::serve_until_signal(listeners, signals, &settings.http, draining, ready).await?;
         stop.cancel();
         following.await?;
         Ok(())

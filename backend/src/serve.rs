@@ -13,7 +13,7 @@ use forebay_protocol::limits::Limits;
 use metrics_exporter_prometheus::PrometheusHandle;
 use tokio_util::sync::CancellationToken;
 
-use crate::drain::{self, Ready};
+use crate::drain::{self, Ready, Signals};
 use crate::engine::SessionOptions;
 use crate::engine::ort::OrtEngine;
 use crate::gate::{self, Gate};
@@ -57,13 +57,17 @@ async fn serve(
     loader: Arc<Loader>,
     prometheus: PrometheusHandle,
 ) -> anyhow::Result<()> {
+    let mut signals = Signals::listen()?;
     let (listener, http_port) = http::listen(settings.http.http_address, settings.http_port)?;
     let (metrics_listener, metrics_port) =
         http::listen(settings.http.metrics_address, settings.metrics_port)?;
     let stop = CancellationToken::new();
     let Pooled { store, own_table, on_change, farewell } = Pooled::start(settings, &stop)?;
     let models = Arc::new(Models::default());
-    let following = load(&settings.models, &loader, &models, on_change, &stop).await?;
+    let following = tokio::select! {
+        loaded = load(&settings.models, &loader, &models, on_change, &stop) => loaded?,
+        () = signals.wait() => return Ok(()),
+    };
     let draining = Draining::default();
     let gate = own_table.zip(store.clone()).map(|(live, store)| Gate {
         store,
@@ -78,7 +82,7 @@ async fn serve(
         metrics: (metrics_listener, http::metrics::routes(prometheus)),
     };
     let ready = Ready { http_port, metrics_port };
-    drain::serve_until_signal(listeners, &settings.http, draining, ready).await?;
+    drain::serve_until_signal(listeners, signals, &settings.http, draining, ready).await?;
     stop.cancel();
     if let Some(store) = store {
         store.drain(DRAIN_WRITES).await;

@@ -8,6 +8,7 @@ mod cache;
 mod client;
 mod drain;
 mod errors;
+mod external;
 mod poll;
 mod process;
 mod redis;
