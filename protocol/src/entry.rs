@@ -154,3 +154,68 @@ impl SplitChecked for Bytes {
         (self.remaining() >= count).then(|| self.split_to(count))
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::messages::InferOutputTensor;
+
+    const KEY: Key = Key([7; 32]);
+
+    fn secret() -> Secret {
+        Secret::from_bytes(&[9; 16]).unwrap()
+    }
+
+    fn entry() -> Entry {
+        let response = ModelInferResponse {
+            model_name: "m".to_owned(),
+            outputs: vec![InferOutputTensor { name: "y".to_owned(), ..InferOutputTensor::default() }],
+            raw_output_contents: vec![Bytes::from_static(&[1; 100])],
+            ..ModelInferResponse::default()
+        };
+        Entry {
+            response: Some(response),
+            generation: Bytes::from_static(&[1; 32]),
+            cost_us: 5,
+            ..Entry::default()
+        }
+    }
+
+    #[test]
+    fn a_sealed_entry_opens_without_copying_tensors() {
+        let sealed = Bytes::from(entry().seal(&KEY, &secret()));
+        let opened = Entry::open(sealed.clone(), &KEY, &secret()).unwrap();
+        assert_eq!(opened, entry());
+        assert_eq!(opened.generation(), Some(Generation([1; 32])));
+        assert!(sealed.as_ptr_range().contains(&opened.response.unwrap().raw_output_contents[0].as_ptr()));
+    }
+
+    #[test]
+    fn a_flipped_bit_another_key_or_secret_does_not_open() {
+        let sealed = entry().seal(&KEY, &secret());
+        for at in 0..sealed.len() {
+            let mut flipped = sealed.clone();
+            flipped[at] ^= 1;
+            assert!(Entry::open(flipped.into(), &KEY, &secret()).is_err(), "byte {at}");
+            assert!(Entry::open(sealed[..at].to_vec().into(), &KEY, &secret()).is_err(), "cut at {at}");
+        }
+        let other = Secret::from_bytes(&[8; 16]).unwrap();
+        assert_eq!(Entry::open(sealed.clone().into(), &KEY, &other), Err(EntryError::WrongMac));
+        assert_eq!(Entry::open(sealed.into(), &Key([8; 32]), &secret()), Err(EntryError::WrongMac));
+    }
+
+    #[test]
+    fn plain_entries_must_be_whole() {
+        assert_eq!(Entry::decode_plain(entry().encode_plain().into()), Ok(entry()));
+        assert!(Entry::decode_plain(Bytes::new()).is_err());
+        let without = Entry { response: None, ..entry() };
+        assert!(matches!(Entry::decode_plain(without.encode_plain().into()), Err(EntryError::Incomplete(_))));
+        assert!(Entry::decode_plain(Bytes::from_static(b"\xff\xff")).is_err());
+    }
+
+    #[test]
+    fn secrets_are_long_enough_and_never_shown() {
+        assert_eq!(Secret::from_bytes(&[0; 15]).unwrap_err(), ShortSecret(15));
+        assert_eq!(format!("{:?}", secret()), "Secret(..)");
+    }
+}

@@ -36,4 +36,5 @@ pub mod messages;
 pub mod path;
 pub mod request;
 pub mod response;
+pub mod tensor;
 pub mod wants;

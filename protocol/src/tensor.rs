@@ -2,6 +2,7 @@
 
 use crate::datatype::{DataType, UnknownDataType};
 use crate::limits::Limits;
+use crate::messages::Parameters;
 
 /// What is wrong with a tensor.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
@@ -55,12 +56,34 @@ pub enum TensorError {
         /// The byte.
         found: u8,
     },
+    /// Neither `data` nor a size of binary data.
+    #[error("has no values: 'data' or the parameter 'binary_data_size' is expected")]
+    NoValues,
+    /// More than one of `data`, binary data, shared memory.
+    #[error("has values from two sources: one of 'data', 'binary_data_size' and shared memory is expected")]
+    TwoSources,
+    /// A size of binary data that is none.
+    #[error("parameter 'binary_data_size' must be a number of bytes, 0 or more")]
+    BinarySize,
+    /// More binary data is announced than is there.
+    #[error("'binary_data_size' is {size}, but only {left} bytes of the body are left")]
+    CutShort {
+        /// Announced.
+        size: usize,
+        /// There.
+        left: usize,
+    },
     /// A BYTES element that reaches past the end.
     #[error("element {index} of a BYTES tensor reaches past the end of its data")]
     Element {
         /// Which element.
         index: usize,
     },
+}
+
+/// Do the tensor's values lie in a shared memory region?
+pub(crate) fn in_shared_memory(parameters: &Parameters) -> bool {
+    parameters.contains_key("shared_memory_region")
 }
 
 /// How many values a shape stands for.
@@ -72,7 +95,6 @@ pub fn value_count(datatype: DataType, shape: &[i64], limits: &Limits) -> Result
     if shape.len() > limits.max_rank {
         return Err(TensorError::Rank { found: shape.len(), limit: limits.max_rank });
     }
-    let too_large = TensorError::TooLarge { limit: limits.max_tensor_bytes };
     let mut count: usize = 1;
     let mut empty = false;
     for (index, dimension) in shape.iter().enumerate() {
@@ -81,14 +103,17 @@ pub fn value_count(datatype: DataType, shape: &[i64], limits: &Limits) -> Result
         }
         empty |= *dimension == 0;
         // A later 0 makes the product 0: an overflow before it is none.
-        count = usize::try_from(*dimension).ok().and_then(|dimension| count.checked_mul(dimension.max(1))).unwrap_or(usize::MAX);
+        count = usize::try_from(*dimension)
+            .ok()
+            .and_then(|dimension| count.checked_mul(dimension.max(1)))
+            .unwrap_or(usize::MAX);
     }
     if empty {
         return Ok(0);
     }
     match count.checked_mul(datatype.size().unwrap_or(4)) {
         Some(bytes) if bytes <= limits.max_tensor_bytes => Ok(count),
-        _ => Err(too_large),
+        _ => Err(TensorError::TooLarge { limit: limits.max_tensor_bytes }),
     }
 }
 
@@ -170,7 +195,10 @@ mod tests {
         for shape in [&[i64::MAX][..], &[1 << 32, 1 << 32], &[i64::MAX, i64::MAX], &[1 << 28]] {
             assert_eq!(check(DataType::Fp32, shape, &[]), Err(TensorError::TooLarge { limit }), "{shape:?}");
         }
-        assert_eq!(check(DataType::Fp32, &[2, -1], &[]), Err(TensorError::NegativeDimension { index: 1, found: -1 }));
+        assert_eq!(
+            check(DataType::Fp32, &[2, -1], &[]),
+            Err(TensorError::NegativeDimension { index: 1, found: -1 })
+        );
         assert_eq!(check(DataType::Fp32, &[1; 33], &[]), Err(TensorError::Rank { found: 33, limit: 32 }));
     }
 
@@ -179,8 +207,14 @@ mod tests {
         assert_eq!(check(DataType::Int16, &[2], &[0; 3]), Err(TensorError::Bytes { expected: 4, found: 3 }));
         assert_eq!(check(DataType::Bool, &[2], &[1, 2]), Err(TensorError::Bool { index: 1, found: 2 }));
         assert_eq!(check(DataType::Bytes, &[2], b"\x01\0\0\0a\0\0\0\0"), Ok(()));
-        assert_eq!(check(DataType::Bytes, &[1], b"\x01\0\0\0a\0\0\0\0"), Err(TensorError::Count { expected: 1, found: 2 }));
+        assert_eq!(
+            check(DataType::Bytes, &[1], b"\x01\0\0\0a\0\0\0\0"),
+            Err(TensorError::Count { expected: 1, found: 2 })
+        );
         assert_eq!(check(DataType::Bytes, &[1], b"\x02\0\0\0a"), Err(TensorError::Element { index: 0 }));
-        assert_eq!(check(DataType::Bytes, &[2], b"\0\0\0\0\xff\xff\xff\xff"), Err(TensorError::Element { index: 1 }));
+        assert_eq!(
+            check(DataType::Bytes, &[2], b"\0\0\0\0\xff\xff\xff\xff"),
+            Err(TensorError::Element { index: 1 })
+        );
     }
 }

@@ -97,13 +97,15 @@ fn write_data(out: &mut Vec<u8>, name: &str, datatype: DataType, data: &[u8]) ->
     macro_rules! integers {
         ($type:ty) => {{
             let mut buffer = itoa::Buffer::new();
-            each(out, data, |out, bytes| out.extend_from_slice(buffer.format(<$type>::from_le_bytes(bytes)).as_bytes()))
+            each(out, data, |out, bytes| {
+                out.extend_from_slice(buffer.format(<$type>::from_le_bytes(bytes)).as_bytes())
+            })
         }};
     }
     let whole = match datatype {
-        DataType::Bool => {
-            each(out, data, |out, [byte]: [u8; 1]| out.extend_from_slice(if byte == 0 { b"false" } else { b"true" }))
-        }
+        DataType::Bool => each(out, data, |out, [byte]: [u8; 1]| {
+            out.extend_from_slice(if byte == 0 { b"false" } else { b"true" });
+        }),
         DataType::Uint8 => integers!(u8),
         DataType::Uint16 => integers!(u16),
         DataType::Uint32 => integers!(u32),
@@ -126,7 +128,11 @@ fn write_data(out: &mut Vec<u8>, name: &str, datatype: DataType, data: &[u8]) ->
 }
 
 /// Writes each value of `N` bytes, with commas between; `None` when bytes are left over.
-fn each<const N: usize>(out: &mut Vec<u8>, data: &[u8], mut write: impl FnMut(&mut Vec<u8>, [u8; N])) -> Option<()> {
+fn each<const N: usize>(
+    out: &mut Vec<u8>,
+    data: &[u8],
+    mut write: impl FnMut(&mut Vec<u8>, [u8; N]),
+) -> Option<()> {
     let (values, rest) = data.as_chunks::<N>();
     for (index, value) in values.iter().enumerate() {
         if index > 0 {
@@ -166,21 +172,30 @@ fn write_float<F: ryu::Float + Into<f64> + Copy>(out: &mut Vec<u8>, value: F) {
 
 /// A JSON string, escaped where JSON demands it.
 pub(super) fn write_string(out: &mut Vec<u8>, text: &str) {
-    const HEX: &[u8; 16] = b"0123456789abcdef";
     out.push(b'"');
-    for byte in text.bytes() {
-        match byte {
-            b'"' => out.extend_from_slice(b"\\\""),
-            b'\\' => out.extend_from_slice(b"\\\\"),
-            b'\n' => out.extend_from_slice(b"\\n"),
-            b'\r' => out.extend_from_slice(b"\\r"),
-            b'\t' => out.extend_from_slice(b"\\t"),
-            0..0x20 => {
-                let digit = |value: u8| HEX.get(usize::from(value)).copied().unwrap_or(b'0');
-                out.extend_from_slice(&[b'\\', b'u', b'0', b'0', digit(byte >> 4), digit(byte & 15)]);
-            }
-            _ => out.push(byte),
+    let mut rest = text.as_bytes();
+    while let Some(at) = rest.iter().position(|byte| matches!(byte, b'"' | b'\\' | 0..0x20)) {
+        let (plain, from) = rest.split_at_checked(at).unwrap_or((rest, &[]));
+        out.extend_from_slice(plain);
+        let Some((byte, after)) = from.split_first() else { break };
+        write_escape(out, *byte);
+        rest = after;
+    }
+    out.extend_from_slice(rest);
+    out.push(b'"');
+}
+
+fn write_escape(out: &mut Vec<u8>, byte: u8) {
+    const HEX: &[u8; 16] = b"0123456789abcdef";
+    match byte {
+        b'"' => out.extend_from_slice(b"\\\""),
+        b'\\' => out.extend_from_slice(b"\\\\"),
+        b'\n' => out.extend_from_slice(b"\\n"),
+        b'\r' => out.extend_from_slice(b"\\r"),
+        b'\t' => out.extend_from_slice(b"\\t"),
+        _ => {
+            let digit = |value: u8| HEX.get(usize::from(value)).copied().unwrap_or(b'0');
+            out.extend_from_slice(&[b'\\', b'u', b'0', b'0', digit(byte >> 4), digit(byte & 15)]);
         }
     }
-    out.push(b'"');
 }
