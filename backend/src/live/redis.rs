@@ -52,11 +52,13 @@ pub(crate) async fn register(
     let mut ticks = tokio::time::interval(HEARTBEAT);
     ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
     let mut beats: u64 = 0;
+    // Without --model-control-mode poll nobody is left to change anything; the heartbeat goes on.
+    let mut may_change = true;
     loop {
         tokio::select! {
             () = stop.cancelled() => break,
             _ = ticks.tick() => {}
-            changed = records.changed() => if changed.is_err() { break },
+            changed = records.changed(), if may_change => may_change = changed.is_ok(),
         }
         let record = records.borrow_and_update().clone();
         if let Err(error) = say(&mut connection, &instance, &record, Duration::ZERO).await {
