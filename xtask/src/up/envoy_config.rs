@@ -20,7 +20,7 @@ pub(super) fn fill(template: &str, values: &[(&str, String)]) -> Result<String> 
                 used[index] = true;
                 filled.extend([place.key, ": ", &values[index].1, place.rest]);
             }
-            None if line.contains(MARK) => {
+            None if is_marked(line) => {
                 bail!("envoy/forebay.yaml, line {}: `up` knows no such value: {}", number + 1, line.trim())
             }
             None => filled.push_str(line),
@@ -44,8 +44,13 @@ struct Place<'a> {
     rest: &'a str,
 }
 
+/// A whole line of comment may speak of the marks.
+fn is_marked(line: &str) -> bool {
+    line.contains(MARK) && !line.trim_start().starts_with('#')
+}
+
 fn place(line: &str) -> Result<Option<Place<'_>>> {
-    if let Some((setting, name)) = line.split_once(MARK) {
+    if let Some((setting, name)) = line.split_once(MARK).filter(|_| is_marked(line)) {
         let (key, _) = setting.split_once(": ").context("the mark must follow `key: value`")?;
         return Ok(Some(Place { name: name.trim(), key, rest: "" }));
     }
@@ -61,8 +66,9 @@ mod tests {
 
     #[test]
     fn marked_values_are_replaced_and_all_else_stays() {
-        let filled = fill("a: 1\nport_value: 8080   # up:port\n# b\n", &[("port", "9".into())]).unwrap();
-        assert_eq!(filled, "a: 1\nport_value: 9\n# b\n");
+        let filled =
+            fill("a: 1\nport_value: 8080   # up:port\n# b # up:c\n", &[("port", "9".into())]).unwrap();
+        assert_eq!(filled, "a: 1\nport_value: 9\n# b # up:c\n");
     }
 
     #[test]
