@@ -8,6 +8,7 @@ mod body;
 mod number;
 mod parameters;
 mod reader;
+mod scanner;
 mod tensors;
 mod values;
 
