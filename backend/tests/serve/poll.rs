@@ -6,9 +6,10 @@ use std::time::{Duration, Instant};
 use crate::client::{fp32, send};
 use crate::process::{Forebay, test_repository, until};
 
-const POLL: [&str; 6] = ["--instances", "1", "--model-control-mode", "poll", "--repository-poll-secs", "0.1"];
+pub(crate) const POLL: [&str; 6] =
+    ["--instances", "1", "--model-control-mode", "poll", "--repository-poll-secs", "0.1"];
 
-fn install(root: &Path, version: u32, model: &str) {
+pub(crate) fn install(root: &Path, version: u32, model: &str) {
     let from = test_repository().join(model);
     let to = root.join("m").join(version.to_string());
     std::fs::create_dir_all(&to).unwrap();
@@ -17,7 +18,7 @@ fn install(root: &Path, version: u32, model: &str) {
     std::fs::copy(from.join("1/model.onnx"), to.join("model.onnx")).unwrap();
 }
 
-fn generation(forebay: &Forebay) -> String {
+pub(crate) fn generation(forebay: &Forebay) -> String {
     forebay.infer("m", &[], &fp32(&[1.0])).header("x-forebay-generation").to_owned()
 }
 

@@ -1,6 +1,9 @@
 //! The pool in Redis, shared by two servers and the gate.
 
+use std::time::{Duration, Instant};
+
 use crate::client::{Answer, fp32, send};
+use crate::poll::{POLL, generation, install};
 use crate::process::{Forebay, Redis, until};
 use forebay_protocol::digest::{Scope, digest};
 use forebay_protocol::limits::Limits;
@@ -126,4 +129,23 @@ fn entries_sealed_with_another_secret_are_misses() {
         .then_some(())
     });
     assert_eq!(lookup(&other, 5.0).status, 404);
+}
+
+#[test]
+fn a_replaced_model_is_what_the_gate_says_within_two_seconds() {
+    let mesh = Mesh::new();
+    let root = tempfile::tempdir().unwrap();
+    install(root.path(), 1, "identity_fp32");
+    let (one, gate) = (Forebay::serve_from(root.path(), &mesh.arguments(&POLL)), mesh.gate());
+    let table = || gate.get("/forebay/v1/generations").json();
+    let before = generation(&one);
+    let old =
+        until("the gate knows it", || Some(table()).filter(|table| table.to_string().contains(&before)));
+    install(root.path(), 1, "slow");
+    let began = Instant::now();
+    let new =
+        until("the gate forgets it", || Some(table()).filter(|table| !table.to_string().contains(&before)));
+    assert!(began.elapsed() < Duration::from_secs(2), "{:?}", began.elapsed());
+    assert!(new["epoch"].as_u64() > old["epoch"].as_u64());
+    assert!(new.to_string().contains(&generation(&one)));
 }
