@@ -232,7 +232,7 @@ fn warm(name: &str, session: &mut dyn Session) {
         .iter()
         .zip(&shapes)
         .map(|(spec, shape)| {
-            let elements: i64 = shape.iter().product();
+            let elements = shape.iter().try_fold(1_i64, |all, size| all.checked_mul(*size)).unwrap_or(0);
             // An empty string is its length alone.
             let size = spec.datatype.size().unwrap_or(4);
             vec![0; usize::try_from(elements).unwrap_or(0) * size]

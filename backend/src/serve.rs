@@ -65,7 +65,7 @@ async fn serve(
     let Pooled { store, own_table, on_change, farewell } = Pooled::start(settings, &stop)?;
     let models = Arc::new(Models::default());
     let following = tokio::select! {
-        loaded = load(&settings.models, &loader, &models, on_change, &stop) => loaded?,
+        following = load(&settings.models, &loader, &models, on_change, &stop) => following?,
         () = signals.wait() => return Ok(()),
     };
     let draining = Draining::default();

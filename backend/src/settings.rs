@@ -6,6 +6,7 @@ mod secrets;
 mod units;
 
 use std::ffi::OsString;
+use std::io::IsTerminal as _;
 use std::path::PathBuf;
 
 use clap::{Args, Parser, Subcommand, ValueEnum};
@@ -158,11 +159,17 @@ pub(crate) enum Stop {
 pub(crate) fn from_arguments(arguments: impl Iterator<Item = OsString>) -> Result<Command, Stop> {
     let command = match Cli::try_parse_from(arguments) {
         Ok(cli) => cli.command,
-        Err(error) if error.exit_code() == 0 => return Err(Stop::Shown(error.render().ansi().to_string())),
+        Err(error) if error.exit_code() == 0 => return Err(Stop::Shown(shown(&error))),
         Err(error) => return Err(Stop::Wrong(first_paragraph(&error.render().to_string()))),
     };
     check(&command).map_err(|error| Stop::Wrong(error.to_string()))?;
     Ok(command)
+}
+
+/// Help in colours for a terminal, plain for everything else.
+fn shown(error: &clap::Error) -> String {
+    let text = error.render();
+    if std::io::stdout().is_terminal() { text.ansi().to_string() } else { text.to_string() }
 }
 
 /// What clap can't check: rules that span two settings.

@@ -85,3 +85,27 @@ fn no_request_fails_while_models_are_swapped() {
         });
     }
 }
+
+#[test]
+fn explicit_mode_loads_what_is_named_and_nothing_else() {
+    let forebay =
+        Forebay::serve(&["--instances", "1", "--model-control-mode", "explicit", "--load-model", "add_fp32"]);
+    assert_eq!(forebay.get("/v2/models/add_fp32/ready").status, 200);
+    assert_eq!(forebay.get("/v2/models/slow/ready").status, 404);
+}
+
+#[test]
+fn several_versions_answer_each_to_its_number_and_the_highest_to_none() {
+    let root = tempfile::tempdir().unwrap();
+    install(root.path(), 1, "identity_fp32");
+    install(root.path(), 2, "identity_fp32");
+    let config = root.path().join("m/config.pbtxt");
+    let text = std::fs::read_to_string(&config).unwrap();
+    std::fs::write(&config, text + "\nversion_policy { all { } }\n").unwrap();
+    let forebay = Forebay::serve_from(root.path(), &["--instances", "1"]);
+    let version = |model: &str| forebay.infer(model, &[], &fp32(&[1.0])).json()["model_version"].clone();
+    assert_eq!(version("m"), "2");
+    assert_eq!(version("m/versions/1"), "1");
+    assert_eq!(version("m/versions/2"), "2");
+    assert_eq!(forebay.get("/v2/models/m").json()["versions"], serde_json::json!(["1", "2"]));
+}
