@@ -27,13 +27,22 @@ pub(super) fn integer(text: &[u8], min: i128, max: i128) -> Result<i128, NotA> {
     if (min..=max).contains(&value) { Ok(value) } else { Err(NotA::Range) }
 }
 
+/// The single nearest to a double. A NaN has no sign or payload: its bits are fixed here, since casts may give any.
+pub(super) fn single(double: f64) -> f32 {
+    #[allow(clippy::cast_possible_truncation)] // rounding is what is wanted
+    if double.is_nan() { f32::from_bits(0x7fc0_0000) } else { double as f32 }
+}
+
 /// A double; `NaN`, `Infinity` and `-Infinity` too. `None` when a finite number is too large for one.
 pub(super) fn double(text: &[u8]) -> Option<f64> {
     if let Some(value) = short_decimal(text) {
         return Some(value);
     }
+    if text == b"NaN" {
+        return Some(f64::from_bits(0x7ff8_0000_0000_0000));
+    }
     let value: f64 = std::str::from_utf8(text).ok()?.parse().ok()?;
-    (value.is_finite() || text.ends_with(b"N") || text.ends_with(b"y")).then_some(value)
+    (value.is_finite() || text.ends_with(b"y")).then_some(value)
 }
 
 /// Powers of ten that a double holds exactly.

@@ -85,8 +85,7 @@ fn push_single(
         return Ok(Some("is not a number"));
     }
     let Some(double) = number::double(reader.number()?) else { return Ok(Some("is out of range")) };
-    #[allow(clippy::cast_possible_truncation)] // rounding is what is wanted
-    let single = double as f32;
+    let single = number::single(double);
     if double.is_finite() && !single.is_finite() {
         return Ok(Some("is out of range"));
     }
