@@ -140,7 +140,7 @@ impl Exchange {
     pub fn on_response_headers(&mut self, worker: &mut Worker, host: &dyn Host, end_of_stream: bool) {
         match std::mem::replace(&mut self.state, State::Done) {
             State::Passing(Some(status)) => {
-                host.add_response_header(header::CACHE_STATUS, &status.to_string())
+                host.add_response_header(header::CACHE_STATUS, &status.to_string());
             }
             State::Forwarding(wanted) => self.response_begins(worker, host, wanted, end_of_stream),
             State::Waiting(wanted) => self.released(worker, host, wanted, end_of_stream),
