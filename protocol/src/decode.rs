@@ -8,7 +8,6 @@ mod body;
 mod number;
 mod parameters;
 mod reader;
-mod scanner;
 mod tensors;
 mod values;
 

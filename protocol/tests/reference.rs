@@ -23,8 +23,11 @@ const CASES: usize = 300;
 
 /// Asks the Python implementation all questions at once.
 fn ask(questions: &[Value]) -> Vec<Value> {
-    let python = std::env::var("FOREBAY_PYTHON")
-        .expect("FOREBAY_PYTHON must name a Python that has the package blake3: run `cargo xtask test`, which sets it up");
+    let Ok(python) = std::env::var("FOREBAY_PYTHON") else {
+        panic!(
+            "FOREBAY_PYTHON must name a Python that has the package blake3: run `cargo xtask test`, which sets it up"
+        );
+    };
     let mut reference = Command::new(python)
         .args(["-B", concat!(env!("CARGO_MANIFEST_DIR"), "/reference/forebay_digest.py")])
         .stdin(Stdio::piped())

@@ -15,14 +15,11 @@ pub(super) fn integer(text: &[u8], min: i128, max: i128) -> Result<i128, NotA> {
         Some((b'-', digits)) => (true, digits),
         _ => (false, text),
     };
-    let mut value: u64 = 0;
-    for byte in digits {
-        if !byte.is_ascii_digit() {
-            return Err(NotA::Integer);
-        }
-        let digit = u64::from(byte & 0x0f);
-        value = value.checked_mul(10).and_then(|value| value.checked_add(digit)).ok_or(NotA::Range)?;
+    if !digits.iter().all(u8::is_ascii_digit) {
+        return Err(NotA::Integer);
     }
+    let push = |value: u64, byte: &u8| value.checked_mul(10)?.checked_add(u64::from(byte & 0x0f));
+    let value = digits.iter().try_fold(0, push).ok_or(NotA::Range)?;
     let value = if negative { i128::from(value).wrapping_neg() } else { i128::from(value) };
     if (min..=max).contains(&value) { Ok(value) } else { Err(NotA::Range) }
 }

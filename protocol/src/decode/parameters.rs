@@ -1,8 +1,8 @@
 //! Parameters: an object of strings, numbers and booleans.
 
-use super::scanner::Next;
 use super::{DecodeError, Reader, bound, number};
 use crate::messages::{Choice, InferParameter, Parameters};
+use jiter::Peek;
 
 /// Reads parameters, or `null` for none.
 pub(crate) fn read_parameters(reader: &mut Reader<'_>, at: &str) -> Result<Parameters, DecodeError> {
@@ -13,9 +13,9 @@ pub(crate) fn read_parameters(reader: &mut Reader<'_>, at: &str) -> Result<Param
     reader.members(&format!("'parameters' of {at}"), |reader, name| {
         bound("bytes of a parameter's name", name.len(), reader.limits.max_name_bytes)?;
         let choice = match reader.peek()? {
-            Next::Bool => Choice::Bool(reader.boolean()?),
-            Next::String => Choice::String(reader.string()?.into_owned()),
-            Next::Number => read_number(reader)?,
+            peek @ (Peek::True | Peek::False) => Choice::Bool(reader.boolean(peek)?),
+            Peek::String => Choice::String(reader.string()?.to_owned()),
+            peek if peek.is_num() => read_number(reader, peek)?,
             _ => {
                 let what = format!("parameter '{name}' of {at} must be a string, a number or a boolean");
                 return Err(reader.refuse_next(&what));
@@ -27,9 +27,9 @@ pub(crate) fn read_parameters(reader: &mut Reader<'_>, at: &str) -> Result<Param
     Ok(parameters)
 }
 
-fn read_number(reader: &mut Reader<'_>) -> Result<Choice, DecodeError> {
+fn read_number(reader: &mut Reader<'_>, peek: Peek) -> Result<Choice, DecodeError> {
     let start = reader.index();
-    let text = reader.number()?;
+    let text = reader.number(peek)?;
     if let Ok(value) = number::integer(text, i64::MIN.into(), u64::MAX.into()) {
         return Ok(i64::try_from(value)
             .map_or_else(|_| Choice::Uint64(u64::try_from(value).unwrap_or(u64::MAX)), Choice::Int64));

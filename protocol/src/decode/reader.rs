@@ -1,9 +1,8 @@
-//! The scanner with bounds, and errors that say where: what every JSON of ours is read through.
+//! The pull parser with bounds and positions: what every JSON of ours is read through.
 
-use super::scanner::{Fault, Next, Scanner};
 use super::{DecodeError, bound};
 use crate::limits::Limits;
-use std::borrow::Cow;
+use jiter::{Jiter, JiterError, LinePosition, Peek};
 
 /// How much of a client's value an error shows, in bytes.
 const SHOWN_BYTES: usize = 40;
@@ -12,18 +11,18 @@ const SHOWN_BYTES: usize = 40;
 #[derive(Clone)]
 pub(crate) struct Reader<'j> {
     text: &'j [u8],
-    scanner: Scanner<'j>,
+    json: Jiter<'j>,
     pub(crate) limits: &'j Limits,
 }
 
 impl<'j> Reader<'j> {
     pub(crate) fn new(text: &'j [u8], limits: &'j Limits) -> Self {
-        Self { text, scanner: Scanner::new(text), limits }
+        Self { text, json: Jiter::new(text).with_allow_inf_nan(), limits }
     }
 
     /// Where the next byte is, from 0.
     pub(crate) fn index(&self) -> usize {
-        self.scanner.index()
+        self.json.current_index()
     }
 
     /// How many bytes are still to come.
@@ -33,25 +32,12 @@ impl<'j> Reader<'j> {
 
     /// An error that begins at a byte of the text.
     pub(crate) fn error_at(&self, index: usize, what: impl Into<String>) -> DecodeError {
-        let before = self.text.get(..index).unwrap_or(self.text);
-        let line_start =
-            before.iter().rposition(|byte| *byte == b'\n').map_or(0, |newline| newline.saturating_add(1));
-        #[allow(clippy::naive_bytecount)] // once for a body that is refused
-        let newlines = before.iter().filter(|byte| **byte == b'\n').count();
-        DecodeError::Json {
-            what: what.into(),
-            line: newlines.saturating_add(1),
-            column: before.len().saturating_sub(line_start).saturating_add(1),
-        }
-    }
-
-    fn located<T>(&self, result: Result<T, Fault>) -> Result<T, DecodeError> {
-        result.map_err(|fault| self.error_at(fault.index, fault.what))
+        error_at(self.text, index, what.into())
     }
 
     /// An error about the value read last, which began at `start`; shows its first bytes.
     pub(crate) fn refuse(&self, start: usize, what: &str) -> DecodeError {
-        let value = self.scanner.since(start);
+        let value = self.text.get(start..self.index()).unwrap_or_default();
         let cut = value.get(..SHOWN_BYTES);
         let shown = String::from_utf8_lossy(cut.unwrap_or(value));
         self.error_at(start, format!("{what}, not {shown}{}", if cut.is_some() { ".." } else { "" }))
@@ -59,81 +45,78 @@ impl<'j> Reader<'j> {
 
     /// An error about the value that comes next, which is skipped.
     pub(crate) fn refuse_next(&mut self, what: &str) -> DecodeError {
-        let skipped = self.peek().map(|_| self.index()).and_then(|start| self.skip().map(|()| start));
-        match skipped {
-            Ok(start) => self.refuse(start, what),
+        let start = match self.peek() {
+            Ok(_) => self.index(),
+            Err(error) => return error,
+        };
+        match self.skip() {
+            Ok(()) => self.refuse(start, what),
             Err(error) => error,
         }
     }
 
     /// What comes next.
-    pub(crate) fn peek(&mut self) -> Result<Next, DecodeError> {
-        let next = self.scanner.peek();
-        self.located(next)
+    pub(crate) fn peek(&mut self) -> Result<Peek, DecodeError> {
+        self.json.peek().map_err(|error| broken(self.text, &error))
     }
 
     /// Enters the array that comes next; what its first value is.
-    pub(crate) fn array(&mut self, what: &str) -> Result<Option<Next>, DecodeError> {
+    pub(crate) fn array(&mut self, what: &str) -> Result<Option<Peek>, DecodeError> {
         match self.peek()? {
-            Next::Array => self.enter(),
+            Peek::Array => self.enter(),
             _ => Err(self.refuse_next(&format!("{what} must be an array"))),
         }
     }
 
     /// The same when it is known to be one.
-    pub(crate) fn enter(&mut self) -> Result<Option<Next>, DecodeError> {
-        let first = self.scanner.enter_array();
-        self.located(first)
+    pub(crate) fn enter(&mut self) -> Result<Option<Peek>, DecodeError> {
+        self.json.known_array().map_err(|error| broken(self.text, &error))
     }
 
     /// What the array's next value is; `None` at its end.
-    pub(crate) fn step(&mut self) -> Result<Option<Next>, DecodeError> {
-        let next = self.scanner.next_value();
-        self.located(next)
+    pub(crate) fn step(&mut self) -> Result<Option<Peek>, DecodeError> {
+        self.json.array_step().map_err(|error| broken(self.text, &error))
     }
 
     /// Reads a string of at most `limit` bytes; `field` names it.
     pub(crate) fn text(&mut self, field: &'static str, limit: usize) -> Result<String, DecodeError> {
-        if self.peek()? != Next::String {
+        if self.peek()? != Peek::String {
             return Err(self.refuse_next(&format!("{field} must be a string")));
         }
         let text = self.string()?;
         bound(field, text.len(), limit)?;
-        Ok(text.into_owned())
+        Ok(text.to_owned())
     }
 
     /// Reads the string that comes next.
-    pub(crate) fn string(&mut self) -> Result<Cow<'j, str>, DecodeError> {
-        let text = self.scanner.string();
-        self.located(text)
+    pub(crate) fn string(&mut self) -> Result<&str, DecodeError> {
+        self.json.known_str().map_err(|error| broken(self.text, &error))
     }
 
-    /// Reads the `true` or `false` that comes next.
-    pub(crate) fn boolean(&mut self) -> Result<bool, DecodeError> {
-        let value = self.scanner.boolean();
-        self.located(value)
+    /// Reads `true` or `false`.
+    pub(crate) fn boolean(&mut self, peek: Peek) -> Result<bool, DecodeError> {
+        self.json.known_bool(peek).map_err(|error| broken(self.text, &error))
     }
 
-    /// Reads the number that comes next, or one of `NaN`, `Infinity`, `-Infinity`, as it is written.
-    pub(crate) fn number(&mut self) -> Result<&'j [u8], DecodeError> {
-        let text = self.scanner.number();
-        self.located(text)
+    /// Reads a number, or one of `NaN`, `Infinity`, `-Infinity`, as it is written.
+    pub(crate) fn number(&mut self, peek: Peek) -> Result<&'j [u8], DecodeError> {
+        let start = self.index();
+        self.json.known_number_bytes(peek).map_err(|error| broken(self.text, &error))?;
+        Ok(self.text.get(start..self.index()).unwrap_or_default())
     }
 
     /// Reads `null` if it comes next. Clients write it for what they leave out.
     pub(crate) fn null(&mut self) -> Result<bool, DecodeError> {
-        let null = self.peek()? == Next::Null;
+        let null = self.peek()? == Peek::Null;
         if null {
-            let read = self.scanner.null();
-            self.located(read)?;
+            self.json.known_null().map_err(|error| broken(self.text, &error))?;
         }
         Ok(null)
     }
 
     /// Nothing but white space may follow.
     pub(crate) fn finish(&mut self) -> Result<(), DecodeError> {
-        let end = self.scanner.finish();
-        self.located(end)
+        self.json.finish().map_err(|error| broken(self.text, &error))
     }
 
     /// Reads the object that comes next. `member` is called behind each key and reads the value, or leaves it, by `false`, to be
@@ -143,22 +126,23 @@ impl<'j> Reader<'j> {
         what: &str,
         mut member: impl FnMut(&mut Self, &str) -> Result<bool, DecodeError>,
     ) -> Result<(), DecodeError> {
-        if self.peek()? != Next::Object {
+        if self.peek()? != Peek::Object {
             return Err(self.refuse_next(&format!("{what} must be an object")));
         }
-        let mut keys: Vec<Cow<'j, str>> = Vec::new();
+        let mut keys = Keys::default();
+        let mut first = true;
         loop {
             let start = self.index();
-            let key = if keys.is_empty() { self.scanner.enter_object() } else { self.scanner.next_key() };
-            let Some(key) = self.located(key)? else { return Ok(()) };
-            if keys.contains(&key) {
-                return Err(self.error_at(start, format!("{what} has the key '{key}' twice")));
+            let key = if first { self.json.known_object() } else { self.json.next_key() };
+            let Some(key) = key.map_err(|error| broken(self.text, &error))? else { return Ok(()) };
+            if !keys.add(key) {
+                return Err(self.error_at(start, format!("{what} has the key '{}' twice", keys.last())));
             }
-            bound("keys of an object", keys.len().saturating_add(1), self.limits.max_parameters)?;
-            if !member(self, &key)? {
+            bound("keys of an object", keys.ends.len(), self.limits.max_parameters)?;
+            if !member(self, keys.last())? {
                 self.skip()?;
             }
-            keys.push(key);
+            first = false;
         }
     }
 
@@ -166,23 +150,23 @@ impl<'j> Reader<'j> {
     pub(crate) fn skip(&mut self) -> Result<(), DecodeError> {
         // One entry for each open array or object: is it an object?
         let mut open: Vec<bool> = Vec::new();
-        let mut next = self.peek()?;
+        let mut peek = self.peek()?;
         loop {
-            let inside = match next {
-                Next::Array => self.enter()?,
-                Next::Object => {
-                    let key = self.scanner.enter_object();
-                    self.value_of(key)?
-                }
+            let entered = match peek {
+                Peek::Array => self.enter()?.map(|next| (false, next)),
+                Peek::Object => match self.json.known_object().map_err(|error| broken(self.text, &error))? {
+                    Some(_) => Some((true, self.peek()?)),
+                    None => None,
+                },
                 _ => {
-                    self.scalar(next)?;
+                    self.scalar(peek)?;
                     None
                 }
             };
-            next = if let Some(inside) = inside {
-                open.push(next == Next::Object);
+            peek = if let Some((is_object, next)) = entered {
+                open.push(is_object);
                 bound("depth of JSON", open.len(), self.limits.max_json_depth)?;
-                inside
+                next
             } else {
                 match self.leave(&mut open)? {
                     Some(next) => next,
@@ -193,11 +177,13 @@ impl<'j> Reader<'j> {
     }
 
     /// Behind a value: the next one, up through whatever ends here; `None` when all is closed.
-    fn leave(&mut self, open: &mut Vec<bool>) -> Result<Option<Next>, DecodeError> {
+    fn leave(&mut self, open: &mut Vec<bool>) -> Result<Option<Peek>, DecodeError> {
         while let Some(is_object) = open.last() {
             let next = if *is_object {
-                let key = self.scanner.next_key();
-                self.value_of(key)?
+                match self.json.next_key().map_err(|error| broken(self.text, &error))? {
+                    Some(_) => Some(self.peek()?),
+                    None => None,
+                }
             } else {
                 self.step()?
             };
@@ -209,19 +195,48 @@ impl<'j> Reader<'j> {
         Ok(None)
     }
 
-    fn value_of(&mut self, key: Result<Option<Cow<'j, str>>, Fault>) -> Result<Option<Next>, DecodeError> {
-        match self.located(key)? {
-            Some(_) => self.peek().map(Some),
-            None => Ok(None),
+    fn scalar(&mut self, peek: Peek) -> Result<(), DecodeError> {
+        match peek {
+            Peek::String => self.string().map(|_| ()),
+            Peek::True | Peek::False => self.boolean(peek).map(|_| ()),
+            Peek::Null => self.null().map(|_| ()),
+            _ => self.number(peek).map(|_| ()),
         }
     }
+}
 
-    fn scalar(&mut self, next: Next) -> Result<(), DecodeError> {
-        match next {
-            Next::String => self.string().map(|_| ()),
-            Next::Bool => self.boolean().map(|_| ()),
-            Next::Null => self.null().map(|_| ()),
-            _ => self.number().map(|_| ()),
-        }
+fn error_at(text: &[u8], index: usize, what: String) -> DecodeError {
+    let position = LinePosition::find(text, index);
+    DecodeError::Json { what, line: position.line, column: position.column }
+}
+
+fn broken(text: &[u8], error: &JiterError) -> DecodeError {
+    error_at(text, error.index, error.error_type.to_string())
+}
+
+/// An object's keys so far, in one text.
+#[derive(Default)]
+struct Keys {
+    text: String,
+    ends: Vec<usize>,
+}
+
+impl Keys {
+    /// `false` when it was there already.
+    fn add(&mut self, key: &str) -> bool {
+        let mut start = 0;
+        let new = !self.ends.iter().any(|end| {
+            let known = self.text.get(start..*end);
+            start = *end;
+            known == Some(key)
+        });
+        self.text.push_str(key);
+        self.ends.push(self.text.len());
+        new
+    }
+
+    fn last(&self) -> &str {
+        let start = self.ends.iter().rev().nth(1).copied().unwrap_or(0);
+        self.text.get(start..).unwrap_or_default()
     }
 }

@@ -1,11 +1,11 @@
 //! The tensors that the JSON part describes, with those values that stand in it.
 
-use super::scanner::Next;
 use super::values::{Target, read_values};
 use super::{DecodeError, Kind, Reader, bound, flag, number, read_parameters};
 use crate::datatype::DataType;
 use crate::messages::Parameters;
 use crate::tensor::TensorError;
+use jiter::Peek;
 
 /// A tensor as the JSON describes it.
 pub(crate) struct Tensor {
@@ -114,21 +114,21 @@ fn read_datatype(reader: &mut Reader<'_>, at: &str) -> Result<DataType, DecodeEr
 fn read_shape(reader: &mut Reader<'_>, at: &str) -> Result<Vec<i64>, DecodeError> {
     let mut shape = Vec::new();
     let mut next = reader.array("'shape'")?;
-    while let Some(value) = next {
+    while let Some(peek) = next {
         bound("dimensions of a shape", shape.len().saturating_add(1), reader.limits.max_rank)?;
-        shape.push(read_dimension(reader, value, at)?);
+        shape.push(read_dimension(reader, peek, at)?);
         next = reader.step()?;
     }
     Ok(shape)
 }
 
-fn read_dimension(reader: &mut Reader<'_>, next: Next, at: &str) -> Result<i64, DecodeError> {
+fn read_dimension(reader: &mut Reader<'_>, peek: Peek, at: &str) -> Result<i64, DecodeError> {
     let what = || format!("{at}: a dimension of the shape must be an integer from 0 to {}", i64::MAX);
-    if next != Next::Number {
+    if !peek.is_num() {
         return Err(reader.refuse_next(&what()));
     }
     let start = reader.index();
-    let text = reader.number()?;
+    let text = reader.number(peek)?;
     let dimension =
         number::integer(text, 0, i64::MAX.into()).ok().and_then(|value| i64::try_from(value).ok());
     dimension.ok_or_else(|| reader.refuse(start, &what()))

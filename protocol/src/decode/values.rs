@@ -1,10 +1,10 @@
 //! A tensor's `data`: JSON values, flat or nested, to raw bytes.
 
 use super::number::{self, NotA};
-use super::scanner::Next;
 use super::{DecodeError, Kind, Reader, bound};
 use crate::datatype::DataType;
 use crate::tensor::{self, TensorError};
+use jiter::Peek;
 
 /// Which tensor the values are for.
 #[derive(Clone, Copy)]
@@ -25,11 +25,11 @@ impl Target<'_> {
 pub(super) fn read_values(reader: &mut Reader<'_>, target: Target<'_>) -> Result<Vec<u8>, DecodeError> {
     macro_rules! integers {
         ($type:ty) => {
-            fill(reader, target, |reader, next, raw| {
-                if next != Next::Number {
+            fill(reader, target, |reader, peek, raw| {
+                if !peek.is_num() {
                     return Ok(Some("is not an integer"));
                 }
-                Ok(match number::integer(reader.number()?, <$type>::MIN.into(), <$type>::MAX.into()) {
+                Ok(match number::integer(reader.number(peek)?, <$type>::MIN.into(), <$type>::MAX.into()) {
                     #[allow(clippy::cast_possible_truncation, clippy::cast_sign_loss)]
                     // the range has been checked
                     Ok(value) => {
@@ -53,15 +53,15 @@ pub(super) fn read_values(reader: &mut Reader<'_>, target: Target<'_>) -> Result
         DataType::Int64 => integers!(i64),
         DataType::Fp32 => fill(reader, target, push_single),
         DataType::Fp64 => fill(reader, target, push_double),
-        DataType::Bool => fill(reader, target, |reader, next, raw| {
-            if next != Next::Bool {
+        DataType::Bool => fill(reader, target, |reader, peek, raw| {
+            if !matches!(peek, Peek::True | Peek::False) {
                 return Ok(Some("is not true or false"));
             }
-            raw.push(u8::from(reader.boolean()?));
+            raw.push(u8::from(reader.boolean(peek)?));
             Ok(None)
         }),
-        DataType::Bytes => fill(reader, target, |reader, next, raw| {
-            if next != Next::String {
+        DataType::Bytes => fill(reader, target, |reader, peek, raw| {
+            if peek != Peek::String {
                 return Ok(Some("is not a string"));
             }
             Ok(tensor::push_element(raw, reader.string()?.as_bytes())
@@ -78,13 +78,13 @@ pub(super) fn read_values(reader: &mut Reader<'_>, target: Target<'_>) -> Result
 /// By way of a double, as Triton does: one meaning for every text.
 fn push_single(
     reader: &mut Reader<'_>,
-    next: Next,
+    peek: Peek,
     raw: &mut Vec<u8>,
 ) -> Result<Option<&'static str>, DecodeError> {
-    if next != Next::Number {
+    if !peek.is_num() {
         return Ok(Some("is not a number"));
     }
-    let Some(double) = number::double(reader.number()?) else { return Ok(Some("is out of range")) };
+    let Some(double) = number::double(reader.number(peek)?) else { return Ok(Some("is out of range")) };
     let single = number::single(double);
     if double.is_finite() && !single.is_finite() {
         return Ok(Some("is out of range"));
@@ -95,13 +95,13 @@ fn push_single(
 
 fn push_double(
     reader: &mut Reader<'_>,
-    next: Next,
+    peek: Peek,
     raw: &mut Vec<u8>,
 ) -> Result<Option<&'static str>, DecodeError> {
-    if next != Next::Number {
+    if !peek.is_num() {
         return Ok(Some("is not a number"));
     }
-    let Some(double) = number::double(reader.number()?) else { return Ok(Some("is out of range")) };
+    let Some(double) = number::double(reader.number(peek)?) else { return Ok(Some("is out of range")) };
     raw.extend_from_slice(&double.to_le_bytes());
     Ok(None)
 }
@@ -110,7 +110,7 @@ fn push_double(
 fn fill(
     reader: &mut Reader<'_>,
     target: Target<'_>,
-    mut push: impl FnMut(&mut Reader<'_>, Next, &mut Vec<u8>) -> Result<Option<&'static str>, DecodeError>,
+    mut push: impl FnMut(&mut Reader<'_>, Peek, &mut Vec<u8>) -> Result<Option<&'static str>, DecodeError>,
 ) -> Result<Vec<u8>, DecodeError> {
     let limits = reader.limits;
     let expected =
@@ -127,18 +127,18 @@ fn fill(
                 }
                 next = reader.step()?;
             }
-            Some(Next::Array) => {
+            Some(Peek::Array) => {
                 depth = depth.saturating_add(1);
                 bound("depth of 'data'", depth, limits.max_json_depth)?;
                 next = reader.enter()?;
             }
-            Some(value) => {
+            Some(peek) => {
                 let start = reader.index();
                 if found == expected {
                     let error = TensorError::Count { expected, found: found.saturating_add(1) };
                     return Err(target.wrong(error));
                 }
-                if let Some(problem) = push(reader, value, &mut raw)? {
+                if let Some(problem) = push(reader, peek, &mut raw)? {
                     return Err(refuse(reader, target, start, found, problem));
                 }
                 if raw.len() > limits.max_tensor_bytes {

@@ -206,7 +206,7 @@ fn members_of_a_wrong_kind_are_refused() {
 
 #[test]
 fn broken_json_is_refused_with_line_and_column() {
-    assert_eq!(refusal(json("{\n  \"inputs\" 1}")), "':' is expected at line 2 column 12 of the JSON");
+    assert_eq!(refusal(json("{\n  \"inputs\" 1}")), "expected `:` at line 2 column 12 of the JSON");
     for text in [
         "",
         "{",
