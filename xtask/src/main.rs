@@ -1,6 +1,7 @@
 //! `cargo xtask`: the commands of this repository, one file each. A command line enters; a set-up checkout, a running Forebay
 //! or a test verdict leaves. Everything that is installed goes into `.forebay/` (see [`layout`]).
 
+mod bench;
 mod command;
 mod http;
 mod layout;
@@ -34,6 +35,8 @@ enum Command {
     Up(Box<up::Settings>),
     /// Formatting, lints, and every test there is
     Test,
+    /// What a hit, a miss and the backend cost, each beside its base from the same run
+    Bench(bench::Settings),
 }
 
 fn main() -> ExitCode {
@@ -43,6 +46,7 @@ fn main() -> ExitCode {
         Command::Wasm => wasm::run(&layout),
         Command::Up(settings) => up::run(&layout, &settings),
         Command::Test => test::run(&layout),
+        Command::Bench(settings) => bench::run(&layout, &settings),
     });
     match outcome {
         Ok(()) => ExitCode::SUCCESS,

@@ -77,16 +77,17 @@ impl Group {
         Ok(Self { logs: logs.to_owned(), sender, events, running: Vec::new() })
     }
 
-    /// Starts a child. Both its outputs go to `<name>.log`.
+    /// Starts a child and returns its process id. Both its outputs go to `<name>.log`.
     ///
     /// # Errors
     /// It can't be started.
-    pub(crate) fn start(&mut self, name: &'static str, mut command: Command) -> Result<()> {
+    pub(crate) fn start(&mut self, name: &'static str, mut command: Command) -> Result<u32> {
         let log = self.logs.join(format!("{name}.log"));
         let file = File::options().create(true).append(true).open(&log)?;
         command.stdout(file.try_clone()?).stderr(file);
         self.spawn(name, command, log)?;
-        Ok(())
+        let pid = self.running.last().context("the child is gone")?.pid;
+        Ok(pid.as_raw_nonzero().get().unsigned_abs())
     }
 
     /// Starts a child and waits for the line on its stdout that says it is ready.

@@ -3,7 +3,7 @@
 
 mod envoy_config;
 mod folder;
-mod services;
+pub(crate) mod services;
 
 use anyhow::{Context, Result};
 use clap::{Args, ValueEnum};

@@ -18,7 +18,7 @@ use crate::layout::Layout;
 use crate::process::Group;
 
 /// How long a service may take to be ready. Loading a large model on a busy machine takes a while.
-const PATIENCE: Duration = Duration::from_mins(1);
+pub(crate) const PATIENCE: Duration = Duration::from_mins(1);
 
 /// The service that the backend is and that the filter asks for.
 const SERVICE: &str = "demo";
@@ -36,8 +36,8 @@ pub(super) struct Services {
 }
 
 /// Ports from a `forebay` process's ready line.
-struct Bound {
-    http: u16,
+pub(crate) struct Bound {
+    pub(crate) http: u16,
     metrics: u16,
 }
 
@@ -141,7 +141,7 @@ fn forebay(shared: &Shared, subcommand: &str, port: u16, metrics_port: u16) -> C
     let mut forebay =
         command(&shared.forebay, [subcommand, "--http-address=127.0.0.1", "--metrics-address=127.0.0.1"]);
     forebay.args([format!("--http-port={port}"), format!("--metrics-port={metrics_port}")]);
-    forebay.args(["--log-format", "text", "--pool"]);
+    forebay.args(["--log-format", "text", "--pool"]).env("NO_COLOR", "1");
     forebay.arg(if shared.redis_url.is_some() { "redis" } else { "memory" });
     forebay.arg("--pool-secret-file").arg(&shared.pool_secret);
     forebay.arg("--gate-token-file").arg(&shared.token_file);
@@ -153,7 +153,7 @@ fn forebay(shared: &Shared, subcommand: &str, port: u16, metrics_port: u16) -> C
 }
 
 /// The ready line `{"ready":true,"http_port":N,"metrics_port":M}`.
-fn bound(line: &str) -> Option<Bound> {
+pub(crate) fn bound(line: &str) -> Option<Bound> {
     let line: Value = serde_json::from_str(line).ok()?;
     let port = |name: &str| line.get(name)?.as_u64().and_then(|port| u16::try_from(port).ok());
     line.get("ready")?
@@ -196,11 +196,12 @@ fn start_envoy(
     Ok((admin, listener))
 }
 
-fn url(port: u16) -> String {
+/// Base URL of a port here.
+pub(crate) fn url(port: u16) -> String {
     format!("http://127.0.0.1:{port}")
 }
 
 /// Redis can't pick a port itself: one that is free now.
-fn free_port() -> Result<u16> {
+pub(crate) fn free_port() -> Result<u16> {
     Ok(TcpListener::bind("127.0.0.1:0")?.local_addr()?.port())
 }
