@@ -84,8 +84,8 @@ impl Group {
     pub(crate) fn start(&mut self, name: &'static str, mut command: Command) -> Result<u32> {
         let log = self.logs.join(format!("{name}.log"));
         let file = File::options().create(true).append(true).open(&log)?;
-        command.stdout(file.try_clone()?).stderr(file);
-        self.spawn(name, command, log)?;
+        command.stdout(file.try_clone()?).stderr(file.try_clone()?);
+        self.spawn(name, command, log, file)?;
         let pid = self.running.last().context("the child is gone")?.pid;
         Ok(pid.as_raw_nonzero().get().unsigned_abs())
     }
@@ -104,9 +104,7 @@ impl Group {
         let log = self.logs.join(format!("{name}.log"));
         let file = File::options().create(true).append(true).open(&log)?;
         command.stdout(Stdio::piped()).stderr(file.try_clone()?);
-        let stdout = self.spawn(name, command, log)?.context("the child has no stdout")?;
-        let sender = self.sender.clone();
-        std::thread::spawn(move || copy_lines(name, stdout, file, &sender));
+        self.spawn(name, command, log, file)?;
         let deadline = Instant::now() + patience;
         loop {
             match self.next(deadline)? {
@@ -168,20 +166,20 @@ impl Group {
         worst
     }
 
-    fn spawn(
-        &mut self,
-        name: &'static str,
-        mut command: Command,
-        log: PathBuf,
-    ) -> Result<Option<ChildStdout>> {
+    fn spawn(&mut self, name: &'static str, mut command: Command, log: PathBuf, file: File) -> Result<()> {
         command.stdin(Stdio::null()).process_group(0);
         let program = command.get_program().to_string_lossy().into_owned();
         let mut child = command.spawn().with_context(|| format!("can't start {name} ({program})"))?;
-        let stdout = child.stdout.take();
         self.running.push(Running { name, pid: Pid::from_child(&child), log });
         let sender = self.sender.clone();
-        std::thread::spawn(move || wait(name, child, &sender));
-        Ok(stdout)
+        std::thread::spawn(move || {
+            // All lines first, so that the log is whole when the end is told.
+            if let Some(stdout) = child.stdout.take() {
+                copy_lines(name, stdout, file, &sender);
+            }
+            wait(name, child, &sender);
+        });
+        Ok(())
     }
 
     /// The next line of a child, `None` when the deadline passes.
