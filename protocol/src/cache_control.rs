@@ -25,7 +25,10 @@ impl RequestDirectives {
                 "no-cache" => found.no_cache = true,
                 "only-if-cached" => found.only_if_cached = true,
                 // A value that can't be read asks for the strictest reading.
-                "max-age" => found.max_age = Some(value.and_then(seconds).unwrap_or(0)),
+                "max-age" => {
+                    let seconds = value.and_then(seconds).unwrap_or(0);
+                    found.max_age = Some(found.max_age.map_or(seconds, |earlier| earlier.min(seconds)));
+                }
                 _ => {}
             }
         }
@@ -63,22 +66,34 @@ pub struct ResponseDirectives;
 
 impl ResponseDirectives {
     /// How long the response may be given from a shared cache; `None` when it may not be stored: no `max-age` (or `s-maxage`),
-    /// `no-store`, `no-cache`, `private`, or a value that can't be read.
+    /// `no-store`, `no-cache`, `private`, or a value that can't be read. `must-revalidate` takes staleness away. Of a directive
+    /// that comes twice, the shorter time counts (RFC 9111, 4.2.1).
     pub fn parse<'a>(values: impl IntoIterator<Item = &'a [u8]>) -> Option<Freshness> {
         let (mut max_age, mut shared_max_age) = (None, None);
-        let (mut stale_while_revalidate_s, mut stale_if_error_s) = (0, 0);
+        let (mut stale_while_revalidate, mut stale_if_error) = (None, None);
+        let mut must_revalidate = false;
         for (name, value) in values.into_iter().flat_map(directives) {
-            match name.to_ascii_lowercase().as_str() {
+            let time = match name.to_ascii_lowercase().as_str() {
                 "no-store" | "no-cache" | "private" => return None,
-                "max-age" => max_age = Some(seconds(value?)?),
-                "s-maxage" => shared_max_age = Some(seconds(value?)?),
-                "stale-while-revalidate" => stale_while_revalidate_s = seconds(value?)?,
-                "stale-if-error" => stale_if_error_s = seconds(value?)?,
-                _ => {}
-            }
+                "must-revalidate" | "proxy-revalidate" => {
+                    must_revalidate = true;
+                    continue;
+                }
+                "max-age" => &mut max_age,
+                "s-maxage" => &mut shared_max_age,
+                "stale-while-revalidate" => &mut stale_while_revalidate,
+                "stale-if-error" => &mut stale_if_error,
+                _ => continue,
+            };
+            let found = seconds(value?)?;
+            *time = Some(time.map_or(found, |earlier: u32| earlier.min(found)));
         }
-        let max_age_s = shared_max_age.or(max_age).filter(|seconds| *seconds > 0)?;
-        Some(Freshness { max_age_s, stale_while_revalidate_s, stale_if_error_s })
+        let stale = |time: Option<u32>| time.filter(|_| !must_revalidate).unwrap_or(0);
+        Some(Freshness {
+            max_age_s: shared_max_age.or(max_age).filter(|seconds| *seconds > 0)?,
+            stale_while_revalidate_s: stale(stale_while_revalidate),
+            stale_if_error_s: stale(stale_if_error),
+        })
     }
 }
 
@@ -131,6 +146,14 @@ mod tests {
         {
             assert_eq!(response(text), None, "{text}");
         }
+    }
+
+    #[test]
+    fn the_stricter_reading_wins() {
+        assert_eq!(response("max-age=60, max-age=5").unwrap().max_age_s, 5);
+        let revalidated = response("max-age=5, stale-while-revalidate=9, must-revalidate").unwrap();
+        assert_eq!(revalidated, Freshness { max_age_s: 5, stale_while_revalidate_s: 0, stale_if_error_s: 0 });
+        assert_eq!(request("max-age=9, max-age=3").max_age, Some(3));
     }
 
     #[test]

@@ -14,6 +14,10 @@ pub(crate) fn split<'b>(
 ) -> Result<(&'b [u8], Bytes), DecodeError> {
     bound("bytes of the body", body.len(), limits.max_body_bytes)?;
     let json_bytes = header_length.unwrap_or(body.len());
+    if json_bytes == 0 && header_length.is_some() {
+        let what = "is 0: raw binary requests without JSON are not supported";
+        return Err(DecodeError::HeaderLength(what.to_owned()));
+    }
     let json = body.get(..json_bytes).ok_or_else(|| {
         DecodeError::HeaderLength(format!("is {json_bytes}, but the body has only {} bytes", body.len()))
     })?;
