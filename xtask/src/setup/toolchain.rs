@@ -121,13 +121,20 @@ fn add_target() -> Result<()> {
 /// Debian's compiler: the one installed, else its packages unpacked here.
 fn debian(layout: &Layout) -> Result<Toolchain> {
     let system = Path::new("/usr");
-    if system.join("bin/rustc").is_file() && system.join(SOURCES).is_file() && linker(system).is_ok() {
+    if is_recent(&system.join("bin/rustc")) && system.join(SOURCES).is_file() && linker(system).is_ok() {
         return Ok(Toolchain::Debian(system.to_owned()));
     }
     debian::unpack(layout, "rust", &PACKAGES)?;
     let prefix = layout.dir.join("debian/rust/usr");
     linker(&prefix)?;
     Ok(Toolchain::Debian(prefix))
+}
+
+/// Does this compiler run, and is it new enough for the workspace? Debian's plain `rustc` is not.
+fn is_recent(rustc: &Path) -> bool {
+    let version = |text: &str| text.split('.').map_while(|part| part.parse().ok()).collect::<Vec<u32>>();
+    let said = output(command(rustc, ["--version"])).unwrap_or_default();
+    said.split(' ').nth(1).is_some_and(|said| version(said) >= version(env!("CARGO_PKG_RUST_VERSION")))
 }
 
 /// LLVM's linker: of the active toolchain, else of Debian's.
