@@ -39,6 +39,18 @@ enum Command {
     Bench(bench::Settings),
 }
 
+/// A flag or variable that can't be used, found later than clap finds it; ends with the same exit code.
+#[derive(Debug)]
+struct WrongSetting(String);
+
+impl std::fmt::Display for WrongSetting {
+    fn fmt(&self, formatter: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        formatter.write_str(&self.0)
+    }
+}
+
+impl std::error::Error for WrongSetting {}
+
 fn main() -> ExitCode {
     let arguments = Arguments::parse();
     let outcome = Layout::find().and_then(|layout| match arguments.command {
@@ -52,7 +64,7 @@ fn main() -> ExitCode {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
             eprintln!("error: {error:#}");
-            ExitCode::FAILURE
+            if error.is::<WrongSetting>() { ExitCode::from(2) } else { ExitCode::FAILURE }
         }
     }
 }

@@ -6,6 +6,7 @@ use std::time::Instant;
 use anyhow::{Result, bail, ensure};
 use serde_json::{Value, json};
 
+use crate::WrongSetting;
 use crate::http::{Answer, Client};
 
 /// Models that requests are made for.
@@ -39,11 +40,9 @@ enum Encoding {
 /// A model that they need is not served.
 pub(crate) fn check_models(served: &[String]) -> Result<()> {
     for model in MODELS {
-        ensure!(
-            served.iter().any(|name| name == model),
-            "--once needs --models to name {}",
-            MODELS.join(" and ")
-        );
+        if served.iter().all(|name| name != model) {
+            bail!(WrongSetting(format!("--once needs --models to name {}", MODELS.join(" and "))));
+        }
     }
     Ok(())
 }

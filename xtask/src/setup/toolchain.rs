@@ -9,6 +9,7 @@ use std::process::Command;
 use anyhow::{Context, Result, bail};
 
 use super::{Plan, debian};
+use crate::WrongSetting;
 use crate::command::{cargo, command, on_path, output};
 use crate::layout::Layout;
 
@@ -100,11 +101,15 @@ fn record(layout: &Layout) -> PathBuf {
 }
 
 fn wanted() -> Result<Option<&'static str>> {
-    match std::env::var("FOREBAY_WASM_TOOLCHAIN").as_deref() {
-        Ok("rustup") => Ok(Some("rustup")),
-        Ok("debian") => Ok(Some("debian")),
-        Ok("") | Err(std::env::VarError::NotPresent) => Ok(None),
-        other => bail!("FOREBAY_WASM_TOOLCHAIN is {other:?}; it can be rustup or debian"),
+    let wanted = std::env::var_os("FOREBAY_WASM_TOOLCHAIN").unwrap_or_default();
+    match wanted.to_str() {
+        Some("") => Ok(None),
+        Some("rustup") => Ok(Some("rustup")),
+        Some("debian") => Ok(Some("debian")),
+        _ => bail!(WrongSetting(format!(
+            "FOREBAY_WASM_TOOLCHAIN is {}; it can be rustup or debian",
+            wanted.display()
+        ))),
     }
 }
 

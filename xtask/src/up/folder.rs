@@ -7,6 +7,7 @@ use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result, bail};
 
+use crate::WrongSetting;
 use crate::layout::Layout;
 
 /// Bytes of a generated secret, as many as BLAKE3's keys have.
@@ -27,7 +28,7 @@ impl Folder {
     pub(super) fn claim(layout: &Layout, name: &str, models: &[String]) -> Result<Self> {
         let plain = |byte: u8| byte.is_ascii_alphanumeric() || matches!(byte, b'-' | b'_');
         if name.is_empty() || !name.bytes().all(plain) {
-            bail!("--name {name:?} must consist of letters, digits, '-' and '_'");
+            bail!(WrongSetting(format!("--name {name:?} must consist of letters, digits, '-' and '_'")));
         }
         let path = layout.run(name);
         fs::create_dir_all(&path).with_context(|| format!("can't create {}", path.display()))?;
@@ -79,8 +80,9 @@ impl Folder {
         let places = [layout.repository(), layout.dir.join("test-repository")];
         let found =
             places.iter().map(|place| place.join(model)).find(|place| place.join("1/model.onnx").is_file());
-        let found =
-            found.with_context(|| format!("--models: there is no {model}; there are: {}", names(&places)))?;
+        let found = found.with_context(|| {
+            WrongSetting(format!("--models: there is no {model}; there are: {}", names(&places)))
+        })?;
         let to = self.repository().join(model);
         fs::create_dir_all(to.join("1"))?;
         for file in ["config.pbtxt", "1/model.onnx"] {
