@@ -1,1 +1,8 @@
-//! See the package description; filled in by the commits that follow.
+//! What the tests in `tests/tests/` stand on.
+//!
+//! [`wasm_host`] runs the real `.wasm` without Envoy; the rest runs real processes and speaks to them.
+
+pub mod installed;
+pub mod wasm_host;
+
+pub use installed::filter;

@@ -1,0 +1,295 @@
+//! Lookups in L2: what is asked, and that no trouble with the gate is the client's.
+
+use super::{FRESH, GENERATION, INFER, answered, answering, asking, asking_as, forwarded, hit, infer, sound};
+use e2e::wasm_host::{Call, Host, Request, StreamId, Worker};
+use forebay_protocol::digest::Generation;
+use forebay_protocol::entry::Entry;
+use forebay_protocol::gate::LOOKUP_PATH;
+use forebay_protocol::messages::{InferOutputTensor, ModelInferResponse};
+use serde_json::{Value, json};
+use std::time::Duration;
+
+/// The clock's start, in milliseconds: entries are made then.
+const NOW_MS: u64 = 1_790_000_000_000;
+
+fn host() -> Host {
+    host_with(json!({"cluster": "gate", "token": "secret"}))
+}
+
+fn host_with(gate: Value) -> Host {
+    super::host(&json!({"tenant": "acme", "gate": gate}))
+}
+
+/// What the gate has for `asking(value)`.
+fn entry(value: i32) -> Vec<u8> {
+    let generation: Generation = GENERATION.parse().expect("64 hex digits");
+    let output = InferOutputTensor {
+        name: "y".into(),
+        datatype: "INT32".into(),
+        shape: vec![1, 1],
+        ..InferOutputTensor::default()
+    };
+    let response = ModelInferResponse {
+        model_name: "m".into(),
+        model_version: "1".into(),
+        outputs: vec![output],
+        raw_output_contents: vec![value.to_le_bytes().to_vec().into()],
+        ..ModelInferResponse::default()
+    };
+    let entry = Entry {
+        response: Some(response),
+        generation: generation.0.to_vec().into(),
+        created_ms: NOW_MS - 5000,
+        max_age_s: 60,
+        ..Entry::default()
+    };
+    entry.encode_plain()
+}
+
+/// Sends a request that must ask the gate; the callout.
+#[track_caller]
+fn asks(worker: &mut Worker, request: Request) -> (StreamId, Call) {
+    let id = worker.send(request);
+    assert!(worker.is_held(id), "it does not wait for the gate");
+    (id, worker.call_to(LOOKUP_PATH))
+}
+
+/// Asserts that `id` went upstream whole, and finishes it.
+#[track_caller]
+fn went_on(worker: &mut Worker, id: StreamId) -> String {
+    let seen = worker.forwarded(id).expect("it did not go upstream");
+    assert!(seen.ended && seen.body == asking(7));
+    worker.respond(id, 200, &FRESH, &answering(7));
+    worker.response(id).cache_status()
+}
+
+#[test]
+fn a_lookup_says_who_asks_for_what_and_shows_the_token() {
+    let mut host = host();
+    let worker = host.worker(0);
+    let path = "/v2/models/m/versions/3/infer";
+    let (_, call) = asks(worker, Request::post(path).body(asking_as("an id", 7)));
+    assert_eq!((call.cluster.as_str(), call.timeout_ms), ("gate", 5));
+    let header = |name: &str| call.header(name).unwrap_or_default();
+    assert_eq!((header(":method"), header(":path")), ("GET".to_owned(), LOOKUP_PATH.to_owned()));
+    assert_eq!(header("x-forebay-service"), "demo");
+    assert_eq!(header("x-forebay-tenant"), "acme");
+    assert_eq!(header("x-forebay-model"), "m");
+    assert_eq!(header("x-forebay-version"), "3");
+    assert_eq!(header("x-forebay-token"), "secret");
+    let digest = header("x-forebay-digest");
+    assert!(digest.len() == 64 && digest.bytes().all(|byte| byte.is_ascii_hexdigit()), "{digest}");
+}
+
+#[test]
+fn a_hit_in_the_pool_is_answered_and_kept() {
+    let mut host = host();
+    let worker = host.worker(0);
+    let (id, call) = asks(worker, infer(asking_as("mine", 7)));
+    worker.answer_call(call.token, 200, &[("x-forebay-generation", GENERATION)], &entry(7));
+    let response = worker.response(id);
+    assert_eq!(response.cache_status(), "forebay; hit; ttl=55; detail=l2");
+    assert_eq!(response.header("age").as_deref(), Some("5"));
+    assert_eq!(response.json()["id"], "mine");
+    assert_eq!(response.json()["outputs"][0]["data"], json!([7]));
+    hit(worker, infer(asking(7)));
+    sound(worker);
+}
+
+#[test]
+fn an_entry_is_answered_in_the_encoding_that_the_client_wants() {
+    let mut host = host();
+    let worker = host.worker(0);
+    let head = br#"{"inputs":[{"name":"x","shape":[1,1],"datatype":"INT32","parameters":{"binary_data_size":4}}],"outputs":[{"name":"y","parameters":{"binary_data":true}}]}"#;
+    let binary = Request::post(INFER)
+        .header("inference-header-content-length", head.len().to_string())
+        .body([&head[..], &7_i32.to_le_bytes()].concat());
+    let (id, call) = asks(worker, binary);
+    worker.answer_call(call.token, 200, &[], &entry(7));
+    let response = worker.response(id);
+    assert!(response.cache_status().starts_with("forebay; hit"));
+    let length: usize = response
+        .header("inference-header-content-length")
+        .and_then(|value| value.parse().ok())
+        .expect("a length");
+    assert_eq!(response.body[length..], 7_i32.to_le_bytes());
+    sound(worker);
+}
+
+#[test]
+fn all_encodings_of_a_request_ask_for_one_digest() {
+    let mut host = host();
+    let worker = host.worker(0);
+    let (json_id, json_call) = asks(worker, infer(asking(7)));
+    worker.abort(json_id);
+    let head =
+        br#"{"inputs":[{"name":"x","shape":[1,1],"datatype":"INT32","parameters":{"binary_data_size":4}}]}"#;
+    let binary = Request::post(INFER)
+        .header("inference-header-content-length", head.len().to_string())
+        .body([&head[..], &7_i32.to_le_bytes()].concat());
+    let (_, binary_call) = asks(worker, binary);
+    assert_eq!(json_call.header("x-forebay-digest"), binary_call.header("x-forebay-digest"));
+}
+
+#[test]
+fn a_miss_a_timeout_a_broken_answer_and_garbage_all_go_upstream() {
+    type Trouble = fn(&mut Worker, u32);
+    let troubles: [(&str, Trouble); 9] = [
+        ("miss", |worker, token| worker.answer_call(token, 404, &[], b"")),
+        ("timeout", Worker::time_out),
+        ("broken off", Worker::fail),
+        ("unreachable", |worker, token| worker.answer_call(token, 503, &[], b"no healthy upstream")),
+        ("unauthorized", |worker, token| worker.answer_call(token, 401, &[], br#"{"error":"token"}"#)),
+        ("garbage", |worker, token| worker.answer_call(token, 200, &[], b"\xff\xff\xff\xff")),
+        ("empty", |worker, token| worker.answer_call(token, 200, &[], b"")),
+        ("cut short", |worker, token| {
+            let entry = entry(7);
+            worker.answer_call(token, 200, &[], &entry[..entry.len() - 8]);
+        }),
+        ("a page", |worker, token| worker.answer_call(token, 200, &[], &[b'<'; 100_000])),
+    ];
+    for (name, trouble) in troubles {
+        let mut host = host();
+        let worker = host.worker(0);
+        let (id, call) = asks(worker, infer(asking(7)));
+        trouble(worker, call.token);
+        assert_eq!(worker.traps(), [""; 0], "{name}");
+        let status = went_on(worker, id);
+        assert!(status.starts_with("forebay; fwd=miss; stored"), "{name}: {status}");
+        hit(worker, infer(asking(7)));
+        sound(worker);
+    }
+}
+
+#[test]
+fn a_status_that_is_no_number_goes_upstream() {
+    let mut host = host();
+    let worker = host.worker(0);
+    let (id, call) = asks(worker, infer(asking(7)));
+    worker.answer_call_raw(call.token, vec![(":status".into(), b"\xff".to_vec())], b"");
+    went_on(worker, id);
+    sound(worker);
+}
+
+#[test]
+fn a_stale_entry_or_one_without_an_answer_is_a_miss() {
+    let mut old = Entry::decode_plain(entry(7).into()).expect("an entry");
+    old.created_ms = NOW_MS - 61_000;
+    let mut empty = Entry::decode_plain(entry(7).into()).expect("an entry");
+    empty.response = None;
+    for wrong in [old, empty] {
+        let mut host = host();
+        let worker = host.worker(0);
+        let (id, call) = asks(worker, infer(asking(7)));
+        worker.answer_call(call.token, 200, &[], &wrong.encode_plain());
+        went_on(worker, id);
+        sound(worker);
+    }
+}
+
+#[test]
+fn a_gate_that_envoy_does_not_know_goes_upstream_at_once() {
+    let mut host = host();
+    let worker = host.worker(0);
+    worker.forget_cluster("gate");
+    let id = forwarded(worker, infer(asking(7)));
+    went_on(worker, id);
+    sound(worker);
+}
+
+#[test]
+fn the_breaker_opens_on_failures_in_a_row_and_closes_on_a_success() {
+    let mut host = host();
+    let fails = |worker: &mut Worker, value: i32| {
+        let id = worker.send(infer(asking(value)));
+        let asked = worker.is_held(id);
+        if asked {
+            let call = worker.call_to(LOOKUP_PATH);
+            worker.time_out(call.token);
+        }
+        worker.respond(id, 200, &FRESH, &answering(value));
+        asked
+    };
+    let worker = host.worker(0);
+    let asked = (0..50).filter(|value| fails(worker, *value)).count();
+    assert!((1..50).contains(&asked), "{asked} lookups of a gate that is down");
+    let stays_open = (50..100).filter(|value| fails(worker, *value)).count();
+    assert_eq!(stays_open, 0);
+    host.advance(Duration::from_secs(60));
+    let worker = host.worker(0);
+    let (id, call) = asks(worker, infer(asking(7_000)));
+    forwarded(worker, infer(asking(7_001)));
+    worker.answer_call(call.token, 404, &[], b"");
+    assert!(worker.forwarded(id).is_some());
+    asks(worker, infer(asking(7_002)));
+    sound(worker);
+}
+
+#[test]
+fn those_who_wait_share_a_hit_in_the_pool() {
+    let mut host = host();
+    let worker = host.worker(0);
+    let (leader, call) = asks(worker, infer(asking(7)));
+    let waiting: Vec<_> =
+        (0..200).map(|number| worker.send(infer(asking_as(&number.to_string(), 7)))).collect();
+    assert_eq!(worker.calls().len(), 1);
+    worker.answer_call(call.token, 200, &[], &entry(7));
+    host.settle();
+    let worker = host.worker(0);
+    assert_eq!(worker.response(leader).status, 200);
+    for (number, id) in waiting.iter().enumerate() {
+        assert_eq!(worker.response(*id).json()["id"], number.to_string().as_str());
+    }
+    sound(worker);
+}
+
+#[test]
+fn a_leader_that_goes_away_while_asking_is_followed_by_the_next() {
+    let mut host = host();
+    let worker = host.worker(0);
+    let (leader, _) = asks(worker, infer(asking(7)));
+    let waiting = worker.send(infer(asking(7)));
+    worker.abort(leader);
+    assert_eq!(worker.calls().len(), 0, "its callout outlived it");
+    host.settle();
+    let worker = host.worker(0);
+    if worker.forwarded(waiting).is_none() {
+        let call = worker.call_to(LOOKUP_PATH);
+        worker.answer_call(call.token, 404, &[], b"");
+    }
+    went_on(worker, waiting);
+    sound(worker);
+}
+
+#[test]
+fn models_that_skip_l2_ask_nobody() {
+    let mut host = host_with(json!({"cluster": "gate", "skip_models": ["m"]}));
+    forwarded(host.worker(0), infer(asking(7)));
+    sound(host.worker(0));
+}
+
+#[test]
+fn only_if_cached_asks_the_pool_too() {
+    let mut host = host();
+    let worker = host.worker(0);
+    let only = || infer(asking(7)).header("cache-control", "only-if-cached");
+    let (id, call) = asks(worker, only());
+    worker.answer_call(call.token, 404, &[], b"");
+    assert_eq!(worker.response(id).status, 504);
+    let (id, call) = asks(worker, only());
+    worker.answer_call(call.token, 200, &[], &entry(7));
+    assert_eq!(worker.response(id).status, 200);
+    let (_, status) = answered(worker, only());
+    assert!(status.starts_with("forebay; hit"));
+    sound(worker);
+}
+
+#[test]
+fn max_age_holds_for_entries_of_the_pool() {
+    let mut host = host();
+    let worker = host.worker(0);
+    let (id, call) = asks(worker, infer(asking(7)).header("cache-control", "max-age=4"));
+    worker.answer_call(call.token, 200, &[], &entry(7));
+    went_on(worker, id);
+    sound(worker);
+}
