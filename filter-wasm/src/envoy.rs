@@ -14,6 +14,11 @@ pub(crate) struct Envoy {
     pub(crate) queue: Option<u32>,
 }
 
+/// The body size of a callout that was answered. One that failed has no headers, and asking for them would trap.
+pub(crate) fn answered(headers: usize, body_size: usize) -> Option<usize> {
+    (headers > 0).then_some(body_size)
+}
+
 impl Envoy {
     /// Acts on another context, and comes back. Only contexts of live streams may be named: the proxy traps on others.
     fn within<T>(&self, context: u32, act: impl FnOnce() -> T) -> T {

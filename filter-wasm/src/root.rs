@@ -1,6 +1,6 @@
 //! The root context: reads the configuration once, ticks, polls, and makes the stream contexts.
 
-use crate::envoy::Envoy;
+use crate::envoy::{Envoy, answered};
 use crate::stream::Stream;
 use forebay_filter_core::config::Config;
 use forebay_filter_core::host::Host;
@@ -48,7 +48,8 @@ impl Root {
 }
 
 impl Context for Root {
-    fn on_http_call_response(&mut self, token: u32, _headers: usize, body_size: usize, _trailers: usize) {
+    fn on_http_call_response(&mut self, token: u32, headers: usize, body_size: usize, _trailers: usize) {
+        let body_size = answered(headers, body_size);
         self.with_worker(|worker, host| worker.on_call_response(host, token, body_size));
     }
 }

@@ -1,6 +1,6 @@
 //! A request's context: each callback goes to the core's exchange.
 
-use crate::envoy::Envoy;
+use crate::envoy::{Envoy, answered};
 use crate::root::SharedWorker;
 use forebay_filter_core::exchange::{Exchange, Flow};
 use forebay_filter_core::host::Host;
@@ -35,7 +35,8 @@ impl Stream {
 }
 
 impl Context for Stream {
-    fn on_http_call_response(&mut self, token: u32, _headers: usize, body_size: usize, _trailers: usize) {
+    fn on_http_call_response(&mut self, token: u32, headers: usize, body_size: usize, _trailers: usize) {
+        let body_size = answered(headers, body_size);
         self.step(|exchange, worker, host| exchange.on_call_response(worker, host, token, body_size));
     }
 

@@ -128,8 +128,14 @@ impl Exchange {
         if matches!(self.state, State::Reading(_)) { self.look(worker, host, size) } else { self.held() }
     }
 
-    /// The gate answered this request's callout, or failed to.
-    pub fn on_call_response(&mut self, worker: &mut Worker, host: &dyn Host, token: u32, body_size: usize) {
+    /// The gate answered this request's callout with a body of that size, or (`None`) failed to.
+    pub fn on_call_response(
+        &mut self,
+        worker: &mut Worker,
+        host: &dyn Host,
+        token: u32,
+        body_size: Option<usize>,
+    ) {
         match std::mem::replace(&mut self.state, State::Done) {
             State::Asking(wanted, asked) if asked == token => self.looked_up(worker, host, wanted, body_size),
             other => self.state = other,

@@ -117,10 +117,13 @@ impl Worker {
         self.counters.flush(host, &self.services, &gauges);
     }
 
-    /// The poll for live generations was answered.
-    pub fn on_call_response(&mut self, host: &dyn Host, token: u32, body_size: usize) {
-        if self.poll == Some(token) && host.call_status() == Some(200) {
-            let table = host.call_body(body_size.min(MAX_TABLE_BYTES.saturating_add(1)));
+    /// The poll for live generations was answered with a body of that size, or (`None`) failed.
+    pub fn on_call_response(&mut self, host: &dyn Host, token: u32, body_size: Option<usize>) {
+        if self.poll == Some(token)
+            && let Some(size) = body_size
+            && host.call_status() == Some(200)
+        {
+            let table = host.call_body(size.min(MAX_TABLE_BYTES.saturating_add(1)));
             self.live.publish(host, &table);
         }
     }

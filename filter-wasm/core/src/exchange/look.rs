@@ -150,10 +150,10 @@ impl Exchange {
         worker: &mut Worker,
         host: &dyn Host,
         mut wanted: Box<Wanted>,
-        body_size: usize,
+        body_size: Option<usize>,
     ) {
         let now_ms = host.now_ms();
-        let status = host.call_status();
+        let status = body_size.and_then(|_| host.call_status());
         if matches!(status, Some(200 | 404)) {
             worker.breaker.succeeded();
         } else {
@@ -161,7 +161,7 @@ impl Exchange {
             worker.counters.event(Event::GateFailed);
             wanted.detail = Some("gate-failed");
         }
-        let entry = (status == Some(200)).then(|| host.call_body(body_size));
+        let entry = body_size.filter(|_| status == Some(200)).map(|size| host.call_body(size));
         let answer = entry.and_then(|entry| from_entry(&wanted, Bytes::from(entry), now_ms)).map(Rc::new);
         let usable =
             answer.and_then(|answer| Some((usable(worker, &wanted.incoming, &answer, now_ms).ok()?, answer)));
@@ -237,6 +237,9 @@ fn understand(
 ) -> Result<Wanted, Bypass> {
     let body_bytes = body.len();
     let json_bytes = incoming.header_length.unwrap_or(body_bytes);
+    if json_bytes > body_bytes {
+        return Err(Bypass::Malformed);
+    }
     let (key, raw_key, parsed) = if json_bytes > worker.config.max_json_bytes {
         if memchr::memmem::find(&body, b"\"id\"").is_some() {
             return Err(Bypass::JsonTooLarge);

@@ -18,6 +18,8 @@ pub(super) struct Collecting {
     pub(super) wanted: Box<Wanted>,
     generation: Option<Generation>,
     created_ms: u64,
+    /// When its headers came.
+    begun_ms: u64,
     freshness: Freshness,
     header_length: Option<usize>,
     content_length: Option<usize>,
@@ -50,9 +52,11 @@ impl Exchange {
         host.add_response_header(header::CACHE_STATUS, &status.to_string());
         match storable {
             Ok(Storable { generation, age_s, freshness, header_length, content_length }) => {
+                let begun_ms = host.now_ms();
                 self.state = State::Storing(Box::new(Collecting {
                     generation,
-                    created_ms: host.now_ms().saturating_sub(age_s.saturating_mul(1000)),
+                    created_ms: begun_ms.saturating_sub(age_s.saturating_mul(1000)),
+                    begun_ms,
                     freshness,
                     header_length,
                     content_length,
@@ -84,11 +88,21 @@ impl Exchange {
     /// The answer is complete.
     fn store(&mut self, worker: &mut Worker, host: &dyn Host, collecting: Collecting) {
         let now_ms = host.now_ms();
-        let Collecting { wanted, generation, created_ms, freshness, header_length, content_length, body } =
-            collecting;
+        let Collecting {
+            wanted,
+            generation,
+            created_ms,
+            begun_ms,
+            freshness,
+            header_length,
+            content_length,
+            body,
+        } = collecting;
         let whole = content_length.is_none_or(|length| length == body.len());
         let verbatim = wanted.parsed.is_none();
-        let encoded = if verbatim {
+        let json = body.get(..header_length.unwrap_or(body.len())).unwrap_or_default();
+        // Looking for the text is many times faster than reading the JSON, and most answers have no id.
+        let encoded = if verbatim || memchr::memmem::find(json, b"\"id\"").is_none() {
             Some(response::Encoded { header_length, body })
         } else {
             response::without_id(&body, header_length).ok()
@@ -99,7 +113,7 @@ impl Exchange {
         let answer = Rc::new(Answer {
             generation,
             created_ms,
-            stored_ms: now_ms,
+            stored_ms: begun_ms,
             max_age_s: freshness.max_age_s,
             header_length: encoded.header_length,
             verbatim,
