@@ -87,7 +87,6 @@ impl Exchange {
 
     /// The answer is complete.
     fn store(&mut self, worker: &mut Worker, host: &dyn Host, collecting: Collecting) {
-        let now_ms = host.now_ms();
         let Collecting {
             wanted,
             generation,
