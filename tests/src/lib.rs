@@ -1,8 +1,13 @@
 //! What the tests in `tests/tests/` stand on.
 //!
-//! [`wasm_host`] runs the real `.wasm` without Envoy; the rest runs real processes and speaks to them.
+//! [`wasm_host`] runs the real `.wasm` without Envoy. [`stack`] runs the real processes, and [`http`] speaks to them in
+//! bytes of the test's own; [`v2`] makes those of sound requests.
 
+pub mod http;
 pub mod installed;
+pub mod process;
+pub mod stack;
+pub mod v2;
 pub mod wasm_host;
 
 pub use installed::filter;

@@ -1,0 +1,145 @@
+//! A client of plain sockets: bytes as a test wrote them go out, an answer comes back. Nothing is corrected on the way.
+
+use std::io::{BufRead, BufReader, Read, Write};
+use std::net::TcpStream;
+use std::time::Duration;
+
+/// Longer than anything a test waits for.
+const PATIENCE: Duration = Duration::from_secs(60);
+
+/// An answer.
+#[derive(Clone, Debug, Default)]
+pub struct Answer {
+    /// Status code.
+    pub status: u16,
+    /// Names in lower case.
+    pub headers: Vec<(String, String)>,
+    /// The body, without its chunks.
+    pub body: Vec<u8>,
+}
+
+impl Answer {
+    /// The first value of header `name`, or "".
+    pub fn header(&self, name: &str) -> &str {
+        self.headers.iter().find(|(held, _)| held == name).map_or("", |(_, value)| value)
+    }
+
+    /// All `cache-status` lines, joined to one list.
+    pub fn cache_status(&self) -> String {
+        let lines = self.headers.iter().filter(|(name, _)| name == "cache-status");
+        lines.map(|(_, value)| value.as_str()).collect::<Vec<_>>().join(", ")
+    }
+
+    /// Was it answered from the cache in front?
+    pub fn is_hit(&self) -> bool {
+        self.cache_status().contains("forebay; hit")
+    }
+
+    /// The body as JSON; null when it is not.
+    pub fn json(&self) -> serde_json::Value {
+        serde_json::from_slice(&self.body).unwrap_or_default()
+    }
+
+    /// What a V2 error says, or "".
+    pub fn error(&self) -> String {
+        self.json()["error"].as_str().unwrap_or_default().to_owned()
+    }
+}
+
+/// A connection that is kept.
+pub struct Connection {
+    reader: BufReader<TcpStream>,
+}
+
+impl Connection {
+    /// Connects to a port of the loopback.
+    ///
+    /// # Errors
+    /// Nothing listens there.
+    pub fn open(port: u16) -> std::io::Result<Self> {
+        let stream = TcpStream::connect(("127.0.0.1", port))?;
+        stream.set_read_timeout(Some(PATIENCE))?;
+        stream.set_write_timeout(Some(PATIENCE))?;
+        stream.set_nodelay(true)?;
+        Ok(Self { reader: BufReader::new(stream) })
+    }
+
+    /// Sends bytes as they are.
+    ///
+    /// # Errors
+    /// The other side has closed.
+    pub fn write(&mut self, bytes: &[u8]) -> std::io::Result<()> {
+        self.reader.get_mut().write_all(bytes)
+    }
+
+    /// Reads the next answer.
+    ///
+    /// # Errors
+    /// The other side closed before its end, or it is no HTTP/1.1.
+    pub fn read(&mut self) -> std::io::Result<Answer> {
+        let broken = |what: &str| std::io::Error::other(what.to_owned());
+        let line = self.line()?;
+        let status = line.split(' ').nth(1).and_then(|status| status.parse().ok());
+        let mut answer = Answer { status: status.ok_or_else(|| broken(&line))?, ..Answer::default() };
+        loop {
+            let line = self.line()?;
+            if line.is_empty() {
+                break;
+            }
+            let (name, value) = line.split_once(':').ok_or_else(|| broken(&line))?;
+            answer.headers.push((name.to_ascii_lowercase(), value.trim().to_owned()));
+        }
+        if answer.header("transfer-encoding") == "chunked" {
+            loop {
+                let size = usize::from_str_radix(&self.line()?, 16).map_err(std::io::Error::other)?;
+                let mut chunk = vec![0; size];
+                self.reader.read_exact(&mut chunk)?;
+                answer.body.extend(chunk);
+                self.line()?;
+                if size == 0 {
+                    break;
+                }
+            }
+        } else {
+            answer.body.resize(answer.header("content-length").parse().unwrap_or(0), 0);
+            self.reader.read_exact(&mut answer.body)?;
+        }
+        Ok(answer)
+    }
+
+    fn line(&mut self) -> std::io::Result<String> {
+        let mut line = Vec::new();
+        if self.reader.read_until(b'\n', &mut line)? == 0 {
+            return Err(std::io::ErrorKind::UnexpectedEof.into());
+        }
+        Ok(String::from_utf8_lossy(&line).trim_end().to_owned())
+    }
+}
+
+/// A `POST` with a `content-length`, as bytes.
+pub fn post(path: &str, headers: &[(&str, &str)], body: &[u8]) -> Vec<u8> {
+    let length = body.len().to_string();
+    let headers = [headers, &[("content-length", length.as_str())]].concat();
+    [head("POST", path, &headers).as_slice(), body].concat()
+}
+
+/// A `GET`, as bytes.
+pub fn get(path: &str) -> Vec<u8> {
+    head("GET", path, &[])
+}
+
+/// A request's head, as bytes.
+pub fn head(method: &str, path: &str, headers: &[(&str, &str)]) -> Vec<u8> {
+    let lines: String = headers.iter().map(|(name, value)| format!("{name}: {value}\r\n")).collect();
+    format!("{method} {path} HTTP/1.1\r\nhost: test\r\n{lines}\r\n").into_bytes()
+}
+
+/// Sends one request on a connection of its own.
+///
+/// # Errors
+/// Nothing listens, or no whole answer comes.
+pub fn send(port: u16, request: &[u8]) -> std::io::Result<Answer> {
+    let mut connection = Connection::open(port)?;
+    connection.write(request)?;
+    connection.read()
+}

@@ -1,0 +1,139 @@
+//! Real processes: started on free ports, their logs kept and shown when a test fails, gone when the test is.
+
+use std::io::{BufRead, BufReader, Read};
+use std::net::TcpListener;
+use std::process::{Child, Command, ExitStatus, Stdio};
+use std::sync::mpsc::{Receiver, channel};
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::{Duration, Instant};
+
+use rustix::process::{Pid, Signal, kill_process};
+
+/// How long anything may take to happen on a busy machine.
+pub const PATIENCE: Duration = Duration::from_secs(60);
+/// How often a condition is looked at that no event tells.
+const GLANCE: Duration = Duration::from_millis(10);
+/// Lines of a log that are shown.
+const SHOWN_LINES: usize = 40;
+
+/// A running process.
+pub struct Process {
+    name: String,
+    child: Child,
+    log: Arc<Mutex<String>>,
+    lines: Receiver<String>,
+}
+
+impl Process {
+    /// Starts it, without the settings of this process's environment.
+    ///
+    /// # Panics
+    /// It can't be started.
+    pub fn start(name: &str, mut command: Command) -> Self {
+        for (name, _) in
+            std::env::vars_os().filter(|(name, _)| name.to_string_lossy().starts_with("FOREBAY_"))
+        {
+            command.env_remove(name);
+        }
+        command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped());
+        let mut child = command.spawn().unwrap_or_else(|error| panic!("{command:?}: {error}"));
+        let log = Arc::new(Mutex::new(String::new()));
+        let (sender, lines) = channel();
+        let streams: [Option<Box<dyn Read + Send>>; 2] = [
+            child.stdout.take().map(|stream| Box::new(stream) as _),
+            child.stderr.take().map(|stream| Box::new(stream) as _),
+        ];
+        for stream in streams.into_iter().flatten() {
+            let (log, sender) = (log.clone(), sender.clone());
+            std::thread::spawn(move || {
+                for line in BufReader::new(stream).lines().map_while(Result::ok) {
+                    let mut log = log.lock().unwrap_or_else(PoisonError::into_inner);
+                    *log += &line;
+                    log.push('\n');
+                    let _ = sender.send(line);
+                }
+            });
+        }
+        Self { name: name.to_owned(), child, log, lines }
+    }
+
+    /// Waits for a line that says what is wanted.
+    ///
+    /// # Panics
+    /// The process ends, or time is up.
+    pub fn until_line<T>(&mut self, wanted: impl Fn(&str) -> Option<T>) -> T {
+        let deadline = Instant::now() + PATIENCE;
+        loop {
+            match self.lines.recv_timeout(deadline.saturating_duration_since(Instant::now())) {
+                Ok(line) => {
+                    if let Some(found) = wanted(&line) {
+                        return found;
+                    }
+                }
+                Err(_) => panic!("{} is not ready, {:?}:\n{}", self.name, self.child.try_wait(), self.log()),
+            }
+        }
+    }
+
+    /// All it has written so far.
+    pub fn log(&self) -> String {
+        self.log.lock().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+
+    /// Has it ended?
+    pub fn ended(&mut self) -> Option<ExitStatus> {
+        self.child.try_wait().ok()?
+    }
+
+    /// Ends it as a crash would, at once.
+    pub fn kill(&mut self) {
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+    }
+
+    /// Asks it to end, and waits until it has.
+    ///
+    /// # Panics
+    /// It does not end.
+    pub fn terminate(&mut self) -> ExitStatus {
+        if let Some(pid) = i32::try_from(self.child.id()).ok().and_then(Pid::from_raw) {
+            let _ = kill_process(pid, Signal::TERM);
+        }
+        until(&format!("{} ends", self.name), || self.child.try_wait().ok()?)
+    }
+}
+
+impl Drop for Process {
+    fn drop(&mut self) {
+        self.kill();
+        if std::thread::panicking() {
+            let log = self.log();
+            let lines: Vec<_> = log.lines().collect();
+            eprintln!("---- {}:\n{}", self.name, lines[lines.len().saturating_sub(SHOWN_LINES)..].join("\n"));
+        }
+    }
+}
+
+/// Looks again and again until there is something.
+///
+/// # Panics
+/// Time is up.
+pub fn until<T>(what: &str, mut look: impl FnMut() -> Option<T>) -> T {
+    let deadline = Instant::now() + PATIENCE;
+    loop {
+        if let Some(found) = look() {
+            return found;
+        }
+        assert!(Instant::now() < deadline, "waited for: {what}");
+        std::thread::sleep(GLANCE);
+    }
+}
+
+/// A port that is free now, for what can't pick one itself.
+///
+/// # Panics
+/// There is none.
+pub fn free_port() -> u16 {
+    let listener = TcpListener::bind("127.0.0.1:0").expect("a free port");
+    listener.local_addr().expect("a bound port").port()
+}

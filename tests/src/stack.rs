@@ -1,0 +1,262 @@
+//! A whole Forebay: Envoy with the filter, one backend a service, and, with Redis, a gate. What a test wants of it enters
+//! by [`Stack`]; a [`Running`] one leaves, and is gone when it is dropped.
+
+mod envoy;
+mod forebay;
+mod redis;
+
+use crate::http::{self, Answer};
+use crate::process::{Process, until};
+use envoy::Wiring;
+use forebay::{Bound, Secrets};
+pub use redis::Redis;
+use serde_json::Value;
+use std::path::PathBuf;
+use tempfile::TempDir;
+
+/// Where results are kept.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Pool {
+    /// In the backend, which is then the gate too.
+    Memory,
+    /// In Redis, with a gate of its own.
+    Redis,
+}
+
+/// What is to run.
+pub struct Stack {
+    pool: Pool,
+    services: Vec<String>,
+    models: Vec<String>,
+    workers: usize,
+    settings: Value,
+    arguments: Vec<String>,
+    gate_port: Option<u16>,
+}
+
+impl Default for Stack {
+    fn default() -> Self {
+        Self::new()
+    }
+}
+
+impl Stack {
+    /// One service with the FP32 identity, its pool in memory, one worker.
+    pub fn new() -> Self {
+        Self {
+            pool: Pool::Memory,
+            services: vec!["demo".into()],
+            models: vec!["identity_fp32".into()],
+            workers: 1,
+            settings: serde_json::json!({}),
+            arguments: Vec::new(),
+            gate_port: None,
+        }
+    }
+
+    /// Where results are kept.
+    #[must_use]
+    pub fn pool(mut self, pool: Pool) -> Self {
+        self.pool = pool;
+        self
+    }
+
+    /// The services, each with a backend. The first answers by default, another where `x-test-service` names it.
+    #[must_use]
+    pub fn services(mut self, services: &[&str]) -> Self {
+        self.services = services.iter().map(ToString::to_string).collect();
+        self
+    }
+
+    /// The models that every backend has, of the generated ones and the real ones.
+    #[must_use]
+    pub fn models(mut self, models: &[&str]) -> Self {
+        self.models = models.iter().map(ToString::to_string).collect();
+        self
+    }
+
+    /// Envoy's worker threads.
+    #[must_use]
+    pub fn workers(mut self, workers: usize) -> Self {
+        self.workers = workers;
+        self
+    }
+
+    /// Settings of the filter, over those of envoy/forebay.yaml.
+    #[must_use]
+    pub fn filter(mut self, settings: Value) -> Self {
+        self.settings = settings;
+        self
+    }
+
+    /// More arguments of `serve`.
+    #[must_use]
+    pub fn serve(mut self, arguments: &[&str]) -> Self {
+        self.arguments = arguments.iter().map(ToString::to_string).collect();
+        self
+    }
+
+    /// The filter's gate is what listens on that port, not ours.
+    #[must_use]
+    pub fn gate_at(mut self, port: u16) -> Self {
+        self.gate_port = Some(port);
+        self
+    }
+
+    /// Starts it; ready when this returns.
+    ///
+    /// # Panics
+    /// Something does not start.
+    pub fn start(self) -> Running {
+        let folder = TempDir::new().expect("a temporary folder");
+        let secrets = Secrets::create(folder.path());
+        let redis = (self.pool == Pool::Redis).then(Redis::start);
+        let url = redis.as_ref().map(Redis::url);
+        let mut backends = Vec::new();
+        for service in &self.services {
+            let repository = forebay::repository(&folder.path().join(service), &self.models);
+            let command = forebay::serve(&repository, service, url.as_deref(), &secrets, &self.arguments);
+            let (process, bound) = forebay::start(service, command);
+            backends.push(Backend { service: service.clone(), repository, process, bound });
+        }
+        let gate = url.as_deref().map(|url| forebay::start("gate", forebay::gate(0, Some(url), &secrets)));
+        let gate_port = gate.as_ref().map_or(backends[0].bound.http_port, |(_, bound)| bound.http_port);
+        let wiring = Wiring {
+            backends: backends.iter().map(|b| (b.service.clone(), b.bound.http_port)).collect(),
+            gate_port: self.gate_port.unwrap_or(gate_port),
+            token: secrets.token.clone(),
+            settings: self.settings,
+            workers: self.workers,
+        };
+        let (envoy, port, admin_port) = envoy::start(folder.path(), &wiring);
+        let arguments = self.arguments;
+        Running { envoy, gate, backends, redis, port, admin_port, secrets, arguments, folder }
+    }
+}
+
+/// A backend and what it serves.
+pub struct Backend {
+    /// Its service.
+    pub service: String,
+    /// Its own copy of the models.
+    pub repository: PathBuf,
+    /// The process.
+    pub process: Process,
+    bound: Bound,
+}
+
+/// A running stack. Fields end in this order.
+pub struct Running {
+    /// Envoy.
+    pub envoy: Process,
+    gate: Option<(Process, Bound)>,
+    /// The backends, as the services were named.
+    pub backends: Vec<Backend>,
+    /// Redis, where there is one.
+    pub redis: Option<Redis>,
+    /// Envoy's port.
+    pub port: u16,
+    admin_port: u16,
+    secrets: Secrets,
+    arguments: Vec<String>,
+    folder: TempDir,
+}
+
+impl Running {
+    /// Sends bytes to Envoy on a connection of its own.
+    ///
+    /// # Panics
+    /// No whole answer comes.
+    pub fn send(&self, request: &[u8]) -> Answer {
+        http::send(self.port, request).expect("Envoy answers")
+    }
+
+    /// `POST` of a body to a model's infer path.
+    pub fn infer(&self, model: &str, headers: &[(&str, &str)], body: &[u8]) -> Answer {
+        self.send(&http::post(&format!("/v2/models/{model}/infer"), headers, body))
+    }
+
+    /// Sum of a backend's counter over its labels, where the line names `with` (a model, for instance).
+    ///
+    /// # Panics
+    /// The backend does not answer.
+    pub fn backend_metric(&self, backend: usize, name: &str, with: &str) -> u64 {
+        let port = self.backends[backend].bound.metrics_port;
+        let answer = http::send(port, &http::get("/metrics")).expect("the backend's metrics");
+        let text = String::from_utf8_lossy(&answer.body).into_owned();
+        let lines = text.lines().filter(|line| line.starts_with(name) && line.contains(with));
+        lines.filter_map(|line| line.rsplit(' ').next()?.parse::<f64>().ok()).map(|value| value as u64).sum()
+    }
+
+    /// Inferences that all backends did for a model.
+    pub fn inferences(&self, model: &str) -> u64 {
+        let label = format!("model=\"{model}\"");
+        (0..self.backends.len()).map(|index| self.backend_metric(index, "nv_inference_count", &label)).sum()
+    }
+
+    /// Envoy's statistics whose name contains `part`, as "name: value" lines.
+    ///
+    /// # Panics
+    /// Envoy does not answer.
+    pub fn stats(&self, part: &str) -> Vec<(String, u64)> {
+        let answer = http::send(self.admin_port, &http::get("/stats")).expect("Envoy's admin interface");
+        let text = String::from_utf8_lossy(&answer.body).into_owned();
+        let lines = text.lines().filter(|line| line.contains(part));
+        lines
+            .filter_map(|line| line.split_once(": "))
+            .filter_map(|(n, v)| Some((n.into(), v.parse().ok()?)))
+            .collect()
+    }
+
+    /// Asserts that no VM died: neither Envoy's log nor its statistics say so.
+    ///
+    /// # Panics
+    /// One did.
+    pub fn sound(&self) {
+        let log = self.envoy.log();
+        let trap = log.lines().find(|line| line.contains("panicked") || line.contains("Function: proxy_on"));
+        assert_eq!(trap, None, "the filter trapped");
+        let reloads: Vec<_> =
+            self.stats("wasm").into_iter().filter(|(name, _)| name.contains("vm_reload")).collect();
+        assert!(reloads.iter().all(|(_, count)| *count == 0), "{reloads:?}");
+    }
+
+    /// Starts a backend that was killed again, on the same port.
+    pub fn restart_backend(&mut self, index: usize) {
+        let backend = &self.backends[index];
+        let url = self.redis.as_ref().map(Redis::url);
+        let mut command = forebay::serve(
+            &backend.repository,
+            &backend.service,
+            url.as_deref(),
+            &self.secrets,
+            &self.arguments,
+        );
+        command.arg(format!("--http-port={}", backend.bound.http_port));
+        let (process, bound) = forebay::start(&self.backends[index].service, command);
+        let backend = &mut self.backends[index];
+        (backend.process, backend.bound) = (process, bound);
+    }
+
+    /// The gate's process, where it is one of its own.
+    pub fn gate(&mut self) -> Option<&mut Process> {
+        self.gate.as_mut().map(|(process, _)| process)
+    }
+
+    /// Waits until the live generations that the backends published have reached the filter's workers: until an answer
+    /// stored before a poll is still given after it.
+    ///
+    /// # Panics
+    /// They do not.
+    pub fn until_polled(&self) {
+        let polls =
+            || self.stats("cluster.forebay-gate.upstream_rq_200").first().map_or(0, |(_, count)| *count);
+        let before = polls();
+        until("the filter polls the gate twice", || (polls() >= before + 2).then_some(()));
+    }
+
+    /// A folder of the stack's own.
+    pub fn folder(&self) -> &std::path::Path {
+        self.folder.path()
+    }
+}

@@ -1,0 +1,112 @@
+//! Envoy with envoy/forebay.yaml: ports, the filter's settings and, where there are more services, their routes and
+//! clusters are put into it; all else is as users run it.
+
+use crate::http;
+use crate::installed::{checkout, filter, installed};
+use crate::process::{Process, until};
+use serde_json::{Value, json};
+use std::fs;
+use std::path::Path;
+use std::process::Command;
+
+/// What Envoy is connected to.
+pub(crate) struct Wiring {
+    /// Service and port of each backend; the first is the default.
+    pub(crate) backends: Vec<(String, u16)>,
+    pub(crate) gate_port: u16,
+    pub(crate) token: String,
+    pub(crate) settings: Value,
+    pub(crate) workers: usize,
+}
+
+/// Starts Envoy; its port and its admin interface's.
+pub(crate) fn start(folder: &Path, wiring: &Wiring) -> (Process, u16, u16) {
+    let template = fs::read_to_string(checkout().join("envoy/forebay.yaml")).expect("envoy/forebay.yaml");
+    let (config, address) = (folder.join("envoy.yaml"), folder.join("admin-address"));
+    fs::write(&config, filled(&template, wiring)).expect("Envoy's configuration");
+    let mut command = Command::new(installed("bin/envoy"));
+    command.args(["--concurrency", &wiring.workers.to_string(), "--disable-hot-restart", "-c"]).arg(&config);
+    command.arg("--admin-address-path").arg(&address).current_dir(checkout());
+    let mut process = Process::start("envoy", command);
+    let mut running = || assert!(process.ended().is_none(), "Envoy ended:\n{}", process.log());
+    let admin_port = until("Envoy's admin interface", || {
+        running();
+        let port: u16 = fs::read_to_string(&address).ok()?.rsplit(':').next()?.trim().parse().ok()?;
+        (http::send(port, &http::get("/ready")).ok()?.status == 200).then_some(port)
+    });
+    let port = until("Envoy's listener", || {
+        let listeners = http::send(admin_port, &http::get("/listeners?format=json")).ok()?.json();
+        let port = listeners.pointer("/listener_statuses/0/local_address/socket_address/port_value")?;
+        u16::try_from(port.as_u64()?).ok()
+    });
+    (process, port, admin_port)
+}
+
+fn filled(template: &str, wiring: &Wiring) -> String {
+    let mut config = with_settings(template, wiring);
+    for (service, port) in &wiring.backends[1..] {
+        config = with_service(&config, service, *port);
+    }
+    let filter = json!(filter().to_string_lossy()).to_string();
+    let values = [
+        ("envoy_port", "0".to_owned()),
+        ("admin_port", "0".to_owned()),
+        ("backend_port", wiring.backends[0].1.to_string()),
+        ("gate_port", wiring.gate_port.to_string()),
+        ("filter", filter),
+    ];
+    let line = |line: &str| {
+        let marked = values.iter().find(|(name, _)| line.ends_with(&format!("# up:{name}")));
+        let key = line.split_once(": ").map(|(key, _)| key);
+        marked.zip(key).map_or_else(|| line.to_owned(), |((_, value), key)| format!("{key}: {value}"))
+    };
+    config.lines().map(line).collect::<Vec<_>>().join("\n") + "\n"
+}
+
+/// The filter's settings are the block under `value: |`.
+fn with_settings(template: &str, wiring: &Wiring) -> String {
+    let (before, rest) = template.split_once("value: |\n").expect("the filter's settings");
+    let indent = rest.len() - rest.trim_start().len();
+    let block: Vec<_> =
+        rest.lines().take_while(|line| line.len() - line.trim_start().len() >= indent).collect();
+    let after: Vec<_> = rest.lines().skip(block.len()).collect();
+    let mut settings: Value = serde_json::from_str(&block.concat()).expect("the filter's settings are JSON");
+    settings["service"] = json!(wiring.backends[0].0);
+    settings["gate"]["token"] = json!(wiring.token);
+    for (service, _) in &wiring.backends[1..] {
+        settings["routes"][service] = json!({"service": service});
+    }
+    merge(&mut settings, &wiring.settings);
+    format!("{before}value: |\n{}{settings}\n{}\n", " ".repeat(indent), after.join("\n"))
+}
+
+fn merge(into: &mut Value, from: &Value) {
+    match (into.as_object_mut(), from.as_object()) {
+        (Some(into), Some(from)) => {
+            for (key, value) in from {
+                merge(into.entry(key.clone()).or_insert(Value::Null), value);
+            }
+        }
+        _ => into.clone_from(from),
+    }
+}
+
+/// A route before the default one, taken where `x-test-service` names the service, and a copy of the backend's cluster.
+fn with_service(config: &str, service: &str, port: u16) -> String {
+    let first_route = "                        - name: infer\n";
+    let route = format!(
+        "                        - name: {service}\n                          match: {{ prefix: /, headers: \
+         [{{ name: x-test-service, string_match: {{ exact: {service} }} }}] }}\n                          \
+         request_body_buffer_limit: 8388608\n                          route: {{ cluster: backend-{service} }}\n"
+    );
+    let config = config.replacen(first_route, &(route + first_route), 1);
+    let (start, end) = ("    - name: forebay-backend\n", "    - name: forebay-gate\n");
+    let from = config.find(start).expect("the backend's cluster");
+    let to = config.find(end).expect("the gate's cluster");
+    let marked = config[from..to].lines().find(|line| line.ends_with("# up:backend_port")).expect("its port");
+    let key = marked.split_once(": ").map_or("", |(key, _)| key);
+    let cluster = config[from..to]
+        .replace("forebay-backend", &format!("backend-{service}"))
+        .replace(marked, &format!("{key}: {port}"));
+    [&config[..to], &cluster, &config[to..]].concat()
+}

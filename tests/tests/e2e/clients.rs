@@ -1,0 +1,39 @@
+//! The public Python client, as its users run it.
+
+use e2e::installed::{checkout, installed};
+use e2e::process::Process;
+use e2e::stack::{Pool, Stack};
+use std::process::Command;
+
+const MODELS: [&str; 20] = [
+    "add_fp32",
+    "identity_bf16",
+    "identity_bool",
+    "identity_bytes",
+    "identity_fp16",
+    "identity_fp32",
+    "identity_fp64",
+    "identity_int16",
+    "identity_int32",
+    "identity_int64",
+    "identity_int8",
+    "identity_uint16",
+    "identity_uint32",
+    "identity_uint64",
+    "identity_uint8",
+    "magika",
+    "scalar_fp32",
+    "two_outputs",
+    "uncached",
+    "vad",
+];
+
+#[test]
+fn tritonclient_gets_equal_tensors_from_backend_and_cache() {
+    let stack = Stack::new().pool(Pool::Redis).models(&MODELS).start();
+    let mut command = Command::new(installed("venv/bin/python"));
+    command.arg(checkout().join("tests/clients/triton_client.py")).arg(format!("127.0.0.1:{}", stack.port));
+    let mut client = Process::start("triton_client.py", command);
+    client.until_line(|line| line.starts_with("all as it should be").then_some(()));
+    stack.sound();
+}

@@ -1,0 +1,178 @@
+//! What is killed, and what clients see of it.
+
+use super::{HIT, STORED, is};
+use e2e::http::{Connection, post};
+use e2e::process::until;
+use e2e::stack::{Pool, Stack};
+use e2e::v2::{JSON, binary, fp32, fp32_binary};
+use std::io::{Read, Write};
+use std::net::TcpListener;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::thread;
+
+const MODEL: &str = "identity_fp32";
+
+#[test]
+fn redis_killed_and_back_fails_no_request() {
+    let mut stack = Stack::new().pool(Pool::Redis).start();
+    let value = AtomicU64::new(0);
+    let fresh = || value.fetch_add(1, Ordering::Relaxed) as f32;
+    is(&stack.infer(MODEL, &JSON, &fp32(&[fresh()])), STORED);
+    stack.redis.as_mut().expect("a Redis").kill();
+    for _ in 0..50 {
+        let body = fp32(&[fresh()]);
+        is(&stack.infer(MODEL, &JSON, &body), "forebay; fwd=miss");
+        is(&stack.infer(MODEL, &JSON, &body), "forebay; ");
+    }
+    stack.redis.as_mut().expect("a Redis").restart();
+    for _ in 0..10 {
+        is(&stack.infer(MODEL, &JSON, &fp32(&[fresh()])), "forebay; fwd=miss");
+    }
+    until("the pool is used again", || {
+        let value = fresh();
+        is(&stack.infer(MODEL, &JSON, &fp32(&[value])), "forebay; ");
+        let (length, body) = fp32_binary(&[value]);
+        // In the other encoding only the pool can have it.
+        (0..20)
+            .any(|_| stack.infer(MODEL, &binary(&length), &body).cache_status().contains("l2"))
+            .then_some(())
+    });
+    stack.sound();
+}
+
+#[test]
+fn a_killed_backend_leaves_the_hits_and_a_clear_503_for_misses() {
+    let mut stack = Stack::new().pool(Pool::Redis).start();
+    is(&stack.infer(MODEL, &JSON, &fp32(&[1.0])), STORED);
+    let (length, body) = fp32_binary(&[1.0]);
+    until("the pool has it", || stack.infer(MODEL, &binary(&length), &body).is_hit().then_some(()));
+    stack.until_polled();
+    stack.backends[0].process.kill();
+    for _ in 0..20 {
+        is(&stack.infer(MODEL, &JSON, &fp32(&[1.0])), HIT);
+        let miss = stack.infer(MODEL, &JSON, &fp32(&[2.0]));
+        assert_eq!(miss.status, 503);
+        assert!(!miss.error().is_empty(), "{:?}", String::from_utf8_lossy(&miss.body));
+        assert!(!miss.header("retry-after").is_empty());
+    }
+    stack.restart_backend(0);
+    until("the backend is back", || (stack.infer(MODEL, &JSON, &fp32(&[3.0])).status == 200).then_some(()));
+    is(&stack.infer(MODEL, &JSON, &fp32(&[1.0])), HIT);
+    stack.sound();
+}
+
+#[test]
+fn a_killed_gate_fails_no_request() {
+    let mut stack = Stack::new().pool(Pool::Redis).start();
+    is(&stack.infer(MODEL, &JSON, &fp32(&[1.0])), STORED);
+    stack.gate().expect("a gate").kill();
+    for value in 2..30_u8 {
+        let body = fp32(&[f32::from(value)]);
+        is(&stack.infer(MODEL, &JSON, &body), STORED);
+        is(&stack.infer(MODEL, &JSON, &body), HIT);
+    }
+    let skipped = || stack.stats("gate_skipped").first().map_or(0, |(_, count)| *count);
+    until("the breaker is open", || {
+        stack.infer(MODEL, &JSON, &fp32(&[-1.0]));
+        (skipped() > 0).then_some(())
+    });
+    stack.sound();
+}
+
+/// A gate that takes every request and treats it so.
+fn false_gate(treat: impl Fn(&mut std::net::TcpStream) + Send + Sync + Clone + 'static) -> u16 {
+    let listener = TcpListener::bind("127.0.0.1:0").expect("a free port");
+    let port = listener.local_addr().expect("bound").port();
+    thread::spawn(move || {
+        for stream in listener.incoming() {
+            let Ok(mut stream) = stream else { return };
+            let treat = treat.clone();
+            thread::spawn(move || {
+                let mut request = [0; 4096];
+                while stream.read(&mut request).is_ok_and(|size| size > 0) {
+                    treat(&mut stream);
+                }
+            });
+        }
+    });
+    port
+}
+
+#[test]
+fn a_gate_that_breaks_off_hangs_or_lies_fails_no_request() {
+    let broken_off = |stream: &mut std::net::TcpStream| {
+        let _ = stream.write_all(b"HTTP/1.1 200 OK\r\ncontent-length: 1000\r\n\r\nhalf");
+        let _ = stream.shutdown(std::net::Shutdown::Both);
+    };
+    let hanging = |_: &mut std::net::TcpStream| {};
+    let lying = |stream: &mut std::net::TcpStream| {
+        let _ = stream.write_all(b"HTTP/1.1 200 OK\r\ncontent-length: 7\r\n\r\n{}\xff\xfe\x00\x01\x02");
+    };
+    let not_http = |stream: &mut std::net::TcpStream| {
+        let _ = stream.write_all(b"\xff\xfe\x00\x00\r\n\r\n");
+    };
+    for (name, port) in [
+        ("broken off", false_gate(broken_off)),
+        ("hanging", false_gate(hanging)),
+        ("lying", false_gate(lying)),
+        ("not HTTP", false_gate(not_http)),
+    ] {
+        let stack = Stack::new().gate_at(port).start();
+        for value in 0..15_u8 {
+            let body = fp32(&[f32::from(value)]);
+            let answer = stack.infer(MODEL, &JSON, &body);
+            assert_eq!(
+                answer.status,
+                200,
+                "{name}, request {value}: {:?}",
+                String::from_utf8_lossy(&answer.body)
+            );
+            is(&answer, "forebay; fwd=miss; stored");
+            is(&stack.infer(MODEL, &JSON, &body), HIT);
+        }
+        stack.sound();
+    }
+}
+
+#[test]
+fn requests_in_flight_are_answered_when_the_backend_is_told_to_end() {
+    let mut stack = Stack::new().models(&["slow"]).start();
+    let mut connections: Vec<_> =
+        (0..4).map(|_| Connection::open(stack.port).expect("Envoy accepts")).collect();
+    for (number, connection) in connections.iter_mut().enumerate() {
+        let body = fp32(&[f32::from(u8::try_from(number).expect("small"))]);
+        connection.write(&post("/v2/models/slow/infer", &JSON, &body)).expect("sent");
+    }
+    until("they are in the backend", || {
+        let pending = stack.backend_metric(0, "nv_inference_pending_request_count", "slow");
+        (pending + stack.inferences("slow") >= 4).then_some(())
+    });
+    let status = stack.backends[0].process.terminate();
+    assert!(status.success(), "{status}");
+    for connection in &mut connections {
+        assert_eq!(connection.read().expect("an answer").status, 200);
+    }
+}
+
+#[test]
+fn shadow_mode_answers_nothing_and_finds_no_difference() {
+    let stack = Stack::new().filter(serde_json::json!({"mode": "shadow"})).start();
+    for _ in 0..5 {
+        let answer = stack.infer(MODEL, &JSON, &fp32(&[1.0]));
+        assert!(answer.status == 200 && !answer.is_hit(), "{}", answer.cache_status());
+    }
+    let count = |event: &str| stack.stats(event).iter().map(|(_, count)| count).sum::<u64>();
+    until("comparisons are counted", || (count("shadow_match") >= 4).then_some(()));
+    assert_eq!(count("shadow_mismatch"), 0);
+    stack.sound();
+}
+
+#[test]
+fn mode_off_is_a_plain_proxy() {
+    let stack = Stack::new().filter(serde_json::json!({"mode": "off"})).start();
+    for _ in 0..3 {
+        let answer = stack.infer(MODEL, &JSON, &fp32(&[1.0]));
+        assert_eq!((answer.status, answer.cache_status().as_str()), (200, ""));
+    }
+    stack.sound();
+}

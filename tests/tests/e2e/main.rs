@@ -1,0 +1,24 @@
+//! End to end: real Envoy with the real filter, real backend, gate and Redis, real clients. One file a theme.
+
+mod caching;
+mod clients;
+mod failures;
+mod hostile;
+mod joining;
+mod peers;
+mod services;
+
+use e2e::http::Answer;
+
+/// Asserts that an answer is a 200 and what its `Cache-Status` says.
+#[track_caller]
+fn is(answer: &Answer, status: &str) {
+    let body = || String::from_utf8_lossy(&answer.body).chars().take(300).collect::<String>();
+    assert_eq!(answer.status, 200, "{}", body());
+    assert!(answer.cache_status().starts_with(status), "{:?} is not {status:?}", answer.cache_status());
+}
+
+/// How a hit begins.
+const HIT: &str = "forebay; hit; ttl=";
+/// How a stored miss begins.
+const STORED: &str = "forebay; fwd=miss; stored";

@@ -1,0 +1,33 @@
+//! Services and the pool that they share.
+
+use super::{HIT, STORED, is};
+use e2e::process::until;
+use e2e::stack::{Pool, Stack};
+use e2e::v2::{JSON, binary, fp32, fp32_binary};
+
+const MODEL: &str = "identity_fp32";
+const SECOND: [(&str, &str); 2] = [("content-type", "application/json"), ("x-test-service", "second")];
+
+#[test]
+fn services_with_a_model_of_the_same_name_never_get_each_others_answers() {
+    let stack = Stack::new().pool(Pool::Redis).services(&["first", "second"]).start();
+    is(&stack.infer(MODEL, &JSON, &fp32(&[1.0])), STORED);
+    is(&stack.infer(MODEL, &JSON, &fp32(&[1.0])), HIT);
+    is(&stack.infer(MODEL, &SECOND, &fp32(&[1.0])), STORED);
+    is(&stack.infer(MODEL, &SECOND, &fp32(&[1.0])), HIT);
+    let label = format!("model=\"{MODEL}\"");
+    for backend in 0..2 {
+        assert_eq!(stack.backend_metric(backend, "nv_inference_count", &label), 1, "backend {backend}");
+    }
+    // In the other encoding L1 has nothing: only the pool could mix them up.
+    let (length, body) = fp32_binary(&[1.0]);
+    until("the pool has the first one's", || {
+        stack.infer(MODEL, &binary(&length), &body).is_hit().then_some(())
+    });
+    let new = fp32(&[2.0]);
+    is(&stack.infer(MODEL, &JSON, &new), STORED);
+    let (length, body) = fp32_binary(&[2.0]);
+    let headers = [&binary(&length)[..], &[("x-test-service", "second")]].concat();
+    is(&stack.infer(MODEL, &headers, &body), STORED);
+    stack.sound();
+}
