@@ -30,6 +30,11 @@ impl Answer {
         lines.map(|(_, value)| value.as_str()).collect::<Vec<_>>().join(", ")
     }
 
+    /// The last member of `cache-status`: what the cache nearest to the client says, which is Envoy's.
+    pub fn nearest_cache(&self) -> String {
+        self.cache_status().rsplit(", ").next().unwrap_or_default().to_owned()
+    }
+
     /// Was it answered from the cache in front?
     pub fn is_hit(&self) -> bool {
         self.cache_status().contains("forebay; hit")

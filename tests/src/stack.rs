@@ -115,11 +115,12 @@ impl Stack {
         let mut backends = Vec::new();
         for service in &self.services {
             let repository = forebay::repository(&folder.path().join(service), &self.models);
-            let command = forebay::serve(&repository, service, url.as_deref(), &secrets, &self.arguments);
+            let command =
+                forebay::serve((&repository, service), 0, url.as_deref(), &secrets, &self.arguments);
             let (process, bound) = forebay::start(service, command);
             backends.push(Backend { service: service.clone(), repository, process, bound });
         }
-        let gate = url.as_deref().map(|url| forebay::start("gate", forebay::gate(0, Some(url), &secrets)));
+        let gate = url.as_deref().map(|url| forebay::start("gate", forebay::gate(url, &secrets)));
         let gate_port = gate.as_ref().map_or(backends[0].bound.http_port, |(_, bound)| bound.http_port);
         let wiring = Wiring {
             backends: backends.iter().map(|b| (b.service.clone(), b.bound.http_port)).collect(),
@@ -225,14 +226,9 @@ impl Running {
     pub fn restart_backend(&mut self, index: usize) {
         let backend = &self.backends[index];
         let url = self.redis.as_ref().map(Redis::url);
-        let mut command = forebay::serve(
-            &backend.repository,
-            &backend.service,
-            url.as_deref(),
-            &self.secrets,
-            &self.arguments,
-        );
-        command.arg(format!("--http-port={}", backend.bound.http_port));
+        let (model_source, port) =
+            ((backend.repository.as_path(), backend.service.as_str()), backend.bound.http_port);
+        let command = forebay::serve(model_source, port, url.as_deref(), &self.secrets, &self.arguments);
         let (process, bound) = forebay::start(&self.backends[index].service, command);
         let backend = &mut self.backends[index];
         (backend.process, backend.bound) = (process, bound);

@@ -25,7 +25,10 @@ pub(crate) fn start(folder: &Path, wiring: &Wiring) -> (Process, u16, u16) {
     let (config, address) = (folder.join("envoy.yaml"), folder.join("admin-address"));
     fs::write(&config, filled(&template, wiring)).expect("Envoy's configuration");
     let mut command = Command::new(installed("bin/envoy"));
-    command.args(["--concurrency", &wiring.workers.to_string(), "--disable-hot-restart", "-c"]).arg(&config);
+    command
+        .args(["--concurrency", &wiring.workers.to_string(), "--disable-hot-restart"])
+        .args(["--log-level", "warning", "-c"])
+        .arg(&config);
     command.arg("--admin-address-path").arg(&address).current_dir(checkout());
     let mut process = Process::start("envoy", command);
     let mut running = || assert!(process.ended().is_none(), "Envoy ended:\n{}", process.log());

@@ -47,32 +47,30 @@ pub(crate) fn repository(folder: &Path, models: &[String]) -> PathBuf {
     repository
 }
 
+/// `serve` on that port; 0 picks a free one.
 pub(crate) fn serve(
-    repository: &Path,
-    service: &str,
+    (repository, service): (&Path, &str),
+    port: u16,
     redis_url: Option<&str>,
     secrets: &Secrets,
     more: &[String],
 ) -> Command {
-    let mut command = shared("serve", redis_url, secrets);
+    let mut command = shared("serve", port, redis_url, secrets);
     command.args(["--service", service, "--model-control-mode", "poll", "--repository-poll-secs", "1"]);
     command.arg("--model-repository").arg(repository).arg("--onnxruntime").arg(onnxruntime());
     command.arg("--filter-token-file").arg(&secrets.token_file).args(more);
     command
 }
 
-pub(crate) fn gate(port: u16, redis_url: Option<&str>, secrets: &Secrets) -> Command {
-    let mut command = shared("gate", redis_url, secrets);
-    command.arg(format!("--http-port={port}"));
-    command
+/// `gate` on a free port.
+pub(crate) fn gate(redis_url: &str, secrets: &Secrets) -> Command {
+    shared("gate", 0, Some(redis_url), secrets)
 }
 
-fn shared(subcommand: &str, redis_url: Option<&str>, secrets: &Secrets) -> Command {
+fn shared(subcommand: &str, port: u16, redis_url: Option<&str>, secrets: &Secrets) -> Command {
     let mut command = Command::new(forebay());
     command.args([subcommand, "--http-address=127.0.0.1", "--metrics-address=127.0.0.1", "--metrics-port=0"]);
-    if subcommand == "serve" {
-        command.arg("--http-port=0");
-    }
+    command.arg(format!("--http-port={port}"));
     command.args(["--log-format", "text", "--pool", if redis_url.is_some() { "redis" } else { "memory" }]);
     command.arg("--pool-secret-file").arg(&secrets.pool_file);
     command.arg("--gate-token-file").arg(&secrets.token_file);

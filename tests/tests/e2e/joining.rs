@@ -32,7 +32,7 @@ fn a_thousand_equal_requests_are_at_most_one_inference_a_worker() {
     }
     let inferences = stack.inferences("slow");
     assert!((1..=workers as u64).contains(&inferences), "{inferences} inferences");
-    assert!(answers.iter().any(|answer| answer.cache_status() == "forebay; fwd=miss; collapsed"));
+    assert!(answers.iter().any(|answer| answer.nearest_cache() == "forebay; fwd=miss; collapsed"));
     stack.sound();
 }
 

@@ -10,12 +10,12 @@ mod services;
 
 use e2e::http::Answer;
 
-/// Asserts that an answer is a 200 and what its `Cache-Status` says.
+/// Asserts that an answer is a 200 and what our member of its `Cache-Status` says.
 #[track_caller]
 fn is(answer: &Answer, status: &str) {
     let body = || String::from_utf8_lossy(&answer.body).chars().take(300).collect::<String>();
     assert_eq!(answer.status, 200, "{}", body());
-    assert!(answer.cache_status().starts_with(status), "{:?} is not {status:?}", answer.cache_status());
+    assert!(answer.nearest_cache().starts_with(status), "{:?} is not {status:?}", answer.cache_status());
 }
 
 /// How a hit begins.

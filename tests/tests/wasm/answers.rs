@@ -176,7 +176,7 @@ fn routes_with_other_services_never_share() {
     let routes = json!({"routes": {"a": {"service": "team-a"}, "b": {"service": "team-b"}}});
     let mut host = host(&routes);
     let worker = host.worker(0);
-    let on = |route: &str| infer(asking(7)).property("route_name", route);
+    let on = |route: &str| infer(asking(7)).property("xds.route_name", route);
     let first = forwarded(worker, on("a"));
     worker.respond(first, 200, &FRESH, &answering(7));
     hit(worker, on("a"));

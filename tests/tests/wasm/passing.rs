@@ -257,7 +257,7 @@ fn mode_off_lets_all_pass_untouched() {
     let mut host = host(&json!({"mode": "off", "routes": {"r": {"service": "s", "mode": "on"}}}));
     let worker = host.worker(0);
     for _ in 0..2 {
-        let id = worker.open(infer(asking(7)).property("route_name", "r"));
+        let id = worker.open(infer(asking(7)).property("xds.route_name", "r"));
         assert!(worker.forwarded(id).is_some(), "held in mode off");
         worker.body(id, asking(7), true);
         worker.respond(id, 200, &FRESH, &answering(7));

@@ -34,6 +34,6 @@ fn a_route_can_be_in_shadow_while_others_are_on() {
     let worker = host.worker(0);
     super::miss(worker, 7);
     super::hit(worker, infer(asking(7)));
-    forwarded(worker, infer(asking(7)).property("route_name", "trial"));
+    forwarded(worker, infer(asking(7)).property("xds.route_name", "trial"));
     sound(worker);
 }
