@@ -10,6 +10,7 @@ pub(super) enum NotA {
 }
 
 /// An integer in a range of i128, which holds every integer datatype.
+#[inline]
 pub(super) fn integer(text: &[u8], min: i128, max: i128) -> Result<i128, NotA> {
     let (negative, digits) = match text.split_first() {
         Some((b'-', digits)) => (true, digits),
@@ -31,6 +32,7 @@ pub(super) fn single(double: f64) -> f32 {
 }
 
 /// A double; `NaN`, `Infinity` and `-Infinity` too. `None` when a finite number is too large for one.
+#[inline]
 pub(super) fn double(text: &[u8]) -> Option<f64> {
     if let Some(value) = short_decimal(text) {
         return Some(value);
@@ -50,6 +52,7 @@ const POWERS: [f64; 23] = [
 
 /// Clinger's exact case, which most numbers of real requests are: digits below 2^53 and at most 22 decimals, no exponent. One
 /// division of two exact doubles is rounded once, and so is right.
+#[inline]
 fn short_decimal(text: &[u8]) -> Option<f64> {
     let (negative, digits) = match text.split_first() {
         Some((b'-', digits)) => (true, digits),

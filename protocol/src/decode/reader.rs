@@ -21,6 +21,7 @@ impl<'j> Reader<'j> {
     }
 
     /// Where the next byte is, from 0.
+    #[inline]
     pub(crate) fn index(&self) -> usize {
         self.json.current_index()
     }
@@ -74,6 +75,7 @@ impl<'j> Reader<'j> {
     }
 
     /// What the array's next value is; `None` at its end.
+    #[inline]
     pub(crate) fn step(&mut self) -> Result<Option<Peek>, DecodeError> {
         self.json.array_step().map_err(|error| broken(self.text, &error))
     }
@@ -99,6 +101,7 @@ impl<'j> Reader<'j> {
     }
 
     /// Reads a number, or one of `NaN`, `Infinity`, `-Infinity`, as it is written.
+    #[inline]
     pub(crate) fn number(&mut self, peek: Peek) -> Result<&'j [u8], DecodeError> {
         let start = self.index();
         self.json.known_number_bytes(peek).map_err(|error| broken(self.text, &error))?;
@@ -205,11 +208,13 @@ impl<'j> Reader<'j> {
     }
 }
 
+#[cold]
 fn error_at(text: &[u8], index: usize, what: String) -> DecodeError {
     let position = LinePosition::find(text, index);
     DecodeError::Json { what, line: position.line, column: position.column }
 }
 
+#[cold]
 fn broken(text: &[u8], error: &JiterError) -> DecodeError {
     error_at(text, error.index, error.error_type.to_string())
 }
