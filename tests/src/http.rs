@@ -5,7 +5,7 @@ use std::net::TcpStream;
 use std::time::Duration;
 
 /// Longer than anything a test waits for.
-const PATIENCE: Duration = Duration::from_secs(60);
+const PATIENCE: Duration = Duration::from_mins(1);
 
 /// An answer.
 #[derive(Clone, Debug, Default)]
@@ -135,8 +135,11 @@ pub fn get(path: &str) -> Vec<u8> {
 
 /// A request's head, as bytes.
 pub fn head(method: &str, path: &str, headers: &[(&str, &str)]) -> Vec<u8> {
-    let lines: String = headers.iter().map(|(name, value)| format!("{name}: {value}\r\n")).collect();
-    format!("{method} {path} HTTP/1.1\r\nhost: test\r\n{lines}\r\n").into_bytes()
+    let mut lines = format!("{method} {path} HTTP/1.1\r\nhost: test\r\n");
+    for (name, value) in headers {
+        lines.extend([name, ": ", value, "\r\n"]);
+    }
+    (lines + "\r\n").into_bytes()
 }
 
 /// Sends one request on a connection of its own.

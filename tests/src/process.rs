@@ -10,7 +10,7 @@ use std::time::{Duration, Instant};
 use rustix::process::{Pid, Signal, kill_process};
 
 /// How long anything may take to happen on a busy machine.
-pub const PATIENCE: Duration = Duration::from_secs(60);
+pub const PATIENCE: Duration = Duration::from_mins(1);
 /// How often a condition is looked at that no event tells.
 const GLANCE: Duration = Duration::from_millis(10);
 /// Lines of a log that are shown.
@@ -70,7 +70,9 @@ impl Process {
                         return found;
                     }
                 }
-                Err(_) => panic!("{} is not ready, {:?}:\n{}", self.name, self.child.try_wait(), self.log()),
+                Err(why) => {
+                    panic!("{} is not ready, {why}, {:?}:\n{}", self.name, self.child.try_wait(), self.log())
+                }
             }
         }
     }

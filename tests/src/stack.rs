@@ -186,7 +186,7 @@ impl Running {
         let answer = http::send(port, &http::get("/metrics")).expect("the backend's metrics");
         let text = String::from_utf8_lossy(&answer.body).into_owned();
         let lines = text.lines().filter(|line| line.starts_with(name) && line.contains(with));
-        lines.filter_map(|line| line.rsplit(' ').next()?.parse::<f64>().ok()).map(|value| value as u64).sum()
+        lines.filter_map(|line| line.rsplit(' ').next()?.parse::<u64>().ok()).sum()
     }
 
     /// Inferences that all backends did for a model.

@@ -9,13 +9,16 @@ const START_NS: u64 = 1_790_000_000_000_000_000;
 
 /// The shared state; workers run one after the other, so cells are enough.
 pub(crate) struct Shared {
-    data: RefCell<HashMap<Vec<u8>, (Vec<u8>, u32)>>,
+    data: RefCell<HashMap<Vec<u8>, Value>>,
     next_cas: Cell<u32>,
     queues: RefCell<Vec<Queue>>,
     ready: RefCell<VecDeque<usize>>,
     metrics: RefCell<Vec<Metric>>,
     now_ns: Cell<u64>,
 }
+
+/// Bytes and their compare-and-swap number.
+type Value = (Vec<u8>, u32);
 
 struct Queue {
     name: Vec<u8>,
@@ -69,7 +72,7 @@ impl Shared {
         self.now_ns.set(self.now_ns.get() + nanos);
     }
 
-    pub(crate) fn get(&self, key: &[u8]) -> Result<(Vec<u8>, u32), Refusal> {
+    pub(crate) fn get(&self, key: &[u8]) -> Result<Value, Refusal> {
         self.data.borrow().get(key).cloned().ok_or(Refusal::NotFound)
     }
 

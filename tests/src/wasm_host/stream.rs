@@ -157,6 +157,10 @@ impl Call {
 
 /// A stream as the proxy holds it.
 #[derive(Default)]
+#[expect(
+    clippy::struct_excessive_bools,
+    reason = "each is one side of an HTTP stream, and they change apart"
+)]
 pub(crate) struct Stream {
     pub(crate) request_headers: Headers,
     /// The filter may reach the request's headers: from its headers callback until it lets them go.

@@ -23,7 +23,7 @@ const STACK_OVERFLOWS_AT: usize = 300;
 /// A VM, or what a dead one left behind.
 enum Machine {
     Running(Vm),
-    Dead(State),
+    Dead(Box<State>),
     /// Between two of the others only.
     Changing,
 }
@@ -55,7 +55,7 @@ impl Worker {
     ) -> Result<Self, String> {
         let mut worker = Self {
             path: path.to_owned(),
-            machine: Machine::Dead(State::new(shared, number, configuration)),
+            machine: Machine::Dead(Box::new(State::new(shared, number, configuration))),
             next_context: ROOT + 1,
             depth: 0,
             deepest: 0,
@@ -74,7 +74,7 @@ impl Worker {
         let size = u32::try_from(state.configuration.len()).map_err(|error| error.to_string())?;
         state.contexts.clear();
         state.contexts.insert(ROOT);
-        let vm = Vm::start(&self.path, state).map_err(|error| format!("{error:?}"))?;
+        let vm = Vm::start(&self.path, *state).map_err(|error| format!("{error:?}"))?;
         self.machine = Machine::Running(vm);
         let started = self
             .callback::<_, ()>(ROOT, "proxy_on_context_create", (ROOT, 0_u32))
@@ -112,9 +112,10 @@ impl Worker {
         parameters: P,
     ) -> Option<R> {
         let Machine::Running(vm) = &mut self.machine else { return None };
-        let result = match std::mem::take(&mut self.trap_next) {
-            true => Err(Trap("the test's".into())),
-            false => vm.call(context, name, parameters),
+        let result = if std::mem::take(&mut self.trap_next) {
+            Err(Trap("the test's".into()))
+        } else {
+            vm.call(context, name, parameters)
         };
         match result {
             Ok(returned) => {
@@ -154,7 +155,7 @@ impl Worker {
     fn die(&mut self, why: String) {
         self.traps.push(why);
         self.machine = match std::mem::replace(&mut self.machine, Machine::Changing) {
-            Machine::Running(vm) => Machine::Dead(vm.into_state()),
+            Machine::Running(vm) => Machine::Dead(Box::new(vm.into_state())),
             other => other,
         };
         let state = self.state_mut();

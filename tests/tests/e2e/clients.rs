@@ -1,7 +1,7 @@
 //! The public Python client, as its users run it.
 
 use e2e::installed::{checkout, installed};
-use e2e::process::Process;
+use e2e::process::{Process, until};
 use e2e::stack::{Pool, Stack};
 use std::process::Command;
 
@@ -35,5 +35,7 @@ fn tritonclient_gets_equal_tensors_from_backend_and_cache() {
     command.arg(checkout().join("tests/clients/triton_client.py")).arg(format!("127.0.0.1:{}", stack.port));
     let mut client = Process::start("triton_client.py", command);
     client.until_line(|line| line.starts_with("all as it should be").then_some(()));
+    let hits = || stack.stats("result=hit").iter().map(|(_, count)| count).sum::<u64>();
+    until("hits are counted", || (hits() >= 40).then_some(()));
     stack.sound();
 }

@@ -13,10 +13,10 @@ use std::time::Duration;
 const NOW_MS: u64 = 1_790_000_000_000;
 
 fn host() -> Host {
-    host_with(json!({"cluster": "gate", "token": "secret"}))
+    host_with(&json!({"cluster": "gate", "token": "secret"}))
 }
 
-fn host_with(gate: Value) -> Host {
+fn host_with(gate: &Value) -> Host {
     super::host(&json!({"tenant": "acme", "gate": gate}))
 }
 
@@ -146,7 +146,7 @@ fn a_miss_a_timeout_a_broken_answer_and_garbage_all_go_upstream() {
             let entry = entry(7);
             worker.answer_call(token, 200, &[], &entry[..entry.len() - 8]);
         }),
-        ("a page", |worker, token| worker.answer_call(token, 200, &[], &[b'<'; 100_000])),
+        ("a page", |worker, token| worker.answer_call(token, 200, &[], &vec![b'<'; 100_000])),
     ];
     for (name, trouble) in troubles {
         let mut host = host();
@@ -215,7 +215,7 @@ fn the_breaker_opens_on_failures_in_a_row_and_closes_on_a_success() {
     assert!((1..50).contains(&asked), "{asked} lookups of a gate that is down");
     let stays_open = (50..100).filter(|value| fails(worker, *value)).count();
     assert_eq!(stays_open, 0);
-    host.advance(Duration::from_secs(60));
+    host.advance(Duration::from_mins(1));
     let worker = host.worker(0);
     let (id, call) = asks(worker, infer(asking(7_000)));
     forwarded(worker, infer(asking(7_001)));
@@ -263,7 +263,7 @@ fn a_leader_that_goes_away_while_asking_is_followed_by_the_next() {
 
 #[test]
 fn models_that_skip_l2_ask_nobody() {
-    let mut host = host_with(json!({"cluster": "gate", "skip_models": ["m"]}));
+    let mut host = host_with(&json!({"cluster": "gate", "skip_models": ["m"]}));
     forwarded(host.worker(0), infer(asking(7)));
     sound(host.worker(0));
 }

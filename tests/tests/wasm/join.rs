@@ -170,7 +170,7 @@ fn an_uncacheable_answer_frees_all_at_its_headers_and_is_remembered() {
     worker.respond(one, 200, &UNCACHEABLE, &answering(7));
     assert!(worker.response(one).cache_status().contains("detail=unshareable"));
     worker.respond(two, 200, &UNCACHEABLE, &answering(7));
-    host.advance(Duration::from_secs(60));
+    host.advance(Duration::from_mins(1));
     let worker = host.worker(0);
     forwarded(worker, infer(asking(7)));
     let again = worker.send(infer(asking(7)));

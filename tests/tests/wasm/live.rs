@@ -118,7 +118,7 @@ fn a_poll_that_fails_in_any_way_leaves_the_last_table_and_no_trap() {
     let mut host = hosts(1);
     poll(&mut host, 1, &table(1, &[GENERATION]));
     miss(host.worker(0), 7);
-    for wrong in [&b"<html>"[..], b"", b"{}", b"{\"epoch\":2}", b"\xff", &[b'['; 100_000]] {
+    for wrong in [&b"<html>"[..], b"", b"{}", b"{\"epoch\":2}", b"\xff", &vec![b'['; 100_000]] {
         poll(&mut host, 1, wrong);
         hit(host.worker(0), infer(asking(7)));
         poll(&mut host, 1, &table(1, &[GENERATION]));

@@ -5,6 +5,7 @@
 mod answers;
 mod configuration;
 mod directives;
+mod double;
 mod gate;
 mod join;
 mod life;
@@ -136,4 +137,5 @@ fn sound(worker: &Worker) {
         "{}",
         worker.most_replies_in_one_callback()
     );
+    assert!(worker.deepest() <= MOST_REPLIES + 2, "callbacks nested {} deep", worker.deepest());
 }
