@@ -66,16 +66,14 @@ impl Worker {
         self.config.gate.as_ref().map_or(IDLE_TICK_MS, |gate| gate.poll_ms / 2)
     }
 
-    /// What holds on the route that the request came by. The route's name is only asked for where it matters; without a route
-    /// it is not known which service answers, so the request passes.
+    /// What holds on the route that the request came by. The route's name is only asked for where it matters; Envoy has none
+    /// for a route without a name, on which the filter's own settings hold.
     pub fn route(&self, host: &dyn Host) -> RouteSettings {
         let filters = RouteSettings { service: 0, mode: self.config.mode };
         if self.config.routes.is_empty() {
             return filters;
         }
-        let Some(name) = host.property(&["xds", "route_name"]) else {
-            return RouteSettings { mode: Mode::Off, ..filters };
-        };
+        let Some(name) = host.property(&["xds", "route_name"]) else { return filters };
         let found = self.config.routes.iter().zip(1..).find(|((route, _), _)| route.as_bytes() == name);
         found.map_or(filters, |((_, route), service)| RouteSettings {
             service,
