@@ -1,9 +1,10 @@
 //! What the tests in `tests/tests/` stand on.
 //!
 //! [`wasm_host`] runs the real `.wasm` without Envoy. [`stack`] runs the real processes, and [`http`] speaks to them in
-//! bytes of the test's own; [`v2`] makes those of sound requests.
+//! bytes of the test's own, [`http2`] many at once; [`v2`] makes those of sound requests.
 
 pub mod http;
+pub mod http2;
 pub mod installed;
 pub mod process;
 pub mod stack;

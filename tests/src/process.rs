@@ -93,14 +93,28 @@ impl Process {
         let _ = self.child.wait();
     }
 
+    /// Lets it run no further, with its connections left open.
+    pub fn freeze(&self) {
+        self.signal(Signal::STOP);
+    }
+
+    /// Lets it go on.
+    pub fn thaw(&self) {
+        self.signal(Signal::CONT);
+    }
+
+    fn signal(&self, signal: Signal) {
+        if let Some(pid) = i32::try_from(self.child.id()).ok().and_then(Pid::from_raw) {
+            let _ = kill_process(pid, signal);
+        }
+    }
+
     /// Asks it to end, and waits until it has.
     ///
     /// # Panics
     /// It does not end.
     pub fn terminate(&mut self) -> ExitStatus {
-        if let Some(pid) = i32::try_from(self.child.id()).ok().and_then(Pid::from_raw) {
-            let _ = kill_process(pid, Signal::TERM);
-        }
+        self.signal(Signal::TERM);
         until(&format!("{} ends", self.name), || self.child.try_wait().ok()?)
     }
 }

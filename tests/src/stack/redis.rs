@@ -6,7 +6,8 @@ use std::process::Command;
 
 /// A Redis that keeps its port when it is started again, and nothing else.
 pub struct Redis {
-    process: Process,
+    /// Its process.
+    pub process: Process,
     port: u16,
 }
 
@@ -22,9 +23,14 @@ impl Redis {
         format!("redis://127.0.0.1:{}", self.port)
     }
 
-    /// Ends it as a crash would.
-    pub fn kill(&mut self) {
-        self.process.kill();
+    /// Runs a Lua script in it; what that returns, as `redis-cli` prints it.
+    ///
+    /// # Panics
+    /// It can't be asked.
+    pub fn script(&self, lua: &str) -> String {
+        let mut command = Command::new(installed("bin/redis-cli"));
+        let done = command.args(["-p", &self.port.to_string(), "EVAL", lua, "0"]).output();
+        String::from_utf8_lossy(&done.expect("redis-cli runs").stdout).trim().to_owned()
     }
 
     /// Starts it again, empty.

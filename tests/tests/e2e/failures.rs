@@ -5,6 +5,7 @@ use e2e::http::{Connection, post};
 use e2e::process::until;
 use e2e::stack::{Pool, Stack};
 use e2e::v2::{JSON, binary, fp32, fp32_binary};
+use serde_json::json;
 use std::io::{Read, Write};
 use std::net::TcpListener;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -18,7 +19,7 @@ fn redis_killed_and_back_fails_no_request() {
     let value = AtomicU64::new(0);
     let fresh = || value.fetch_add(1, Ordering::Relaxed) as f32;
     is(&stack.infer(MODEL, &JSON, &fp32(&[fresh()])), STORED);
-    stack.redis.as_mut().expect("a Redis").kill();
+    stack.redis.as_mut().expect("a Redis").process.kill();
     for _ in 0..50 {
         let body = fp32(&[fresh()]);
         is(&stack.infer(MODEL, &JSON, &body), "forebay; fwd=miss");
@@ -33,6 +34,30 @@ fn redis_killed_and_back_fails_no_request() {
         is(&stack.infer(MODEL, &JSON, &fp32(&[value])), "forebay; ");
         let (length, body) = fp32_binary(&[value]);
         // In the other encoding only the pool can have it.
+        (0..20)
+            .any(|_| stack.infer(MODEL, &binary(&length), &body).cache_status().contains("l2"))
+            .then_some(())
+    });
+    stack.sound();
+}
+
+#[test]
+fn a_redis_that_hangs_fails_no_request() {
+    let stack = Stack::new().pool(Pool::Redis).start();
+    is(&stack.infer(MODEL, &JSON, &fp32(&[0.0])), STORED);
+    let redis = &stack.redis.as_ref().expect("a Redis").process;
+    redis.freeze();
+    for value in 1..30_u8 {
+        let body = fp32(&[f32::from(value)]);
+        is(&stack.infer(MODEL, &JSON, &body), STORED);
+        is(&stack.infer(MODEL, &JSON, &body), HIT);
+    }
+    redis.thaw();
+    let value = AtomicU64::new(100);
+    until("the pool is used again", || {
+        let value = value.fetch_add(1, Ordering::Relaxed) as f32;
+        is(&stack.infer(MODEL, &JSON, &fp32(&[value])), STORED);
+        let (length, body) = fp32_binary(&[value]);
         (0..20)
             .any(|_| stack.infer(MODEL, &binary(&length), &body).cache_status().contains("l2"))
             .then_some(())
@@ -117,7 +142,7 @@ fn a_gate_that_breaks_off_hangs_or_lies_fails_no_request() {
         ("lying", false_gate(lying)),
         ("not HTTP", false_gate(not_http)),
     ] {
-        let stack = Stack::new().gate_at(port).start();
+        let stack = Stack::new().gate_at(port).filter(json!({"gate": {"timeout_ms": 5}})).start();
         for value in 0..15_u8 {
             let body = fp32(&[f32::from(value)]);
             let answer = stack.infer(MODEL, &JSON, &body);
@@ -156,7 +181,7 @@ fn requests_in_flight_are_answered_when_the_backend_is_told_to_end() {
 
 #[test]
 fn shadow_mode_answers_nothing_and_finds_no_difference() {
-    let stack = Stack::new().filter(serde_json::json!({"mode": "shadow"})).start();
+    let stack = Stack::new().filter(json!({"mode": "shadow"})).start();
     for _ in 0..5 {
         let answer = stack.infer(MODEL, &JSON, &fp32(&[1.0]));
         assert!(answer.status == 200 && !answer.is_hit(), "{}", answer.cache_status());
@@ -169,7 +194,7 @@ fn shadow_mode_answers_nothing_and_finds_no_difference() {
 
 #[test]
 fn mode_off_is_a_plain_proxy() {
-    let stack = Stack::new().filter(serde_json::json!({"mode": "off"})).start();
+    let stack = Stack::new().filter(json!({"mode": "off"})).start();
     for _ in 0..3 {
         let answer = stack.infer(MODEL, &JSON, &fp32(&[1.0]));
         assert!(answer.status == 200 && !answer.nearest_cache().starts_with("forebay;"), "{answer:?}");

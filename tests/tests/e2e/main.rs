@@ -3,9 +3,12 @@
 mod caching;
 mod clients;
 mod failures;
+mod freshness;
 mod hostile;
+mod http2;
 mod joining;
 mod peers;
+mod pool;
 mod services;
 
 use e2e::http::Answer;
