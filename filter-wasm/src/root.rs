@@ -15,6 +15,11 @@ use std::time::Duration;
 /// What a VM's contexts share. Callbacks never nest inside one VM, so a borrow never meets another.
 pub(crate) type SharedWorker = Rc<RefCell<Worker>>;
 
+/// Where the proxy's VMs count themselves, in its shared data: a number of eight bytes, little-endian.
+const STARTED_VMS: &str = "forebay.vms";
+/// Each attempt fails only because another VM's succeeded: more than an Envoy has workers that start together.
+const NUMBER_ATTEMPTS: usize = 1024;
+
 pub(crate) struct Root {
     context: u32,
     worker: Option<SharedWorker>,
@@ -38,12 +43,23 @@ impl Root {
         }
     }
 
-    /// A queue of this VM's own: only the VM that registers a name is woken, so the name must be nobody else's.
+    /// A queue of this VM's own: only the VM that registers a name last is woken, so the name must be nobody else's.
     fn own_queue(&self) -> Option<u32> {
-        let here = std::ptr::from_ref(self) as usize;
         let nanos =
             hostcalls::get_current_time().ok()?.duration_since(std::time::UNIX_EPOCH).ok()?.as_nanos();
-        hostcalls::register_shared_queue(&format!("forebay.wake.{nanos}.{here}.{}", self.context)).ok()
+        // The clock is for the proxy's first VMs: they may all find that nobody has counted yet.
+        hostcalls::register_shared_queue(&format!("forebay.wake.{}.{nanos}", self.number()?)).ok()
+    }
+
+    /// How many VMs this proxy has started, with this one.
+    fn number(&self) -> Option<u64> {
+        let envoy = self.envoy();
+        (0..NUMBER_ATTEMPTS).find_map(|_| {
+            let (count, cas) = envoy.shared_get(STARTED_VMS).unzip();
+            let count = count.and_then(|count| count.try_into().ok()).map_or(0, u64::from_le_bytes);
+            let count = count.saturating_add(1);
+            envoy.shared_set(STARTED_VMS, &count.to_le_bytes(), cas).then_some(count)
+        })
     }
 }
 

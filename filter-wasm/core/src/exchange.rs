@@ -182,12 +182,12 @@ impl Exchange {
             State::Waiting(wanted) => match worker.join.take_release(self.context) {
                 Some(Release::Lead) => {
                     worker.join.abandon(&wanted.key, self.context);
-                    worker.release(host);
+                    worker.release_soon(host);
                 }
                 Some(_) => {}
                 None => {
                     worker.join.leave(self.context);
-                    worker.release(host);
+                    worker.release_soon(host);
                 }
             },
             State::Asking(wanted, _) | State::Forwarding(wanted) => self.abandon(worker, host, &wanted),
@@ -246,7 +246,7 @@ impl Exchange {
     fn abandon(&self, worker: &mut Worker, host: &dyn Host, wanted: &Wanted) {
         if wanted.leads {
             worker.join.abandon(&wanted.key, self.context);
-            worker.release(host);
+            worker.release_soon(host);
         }
     }
 

@@ -149,7 +149,7 @@ mod tests {
 
     fn answer(generation: &Generation, stored_ms: u64) -> Answer {
         Answer {
-            generation: Some(generation.clone()),
+            generation: Some(*generation),
             created_ms: 0,
             stored_ms,
             max_age_s: 60,

@@ -129,7 +129,15 @@ impl Worker {
         }
     }
 
-    /// Releases waiters that are due: a batch now, and the rest when woken.
+    /// Has waiters that are due released by the root context. A stream's own callbacks may not do it: proxy-wasm's hosts stop
+    /// the stream in whose callback a reply is asked for, whoever the reply is for.
+    pub fn release_soon(&self, host: &dyn Host) {
+        if self.join.has_due() {
+            host.wake();
+        }
+    }
+
+    /// Releases waiters that are due: a batch now, and the rest when woken. In the root context's callbacks only.
     pub fn release(&mut self, host: &dyn Host) {
         for _ in 0..BATCH {
             let Some((context, id, release)) = self.join.next_due() else { return };

@@ -41,6 +41,8 @@ pub(crate) struct State {
     /// Replies that the running callback has asked for.
     pub(crate) replies: usize,
     pub(crate) most_replies: usize,
+    /// The callback that returned last has asked for a reply.
+    pub(crate) replied: bool,
 }
 
 impl State {
@@ -62,6 +64,7 @@ impl State {
             tick_ms: 0,
             replies: 0,
             most_replies: 0,
+            replied: false,
         }
     }
 

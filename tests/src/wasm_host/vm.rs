@@ -75,6 +75,7 @@ impl Vm {
             .get_typed_func::<P, R>(&mut self.store, callback)
             .and_then(|callback| callback.call(&mut self.store, parameters));
         let state = self.store.data_mut();
+        state.replied = state.replies > 0;
         (state.current, state.effective, state.replies) = outer;
         result.map_err(|error| Trap(format!("{callback} of context {context}: {error:?}")))
     }

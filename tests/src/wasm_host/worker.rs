@@ -111,6 +111,16 @@ impl Worker {
         name: &str,
         parameters: P,
     ) -> Option<R> {
+        self.returned(context, name, parameters).map(|(returned, _)| returned)
+    }
+
+    /// The same; and whether the callback asked for a reply.
+    fn returned<P: WasmParams, R: WasmResults>(
+        &mut self,
+        context: u32,
+        name: &str,
+        parameters: P,
+    ) -> Option<(R, bool)> {
         let Machine::Running(vm) = &mut self.machine else { return None };
         let result = if std::mem::take(&mut self.trap_next) {
             Err(Trap("the test's".into()))
@@ -119,8 +129,9 @@ impl Worker {
         };
         match result {
             Ok(returned) => {
+                let replied = self.state().replied;
                 self.carry_out();
-                Some(returned)
+                Some((returned, replied))
             }
             Err(Trap(why)) => {
                 self.die(why);
@@ -129,9 +140,11 @@ impl Worker {
         }
     }
 
+    /// A callback that decides on its stream. A reply asked for in it stops the stream, whoever it is for and whatever the
+    /// callback returned: Envoy knows one such mark a VM.
     fn request_callback<P: WasmParams>(&mut self, context: u32, name: &str, parameters: P) -> Option<Flow> {
-        let action = self.callback::<P, u32>(context, name, parameters)?;
-        Some(if action == 0 { Flow::Continue } else { Flow::Pause })
+        let (action, replied) = self.returned::<P, u32>(context, name, parameters)?;
+        Some(if action == 0 && !replied { Flow::Continue } else { Flow::Pause })
     }
 
     /// What the callback that has just returned asked for, and what was asked for before it and is not done yet.

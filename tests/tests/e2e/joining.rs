@@ -37,6 +37,25 @@ fn a_thousand_equal_requests_are_at_most_one_inference_a_worker() {
 }
 
 #[test]
+fn connections_of_leader_and_waiters_go_on_after_a_shared_answer() {
+    let stack = Stack::new().models(&["slow"]).start();
+    let mut connections: Vec<_> =
+        (0..20).map(|_| Connection::open(stack.port).expect("Envoy accepts")).collect();
+    for value in [1.0_f32, 2.0, 3.0] {
+        let bytes = post("/v2/models/slow/infer", &JSON, &request(&[value]).to_string().into_bytes());
+        for connection in &mut connections {
+            connection.write(&bytes).expect("sent");
+        }
+        for connection in &mut connections {
+            let answer = connection.read().expect("an answer");
+            assert_eq!((answer.status, &answer.json()["outputs"][0]["data"]), (200, &json!([value])));
+        }
+    }
+    assert_eq!(stack.inferences("slow"), 3);
+    stack.sound();
+}
+
+#[test]
 fn a_leader_whose_client_goes_away_leaves_nobody_waiting() {
     let stack = Stack::new().models(&["slow"]).start();
     let body = || request(&[2.0]).to_string().into_bytes();

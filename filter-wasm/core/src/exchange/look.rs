@@ -180,7 +180,7 @@ impl Exchange {
         reply(host, self.context, &answer, wanted.id(), CacheStatus::Hit { ttl_s, tier: "l2" }, now_ms);
         if wanted.leads {
             worker.join.finish(&wanted.key, self.context, &Outcome::Answer(answer), now_ms);
-            worker.release(host);
+            worker.release_soon(host);
         }
     }
 

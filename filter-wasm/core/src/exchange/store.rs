@@ -139,7 +139,7 @@ impl Exchange {
         self.state = State::Done;
         if wanted.leads {
             worker.join.finish(&wanted.key, self.context, outcome, host.now_ms());
-            worker.release(host);
+            worker.release_soon(host);
         }
     }
 }
