@@ -14,10 +14,10 @@ client = triton.InferenceServerClient(sys.argv[1])
 SAMPLES = {
     "BOOL": np.array([[True, False]]),
     "BYTES": np.array([["", "h\u00e9llo \u4e16", 'a"b\\c\n']], dtype=np.object_),
-    "FP32": np.array([[0.1, -0.0, 3.4028235e38, 1e-45]], dtype=np.float32),
-    "FP64": np.array([[0.1, 5e-324, 1.7976931348623157e308]], dtype=np.float64),
-    "FP16": np.array([[0.5, 65504.0, 6e-8]], dtype=np.float16),
-    "BF16": np.array([[1.0, -2.0, 3.3895e38]], dtype=ml_dtypes.bfloat16),
+    "FP32": np.array([[0.1, -0.0, 3.4028235e38, 1e-45, np.nan, np.inf, -np.inf]], dtype=np.float32),
+    "FP64": np.array([[0.1, 5e-324, 1.7976931348623157e308, np.nan, np.inf, -np.inf]], dtype=np.float64),
+    "FP16": np.array([[0.5, 65504.0, 6e-8, np.nan, np.inf]], dtype=np.float16),
+    "BF16": np.array([[1.0, -2.0, 3.3895e38, np.nan, np.inf]], dtype=ml_dtypes.bfloat16),
 } | {
     f"{'U' if kind == 'u' else ''}INT{size * 8}": np.array([[np.iinfo(f"{kind}{size}").min, np.iinfo(f"{kind}{size}").max, 1]],
                                                           dtype=f"{kind}{size}")

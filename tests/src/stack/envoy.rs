@@ -108,9 +108,9 @@ fn with_service(config: &str, service: &str, port: u16) -> String {
          request_body_buffer_limit: 8388608\n                          route: {{ cluster: backend-{service} }}\n"
     );
     let config = config.replacen(first_route, &(route + first_route), 1);
-    let (start, end) = ("    - name: forebay-backend\n", "    - name: forebay-gate\n");
+    let (start, next) = ("    - name: forebay-backend\n", "\n    - name: ");
     let from = config.find(start).expect("the backend's cluster");
-    let to = config.find(end).expect("the gate's cluster");
+    let to = from + config[from..].find(next).expect("a cluster after the backend's") + 1;
     let marked = config[from..to].lines().find(|line| line.ends_with("# up:backend_port")).expect("its port");
     let key = marked.split_once(": ").map_or("", |(key, _)| key);
     let cluster = config[from..to]

@@ -48,8 +48,15 @@ fn what_was_computed_for_one_encoding_is_a_hit_in_the_other() {
         let json_bytes: usize = hit.header("inference-header-content-length").parse().expect("a length");
         let values = [1.0_f32.to_le_bytes(), f32::MIN_POSITIVE.to_le_bytes()].concat();
         assert_eq!(hit.body[json_bytes..], values);
+        let (length, body) = fp32_binary(&[3.0]);
+        is(&stack.infer(MODEL, &binary(&length), &body), STORED);
+        let back = until("the pool has the answer", || {
+            let answer = stack.infer(MODEL, &JSON, &fp32(&[3.0]));
+            answer.is_hit().then_some(answer)
+        });
+        assert_eq!(back.json()["outputs"][0]["data"], json!([3.0]));
         if pool == Pool::Memory {
-            assert_eq!(stack.inferences(MODEL), 1);
+            assert_eq!(stack.inferences(MODEL), 2);
         }
         stack.sound();
     }

@@ -83,6 +83,72 @@ fn wrong_and_repeated_header_lengths_get_the_backends_error() {
     stack.sound();
 }
 
+/// A binary request whose one tensor of that datatype says `size`, and has `bytes`.
+fn binary_tensor(datatype: &str, size: &str, bytes: &[u8]) -> (String, Vec<u8>) {
+    let head = format!(
+        r#"{{"inputs":[{{"name":"x","shape":[1,1],"datatype":"{datatype}","parameters":{{"binary_data_size":{size}}}}}]}}"#
+    );
+    (head.len().to_string(), [head.as_bytes(), bytes].concat())
+}
+
+#[test]
+fn binary_sizes_that_do_not_add_up_get_the_backends_error() {
+    let stack = Stack::new().models(&["identity_fp32", "identity_bytes"]).start();
+    for (datatype, size, bytes) in [
+        ("FP32", "3", &[0; 3][..]),
+        ("FP32", "3", &[0; 4]),
+        ("FP32", "5", &[0; 4]),
+        ("FP32", "4", &[0; 3]),
+        ("FP32", "4", &[0; 5]),
+        ("FP32", "0", &[]),
+        ("FP32", "-4", &[0; 4]),
+        ("FP32", "18446744073709551620", &[0; 4]),
+        ("FP32", "4.0", &[0; 4]),
+        ("FP32", "\"4\"", &[0; 4]),
+        ("FP32", "null", &[0; 4]),
+        ("FP64", "8", &[0; 8]),
+        ("BYTES", "4", &[1, 0, 0, 0]),
+        ("BYTES", "4", &[255, 255, 255, 255]),
+        ("BYTES", "3", &[0, 0, 0]),
+        ("BYTES", "8", &[0; 8]),
+    ] {
+        let model = if datatype == "BYTES" { "identity_bytes" } else { MODEL };
+        let (length, body) = binary_tensor(datatype, size, bytes);
+        for _ in 0..2 {
+            let answer = stack.infer(model, &binary(&length), &body);
+            let what = format!("{datatype}, {size}, {bytes:?}: {} {}", answer.status, answer.error());
+            assert!((400..500).contains(&answer.status), "{what}");
+            assert!(!answer.error().is_empty() && !answer.is_hit(), "{what}");
+        }
+    }
+    let (length, body) = binary_tensor("FP32", "4", &[0; 4]);
+    is(&stack.infer(MODEL, &binary(&length), &body), STORED);
+    is(&stack.infer(MODEL, &binary(&length), &body), HIT);
+    stack.sound();
+}
+
+#[test]
+fn what_has_no_json_form_is_refused_though_its_binary_form_is_cached() {
+    let stack = Stack::new().models(&["identity_fp16"]).start();
+    let wanting = |binary: bool| {
+        let head = format!(
+            r#"{{"inputs":[{{"name":"x","shape":[1,1],"datatype":"FP16","parameters":{{"binary_data_size":2}}}}],"outputs":[{{"name":"y","parameters":{{"binary_data":{binary}}}}}]}}"#
+        );
+        (head.len().to_string(), [head.as_bytes(), &[0, 60]].concat())
+    };
+    let (length, body) = wanting(true);
+    is(&stack.infer("identity_fp16", &binary(&length), &body), STORED);
+    let (length, body) = wanting(false);
+    for _ in 0..2 {
+        let answer = stack.infer("identity_fp16", &binary(&length), &body);
+        assert_eq!(answer.status, 400, "{}", String::from_utf8_lossy(&answer.body));
+        assert!(answer.error().contains("FP16"), "{}", answer.error());
+    }
+    let json = br#"{"inputs":[{"name":"x","shape":[1,1],"datatype":"FP16","data":[1.0]}]}"#;
+    assert_eq!(stack.infer("identity_fp16", &JSON, json).status, 400);
+    stack.sound();
+}
+
 #[test]
 fn encoded_bodies_are_not_looked_into() {
     let stack = Stack::new().start();
