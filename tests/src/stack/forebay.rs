@@ -62,9 +62,9 @@ pub(crate) fn serve(
     command
 }
 
-/// `gate` on a free port.
-pub(crate) fn gate(redis_url: &str, secrets: &Secrets) -> Command {
-    shared("gate", 0, Some(redis_url), secrets)
+/// `gate` on that port; 0 picks a free one.
+pub(crate) fn gate(redis_url: &str, port: u16, secrets: &Secrets) -> Command {
+    shared("gate", port, Some(redis_url), secrets)
 }
 
 fn shared(subcommand: &str, port: u16, redis_url: Option<&str>, secrets: &Secrets) -> Command {

@@ -160,6 +160,28 @@ fn a_gate_that_breaks_off_hangs_or_lies_fails_no_request() {
 }
 
 #[test]
+fn a_backend_killed_in_the_middle_gives_all_who_waited_a_clear_503() {
+    let mut stack = Stack::new().models(&["slow"]).start();
+    let bytes = post("/v2/models/slow/infer", &JSON, &fp32(&[1.0]));
+    let mut connections: Vec<_> =
+        (0..20).map(|_| Connection::open(stack.port).expect("Envoy accepts")).collect();
+    for connection in &mut connections {
+        connection.write(&bytes).expect("sent");
+    }
+    until("all are in flight", || {
+        let active = stack.stats("http.forebay.downstream_rq_active");
+        (active.first().map(|(_, count)| *count) == Some(20)).then_some(())
+    });
+    stack.backends[0].process.kill();
+    for connection in &mut connections {
+        let answer = connection.read().expect("an answer");
+        assert!(answer.status == 503 && !answer.error().is_empty(), "{answer:?}");
+        assert!(!answer.header("retry-after").is_empty());
+    }
+    stack.sound();
+}
+
+#[test]
 fn requests_in_flight_are_answered_when_the_backend_is_told_to_end() {
     let mut stack = Stack::new().models(&["slow"]).start();
     let mut connections: Vec<_> =

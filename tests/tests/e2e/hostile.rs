@@ -226,7 +226,15 @@ fn a_clients_headers_of_ours_have_no_effect() {
     is(&plain, HIT);
     assert_eq!(plain.json()["outputs"][0]["data"], json!([2.0]));
     // Straight at the gate's endpoints, through Envoy: they are not for clients.
-    for path in ["/forebay/v1/generations", "/forebay/v1/lookup"] {
+    for path in [
+        "/forebay/v1/generations",
+        "/forebay/v1/lookup",
+        "//forebay/v1/generations",
+        "/x/../forebay/v1/generations",
+        "/%66orebay/v1/generations",
+        "/Forebay/v1/generations",
+        "http://test/forebay/v1/generations",
+    ] {
         let answer = send(stack.port, &head("GET", path, &spoofed)).expect("an answer");
         assert!((400..500).contains(&answer.status), "{path}: {} {}", answer.status, answer.error());
     }

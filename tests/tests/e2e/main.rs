@@ -10,6 +10,7 @@ mod joining;
 mod peers;
 mod pool;
 mod services;
+mod traffic;
 
 use e2e::http::Answer;
 
