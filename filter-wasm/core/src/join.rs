@@ -9,8 +9,8 @@ use quick_cache::unsync::Cache;
 use std::collections::{HashMap, VecDeque};
 use std::rc::Rc;
 
-/// Most releases in one callback; with the leader's own reply 64. More than about 300 overflow the VM's stack (measured).
-pub const BATCH: usize = 63;
+/// Most releases in one callback. More than about 300 overflow the stack (measured).
+pub const BATCH: usize = 64;
 /// How long a key whose answer could not be shared is not coalesced again, in milliseconds.
 const REMEMBER_MS: u64 = 10_000;
 /// Most such keys remembered at once.
