@@ -65,6 +65,11 @@ fn bodies_under_the_cap_are_cached_and_over_it_pass_whole() {
             is(&answer, status);
             assert!(answer.body.ends_with(sent), "other bytes came back");
         }
+        // At once, more than the connection's window holds.
+        for answer in connection.post(PATH, &binary(&length), vec![body.clone(); 8]) {
+            is(&answer, second);
+            assert!(answer.body.ends_with(sent), "other bytes came back");
+        }
     }
     stack.sound();
 }
