@@ -160,7 +160,8 @@ impl Worker {
         }
     }
 
-    /// Says who asks, where backend and gate want to know it.
+    /// Says who asks, where backend and gate want to know it. On infer paths only: with an in-memory pool the token would open
+    /// the gate's own endpoints, which are then the backend's.
     pub fn identify(&self, host: &dyn Host, tenant: &str) {
         let token = self.config.gate.as_ref().map_or("", |gate| gate.token.as_str());
         if !token.is_empty() {

@@ -60,6 +60,11 @@ impl Vm {
         self.store.into_data()
     }
 
+    /// Does the module have this callback?
+    pub(crate) fn exports(&mut self, callback: &str) -> bool {
+        self.instance.get_func(&mut self.store, callback).is_some()
+    }
+
     /// Runs a callback of `context`.
     pub(crate) fn call<P: WasmParams, R: WasmResults>(
         &mut self,

@@ -104,6 +104,11 @@ impl Worker {
         }
     }
 
+    fn exports(&mut self, callback: &str) -> bool {
+        let Machine::Running(vm) = &mut self.machine else { return false };
+        vm.exports(callback)
+    }
+
     /// Runs a callback and what it asked for. `None`: the VM is dead, now or before.
     fn callback<P: WasmParams, R: WasmResults>(
         &mut self,
@@ -195,8 +200,13 @@ impl Worker {
         if !self.state().contexts.contains(&id) {
             return;
         }
-        let _: Option<()> = self.callback(id, "proxy_on_log", id);
-        let _: Option<u32> = self.callback(id, "proxy_on_done", id);
+        // As Envoy does, only what the module exports.
+        if self.exports("proxy_on_log") {
+            let _: Option<()> = self.callback(id, "proxy_on_log", id);
+        }
+        if self.exports("proxy_on_done") {
+            let _: Option<u32> = self.callback(id, "proxy_on_done", id);
+        }
         let _: Option<()> = self.callback(id, "proxy_on_delete", id);
         let state = self.state_mut();
         state.contexts.remove(&id);

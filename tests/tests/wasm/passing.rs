@@ -224,14 +224,21 @@ fn the_token_and_tenant_that_the_upstream_sees_are_the_filters() {
         json!({"gate": {"cluster": "gate", "token": "secret", "skip_models": ["m"]}, "tenant": "mine"});
     let mut host = host(&gate);
     let worker = host.worker(0);
-    for request in [infer(asking(1)), infer("{"), Request::new("GET", "/v2")] {
-        let id =
-            forwarded(worker, request.header("x-forebay-tenant", "theirs").header("x-forebay-token", "x"));
+    let claiming =
+        |request: Request| request.header("x-forebay-tenant", "theirs").header("x-forebay-token", "x");
+    for request in [infer(asking(1)), infer("{")] {
+        let id = forwarded(worker, claiming(request));
         let seen = worker.forwarded(id).expect("forwarded");
         assert_eq!(seen.header("x-forebay-token").as_deref(), Some("secret"));
         assert_eq!(seen.header("x-forebay-tenant").as_deref(), Some("mine"));
         let ours = seen.headers.iter().filter(|(name, _)| name.starts_with("x-forebay-")).count();
         assert_eq!(ours, 2, "{:?}", seen.headers);
+    }
+    // The token opens the gate's endpoints too: it goes along with inference alone.
+    for path in ["/v2", "/forebay/v1/generations"] {
+        let id = forwarded(worker, claiming(Request::new("GET", path)));
+        let seen = worker.forwarded(id).expect("forwarded");
+        assert!(!seen.headers.iter().any(|(name, _)| name.starts_with("x-forebay-")), "{:?}", seen.headers);
     }
     sound(worker);
 }

@@ -15,13 +15,17 @@ impl Exchange {
         for (name, _) in headers.iter().filter(|(name, _)| name.starts_with(header::FOREBAY_PREFIX)) {
             host.remove_request_header(name);
         }
-        let route = worker.route(host);
-        let tenant = tenant(&worker.config.tenant, host);
-        let Some(path) = infer_path(&headers).filter(|_| !end_of_stream && route.mode != Mode::Off) else {
-            worker.identify(host, tenant.as_deref().unwrap_or_default());
+        let Some(path) = infer_path(&headers) else {
             self.state = State::Passing(None);
             return Flow::Continue;
         };
+        let route = worker.route(host);
+        let tenant = tenant(&worker.config.tenant, host);
+        if end_of_stream || route.mode == Mode::Off {
+            worker.identify(host, tenant.as_deref().unwrap_or_default());
+            self.state = State::Passing(None);
+            return Flow::Continue;
+        }
         let Some(tenant) = tenant else {
             return self.bypass(worker, host, route.service, "", Bypass::NoTenant);
         };
