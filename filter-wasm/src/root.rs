@@ -1,7 +1,7 @@
 //! The root context: reads the configuration once, ticks, polls, and makes the stream contexts.
 
 use crate::envoy::{Envoy, answered};
-use crate::stream::Stream;
+use crate::stream::{SharedWorker, Stream};
 use forebay_filter_core::config::Config;
 use forebay_filter_core::host::Host;
 use forebay_filter_core::worker::Worker;
@@ -11,9 +11,6 @@ use proxy_wasm::types::{BufferType, ContextType};
 use std::cell::RefCell;
 use std::rc::Rc;
 use std::time::Duration;
-
-/// What a VM's contexts share. Callbacks never nest inside one VM, so a borrow never meets another.
-pub(crate) type SharedWorker = Rc<RefCell<Worker>>;
 
 /// Where the proxy's VMs count themselves, in its shared data: a number of eight bytes, little-endian.
 const STARTED_VMS: &str = "forebay.vms";

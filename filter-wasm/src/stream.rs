@@ -1,12 +1,16 @@
 //! A request's context: each callback goes to the core's exchange.
 
 use crate::envoy::{Envoy, answered};
-use crate::root::SharedWorker;
 use forebay_filter_core::exchange::{Exchange, Flow};
 use forebay_filter_core::host::Host;
 use forebay_filter_core::worker::Worker;
 use proxy_wasm::traits::{Context, HttpContext};
 use proxy_wasm::types::Action;
+use std::cell::RefCell;
+use std::rc::Rc;
+
+/// What a VM's contexts share. Callbacks never nest inside one VM, so a borrow never meets another.
+pub(crate) type SharedWorker = Rc<RefCell<Worker>>;
 
 pub(crate) struct Stream {
     envoy: Envoy,

@@ -19,10 +19,6 @@ pub(crate) const TARGET: &str = "wasm32-unknown-unknown";
 /// Debian's current Rust for building web browsers: the compiler, LLVM with the linker, and the library's sources.
 const PACKAGES: [&str; 3] = ["rustc-web", "rust-web-src", "rust-web-llvm"];
 
-/// BLAKE3 hashes twice as fast with SIMD, which Envoy's V8 has. And getrandom must be told that this target has no source of
-/// randomness: jiter's object maps would want one, its pull parser does not.
-const RUSTFLAGS: &str = "-C target-feature=+simd128 --cfg getrandom_backend=\"unsupported\"";
-
 /// Where a compiler's library sources are, below its prefix.
 const SOURCES: &str = "lib/rustlib/src/rust/library/Cargo.toml";
 
@@ -54,7 +50,9 @@ impl Toolchain {
     /// No linker is found.
     pub(crate) fn cargo(&self, layout: &Layout, subcommand: &str) -> Result<Command> {
         let mut cargo = cargo();
-        cargo.current_dir(&layout.root).args([subcommand, "--target", TARGET]).env("RUSTFLAGS", RUSTFLAGS);
+        cargo.current_dir(&layout.root).args([subcommand, "--target", TARGET]);
+        // Flags from the environment would replace those of .cargo/config.toml, without which the filter does not build.
+        cargo.env_remove("RUSTFLAGS").env_remove("CARGO_ENCODED_RUSTFLAGS");
         if let Self::Debian(prefix) = self {
             // Stable compilers take -Z flags when told so; Debian ships no library built for the target.
             cargo.arg("-Zbuild-std=std,panic_abort").env("RUSTC_BOOTSTRAP", "1");
