@@ -24,6 +24,15 @@ pub(crate) struct Inference {
     pub(crate) service: String,
 }
 
+/// On whose behalf a request is answered, and until when.
+pub(crate) struct Caller<'a> {
+    /// Who may share the answer; "" for everyone without a tenant.
+    pub(crate) tenant: &'a str,
+    pub(crate) directives: &'a RequestDirectives,
+    /// When the answer is of no use any more; `None`: never.
+    pub(crate) deadline: Option<Instant>,
+}
+
 /// Why there is no answer.
 #[derive(Debug, thiserror::Error)]
 pub(crate) enum InferError {
@@ -41,6 +50,8 @@ pub(crate) enum InferError {
     Run(#[from] RunError),
     #[error("the session ended before it answered")]
     Lost,
+    #[error("the deadline passed before there was an answer")]
+    Deadline,
 }
 
 /// Where an answer came from.
@@ -81,14 +92,21 @@ impl Inference {
     pub(crate) async fn answer(
         &self,
         request: ModelInferRequest,
-        tenant: &str,
-        directives: &RequestDirectives,
+        caller: &Caller<'_>,
     ) -> Result<Answer, InferError> {
         let began = Instant::now();
         let version = self.models.find(&request.model_name, &request.model_version)?;
         version.metrics.pending.increment(1);
         let _pending = Pending(&version);
-        let answered = self.answer_from(&version, request, tenant, directives).await;
+        let answering = self.answer_from(&version, request, caller.tenant, caller.directives);
+        let answered = match caller.deadline {
+            None => answering.await,
+            // What is dropped in the queue is skipped there.
+            Some(deadline) => {
+                let timed = tokio::time::timeout_at(deadline.into(), answering).await;
+                timed.unwrap_or(Err(InferError::Deadline))
+            }
+        };
         let metrics = &version.metrics;
         let counter = match &answered {
             Ok(_) => &metrics.success,
@@ -113,7 +131,7 @@ impl Inference {
         if uses_shared_memory(&request) {
             return Err(InferError::SharedMemory);
         }
-        let outputs = version.signature.check(&request, version.max_batch_size)?;
+        let outputs = version.signature.check(&request, version.config.max_batch_size)?;
         let key = self.key(version, &request, tenant, directives);
         let miss = match (&self.store, &key) {
             (Some(store), Ok(key)) => match self.lookup(store, version, key, directives).await {

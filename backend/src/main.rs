@@ -20,6 +20,7 @@ mod models;
 mod policy;
 mod poll;
 mod pool;
+mod proto;
 mod repository;
 mod serve;
 mod settings;

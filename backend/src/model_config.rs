@@ -4,22 +4,17 @@
 mod lists;
 
 use std::path::{Path, PathBuf};
-use std::sync::LazyLock;
 
 use forebay_protocol::datatype::DataType;
 use miette::Diagnostic as _;
+use prost_reflect::DynamicMessage;
 use prost_reflect::text_format::ParseError;
-use prost_reflect::{DescriptorPool, DynamicMessage, MessageDescriptor};
 
-/// The messages of `proto/model_config.proto`.
-#[allow(missing_docs, unreachable_pub, clippy::all, clippy::pedantic, dead_code)]
-mod proto {
-    include!(concat!(env!("OUT_DIR"), "/forebay.model_config.rs"));
-}
+use crate::proto;
 
-pub(crate) use proto::ModelConfig;
-pub(crate) use proto::model_config::SchedulingChoice;
-pub(crate) use proto::model_version_policy::PolicyChoice;
+pub(crate) use crate::proto::ModelConfig;
+pub(crate) use crate::proto::model_config::SchedulingChoice;
+pub(crate) use crate::proto::model_version_policy::PolicyChoice;
 
 /// What the file is called in a model's folder.
 pub(crate) const FILE_NAME: &str = "config.pbtxt";
@@ -38,12 +33,6 @@ pub(crate) enum ConfigError {
     Field { path: PathBuf, line: usize, field: &'static str, reason: String },
 }
 
-static DESCRIPTOR: LazyLock<MessageDescriptor> = LazyLock::new(|| {
-    let pool = DescriptorPool::decode(&include_bytes!(concat!(env!("OUT_DIR"), "/model_config.bin"))[..])
-        .expect("the build script wrote these descriptors");
-    pool.get_message_by_name("forebay.model_config.ModelConfig").expect("defined in model_config.proto")
-});
-
 /// Parses and checks one file; `path` is for messages, `model` is the name of its folder.
 ///
 /// # Errors
@@ -52,7 +41,7 @@ pub(crate) fn parse(path: &Path, bytes: &[u8], model: &str) -> Result<ModelConfi
     let text = std::str::from_utf8(bytes)
         .map_err(|error| ConfigError::NotText { path: path.to_owned(), valid_up_to: error.valid_up_to() })?;
     let text = &lists::with_colons(text);
-    let message = DynamicMessage::parse_text_format(DESCRIPTOR.clone(), text)
+    let message = DynamicMessage::parse_text_format(proto::descriptor("ModelConfig"), text)
         .map_err(|error| syntax_error(path, text, &error))?;
     let config: ModelConfig = message.transcode_to().map_err(|error| ConfigError::Syntax {
         path: path.to_owned(),

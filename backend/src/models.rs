@@ -52,7 +52,8 @@ pub(crate) struct Version {
     pub(crate) signature: Signature,
     pub(crate) generation: Generation,
     pub(crate) freshness: Option<Freshness>,
-    pub(crate) max_batch_size: i32,
+    /// The settings it runs with.
+    pub(crate) config: ModelConfig,
     pub(crate) platform: &'static str,
     pub(crate) instances: Instances,
     pub(crate) metrics: Arc<ModelMetrics>,
@@ -210,7 +211,7 @@ impl Loader {
             signature,
             generation,
             freshness,
-            max_batch_size: config.max_batch_size,
+            config: config.clone(),
             platform: self.engine.platform(),
             instances,
             metrics,

@@ -66,7 +66,7 @@ impl HttpError {
             Self::Infer(error) => match error {
                 InferError::Unknown(_) => StatusCode::NOT_FOUND,
                 InferError::SharedMemory => StatusCode::NOT_IMPLEMENTED,
-                InferError::OnlyIfCached => StatusCode::GATEWAY_TIMEOUT,
+                InferError::OnlyIfCached | InferError::Deadline => StatusCode::GATEWAY_TIMEOUT,
                 InferError::Queue(_) => StatusCode::SERVICE_UNAVAILABLE,
                 InferError::Mismatch(_) | InferError::Run(RunError::Engine(EngineError::BadInput(_))) => {
                     StatusCode::BAD_REQUEST

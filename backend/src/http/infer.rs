@@ -25,7 +25,7 @@ use http::{HeaderMap, HeaderName, HeaderValue};
 use super::body::{self, BodyLimits};
 use super::error::HttpError;
 use super::single;
-use crate::infer::{Answer, Inference, Miss, Source};
+use crate::infer::{Answer, Caller, Inference, Miss, Source};
 
 /// What the infer routes need.
 pub(crate) struct InferRoutes {
@@ -57,7 +57,8 @@ async fn infer(State(routes): State<Arc<InferRoutes>>, request: Request) -> Resu
     let tenant = routes.tenant(&head.headers)?;
     let directives =
         RequestDirectives::parse(head.headers.get_all(CACHE_CONTROL).iter().map(HeaderValue::as_bytes));
-    let answer = routes.inference.answer(request, tenant, &directives).await?;
+    let caller = Caller { tenant, directives: &directives, deadline: None };
+    let answer = routes.inference.answer(request, &caller).await?;
     let encoded = response::encode(&answer.response, &wants, &id)?;
     Ok(respond(&answer, encoded))
 }

@@ -1,4 +1,5 @@
-//! What the server and its models say of themselves: `/v2`, a model's metadata and its readiness, as Triton answers.
+//! What the server and its models say of themselves: `/v2`, a model's metadata, configuration and readiness, as
+//! Triton answers.
 
 use std::sync::Arc;
 
@@ -11,16 +12,17 @@ use serde::Serialize;
 
 use super::error::HttpError;
 use crate::models::Models;
+use crate::proto;
 use crate::signature::TensorSpec;
 
 /// V2 extensions that this server has.
-const EXTENSIONS: [&str; 1] = ["binary_tensor_data"];
+const EXTENSIONS: [&str; 2] = ["binary_tensor_data", "model_configuration"];
 
 #[derive(Serialize)]
 struct Server {
     name: &'static str,
     version: &'static str,
-    extensions: [&'static str; 1],
+    extensions: [&'static str; 2],
 }
 
 #[derive(Serialize)]
@@ -52,6 +54,8 @@ pub(crate) fn routes(models: Arc<Models>) -> Router {
         .route("/v2/", get(server))
         .route("/v2/models/{model}", get(model))
         .route("/v2/models/{model}/versions/{version}", get(version))
+        .route("/v2/models/{model}/config", get(model_config))
+        .route("/v2/models/{model}/versions/{version}/config", get(version_config))
         .route("/v2/models/{model}/ready", get(model_ready))
         .route("/v2/models/{model}/versions/{version}/ready", get(version_ready))
         .with_state(models)
@@ -82,6 +86,25 @@ fn describe(models: &Models, name: &str, asked: &str) -> Result<Response, HttpEr
         outputs: version.signature.outputs.iter().map(Into::into).collect(),
     };
     Ok(Json(metadata).into_response())
+}
+
+async fn model_config(
+    State(models): State<Arc<Models>>,
+    Path(model): Path<String>,
+) -> Result<Response, HttpError> {
+    config(&models, &model, "")
+}
+
+async fn version_config(
+    State(models): State<Arc<Models>>,
+    Path((model, version)): Path<(String, String)>,
+) -> Result<Response, HttpError> {
+    config(&models, &model, &version)
+}
+
+fn config(models: &Models, name: &str, asked: &str) -> Result<Response, HttpError> {
+    let version = models.find(name, asked)?;
+    Ok(Json(proto::to_json("ModelConfig", &version.config)).into_response())
 }
 
 async fn model_ready(
