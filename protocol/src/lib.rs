@@ -3,6 +3,7 @@
 //!
 //! ```text
 //! path, request     bytes -> ModelInferRequest        (JSON, or the binary tensor extension)
+//! contents          gRPC's typed values -> ModelInferRequest in canonical form
 //! wants             how the client wants its answer
 //! digest            ModelInferRequest -> Digest -> Key
 //! entry             ModelInferResponse <-> sealed cache entry
@@ -24,6 +25,7 @@
 )]
 
 pub mod cache_control;
+pub mod contents;
 pub mod datatype;
 pub mod decode;
 pub mod digest;

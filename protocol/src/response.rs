@@ -75,7 +75,7 @@ pub enum ResponseError {
 /// An output on its way out.
 struct Picked<'a> {
     tensor: &'a InferOutputTensor,
-    data: &'a [u8],
+    data: &'a Bytes,
     form: Form,
 }
 
@@ -118,6 +118,21 @@ fn pick<'a>(response: &'a ModelInferResponse, wants: &Wants) -> Result<Vec<Picke
         })
     });
     named.collect()
+}
+
+/// Puts an answer's outputs into the order of `names`, and leaves out others; no names: all, as they are.
+///
+/// # Errors
+/// [`ResponseError::UnknownOutput`], [`ResponseError::NotCanonical`].
+pub fn arrange<'a>(
+    response: &mut ModelInferResponse,
+    names: impl IntoIterator<Item = &'a str>,
+) -> Result<(), ResponseError> {
+    let outputs = names.into_iter().map(|name| (name.to_owned(), Form::Binary)).collect();
+    let picked = pick(response, &Wants { default: Form::Binary, outputs })?;
+    let arranged = picked.into_iter().map(|output| (output.tensor.clone(), output.data.clone())).unzip();
+    (response.outputs, response.raw_output_contents) = arranged;
+    Ok(())
 }
 
 /// Reads an answer: JSON when `header_length` is `None`, else JSON of that many bytes and binary tensors after it.

@@ -62,6 +62,32 @@ pub enum TensorError {
     /// More than one of `data`, binary data, shared memory.
     #[error("has values from two sources: one of 'data', 'binary_data_size' and shared memory is expected")]
     TwoSources,
+    /// Typed values of a datatype that gRPC has no type for.
+    #[error("{datatype} has no typed contents: send it as raw_input_contents")]
+    NoTypedForm {
+        /// FP16 or BF16.
+        datatype: DataType,
+    },
+    /// Typed values in the list of another datatype.
+    #[error("has values in {found}: {datatype} values are expected in {expected}")]
+    WrongContents {
+        /// The tensor's.
+        datatype: DataType,
+        /// The list of this datatype.
+        expected: &'static str,
+        /// A list that holds values.
+        found: &'static str,
+    },
+    /// A typed value that the datatype can't hold.
+    #[error("value {index} is {found}, which {bits} bits can't hold")]
+    OutOfRange {
+        /// Which value.
+        index: usize,
+        /// The value.
+        found: i64,
+        /// Size of the datatype.
+        bits: usize,
+    },
     /// A size of binary data that is none.
     #[error("parameter 'binary_data_size' must be a number of bytes, 0 or more")]
     BinarySize,
