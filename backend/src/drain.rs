@@ -1,4 +1,4 @@
-//! From ready to the end: serve both ports, say so in one line on stdout, wait for SIGTERM or SIGINT, turn readiness
+//! From ready to the end: serve every port, say so in one line on stdout, wait for SIGTERM or SIGINT, turn readiness
 //! to 503, finish what is in flight.
 
 use std::io::Write as _;
@@ -13,22 +13,29 @@ use crate::http;
 use crate::http::health::Draining;
 use crate::settings::HttpSettings;
 
-/// The bound ports.
-pub(crate) struct Ready {
-    pub(crate) http_port: u16,
-    pub(crate) metrics_port: u16,
+/// The bound ports, as the ready line names them.
+#[derive(Debug, Clone, Copy, Serialize)]
+pub(crate) struct Ports {
+    #[serde(rename = "http_port")]
+    pub(crate) http: u16,
+    /// The gate has none.
+    #[serde(rename = "grpc_port", skip_serializing_if = "Option::is_none")]
+    pub(crate) grpc: Option<u16>,
+    #[serde(rename = "metrics_port")]
+    pub(crate) metrics: u16,
 }
 
 #[derive(Serialize)]
 struct ReadyLine {
     ready: bool,
-    http_port: u16,
-    metrics_port: u16,
+    #[serde(flatten)]
+    ports: Ports,
 }
 
 /// What is served where.
 pub(crate) struct Listeners {
-    pub(crate) main: (TcpListener, Router),
+    /// What takes requests; closed first.
+    pub(crate) main: Vec<(TcpListener, Router)>,
     pub(crate) metrics: (TcpListener, Router),
 }
 
@@ -65,30 +72,32 @@ pub(crate) async fn serve_until_signal(
     mut signals: Signals,
     settings: &HttpSettings,
     draining: Draining,
-    ready: Ready,
+    ports: Ports,
 ) -> anyhow::Result<()> {
     let (stop_main, stop_metrics) = (CancellationToken::new(), CancellationToken::new());
     let serve = |(listener, routes): (TcpListener, Router), stop: &CancellationToken| {
         tokio::spawn(http::serve(listener, routes, settings.clone(), stop.clone()))
     };
-    let main = serve(listeners.main, &stop_main);
+    let main: Vec<_> = listeners.main.into_iter().map(|listener| serve(listener, &stop_main)).collect();
     let metrics = serve(listeners.metrics, &stop_metrics);
-    say_ready(&ready)?;
+    say_ready(ports)?;
     signals.wait().await;
     draining.begin();
     tokio::time::sleep(settings.drain_secs).await;
     stop_main.cancel();
-    main.await?;
+    for served in main {
+        served.await?;
+    }
     stop_metrics.cancel();
     metrics.await?;
     Ok(())
 }
 
-fn say_ready(ready: &Ready) -> anyhow::Result<()> {
-    let line = ReadyLine { ready: true, http_port: ready.http_port, metrics_port: ready.metrics_port };
+fn say_ready(ports: Ports) -> anyhow::Result<()> {
+    let line = ReadyLine { ready: true, ports };
     let mut stdout = std::io::stdout().lock();
     writeln!(stdout, "{}", serde_json::to_string(&line)?)?;
     stdout.flush()?;
-    tracing::info!(http_port = ready.http_port, metrics_port = ready.metrics_port, "ready");
+    tracing::info!(ports.http, ports.grpc, ports.metrics, "ready");
     Ok(())
 }

@@ -15,7 +15,7 @@ use forebay_protocol::gate::{GENERATIONS_PATH, LOOKUP_PATH};
 use forebay_protocol::header::X_FOREBAY_TOKEN;
 use tokio_util::sync::CancellationToken;
 
-use crate::drain::{self, Ready, Signals};
+use crate::drain::{self, Ports, Signals};
 use crate::http::error::HttpError;
 use crate::http::health::{self, Draining};
 use crate::live::{self, LiveTable};
@@ -85,13 +85,13 @@ pub(crate) fn run(settings: &GateSettings) -> anyhow::Result<()> {
         let gate =
             Arc::new(Gate { store: Arc::new(store), live: live.clone(), token, metrics: GateMetrics::new() });
         let draining = Draining::default();
-        let main = routes(gate).merge(health::routes(draining.clone(), move || live.table().is_some()));
-        let ready = Ready { http_port, metrics_port };
+        let main = routes(gate).merge(health::routes(draining.readiness(move || live.table().is_some())));
+        let ports = Ports { http: http_port, grpc: None, metrics: metrics_port };
         let listeners = drain::Listeners {
-            main: (listener, http::with_fallback(main)),
+            main: vec![(listener, http::with_fallback(main))],
             metrics: (metrics_listener, http::metrics::routes(prometheus)),
         };
-        drain::serve_until_signal(listeners, signals, &settings.http, draining, ready).await?;
+        drain::serve_until_signal(listeners, signals, &settings.http, draining, ports).await?;
         stop.cancel();
         following.await?;
         Ok(())

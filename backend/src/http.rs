@@ -30,6 +30,10 @@ const ACCEPT_PAUSE: Duration = Duration::from_millis(20);
 const MAX_STREAMS: u32 = 1024;
 /// HTTP/2 windows that don't make a body of a megabyte wait for round trips.
 const WINDOW_BYTES: u32 = 4 << 20;
+/// An HTTP/2 connection that is silent for so long is asked whether it lives, and closed without an answer: clients that
+/// vanish take their streams along.
+const KEEP_ALIVE: Duration = Duration::from_secs(30);
+const KEEP_ALIVE_TIMEOUT: Duration = Duration::from_secs(20);
 
 /// A port that can't be had.
 #[derive(Debug, thiserror::Error)]
@@ -73,6 +77,8 @@ pub(crate) async fn serve(
         .http2()
         .timer(TokioTimer::new())
         .max_concurrent_streams(MAX_STREAMS)
+        .keep_alive_interval(KEEP_ALIVE)
+        .keep_alive_timeout(KEEP_ALIVE_TIMEOUT)
         .initial_stream_window_size(WINDOW_BYTES)
         .initial_connection_window_size(WINDOW_BYTES * 2);
     let graceful = GracefulShutdown::new();

@@ -1,6 +1,7 @@
 //! One inference, whatever it came by. A decoded request -> the model's version -> the pool, or the queue and a
 //! session -> the answer, which is kept before it goes out.
 
+pub(crate) mod headers;
 mod work;
 
 use std::sync::Arc;
@@ -17,6 +18,7 @@ use crate::signature::Mismatch;
 use crate::store::{Store, age_s, now_ms};
 
 /// What all requests share.
+#[derive(Clone)]
 pub(crate) struct Inference {
     pub(crate) models: Arc<Models>,
     /// `None` with `--pool none`.

@@ -13,12 +13,13 @@ use forebay_protocol::limits::Limits;
 use metrics_exporter_prometheus::PrometheusHandle;
 use tokio_util::sync::CancellationToken;
 
-use crate::drain::{self, Ready, Signals};
+use crate::drain::{self, Ports, Signals};
 use crate::engine::SessionOptions;
 use crate::engine::ort::OrtEngine;
 use crate::gate::{self, Gate};
+use crate::grpc::{self, GrpcService};
 use crate::http::body::BodyLimits;
-use crate::http::health::{self, Draining};
+use crate::http::health::{self, Draining, Readiness};
 use crate::http::infer::InferRoutes;
 use crate::http::{self, metadata};
 use crate::infer::Inference;
@@ -27,7 +28,6 @@ use crate::metrics::GateMetrics;
 use crate::models::{Loader, Models};
 use crate::poll::{self, OnChange};
 use crate::settings::{self, ModelControlMode, ModelSettings, ServeSettings, SettingsError};
-use crate::store::Store;
 use crate::{logs, metrics};
 use pooled::Pooled;
 
@@ -59,6 +59,7 @@ async fn serve(
 ) -> anyhow::Result<()> {
     let mut signals = Signals::listen()?;
     let (listener, http_port) = http::listen(settings.http.http_address, settings.http_port)?;
+    let (grpc_listener, grpc_port) = http::listen(settings.grpc_address, settings.grpc_port)?;
     let (metrics_listener, metrics_port) =
         http::listen(settings.http.metrics_address, settings.metrics_port)?;
     let stop = CancellationToken::new();
@@ -75,14 +76,31 @@ async fn serve(
         token: tokens.gate,
         metrics: GateMetrics::new(),
     });
-    let routes = routes(settings, tokens.filter, models, store.clone(), &draining)
-        .merge(gate.map(|gate| gate::routes(Arc::new(gate))).unwrap_or_default());
+    let is_ready = {
+        let models = models.clone();
+        draining.readiness(move || models.all_loaded())
+    };
+    let inference = Inference { models, store: store.clone(), service: settings.service.clone() };
+    let limits = Limits { max_body_bytes: settings.http.max_body_bytes, ..Limits::default() };
+    let service = GrpcService {
+        shared: Arc::new(grpc::Shared { inference: inference.clone(), limits }),
+        filter_token: tokens.filter,
+        is_ready: is_ready.clone(),
+    };
+    let infer = InferRoutes {
+        inference,
+        limits,
+        body_limits: BodyLimits { bytes: limits.max_body_bytes, time: settings.http.body_timeout_secs },
+        filter_token: tokens.filter,
+    };
+    let routes =
+        routes(infer, is_ready).merge(gate.map(|gate| gate::routes(Arc::new(gate))).unwrap_or_default());
     let listeners = drain::Listeners {
-        main: (listener, http::with_fallback(routes)),
+        main: vec![(listener, http::with_fallback(routes)), (grpc_listener, grpc::routes(service))],
         metrics: (metrics_listener, http::metrics::routes(prometheus)),
     };
-    let ready = Ready { http_port, metrics_port };
-    drain::serve_until_signal(listeners, signals, &settings.http, draining, ready).await?;
+    let ports = Ports { http: http_port, grpc: Some(grpc_port), metrics: metrics_port };
+    drain::serve_until_signal(listeners, signals, &settings.http, draining, ports).await?;
     stop.cancel();
     if let Some(store) = store {
         store.drain(DRAIN_WRITES).await;
@@ -113,27 +131,9 @@ impl Tokens {
 }
 
 /// Infer, metadata and health.
-fn routes(
-    settings: &ServeSettings,
-    filter_token: Option<blake3::Hash>,
-    models: Arc<Models>,
-    store: Option<Arc<Store>>,
-    draining: &Draining,
-) -> Router {
-    let max_body_bytes = settings.http.max_body_bytes;
-    let infer = InferRoutes {
-        inference: Inference { models: models.clone(), store, service: settings.service.clone() },
-        limits: Limits { max_body_bytes, ..Limits::default() },
-        body_limits: BodyLimits { bytes: max_body_bytes, time: settings.http.body_timeout_secs },
-        filter_token,
-    };
-    let loaded = {
-        let models = models.clone();
-        move || models.all_loaded()
-    };
-    http::infer::routes(Arc::new(infer))
-        .merge(metadata::routes(models))
-        .merge(health::routes(draining.clone(), loaded))
+fn routes(infer: InferRoutes, is_ready: Readiness) -> Router {
+    let models = infer.inference.models.clone();
+    http::infer::routes(Arc::new(infer)).merge(metadata::routes(models)).merge(health::routes(is_ready))
 }
 
 fn loader(settings: &ModelSettings) -> anyhow::Result<Loader> {

@@ -7,6 +7,7 @@ mod units;
 
 use std::ffi::OsString;
 use std::io::IsTerminal as _;
+use std::net::IpAddr;
 use std::path::PathBuf;
 
 use clap::{Args, Parser, Subcommand, ValueEnum};
@@ -55,6 +56,12 @@ pub(crate) struct ServeSettings {
     /// HTTP port of the inference protocol; 0 picks a free one
     #[arg(long, env = "FOREBAY_HTTP_PORT", default_value_t = 8000, help_heading = "Network")]
     pub(crate) http_port: u16,
+    /// Address of the gRPC port
+    #[arg(long, env = "FOREBAY_GRPC_ADDRESS", default_value = "0.0.0.0", help_heading = "Network")]
+    pub(crate) grpc_address: IpAddr,
+    /// gRPC port of the inference protocol; 0 picks a free one
+    #[arg(long, env = "FOREBAY_GRPC_PORT", default_value_t = 8001, help_heading = "Network")]
+    pub(crate) grpc_port: u16,
     /// Port of /metrics; 0 picks a free one
     #[arg(long, env = "FOREBAY_METRICS_PORT", default_value_t = 8002, help_heading = "Network")]
     pub(crate) metrics_port: u16,

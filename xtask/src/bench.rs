@@ -246,7 +246,13 @@ fn start_backend(
     let repository: PathBuf = layout.dir.join(repository);
     let mut serve = command("taskset", ["-c", cpu]);
     serve.arg(up::backend(layout)?).args(["serve", "--http-address=127.0.0.1", "--http-port=0"]);
-    serve.args(["--metrics-address=127.0.0.1", "--metrics-port=0", "--instances=1", "--service=bench"]);
+    serve.args([
+        "--metrics-address=127.0.0.1",
+        "--metrics-port=0",
+        "--grpc-port=0",
+        "--instances=1",
+        "--service=bench",
+    ]);
     serve.args(["--pool", pool]).arg("--model-repository").arg(repository);
     serve.arg("--onnxruntime").arg(layout.onnxruntime());
     serve.env("FOREBAY_POOL_SECRET", "a secret of no worth: for the benchmark alone");

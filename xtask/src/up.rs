@@ -58,6 +58,9 @@ struct Ports {
     /// Backend
     #[arg(long = "backend-port", env = "FOREBAY_BACKEND_PORT", default_value_t = 8000)]
     backend: u16,
+    /// Backend's gRPC
+    #[arg(long = "backend-grpc-port", env = "FOREBAY_BACKEND_GRPC_PORT", default_value_t = 8001)]
+    backend_grpc: u16,
     /// Backend's /metrics
     #[arg(long = "backend-metrics-port", env = "FOREBAY_BACKEND_METRICS_PORT", default_value_t = 8002)]
     backend_metrics: u16,
@@ -130,7 +133,8 @@ fn serve(layout: &Layout, settings: &Settings, folder: &Folder, group: &mut Grou
 fn announce(settings: &Settings, folder: &Folder, services: &Services) -> Result<()> {
     println!("\nForebay is up; Ctrl-C stops it.");
     println!("  Envoy with the filter  {}", services.envoy);
-    println!("  backend                {}   metrics {}/metrics", services.backend, services.backend_metrics);
+    println!("  backend                {}   gRPC {}", services.backend, services.backend_grpc);
+    println!("  backend's metrics      {}/metrics", services.backend_metrics);
     println!("  gate                   {}", services.gate);
     println!("  Envoy's admin          {}", services.admin);
     println!("  logs                   {}/", Layout::shown(&folder.path));

@@ -18,12 +18,21 @@ impl Draining {
     }
 }
 
-/// The two routes; `ready` says whether what the process needs is there.
-pub(crate) fn routes(draining: Draining, ready: impl Fn() -> bool + Clone + Send + Sync + 'static) -> Router {
-    let readiness = move || {
-        let is_ready = !draining.0.load(Ordering::Relaxed) && ready();
-        std::future::ready(if is_ready { StatusCode::OK } else { StatusCode::SERVICE_UNAVAILABLE })
-    };
+/// Whether requests are wanted now: not drained, and what the process needs is there.
+pub(crate) type Readiness = Arc<dyn Fn() -> bool + Send + Sync>;
+
+impl Draining {
+    /// `needed` says whether what the process needs is there.
+    pub(crate) fn readiness(&self, needed: impl Fn() -> bool + Send + Sync + 'static) -> Readiness {
+        let draining = self.0.clone();
+        Arc::new(move || !draining.load(Ordering::Relaxed) && needed())
+    }
+}
+
+/// The two routes.
+pub(crate) fn routes(is_ready: Readiness) -> Router {
+    let readiness =
+        move || std::future::ready(if is_ready() { StatusCode::OK } else { StatusCode::SERVICE_UNAVAILABLE });
     Router::new()
         .route("/v2/health/live", get(|| std::future::ready(StatusCode::OK)))
         .route("/v2/health/ready", get(readiness))

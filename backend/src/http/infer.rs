@@ -9,23 +9,18 @@ use axum::extract::{Request, State};
 use axum::response::{IntoResponse, Response};
 use axum::routing::post;
 use bytes::Bytes;
-use forebay_protocol::cache_control::RequestDirectives;
-use forebay_protocol::header::{
-    AGE, CACHE_STATUS, INFERENCE_HEADER_CONTENT_LENGTH, X_FOREBAY_COST_US, X_FOREBAY_GENERATION,
-    X_FOREBAY_TENANT, X_FOREBAY_TOKEN,
-};
+use forebay_protocol::header::INFERENCE_HEADER_CONTENT_LENGTH;
 use forebay_protocol::limits::Limits;
 use forebay_protocol::path::InferPath;
 use forebay_protocol::request;
 use forebay_protocol::response::{self, Encoded};
 use forebay_protocol::wants::Wants;
-use http::header::{CACHE_CONTROL, CONTENT_TYPE};
-use http::{HeaderMap, HeaderName, HeaderValue};
+use http::header::CONTENT_TYPE;
+use http::{HeaderName, HeaderValue};
 
 use super::body::{self, BodyLimits};
 use super::error::HttpError;
-use super::single;
-use crate::infer::{Answer, Caller, Inference, Miss, Source};
+use crate::infer::{Answer, Caller, Inference, headers};
 
 /// What the infer routes need.
 pub(crate) struct InferRoutes {
@@ -54,25 +49,12 @@ async fn infer(State(routes): State<Arc<InferRoutes>>, request: Request) -> Resu
     let request = request::decode(&parsed, header_length, &body, &routes.limits)?;
     let wants = Wants::of(&request);
     let id = request.id.clone();
-    let tenant = routes.tenant(&head.headers)?;
-    let directives =
-        RequestDirectives::parse(head.headers.get_all(CACHE_CONTROL).iter().map(HeaderValue::as_bytes));
+    let tenant = headers::tenant(&head.headers, routes.filter_token)?;
+    let directives = headers::directives(&head.headers);
     let caller = Caller { tenant, directives: &directives, deadline: None };
     let answer = routes.inference.answer(request, &caller).await?;
     let encoded = response::encode(&answer.response, &wants, &id)?;
     Ok(respond(&answer, encoded))
-}
-
-impl InferRoutes {
-    /// The tenant that an authenticated filter names; "" otherwise, whatever the client sent.
-    fn tenant<'a>(&self, headers: &'a HeaderMap) -> Result<&'a str, HttpError> {
-        let token = headers.get(X_FOREBAY_TOKEN).map(|token| blake3::hash(token.as_bytes()));
-        match (token, self.filter_token) {
-            // Hashes compare in constant time.
-            (Some(token), Some(expected)) if token == expected => single(headers, X_FOREBAY_TENANT),
-            _ => Ok(""),
-        }
-    }
 }
 
 fn respond(answer: &Answer, encoded: Encoded) -> Response {
@@ -87,45 +69,6 @@ fn respond(answer: &Answer, encoded: Encoded) -> Response {
         }
     };
     headers.insert(CONTENT_TYPE, HeaderValue::from_static(content_type));
-    headers.insert(CACHE_CONTROL, policy(answer));
-    let mut ours = |name: &'static str, value: HeaderValue| {
-        headers.insert(HeaderName::from_static(name), value);
-    };
-    ours(X_FOREBAY_GENERATION, visible(&answer.version.generation.to_string()));
-    ours(X_FOREBAY_COST_US, HeaderValue::from(answer.cost_us));
-    if let Source::Pool { age_s } = answer.source {
-        ours(AGE, HeaderValue::from(age_s));
-    }
-    ours(CACHE_STATUS, HeaderValue::from_static(status(answer.source)));
+    headers.extend(headers::of(answer));
     response
-}
-
-/// The model's policy; no-store when caching is off, or this answer isn't kept here either.
-fn policy(answer: &Answer) -> HeaderValue {
-    match (answer.version.freshness, answer.source) {
-        (None, _) | (_, Source::Session { miss: Miss::Off | Miss::Bypass, .. }) => {
-            HeaderValue::from_static("no-store")
-        }
-        (Some(freshness), _) => visible(&freshness.to_string()),
-    }
-}
-
-/// RFC 9211, with this server as the cache.
-fn status(source: Source) -> &'static str {
-    let (miss, stored) = match source {
-        Source::Pool { .. } => return "forebay-serve; hit",
-        Source::Session { miss, stored } => (miss, stored),
-    };
-    match (miss, stored) {
-        (Miss::Off, _) => "forebay-serve; fwd=bypass; detail=off",
-        (Miss::Bypass, _) => "forebay-serve; fwd=bypass",
-        (Miss::Request, true) => "forebay-serve; fwd=request; stored",
-        (Miss::Request, false) => "forebay-serve; fwd=request",
-        (Miss::Absent, true) => "forebay-serve; fwd=uri-miss; stored",
-        (Miss::Absent, false) => "forebay-serve; fwd=uri-miss",
-    }
-}
-
-fn visible(text: &str) -> HeaderValue {
-    HeaderValue::from_str(text).unwrap_or_else(|_| HeaderValue::from_static(""))
 }

@@ -8,44 +8,10 @@ use axum::response::{IntoResponse, Response};
 use axum::routing::get;
 use axum::{Json, Router};
 use http::StatusCode;
-use serde::Serialize;
 
 use super::error::HttpError;
 use crate::models::Models;
-use crate::proto;
-use crate::signature::TensorSpec;
-
-/// V2 extensions that this server has.
-const EXTENSIONS: [&str; 2] = ["binary_tensor_data", "model_configuration"];
-
-#[derive(Serialize)]
-struct Server {
-    name: &'static str,
-    version: &'static str,
-    extensions: [&'static str; 2],
-}
-
-#[derive(Serialize)]
-struct ModelMetadata<'a> {
-    name: &'a str,
-    versions: Vec<String>,
-    platform: &'static str,
-    inputs: Vec<TensorMetadata<'a>>,
-    outputs: Vec<TensorMetadata<'a>>,
-}
-
-#[derive(Serialize)]
-struct TensorMetadata<'a> {
-    name: &'a str,
-    datatype: &'static str,
-    shape: &'a [i64],
-}
-
-impl<'a> From<&'a TensorSpec> for TensorMetadata<'a> {
-    fn from(spec: &'a TensorSpec) -> Self {
-        Self { name: &spec.name, datatype: spec.datatype.as_str(), shape: &spec.shape }
-    }
-}
+use crate::{metadata, proto};
 
 /// The routes of metadata.
 pub(crate) fn routes(models: Arc<Models>) -> Router {
@@ -61,8 +27,8 @@ pub(crate) fn routes(models: Arc<Models>) -> Router {
         .with_state(models)
 }
 
-async fn server() -> Json<Server> {
-    Json(Server { name: "forebay", version: env!("CARGO_PKG_VERSION"), extensions: EXTENSIONS })
+async fn server() -> Json<serde_json::Value> {
+    Json(proto::to_json("ServerMetadataResponse", &metadata::server()))
 }
 
 async fn model(State(models): State<Arc<Models>>, Path(model): Path<String>) -> Result<Response, HttpError> {
@@ -77,15 +43,8 @@ async fn version(
 }
 
 fn describe(models: &Models, name: &str, asked: &str) -> Result<Response, HttpError> {
-    let version = models.find(name, asked)?;
-    let metadata = ModelMetadata {
-        name,
-        versions: models.versions(name)?,
-        platform: version.platform,
-        inputs: version.signature.inputs.iter().map(Into::into).collect(),
-        outputs: version.signature.outputs.iter().map(Into::into).collect(),
-    };
-    Ok(Json(metadata).into_response())
+    let description = metadata::model(models, name, asked)?;
+    Ok(Json(proto::to_json("ModelMetadataResponse", &description)).into_response())
 }
 
 async fn model_config(

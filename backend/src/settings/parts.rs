@@ -19,14 +19,15 @@ pub(crate) struct HttpSettings {
     /// Address of the metrics port
     #[arg(long, env = "FOREBAY_METRICS_ADDRESS", default_value = "0.0.0.0")]
     pub(crate) metrics_address: IpAddr,
-    /// Largest request body; past it the answer is 413
+    /// Largest request body, and largest message over gRPC, after decompression too; past it the answer is 413, or
+    /// `OUT_OF_RANGE`
     #[arg(long, env = "FOREBAY_MAX_BODY_BYTES", default_value = "64MiB", value_parser = parse_bytes)]
     pub(crate) max_body_bytes: usize,
     /// Seconds a client may take to send a request's head; an idle connection is closed after as long. Keep it above
     /// the idle timeout of the proxy in front
     #[arg(long, env = "FOREBAY_HEADER_TIMEOUT_SECS", default_value = "90", value_parser = parse_seconds)]
     pub(crate) header_timeout_secs: Duration,
-    /// Seconds a client may take to send a request's body
+    /// Seconds a client may take to send a request's body, over HTTP
     #[arg(long, env = "FOREBAY_BODY_TIMEOUT_SECS", default_value = "60", value_parser = parse_seconds)]
     pub(crate) body_timeout_secs: Duration,
     /// Seconds between SIGTERM, when readiness turns 503, and the end of accepting connections: time for load

@@ -1,4 +1,4 @@
-//! The binary itself, on ports of its own, against tiny ONNX models, over HTTP.
+//! The binary itself, on ports of its own, against tiny ONNX models, over HTTP and gRPC.
 //!
 //! `FOREBAY_DIR` (default: `.forebay` of the checkout) holds `lib/libonnxruntime.so.*` and `test-repository/`;
 //! `cargo xtask setup` makes it.
@@ -9,6 +9,7 @@ mod client;
 mod drain;
 mod errors;
 mod external;
+mod grpc;
 mod poll;
 mod process;
 mod redis;

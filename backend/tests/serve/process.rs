@@ -12,6 +12,8 @@ pub(crate) const PATIENCE: Duration = Duration::from_secs(20);
 pub(crate) struct Forebay {
     child: Child,
     pub(crate) http_port: u16,
+    /// 0 of a gate: it has none.
+    pub(crate) grpc_port: u16,
     pub(crate) metrics_port: u16,
 }
 
@@ -42,6 +44,7 @@ fn onnxruntime() -> PathBuf {
 /// `forebay serve` on free ports of the loopback, without its environment's settings.
 pub(crate) fn serve_command(repository: &Path, arguments: &[&str]) -> Command {
     let mut command = forebay_command("serve", arguments);
+    command.args(["--grpc-port", "0", "--grpc-address", "127.0.0.1"]);
     command.arg("--model-repository").arg(repository).arg("--onnxruntime").arg(onnxruntime());
     command
 }
@@ -77,8 +80,13 @@ impl Forebay {
         BufReader::new(child.stdout.take().unwrap()).read_line(&mut line).unwrap();
         let ready: serde_json::Value =
             serde_json::from_str(&line).unwrap_or_else(|_| panic!("not ready: {line:?}, {:?}", child.wait()));
-        let port = |name: &str| u16::try_from(ready[name].as_u64().unwrap()).unwrap();
-        Self { http_port: port("http_port"), metrics_port: port("metrics_port"), child }
+        let port = |name: &str| u16::try_from(ready[name].as_u64().unwrap_or_default()).unwrap();
+        Self {
+            http_port: port("http_port"),
+            grpc_port: port("grpc_port"),
+            metrics_port: port("metrics_port"),
+            child,
+        }
     }
 
     pub(crate) fn terminate(&self) {

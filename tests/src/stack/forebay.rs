@@ -56,6 +56,7 @@ pub(crate) fn serve(
     more: &[String],
 ) -> Command {
     let mut command = shared("serve", port, redis_url, secrets);
+    command.args(["--grpc-address=127.0.0.1", "--grpc-port=0"]);
     command.args(["--service", service, "--model-control-mode", "poll", "--repository-poll-secs", "1"]);
     command.arg("--model-repository").arg(repository).arg("--onnxruntime").arg(onnxruntime());
     command.arg("--filter-token-file").arg(&secrets.token_file).args(more);

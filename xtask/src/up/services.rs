@@ -31,6 +31,8 @@ pub(super) struct Services {
     pub(super) envoy: String,
     pub(super) admin: String,
     pub(super) backend: String,
+    /// `host:port`, as gRPC clients want it.
+    pub(super) backend_grpc: String,
     pub(super) backend_metrics: String,
     pub(super) gate: String,
 }
@@ -38,6 +40,8 @@ pub(super) struct Services {
 /// Ports from a `forebay` process's ready line.
 pub(crate) struct Bound {
     pub(crate) http: u16,
+    /// `serve` only.
+    grpc: Option<u16>,
     metrics: u16,
 }
 
@@ -92,6 +96,7 @@ impl Services {
             envoy,
             admin,
             backend: url(backend.http),
+            backend_grpc: format!("127.0.0.1:{}", backend.grpc.context("the backend serves no gRPC")?),
             backend_metrics: url(backend.metrics),
             gate: url(gate),
         })
@@ -125,6 +130,7 @@ fn start_backend(
     let mut serve = forebay(shared, "serve", settings.ports.backend, settings.ports.backend_metrics);
     serve.arg("--model-repository").arg(folder.repository());
     serve.args(["--model-control-mode", "poll", "--repository-poll-secs", "1", "--service", SERVICE]);
+    serve.args(["--grpc-address=127.0.0.1", &format!("--grpc-port={}", settings.ports.backend_grpc)]);
     serve.arg("--onnxruntime").arg(layout.onnxruntime());
     serve.arg("--filter-token-file").arg(&shared.token_file);
     group.start_until("backend", serve, PATIENCE, bound)
@@ -152,13 +158,15 @@ fn forebay(shared: &Shared, subcommand: &str, port: u16, metrics_port: u16) -> C
     forebay
 }
 
-/// The ready line `{"ready":true,"http_port":N,"metrics_port":M}`.
+/// The ready line `{"ready":true,"http_port":N,"metrics_port":M}`, with a `grpc_port` from `serve`.
 pub(crate) fn bound(line: &str) -> Option<Bound> {
     let line: Value = serde_json::from_str(line).ok()?;
     let port = |name: &str| line.get(name)?.as_u64().and_then(|port| u16::try_from(port).ok());
-    line.get("ready")?
-        .as_bool()?
-        .then_some(Bound { http: port("http_port")?, metrics: port("metrics_port")? })
+    line.get("ready")?.as_bool()?.then_some(Bound {
+        http: port("http_port")?,
+        grpc: port("grpc_port"),
+        metrics: port("metrics_port")?,
+    })
 }
 
 /// Starts Envoy and returns the URLs of its admin interface and its listener.

@@ -1,0 +1,212 @@
+//! `inference.GRPCInferenceService`, V2 over gRPC. A call -> the same `infer`, `models` and messages that the HTTP routes
+//! use -> its answer, or a status (`status`). Served like HTTP, by `http::serve`, on a port of its own.
+
+mod health;
+mod infer;
+mod status;
+mod trace;
+
+use std::pin::Pin;
+use std::sync::Arc;
+
+use axum::Router;
+use forebay_protocol::limits::Limits;
+use forebay_protocol::messages::{ModelInferRequest, ModelInferResponse};
+use futures_util::Stream;
+use tonic::codec::CompressionEncoding;
+use tonic::service::Routes;
+use tonic::{Request, Response, Status, Streaming};
+use tonic_health::pb::health_server::HealthServer;
+
+use self::health::Health;
+use crate::http::health::Readiness;
+use crate::infer::Inference;
+use crate::metadata;
+use crate::proto::grpc_inference_service_server::{GrpcInferenceService, GrpcInferenceServiceServer};
+use crate::proto::{self, ModelStreamInferResponse};
+
+/// What calls and streams need.
+pub(crate) struct Shared {
+    pub(crate) inference: Inference,
+    pub(crate) limits: Limits,
+}
+
+/// The service.
+pub(crate) struct GrpcService {
+    pub(crate) shared: Arc<Shared>,
+    /// Hash of the token by which the filter proves itself.
+    pub(crate) filter_token: Option<blake3::Hash>,
+    pub(crate) is_ready: Readiness,
+}
+
+/// The service as routes; messages may be as large as a body over HTTP, after decompression too.
+pub(crate) fn routes(service: GrpcService) -> Router {
+    let most = service.shared.limits.max_body_bytes;
+    let health = HealthServer::new(Health { is_ready: service.is_ready.clone() });
+    let mut server = GrpcInferenceServiceServer::new(service)
+        .max_decoding_message_size(most)
+        .max_encoding_message_size(usize::MAX);
+    for encoding in [CompressionEncoding::Gzip, CompressionEncoding::Deflate, CompressionEncoding::Zstd] {
+        server = server.accept_compressed(encoding).send_compressed(encoding);
+    }
+    Routes::new(server).add_service(health).into_axum_router()
+}
+
+type Answered<T> = Result<Response<T>, Status>;
+
+/// A call that this server doesn't do, with what it does instead.
+fn refused<T>(what: &str) -> Answered<T> {
+    Err(Status::unimplemented(what))
+}
+
+const NO_SHARED_MEMORY: &str = "shared memory is not supported by this server; send the tensors' data";
+const NO_CONTROL: &str = "loading and unloading by call is not supported by this server";
+
+#[tonic::async_trait]
+impl GrpcInferenceService for GrpcService {
+    type ModelStreamInferStream =
+        Pin<Box<dyn Stream<Item = Result<ModelStreamInferResponse, Status>> + Send>>;
+
+    async fn server_live(&self, _: Request<proto::ServerLiveRequest>) -> Answered<proto::ServerLiveResponse> {
+        Ok(Response::new(proto::ServerLiveResponse { live: true }))
+    }
+
+    async fn server_ready(
+        &self,
+        _: Request<proto::ServerReadyRequest>,
+    ) -> Answered<proto::ServerReadyResponse> {
+        Ok(Response::new(proto::ServerReadyResponse { ready: (self.is_ready)() }))
+    }
+
+    async fn model_ready(
+        &self,
+        request: Request<proto::ModelReadyRequest>,
+    ) -> Answered<proto::ModelReadyResponse> {
+        let asked = request.into_inner();
+        let ready = self.shared.inference.models.find(&asked.name, &asked.version).is_ok();
+        Ok(Response::new(proto::ModelReadyResponse { ready }))
+    }
+
+    async fn server_metadata(
+        &self,
+        _: Request<proto::ServerMetadataRequest>,
+    ) -> Answered<proto::ServerMetadataResponse> {
+        Ok(Response::new(metadata::server()))
+    }
+
+    async fn model_metadata(
+        &self,
+        request: Request<proto::ModelMetadataRequest>,
+    ) -> Answered<proto::ModelMetadataResponse> {
+        let asked = request.into_inner();
+        metadata::model(&self.shared.inference.models, &asked.name, &asked.version)
+            .map(Response::new)
+            .map_err(|unknown| status::of(&unknown.into()))
+    }
+
+    async fn model_config(
+        &self,
+        request: Request<proto::ModelConfigRequest>,
+    ) -> Answered<proto::ModelConfigResponse> {
+        let asked = request.into_inner();
+        let found = self.shared.inference.models.find(&asked.name, &asked.version);
+        let version = found.map_err(|unknown| status::of(&unknown.into()))?;
+        Ok(Response::new(proto::ModelConfigResponse { config: Some(version.config.clone()) }))
+    }
+
+    async fn model_infer(&self, request: Request<ModelInferRequest>) -> Answered<ModelInferResponse> {
+        self.infer(request).await
+    }
+
+    async fn model_stream_infer(
+        &self,
+        request: Request<Streaming<ModelInferRequest>>,
+    ) -> Answered<Self::ModelStreamInferStream> {
+        self.stream(request)
+    }
+
+    async fn model_statistics(
+        &self,
+        _: Request<proto::ModelStatisticsRequest>,
+    ) -> Answered<proto::ModelStatisticsResponse> {
+        refused("statistics are on the metrics port, in Prometheus' form")
+    }
+
+    async fn repository_index(
+        &self,
+        _: Request<proto::RepositoryIndexRequest>,
+    ) -> Answered<proto::RepositoryIndexResponse> {
+        refused(NO_CONTROL)
+    }
+
+    async fn repository_model_load(
+        &self,
+        _: Request<proto::RepositoryModelLoadRequest>,
+    ) -> Answered<proto::RepositoryModelLoadResponse> {
+        refused(NO_CONTROL)
+    }
+
+    async fn repository_model_unload(
+        &self,
+        _: Request<proto::RepositoryModelUnloadRequest>,
+    ) -> Answered<proto::RepositoryModelUnloadResponse> {
+        refused(NO_CONTROL)
+    }
+
+    /// No regions, as is true: clients ask before they clean up.
+    async fn system_shared_memory_status(
+        &self,
+        _: Request<proto::SystemSharedMemoryStatusRequest>,
+    ) -> Answered<proto::SystemSharedMemoryStatusResponse> {
+        Ok(Response::new(proto::SystemSharedMemoryStatusResponse::default()))
+    }
+
+    async fn system_shared_memory_register(
+        &self,
+        _: Request<proto::SystemSharedMemoryRegisterRequest>,
+    ) -> Answered<proto::SystemSharedMemoryRegisterResponse> {
+        refused(NO_SHARED_MEMORY)
+    }
+
+    async fn system_shared_memory_unregister(
+        &self,
+        _: Request<proto::SystemSharedMemoryUnregisterRequest>,
+    ) -> Answered<proto::SystemSharedMemoryUnregisterResponse> {
+        Ok(Response::new(proto::SystemSharedMemoryUnregisterResponse::default()))
+    }
+
+    async fn cuda_shared_memory_status(
+        &self,
+        _: Request<proto::CudaSharedMemoryStatusRequest>,
+    ) -> Answered<proto::CudaSharedMemoryStatusResponse> {
+        Ok(Response::new(proto::CudaSharedMemoryStatusResponse::default()))
+    }
+
+    async fn cuda_shared_memory_register(
+        &self,
+        _: Request<proto::CudaSharedMemoryRegisterRequest>,
+    ) -> Answered<proto::CudaSharedMemoryRegisterResponse> {
+        refused(NO_SHARED_MEMORY)
+    }
+
+    async fn cuda_shared_memory_unregister(
+        &self,
+        _: Request<proto::CudaSharedMemoryUnregisterRequest>,
+    ) -> Answered<proto::CudaSharedMemoryUnregisterResponse> {
+        Ok(Response::new(proto::CudaSharedMemoryUnregisterResponse::default()))
+    }
+
+    async fn trace_setting(
+        &self,
+        request: Request<proto::TraceSettingRequest>,
+    ) -> Answered<proto::TraceSettingResponse> {
+        trace::setting(&request.into_inner()).map(Response::new)
+    }
+
+    async fn log_settings(
+        &self,
+        _: Request<proto::LogSettingsRequest>,
+    ) -> Answered<proto::LogSettingsResponse> {
+        refused("what is logged is set by --log when the server starts")
+    }
+}

@@ -1,0 +1,136 @@
+//! `ModelInfer` and `ModelStreamInfer`. A message with raw or typed contents -> canonical form -> `infer` -> the answer with
+//! raw contents, as Triton sends it.
+
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use forebay_protocol::cache_control::RequestDirectives;
+use forebay_protocol::messages::{ModelInferRequest, ModelInferResponse};
+use forebay_protocol::{contents, request, response};
+use futures_util::StreamExt as _;
+use http::HeaderMap;
+use tonic::metadata::MetadataMap;
+use tonic::{Request, Response, Status, Streaming};
+
+use super::{Answered, GrpcInferenceService, GrpcService, status};
+use crate::infer::{Answer, Caller, headers};
+use crate::proto::ModelStreamInferResponse;
+
+/// Requests of one stream that are answered at a time.
+const STREAM_REQUESTS: usize = 16;
+
+/// What a call's metadata says.
+struct Call {
+    tenant: String,
+    directives: RequestDirectives,
+    deadline: Option<Instant>,
+}
+
+impl GrpcService {
+    pub(super) async fn infer(&self, request: Request<ModelInferRequest>) -> Answered<ModelInferResponse> {
+        let call = self.call(request.metadata().as_ref())?;
+        let answer = self.shared.answer(request.into_inner(), &call).await?;
+        let metadata = MetadataMap::from_headers(headers::of(&answer));
+        let mut answered = Response::new(answer.response);
+        *answered.metadata_mut() = metadata;
+        Ok(answered)
+    }
+
+    /// Answers in the order of the requests. An error is an answer too; the stream goes on.
+    pub(super) fn stream(
+        &self,
+        request: Request<Streaming<ModelInferRequest>>,
+    ) -> Answered<<Self as GrpcInferenceService>::ModelStreamInferStream> {
+        let call = Arc::new(self.call(request.metadata().as_ref())?);
+        let shared = self.shared.clone();
+        let answers = request.into_inner().map(move |request| {
+            let (shared, call) = (shared.clone(), call.clone());
+            async move {
+                let request = request?;
+                let id = request.id.clone();
+                Ok(match shared.answer(request, &call).await {
+                    Ok(answer) => ModelStreamInferResponse {
+                        error_message: String::new(),
+                        infer_response: Some(answer.response),
+                    },
+                    Err(error) => ModelStreamInferResponse {
+                        error_message: error.message().to_owned(),
+                        infer_response: Some(ModelInferResponse { id, ..ModelInferResponse::default() }),
+                    },
+                })
+            }
+        });
+        Ok(Response::new(Box::pin(answers.buffered(STREAM_REQUESTS))))
+    }
+
+    fn call(&self, metadata: &HeaderMap) -> Result<Call, Status> {
+        let tenant = headers::tenant(metadata, self.filter_token).map_err(|error| status::bad(&error))?;
+        Ok(Call {
+            tenant: tenant.to_owned(),
+            directives: headers::directives(metadata),
+            deadline: timeout(metadata)?.and_then(|timeout| Instant::now().checked_add(timeout)),
+        })
+    }
+}
+
+impl super::Shared {
+    /// The answer, with the request's id and the outputs in the order asked.
+    async fn answer(&self, mut request: ModelInferRequest, call: &Call) -> Result<Answer, Status> {
+        contents::canonicalize(&mut request, &self.limits).map_err(|error| status::bad(&error))?;
+        request::validate(&request, &self.limits).map_err(|error| status::bad(&error))?;
+        let id = request.id.clone();
+        let wanted: Vec<String> = request.outputs.iter().map(|output| output.name.clone()).collect();
+        let caller = Caller { tenant: &call.tenant, directives: &call.directives, deadline: call.deadline };
+        let answered = self.inference.answer(request, &caller).await;
+        let mut answer = answered.map_err(|error| status::of(&error))?;
+        response::arrange(&mut answer.response, wanted.iter().map(String::as_str))
+            .map_err(|error| status::bad(&error))?;
+        answer.response.id = id;
+        Ok(answer)
+    }
+}
+
+/// `grpc-timeout`: at most eight digits and a unit (gRPC over HTTP/2).
+fn timeout(metadata: &HeaderMap) -> Result<Option<Duration>, Status> {
+    const NAME: &str = "grpc-timeout";
+    let Some(value) = metadata.get(NAME) else { return Ok(None) };
+    let wrong =
+        || Status::invalid_argument(format!("{NAME} must be at most 8 digits and one of H, M, S, m, u, n"));
+    let text = value.to_str().map_err(|_| wrong())?;
+    let (digits, unit) = text.split_at_checked(text.len().saturating_sub(1)).ok_or_else(wrong)?;
+    if digits.is_empty() || digits.len() > 8 || !digits.bytes().all(|byte| byte.is_ascii_digit()) {
+        return Err(wrong());
+    }
+    let amount: u64 = digits.parse().map_err(|_| wrong())?;
+    Ok(Some(match unit {
+        "H" => Duration::from_hours(amount),
+        "M" => Duration::from_mins(amount),
+        "S" => Duration::from_secs(amount),
+        "m" => Duration::from_millis(amount),
+        "u" => Duration::from_micros(amount),
+        "n" => Duration::from_nanos(amount),
+        _ => return Err(wrong()),
+    }))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn of(value: &'static str) -> Result<Option<Duration>, Status> {
+        let mut metadata = HeaderMap::new();
+        metadata.insert("grpc-timeout", http::HeaderValue::from_static(value));
+        timeout(&metadata)
+    }
+
+    #[test]
+    fn deadlines_are_read_in_every_unit_and_nonsense_is_refused() {
+        assert_eq!(timeout(&HeaderMap::new()).unwrap(), None);
+        assert_eq!(of("20m").unwrap(), Some(Duration::from_millis(20)));
+        assert_eq!(of("99999999H").unwrap(), Some(Duration::from_hours(99_999_999)));
+        assert_eq!(of("0n").unwrap(), Some(Duration::ZERO));
+        for wrong in ["", "m", "1", "1x", "123456789m", "-1m", "1 m"] {
+            assert_eq!(of(wrong).unwrap_err().code(), tonic::Code::InvalidArgument, "{wrong:?}");
+        }
+    }
+}

@@ -1,0 +1,31 @@
+//! Why there is no answer -> gRPC's status, with the codes that Triton's clients know. The only place where a cause
+//! becomes a code.
+
+use tonic::{Code, Status};
+
+use crate::engine::EngineError;
+use crate::infer::InferError;
+use crate::instances::RunError;
+
+/// The status of an error.
+pub(super) fn of(error: &InferError) -> Status {
+    let code = match error {
+        InferError::Unknown(_) => Code::NotFound,
+        InferError::Mismatch(_) | InferError::Run(RunError::Engine(EngineError::BadInput(_))) => {
+            Code::InvalidArgument
+        }
+        InferError::SharedMemory => Code::Unimplemented,
+        InferError::OnlyIfCached | InferError::Deadline => Code::DeadlineExceeded,
+        InferError::Queue(_) => Code::Unavailable,
+        InferError::Run(_) | InferError::Lost => Code::Internal,
+    };
+    if code == Code::Internal {
+        tracing::error!("a request failed: {error}");
+    }
+    Status::new(code, error.to_string())
+}
+
+/// A request that can't be read.
+pub(super) fn bad(error: &dyn std::error::Error) -> Status {
+    Status::invalid_argument(error.to_string())
+}

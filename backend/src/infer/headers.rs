@@ -1,0 +1,77 @@
+//! What HTTP headers and gRPC metadata have in common. Headers of a request -> tenant and directives; an answer -> the
+//! headers that say whether it may be kept, and where it came from.
+
+use forebay_protocol::cache_control::RequestDirectives;
+use forebay_protocol::header::{
+    AGE, CACHE_STATUS, X_FOREBAY_COST_US, X_FOREBAY_GENERATION, X_FOREBAY_TENANT, X_FOREBAY_TOKEN,
+};
+use http::header::CACHE_CONTROL;
+use http::{HeaderMap, HeaderName, HeaderValue};
+
+use super::{Answer, Miss, Source};
+use crate::http::error::HttpError;
+use crate::http::single;
+
+/// The tenant that an authenticated filter names; "" otherwise, whatever the client sent.
+///
+/// # Errors
+/// `Header` when an authenticated tenant is ambiguous.
+pub(crate) fn tenant(headers: &HeaderMap, filter_token: Option<blake3::Hash>) -> Result<&str, HttpError> {
+    let token = headers.get(X_FOREBAY_TOKEN).map(|token| blake3::hash(token.as_bytes()));
+    match (token, filter_token) {
+        // Hashes compare in constant time.
+        (Some(token), Some(expected)) if token == expected => single(headers, X_FOREBAY_TENANT),
+        _ => Ok(""),
+    }
+}
+
+/// What the request says in `Cache-Control`.
+pub(crate) fn directives(headers: &HeaderMap) -> RequestDirectives {
+    RequestDirectives::parse(headers.get_all(CACHE_CONTROL).iter().map(HeaderValue::as_bytes))
+}
+
+/// The headers of an answer.
+pub(crate) fn of(answer: &Answer) -> HeaderMap {
+    let mut headers = HeaderMap::with_capacity(8);
+    headers.insert(CACHE_CONTROL, policy(answer));
+    let mut ours = |name: &'static str, value: HeaderValue| {
+        headers.insert(HeaderName::from_static(name), value);
+    };
+    ours(X_FOREBAY_GENERATION, visible(&answer.version.generation.to_string()));
+    ours(X_FOREBAY_COST_US, HeaderValue::from(answer.cost_us));
+    if let Source::Pool { age_s } = answer.source {
+        ours(AGE, HeaderValue::from(age_s));
+    }
+    ours(CACHE_STATUS, HeaderValue::from_static(status(answer.source)));
+    headers
+}
+
+/// The model's policy; no-store when caching is off, or this answer isn't kept here either.
+fn policy(answer: &Answer) -> HeaderValue {
+    match (answer.version.freshness, answer.source) {
+        (None, _) | (_, Source::Session { miss: Miss::Off | Miss::Bypass, .. }) => {
+            HeaderValue::from_static("no-store")
+        }
+        (Some(freshness), _) => visible(&freshness.to_string()),
+    }
+}
+
+/// RFC 9211, with this server as the cache.
+fn status(source: Source) -> &'static str {
+    let (miss, stored) = match source {
+        Source::Pool { .. } => return "forebay-serve; hit",
+        Source::Session { miss, stored } => (miss, stored),
+    };
+    match (miss, stored) {
+        (Miss::Off, _) => "forebay-serve; fwd=bypass; detail=off",
+        (Miss::Bypass, _) => "forebay-serve; fwd=bypass",
+        (Miss::Request, true) => "forebay-serve; fwd=request; stored",
+        (Miss::Request, false) => "forebay-serve; fwd=request",
+        (Miss::Absent, true) => "forebay-serve; fwd=uri-miss; stored",
+        (Miss::Absent, false) => "forebay-serve; fwd=uri-miss",
+    }
+}
+
+fn visible(text: &str) -> HeaderValue {
+    HeaderValue::from_str(text).unwrap_or_else(|_| HeaderValue::from_static(""))
+}

@@ -1,0 +1,256 @@
+//! V2 over gRPC: what a model computes arrives as over HTTP, and what is wrong is a status with Triton's code.
+
+use std::io::{Read as _, Write as _};
+use std::time::Duration;
+
+use bytes::Bytes;
+use forebay_protocol::messages::{
+    InferInputTensor, InferRequestedOutputTensor, InferTensorContents, ModelInferRequest, ModelInferResponse,
+};
+use futures_util::StreamExt as _;
+use http::uri::PathAndQuery;
+use hyper_util::client::legacy::{Client, connect::HttpConnector};
+use hyper_util::rt::TokioExecutor;
+use prost::Message;
+use tonic::codec::CompressionEncoding;
+use tonic::{Code, Request, Response, Status};
+use tonic_health::pb::health_check_response::ServingStatus;
+use tonic_health::pb::{HealthCheckRequest, HealthCheckResponse};
+use tonic_prost::ProstCodec;
+
+use crate::process::Forebay;
+use proto::ModelStreamInferResponse;
+
+/// Written by the build script.
+#[allow(missing_docs, unreachable_pub, clippy::all, clippy::pedantic, dead_code)]
+mod proto {
+    include!(concat!(env!("OUT_DIR"), "/inference.rs"));
+}
+
+const SERVICE: &str = "/inference.GRPCInferenceService";
+
+type Channel = tonic::client::Grpc<Client<HttpConnector, tonic::body::Body>>;
+
+fn channel(forebay: &Forebay) -> Channel {
+    let client = Client::builder(TokioExecutor::new()).http2_only(true).build_http();
+    let origin = format!("http://127.0.0.1:{}", forebay.grpc_port).parse().unwrap();
+    tonic::client::Grpc::with_origin(client, origin)
+}
+
+async fn call<Asked, Answered>(
+    channel: &mut Channel,
+    path: &str,
+    asked: Request<Asked>,
+) -> Result<Answered, Status>
+where
+    Asked: Message + 'static,
+    Answered: Message + Default + 'static,
+{
+    channel.ready().await.unwrap();
+    let path: PathAndQuery = path.parse().unwrap();
+    channel.unary(asked, path, ProstCodec::default()).await.map(Response::into_inner)
+}
+
+async fn ask<Asked, Answered>(channel: &mut Channel, method: &str, asked: Asked) -> Result<Answered, Status>
+where
+    Asked: Message + 'static,
+    Answered: Message + Default + 'static,
+{
+    call(channel, &format!("{SERVICE}/{method}"), Request::new(asked)).await
+}
+
+async fn infer(channel: &mut Channel, request: ModelInferRequest) -> Result<ModelInferResponse, Status> {
+    ask(channel, "ModelInfer", request).await
+}
+
+/// A request with the input `x` and raw contents.
+fn raw(model: &str, datatype: &str, shape: &[i64], data: &[u8]) -> ModelInferRequest {
+    let mut request = typed(model, datatype, shape, InferTensorContents::default());
+    request.inputs[0].contents = None;
+    request.raw_input_contents = vec![Bytes::copy_from_slice(data)];
+    request
+}
+
+fn typed(model: &str, datatype: &str, shape: &[i64], contents: InferTensorContents) -> ModelInferRequest {
+    let input = InferInputTensor {
+        name: "x".into(),
+        datatype: datatype.into(),
+        shape: shape.to_vec(),
+        contents: Some(contents),
+        ..InferInputTensor::default()
+    };
+    ModelInferRequest { model_name: model.into(), inputs: vec![input], ..ModelInferRequest::default() }
+}
+
+fn fp32(model: &str, value: f32) -> ModelInferRequest {
+    raw(model, "FP32", &[1, 1], &value.to_le_bytes())
+}
+
+#[tokio::test]
+async fn it_tells_what_it_serves() {
+    let forebay = Forebay::serve(&["--instances", "1"]);
+    let channel = &mut channel(&forebay);
+    let ready: proto::ServerReadyResponse =
+        ask(channel, "ServerReady", proto::ServerReadyRequest {}).await.unwrap();
+    assert!(ready.ready);
+    let server: proto::ServerMetadataResponse =
+        ask(channel, "ServerMetadata", proto::ServerMetadataRequest {}).await.unwrap();
+    assert_eq!(server.name, "forebay");
+    let named = |name: &str| proto::ModelReadyRequest { name: name.into(), version: String::new() };
+    for (name, expected) in [("add_fp32", true), ("nope", false)] {
+        let ready: proto::ModelReadyResponse = ask(channel, "ModelReady", named(name)).await.unwrap();
+        assert_eq!(ready.ready, expected, "{name}");
+    }
+    let asked = proto::ModelMetadataRequest { name: "identity_bytes".into(), version: "1".into() };
+    let metadata: proto::ModelMetadataResponse = ask(channel, "ModelMetadata", asked).await.unwrap();
+    assert_eq!((metadata.inputs[0].datatype.as_str(), &metadata.inputs[0].shape), ("BYTES", &vec![-1, -1]));
+    let asked = proto::ModelConfigRequest { name: "uncached".into(), version: String::new() };
+    let config: proto::ModelConfigResponse = ask(channel, "ModelConfig", asked).await.unwrap();
+    assert_eq!(config.config.unwrap().name, "uncached");
+}
+
+#[tokio::test]
+async fn kubernetes_probes_get_their_answer() {
+    let forebay = Forebay::serve(&["--instances", "1"]);
+    let channel = &mut channel(&forebay);
+    let asked = |service: &str| Request::new(HealthCheckRequest { service: service.into() });
+    for service in ["", "inference.GRPCInferenceService"] {
+        let health: HealthCheckResponse =
+            call(channel, "/grpc.health.v1.Health/Check", asked(service)).await.unwrap();
+        assert_eq!(health.status(), ServingStatus::Serving);
+    }
+    let unknown = call::<_, HealthCheckResponse>(channel, "/grpc.health.v1.Health/Check", asked("x")).await;
+    assert_eq!(unknown.unwrap_err().code(), Code::NotFound);
+}
+
+#[tokio::test]
+async fn raw_and_typed_contents_mean_the_same() {
+    let forebay = Forebay::serve(&["--instances", "1"]);
+    let channel = &mut channel(&forebay);
+    let values = InferTensorContents { int_contents: vec![-1, 2], ..InferTensorContents::default() };
+    let by_value = infer(channel, typed("identity_int16", "INT16", &[1, 2], values)).await.unwrap();
+    let bytes = [255, 255, 2, 0];
+    let by_bytes = infer(channel, raw("identity_int16", "INT16", &[1, 2], &bytes)).await.unwrap();
+    assert_eq!(by_value, by_bytes);
+    assert_eq!(by_bytes.raw_output_contents, [&bytes[..]]);
+    // The second was answered from the pool: both have one digest.
+    assert_eq!(forebay.metric("nv_cache_num_hits_per_model", "identity_int16"), 1);
+    let values = InferTensorContents { fp32_contents: vec![1.0], ..InferTensorContents::default() };
+    let refused = infer(channel, typed("identity_fp16", "FP16", &[1, 1], values)).await.unwrap_err();
+    assert_eq!(refused.code(), Code::InvalidArgument);
+    assert!(refused.message().contains("raw_input_contents"), "{refused}");
+}
+
+#[tokio::test]
+async fn an_answer_has_its_requests_id_and_the_outputs_in_the_requested_order() {
+    let forebay = Forebay::serve(&["--instances", "1"]);
+    let channel = &mut channel(&forebay);
+    for names in [["half", "double"], ["double", "half"]] {
+        let mut request = fp32("two_outputs", 2.0);
+        request.id = names[0].into();
+        let output = |name: &str| InferRequestedOutputTensor { name: name.into(), ..Default::default() };
+        request.outputs = names.map(output).to_vec();
+        let answer = infer(channel, request).await.unwrap();
+        assert_eq!(answer.id, names[0]);
+        assert!(answer.outputs.iter().map(|output| &*output.name).eq(names));
+        let value = if names[0] == "half" { 1.0_f32 } else { 4.0 };
+        assert_eq!(answer.raw_output_contents[0][..], value.to_le_bytes());
+    }
+}
+
+#[tokio::test]
+async fn compressed_messages_come_back_compressed() {
+    let forebay = Forebay::serve(&["--instances", "1"]);
+    let bytes: Vec<u8> = (0..40_000).map(|index: u32| u8::from(index.is_multiple_of(7))).collect();
+    for encoding in [CompressionEncoding::Gzip, CompressionEncoding::Deflate, CompressionEncoding::Zstd] {
+        let mut channel = channel(&forebay).send_compressed(encoding).accept_compressed(encoding);
+        let request = Request::new(raw("identity_uint8", "UINT8", &[1, 40_000], &bytes));
+        channel.ready().await.unwrap();
+        let path = PathAndQuery::from_static("/inference.GRPCInferenceService/ModelInfer");
+        let answer: Response<ModelInferResponse> =
+            channel.unary(request, path, ProstCodec::default()).await.unwrap();
+        assert_eq!(answer.metadata().get("grpc-encoding").unwrap(), &encoding.to_string());
+        assert_eq!(answer.get_ref().raw_output_contents[0], bytes);
+    }
+}
+
+#[tokio::test]
+async fn wrong_requests_have_tritons_codes() {
+    let forebay = Forebay::serve(&["--instances", "1", "--max-body-bytes", "100000"]);
+    let channel = &mut channel(&forebay);
+    let mut without_data = fp32("identity_fp32", 1.0);
+    without_data.raw_input_contents.clear();
+    let large = raw("identity_uint8", "UINT8", &[1, 100_000], &vec![0; 100_000]);
+    for (request, code, expected) in [
+        (fp32("nope", 1.0), Code::NotFound, "unknown model: 'nope'"),
+        (raw("identity_fp32", "INT32", &[1, 1], &[0; 4]), Code::InvalidArgument, "data-type is 'INT32'"),
+        (raw("identity_fp32", "FP32", &[1, 2], &[0; 4]), Code::InvalidArgument, "'x'"),
+        (without_data, Code::InvalidArgument, "'x'"),
+        (large, Code::OutOfRange, "too large"),
+    ] {
+        let status = infer(channel, request).await.unwrap_err();
+        assert_eq!(status.code(), code, "{status}");
+        assert!(status.message().contains(expected), "{status}");
+    }
+    let register = proto::SystemSharedMemoryRegisterRequest::default();
+    let refused =
+        ask::<_, proto::SystemSharedMemoryRegisterResponse>(channel, "SystemSharedMemoryRegister", register);
+    let refused = refused.await.unwrap_err();
+    assert_eq!(refused.code(), Code::Unimplemented);
+    assert!(refused.message().contains("shared memory"));
+    let unknown = ask::<_, ModelInferResponse>(channel, "NoSuchMethod", fp32("identity_fp32", 1.0)).await;
+    assert_eq!(unknown.unwrap_err().code(), Code::Unimplemented);
+}
+
+#[tokio::test]
+async fn a_deadline_that_passes_ends_the_call_and_frees_the_queue() {
+    let forebay = Forebay::serve(&["--instances", "1", "--pool", "none"]);
+    let channel = &mut channel(&forebay);
+    let mut request = Request::new(fp32("slow", 1.0));
+    request.set_timeout(Duration::from_millis(1));
+    let status = call::<_, ModelInferResponse>(channel, &format!("{SERVICE}/ModelInfer"), request).await;
+    assert_eq!(status.unwrap_err().code(), Code::DeadlineExceeded);
+    assert_eq!(infer(channel, fp32("identity_fp32", 2.0)).await.unwrap().outputs.len(), 1);
+}
+
+#[tokio::test]
+async fn a_stream_answers_in_order_and_survives_a_wrong_request() {
+    let forebay = Forebay::serve(&["--instances", "2"]);
+    let channel = &mut channel(&forebay);
+    let requests = ["slow", "identity_fp32", "nope", "identity_fp32"].into_iter().enumerate();
+    let requests = requests.map(|(index, model)| {
+        let mut request = fp32(model, 3.0);
+        request.id = index.to_string();
+        request
+    });
+    let requests = futures_util::stream::iter(requests.collect::<Vec<_>>());
+    channel.ready().await.unwrap();
+    let path = PathAndQuery::from_static("/inference.GRPCInferenceService/ModelStreamInfer");
+    let codec: ProstCodec<ModelInferRequest, ModelStreamInferResponse> = ProstCodec::default();
+    let answers = channel.streaming(Request::new(requests), path, codec).await.unwrap().into_inner();
+    let answers: Vec<_> = answers.map(Result::unwrap).collect().await;
+    let ids = answers.iter().map(|answer| answer.infer_response.as_ref().unwrap().id.as_str());
+    assert!(ids.eq(["0", "1", "2", "3"]), "{answers:?}");
+    let errors: Vec<bool> = answers.iter().map(|answer| !answer.error_message.is_empty()).collect();
+    assert_eq!(errors, [false, false, true, false]);
+}
+
+#[tokio::test]
+async fn bytes_that_are_no_grpc_hurt_nobody() {
+    let forebay = Forebay::serve(&["--instances", "1"]);
+    let noise: Vec<u8> = (0..5000_u32).map(|index| (index * index % 251).to_le_bytes()[0]).collect();
+    for bytes in [
+        &noise[..],
+        b"GET / HTTP/1.1\r\nhost: x\r\nconnection: close\r\n\r\n",
+        b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\nxxxx",
+    ] {
+        let mut stream = std::net::TcpStream::connect(("127.0.0.1", forebay.grpc_port)).unwrap();
+        stream.write_all(bytes).unwrap();
+        stream.shutdown(std::net::Shutdown::Write).unwrap();
+        let mut answer = Vec::new();
+        // A reset is an answer too.
+        let _ = stream.read_to_end(&mut answer);
+    }
+    let channel = &mut channel(&forebay);
+    assert!(infer(channel, fp32("identity_fp32", 1.0)).await.is_ok());
+}
