@@ -2,6 +2,7 @@
 //! flight are done. Next: `routes` finds the handler.
 
 pub(crate) mod body;
+mod coding;
 pub(crate) mod error;
 pub(crate) mod health;
 pub(crate) mod infer;

@@ -64,7 +64,8 @@ impl GrpcService {
     }
 
     fn call(&self, metadata: &HeaderMap) -> Result<Call, Status> {
-        let tenant = headers::tenant(metadata, self.filter_token).map_err(|error| status::bad(&error))?;
+        let is_filter = headers::is_filter(metadata, self.filter_token);
+        let tenant = headers::tenant(metadata, is_filter).map_err(|error| status::bad(&error))?;
         Ok(Call {
             tenant: tenant.to_owned(),
             directives: headers::directives(metadata),

@@ -1,13 +1,15 @@
-//! A request's body -> its bytes, within the limits. A body that came in one piece is not copied.
+//! A request's body -> its bytes, within the limits. A body that came as it is, in one piece, is not copied; an
+//! encoded one is inflated (`coding`).
 
 use std::time::Duration;
 
 use axum::body::Body;
 use bytes::Bytes;
 use http::HeaderMap;
-use http::header::{CONTENT_ENCODING, CONTENT_LENGTH};
+use http::header::CONTENT_LENGTH;
 use http_body_util::{BodyExt, LengthLimitError, Limited};
 
+use super::coding::{self, Coding};
 use super::error::HttpError;
 
 /// How large and how slow a body may be.
@@ -22,26 +24,26 @@ pub(crate) struct BodyLimits {
 /// # Errors
 /// `Encoding`, `BodyTooLarge` (at once where the length is announced), `BodyTooSlow` and `BodyBroken`.
 pub(crate) async fn read(headers: &HeaderMap, body: Body, limits: BodyLimits) -> Result<Bytes, HttpError> {
-    let encoded = headers
-        .get_all(CONTENT_ENCODING)
-        .iter()
-        .find(|value| !value.as_bytes().eq_ignore_ascii_case(b"identity") && !value.is_empty());
-    if let Some(encoding) = encoded {
-        let encoding = String::from_utf8_lossy(encoding.as_bytes()).into_owned();
-        return Err(HttpError::Encoding { encoding });
-    }
+    let coding = Coding::of(headers)?;
     let announced = headers.get(CONTENT_LENGTH).and_then(|value| value.to_str().ok()?.parse::<u64>().ok());
     if announced.is_some_and(|length| length > limits.bytes as u64) {
         return Err(HttpError::BodyTooLarge { limit: limits.bytes });
     }
-    let collected = tokio::time::timeout(limits.time, Limited::new(body, limits.bytes).collect());
-    match collected.await {
-        Err(_) => Err(HttpError::BodyTooSlow { seconds: limits.time.as_secs_f64() }),
-        Ok(Err(error)) if is_too_large(error.as_ref()) => {
-            Err(HttpError::BodyTooLarge { limit: limits.bytes })
+    let bytes = async {
+        match coding {
+            None => plain(body, limits.bytes).await,
+            Some(coding) => coding::inflate(coding, body, limits.bytes).await,
         }
-        Ok(Err(error)) => Err(HttpError::BodyBroken { reason: error.to_string() }),
-        Ok(Ok(collected)) => Ok(collected.to_bytes()),
+    };
+    let in_time = tokio::time::timeout(limits.time, bytes).await;
+    in_time.unwrap_or_else(|_| Err(HttpError::BodyTooSlow { seconds: limits.time.as_secs_f64() }))
+}
+
+async fn plain(body: Body, limit: usize) -> Result<Bytes, HttpError> {
+    match Limited::new(body, limit).collect().await {
+        Err(error) if is_too_large(error.as_ref()) => Err(HttpError::BodyTooLarge { limit }),
+        Err(error) => Err(HttpError::BodyBroken { reason: error.to_string() }),
+        Ok(collected) => Ok(collected.to_bytes()),
     }
 }
 

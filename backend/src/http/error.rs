@@ -28,7 +28,9 @@ pub(crate) enum HttpError {
     BodyTooSlow { seconds: f64 },
     #[error("the body could not be read: {reason}")]
     BodyBroken { reason: String },
-    #[error("content-encoding {encoding:?} is not supported; send the body as it is (identity)")]
+    #[error(
+        "content-encoding {encoding:?} is not supported; send gzip, deflate, zstd or the body as it is (identity)"
+    )]
     Encoding { encoding: String },
     #[error("{0}")]
     Request(#[from] RequestError),

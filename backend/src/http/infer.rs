@@ -19,6 +19,7 @@ use http::header::CONTENT_TYPE;
 use http::{HeaderName, HeaderValue};
 
 use super::body::{self, BodyLimits};
+use super::coding::{self, AsItIs};
 use super::error::HttpError;
 use crate::infer::{Answer, Caller, Inference, headers};
 
@@ -36,6 +37,7 @@ pub(crate) fn routes(state: Arc<InferRoutes>) -> Router {
     Router::new()
         .route("/v2/models/{model}/infer", post(infer))
         .route("/v2/models/{model}/versions/{version}/infer", post(infer))
+        .layer(coding::compression())
         .with_state(state)
 }
 
@@ -49,12 +51,17 @@ async fn infer(State(routes): State<Arc<InferRoutes>>, request: Request) -> Resu
     let request = request::decode(&parsed, header_length, &body, &routes.limits)?;
     let wants = Wants::of(&request);
     let id = request.id.clone();
-    let tenant = headers::tenant(&head.headers, routes.filter_token)?;
+    let is_filter = headers::is_filter(&head.headers, routes.filter_token);
+    let tenant = headers::tenant(&head.headers, is_filter)?;
     let directives = headers::directives(&head.headers);
     let caller = Caller { tenant, directives: &directives, deadline: None };
     let answer = routes.inference.answer(request, &caller).await?;
     let encoded = response::encode(&answer.response, &wants, &id)?;
-    Ok(respond(&answer, encoded))
+    let mut response = respond(&answer, encoded);
+    if is_filter {
+        response.extensions_mut().insert(AsItIs);
+    }
+    Ok(response)
 }
 
 fn respond(answer: &Answer, encoded: Encoded) -> Response {

@@ -12,17 +12,19 @@ use super::{Answer, Miss, Source};
 use crate::http::error::HttpError;
 use crate::http::single;
 
-/// The tenant that an authenticated filter names; "" otherwise, whatever the client sent.
+/// Whether the filter proves itself.
+pub(crate) fn is_filter(headers: &HeaderMap, filter_token: Option<blake3::Hash>) -> bool {
+    let token = headers.get(X_FOREBAY_TOKEN).map(|token| blake3::hash(token.as_bytes()));
+    // Hashes compare in constant time.
+    token.is_some() && token == filter_token
+}
+
+/// The tenant that the filter names; "" of others, whatever they sent.
 ///
 /// # Errors
-/// `Header` when an authenticated tenant is ambiguous.
-pub(crate) fn tenant(headers: &HeaderMap, filter_token: Option<blake3::Hash>) -> Result<&str, HttpError> {
-    let token = headers.get(X_FOREBAY_TOKEN).map(|token| blake3::hash(token.as_bytes()));
-    match (token, filter_token) {
-        // Hashes compare in constant time.
-        (Some(token), Some(expected)) if token == expected => single(headers, X_FOREBAY_TENANT),
-        _ => Ok(""),
-    }
+/// `Header` when the filter's tenant is ambiguous.
+pub(crate) fn tenant(headers: &HeaderMap, is_filter: bool) -> Result<&str, HttpError> {
+    if is_filter { single(headers, X_FOREBAY_TENANT) } else { Ok("") }
 }
 
 /// What the request says in `Cache-Control`.

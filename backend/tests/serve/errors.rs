@@ -41,12 +41,13 @@ fn hostile_bodies_are_refused() {
     let forebay = Forebay::serve(&["--instances", "1", "--max-body-bytes", "100000"]);
     let deep = [b"{\"inputs\":".to_vec(), vec![b'['; 90_000]].concat();
     let twice = [LENGTH_1, ("inference-header-content-length", "2")];
-    let cases: [(Headers<'_>, &[u8], u16); 7] = [
+    let cases: [(Headers<'_>, &[u8], u16); 8] = [
         (&[], b"", 400),
         (&[], b"\xff\xfe", 400),
         (&[], &deep, 400),
         (&[], &vec![b' '; 100_001], 413),
-        (&[("content-encoding", "gzip")], b"\x1f\x8b", 415),
+        (&[("content-encoding", "gzip")], b"\x1f\x8b", 400),
+        (&[("content-encoding", "br")], b"{}", 415),
         (&twice, b"{}", 400),
         (&[("inference-header-content-length", "99")], b"{}", 400),
     ];

@@ -6,6 +6,7 @@
 mod answers;
 mod cache;
 mod client;
+mod coding;
 mod drain;
 mod errors;
 mod external;

@@ -1,0 +1,105 @@
+//! Content codings. An encoded request body -> the bytes it stands for, within the limit, as they arrive; and the
+//! layer that encodes answers for clients that accept it. Next: `infer` decodes the bytes.
+
+use async_compression::tokio::bufread::{GzipDecoder, ZlibDecoder, ZstdDecoder};
+use async_compression::zstd::DParameter;
+use axum::body::Body;
+use bytes::{Bytes, BytesMut};
+use http::HeaderMap;
+use http::header::CONTENT_ENCODING;
+use http_body_util::{BodyDataStream, BodyExt};
+use tokio::io::{AsyncRead, AsyncReadExt};
+use tokio_util::io::StreamReader;
+use tower_http::CompressionLevel;
+use tower_http::compression::CompressionLayer;
+use tower_http::compression::predicate::{Predicate, SizeAbove};
+
+use super::error::HttpError;
+
+/// The largest window of the coding zstd: 8 MiB (RFC 9659, section 3). It bounds what a frame makes us allocate.
+const ZSTD_WINDOW_LOG: u32 = 23;
+/// Room for inflated bytes grows by this much at a time, and other tasks may run in between.
+const STEP_BYTES: usize = 64 << 10;
+/// Smaller answers fit one packet (an Ethernet frame's payload is 1500 bytes) however they are encoded.
+const COMPRESSED_ABOVE_BYTES: u64 = 1400;
+
+/// How a request's body is encoded.
+#[derive(Debug, Clone, Copy)]
+pub(crate) enum Coding {
+    Gzip,
+    /// Zlib's form, as RFC 9110 (section 8.4.1.2) has it.
+    Deflate,
+    Zstd,
+}
+
+impl Coding {
+    /// What `Content-Encoding` names; `None` when the body is as it is.
+    ///
+    /// # Errors
+    /// `Encoding` for any other coding, and for several.
+    pub(crate) fn of(headers: &HeaderMap) -> Result<Option<Self>, HttpError> {
+        let is_coding = |value: &&http::HeaderValue| {
+            !value.as_bytes().eq_ignore_ascii_case(b"identity") && !value.is_empty()
+        };
+        let mut values = headers.get_all(CONTENT_ENCODING).iter().filter(is_coding);
+        let Some(value) = values.next() else { return Ok(None) };
+        let name = String::from_utf8_lossy(value.as_bytes()).to_ascii_lowercase();
+        match (name.as_str(), values.next()) {
+            ("gzip" | "x-gzip", None) => Ok(Some(Self::Gzip)),
+            ("deflate", None) => Ok(Some(Self::Deflate)),
+            ("zstd", None) => Ok(Some(Self::Zstd)),
+            _ => Err(HttpError::Encoding { encoding: name }),
+        }
+    }
+}
+
+/// Inflates a body as it arrives; the limit counts inflated bytes.
+///
+/// # Errors
+/// `BodyTooLarge` as soon as the limit is passed, `BodyBroken`.
+pub(crate) async fn inflate(coding: Coding, body: Body, limit: usize) -> Result<Bytes, HttpError> {
+    let reader = StreamReader::new(BodyDataStream::new(body.map_err(std::io::Error::other)));
+    match coding {
+        Coding::Gzip => {
+            let mut decoder = GzipDecoder::new(reader);
+            decoder.multiple_members(true);
+            collect(decoder, limit).await
+        }
+        Coding::Deflate => collect(ZlibDecoder::new(reader), limit).await,
+        Coding::Zstd => {
+            let window = [DParameter::window_log_max(ZSTD_WINDOW_LOG)];
+            collect(ZstdDecoder::with_params(reader, &window), limit).await
+        }
+    }
+}
+
+async fn collect(decoder: impl AsyncRead, limit: usize) -> Result<Bytes, HttpError> {
+    let mut decoder = std::pin::pin!(decoder);
+    let mut inflated = BytesMut::new();
+    loop {
+        inflated.reserve(STEP_BYTES);
+        let read = decoder.read_buf(&mut inflated).await;
+        let read = read.map_err(|error| HttpError::BodyBroken { reason: error.to_string() })?;
+        if inflated.len() > limit {
+            return Err(HttpError::BodyTooLarge { limit });
+        }
+        if read == 0 {
+            return Ok(inflated.freeze());
+        }
+        tokio::task::consume_budget().await;
+    }
+}
+
+/// Marks an answer that goes out as it is: the filter keeps no encoded answer, nor one that varies.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct AsItIs;
+
+/// Encodes answers as `Accept-Encoding` asks, fast rather than small.
+pub(crate) fn compression() -> CompressionLayer<impl Predicate> {
+    let is_ours = |_: http::StatusCode, _: http::Version, _: &HeaderMap, extensions: &http::Extensions| {
+        extensions.get::<AsItIs>().is_none()
+    };
+    CompressionLayer::new()
+        .quality(CompressionLevel::Fastest)
+        .compress_when(SizeAbove::new(COMPRESSED_ABOVE_BYTES).and(is_ours))
+}
