@@ -1,5 +1,5 @@
 //! The contract of an engine. What enters: the bytes of a model, then tensors. What leaves: the model's signature,
-//! then tensors. Next: `instances` runs sessions on threads of their own.
+//! then tensors. Next: `schedule` runs sessions on threads of their own.
 
 pub(crate) mod ort;
 

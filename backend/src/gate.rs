@@ -70,6 +70,7 @@ pub(crate) fn run(settings: &GateSettings) -> anyhow::Result<()> {
     let url = settings.pool.redis_url.clone().unwrap_or_default();
     let prometheus = metrics::install()?;
     let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build()?;
+    runtime.spawn(metrics::keep_up(prometheus.clone()));
     runtime.block_on(async {
         let signals = Signals::listen()?;
         let connection = pool::connect(&url)

@@ -127,9 +127,12 @@ impl GrpcInferenceService for GrpcService {
 
     async fn model_statistics(
         &self,
-        _: Request<proto::ModelStatisticsRequest>,
+        request: Request<proto::ModelStatisticsRequest>,
     ) -> Answered<proto::ModelStatisticsResponse> {
-        refused("statistics are on the metrics port, in Prometheus' form")
+        let asked = request.into_inner();
+        metadata::statistics(&self.shared.inference.models, &asked.name, &asked.version)
+            .map(Response::new)
+            .map_err(|unknown| status::of(&unknown.into()))
     }
 
     async fn repository_index(

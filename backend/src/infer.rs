@@ -12,10 +12,12 @@ use forebay_protocol::digest::{self, Key, Scope};
 use forebay_protocol::messages::{ModelInferRequest, ModelInferResponse};
 
 use crate::engine::EngineError;
-use crate::instances::{QueueError, RunError};
 use crate::models::{Models, UnknownModel, Version};
+use crate::schedule::{QueueError, RunError};
 use crate::signature::Mismatch;
+use crate::statistics::Failure;
 use crate::store::{Store, age_s, now_ms};
+use work::{Asked, Done};
 
 /// What all requests share.
 #[derive(Clone)]
@@ -44,6 +46,8 @@ pub(crate) enum InferError {
     Mismatch(#[from] Mismatch),
     #[error("shared memory regions are not supported by this server; send the tensor's data")]
     SharedMemory,
+    #[error("parameter '{name}' must be an integer, 0 or more")]
+    Parameter { name: &'static str },
     #[error("the request says only-if-cached, and no answer is cached")]
     OnlyIfCached,
     #[error(transparent)]
@@ -54,6 +58,19 @@ pub(crate) enum InferError {
     Lost,
     #[error("the deadline passed before there was an answer")]
     Deadline,
+}
+
+impl InferError {
+    /// As what the statistics count it.
+    fn failure(&self) -> Failure {
+        match self {
+            Self::Queue(_) | Self::Run(RunError::Expired) => Failure::Rejected,
+            Self::Deadline => Failure::Canceled,
+            Self::Run(RunError::Engine(EngineError::BadInput(_))) => Failure::Other,
+            Self::Run(_) | Self::Lost => Failure::Backend,
+            _ => Failure::Other,
+        }
+    }
 }
 
 /// Where an answer came from.
@@ -98,27 +115,20 @@ impl Inference {
     ) -> Result<Answer, InferError> {
         let began = Instant::now();
         let version = self.models.find(&request.model_name, &request.model_version)?;
-        version.metrics.pending.increment(1);
-        let _pending = Pending(&version);
-        let answering = self.answer_from(&version, request, caller.tenant, caller.directives);
+        let _pending = version.statistics.arrived();
+        let answering = self.answer_from(&version, request, caller);
         let answered = match caller.deadline {
             None => answering.await,
-            // What is dropped in the queue is skipped there.
+            // What is dropped leaves the queue.
             Some(deadline) => {
                 let timed = tokio::time::timeout_at(deadline.into(), answering).await;
                 timed.unwrap_or(Err(InferError::Deadline))
             }
         };
-        let metrics = &version.metrics;
-        let counter = match &answered {
-            Ok(_) => &metrics.success,
-            Err(InferError::Queue(_)) => &metrics.failure_rejected,
-            Err(InferError::Run(RunError::Engine(EngineError::BadInput(_)))) => &metrics.failure_request,
-            Err(InferError::Run(_) | InferError::Lost) => &metrics.failure_engine,
-            Err(_) => &metrics.failure_request,
-        };
-        counter.increment(1);
-        metrics.request_us.increment(u64::try_from(began.elapsed().as_micros()).unwrap_or(u64::MAX));
+        match &answered {
+            Ok(_) => version.statistics.succeeded(began.elapsed()),
+            Err(error) => version.statistics.failed(error.failure(), began.elapsed()),
+        }
         let (response, cost_us, source) = answered?;
         Ok(Answer { response, cost_us, source, version: version.clone() })
     }
@@ -127,9 +137,9 @@ impl Inference {
         &self,
         version: &Arc<Version>,
         request: ModelInferRequest,
-        tenant: &str,
-        directives: &RequestDirectives,
+        caller: &Caller<'_>,
     ) -> Result<(ModelInferResponse, u64, Source), InferError> {
+        let Caller { tenant, directives, deadline } = *caller;
         if uses_shared_memory(&request) {
             return Err(InferError::SharedMemory);
         }
@@ -150,7 +160,8 @@ impl Inference {
             (Some(store), Ok(key)) => Some((store.clone(), key)),
             _ => None,
         };
-        let work::Done { response, cost_us, stored } = work::compute(version, request, outputs, keep).await?;
+        let asked = Asked { version: version.clone(), request, outputs, keep, deadline };
+        let Done { response, cost_us, stored } = asked.compute().await?;
         Ok((response, cost_us, Source::Session { miss, stored }))
     }
 
@@ -183,6 +194,7 @@ impl Inference {
         if directives.no_cache {
             return Err(Miss::Request);
         }
+        let began = Instant::now();
         let found = store.lookup(std::slice::from_ref(key)).await;
         let found = found.and_then(|entry| {
             let age_s = age_s(&entry, now_ms());
@@ -191,22 +203,10 @@ impl Inference {
             Some((response, entry.cost_us, Source::Pool { age_s }))
         });
         match &found {
-            Some((_, cost_us, _)) => {
-                version.metrics.hits.increment(1);
-                version.metrics.saved_us.increment(*cost_us);
-            }
-            None => version.metrics.misses.increment(1),
+            Some((_, cost_us, _)) => version.statistics.hit(began.elapsed(), *cost_us),
+            None => version.statistics.missed(began.elapsed()),
         }
         found.ok_or(Miss::Absent)
-    }
-}
-
-/// Counts a request as pending until it is dropped, however it ends.
-struct Pending<'a>(&'a Version);
-
-impl Drop for Pending<'_> {
-    fn drop(&mut self) {
-        self.0.metrics.pending.decrement(1);
     }
 }
 

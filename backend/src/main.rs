@@ -1,7 +1,7 @@
 //! The binary `forebay`: `serve` answers inference requests, `gate` answers the filters' lookups.
 //!
 //! In the order of a request: `http` takes it, `models` finds who answers, `signature` checks it, `store` looks
-//! it up, `instances` queues it, `engine` computes it, `store` keeps it.
+//! it up, `schedule` queues it, `engine` computes it, `store` keeps it.
 
 #![forbid(unsafe_code)]
 
@@ -12,7 +12,6 @@ mod generation;
 mod grpc;
 mod http;
 mod infer;
-mod instances;
 mod live;
 mod logs;
 mod metadata;
@@ -24,9 +23,11 @@ mod poll;
 mod pool;
 mod proto;
 mod repository;
+mod schedule;
 mod serve;
 mod settings;
 mod signature;
+mod statistics;
 mod store;
 
 use std::process::ExitCode;

@@ -1,10 +1,12 @@
 //! What the server and its models say of themselves, as messages. Next: gRPC sends them, HTTP writes them as JSON.
 
+use std::sync::Arc;
+
 use forebay_protocol::datatype::DataType;
 
-use crate::models::{Models, UnknownModel};
+use crate::models::{Models, UnknownModel, Version};
 use crate::proto::model_metadata_response::TensorMetadata;
-use crate::proto::{ModelMetadataResponse, ServerMetadataResponse};
+use crate::proto::{ModelMetadataResponse, ModelStatisticsResponse, ServerMetadataResponse};
 use crate::signature::TensorSpec;
 
 /// Name, version, extensions.
@@ -12,7 +14,9 @@ pub(crate) fn server() -> ServerMetadataResponse {
     ServerMetadataResponse {
         name: "forebay".to_owned(),
         version: env!("CARGO_PKG_VERSION").to_owned(),
-        extensions: ["binary_tensor_data", "model_configuration"].map(str::to_owned).into(),
+        extensions: ["binary_tensor_data", "model_configuration", "schedule_policy", "statistics"]
+            .map(str::to_owned)
+            .into(),
     }
 }
 
@@ -37,4 +41,32 @@ fn tensor(spec: &TensorSpec) -> TensorMetadata {
         datatype: DataType::as_str(spec.datatype).to_owned(),
         shape: spec.shape.clone(),
     }
+}
+
+/// What a model's version did, or all of its versions, or those of all models (`name` "").
+///
+/// # Errors
+/// When there is no such model or version.
+pub(crate) fn statistics(
+    models: &Models,
+    name: &str,
+    asked: &str,
+) -> Result<ModelStatisticsResponse, UnknownModel> {
+    let set = models.current();
+    let mut found: Vec<(&str, Arc<Version>)> = Vec::new();
+    if name.is_empty() {
+        let all = set.models.iter().flat_map(|(name, model)| {
+            model.versions.values().map(|version| (name.as_str(), version.clone()))
+        });
+        found.extend(all);
+        found.sort_by_key(|(name, _)| *name);
+    } else if asked.is_empty() {
+        for version in models.versions(name)? {
+            found.push((name, models.find(name, &version)?));
+        }
+    } else {
+        found.push((name, models.find(name, asked)?));
+    }
+    let stats = found.iter().map(|(name, version)| version.statistics.snapshot(name, &version.number));
+    Ok(ModelStatisticsResponse { model_stats: stats.collect() })
 }

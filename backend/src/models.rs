@@ -11,13 +11,14 @@ use forebay_protocol::cache_control::Freshness;
 use forebay_protocol::digest::Generation;
 
 use crate::engine::{Engine, EngineError, InputTensor, Session, SessionOptions};
-use crate::instances::{Instances, QueueLimits};
 use crate::live::Served;
-use crate::metrics::ModelMetrics;
 use crate::model_config::ModelConfig;
 use crate::policy::{self, PolicyError};
 use crate::repository::{self, Fingerprint, RepositoryError};
+use crate::schedule::batching::{Batching, BatchingError};
+use crate::schedule::{QueueLimits, Schedule};
 use crate::signature::{DeclarationError, Signature};
+use crate::statistics::Statistics;
 use crate::{generation, model_config};
 
 /// A request for what is not served.
@@ -40,6 +41,8 @@ pub(crate) enum LoadError {
     Declaration { path: PathBuf, source: DeclarationError },
     #[error("{path}: {source}")]
     Policy { path: PathBuf, source: PolicyError },
+    #[error("{path}: {source}")]
+    Batching { path: PathBuf, source: BatchingError },
     #[error("the files changed while they were read")]
     Changing,
     #[error("no thread for a session: {0}")]
@@ -55,8 +58,8 @@ pub(crate) struct Version {
     /// The settings it runs with.
     pub(crate) config: ModelConfig,
     pub(crate) platform: &'static str,
-    pub(crate) instances: Instances,
-    pub(crate) metrics: Arc<ModelMetrics>,
+    pub(crate) schedule: Schedule,
+    pub(crate) statistics: Arc<Statistics>,
 }
 
 /// A model and its served versions.
@@ -190,6 +193,10 @@ impl Loader {
         if let Some(same) = same.filter(|version| version.generation == generation) {
             return Ok(same.clone());
         }
+        let batching = Batching::of(config).map_err(|source| LoadError::Batching {
+            path: self.root.join(name).join(model_config::FILE_NAME),
+            source,
+        })?;
         let wanted = config.instances().unwrap_or(self.instances);
         let open = || self.engine.open(&files, self.options);
         let mut sessions = (0..wanted)
@@ -204,8 +211,9 @@ impl Loader {
             let source = EngineError::Failed("no session was asked for".to_owned());
             return Err(LoadError::Engine { version: number, source });
         };
-        let metrics = Arc::new(ModelMetrics::new(name, &number.to_string()));
-        let instances = Instances::start(name, sessions, self.limits, &metrics).map_err(LoadError::Thread)?;
+        let statistics = Arc::new(Statistics::new(name, &number.to_string()));
+        let schedule = Schedule::start(name, sessions, batching, self.limits, statistics.clone());
+        let schedule = schedule.map_err(LoadError::Thread)?;
         Ok(Arc::new(Version {
             number: number.to_string(),
             signature,
@@ -213,8 +221,8 @@ impl Loader {
             freshness,
             config: config.clone(),
             platform: self.engine.platform(),
-            instances,
-            metrics,
+            schedule,
+            statistics,
         }))
     }
 }

@@ -23,10 +23,10 @@ use crate::http::health::{self, Draining, Readiness};
 use crate::http::infer::InferRoutes;
 use crate::http::{self, metadata};
 use crate::infer::Inference;
-use crate::instances::QueueLimits;
 use crate::metrics::GateMetrics;
 use crate::models::{Loader, Models};
 use crate::poll::{self, OnChange};
+use crate::schedule::QueueLimits;
 use crate::settings::{self, ModelControlMode, ModelSettings, ServeSettings, SettingsError};
 use crate::{logs, metrics};
 use pooled::Pooled;
@@ -46,6 +46,7 @@ pub(crate) fn run(settings: &ServeSettings) -> anyhow::Result<()> {
     let loader = Arc::new(loader(&settings.models)?);
     let prometheus = metrics::install()?;
     let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build()?;
+    runtime.spawn(metrics::keep_up(prometheus.clone()));
     let ended = runtime.block_on(serve(settings, tokens, loader, prometheus));
     runtime.shutdown_timeout(DRAIN_WRITES);
     ended

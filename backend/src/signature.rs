@@ -1,5 +1,5 @@
 //! What a model takes and gives, read from the model itself. A decoded request -> which outputs to compute, or what
-//! is wrong with it, in Triton's words. Next: `instances` queues the request.
+//! is wrong with it, in Triton's words. Next: `schedule` queues the request.
 
 use forebay_protocol::datatype::DataType;
 use forebay_protocol::messages::ModelInferRequest;
@@ -39,6 +39,8 @@ pub(crate) enum Mismatch {
     Shape { input: String, model: String, expected: String, got: String },
     #[error("inference request batch-size must be <= {most} for '{model}', input '{input}' has {got}")]
     BatchSize { most: i32, model: String, input: String, got: i64 },
+    #[error("input '{input}' batch size does not match other inputs for '{model}'")]
+    BatchSizes { input: String, model: String },
     #[error("unexpected inference output '{output}' for model '{model}'")]
     UnknownOutput { output: String, model: String },
     #[error("output '{output}' is requested twice of model '{model}'")]
@@ -100,6 +102,10 @@ impl Signature {
             if max_batch_size > 0 && batch > i64::from(max_batch_size) {
                 let input = input.name.clone();
                 return Err(Mismatch::BatchSize { most: max_batch_size, model: model(), input, got: batch });
+            }
+            let first = request.inputs[0].shape.first();
+            if max_batch_size > 0 && first.is_some_and(|first| *first != batch) && !input.shape.is_empty() {
+                return Err(Mismatch::BatchSizes { input: input.name.clone(), model: model() });
             }
         }
         if request.inputs.len() != self.inputs.len() {

@@ -5,18 +5,18 @@ use tonic::{Code, Status};
 
 use crate::engine::EngineError;
 use crate::infer::InferError;
-use crate::instances::RunError;
+use crate::schedule::RunError;
 
 /// The status of an error.
 pub(super) fn of(error: &InferError) -> Status {
     let code = match error {
         InferError::Unknown(_) => Code::NotFound,
-        InferError::Mismatch(_) | InferError::Run(RunError::Engine(EngineError::BadInput(_))) => {
-            Code::InvalidArgument
-        }
+        InferError::Mismatch(_)
+        | InferError::Parameter { .. }
+        | InferError::Run(RunError::Engine(EngineError::BadInput(_))) => Code::InvalidArgument,
         InferError::SharedMemory => Code::Unimplemented,
         InferError::OnlyIfCached | InferError::Deadline => Code::DeadlineExceeded,
-        InferError::Queue(_) => Code::Unavailable,
+        InferError::Queue(_) | InferError::Run(RunError::Expired) => Code::Unavailable,
         InferError::Run(_) | InferError::Lost => Code::Internal,
     };
     if code == Code::Internal {

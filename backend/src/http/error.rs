@@ -9,8 +9,8 @@ use http::{HeaderValue, StatusCode};
 
 use crate::engine::EngineError;
 use crate::infer::InferError;
-use crate::instances::RunError;
 use crate::models::UnknownModel;
+use crate::schedule::RunError;
 
 /// Seconds after which a refused client may come again: queues empty in less.
 const RETRY_SECONDS: u16 = 1;
@@ -69,10 +69,10 @@ impl HttpError {
                 InferError::Unknown(_) => StatusCode::NOT_FOUND,
                 InferError::SharedMemory => StatusCode::NOT_IMPLEMENTED,
                 InferError::OnlyIfCached | InferError::Deadline => StatusCode::GATEWAY_TIMEOUT,
-                InferError::Queue(_) => StatusCode::SERVICE_UNAVAILABLE,
-                InferError::Mismatch(_) | InferError::Run(RunError::Engine(EngineError::BadInput(_))) => {
-                    StatusCode::BAD_REQUEST
-                }
+                InferError::Queue(_) | InferError::Run(RunError::Expired) => StatusCode::SERVICE_UNAVAILABLE,
+                InferError::Mismatch(_)
+                | InferError::Parameter { .. }
+                | InferError::Run(RunError::Engine(EngineError::BadInput(_))) => StatusCode::BAD_REQUEST,
                 InferError::Run(_) | InferError::Lost => StatusCode::INTERNAL_SERVER_ERROR,
             },
         }

@@ -1,4 +1,4 @@
-//! What the server and its models say of themselves: `/v2`, a model's metadata, configuration and readiness, as
+//! What the server and its models say of themselves: `/v2`, a model's metadata, configuration, readiness and statistics, as
 //! Triton answers.
 
 use std::sync::Arc;
@@ -24,6 +24,9 @@ pub(crate) fn routes(models: Arc<Models>) -> Router {
         .route("/v2/models/{model}/versions/{version}/config", get(version_config))
         .route("/v2/models/{model}/ready", get(model_ready))
         .route("/v2/models/{model}/versions/{version}/ready", get(version_ready))
+        .route("/v2/models/stats", get(all_statistics))
+        .route("/v2/models/{model}/stats", get(model_statistics))
+        .route("/v2/models/{model}/versions/{version}/stats", get(version_statistics))
         .with_state(models)
 }
 
@@ -80,4 +83,27 @@ async fn version_ready(
 ) -> Result<StatusCode, HttpError> {
     models.find(&model, &version)?;
     Ok(StatusCode::OK)
+}
+
+async fn all_statistics(State(models): State<Arc<Models>>) -> Result<Response, HttpError> {
+    statistics(&models, "", "")
+}
+
+async fn model_statistics(
+    State(models): State<Arc<Models>>,
+    Path(model): Path<String>,
+) -> Result<Response, HttpError> {
+    statistics(&models, &model, "")
+}
+
+async fn version_statistics(
+    State(models): State<Arc<Models>>,
+    Path((model, version)): Path<(String, String)>,
+) -> Result<Response, HttpError> {
+    statistics(&models, &model, &version)
+}
+
+fn statistics(models: &Models, name: &str, asked: &str) -> Result<Response, HttpError> {
+    let statistics = metadata::statistics(models, name, asked)?;
+    Ok(Json(proto::to_json("ModelStatisticsResponse", &statistics)).into_response())
 }

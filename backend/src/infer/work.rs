@@ -1,17 +1,20 @@
 //! A checked request on its way through the queue: its tensors for the session, and its result into the pool and back.
 
 use std::sync::Arc;
+use std::time::{Duration, Instant};
 
+use bytes::Bytes;
 use forebay_protocol::datatype::DataType;
 use forebay_protocol::digest::Key;
 use forebay_protocol::entry::Entry;
-use forebay_protocol::messages::{InferOutputTensor, ModelInferRequest, ModelInferResponse};
+use forebay_protocol::messages::{Choice, InferOutputTensor, ModelInferRequest, ModelInferResponse};
 use tokio::sync::oneshot;
+use tokio::time::timeout_at;
 
 use super::InferError;
 use crate::engine::InputTensor;
-use crate::instances::{Computed, RunError, Work};
 use crate::models::Version;
+use crate::schedule::{Computed, Demand, RunError, Work, batch};
 use crate::store::{Store, now_ms};
 
 /// What a session gave.
@@ -22,35 +25,74 @@ pub(super) struct Done {
     pub(super) stored: bool,
 }
 
-/// Queues the request and waits for its result, which is kept under the key if there is one.
-///
-/// # Errors
-/// `Queue`, `Run` and `Lost`.
-pub(super) async fn compute(
-    version: &Arc<Version>,
-    request: ModelInferRequest,
-    outputs: Vec<usize>,
-    keep: Option<(Arc<Store>, Key)>,
-) -> Result<Done, InferError> {
-    let bytes = request.raw_input_contents.iter().map(bytes::Bytes::len).sum();
-    let (reply, answer) = oneshot::channel();
-    let work = Asked { version: version.clone(), request, outputs, keep, reply };
-    version.instances.submit(Box::new(work), bytes)?;
-    Ok(answer.await.map_err(|_| InferError::Lost)??)
+/// A request that a session must answer.
+pub(super) struct Asked {
+    pub(super) version: Arc<Version>,
+    pub(super) request: ModelInferRequest,
+    /// Which outputs to compute.
+    pub(super) outputs: Vec<usize>,
+    /// Where and under which key the result is kept.
+    pub(super) keep: Option<(Arc<Store>, Key)>,
+    pub(super) deadline: Option<Instant>,
 }
 
-/// A request in the queue.
-struct Asked {
-    version: Arc<Version>,
-    request: ModelInferRequest,
-    outputs: Vec<usize>,
-    keep: Option<(Arc<Store>, Key)>,
-    reply: oneshot::Sender<Result<Done, RunError>>,
-}
+impl Asked {
+    /// Queues the request and waits for its result, which is kept under the key if there is one. Dropping the future takes
+    /// the request out of the queue.
+    ///
+    /// # Errors
+    /// `Parameter`, `Queue`, `Run`, `Deadline` and `Lost`.
+    pub(super) async fn compute(mut self) -> Result<Done, InferError> {
+        let demand = self.demand()?;
+        let deadline = self.deadline;
+        let version = self.version.clone();
+        let (reply, mut answer) = oneshot::channel();
+        let mut ticket = version.schedule.submit(Box::new(Queued { asked: self, reply }), demand)?;
+        let answered = match ticket.expires() {
+            None => answer.await,
+            Some(at) => match timeout_at(at.into(), &mut answer).await {
+                Ok(answered) => answered,
+                Err(_) if ticket.withdraw() => {
+                    version.statistics.expired();
+                    Ok(Err(RunError::Expired))
+                }
+                Err(_) => answer.await,
+            },
+        };
+        ticket.close();
+        match answered.map_err(|_| InferError::Lost)? {
+            Err(RunError::Expired) if deadline.is_some_and(|at| at <= Instant::now()) => {
+                Err(InferError::Deadline)
+            }
+            answered => Ok(answered?),
+        }
+    }
 
-impl Work for Asked {
-    fn is_abandoned(&self) -> bool {
-        self.reply.is_closed()
+    fn demand(&mut self) -> Result<Demand, InferError> {
+        let batches = self.version.schedule.batches() && !in_sequence(&self.request);
+        if batches {
+            self.arrange();
+        }
+        let inputs = self.inputs();
+        let rows = rows(&inputs).filter(|_| self.version.config.max_batch_size > 0);
+        Ok(Demand {
+            bytes: self.request.raw_input_contents.iter().map(Bytes::len).sum(),
+            rows: rows.unwrap_or(1),
+            shapes: rows.filter(|_| batches).map(|_| batch::shapes(&inputs, &self.outputs)),
+            priority: integer(&self.request, "priority")?.unwrap_or(0),
+            timeout: integer(&self.request, "timeout")?.filter(|us| *us > 0).map(Duration::from_micros),
+            deadline: self.deadline,
+        })
+    }
+
+    /// Puts the inputs in the signature's order: those of two requests are joined one by one.
+    fn arrange(&mut self) {
+        let Self { version, request, .. } = self;
+        let place = |name: &str| version.signature.inputs.iter().position(|spec| spec.name == name);
+        let contents = std::mem::take(&mut request.raw_input_contents);
+        let mut both: Vec<_> = std::mem::take(&mut request.inputs).into_iter().zip(contents).collect();
+        both.sort_by_key(|(input, _)| place(&input.name));
+        (request.inputs, request.raw_input_contents) = both.into_iter().unzip();
     }
 
     fn inputs(&self) -> Vec<InputTensor<'_>> {
@@ -64,35 +106,81 @@ impl Work for Asked {
             .collect()
     }
 
+    /// Keeps the result, if it may be kept.
+    fn keep(&self, response: &ModelInferResponse, cost_us: u64, is_part: bool) -> bool {
+        let (Some((store, key)), Some(freshness)) = (&self.keep, self.version.freshness) else {
+            return false;
+        };
+        let mut response = response.clone();
+        if is_part {
+            // What is kept must not hold on to the memory of a whole batch.
+            for data in &mut response.raw_output_contents {
+                *data = Bytes::copy_from_slice(data);
+            }
+        }
+        let entry = Entry {
+            response: Some(response),
+            generation: self.version.generation.0.to_vec().into(),
+            cost_us,
+            created_ms: now_ms(),
+            max_age_s: freshness.max_age_s,
+            stale_while_revalidate_s: freshness.stale_while_revalidate_s,
+            stale_if_error_s: freshness.stale_if_error_s,
+        };
+        store.keep(*key, entry)
+    }
+}
+
+/// The rows of a batch: the first dimension, if all inputs agree on it.
+fn rows(inputs: &[InputTensor<'_>]) -> Option<u64> {
+    let first = inputs.first()?.shape.first()?;
+    let agree = inputs.iter().all(|input| input.shape.first() == Some(first));
+    u64::try_from(*first).ok().filter(|rows| agree && *rows > 0)
+}
+
+/// Whether the answer depends on requests before this one.
+fn in_sequence(request: &ModelInferRequest) -> bool {
+    request.parameters.keys().any(|name| name.starts_with("sequence_"))
+}
+
+/// A parameter of the schedule policy extension.
+fn integer(request: &ModelInferRequest, name: &'static str) -> Result<Option<u64>, InferError> {
+    match request.parameters.get(name).map(|parameter| &parameter.choice) {
+        None => Ok(None),
+        Some(Some(Choice::Uint64(value))) => Ok(Some(*value)),
+        Some(Some(Choice::Int64(value))) if *value >= 0 => Ok(Some(value.unsigned_abs())),
+        Some(_) => Err(InferError::Parameter { name }),
+    }
+}
+
+/// A request in the queue.
+struct Queued {
+    asked: Asked,
+    reply: oneshot::Sender<Result<Done, RunError>>,
+}
+
+impl Work for Queued {
+    fn inputs(&self) -> Vec<InputTensor<'_>> {
+        self.asked.inputs()
+    }
+
     fn outputs(&self) -> &[usize] {
-        &self.outputs
+        &self.asked.outputs
     }
 
     /// Keeps the answer before it goes out. A client that left doesn't make it useless to others.
     fn done(self: Box<Self>, result: Result<Computed, RunError>) {
-        let Self { version, request, keep, reply, .. } = *self;
-        let answered = result.map(|computed| {
-            let cost_us = u64::try_from(computed.compute.as_micros()).unwrap_or(u64::MAX);
-            let response = response(&version, request.model_name, computed);
-            version.metrics.inferences.increment(1);
-            let mut stored = false;
-            if let (Some((store, key)), Some(freshness)) = (keep, version.freshness) {
-                let entry = Entry {
-                    response: Some(response.clone()),
-                    generation: version.generation.0.to_vec().into(),
-                    cost_us,
-                    created_ms: now_ms(),
-                    max_age_s: freshness.max_age_s,
-                    stale_while_revalidate_s: freshness.stale_while_revalidate_s,
-                    stale_if_error_s: freshness.stale_if_error_s,
-                };
-                stored = store.keep(key, entry);
-            }
+        let Self { mut asked, reply } = *self;
+        let done = result.map(|computed| {
+            let cost_us = u64::try_from(computed.cost.as_micros()).unwrap_or(u64::MAX);
+            let is_part = computed.is_part;
+            let model_name = std::mem::take(&mut asked.request.model_name);
+            let response = response(&asked.version, model_name, computed);
+            let stored = asked.keep(&response, cost_us, is_part);
             Done { response, cost_us, stored }
         });
-        if reply.send(answered).is_err() {
-            version.metrics.failure_canceled.increment(1);
-        }
+        // Nobody waits for it any more, maybe.
+        let _ = reply.send(done);
     }
 }
 

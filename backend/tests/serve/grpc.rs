@@ -206,10 +206,16 @@ async fn wrong_requests_have_tritons_codes() {
 async fn a_deadline_that_passes_ends_the_call_and_frees_the_queue() {
     let forebay = Forebay::serve(&["--instances", "1", "--pool", "none"]);
     let channel = &mut channel(&forebay);
-    let mut request = Request::new(fp32("slow", 1.0));
-    request.set_timeout(Duration::from_millis(1));
-    let status = call::<_, ModelInferResponse>(channel, &format!("{SERVICE}/ModelInfer"), request).await;
-    assert_eq!(status.unwrap_err().code(), Code::DeadlineExceeded);
+    // The first is computed when its time is over, the second waits.
+    let (first, second) = (&mut channel.clone(), &mut channel.clone());
+    let asks = [first, second].map(async |channel| {
+        let mut request = Request::new(fp32("slow", 1.0));
+        request.set_timeout(Duration::from_millis(1));
+        call::<_, ModelInferResponse>(channel, &format!("{SERVICE}/ModelInfer"), request).await
+    });
+    for status in futures_util::future::join_all(asks).await {
+        assert_eq!(status.unwrap_err().code(), Code::DeadlineExceeded);
+    }
     assert_eq!(infer(channel, fp32("identity_fp32", 2.0)).await.unwrap().outputs.len(), 1);
 }
 

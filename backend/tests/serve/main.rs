@@ -4,6 +4,7 @@
 //! `cargo xtask setup` makes it.
 
 mod answers;
+mod batching;
 mod cache;
 mod client;
 mod coding;

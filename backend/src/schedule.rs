@@ -1,0 +1,251 @@
+//! Checked requests -> a bounded queue -> batches -> sessions on threads of their own -> computed tensors. The threads
+//! share the queue: a request goes from its task to a session's thread and back without a stop between. Next: the work's
+//! own `done`, on the session's thread.
+
+pub(crate) mod batch;
+pub(crate) mod batching;
+mod order;
+mod queue;
+mod worker;
+
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
+use std::time::{Duration, Instant};
+
+use crate::engine::{EngineError, InputTensor, OutputTensor, Session};
+use crate::statistics::Statistics;
+use batching::Batching;
+use order::Order;
+use queue::{Place, Queue, Waiting};
+use worker::Worker;
+
+/// How much may wait for one version of a model.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct QueueLimits {
+    pub(crate) requests: usize,
+    pub(crate) bytes: usize,
+}
+
+/// A request that is not taken.
+#[derive(Debug, thiserror::Error, PartialEq, Eq)]
+pub(crate) enum QueueError {
+    #[error("the queue of the model is full: {limit} requests wait already")]
+    Requests { limit: usize },
+    #[error("the queue of the model is full: with this request more than {limit} bytes would wait")]
+    Bytes { limit: usize },
+    #[error("Exceeds maximum queue size: {limit} requests of this priority wait already")]
+    Level { limit: usize },
+}
+
+/// What a session computed for one request.
+#[derive(Debug)]
+pub(crate) struct Computed {
+    pub(crate) outputs: Vec<OutputTensor>,
+    /// The request's share of the session's time.
+    pub(crate) cost: Duration,
+    /// The outputs may hold on to the memory of a whole batch.
+    pub(crate) is_part: bool,
+}
+
+/// Why a session gave no result.
+#[derive(Debug, thiserror::Error)]
+pub(crate) enum RunError {
+    #[error(transparent)]
+    Engine(#[from] EngineError),
+    #[error("the session panicked")]
+    Panicked,
+    /// In Triton's words.
+    #[error("Request timeout expired")]
+    Expired,
+}
+
+/// One request on its way through the queue.
+pub(crate) trait Work: Send {
+    /// What to compute on; in the signature's order where it has `shapes`.
+    fn inputs(&self) -> Vec<InputTensor<'_>>;
+    /// Which outputs to compute.
+    fn outputs(&self) -> &[usize];
+    /// Takes the result, on the session's thread.
+    fn done(self: Box<Self>, result: Result<Computed, RunError>);
+}
+
+/// How one request is to be scheduled.
+#[derive(Debug, Default)]
+pub(crate) struct Demand {
+    /// Bytes of its tensors.
+    pub(crate) bytes: usize,
+    /// Rows of the batch that it is; 1 where the model has no batches.
+    pub(crate) rows: u64,
+    /// From [`batch::shapes`]; `None` for a request that must run alone.
+    pub(crate) shapes: Option<Box<[i64]>>,
+    /// 1 is the most urgent; 0 is the model's default.
+    pub(crate) priority: u64,
+    /// How long it wants to wait at most.
+    pub(crate) timeout: Option<Duration>,
+    /// When nobody waits for the result any more.
+    pub(crate) deadline: Option<Instant>,
+}
+
+/// The sessions of one version of a model and the queue before them. Dropping it lets the sessions finish what waits
+/// and end.
+pub(crate) struct Schedule {
+    shared: Arc<Shared>,
+    batches: bool,
+}
+
+struct Shared {
+    state: Mutex<State>,
+    /// Something came, or the schedule closed.
+    wake: Condvar,
+    /// Of a model that keeps its answers in order.
+    order: Option<Mutex<Order<Finished>>>,
+    statistics: Arc<Statistics>,
+}
+
+struct State {
+    queue: Queue<Box<dyn Work>>,
+    /// Sessions that wait.
+    idle: usize,
+    closed: bool,
+}
+
+type Finished = (Box<dyn Work>, Result<Computed, RunError>);
+
+impl Schedule {
+    /// Starts one thread a session.
+    ///
+    /// # Errors
+    /// When the system gives no thread.
+    pub(crate) fn start(
+        name: &str,
+        sessions: Vec<Box<dyn Session>>,
+        batching: Batching,
+        limits: QueueLimits,
+        statistics: Arc<Statistics>,
+    ) -> std::io::Result<Self> {
+        let batches = batching.batches();
+        let order = batching.keeps_order.then(|| Mutex::new(Order::new()));
+        let state = State { queue: Queue::new(batching, limits), idle: 0, closed: false };
+        let shared = Arc::new(Shared { state: Mutex::new(state), wake: Condvar::new(), order, statistics });
+        let schedule = Self { shared, batches };
+        for session in sessions {
+            let worker = Worker::new(session, schedule.shared.clone());
+            std::thread::Builder::new().name(format!("session {name}")).spawn(move || worker.work())?;
+        }
+        Ok(schedule)
+    }
+
+    /// Whether requests may run together: only then are their `shapes` of use.
+    pub(crate) fn batches(&self) -> bool {
+        self.batches
+    }
+
+    /// Queues one request.
+    ///
+    /// # Errors
+    /// When the queue is full: nothing of the request is kept then.
+    pub(crate) fn submit(&self, work: Box<dyn Work>, demand: Demand) -> Result<Ticket<'_>, QueueError> {
+        let Demand { bytes, rows, shapes, priority, timeout, deadline } = demand;
+        let since = Instant::now();
+        let waiting = Waiting { item: work, bytes, rows, shapes, since, deadline, timeout, priority };
+        let mut state = self.shared.lock();
+        let place = state.queue.push(waiting)?;
+        if let Some(order) = &self.shared.order {
+            locked(order).enter(place.number);
+        }
+        let is_idle = state.idle > 0;
+        drop(state);
+        if is_idle {
+            self.shared.wake.notify_one();
+        }
+        Ok(Ticket { shared: &self.shared, place, is_open: true })
+    }
+}
+
+impl Drop for Schedule {
+    fn drop(&mut self) {
+        self.shared.lock().closed = true;
+        self.shared.wake.notify_all();
+    }
+}
+
+/// A queued request. Dropping it takes the request out of the queue, if it is still there.
+pub(crate) struct Ticket<'a> {
+    shared: &'a Shared,
+    place: Place,
+    is_open: bool,
+}
+
+impl Ticket<'_> {
+    /// When the request is given up while it waits.
+    pub(crate) fn expires(&self) -> Option<Instant> {
+        self.place.expires
+    }
+
+    /// The request has its answer.
+    pub(crate) fn close(mut self) {
+        self.is_open = false;
+    }
+
+    /// Takes the request out of the queue; false when a session has it.
+    pub(crate) fn withdraw(&mut self) -> bool {
+        self.is_open = false;
+        let waiting = self.shared.lock().queue.withdraw(self.place);
+        if waiting.is_some()
+            && let Some(order) = &self.shared.order
+        {
+            let mut order = locked(order);
+            order.leave(self.place.number).into_iter().for_each(hand_over);
+        }
+        waiting.is_some()
+    }
+}
+
+impl Drop for Ticket<'_> {
+    fn drop(&mut self) {
+        if self.is_open && self.withdraw() {
+            self.shared.statistics.abandoned();
+        }
+    }
+}
+
+impl Shared {
+    fn lock(&self) -> MutexGuard<'_, State> {
+        locked(&self.state)
+    }
+
+    /// Waits for something to come, at most so long.
+    fn wait<'a>(&self, state: MutexGuard<'a, State>, most: Option<Duration>) -> MutexGuard<'a, State> {
+        match most {
+            None => self.wake.wait(state).unwrap_or_else(PoisonError::into_inner),
+            Some(most) => self.wake.wait_timeout(state, most).unwrap_or_else(PoisonError::into_inner).0,
+        }
+    }
+
+    /// Hands a result over, at once or when those before it are.
+    fn deliver(&self, number: u64, work: Box<dyn Work>, result: Result<Computed, RunError>) {
+        match &self.order {
+            None => hand_over((work, result)),
+            Some(order) => {
+                // Held until all are handed over: another thread's answers come after these.
+                let mut order = locked(order);
+                order.finish(number, (work, result)).into_iter().for_each(hand_over);
+            }
+        }
+    }
+}
+
+/// What stores and answers is not worth a thread.
+fn hand_over((work, result): Finished) {
+    if catch_unwind(AssertUnwindSafe(|| work.done(result))).is_err() {
+        tracing::error!("a result was lost: taking it panicked");
+    }
+}
+
+/// The state is whole after a panic too: no change of it is left half done.
+fn locked<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,300 @@
+//! What one version of a model did: each event is counted once here, for Triton's statistics (`snapshot`) and for
+//! `/metrics` alike.
+
+use std::collections::BTreeMap;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Mutex, PoisonError};
+use std::time::Duration;
+
+use metrics::{Counter, Gauge, Histogram, counter, gauge, histogram};
+
+use crate::proto::{InferBatchStatistics, InferStatistics, ModelStatistics, StatisticDuration};
+use crate::store::now_ms;
+
+/// Why a request got no result, in Triton's words.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Failure {
+    /// The queue was full, or the request waited too long.
+    Rejected,
+    /// Its client left, or its deadline passed.
+    Canceled,
+    /// The engine failed.
+    Backend,
+    /// The request was wrong.
+    Other,
+}
+
+/// Where the time of one execution went.
+#[derive(Debug, Clone, Copy, Default)]
+pub(crate) struct Compute {
+    /// Joining the inputs of a batch.
+    pub(crate) input: Duration,
+    /// In the engine.
+    pub(crate) infer: Duration,
+    /// Cutting the outputs of a batch.
+    pub(crate) output: Duration,
+}
+
+/// The counters of one version of a model.
+pub(crate) struct Statistics {
+    success: Timed,
+    fail: Timed,
+    failures: [Counter; 4],
+    queue: Timed,
+    compute_input: Timed,
+    compute_infer: Timed,
+    compute_output: Timed,
+    hit: Timed,
+    miss: Timed,
+    inferences: Count,
+    executions: Count,
+    last_ms: AtomicU64,
+    /// By rows.
+    batches: Mutex<BTreeMap<u64, Batches>>,
+    pending: Gauge,
+    saved_us: Counter,
+    abandoned: Counter,
+    expired: Counter,
+    request_seconds: Histogram,
+    queue_seconds: Histogram,
+    compute_seconds: Histogram,
+    batch_rows: Histogram,
+}
+
+/// Executions of batches of one size.
+#[derive(Debug, Clone, Copy, Default)]
+struct Batches {
+    count: u64,
+    compute: Compute,
+}
+
+impl Statistics {
+    /// Counters for one version of a model, under Triton's labels.
+    pub(crate) fn new(model: &str, version: &str) -> Self {
+        let labels = [("model", model.to_owned()), ("version", version.to_owned())];
+        let count = |name: &'static str| counter!(name, &labels);
+        let failure = |reason: &'static str| {
+            let [model, version] = labels.clone();
+            counter!("nv_inference_request_failure", &[model, version, ("reason", reason.to_owned())])
+        };
+        Self {
+            success: Timed::new(
+                count("nv_inference_request_success"),
+                count("nv_inference_request_duration_us"),
+            ),
+            fail: Timed::new(Counter::noop(), Counter::noop()),
+            failures: ["REJECTED", "CANCELED", "BACKEND", "OTHER"].map(failure),
+            queue: Timed::new(Counter::noop(), count("nv_inference_queue_duration_us")),
+            compute_input: Timed::new(Counter::noop(), count("nv_inference_compute_input_duration_us")),
+            compute_infer: Timed::new(Counter::noop(), count("nv_inference_compute_infer_duration_us")),
+            compute_output: Timed::new(Counter::noop(), count("nv_inference_compute_output_duration_us")),
+            hit: Timed::new(count("nv_cache_num_hits_per_model"), count("nv_cache_hit_duration_per_model")),
+            miss: Timed::new(
+                count("nv_cache_num_misses_per_model"),
+                count("nv_cache_miss_duration_per_model"),
+            ),
+            inferences: Count::new(count("nv_inference_count")),
+            executions: Count::new(count("nv_inference_exec_count")),
+            last_ms: AtomicU64::new(0),
+            batches: Mutex::new(BTreeMap::new()),
+            pending: gauge!("nv_inference_pending_request_count", &labels),
+            saved_us: count("forebay_pool_saved_us"),
+            abandoned: count("forebay_requests_abandoned"),
+            expired: count("forebay_requests_expired"),
+            request_seconds: histogram!("forebay_request_seconds", &labels),
+            queue_seconds: histogram!("forebay_queue_seconds", &labels),
+            compute_seconds: histogram!("forebay_compute_seconds", &labels),
+            batch_rows: histogram!("forebay_batch_rows", &labels),
+        }
+    }
+
+    /// A request came in. It is pending until the result is dropped.
+    pub(crate) fn arrived(&self) -> Pending<'_> {
+        self.pending.increment(1);
+        Pending(&self.pending)
+    }
+
+    /// A request got its result, by a session or the pool.
+    pub(crate) fn succeeded(&self, took: Duration) {
+        self.success.add(1, took);
+        self.request_seconds.record(took);
+        self.last_ms.store(now_ms(), Ordering::Relaxed);
+    }
+
+    /// A request got an error.
+    pub(crate) fn failed(&self, why: Failure, took: Duration) {
+        self.fail.add(1, took);
+        self.failures[why as usize].increment(1);
+    }
+
+    /// A request left the queue to be run.
+    pub(crate) fn queued(&self, waited: Duration) {
+        self.queue.add(1, waited);
+        self.queue_seconds.record(waited);
+    }
+
+    /// A request left the queue because nobody waited for it any more.
+    pub(crate) fn abandoned(&self) {
+        self.abandoned.increment(1);
+    }
+
+    /// A request left the queue because its time was over.
+    pub(crate) fn expired(&self) {
+        self.expired.increment(1);
+    }
+
+    /// The model ran once, on so many rows of so many requests. Each request waited for all of it.
+    pub(crate) fn executed(&self, rows: u64, requests: usize, compute: &Compute) {
+        self.executions.add(1);
+        self.inferences.add(rows);
+        let requests = u32::try_from(requests).unwrap_or(u32::MAX);
+        let all = |time: Duration| time.saturating_mul(requests);
+        self.compute_input.add(requests, all(compute.input));
+        self.compute_infer.add(requests, all(compute.infer));
+        self.compute_output.add(requests, all(compute.output));
+        self.compute_seconds.record(compute.infer);
+        self.batch_rows.record(rows as f64);
+        let mut batches = self.batches.lock().unwrap_or_else(PoisonError::into_inner);
+        let batches = batches.entry(rows).or_default();
+        batches.count += 1;
+        batches.compute.input += compute.input;
+        batches.compute.infer += compute.infer;
+        batches.compute.output += compute.output;
+    }
+
+    /// The pool answered, which saved `saved_us` of computing.
+    pub(crate) fn hit(&self, took: Duration, saved_us: u64) {
+        self.hit.add(1, took);
+        self.saved_us.increment(saved_us);
+    }
+
+    /// The pool was asked and had nothing.
+    pub(crate) fn missed(&self, took: Duration) {
+        self.miss.add(1, took);
+    }
+
+    /// As Triton's statistics extension tells it.
+    pub(crate) fn snapshot(&self, model: &str, version: &str) -> ModelStatistics {
+        let batches = self.batches.lock().unwrap_or_else(PoisonError::into_inner);
+        let batch_stats = batches.iter().map(|(&rows, batches)| {
+            let of = |time: Duration| Some(StatisticDuration { count: batches.count, ns: nanos(time) });
+            InferBatchStatistics {
+                batch_size: rows,
+                compute_input: of(batches.compute.input),
+                compute_infer: of(batches.compute.infer),
+                compute_output: of(batches.compute.output),
+            }
+        });
+        ModelStatistics {
+            name: model.to_owned(),
+            version: version.to_owned(),
+            last_inference: self.last_ms.load(Ordering::Relaxed),
+            inference_count: self.inferences.get(),
+            execution_count: self.executions.get(),
+            inference_stats: Some(InferStatistics {
+                success: Some(self.success.get()),
+                fail: Some(self.fail.get()),
+                queue: Some(self.queue.get()),
+                compute_input: Some(self.compute_input.get()),
+                compute_infer: Some(self.compute_infer.get()),
+                compute_output: Some(self.compute_output.get()),
+                cache_hit: Some(self.hit.get()),
+                cache_miss: Some(self.miss.get()),
+            }),
+            batch_stats: batch_stats.collect(),
+            ..ModelStatistics::default()
+        }
+    }
+}
+
+/// A request that has no answer yet.
+pub(crate) struct Pending<'a>(&'a Gauge);
+
+impl Drop for Pending<'_> {
+    fn drop(&mut self) {
+        self.0.decrement(1);
+    }
+}
+
+struct Count {
+    count: AtomicU64,
+    published: Counter,
+}
+
+impl Count {
+    fn new(published: Counter) -> Self {
+        Self { count: AtomicU64::new(0), published }
+    }
+
+    fn add(&self, more: u64) {
+        self.count.fetch_add(more, Ordering::Relaxed);
+        self.published.increment(more);
+    }
+
+    fn get(&self) -> u64 {
+        self.count.load(Ordering::Relaxed)
+    }
+}
+
+/// How often, and how long in all: nanoseconds here, microseconds in the metric.
+struct Timed {
+    count: Count,
+    ns: AtomicU64,
+    us: Counter,
+}
+
+impl Timed {
+    fn new(count: Counter, us: Counter) -> Self {
+        Self { count: Count::new(count), ns: AtomicU64::new(0), us }
+    }
+
+    fn add(&self, count: u32, took: Duration) {
+        const NS_PER_US: u64 = 1000;
+        self.count.add(count.into());
+        let more = nanos(took);
+        let before = self.ns.fetch_add(more, Ordering::Relaxed);
+        // No fraction of a microsecond is lost from one event to the next.
+        self.us.increment(before.wrapping_add(more) / NS_PER_US - before / NS_PER_US);
+    }
+
+    fn get(&self) -> StatisticDuration {
+        StatisticDuration { count: self.count.get(), ns: self.ns.load(Ordering::Relaxed) }
+    }
+}
+
+fn nanos(time: Duration) -> u64 {
+    u64::try_from(time.as_nanos()).unwrap_or(u64::MAX)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_batch_counts_once_as_an_execution_and_by_its_rows_as_inferences() {
+        let statistics = Statistics::new("m", "1");
+        let ms = Duration::from_millis;
+        statistics.executed(6, 2, &Compute { input: ms(1), infer: ms(4), output: ms(2) });
+        statistics.executed(1, 1, &Compute { infer: ms(3), ..Compute::default() });
+        let snapshot = statistics.snapshot("m", "1");
+        assert_eq!((snapshot.execution_count, snapshot.inference_count), (2, 7));
+        let infer = snapshot.inference_stats.unwrap().compute_infer.unwrap();
+        assert_eq!((infer.count, infer.ns), (3, 11_000_000));
+        let sizes: Vec<_> = snapshot
+            .batch_stats
+            .iter()
+            .map(|batch| (batch.batch_size, batch.compute_infer.unwrap().ns))
+            .collect();
+        assert_eq!(sizes, [(1, 3_000_000), (6, 4_000_000)]);
+    }
+
+    #[test]
+    fn requests_are_pending_until_they_end() {
+        let statistics = Statistics::new("m", "1");
+        drop(statistics.arrived());
+        statistics.succeeded(Duration::from_nanos(700));
+        statistics.failed(Failure::Rejected, Duration::from_nanos(900));
+        let stats = statistics.snapshot("m", "1").inference_stats.unwrap();
+        assert_eq!((stats.success.unwrap().ns, stats.fail.unwrap().count), (700, 1));
+    }
+}

@@ -1,0 +1,117 @@
+//! `dynamic_batching`: requests that came together run together, each gets its own, and the statistics tell.
+
+use std::path::Path;
+
+use serde_json::{Value, json};
+
+use crate::client::Answer;
+use crate::process::{Forebay, test_repository};
+
+/// A repository with one copy of a generated model, under its name, with that configuration.
+fn repository(model: &str, config: &str) -> tempfile::TempDir {
+    let root = tempfile::tempdir().unwrap();
+    let folder = root.path().join(model).join("1");
+    std::fs::create_dir_all(&folder).unwrap();
+    std::fs::copy(test_repository().join(model).join("1/model.onnx"), folder.join("model.onnx")).unwrap();
+    std::fs::write(root.path().join(model).join("config.pbtxt"), config).unwrap();
+    root
+}
+
+fn serve(root: &Path) -> Forebay {
+    Forebay::serve_from(root, &["--instances", "1", "--pool", "none"])
+}
+
+/// One request for `add_fp32`: `rows` rows that hold `value`, and zeros.
+fn add(forebay: &Forebay, value: u16, rows: usize, columns: usize, more: &Value) -> Answer {
+    let tensor = |name: &str, value: u16| json!({ "name": name, "datatype": "FP32", "shape": [rows, columns], "data": vec![value; rows * columns] });
+    let mut inputs = vec![tensor("a", value), tensor("b", 0)];
+    if value % 2 == 1 {
+        inputs.reverse();
+    }
+    forebay.infer("add_fp32", &[], &json!({ "inputs": inputs, "parameters": more }))
+}
+
+fn sum(answer: &Answer) -> Vec<f64> {
+    assert_eq!(answer.status, 200, "{answer:?}");
+    answer.json()["outputs"][0]["data"]
+        .as_array()
+        .unwrap()
+        .iter()
+        .map(|value| value.as_f64().unwrap())
+        .collect()
+}
+
+fn statistics(forebay: &Forebay) -> Value {
+    forebay.get("/v2/models/add_fp32/stats").json()["model_stats"][0].clone()
+}
+
+#[test]
+fn requests_that_make_a_preferred_batch_run_once_and_each_gets_its_rows() {
+    let config = "max_batch_size: 8 dynamic_batching { preferred_batch_size: [ 6 ] max_queue_delay_microseconds: 60000000 }";
+    let root = repository("add_fp32", config);
+    let forebay = serve(root.path());
+    let rows = [1, 2, 3];
+    let answers: Vec<_> = std::thread::scope(|scope| {
+        let forebay = &forebay;
+        let ask = |(value, rows)| scope.spawn(move || add(forebay, value, rows, 2, &json!({})));
+        let asked: Vec<_> = (1..).zip(rows).map(ask).collect();
+        asked.into_iter().map(|asked| asked.join().unwrap()).collect()
+    });
+    for ((answer, value), rows) in answers.iter().zip(1_u8..).zip(rows) {
+        assert_eq!(sum(answer), vec![f64::from(value); rows * 2]);
+    }
+    let statistics = statistics(&forebay);
+    assert_eq!((&statistics["execution_count"], &statistics["inference_count"]), (&json!(1), &json!(6)));
+    assert_eq!(statistics["batch_stats"][0]["batch_size"], 6);
+    assert_eq!(statistics["inference_stats"]["success"]["count"], 3);
+    assert_eq!(statistics["inference_stats"]["compute_infer"]["count"], 3);
+}
+
+#[test]
+fn other_shapes_never_share_a_batch() {
+    let root =
+        repository("add_fp32", "max_batch_size: 8 dynamic_batching { max_queue_delay_microseconds: 20000 }");
+    let forebay = serve(root.path());
+    std::thread::scope(|scope| {
+        for value in 0..24_u16 {
+            let forebay = &forebay;
+            scope.spawn(move || {
+                let columns = 1 + usize::from(value % 3);
+                let rows = 1 + usize::from(value % 2);
+                let answer = add(forebay, value, rows, columns, &json!({}));
+                assert_eq!(sum(&answer), vec![f64::from(value); rows * columns]);
+            });
+        }
+    });
+    let statistics = statistics(&forebay);
+    assert_eq!(statistics["inference_count"], 36);
+    assert!(statistics["execution_count"].as_u64().unwrap() < 24, "{statistics}");
+}
+
+#[test]
+fn a_request_that_waits_longer_than_its_timeout_is_refused_at_once() {
+    let root = repository(
+        "add_fp32",
+        "max_batch_size: 8 dynamic_batching { max_queue_delay_microseconds: 60000000 }",
+    );
+    let forebay = serve(root.path());
+    let answer = add(&forebay, 1, 1, 1, &json!({ "timeout": 1000 }));
+    assert_eq!((answer.status, answer.error().as_str()), (503, "Request timeout expired"));
+    let wrong = add(&forebay, 1, 1, 1, &json!({ "timeout": "soon" }));
+    assert_eq!((wrong.status, wrong.error().contains("'timeout'")), (400, true), "{wrong:?}");
+    assert_eq!(statistics(&forebay)["inference_stats"]["fail"]["count"], 2);
+}
+
+#[test]
+fn rows_must_agree_and_stay_within_the_limit() {
+    let root = repository("add_fp32", "max_batch_size: 2 dynamic_batching { }");
+    let forebay = serve(root.path());
+    let answer = add(&forebay, 1, 3, 1, &json!({}));
+    assert!(answer.status == 400 && answer.error().contains("batch-size must be <= 2"), "{answer:?}");
+    let body = json!({ "inputs": [
+        { "name": "a", "datatype": "FP32", "shape": [1, 1], "data": [1] },
+        { "name": "b", "datatype": "FP32", "shape": [2, 1], "data": [1, 2] },
+    ] });
+    let answer = forebay.infer("add_fp32", &[], &body);
+    assert!(answer.status == 400 && answer.error().contains("batch size does not match"), "{answer:?}");
+}
