@@ -34,6 +34,10 @@ use std::process::ExitCode;
 
 use settings::Command;
 
+/// Takes ONNX Runtime's allocations too.
+#[global_allocator]
+static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
+
 /// What a wrong flag, environment variable or configuration file ends with.
 const EXIT_WRONG_SETTINGS: u8 = 2;
 

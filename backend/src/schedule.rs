@@ -106,6 +106,8 @@ struct State {
     queue: Queue<Box<dyn Work>>,
     /// Sessions that wait.
     idle: usize,
+    /// Those of them that were told to look: until they run, one more word costs a system call and changes nothing.
+    told: usize,
     closed: bool,
 }
 
@@ -125,7 +127,7 @@ impl Schedule {
     ) -> std::io::Result<Self> {
         let batches = batching.batches();
         let order = batching.keeps_order.then(|| Mutex::new(Order::new()));
-        let state = State { queue: Queue::new(batching, limits), idle: 0, closed: false };
+        let state = State { queue: Queue::new(batching, limits), idle: 0, told: 0, closed: false };
         let shared = Arc::new(Shared { state: Mutex::new(state), wake: Condvar::new(), order, statistics });
         let schedule = Self { shared, batches };
         for session in sessions {
@@ -153,9 +155,9 @@ impl Schedule {
         if let Some(order) = &self.shared.order {
             locked(order).enter(place.number);
         }
-        let is_idle = state.idle > 0;
+        let wakes = state.tell_one();
         drop(state);
-        if is_idle {
+        if wakes {
             self.shared.wake.notify_one();
         }
         Ok(Ticket { shared: &self.shared, place, is_open: true })
@@ -209,17 +211,31 @@ impl Drop for Ticket<'_> {
     }
 }
 
+impl State {
+    /// Whether a session is to be woken that wasn't told yet.
+    fn tell_one(&mut self) -> bool {
+        let tells = self.idle > self.told;
+        self.told += usize::from(tells);
+        tells
+    }
+}
+
 impl Shared {
     fn lock(&self) -> MutexGuard<'_, State> {
         locked(&self.state)
     }
 
     /// Waits for something to come, at most so long.
-    fn wait<'a>(&self, state: MutexGuard<'a, State>, most: Option<Duration>) -> MutexGuard<'a, State> {
-        match most {
+    fn wait<'a>(&self, mut state: MutexGuard<'a, State>, most: Option<Duration>) -> MutexGuard<'a, State> {
+        state.idle += 1;
+        let mut state = match most {
             None => self.wake.wait(state).unwrap_or_else(PoisonError::into_inner),
             Some(most) => self.wake.wait_timeout(state, most).unwrap_or_else(PoisonError::into_inner).0,
-        }
+        };
+        state.idle -= 1;
+        // One that wakes by itself looks as well as the one that was told, which then looks in vain.
+        state.told = state.told.saturating_sub(1);
+        state
     }
 
     /// Hands a result over, at once or when those before it are.

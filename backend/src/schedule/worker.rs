@@ -49,7 +49,7 @@ impl Worker {
             let next = state.queue.next(now, &mut self.batch);
             let until = match next {
                 Next::Run => {
-                    if state.idle > 0 && !state.queue.is_empty() {
+                    if !state.queue.is_empty() && state.tell_one() {
                         shared.wake.notify_one();
                     }
                     return true;
@@ -65,9 +65,7 @@ impl Worker {
                 Next::Idle => None,
                 Next::Wait(until) => Some(until.saturating_duration_since(now)),
             };
-            state.idle += 1;
             state = shared.wait(state, until);
-            state.idle -= 1;
         }
     }
 
