@@ -11,16 +11,18 @@ use crate::engine::{ModelFiles, SessionOptions};
 use crate::model_config::ModelConfig;
 
 /// Names this use of BLAKE3 and the layout below; another layout gets another name.
-const CONTEXT: &str = "forebay generation v1";
+const CONTEXT: &str = "forebay generation v2";
+
+/// What a model is served with, besides its version's files.
+pub(crate) struct Settings<'a> {
+    pub(crate) config: &'a ModelConfig,
+    /// Label files by output: classes are named by them.
+    pub(crate) labels: &'a BTreeMap<String, Arc<[u8]>>,
+    pub(crate) options: SessionOptions,
+}
 
 /// The generation of one version of a model. Every field is preceded by its length.
-pub(crate) fn of(
-    version: u64,
-    files: &ModelFiles,
-    config: &ModelConfig,
-    options: SessionOptions,
-    engine: &str,
-) -> Generation {
+pub(crate) fn of(version: u64, files: &ModelFiles, settings: &Settings<'_>, engine: &str) -> Generation {
     let mut hasher = blake3::Hasher::new_derive_key(CONTEXT);
     let mut field = |bytes: &[u8]| {
         hasher.update(&(bytes.len() as u64).to_le_bytes());
@@ -29,8 +31,9 @@ pub(crate) fn of(
     field(&version.to_le_bytes());
     field(files.model_file.as_bytes());
     hash_files(&files.files, &mut field);
-    field(&config.encode_to_vec());
-    field(&(options.intra_op_threads as u64).to_le_bytes());
+    field(&settings.config.encode_to_vec());
+    hash_files(settings.labels, &mut field);
+    field(&(settings.options.intra_op_threads as u64).to_le_bytes());
     field(engine.as_bytes());
     Generation(*hasher.finalize().as_bytes())
 }
@@ -54,7 +57,9 @@ mod tests {
 
     fn generation(version: u64, pairs: &[(&str, &str)], max_batch_size: i32, threads: usize) -> Generation {
         let config = ModelConfig { max_batch_size, ..ModelConfig::default() };
-        of(version, &files(pairs), &config, SessionOptions { intra_op_threads: threads }, "engine 1")
+        let options = SessionOptions { intra_op_threads: threads };
+        let settings = Settings { config: &config, labels: &BTreeMap::new(), options };
+        of(version, &files(pairs), &settings, "engine 1")
     }
 
     #[test]

@@ -19,6 +19,7 @@ use tonic::{Request, Response, Status, Streaming};
 use tonic_health::pb::health_server::HealthServer;
 
 use self::health::Health;
+use crate::control::{Control, ControlError};
 use crate::http::health::Readiness;
 use crate::infer::Inference;
 use crate::metadata;
@@ -37,6 +38,20 @@ pub(crate) struct GrpcService {
     /// Hash of the token by which the filter proves itself.
     pub(crate) filter_token: Option<blake3::Hash>,
     pub(crate) is_ready: Readiness,
+    pub(crate) control: Arc<Control>,
+}
+
+impl GrpcService {
+    /// Loading takes a while, so not on the threads that serve.
+    async fn change<T: Send + 'static>(
+        &self,
+        change: impl FnOnce(&Control) -> Result<T, ControlError> + Send + 'static,
+    ) -> Answered<T> {
+        let control = self.control.clone();
+        let changed = tokio::task::spawn_blocking(move || change(&control)).await;
+        let changed = changed.map_err(|error| Status::internal(format!("the call ended early: {error}")))?;
+        changed.map(Response::new).map_err(|error| status::of_control(&error))
+    }
 }
 
 /// The service as routes; messages may be as large as a body over HTTP, after decompression too.
@@ -60,7 +75,6 @@ fn refused<T>(what: &str) -> Answered<T> {
 }
 
 const NO_SHARED_MEMORY: &str = "shared memory is not supported by this server; send the tensors' data";
-const NO_CONTROL: &str = "loading and unloading by call is not supported by this server";
 
 #[tonic::async_trait]
 impl GrpcInferenceService for GrpcService {
@@ -137,23 +151,34 @@ impl GrpcInferenceService for GrpcService {
 
     async fn repository_index(
         &self,
-        _: Request<proto::RepositoryIndexRequest>,
+        request: Request<proto::RepositoryIndexRequest>,
     ) -> Answered<proto::RepositoryIndexResponse> {
-        refused(NO_CONTROL)
+        let ready = request.get_ref().ready;
+        self.change(move |control| control.index(ready)).await
     }
 
     async fn repository_model_load(
         &self,
-        _: Request<proto::RepositoryModelLoadRequest>,
+        request: Request<proto::RepositoryModelLoadRequest>,
     ) -> Answered<proto::RepositoryModelLoadResponse> {
-        refused(NO_CONTROL)
+        let asked = request.into_inner();
+        self.change(move |control| {
+            control.load(&asked.model_name, &asked.parameters)?;
+            Ok(proto::RepositoryModelLoadResponse {})
+        })
+        .await
     }
 
     async fn repository_model_unload(
         &self,
-        _: Request<proto::RepositoryModelUnloadRequest>,
+        request: Request<proto::RepositoryModelUnloadRequest>,
     ) -> Answered<proto::RepositoryModelUnloadResponse> {
-        refused(NO_CONTROL)
+        let asked = request.into_inner();
+        self.change(move |control| {
+            control.unload(&asked.model_name)?;
+            Ok(proto::RepositoryModelUnloadResponse {})
+        })
+        .await
     }
 
     /// No regions, as is true: clients ask before they clean up.

@@ -8,6 +8,7 @@ pub(crate) mod health;
 pub(crate) mod infer;
 pub(crate) mod metadata;
 pub(crate) mod metrics;
+pub(crate) mod repository;
 
 use std::net::{IpAddr, SocketAddr};
 use std::time::Duration;

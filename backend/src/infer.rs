@@ -1,6 +1,7 @@
 //! One inference, whatever it came by. A decoded request -> the model's version -> the pool, or the queue and a
 //! session -> the answer, which is kept before it goes out.
 
+mod classify;
 pub(crate) mod headers;
 mod work;
 

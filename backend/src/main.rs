@@ -5,6 +5,7 @@
 
 #![forbid(unsafe_code)]
 
+mod control;
 mod drain;
 mod engine;
 mod gate;
@@ -13,6 +14,7 @@ mod grpc;
 mod http;
 mod infer;
 mod live;
+mod load;
 mod logs;
 mod metadata;
 mod metrics;
@@ -29,6 +31,7 @@ mod settings;
 mod signature;
 mod statistics;
 mod store;
+mod warmup;
 
 use std::process::ExitCode;
 

@@ -14,9 +14,17 @@ pub(crate) fn server() -> ServerMetadataResponse {
     ServerMetadataResponse {
         name: "forebay".to_owned(),
         version: env!("CARGO_PKG_VERSION").to_owned(),
-        extensions: ["binary_tensor_data", "model_configuration", "schedule_policy", "statistics"]
-            .map(str::to_owned)
-            .into(),
+        extensions: [
+            "binary_tensor_data",
+            "classification",
+            "model_configuration",
+            "model_repository",
+            "model_repository(unload_dependents)",
+            "schedule_policy",
+            "statistics",
+        ]
+        .map(str::to_owned)
+        .into(),
     }
 }
 

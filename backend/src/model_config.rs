@@ -1,6 +1,7 @@
 //! Bytes of `config.pbtxt` -> `ModelConfig`, or an error with file and line. Next: `repository` picks versions by
 //! it, `signature` compares it with the model, `policy` reads how to cache.
 
+mod complete;
 mod lists;
 
 use std::path::{Path, PathBuf};
@@ -11,6 +12,8 @@ use prost_reflect::DynamicMessage;
 use prost_reflect::text_format::ParseError;
 
 use crate::proto;
+
+pub(crate) use complete::complete;
 
 pub(crate) use crate::proto::ModelConfig;
 pub(crate) use crate::proto::model_config::SchedulingChoice;
@@ -51,6 +54,25 @@ pub(crate) fn parse(path: &Path, bytes: &[u8], model: &str) -> Result<ModelConfi
     check(&config, model).map_err(|(field, reason)| {
         let line = line_of_field(text, field);
         ConfigError::Field { path: path.to_owned(), line, field, reason }
+    })?;
+    Ok(config)
+}
+
+/// Parses and checks a configuration that comes as JSON, for a model of that name.
+///
+/// # Errors
+/// As [`parse`], with the line of the JSON.
+pub(crate) fn from_json(text: &str, model: &str) -> Result<ModelConfig, ConfigError> {
+    let path = PathBuf::from("the parameter config");
+    let wrong = |line: usize, message: String| ConfigError::Syntax { path: path.clone(), line, message };
+    let mut json = serde_json::Deserializer::from_str(text);
+    let message = DynamicMessage::deserialize(proto::descriptor("ModelConfig"), &mut json)
+        .and_then(|message| json.end().map(|()| message))
+        .map_err(|error| wrong(error.line(), error.to_string()))?;
+    let config: ModelConfig = message.transcode_to().map_err(|error| wrong(1, error.to_string()))?;
+    check(&config, model).map_err(|(field, reason)| {
+        let line = line_of_field(text, field);
+        ConfigError::Field { path: path.clone(), line, field, reason }
     })?;
     Ok(config)
 }
@@ -105,6 +127,11 @@ fn check(config: &ModelConfig, model: &str) -> Result<(), Wrong> {
     let file = &config.default_model_filename;
     if file.contains('/') || file == ".." {
         return Err(("default_model_filename", format!("{file:?} must be a file of the version's folder")));
+    }
+    let is_outside = |file: &str| file.starts_with('/') || file.split('/').any(|part| part == "..");
+    if let Some(output) = config.output.iter().find(|output| is_outside(&output.label_filename)) {
+        let file = &output.label_filename;
+        return Err(("label_filename", format!("{file:?} must be a file of the model's folder")));
     }
     if config.input.iter().any(|input| input.reshape.is_some())
         || config.output.iter().any(|output| output.reshape.is_some())

@@ -120,6 +120,25 @@ pub(crate) fn read_files(
     }
 }
 
+/// The label files of a model's outputs, by output.
+///
+/// # Errors
+/// `Unreadable`.
+pub(crate) fn read_labels(
+    root: &Path,
+    model: &str,
+    config: &ModelConfig,
+) -> Result<BTreeMap<String, Arc<[u8]>>, RepositoryError> {
+    let labelled = config.output.iter().filter(|output| !output.label_filename.is_empty());
+    labelled
+        .map(|output| {
+            let path = root.join(model).join(&output.label_filename);
+            let bytes = std::fs::read(&path).map_err(unreadable(&path))?;
+            Ok((output.name.clone(), bytes.into()))
+        })
+        .collect()
+}
+
 /// Tells whether a model's folder changed, without reading the files.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub(crate) struct Fingerprint(Vec<(String, u64, Option<SystemTime>)>);

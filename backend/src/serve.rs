@@ -13,6 +13,7 @@ use forebay_protocol::limits::Limits;
 use metrics_exporter_prometheus::PrometheusHandle;
 use tokio_util::sync::CancellationToken;
 
+use crate::control::Control;
 use crate::drain::{self, Ports, Signals};
 use crate::engine::SessionOptions;
 use crate::engine::ort::OrtEngine;
@@ -21,11 +22,13 @@ use crate::grpc::{self, GrpcService};
 use crate::http::body::BodyLimits;
 use crate::http::health::{self, Draining, Readiness};
 use crate::http::infer::InferRoutes;
+use crate::http::repository::RepositoryRoutes;
 use crate::http::{self, metadata};
 use crate::infer::Inference;
+use crate::load::Loader;
 use crate::metrics::GateMetrics;
-use crate::models::{Loader, Models};
-use crate::poll::{self, OnChange};
+use crate::models::Models;
+use crate::poll;
 use crate::schedule::QueueLimits;
 use crate::settings::{self, ModelControlMode, ModelSettings, ServeSettings, SettingsError};
 use crate::{logs, metrics};
@@ -33,6 +36,8 @@ use pooled::Pooled;
 
 /// Writes to the pool that still wait at the end get so long.
 const DRAIN_WRITES: Duration = Duration::from_secs(5);
+/// As `--load-model`: every model of the repository.
+const EVERY_MODEL: &str = "*";
 /// Where `ort`'s users say which library to load.
 const ORT_DYLIB_PATH: &str = "ORT_DYLIB_PATH";
 
@@ -43,7 +48,7 @@ const ORT_DYLIB_PATH: &str = "ORT_DYLIB_PATH";
 pub(crate) fn run(settings: &ServeSettings) -> anyhow::Result<()> {
     logs::start(&settings.logs)?;
     let tokens = Tokens::read(settings)?;
-    let loader = Arc::new(loader(&settings.models)?);
+    let loader = loader(&settings.models)?;
     let prometheus = metrics::install()?;
     let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build()?;
     runtime.spawn(metrics::keep_up(prometheus.clone()));
@@ -55,7 +60,7 @@ pub(crate) fn run(settings: &ServeSettings) -> anyhow::Result<()> {
 async fn serve(
     settings: &ServeSettings,
     tokens: Tokens,
-    loader: Arc<Loader>,
+    loader: Loader,
     prometheus: PrometheusHandle,
 ) -> anyhow::Result<()> {
     let mut signals = Signals::listen()?;
@@ -66,8 +71,10 @@ async fn serve(
     let stop = CancellationToken::new();
     let Pooled { store, own_table, on_change, farewell } = Pooled::start(settings, &stop)?;
     let models = Arc::new(Models::default());
+    let control = Control::new(loader, models.clone(), on_change, settings.models.model_control_mode);
+    let control = Arc::new(control);
     let following = tokio::select! {
-        following = load(&settings.models, &loader, &models, on_change, &stop) => following?,
+        following = load(&settings.models, &control, &stop) => following?,
         () = signals.wait() => return Ok(()),
     };
     let draining = Draining::default();
@@ -87,15 +94,14 @@ async fn serve(
         shared: Arc::new(grpc::Shared { inference: inference.clone(), limits }),
         filter_token: tokens.filter,
         is_ready: is_ready.clone(),
+        control: control.clone(),
     };
-    let infer = InferRoutes {
-        inference,
-        limits,
-        body_limits: BodyLimits { bytes: limits.max_body_bytes, time: settings.http.body_timeout_secs },
-        filter_token: tokens.filter,
-    };
-    let routes =
-        routes(infer, is_ready).merge(gate.map(|gate| gate::routes(Arc::new(gate))).unwrap_or_default());
+    let body_limits = BodyLimits { bytes: limits.max_body_bytes, time: settings.http.body_timeout_secs };
+    let infer = InferRoutes { inference, limits, body_limits, filter_token: tokens.filter };
+    let repository = RepositoryRoutes { control, body_limits };
+    let routes = routes(infer, is_ready)
+        .merge(http::repository::routes(Arc::new(repository)))
+        .merge(gate.map(|gate| gate::routes(Arc::new(gate))).unwrap_or_default());
     let listeners = drain::Listeners {
         main: vec![(listener, http::with_fallback(routes)), (grpc_listener, grpc::routes(service))],
         metrics: (metrics_listener, http::metrics::routes(prometheus)),
@@ -159,20 +165,18 @@ fn loader(settings: &ModelSettings) -> anyhow::Result<Loader> {
 /// Loads the models, and follows the repository if that was asked for.
 async fn load(
     settings: &ModelSettings,
-    loader: &Arc<Loader>,
-    models: &Arc<Models>,
-    on_change: OnChange,
+    control: &Arc<Control>,
     stop: &CancellationToken,
 ) -> anyhow::Result<Option<tokio::task::JoinHandle<()>>> {
     let explicit = settings.model_control_mode == ModelControlMode::Explicit;
-    let names = explicit.then(|| settings.load_model.clone());
-    let on_change = Arc::new(on_change);
+    let all = settings.load_model.iter().any(|name| name == EVERY_MODEL);
+    let names = (explicit && !all).then(|| settings.load_model.clone());
     let at_start = {
-        let (loader, models, on_change) = (loader.clone(), models.clone(), on_change.clone());
-        move || poll::load_at_start(&loader, &models, names.as_deref(), &on_change)
+        let control = control.clone();
+        move || control.load_at_start(names.as_deref())
     };
     tokio::task::spawn_blocking(at_start).await?.context("the model repository can't be served")?;
-    let failed = &models.current().failed;
+    let failed = &control.models.current().failed;
     if settings.exit_on_error && !failed.is_empty() {
         let reasons = failed.iter().map(|(name, (_, reason))| format!("model {name:?}: {reason}"));
         anyhow::bail!("{}", reasons.collect::<Vec<_>>().join("; "));
@@ -180,6 +184,6 @@ async fn load(
     let follows = settings.model_control_mode == ModelControlMode::Poll;
     Ok(follows.then(|| {
         let every = settings.repository_poll_secs;
-        tokio::spawn(poll::follow(loader.clone(), models.clone(), every, on_change, stop.clone()))
+        tokio::spawn(poll::follow(control.clone(), every, stop.clone()))
     }))
 }

@@ -42,7 +42,7 @@ pub(crate) enum ModelControlMode {
     None,
     /// Load every model at start and follow changes in the repository
     Poll,
-    /// Load only the models named by --load-model
+    /// Load only the models named by --load-model, others by call
     Explicit,
 }
 
@@ -93,7 +93,8 @@ pub(crate) struct ModelSettings {
     /// Seconds between two looks at the repository, with --model-control-mode poll; fractions are allowed
     #[arg(long, env = "FOREBAY_REPOSITORY_POLL_SECS", default_value = "15", value_parser = parse_seconds)]
     pub(crate) repository_poll_secs: std::time::Duration,
-    /// Model to load with --model-control-mode explicit; repeat it for more (the variable takes commas)
+    /// Model to load at start with --model-control-mode explicit, * for all; repeat it for more (the variable takes
+    /// commas)
     #[arg(long, env = "FOREBAY_LOAD_MODEL", value_delimiter = ',')]
     pub(crate) load_model: Vec<String>,
     /// End when a model can't be loaded at start; if false, serve the others and stay not ready

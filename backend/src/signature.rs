@@ -2,7 +2,7 @@
 //! is wrong with it, in Triton's words. Next: `schedule` queues the request.
 
 use forebay_protocol::datatype::DataType;
-use forebay_protocol::messages::ModelInferRequest;
+use forebay_protocol::messages::{Choice, InferRequestedOutputTensor, ModelInferRequest};
 
 use crate::model_config::{self, ModelConfig};
 
@@ -45,8 +45,10 @@ pub(crate) enum Mismatch {
     UnknownOutput { output: String, model: String },
     #[error("output '{output}' is requested twice of model '{model}'")]
     RepeatedOutput { output: String, model: String },
-    #[error("output '{output}' asks for classification, which this server doesn't do; ask for the tensor")]
+    #[error("parameter 'classification' of output '{output}' must be an integer, 0 or more")]
     Classification { output: String },
+    #[error("class result not available for output '{output}' due to unsupported type '{datatype}'")]
+    Unclassified { output: String, datatype: &'static str },
 }
 
 /// A `config.pbtxt` that declares something else than the model has.
@@ -131,8 +133,10 @@ impl Signature {
             let Some(index) = self.outputs.iter().position(|spec| spec.name == output.name) else {
                 return Err(Mismatch::UnknownOutput { output: name(), model: request.model_name.clone() });
             };
-            if output.parameters.contains_key("classification") {
-                return Err(Mismatch::Classification { output: name() });
+            let count = classification(output).ok_or_else(|| Mismatch::Classification { output: name() })?;
+            let datatype = self.outputs[index].datatype;
+            if count > 0 && matches!(datatype, DataType::Bytes | DataType::Bool) {
+                return Err(Mismatch::Unclassified { output: name(), datatype: datatype.as_str() });
             }
             if chosen.contains(&index) {
                 return Err(Mismatch::RepeatedOutput { output: name(), model: request.model_name.clone() });
@@ -175,6 +179,16 @@ impl Signature {
             }
         }
         Ok(())
+    }
+}
+
+/// How many classes a requested output wants in place of its tensor, 0 for the tensor; `None` if that makes no sense.
+pub(crate) fn classification(output: &InferRequestedOutputTensor) -> Option<usize> {
+    match output.parameters.get("classification").map(|parameter| &parameter.choice) {
+        None => Some(0),
+        Some(Some(Choice::Int64(count))) => usize::try_from(*count).ok(),
+        Some(Some(Choice::Uint64(count))) => usize::try_from(*count).ok(),
+        Some(_) => None,
     }
 }
 

@@ -3,6 +3,7 @@
 
 use tonic::{Code, Status};
 
+use crate::control::ControlError;
 use crate::engine::EngineError;
 use crate::infer::InferError;
 use crate::schedule::RunError;
@@ -28,4 +29,15 @@ pub(super) fn of(error: &InferError) -> Status {
 /// A request that can't be read.
 pub(super) fn bad(error: &dyn std::error::Error) -> Status {
     Status::invalid_argument(error.to_string())
+}
+
+/// A change of the models that was not made.
+pub(super) fn of_control(error: &ControlError) -> Status {
+    let code = match error {
+        ControlError::Polling | ControlError::NotExplicit => Code::Unimplemented,
+        ControlError::Unknown(_) => Code::NotFound,
+        ControlError::Files { .. } | ControlError::Repository(_) => Code::Internal,
+        _ => Code::InvalidArgument,
+    };
+    Status::new(code, error.to_string())
 }

@@ -7,6 +7,7 @@ use forebay_protocol::response::{self, ResponseError};
 use http::header::{CACHE_CONTROL, CONTENT_TYPE, RETRY_AFTER};
 use http::{HeaderValue, StatusCode};
 
+use crate::control::ControlError;
 use crate::engine::EngineError;
 use crate::infer::InferError;
 use crate::models::UnknownModel;
@@ -32,6 +33,12 @@ pub(crate) enum HttpError {
         "content-encoding {encoding:?} is not supported; send gzip, deflate, zstd or the body as it is (identity)"
     )]
     Encoding { encoding: String },
+    #[error("the body is not as it should be: {reason}")]
+    Body { reason: String },
+    #[error(transparent)]
+    Control(#[from] ControlError),
+    #[error("the call ended early: {reason}")]
+    Ended { reason: String },
     #[error("{0}")]
     Request(#[from] RequestError),
     #[error(transparent)]
@@ -59,11 +66,20 @@ impl HttpError {
             Self::Method { .. } => StatusCode::METHOD_NOT_ALLOWED,
             Self::BodyTooLarge { .. } => StatusCode::PAYLOAD_TOO_LARGE,
             Self::BodyTooSlow { .. } => StatusCode::REQUEST_TIMEOUT,
-            Self::BodyBroken { .. } | Self::Request(_) | Self::Header { .. } | Self::Response(_) => {
-                StatusCode::BAD_REQUEST
-            }
+            Self::BodyBroken { .. }
+            | Self::Body { .. }
+            | Self::Request(_)
+            | Self::Header { .. }
+            | Self::Response(_) => StatusCode::BAD_REQUEST,
             Self::Encoding { .. } => StatusCode::UNSUPPORTED_MEDIA_TYPE,
             Self::Token => StatusCode::UNAUTHORIZED,
+            Self::Ended { .. } => StatusCode::INTERNAL_SERVER_ERROR,
+            Self::Control(error) => match error {
+                ControlError::Polling | ControlError::NotExplicit => StatusCode::NOT_IMPLEMENTED,
+                ControlError::Unknown(_) => StatusCode::NOT_FOUND,
+                ControlError::Files { .. } | ControlError::Repository(_) => StatusCode::INTERNAL_SERVER_ERROR,
+                _ => StatusCode::BAD_REQUEST,
+            },
             Self::NoGenerations => StatusCode::SERVICE_UNAVAILABLE,
             Self::Infer(error) => match error {
                 InferError::Unknown(_) => StatusCode::NOT_FOUND,

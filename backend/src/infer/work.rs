@@ -12,9 +12,11 @@ use tokio::sync::oneshot;
 use tokio::time::timeout_at;
 
 use super::InferError;
+use super::classify::Classified;
 use crate::engine::InputTensor;
 use crate::models::Version;
 use crate::schedule::{Computed, Demand, RunError, Work, batch};
+use crate::signature::classification;
 use crate::store::{Store, now_ms};
 
 /// What a session gave.
@@ -174,8 +176,7 @@ impl Work for Queued {
         let done = result.map(|computed| {
             let cost_us = u64::try_from(computed.cost.as_micros()).unwrap_or(u64::MAX);
             let is_part = computed.is_part;
-            let model_name = std::mem::take(&mut asked.request.model_name);
-            let response = response(&asked.version, model_name, computed);
+            let response = asked.response(computed);
             let stored = asked.keep(&response, cost_us, is_part);
             Done { response, cost_us, stored }
         });
@@ -184,23 +185,41 @@ impl Work for Queued {
     }
 }
 
-fn response(version: &Version, model_name: String, computed: Computed) -> ModelInferResponse {
-    let mut response = ModelInferResponse {
-        model_name,
-        model_version: version.number.clone(),
-        outputs: Vec::with_capacity(computed.outputs.len()),
-        raw_output_contents: Vec::with_capacity(computed.outputs.len()),
-        ..ModelInferResponse::default()
-    };
-    for output in computed.outputs {
-        let spec = &version.signature.outputs[output.index];
-        response.outputs.push(InferOutputTensor {
-            name: spec.name.clone(),
-            datatype: spec.datatype.as_str().to_owned(),
-            shape: output.shape,
-            ..InferOutputTensor::default()
-        });
-        response.raw_output_contents.push(output.data);
+impl Asked {
+    /// The computed outputs, classified where the request asks for that.
+    fn response(&mut self, computed: Computed) -> ModelInferResponse {
+        let mut response = ModelInferResponse {
+            model_name: std::mem::take(&mut self.request.model_name),
+            model_version: self.version.number.clone(),
+            outputs: Vec::with_capacity(computed.outputs.len()),
+            raw_output_contents: Vec::with_capacity(computed.outputs.len()),
+            ..ModelInferResponse::default()
+        };
+        for (place, output) in computed.outputs.into_iter().enumerate() {
+            let spec = &self.version.signature.outputs[output.index];
+            let asked = self.request.outputs.get(place).and_then(classification);
+            let (datatype, shape, data) = match asked {
+                None | Some(0) => (spec.datatype, output.shape, output.data),
+                Some(most) => {
+                    let classified = Classified {
+                        datatype: spec.datatype,
+                        shape: &output.shape,
+                        data: &output.data,
+                        has_batch: self.version.config.max_batch_size > 0,
+                        labels: self.version.labels.get(&spec.name).map_or(&[], Vec::as_slice),
+                    };
+                    let (shape, elements) = classified.top(most);
+                    (DataType::Bytes, shape, elements)
+                }
+            };
+            response.outputs.push(InferOutputTensor {
+                name: spec.name.clone(),
+                datatype: datatype.as_str().to_owned(),
+                shape,
+                ..InferOutputTensor::default()
+            });
+            response.raw_output_contents.push(data);
+        }
+        response
     }
-    response
 }

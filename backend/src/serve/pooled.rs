@@ -7,9 +7,10 @@ use redis::aio::ConnectionManager;
 use tokio::sync::{oneshot, watch};
 use tokio_util::sync::CancellationToken;
 
+use crate::control::OnChange;
 use crate::live::{self, Heard, LiveTable, Record};
 use crate::models::ModelSet;
-use crate::poll::OnChange;
+
 use crate::pool::{self, MemoryPool, RedisPool};
 use crate::settings::{self, PoolKind, ServeSettings, SettingsError};
 use crate::store::Store;

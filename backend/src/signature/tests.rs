@@ -1,4 +1,4 @@
-use forebay_protocol::messages::{InferInputTensor, InferParameter, InferRequestedOutputTensor};
+use forebay_protocol::messages::{Choice, InferInputTensor, InferParameter, InferRequestedOutputTensor};
 
 use super::*;
 
@@ -71,10 +71,16 @@ fn a_batch_over_the_limit_is_refused() {
 }
 
 #[test]
-fn classification_is_refused_in_a_sentence() {
+fn classification_wants_a_whole_number() {
     let mut request = request(&[A, S], &["x"]);
-    request.outputs[0].parameters.insert("classification".into(), InferParameter::default());
-    assert!(refused(&request, 0).contains("classification"));
+    let mut ask = |choice| {
+        request.outputs[0].parameters.insert("classification".into(), InferParameter { choice });
+        signature().check(&request, 0).map_err(|error| error.to_string())
+    };
+    assert!(ask(Some(Choice::Int64(3))).is_ok());
+    for wrong in [None, Some(Choice::Int64(-1)), Some(Choice::String("3".into()))] {
+        assert!(ask(wrong).unwrap_err().contains("'classification' of output 'x'"));
+    }
 }
 
 #[test]

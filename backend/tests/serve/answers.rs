@@ -95,6 +95,27 @@ fn only_the_requested_outputs_come_and_in_their_order() {
 }
 
 #[test]
+fn a_classified_output_is_its_largest_values_also_from_the_pool() {
+    let forebay = Forebay::serve(&["--instances", "1"]);
+    let mut body = fp32(&[0.5, 3.0, 1.0]);
+    assert_eq!(forebay.infer("identity_fp32", &[], &body).status, 200);
+    body["outputs"] = json!([{ "name": "y", "parameters": { "classification": 2 } }]);
+    let first = forebay.infer("identity_fp32", &[], &body);
+    let again = forebay.infer("identity_fp32", &[], &body);
+    assert_eq!((first.is_hit(), again.is_hit()), (false, true), "not the tensor's own answer");
+    for answer in [first, again] {
+        let output = answer.json()["outputs"][0].clone();
+        assert_eq!(output["datatype"], "BYTES");
+        assert_eq!((&output["shape"], &output["data"]), (&json!([2]), &json!(["3.000000:1", "1.000000:2"])));
+    }
+    let mut strings =
+        json!({ "inputs": [{ "name": "x", "datatype": "BYTES", "shape": [1, 1], "data": ["a"] }] });
+    strings["outputs"] = body["outputs"].clone();
+    let refused = forebay.infer("identity_bytes", &[], &strings);
+    assert_eq!((refused.status, refused.error().contains("unsupported type 'BYTES'")), (400, true));
+}
+
+#[test]
 fn metadata_is_what_triton_says() {
     let forebay = Forebay::serve(&["--instances", "1"]);
     assert_eq!(forebay.get("/v2").json()["name"], "forebay");

@@ -8,6 +8,7 @@ mod batching;
 mod cache;
 mod client;
 mod coding;
+mod control;
 mod drain;
 mod errors;
 mod external;

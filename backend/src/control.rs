@@ -1,0 +1,338 @@
+//! Which models are served: at start, by call (`--model-control-mode explicit`), or as the repository changes (`poll`).
+//! One change at a time; what is new is loaded and warm before what is old goes, and requests that hold the old finish on
+//! it. Next: `live` is told what is served now.
+
+use std::collections::BTreeMap;
+use std::path::{Component, Path};
+use std::sync::{Arc, Mutex, PoisonError};
+
+use crate::load::{LoadError, Loader};
+use crate::model_config::{self, ConfigError, ModelConfig};
+use crate::models::{Model, ModelSet, Models, UnknownModel};
+use crate::proto::model_repository_parameter::ParameterChoice;
+use crate::proto::repository_index_response::ModelIndex;
+use crate::proto::{ModelRepositoryParameter, RepositoryIndexResponse};
+use crate::repository::{self, Fingerprint, RepositoryError};
+use crate::settings::ModelControlMode;
+
+/// Told after each swap of the models.
+pub(crate) type OnChange = Box<dyn Fn(&ModelSet) + Send + Sync>;
+
+/// Parameters of a load, by their names in Triton's extension.
+pub(crate) type Parameters = BTreeMap<String, ModelRepositoryParameter>;
+
+/// The parameter that takes `config.pbtxt`'s place, as JSON.
+const CONFIG: &str = "config";
+/// Parameters of this prefix are the files of the model's folder, by their path in it.
+pub(crate) const FILE: &str = "file:";
+
+/// A call that changes nothing.
+#[derive(Debug, thiserror::Error)]
+pub(crate) enum ControlError {
+    #[error("explicit model load / unload is not allowed if polling is enabled (--model-control-mode poll)")]
+    Polling,
+    #[error("explicit model load / unload is not allowed; start with --model-control-mode explicit")]
+    NotExplicit,
+    #[error("failed to load '{model}', there is no such folder in the repository")]
+    NoFolder { model: String },
+    #[error("failed to load '{model}', {source}")]
+    Load { model: String, source: Box<LoadError> },
+    #[error("failed to load '{model}', parameter '{parameter}' {reason}")]
+    Parameter { model: String, parameter: String, reason: String },
+    #[error("failed to load '{model}', {source}")]
+    Config { model: String, source: Box<ConfigError> },
+    #[error("failed to load '{model}', its files can't be written for a while: {source}")]
+    Files { model: String, source: std::io::Error },
+    #[error(transparent)]
+    Unknown(#[from] UnknownModel),
+    #[error(transparent)]
+    Repository(#[from] RepositoryError),
+}
+
+/// The one owner of changes.
+pub(crate) struct Control {
+    loader: Loader,
+    pub(crate) models: Arc<Models>,
+    on_change: OnChange,
+    mode: ModelControlMode,
+    /// Held by who changes the set.
+    changing: Mutex<()>,
+    /// What is being loaded, for the index.
+    loading: Mutex<Option<String>>,
+}
+
+impl Control {
+    pub(crate) fn new(
+        loader: Loader,
+        models: Arc<Models>,
+        on_change: OnChange,
+        mode: ModelControlMode,
+    ) -> Self {
+        Self { loader, models, on_change, mode, changing: Mutex::new(()), loading: Mutex::new(None) }
+    }
+
+    /// Loads `names`, or every model of the repository, and publishes what could be loaded.
+    ///
+    /// # Errors
+    /// When the repository can't be read. Models that can't be loaded are logged and listed in the set.
+    pub(crate) fn load_at_start(&self, names: Option<&[String]>) -> Result<(), RepositoryError> {
+        let names = match names {
+            Some(names) => names.to_vec(),
+            None => repository::model_names(&self.loader.root)?,
+        };
+        let mut set = ModelSet::default();
+        for name in names {
+            // The set says what failed.
+            let _ = self.load_into(&mut set, &name, &self.loader.root, None);
+        }
+        self.publish(set);
+        Ok(())
+    }
+
+    /// Loads a model again, or for the first time. It serves as before if that fails.
+    ///
+    /// # Errors
+    /// When the mode isn't explicit, parameters are wrong, or the model can't be loaded.
+    pub(crate) fn load(&self, model: &str, parameters: &Parameters) -> Result<(), ControlError> {
+        self.check_mode()?;
+        let overrides = Overrides::of(model, parameters)?;
+        let root = match &overrides.files {
+            Some(folder) => folder.path(),
+            None if repository::model_names(&self.loader.root)?.iter().any(|name| name == model) => {
+                &self.loader.root
+            }
+            None => return Err(ControlError::NoFolder { model: model.to_owned() }),
+        };
+        let _changing = self.changing.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut set = self.set();
+        let loaded = self.load_into(&mut set, model, root, overrides.config);
+        self.publish(set);
+        loaded.map_err(|error| ControlError::Load { model: model.to_owned(), source: error.into() })
+    }
+
+    /// Serves a model no more. Requests that it has already are answered.
+    ///
+    /// # Errors
+    /// When the mode isn't explicit, or there is no such model.
+    pub(crate) fn unload(&self, model: &str) -> Result<(), ControlError> {
+        self.check_mode()?;
+        let _changing = self.changing.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut set = self.set();
+        let failed = set.failed.remove(model);
+        let Some(gone) = set.models.remove(model) else {
+            let known = failed.is_some()
+                || repository::model_names(&self.loader.root)?.iter().any(|name| name == model);
+            if !known {
+                return Err(UnknownModel::Model { model: model.to_owned() }.into());
+            }
+            self.publish(set);
+            return Ok(());
+        };
+        tracing::info!(model, "unloaded");
+        set.unloaded.insert(model.to_owned(), gone.versions.keys().map(u64::to_string).collect());
+        self.publish(set);
+        Ok(())
+    }
+
+    /// Every model of the repository and what it does, as Triton tells it: nothing of one that was never asked for.
+    ///
+    /// # Errors
+    /// When the repository can't be read.
+    pub(crate) fn index(&self, ready_only: bool) -> Result<RepositoryIndexResponse, ControlError> {
+        let set = self.models.current();
+        let loading = self.loading.lock().unwrap_or_else(PoisonError::into_inner).clone();
+        let mut names = repository::model_names(&self.loader.root)?;
+        names.extend(set.models.keys().chain(set.unloaded.keys()).cloned());
+        names.sort_unstable();
+        names.dedup();
+        let mut models: Vec<ModelIndex> =
+            names.iter().flat_map(|name| index_of(&set, name, loading.as_ref() == Some(name))).collect();
+        models.retain(|model| !ready_only || model.state == "READY");
+        Ok(RepositoryIndexResponse { models })
+    }
+
+    fn check_mode(&self) -> Result<(), ControlError> {
+        match self.mode {
+            ModelControlMode::Explicit => Ok(()),
+            ModelControlMode::Poll => Err(ControlError::Polling),
+            ModelControlMode::None => Err(ControlError::NotExplicit),
+        }
+    }
+
+    /// One look at the repository: loads what changed and `stands_still`, unloads what is gone.
+    ///
+    /// # Errors
+    /// When the repository can't be read.
+    pub(crate) fn follow(&self, stands_still: impl Fn(&Path, &str) -> bool) -> Result<(), RepositoryError> {
+        let root = &self.loader.root;
+        let _changing = self.changing.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut set = self.set();
+        let names = repository::model_names(root)?;
+        let changed: Vec<&String> = names.iter().filter(|name| has_changed(root, &set, name)).collect();
+        let gone = set.models.keys().chain(set.failed.keys()).any(|name| !names.contains(name));
+        if changed.is_empty() && !gone {
+            return Ok(());
+        }
+        set.models.retain(|name, _| {
+            let stays = names.contains(name);
+            if !stays {
+                tracing::info!(model = name, "unloaded: its folder is gone");
+            }
+            stays
+        });
+        set.failed.retain(|name, _| names.contains(name));
+        for name in changed {
+            if stands_still(root, name) {
+                // The set says what failed.
+                let _ = self.load_into(&mut set, name, root, None);
+            }
+        }
+        self.publish(set);
+        Ok(())
+    }
+
+    fn set(&self) -> ModelSet {
+        ModelSet::clone(&self.models.current())
+    }
+
+    /// Loads one model into the set. One that fails stays as it was before, if it was there.
+    fn load_into(
+        &self,
+        set: &mut ModelSet,
+        name: &str,
+        root: &Path,
+        config: Option<ModelConfig>,
+    ) -> Result<(), LoadError> {
+        self.say_loading(Some(name));
+        let before: Option<Arc<Model>> = set.models.get(name).cloned();
+        let fingerprint = repository::fingerprint(root, name).unwrap_or_default();
+        let loaded = self.loader.load(root, name, config, before.as_deref());
+        self.say_loading(None);
+        match loaded {
+            Ok(model) => {
+                for version in model.versions.values() {
+                    let generation = version.generation.to_string();
+                    tracing::info!(model = name, version = version.number, generation, "loaded");
+                }
+                set.failed.remove(name);
+                set.unloaded.remove(name);
+                set.models.insert(name.to_owned(), Arc::new(model));
+                Ok(())
+            }
+            Err(error) => {
+                // The next look takes files that were changing for changed.
+                let fingerprint =
+                    if matches!(error, LoadError::Changing) { Fingerprint::default() } else { fingerprint };
+                tracing::error!(model = name, "not loaded: {error}");
+                set.failed.insert(name.to_owned(), (fingerprint, error.to_string()));
+                Err(error)
+            }
+        }
+    }
+
+    fn say_loading(&self, name: Option<&str>) {
+        *self.loading.lock().unwrap_or_else(PoisonError::into_inner) = name.map(str::to_owned);
+    }
+
+    fn publish(&self, set: ModelSet) {
+        self.models.publish(set);
+        (self.on_change)(&self.models.current());
+    }
+}
+
+fn has_changed(root: &Path, before: &ModelSet, name: &str) -> bool {
+    let Ok(now) = repository::fingerprint(root, name) else { return true };
+    match before.failed.get(name) {
+        Some((fingerprint, _)) => *fingerprint != now,
+        None => before.models.get(name).is_none_or(|model| model.fingerprint != now),
+    }
+}
+
+fn index_of(set: &ModelSet, name: &str, is_loading: bool) -> Vec<ModelIndex> {
+    let entry = |version: &str, state: &str, reason: &str| ModelIndex {
+        name: name.to_owned(),
+        version: version.to_owned(),
+        state: state.to_owned(),
+        reason: reason.to_owned(),
+    };
+    let mut found = Vec::new();
+    if let Some(model) = set.models.get(name) {
+        found.extend(model.versions.values().map(|version| entry(&version.number, "READY", "")));
+    }
+    if is_loading {
+        found.push(entry("", "LOADING", ""));
+    } else if let Some((_, reason)) = set.failed.get(name) {
+        found.push(entry("", "UNAVAILABLE", reason));
+    } else if let Some(versions) = set.unloaded.get(name) {
+        found.extend(versions.iter().map(|version| entry(version, "UNAVAILABLE", "unloaded")));
+    }
+    if found.is_empty() {
+        found.push(entry("", "", ""));
+    }
+    found
+}
+
+/// What a load by call brings along.
+struct Overrides {
+    config: Option<ModelConfig>,
+    /// A repository of this one model; gone when it is loaded, for files are read once.
+    files: Option<tempfile::TempDir>,
+}
+
+impl Overrides {
+    fn of(model: &str, parameters: &Parameters) -> Result<Self, ControlError> {
+        let mut overrides = Self { config: None, files: None };
+        for (name, parameter) in parameters {
+            let wrong = |reason: &str| ControlError::Parameter {
+                model: model.to_owned(),
+                parameter: name.clone(),
+                reason: reason.to_owned(),
+            };
+            match (name.strip_prefix(FILE), &parameter.parameter_choice) {
+                (None, Some(ParameterChoice::StringParam(text))) if name == CONFIG => {
+                    let config = model_config::from_json(text, model);
+                    let config = config.map_err(|error| ControlError::Config {
+                        model: model.to_owned(),
+                        source: error.into(),
+                    })?;
+                    overrides.config = Some(config);
+                }
+                (None, _) if name == CONFIG => {
+                    return Err(wrong("must be a string, the configuration as JSON"));
+                }
+                (Some(path), Some(ParameterChoice::BytesParam(bytes))) => {
+                    let path = Path::new(path);
+                    let is_plain = |part: Component<'_>| matches!(part, Component::Normal(_));
+                    if path.components().count() == 0 || !path.components().all(is_plain) || !is_name(model) {
+                        return Err(wrong(
+                            "must be a path inside the model's folder, such as file:1/model.onnx",
+                        ));
+                    }
+                    overrides
+                        .add(&Path::new(model).join(path), bytes)
+                        .map_err(|source| ControlError::Files { model: model.to_owned(), source })?;
+                }
+                (Some(_), _) => return Err(wrong("must be the file's bytes")),
+                (None, _) => return Err(wrong("is not known; config and file:<path> are")),
+            }
+        }
+        Ok(overrides)
+    }
+
+    fn add(&mut self, path: &Path, bytes: &[u8]) -> std::io::Result<()> {
+        let folder = match &mut self.files {
+            Some(folder) => folder,
+            none => none.insert(tempfile::tempdir()?),
+        };
+        let path = folder.path().join(path);
+        if let Some(parent) = path.parent() {
+            std::fs::create_dir_all(parent)?;
+        }
+        std::fs::write(path, bytes)
+    }
+}
+
+/// Whether it can be a model's folder.
+fn is_name(model: &str) -> bool {
+    !model.is_empty() && !model.starts_with('.') && !model.contains(['/', '\\', '\0'])
+}

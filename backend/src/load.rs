@@ -1,0 +1,148 @@
+//! A model's folder -> its versions, each loaded and warm, or what is wrong with it and where. Next: `control` puts the
+//! model among those that are served.
+
+use std::collections::BTreeMap;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use forebay_protocol::cache_control::Freshness;
+
+use crate::engine::{Engine, EngineError, ModelFiles, Session, SessionOptions};
+use crate::generation;
+use crate::model_config::{self, ModelConfig};
+use crate::models::{Model, Version};
+use crate::policy::{self, PolicyError};
+use crate::repository::{self, RepositoryError};
+use crate::schedule::batching::{Batching, BatchingError};
+use crate::schedule::{QueueLimits, Schedule};
+use crate::signature::DeclarationError;
+use crate::statistics::Statistics;
+use crate::warmup::{self, WarmupError};
+
+/// A model that can't be served.
+#[derive(Debug, thiserror::Error)]
+pub(crate) enum LoadError {
+    #[error(transparent)]
+    Repository(#[from] RepositoryError),
+    #[error("version {version}: {source}")]
+    Engine { version: u64, source: EngineError },
+    #[error("{path}: {source}")]
+    Declaration { path: PathBuf, source: DeclarationError },
+    #[error("{path}: {source}")]
+    Policy { path: PathBuf, source: PolicyError },
+    #[error("{path}: {source}")]
+    Batching { path: PathBuf, source: BatchingError },
+    #[error("version {version}: {source}")]
+    Warmup { version: u64, source: WarmupError },
+    #[error("the files changed while they were read")]
+    Changing,
+    #[error("no thread for a session: {0}")]
+    Thread(std::io::Error),
+}
+
+/// Turns folders into models.
+pub(crate) struct Loader {
+    pub(crate) root: PathBuf,
+    pub(crate) engine: Box<dyn Engine>,
+    pub(crate) options: SessionOptions,
+    /// Sessions of a model whose `config.pbtxt` doesn't say.
+    pub(crate) instances: usize,
+    pub(crate) limits: QueueLimits,
+}
+
+/// One model on its way in.
+struct Loading<'a> {
+    root: &'a Path,
+    name: &'a str,
+    config: ModelConfig,
+    freshness: Option<Freshness>,
+    labels: BTreeMap<String, Arc<[u8]>>,
+    before: Option<&'a Model>,
+}
+
+impl Loader {
+    /// Loads a model out of `root`, with `config` in place of its own. Versions that `before` has in the same generation
+    /// are taken from it.
+    ///
+    /// # Errors
+    /// What is wrong, with the file it is in.
+    pub(crate) fn load(
+        &self,
+        root: &Path,
+        name: &str,
+        config: Option<ModelConfig>,
+        before: Option<&Model>,
+    ) -> Result<Model, LoadError> {
+        let fingerprint = repository::fingerprint(root, name)?;
+        let config = match config {
+            Some(config) => config,
+            None => repository::read_config(root, name)?,
+        };
+        let path = root.join(name).join(model_config::FILE_NAME);
+        let freshness =
+            policy::of(&config).map_err(|source| LoadError::Policy { path: path.clone(), source })?;
+        let labels = repository::read_labels(root, name, &config)?;
+        let loading = Loading { root, name, config, freshness, labels, before };
+        let mut versions = BTreeMap::new();
+        for number in repository::versions(root, name, &loading.config)? {
+            let version = self.load_version(&loading, number)?;
+            version
+                .signature
+                .check_declaration(&loading.config)
+                .map_err(|source| LoadError::Declaration { path: path.clone(), source })?;
+            versions.insert(number, version);
+        }
+        if repository::fingerprint(root, name)? != fingerprint {
+            return Err(LoadError::Changing);
+        }
+        Ok(Model { versions, fingerprint })
+    }
+
+    fn load_version(&self, loading: &Loading<'_>, number: u64) -> Result<Arc<Version>, LoadError> {
+        let Loading { root, name, config, .. } = loading;
+        let files = repository::read_files(root, name, number, config)?;
+        let settings = generation::Settings { config, labels: &loading.labels, options: self.options };
+        let generation = generation::of(number, &files, &settings, self.engine.identity());
+        let same = loading.before.and_then(|model| model.versions.get(&number));
+        if let Some(same) = same.filter(|version| version.generation == generation) {
+            return Ok(same.clone());
+        }
+        let batching = Batching::of(config).map_err(|source| {
+            let path = root.join(name).join(model_config::FILE_NAME);
+            LoadError::Batching { path, source }
+        })?;
+        let wanted = config.instances().unwrap_or(self.instances);
+        let mut sessions =
+            self.open(&files, wanted).map_err(|source| LoadError::Engine { version: number, source })?;
+        let Some(signature) = sessions.first().map(|session| session.signature().clone()) else {
+            let source = EngineError::Failed("no session was asked for".to_owned());
+            return Err(LoadError::Engine { version: number, source });
+        };
+        for session in &mut sessions {
+            warmup::run(&root.join(name), config, session.as_mut())
+                .map_err(|source| LoadError::Warmup { version: number, source })?;
+        }
+        let statistics = Arc::new(Statistics::new(name, &number.to_string()));
+        let schedule = Schedule::start(name, sessions, batching, self.limits, statistics.clone());
+        Ok(Arc::new(Version {
+            number: number.to_string(),
+            config: model_config::complete(config.clone(), name, &signature, wanted),
+            labels: loading.labels.iter().map(|(output, text)| (output.clone(), lines(text))).collect(),
+            signature,
+            generation,
+            freshness: loading.freshness,
+            platform: self.engine.platform(),
+            schedule: schedule.map_err(LoadError::Thread)?,
+            statistics,
+        }))
+    }
+
+    fn open(&self, files: &ModelFiles, wanted: usize) -> Result<Vec<Box<dyn Session>>, EngineError> {
+        (0..wanted).map(|_| self.engine.open(files, self.options)).collect()
+    }
+}
+
+/// Labels stand one a line.
+fn lines(text: &[u8]) -> Vec<String> {
+    String::from_utf8_lossy(text).lines().map(str::to_owned).collect()
+}

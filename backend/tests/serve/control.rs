@@ -1,0 +1,183 @@
+//! Models come, change and go by call, and no request notices; files that belong to a model are used as Triton does.
+
+use std::path::Path;
+use std::sync::atomic::{AtomicBool, Ordering};
+
+use serde_json::{Value, json};
+
+use crate::client::{Answer, fp32, send};
+use crate::poll::install;
+use crate::process::{Forebay, serve_command, test_repository};
+
+const EXPLICIT: [&str; 4] = ["--instances", "1", "--model-control-mode", "explicit"];
+
+fn post(forebay: &Forebay, path: &str, body: &Value) -> Answer {
+    send(forebay.http_port, "POST", path, &[], body.to_string().as_bytes())
+}
+
+fn load(forebay: &Forebay, model: &str, parameters: &Value) -> Answer {
+    post(forebay, &format!("/v2/repository/models/{model}/load"), &json!({ "parameters": parameters }))
+}
+
+fn unload(forebay: &Forebay, model: &str) -> Answer {
+    send(forebay.http_port, "POST", &format!("/v2/repository/models/{model}/unload"), &[], b"")
+}
+
+fn index(forebay: &Forebay) -> Value {
+    send(forebay.http_port, "POST", "/v2/repository/index", &[], b"").json()
+}
+
+fn infer(forebay: &Forebay) -> u16 {
+    forebay.infer("m", &[], &fp32(&[1.0])).status
+}
+
+#[test]
+fn models_come_and_go_by_call_and_the_index_tells() {
+    let root = tempfile::tempdir().unwrap();
+    install(root.path(), 1, "identity_fp32");
+    let forebay = Forebay::serve_from(root.path(), &EXPLICIT);
+    assert_eq!((index(&forebay), infer(&forebay)), (json!([{ "name": "m" }]), 404));
+    assert_eq!(load(&forebay, "m", &json!({})).status, 200);
+    assert_eq!(infer(&forebay), 200);
+    assert_eq!(index(&forebay), json!([{ "name": "m", "version": "1", "state": "READY" }]));
+    assert_eq!(unload(&forebay, "m").status, 200);
+    let unloaded = json!([{ "name": "m", "version": "1", "state": "UNAVAILABLE", "reason": "unloaded" }]);
+    assert_eq!((index(&forebay), infer(&forebay)), (unloaded, 404));
+    assert_eq!(post(&forebay, "/v2/repository/index", &json!({ "ready": true })).json(), json!([]));
+    assert_eq!(forebay.get("/v2/health/ready").status, 200);
+    for (answer, status) in [(load(&forebay, "nope", &json!({})), 400), (unload(&forebay, "nope"), 404)] {
+        assert_eq!((answer.status, answer.error().contains("'nope'")), (status, true), "{answer:?}");
+    }
+}
+
+#[test]
+fn a_load_that_fails_leaves_what_is_served() {
+    let root = tempfile::tempdir().unwrap();
+    install(root.path(), 1, "identity_fp32");
+    let forebay = Forebay::serve_from(root.path(), &[&EXPLICIT[..], &["--load-model", "*"]].concat());
+    let broken = load(&forebay, "m", &json!({ "config": "{\"max_batch_size\": -1}" }));
+    assert_eq!((broken.status, broken.error().contains("max_batch_size")), (400, true), "{broken:?}");
+    std::fs::write(root.path().join("m/1/model.onnx"), "no model").unwrap();
+    let broken = load(&forebay, "m", &json!({}));
+    assert_eq!((broken.status, broken.error().contains("failed to load 'm'")), (400, true), "{broken:?}");
+    assert_eq!(infer(&forebay), 200);
+    assert_eq!(index(&forebay)[1]["state"], "UNAVAILABLE");
+}
+
+#[test]
+fn configuration_and_files_can_come_with_the_call() {
+    let root = tempfile::tempdir().unwrap();
+    install(root.path(), 1, "identity_fp32");
+    let forebay = Forebay::serve_from(root.path(), &EXPLICIT);
+    let config = json!({ "max_batch_size": 4, "dynamic_batching": { "max_queue_delay_microseconds": 100 } });
+    assert_eq!(load(&forebay, "m", &json!({ "config": config.to_string() })).status, 200);
+    let served = forebay.get("/v2/models/m/config").json();
+    assert_eq!(
+        (&served["max_batch_size"], &served["dynamic_batching"]["max_queue_delay_microseconds"]),
+        (&json!(4), &json!(100))
+    );
+    assert_eq!(
+        served["input"][0],
+        json!({ "name": "x", "data_type": "TYPE_FP32", "format": "FORMAT_NONE", "dims": [-1],
+        "is_shape_tensor": false, "allow_ragged_batch": false, "optional": false, "is_non_linear_format_io": false })
+    );
+    let file = base64(&std::fs::read(test_repository().join("two_outputs/1/model.onnx")).unwrap());
+    assert_eq!(load(&forebay, "brought", &json!({ "config": "{}", "file:7/model.onnx": file })).status, 200);
+    let answer = forebay.infer("brought", &[], &fp32(&[1.0]));
+    assert_eq!((answer.status, &answer.json()["model_version"]), (200, &json!("7")), "{answer:?}");
+    for outside in ["file:../model.onnx", "file:/model.onnx", "file:"] {
+        assert_eq!(load(&forebay, "brought", &json!({ outside: "AA==" })).status, 400, "{outside}");
+    }
+}
+
+fn base64(bytes: &[u8]) -> String {
+    use base64::Engine as _;
+    base64::prelude::BASE64_STANDARD.encode(bytes)
+}
+
+#[test]
+fn no_request_fails_while_its_model_is_loaded_again_and_again() {
+    let root = tempfile::tempdir().unwrap();
+    install(root.path(), 1, "identity_fp32");
+    let forebay =
+        Forebay::serve_from(root.path(), &[&EXPLICIT[..], &["--load-model", "m", "--pool", "none"]].concat());
+    let done = AtomicBool::new(false);
+    std::thread::scope(|scope| {
+        let asks: Vec<_> = (0..4)
+            .map(|_| {
+                scope.spawn(|| {
+                    let mut asked = 0_u32;
+                    while !done.load(Ordering::Relaxed) {
+                        assert_eq!(infer(&forebay), 200);
+                        asked += 1;
+                    }
+                    asked
+                })
+            })
+            .collect();
+        for round in 0..50 {
+            // Another configuration: another generation, so sessions are opened anew.
+            let config =
+                json!({ "parameters": { "round": { "string_value": round.to_string() } } }).to_string();
+            assert_eq!(load(&forebay, "m", &json!({ "config": config })).status, 200);
+        }
+        done.store(true, Ordering::Relaxed);
+        let asked: u32 = asks.into_iter().map(|ask| ask.join().unwrap()).sum();
+        assert!(asked > 50, "{asked}");
+    });
+}
+
+#[test]
+fn other_modes_refuse_in_a_sentence() {
+    for (arguments, expected) in
+        [(&["--instances", "1"][..], "start with"), (&crate::poll::POLL, "if polling is enabled")]
+    {
+        let forebay = Forebay::serve(arguments);
+        let answer = load(&forebay, "identity_fp32", &json!({}));
+        assert_eq!((answer.status, answer.error().contains(expected)), (501, true), "{answer:?}");
+        assert_eq!(unload(&forebay, "identity_fp32").status, 501);
+        assert_eq!(index(&forebay)[0]["state"], "READY");
+    }
+}
+
+fn with_config(root: &Path, config: &str) {
+    install(root, 1, "identity_fp32");
+    std::fs::write(root.join("m/config.pbtxt"), config).unwrap();
+}
+
+#[test]
+fn labels_name_the_classes() {
+    let root = tempfile::tempdir().unwrap();
+    with_config(
+        root.path(),
+        "output [ { name: \"y\" data_type: TYPE_FP32 dims: [ -1, -1 ] label_filename: \"labels.txt\" } ]",
+    );
+    std::fs::write(root.path().join("m/labels.txt"), "cat\ndog\n").unwrap();
+    let forebay = Forebay::serve_from(root.path(), &["--instances", "1"]);
+    let mut body = fp32(&[1.0, 2.0, 0.0]);
+    body["outputs"] = json!([{ "name": "y", "parameters": { "classification": 3 } }]);
+    let data = forebay.infer("m", &[], &body).json()["outputs"][0]["data"].clone();
+    assert_eq!(data, json!(["2.000000:1:dog", "1.000000:0:cat", "0.000000:2"]));
+}
+
+#[test]
+fn a_warmup_that_fails_refuses_the_model_with_its_name() {
+    let root = tempfile::tempdir().unwrap();
+    let warmup = |input: &str| {
+        format!("model_warmup [ {{ name: \"first\" count: 2 inputs {{ key: \"x\" value {{ {input} }} }} }} ]")
+    };
+    with_config(root.path(), &warmup("data_type: TYPE_FP32 dims: [ 1, 2 ] random_data: true"));
+    let forebay = Forebay::serve_from(root.path(), &["--instances", "1"]);
+    assert_eq!(infer(&forebay), 200);
+    for (input, expected) in [
+        ("data_type: TYPE_FP32 dims: [ 1 ] zero_data: true", "model_warmup \"first\": "),
+        ("data_type: TYPE_FP32 dims: [ 1, 1 ] input_data_file: \"none\"", "warmup/none"),
+        ("data_type: TYPE_FP32 dims: [ -1, 1 ] zero_data: true", "input \"x\": dims [-1, 1]"),
+        ("data_type: TYPE_FP32 dims: [ 1, 1 ]", "needs zero_data"),
+    ] {
+        with_config(root.path(), &warmup(input));
+        let output = serve_command(root.path(), &[]).output().unwrap();
+        let stderr = String::from_utf8(output.stderr).unwrap();
+        assert!(!output.status.success() && stderr.replace("\\\"", "\"").contains(expected), "{stderr}");
+    }
+}
