@@ -4,7 +4,6 @@
 mod health;
 mod infer;
 mod status;
-mod trace;
 
 use std::pin::Pin;
 use std::sync::Arc;
@@ -22,9 +21,11 @@ use self::health::Health;
 use crate::control::{Control, ControlError};
 use crate::http::health::Readiness;
 use crate::infer::Inference;
+use crate::logs::Logs;
 use crate::metadata;
 use crate::proto::grpc_inference_service_server::{GrpcInferenceService, GrpcInferenceServiceServer};
 use crate::proto::{self, ModelStreamInferResponse};
+use crate::trace;
 
 /// What calls and streams need.
 pub(crate) struct Shared {
@@ -39,6 +40,7 @@ pub(crate) struct GrpcService {
     pub(crate) filter_token: Option<blake3::Hash>,
     pub(crate) is_ready: Readiness,
     pub(crate) control: Arc<Control>,
+    pub(crate) logs: Logs,
 }
 
 impl GrpcService {
@@ -228,13 +230,15 @@ impl GrpcInferenceService for GrpcService {
         &self,
         request: Request<proto::TraceSettingRequest>,
     ) -> Answered<proto::TraceSettingResponse> {
-        trace::setting(&request.into_inner()).map(Response::new)
+        let told = trace::setting(&request.into_inner());
+        told.map(Response::new).map_err(|error| Status::unimplemented(error.to_string()))
     }
 
     async fn log_settings(
         &self,
-        _: Request<proto::LogSettingsRequest>,
+        request: Request<proto::LogSettingsRequest>,
     ) -> Answered<proto::LogSettingsResponse> {
-        refused("what is logged is set by --log when the server starts")
+        let told = self.logs.settings(&request.into_inner());
+        told.map(Response::new).map_err(|error| status::of_log(&error))
     }
 }

@@ -8,7 +8,9 @@ pub(crate) mod health;
 pub(crate) mod infer;
 pub(crate) mod metadata;
 pub(crate) mod metrics;
+pub(crate) mod observe;
 pub(crate) mod repository;
+pub(crate) mod shared_memory;
 
 use std::net::{IpAddr, SocketAddr};
 use std::time::Duration;
@@ -117,9 +119,8 @@ fn usable(accepted: std::io::Result<(TcpStream, SocketAddr)>) -> Option<TcpStrea
 pub(crate) fn with_fallback(routes: Router) -> Router {
     routes
         .fallback(|uri: http::Uri| std::future::ready(HttpError::NoSuchPath { path: uri.path().to_owned() }))
-        .method_not_allowed_fallback(|uri: http::Uri| {
-            let allowed = if uri.path().ends_with("/infer") { "POST" } else { "GET" };
-            std::future::ready(HttpError::Method { path: uri.path().to_owned(), allowed })
+        .method_not_allowed_fallback(|method: http::Method, uri: http::Uri| {
+            std::future::ready(HttpError::Method { path: uri.path().to_owned(), method })
         })
 }
 

@@ -31,6 +31,7 @@ mod settings;
 mod signature;
 mod statistics;
 mod store;
+mod trace;
 mod warmup;
 
 use std::process::ExitCode;

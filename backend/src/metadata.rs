@@ -17,11 +17,13 @@ pub(crate) fn server() -> ServerMetadataResponse {
         extensions: [
             "binary_tensor_data",
             "classification",
+            "logging",
             "model_configuration",
             "model_repository",
             "model_repository(unload_dependents)",
             "schedule_policy",
             "statistics",
+            "trace",
         ]
         .map(str::to_owned)
         .into(),

@@ -22,16 +22,18 @@ use crate::grpc::{self, GrpcService};
 use crate::http::body::BodyLimits;
 use crate::http::health::{self, Draining, Readiness};
 use crate::http::infer::InferRoutes;
+use crate::http::observe::ObserveRoutes;
 use crate::http::repository::RepositoryRoutes;
 use crate::http::{self, metadata};
 use crate::infer::Inference;
 use crate::load::Loader;
+use crate::logs::{self, Logs};
+use crate::metrics;
 use crate::metrics::GateMetrics;
 use crate::models::Models;
 use crate::poll;
 use crate::schedule::QueueLimits;
 use crate::settings::{self, ModelControlMode, ModelSettings, ServeSettings, SettingsError};
-use crate::{logs, metrics};
 use pooled::Pooled;
 
 /// Writes to the pool that still wait at the end get so long.
@@ -46,13 +48,13 @@ const ORT_DYLIB_PATH: &str = "ORT_DYLIB_PATH";
 /// # Errors
 /// `SettingsError` for what can't be used; others when a port is taken or a model can't be loaded.
 pub(crate) fn run(settings: &ServeSettings) -> anyhow::Result<()> {
-    logs::start(&settings.logs)?;
+    let logs = logs::start(&settings.logs)?;
     let tokens = Tokens::read(settings)?;
     let loader = loader(&settings.models)?;
     let prometheus = metrics::install()?;
     let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build()?;
     runtime.spawn(metrics::keep_up(prometheus.clone()));
-    let ended = runtime.block_on(serve(settings, tokens, loader, prometheus));
+    let ended = runtime.block_on(serve(settings, tokens, loader, prometheus, logs));
     runtime.shutdown_timeout(DRAIN_WRITES);
     ended
 }
@@ -62,6 +64,7 @@ async fn serve(
     tokens: Tokens,
     loader: Loader,
     prometheus: PrometheusHandle,
+    logs: Logs,
 ) -> anyhow::Result<()> {
     let mut signals = Signals::listen()?;
     let (listener, http_port) = http::listen(settings.http.http_address, settings.http_port)?;
@@ -95,12 +98,16 @@ async fn serve(
         filter_token: tokens.filter,
         is_ready: is_ready.clone(),
         control: control.clone(),
+        logs: logs.clone(),
     };
     let body_limits = BodyLimits { bytes: limits.max_body_bytes, time: settings.http.body_timeout_secs };
     let infer = InferRoutes { inference, limits, body_limits, filter_token: tokens.filter };
+    let observe = ObserveRoutes { logs, models: control.models.clone(), body_limits };
     let repository = RepositoryRoutes { control, body_limits };
     let routes = routes(infer, is_ready)
         .merge(http::repository::routes(Arc::new(repository)))
+        .merge(http::observe::routes(Arc::new(observe)))
+        .merge(http::shared_memory::routes())
         .merge(gate.map(|gate| gate::routes(Arc::new(gate))).unwrap_or_default());
     let listeners = drain::Listeners {
         main: vec![(listener, http::with_fallback(routes)), (grpc_listener, grpc::routes(service))],

@@ -16,11 +16,15 @@ use super::{Answered, GrpcInferenceService, GrpcService, status};
 use crate::infer::{Answer, Caller, headers};
 use crate::proto::ModelStreamInferResponse;
 
+/// Says how the client's messages are compressed.
+const GRPC_ENCODING: &str = "grpc-encoding";
 /// Requests of one stream that are answered at a time.
 const STREAM_REQUESTS: usize = 16;
 
 /// What a call's metadata says.
 struct Call {
+    /// The client compresses, so it wants to be answered so: compressing costs more than most answers do.
+    compresses: bool,
     tenant: String,
     directives: RequestDirectives,
     deadline: Option<Instant>,
@@ -33,6 +37,9 @@ impl GrpcService {
         let metadata = MetadataMap::from_headers(headers::of(&answer));
         let mut answered = Response::new(answer.response);
         *answered.metadata_mut() = metadata;
+        if !call.compresses {
+            answered.disable_compression();
+        }
         Ok(answered)
     }
 
@@ -42,7 +49,7 @@ impl GrpcService {
         request: Request<Streaming<ModelInferRequest>>,
     ) -> Answered<<Self as GrpcInferenceService>::ModelStreamInferStream> {
         let call = Arc::new(self.call(request.metadata().as_ref())?);
-        let shared = self.shared.clone();
+        let (shared, compresses) = (self.shared.clone(), call.compresses);
         let answers = request.into_inner().map(move |request| {
             let (shared, call) = (shared.clone(), call.clone());
             async move {
@@ -60,13 +67,19 @@ impl GrpcService {
                 })
             }
         });
-        Ok(Response::new(Box::pin(answers.buffered(STREAM_REQUESTS))))
+        let mut answered: Response<<Self as GrpcInferenceService>::ModelStreamInferStream> =
+            Response::new(Box::pin(answers.buffered(STREAM_REQUESTS)));
+        if !compresses {
+            answered.disable_compression();
+        }
+        Ok(answered)
     }
 
     fn call(&self, metadata: &HeaderMap) -> Result<Call, Status> {
         let is_filter = headers::is_filter(metadata, self.filter_token);
         let tenant = headers::tenant(metadata, is_filter).map_err(|error| status::bad(&error))?;
         Ok(Call {
+            compresses: metadata.contains_key(GRPC_ENCODING),
             tenant: tenant.to_owned(),
             directives: headers::directives(metadata),
             deadline: timeout(metadata)?.and_then(|timeout| Instant::now().checked_add(timeout)),

@@ -6,6 +6,7 @@ use tonic::{Code, Status};
 use crate::control::ControlError;
 use crate::engine::EngineError;
 use crate::infer::InferError;
+use crate::logs::LogError;
 use crate::schedule::RunError;
 
 /// The status of an error.
@@ -38,6 +39,16 @@ pub(super) fn of_control(error: &ControlError) -> Status {
         ControlError::Unknown(_) => Code::NotFound,
         ControlError::Files { .. } | ControlError::Repository(_) => Code::Internal,
         _ => Code::InvalidArgument,
+    };
+    Status::new(code, error.to_string())
+}
+
+/// Log settings that were not taken.
+pub(super) fn of_log(error: &LogError) -> Status {
+    let code = match error {
+        LogError::Fixed { .. } => Code::Unimplemented,
+        LogError::Reload(_) => Code::Internal,
+        LogError::Kind { .. } | LogError::Unknown { .. } => Code::InvalidArgument,
     };
     Status::new(code, error.to_string())
 }

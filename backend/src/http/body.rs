@@ -4,10 +4,12 @@
 use std::time::Duration;
 
 use axum::body::Body;
+use axum::extract::Request;
 use bytes::Bytes;
 use http::HeaderMap;
 use http::header::CONTENT_LENGTH;
 use http_body_util::{BodyExt, LengthLimitError, Limited};
+use serde::de::DeserializeOwned;
 
 use super::coding::{self, Coding};
 use super::error::HttpError;
@@ -37,6 +39,22 @@ pub(crate) async fn read(headers: &HeaderMap, body: Body, limits: BodyLimits) ->
     };
     let in_time = tokio::time::timeout(limits.time, bytes).await;
     in_time.unwrap_or_else(|_| Err(HttpError::BodyTooSlow { seconds: limits.time.as_secs_f64() }))
+}
+
+/// Reads a small request of management; an empty body is an empty one.
+///
+/// # Errors
+/// Those of [`read`], and `Body` for what is not the JSON that is expected.
+pub(crate) async fn read_json<T: Default + DeserializeOwned>(
+    request: Request,
+    limits: BodyLimits,
+) -> Result<T, HttpError> {
+    let (head, body) = request.into_parts();
+    let body = read(&head.headers, body, limits).await?;
+    if body.trim_ascii().is_empty() {
+        return Ok(T::default());
+    }
+    serde_json::from_slice(&body).map_err(|error| HttpError::Body { reason: error.to_string() })
 }
 
 async fn plain(body: Body, limit: usize) -> Result<Bytes, HttpError> {

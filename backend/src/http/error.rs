@@ -10,8 +10,10 @@ use http::{HeaderValue, StatusCode};
 use crate::control::ControlError;
 use crate::engine::EngineError;
 use crate::infer::InferError;
+use crate::logs::LogError;
 use crate::models::UnknownModel;
 use crate::schedule::RunError;
+use crate::trace::TraceError;
 
 /// Seconds after which a refused client may come again: queues empty in less.
 const RETRY_SECONDS: u16 = 1;
@@ -21,8 +23,8 @@ const RETRY_SECONDS: u16 = 1;
 pub(crate) enum HttpError {
     #[error("no such path: {path}")]
     NoSuchPath { path: String },
-    #[error("{path} takes {allowed} only")]
-    Method { path: String, allowed: &'static str },
+    #[error("{path} doesn't take {method}; the header allow names what it takes")]
+    Method { path: String, method: http::Method },
     #[error("the body is larger than the limit of {limit} bytes (--max-body-bytes)")]
     BodyTooLarge { limit: usize },
     #[error("the body did not arrive within {seconds} seconds (--body-timeout-secs)")]
@@ -37,6 +39,10 @@ pub(crate) enum HttpError {
     Body { reason: String },
     #[error(transparent)]
     Control(#[from] ControlError),
+    #[error(transparent)]
+    Log(#[from] LogError),
+    #[error(transparent)]
+    Trace(#[from] TraceError),
     #[error("the call ended early: {reason}")]
     Ended { reason: String },
     #[error("{0}")]
@@ -66,14 +72,16 @@ impl HttpError {
             Self::Method { .. } => StatusCode::METHOD_NOT_ALLOWED,
             Self::BodyTooLarge { .. } => StatusCode::PAYLOAD_TOO_LARGE,
             Self::BodyTooSlow { .. } => StatusCode::REQUEST_TIMEOUT,
+            Self::Encoding { .. } => StatusCode::UNSUPPORTED_MEDIA_TYPE,
+            Self::Token => StatusCode::UNAUTHORIZED,
+            Self::Log(LogError::Reload(_)) | Self::Ended { .. } => StatusCode::INTERNAL_SERVER_ERROR,
+            Self::Log(LogError::Fixed { .. }) | Self::Trace(_) => StatusCode::NOT_IMPLEMENTED,
             Self::BodyBroken { .. }
             | Self::Body { .. }
             | Self::Request(_)
             | Self::Header { .. }
-            | Self::Response(_) => StatusCode::BAD_REQUEST,
-            Self::Encoding { .. } => StatusCode::UNSUPPORTED_MEDIA_TYPE,
-            Self::Token => StatusCode::UNAUTHORIZED,
-            Self::Ended { .. } => StatusCode::INTERNAL_SERVER_ERROR,
+            | Self::Response(_)
+            | Self::Log(_) => StatusCode::BAD_REQUEST,
             Self::Control(error) => match error {
                 ControlError::Polling | ControlError::NotExplicit => StatusCode::NOT_IMPLEMENTED,
                 ControlError::Unknown(_) => StatusCode::NOT_FOUND,
@@ -107,9 +115,6 @@ impl IntoResponse for HttpError {
         headers.insert(CACHE_CONTROL, HeaderValue::from_static("no-store"));
         if status == StatusCode::SERVICE_UNAVAILABLE {
             headers.insert(RETRY_AFTER, HeaderValue::from(RETRY_SECONDS));
-        }
-        if let Self::Method { allowed, .. } = self {
-            headers.insert(http::header::ALLOW, HeaderValue::from_static(allowed));
         }
         answer
     }

@@ -10,7 +10,6 @@ use axum::routing::post;
 use axum::{Json, Router};
 use base64::Engine as _;
 use base64::prelude::BASE64_STANDARD;
-use bytes::Bytes;
 use http::StatusCode;
 use serde::Deserialize;
 
@@ -50,7 +49,7 @@ struct ChangeRequest {
 }
 
 async fn index(State(routes): State<Arc<RepositoryRoutes>>, request: Request) -> Result<Response, HttpError> {
-    let asked: IndexRequest = routes.read(request).await?;
+    let asked: IndexRequest = body::read_json(request, routes.body_limits).await?;
     let index = routes.call(move |control| control.index(asked.ready)).await?;
     // Triton leaves out what is empty: a model that was never asked for has its name only.
     let models = index.models.iter().map(|model| {
@@ -68,7 +67,7 @@ async fn load(
     Path(model): Path<String>,
     request: Request,
 ) -> Result<StatusCode, HttpError> {
-    let asked: ChangeRequest = routes.read(request).await?;
+    let asked: ChangeRequest = body::read_json(request, routes.body_limits).await?;
     let parameters = parameters(asked.parameters)?;
     routes.call(move |control| control.load(&model, &parameters)).await?;
     Ok(StatusCode::OK)
@@ -80,7 +79,7 @@ async fn unload(
     Path(model): Path<String>,
     request: Request,
 ) -> Result<StatusCode, HttpError> {
-    let _: ChangeRequest = routes.read(request).await?;
+    let _: ChangeRequest = body::read_json(request, routes.body_limits).await?;
     routes.call(move |control| control.unload(&model)).await?;
     Ok(StatusCode::OK)
 }
@@ -108,15 +107,6 @@ fn parameters(given: BTreeMap<String, serde_json::Value>) -> Result<Parameters, 
 }
 
 impl RepositoryRoutes {
-    async fn read<T: Default + for<'a> Deserialize<'a>>(&self, request: Request) -> Result<T, HttpError> {
-        let (head, body) = request.into_parts();
-        let body: Bytes = body::read(&head.headers, body, self.body_limits).await?;
-        if body.trim_ascii().is_empty() {
-            return Ok(T::default());
-        }
-        serde_json::from_slice(&body).map_err(|error| HttpError::Body { reason: error.to_string() })
-    }
-
     /// Loading takes a while, so not on the threads that serve.
     async fn call<T: Send + 'static>(
         &self,

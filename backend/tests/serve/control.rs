@@ -181,3 +181,42 @@ fn a_warmup_that_fails_refuses_the_model_with_its_name() {
         assert!(!output.status.success() && stderr.replace("\\\"", "\"").contains(expected), "{stderr}");
     }
 }
+
+#[test]
+fn what_is_logged_can_be_changed_and_tracing_stays_off() {
+    let forebay = Forebay::serve(&["--instances", "1"]);
+    let before = forebay.get("/v2/logging").json();
+    assert_eq!(
+        (&before["log_warning"], &before["log_info"], &before["log_verbose_level"]),
+        (&json!(true), &json!(false), &json!(0))
+    );
+    let changed = post(&forebay, "/v2/logging", &json!({ "log_verbose_level": 1 }));
+    assert_eq!((changed.status, &changed.json()["log_verbose_level"]), (200, &json!(1)));
+    for (settings, status) in [
+        (json!({ "log_info": 1 }), 400),
+        (json!({ "log_loud": true }), 400),
+        (json!({ "log_file": "x" }), 501),
+        (json!([]), 400),
+    ] {
+        let refused = post(&forebay, "/v2/logging", &settings);
+        assert_eq!((refused.status, refused.error().is_empty()), (status, false), "{settings} {refused:?}");
+    }
+    assert_eq!(forebay.get("/v2/logging").json()["log_verbose_level"], 1);
+    let off = json!({ "trace_level": ["OFF"] });
+    assert_eq!(forebay.get("/v2/models/add_fp32/trace/setting").json(), off);
+    assert_eq!(post(&forebay, "/v2/trace/setting", &json!({ "trace_level": null })).json(), off);
+    assert_eq!(post(&forebay, "/v2/trace/setting", &json!({ "trace_level": ["TIMESTAMPS"] })).status, 501);
+    assert_eq!(forebay.get("/v2/models/nope/trace/setting").status, 404);
+}
+
+#[test]
+fn there_is_no_shared_memory_and_none_can_be_registered() {
+    let forebay = Forebay::serve(&["--instances", "1"]);
+    for kind in ["system", "cuda"] {
+        let at = |path: &str| format!("/v2/{kind}sharedmemory/{path}");
+        assert_eq!(forebay.get(&at("status")).json(), json!([]));
+        assert_eq!(post(&forebay, &at("unregister"), &json!({})).status, 200);
+        let refused = post(&forebay, &at("region/r/register"), &json!({ "key": "/k", "byte_size": 8 }));
+        assert_eq!((refused.status, refused.error().contains("shared memory")), (501, true));
+    }
+}

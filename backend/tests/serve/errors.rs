@@ -83,7 +83,13 @@ fn what_is_not_supported_says_so() {
         "parameters": { "shared_memory_region": "r", "shared_memory_byte_size": 4 } }] });
     let answer = forebay.infer("identity_fp32", &[], &shared);
     assert!([400, 501].contains(&answer.status) && answer.error().contains("shared memory"), "{answer:?}");
-    assert_eq!(send(forebay.http_port, "GET", PATH, &[], b"").status, 405);
+    for (method, path, allowed) in
+        [("GET", PATH, "POST"), ("PUT", "/v2/logging", "GET,HEAD,POST"), ("POST", "/v2", "GET,HEAD")]
+    {
+        let answer = send(forebay.http_port, method, path, &[], b"");
+        assert_eq!((answer.status, answer.header("allow")), (405, allowed), "{answer:?}");
+        assert!(answer.error().contains(method));
+    }
     assert_eq!(forebay.get("/v2/nothing").status, 404);
 }
 

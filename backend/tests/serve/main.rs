@@ -7,6 +7,7 @@ mod answers;
 mod batching;
 mod cache;
 mod client;
+mod clients;
 mod coding;
 mod control;
 mod drain;

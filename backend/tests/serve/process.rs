@@ -22,6 +22,11 @@ fn forebay_dir() -> PathBuf {
         .map_or_else(|| Path::new(env!("CARGO_MANIFEST_DIR")).join("../.forebay"), PathBuf::from)
 }
 
+/// The interpreter with the packages of xtask/requirements.txt.
+pub(crate) fn python() -> PathBuf {
+    forebay_dir().join("venv/bin/python")
+}
+
 /// The generated models.
 pub(crate) fn test_repository() -> PathBuf {
     let path = forebay_dir().join("test-repository");

@@ -1,0 +1,98 @@
+//! `/v2/logging` and `/v2/trace/setting`, as in Triton's extensions: JSON of flat settings -> the messages that gRPC has
+//! too -> all settings as they are now.
+
+use std::sync::Arc;
+
+use axum::extract::{Path, Request, State};
+use axum::routing::get;
+use axum::{Json, Router};
+use serde_json::{Map, Value};
+
+use super::body::{self, BodyLimits};
+use super::error::HttpError;
+use crate::logs::Logs;
+use crate::models::Models;
+use crate::proto::log_settings_request::SettingValue as LogValue;
+use crate::proto::log_settings_request::setting_value::ParameterChoice as Asked;
+use crate::proto::log_settings_response::setting_value::ParameterChoice;
+use crate::proto::trace_setting_request::SettingValue as TraceValue;
+use crate::proto::{LogSettingsRequest, TraceSettingRequest};
+use crate::trace;
+
+/// What the routes need.
+pub(crate) struct ObserveRoutes {
+    pub(crate) logs: Logs,
+    pub(crate) models: Arc<Models>,
+    pub(crate) body_limits: BodyLimits,
+}
+
+/// Logging, and tracing of the server and of a model.
+pub(crate) fn routes(state: Arc<ObserveRoutes>) -> Router {
+    Router::new()
+        .route("/v2/logging", get(logging).post(logging))
+        .route("/v2/trace/setting", get(server_trace).post(server_trace))
+        .route("/v2/models/{model}/trace/setting", get(model_trace).post(model_trace))
+        .with_state(state)
+}
+
+async fn logging(
+    State(routes): State<Arc<ObserveRoutes>>,
+    request: Request,
+) -> Result<Json<Value>, HttpError> {
+    let asked: Map<String, Value> = body::read_json(request, routes.body_limits).await?;
+    let choice = |value: &Value| match value {
+        Value::Bool(value) => Some(Asked::BoolParam(*value)),
+        Value::Number(number) => number.as_u64()?.try_into().ok().map(Asked::Uint32Param),
+        Value::String(text) => Some(Asked::StringParam(text.clone())),
+        _ => None,
+    };
+    let settings =
+        asked.iter().map(|(name, value)| (name.clone(), LogValue { parameter_choice: choice(value) }));
+    let told = routes.logs.settings(&LogSettingsRequest { settings: settings.collect() })?;
+    let shown = told.settings.into_iter().map(|(name, setting)| {
+        let value = match setting.parameter_choice {
+            Some(ParameterChoice::BoolParam(value)) => value.into(),
+            Some(ParameterChoice::Uint32Param(value)) => value.into(),
+            Some(ParameterChoice::StringParam(text)) => text.into(),
+            None => Value::Null,
+        };
+        (name, value)
+    });
+    Ok(Json(shown.collect::<Map<_, _>>().into()))
+}
+
+async fn server_trace(
+    State(routes): State<Arc<ObserveRoutes>>,
+    request: Request,
+) -> Result<Json<Value>, HttpError> {
+    trace_setting(&routes, request).await
+}
+
+async fn model_trace(
+    State(routes): State<Arc<ObserveRoutes>>,
+    Path(model): Path<String>,
+    request: Request,
+) -> Result<Json<Value>, HttpError> {
+    routes.models.find(&model, "")?;
+    trace_setting(&routes, request).await
+}
+
+/// A level is one text, several, or null for the default.
+async fn trace_setting(routes: &ObserveRoutes, request: Request) -> Result<Json<Value>, HttpError> {
+    let asked: Map<String, Value> = body::read_json(request, routes.body_limits).await?;
+    let settings = asked.into_iter().map(|(name, value)| {
+        let value = match value {
+            Value::Null => Vec::new(),
+            Value::Array(values) => values.iter().map(text).collect(),
+            value => vec![text(&value)],
+        };
+        (name, TraceValue { value })
+    });
+    let told = trace::setting(&TraceSettingRequest { settings: settings.collect(), ..Default::default() })?;
+    let shown = told.settings.into_iter().map(|(name, setting)| (name, setting.value.into()));
+    Ok(Json(shown.collect::<Map<_, _>>().into()))
+}
+
+fn text(value: &Value) -> String {
+    value.as_str().map_or_else(|| value.to_string(), str::to_owned)
+}
