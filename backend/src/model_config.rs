@@ -3,6 +3,7 @@
 
 mod complete;
 mod lists;
+mod unknown;
 
 use std::path::{Path, PathBuf};
 
@@ -19,6 +20,11 @@ pub(crate) use crate::proto::ModelConfig;
 pub(crate) use crate::proto::model_config::SchedulingChoice;
 pub(crate) use crate::proto::model_version_policy::PolicyChoice;
 
+/// How the parser says that a field doesn't exist.
+const NOT_FOUND: &str = "not found for message";
+/// A file with more unknown fields than this is no configuration of any version.
+const MOST_UNKNOWN: usize = 64;
+
 /// What the file is called in a model's folder.
 pub(crate) const FILE_NAME: &str = "config.pbtxt";
 
@@ -28,7 +34,7 @@ pub(crate) enum ConfigError {
     /// Not UTF-8.
     #[error("{path}: not UTF-8 text after byte {valid_up_to}")]
     NotText { path: PathBuf, valid_up_to: usize },
-    /// Not the text format, or a field that doesn't exist.
+    /// Not the text format, or a value of another kind.
     #[error("{path}:{line}: {message}")]
     Syntax { path: PathBuf, line: usize, message: String },
     /// A field whose value can't be served.
@@ -39,13 +45,27 @@ pub(crate) enum ConfigError {
 /// Parses and checks one file; `path` is for messages, `model` is the name of its folder.
 ///
 /// # Errors
-/// With file and line: what can't be parsed, fields that don't exist, and values that can't be served.
+/// With file and line: what can't be parsed, and values that can't be served. A field that doesn't exist is a warning.
 pub(crate) fn parse(path: &Path, bytes: &[u8], model: &str) -> Result<ModelConfig, ConfigError> {
     let text = std::str::from_utf8(bytes)
         .map_err(|error| ConfigError::NotText { path: path.to_owned(), valid_up_to: error.valid_up_to() })?;
-    let text = &lists::with_colons(text);
-    let message = DynamicMessage::parse_text_format(proto::descriptor("ModelConfig"), text)
-        .map_err(|error| syntax_error(path, text, &error))?;
+    let mut text = lists::with_colons(text);
+    let mut unknown_fields = 0;
+    let message = loop {
+        let error = match DynamicMessage::parse_text_format(proto::descriptor("ModelConfig"), &text) {
+            Ok(message) => break message,
+            Err(error) => error,
+        };
+        let (offset, located) = located(path, &text, &error);
+        let is_unknown = error.to_string().contains(NOT_FOUND) && unknown_fields < MOST_UNKNOWN;
+        let Some(without) = is_unknown.then(|| unknown::without(&text, offset)).flatten() else {
+            return Err(located);
+        };
+        tracing::warn!("{located}: the field is ignored");
+        unknown_fields += 1;
+        text = without;
+    };
+    let text = &text;
     let config: ModelConfig = message.transcode_to().map_err(|error| ConfigError::Syntax {
         path: path.to_owned(),
         line: 1,
@@ -77,12 +97,13 @@ pub(crate) fn from_json(text: &str, model: &str) -> Result<ModelConfig, ConfigEr
     Ok(config)
 }
 
-fn syntax_error(path: &Path, text: &str, error: &ParseError) -> ConfigError {
+/// Where the parser stopped, and the error that says so.
+fn located(path: &Path, text: &str, error: &ParseError) -> (usize, ConfigError) {
     let offset =
         error.labels().and_then(|mut labels| labels.next()).map_or(text.len(), |label| label.offset());
     let before = text.get(..offset).unwrap_or(text);
     let line = 1 + before.matches('\n').count();
-    ConfigError::Syntax { path: path.to_owned(), line, message: error.to_string() }
+    (offset, ConfigError::Syntax { path: path.to_owned(), line, message: error.to_string() })
 }
 
 /// Where a top-level field is set first, for messages.

@@ -35,9 +35,16 @@ fn a_config_as_people_write_it_is_accepted() {
 }
 
 #[test]
-fn a_misspelt_field_is_refused_with_its_line() {
-    let error = parsed("name: \"m\"\n\nmax_batchsize: 8\n").unwrap_err();
-    assert!(error.starts_with("m/config.pbtxt:3: ") && error.contains("max_batchsize"), "{error}");
+fn a_field_of_another_version_is_left_out_and_the_rest_is_served() {
+    let config = parsed(
+        "max_batch_size: 4\nnew_feature { of: [ 1, 2 ] }\ninput [ { name: \"x\" dims: [ 1 ] colour: RED } ]\noutput [ ]",
+    );
+    let config = config.unwrap();
+    assert_eq!((config.max_batch_size, &config.input[0].dims[..]), (4, &[1][..]));
+    // Where it stands doesn't change the lines of what follows.
+    let error = parsed("future { }\n\nmax_batch_size: \"four\"\n").unwrap_err();
+    assert!(error.starts_with("m/config.pbtxt:3: "), "{error}");
+    assert!(parsed(&"future: 1 ".repeat(100)).unwrap_err().contains("not found"));
 }
 
 #[test]
