@@ -9,6 +9,7 @@ use std::sync::Arc;
 use bytes::Bytes;
 use forebay_protocol::datatype::DataType;
 
+use crate::model_config::ModelConfig;
 use crate::signature::Signature;
 
 /// A version of a model as it was read: nothing is read again from its path.
@@ -23,7 +24,7 @@ pub(crate) struct ModelFiles {
 /// How sessions are opened. Everything here may change results, so all of it is part of a generation.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct SessionOptions {
-    /// Threads that one session uses inside one operator.
+    /// Threads that sessions use inside one operator: one pool for all of them.
     pub(crate) intra_op_threads: usize,
 }
 
@@ -53,6 +54,9 @@ pub(crate) enum EngineError {
     /// The model can't be loaded.
     #[error("can't load {file}: {reason}")]
     Load { file: String, reason: String },
+    /// The configuration asks for what can't be had.
+    #[error("config.pbtxt: {key} {reason}")]
+    Option { key: String, reason: String },
     /// The model has an input or output that V2 can't carry.
     #[error("{kind} '{name}' is {found}, which the V2 protocol can't carry")]
     Unsupported { kind: &'static str, name: String, found: String },
@@ -70,11 +74,16 @@ pub(crate) trait Engine: Send + Sync {
     fn platform(&self) -> &'static str;
     /// Name and version of what computes: part of every generation.
     fn identity(&self) -> &str;
-    /// Opens one session.
+    /// Opens one session, as the model's configuration says, else the options.
     ///
     /// # Errors
-    /// `Load` and `Unsupported`.
-    fn open(&self, files: &ModelFiles, options: SessionOptions) -> Result<Box<dyn Session>, EngineError>;
+    /// `Load`, `Option` and `Unsupported`.
+    fn open(
+        &self,
+        files: &ModelFiles,
+        config: &ModelConfig,
+        options: SessionOptions,
+    ) -> Result<Box<dyn Session>, EngineError>;
 }
 
 /// A loaded model that computes one request at a time.

@@ -112,8 +112,9 @@ impl Loader {
             LoadError::Batching { path, source }
         })?;
         let wanted = config.instances().unwrap_or(self.instances);
-        let mut sessions =
-            self.open(&files, wanted).map_err(|source| LoadError::Engine { version: number, source })?;
+        let mut sessions = self
+            .open(&files, config, wanted)
+            .map_err(|source| LoadError::Engine { version: number, source })?;
         let Some(signature) = sessions.first().map(|session| session.signature().clone()) else {
             let source = EngineError::Failed("no session was asked for".to_owned());
             return Err(LoadError::Engine { version: number, source });
@@ -137,8 +138,13 @@ impl Loader {
         }))
     }
 
-    fn open(&self, files: &ModelFiles, wanted: usize) -> Result<Vec<Box<dyn Session>>, EngineError> {
-        (0..wanted).map(|_| self.engine.open(files, self.options)).collect()
+    fn open(
+        &self,
+        files: &ModelFiles,
+        config: &ModelConfig,
+        wanted: usize,
+    ) -> Result<Vec<Box<dyn Session>>, EngineError> {
+        (0..wanted).map(|_| self.engine.open(files, config, self.options)).collect()
     }
 }
 

@@ -1,17 +1,19 @@
 //! ONNX Runtime, loaded from its shared library at run time. Files -> session; borrowed bytes -> tensors (`tensors`)
 //! -> outputs as little-endian bytes.
 
+mod options;
 mod tensors;
 
 use std::path::Path;
 use std::sync::Arc;
 
-use ort::environment::Environment;
+use ort::environment::{Environment, GlobalThreadPoolOptions};
 use ort::logging::LogLevel;
 use ort::session::{OutputSelector, RunOptions, SessionInputValue};
 use ort::value::{Outlet, ValueType};
 
 use super::{Engine, EngineError, InputTensor, ModelFiles, OutputTensor, Session, SessionOptions};
+use crate::model_config::ModelConfig;
 use crate::signature::{Signature, TensorSpec};
 
 /// ONNX Runtime in this process.
@@ -21,15 +23,22 @@ pub(crate) struct OrtEngine {
 }
 
 impl OrtEngine {
-    /// Loads the library at `path`. Once a process.
+    /// Loads the library at `path`; sessions share one pool of that many threads. Once a process.
     ///
     /// # Errors
     /// When it isn't there, isn't ONNX Runtime, or is too old.
-    pub(crate) fn load(path: &Path) -> Result<Self, String> {
+    pub(crate) fn load(path: &Path, intra_op_threads: usize) -> Result<Self, String> {
         let builder = ort::init_from(path).map_err(|error| error.to_string())?;
+        // Threads that spin while they wait take the cores from other sessions.
+        let pool = GlobalThreadPoolOptions::default()
+            .with_intra_threads(intra_op_threads)
+            .and_then(|pool| pool.with_inter_threads(1))
+            .and_then(|pool| pool.with_spin_control(false))
+            .map_err(|error| error.to_string())?;
         let environment = builder
             .with_name("forebay")
             .with_telemetry(false)
+            .with_global_thread_pool(pool)
             .with_logger(Arc::new(|level, _category, _id, location, message| log(level, location, message)))
             .build()
             .map_err(|error| error.to_string())?;
@@ -55,14 +64,18 @@ impl Engine for OrtEngine {
         &self.identity
     }
 
-    fn open(&self, files: &ModelFiles, options: SessionOptions) -> Result<Box<dyn Session>, EngineError> {
+    fn open(
+        &self,
+        files: &ModelFiles,
+        config: &ModelConfig,
+        options: SessionOptions,
+    ) -> Result<Box<dyn Session>, EngineError> {
         let failed = |reason: String| EngineError::Load { file: files.model_file.clone(), reason };
         let model =
             files.files.get(&files.model_file).ok_or_else(|| failed("there is no such file".into()))?;
-        let mut builder = ort::session::Session::builder(&self.environment)
-            .map_err(|error| failed(error.to_string()))?
-            .with_intra_threads(options.intra_op_threads)
-            .map_err(|error| failed(error.to_string()))?;
+        let builder =
+            ort::session::Session::builder(&self.environment).map_err(|error| failed(error.to_string()))?;
+        let mut builder = options::apply(builder, config, options)?;
         // External data is found among the files that were read and hashed, not on disk.
         for (name, bytes) in files.files.iter().filter(|(name, _)| **name != files.model_file) {
             builder = builder

@@ -220,3 +220,37 @@ fn there_is_no_shared_memory_and_none_can_be_registered() {
         assert_eq!((refused.status, refused.error().contains("shared memory")), (501, true));
     }
 }
+
+#[test]
+fn how_onnx_runtime_runs_a_model_is_its_configurations_say() {
+    let root = tempfile::tempdir().unwrap();
+    let parameter = |key: &str, value: &str| {
+        format!("parameters {{ key: \"{key}\" value {{ string_value: \"{value}\" }} }}")
+    };
+    let settings = [
+        ("intra_op_thread_count", "2"),
+        ("inter_op_thread_count", "2"),
+        ("execution_mode", "1"),
+        ("enable_mem_pattern", "0"),
+        ("enable_mem_arena", "0"),
+    ];
+    let parameters: Vec<String> = settings.iter().map(|(key, value)| parameter(key, value)).collect();
+    with_config(root.path(), &format!("optimization {{ graph {{ level: -1 }} }} {}", parameters.join(" ")));
+    let forebay = Forebay::serve_from(root.path(), &["--instances", "1"]);
+    assert_eq!(infer(&forebay), 200);
+    for (config, expected) in [
+        (parameter("intra_op_thread_count", "many"), "intra_op_thread_count is \"many\""),
+        ("optimization { graph { level: 9 } }".to_owned(), "level is 9"),
+        ("instance_group [ { kind: KIND_GPU } ]".to_owned(), "KIND_GPU needs CUDAExecutionProvider"),
+        (
+            "optimization { execution_accelerators { cpu_execution_accelerator [ { name: \"x\" } ] } }"
+                .to_owned(),
+            "\"x\" is not known",
+        ),
+    ] {
+        with_config(root.path(), &config);
+        let output = serve_command(root.path(), &[]).output().unwrap();
+        let stderr = String::from_utf8(output.stderr).unwrap().replace("\\\"", "\"");
+        assert!(!output.status.success() && stderr.contains(expected), "{stderr}");
+    }
+}

@@ -1,0 +1,160 @@
+//! `config.pbtxt` -> how ONNX Runtime runs the model, by the keys of Triton's onnxruntime backend. Next: the session is
+//! opened with them.
+//!
+//! `optimization.graph.level`: 0 all optimisations, 1 extended, -1 basic, 2 none. `parameters`: `intra_op_thread_count` and
+//! `inter_op_thread_count` (threads of this instance alone), `execution_mode` (1 runs branches in parallel),
+//! `enable_mem_pattern`, `enable_mem_arena`. `optimization.execution_accelerators` and `KIND_GPU` choose execution providers.
+
+use ort::ep::{
+    ArbitrarilyConfigurableExecutionProvider, CPU, CUDA, ExecutionProvider, ExecutionProviderDispatch,
+    OpenVINO, TensorRT,
+};
+use ort::session::builder::{GraphOptimizationLevel, SessionBuilder};
+
+use super::failure;
+use crate::engine::{EngineError, SessionOptions};
+use crate::model_config::ModelConfig;
+use crate::proto::model_instance_group::Kind;
+use crate::proto::model_optimization_policy::execution_accelerators::Accelerator;
+
+/// More threads than this are taken for a mistake.
+const MOST_THREADS: usize = 1024;
+/// Keys of Triton's backend that mean nothing here, with what does.
+const IGNORED: [(&str, &str); 1] = [("memory.enable_memory_arena_shrinkage", "the arena keeps what it has")];
+
+/// Sets what the configuration says.
+///
+/// # Errors
+/// `Option`, naming the key.
+pub(super) fn apply(
+    mut builder: SessionBuilder,
+    config: &ModelConfig,
+    options: SessionOptions,
+) -> Result<SessionBuilder, EngineError> {
+    for (key, instead) in IGNORED.iter().filter(|(key, _)| config.parameters.contains_key(*key)) {
+        tracing::warn!(key, "a parameter is ignored: {instead}");
+    }
+    builder = builder.with_optimization_level(level(config)?).map_err(|error| unset(&error))?;
+    if let Some(threads) = number(config, "intra_op_thread_count", MOST_THREADS)? {
+        builder = builder.with_independent_thread_pool().map_err(|error| unset(&error))?;
+        builder = builder.with_intra_threads(threads).map_err(|error| unset(&error))?;
+        builder = builder.with_intra_op_spinning(false).map_err(|error| unset(&error))?;
+    } else {
+        builder = builder.with_intra_threads(options.intra_op_threads).map_err(|error| unset(&error))?;
+    }
+    if let Some(threads) = number(config, "inter_op_thread_count", MOST_THREADS)? {
+        builder = builder.with_inter_threads(threads).map_err(|error| unset(&error))?;
+    }
+    if let Some(mode) = number(config, "execution_mode", 1)? {
+        builder = builder.with_parallel_execution(mode == 1).map_err(|error| unset(&error))?;
+    }
+    if let Some(pattern) = number(config, "enable_mem_pattern", 1)? {
+        builder = builder.with_memory_pattern(pattern == 1).map_err(|error| unset(&error))?;
+    }
+    let mut providers = providers(config)?;
+    if let Some(arena) = number(config, "enable_mem_arena", 1)? {
+        providers.push(CPU::default().with_arena_allocator(arena == 1).into());
+    }
+    if !providers.is_empty() {
+        builder = builder.with_execution_providers(providers).map_err(|error| unset(&error))?;
+    }
+    Ok(builder)
+}
+
+fn unset<T>(error: &ort::Error<T>) -> EngineError {
+    EngineError::Failed(error.message().to_owned())
+}
+
+fn level(config: &ModelConfig) -> Result<GraphOptimizationLevel, EngineError> {
+    let graph = config.optimization.as_ref().and_then(|optimization| optimization.graph);
+    match graph.map_or(0, |graph| graph.level) {
+        0 => Ok(GraphOptimizationLevel::All),
+        1 => Ok(GraphOptimizationLevel::Level2),
+        -1 => Ok(GraphOptimizationLevel::Level1),
+        2 => Ok(GraphOptimizationLevel::Disable),
+        other => Err(wrong("optimization.graph.level", format!("is {other}, must be from -1 to 2"))),
+    }
+}
+
+fn number(config: &ModelConfig, key: &'static str, most: usize) -> Result<Option<usize>, EngineError> {
+    let Some(parameter) = config.parameters.get(key) else { return Ok(None) };
+    let value = parameter.string_value.parse::<usize>().ok().filter(|value| *value <= most);
+    let reason = || format!("is {:?}, must be a whole number from 0 to {most}", parameter.string_value);
+    value.map(Some).ok_or_else(|| wrong(key, reason()))
+}
+
+fn wrong(key: &str, reason: String) -> EngineError {
+    EngineError::Option { key: key.to_owned(), reason }
+}
+
+/// In the order in which they may take operators; the CPU takes the rest. `KIND_AUTO` is the CPU.
+fn providers(config: &ModelConfig) -> Result<Vec<ExecutionProviderDispatch>, EngineError> {
+    let accelerators = config.optimization.as_ref().and_then(|o| o.execution_accelerators.as_ref());
+    let mut chosen = Vec::new();
+    for accelerator in accelerators.map(|all| all.cpu_execution_accelerator.as_slice()).unwrap_or_default() {
+        match accelerator.name.as_str() {
+            "openvino" => {
+                chosen.push(available(&accelerator.name, configured(OpenVINO::default(), accelerator))?);
+            }
+            other => {
+                return Err(wrong(
+                    "cpu_execution_accelerator",
+                    format!("{other:?} is not known; openvino is"),
+                ));
+            }
+        }
+    }
+    let gpu = config.instance_group.iter().find(|group| group.kind() == Kind::Gpu);
+    let wanted = accelerators.map(|all| all.gpu_execution_accelerator.as_slice()).unwrap_or_default();
+    let Some(gpu) = gpu else {
+        if wanted.is_empty() {
+            return Ok(chosen);
+        }
+        return Err(wrong("gpu_execution_accelerator", "needs an instance_group of KIND_GPU".to_owned()));
+    };
+    let device = gpu.gpus.first().copied().unwrap_or(0);
+    let mut cuda = CUDA::default();
+    for accelerator in wanted {
+        match accelerator.name.as_str() {
+            "tensorrt" => {
+                let provider = configured(TensorRT::default().with_device_id(device), accelerator);
+                chosen.push(available(&accelerator.name, provider)?);
+            }
+            "cuda" => cuda = configured(cuda, accelerator),
+            other => {
+                return Err(wrong(
+                    "gpu_execution_accelerator",
+                    format!("{other:?} is not known; tensorrt and cuda are"),
+                ));
+            }
+        }
+    }
+    chosen.push(available("KIND_GPU", cuda.with_device_id(device))?);
+    Ok(chosen)
+}
+
+/// Triton's names of `TensorRT`'s options, and any other by ONNX Runtime's own name.
+fn configured<P: ArbitrarilyConfigurableExecutionProvider>(mut provider: P, accelerator: &Accelerator) -> P {
+    for (key, value) in &accelerator.parameters {
+        let (key, value) = match (key.as_str(), value.as_str()) {
+            ("precision_mode", "FP16") => ("trt_fp16_enable", "1"),
+            ("precision_mode", "INT8") => ("trt_int8_enable", "1"),
+            ("precision_mode", _) => continue,
+            ("max_workspace_size_bytes", value) => ("trt_max_workspace_size", value),
+            (key, value) => (key, value),
+        };
+        provider = provider.with_arbitrary_config(key, value);
+    }
+    provider
+}
+
+/// The provider, if the library was built with it.
+fn available<P>(what: &str, provider: P) -> Result<ExecutionProviderDispatch, EngineError>
+where
+    P: ExecutionProvider + Into<ExecutionProviderDispatch>,
+{
+    if P::is_available().map_err(|error| failure(&error))? {
+        return Ok(provider.into().error_on_failure());
+    }
+    Err(wrong(what, format!("needs {}, which this ONNX Runtime library was built without", P::NAME)))
+}
