@@ -2,6 +2,7 @@
 //! to 503, finish what is in flight.
 
 use std::io::Write as _;
+use std::sync::Arc;
 
 use axum::Router;
 use serde::Serialize;
@@ -11,6 +12,7 @@ use tokio_util::sync::CancellationToken;
 
 use crate::http;
 use crate::http::health::Draining;
+use crate::http::tls::Tls;
 use crate::settings::HttpSettings;
 
 /// The bound ports, as the ready line names them.
@@ -36,6 +38,8 @@ struct ReadyLine {
 pub(crate) struct Listeners {
     /// What takes requests; closed first.
     pub(crate) main: Vec<(TcpListener, Router)>,
+    /// What encrypts `main`.
+    pub(crate) tls: Option<Arc<Tls>>,
     pub(crate) metrics: (TcpListener, Router),
 }
 
@@ -75,11 +79,17 @@ pub(crate) async fn serve_until_signal(
     ports: Ports,
 ) -> anyhow::Result<()> {
     let (stop_main, stop_metrics) = (CancellationToken::new(), CancellationToken::new());
-    let serve = |(listener, routes): (TcpListener, Router), stop: &CancellationToken| {
-        tokio::spawn(http::serve(listener, routes, settings.clone(), stop.clone()))
-    };
-    let main: Vec<_> = listeners.main.into_iter().map(|listener| serve(listener, &stop_main)).collect();
-    let metrics = serve(listeners.metrics, &stop_metrics);
+    let tls = listeners.tls;
+    let serve =
+        |(listener, routes): (TcpListener, Router), tls: Option<Arc<Tls>>, stop: &CancellationToken| {
+            tokio::spawn(http::serve(listener, routes, settings.clone(), tls, stop.clone()))
+        };
+    if let Some(tls) = tls.clone() {
+        tokio::spawn(tls.follow(stop_main.clone()));
+    }
+    let main: Vec<_> =
+        listeners.main.into_iter().map(|listener| serve(listener, tls.clone(), &stop_main)).collect();
+    let metrics = serve(listeners.metrics, None, &stop_metrics);
     say_ready(ports)?;
     signals.wait().await;
     draining.begin();

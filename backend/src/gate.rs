@@ -18,6 +18,7 @@ use tokio_util::sync::CancellationToken;
 use crate::drain::{self, Ports, Signals};
 use crate::http::error::HttpError;
 use crate::http::health::{self, Draining};
+use crate::http::tls::Tls;
 use crate::live::{self, LiveTable};
 use crate::metrics::{self, GateMetrics};
 use crate::pool::{self, RedisPool};
@@ -68,6 +69,7 @@ pub(crate) fn run(settings: &GateSettings) -> anyhow::Result<()> {
     let token = settings::read_token("--gate-token-file", settings.gate_token_file.as_deref())?;
     let secret = settings::read_pool_secret(&settings.pool)?;
     let url = settings.pool.redis_url.clone().unwrap_or_default();
+    let tls = Tls::of(&settings.tls).map_err(SettingsError::from)?;
     let prometheus = metrics::install()?;
     let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build()?;
     runtime.spawn(metrics::keep_up(prometheus.clone()));
@@ -90,6 +92,7 @@ pub(crate) fn run(settings: &GateSettings) -> anyhow::Result<()> {
         let ports = Ports { http: http_port, grpc: None, metrics: metrics_port };
         let listeners = drain::Listeners {
             main: vec![(listener, http::with_fallback(main))],
+            tls,
             metrics: (metrics_listener, http::metrics::routes(prometheus)),
         };
         drain::serve_until_signal(listeners, signals, &settings.http, draining, ports).await?;

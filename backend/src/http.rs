@@ -1,4 +1,4 @@
-//! HTTP/1.1 and h2c on one port. A listener and routes -> served connections, until the drain begins and those in
+//! HTTP/1.1 and HTTP/2 on one port, plain or over TLS. A listener and routes -> served connections, until the drain begins and those in
 //! flight are done. Next: `routes` finds the handler.
 
 pub(crate) mod body;
@@ -11,20 +11,26 @@ pub(crate) mod metrics;
 pub(crate) mod observe;
 pub(crate) mod repository;
 pub(crate) mod shared_memory;
+pub(crate) mod tls;
+pub(crate) mod v1;
 
+use std::error::Error;
 use std::net::{IpAddr, SocketAddr};
+use std::sync::Arc;
 use std::time::Duration;
 
 use axum::Router;
 use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
 use hyper_util::server::conn::auto::Builder;
-use hyper_util::server::graceful::GracefulShutdown;
+use hyper_util::server::graceful::{GracefulShutdown, Watcher};
 use hyper_util::service::TowerToHyperService;
+use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::{TcpListener, TcpStream};
 use tokio_util::sync::CancellationToken;
 
 use crate::settings::HttpSettings;
 use error::HttpError;
+use tls::Tls;
 
 /// Connections that may wait to be accepted: the kernel's usual bound.
 const BACKLOG: u32 = 4096;
@@ -73,6 +79,7 @@ pub(crate) async fn serve(
     listener: TcpListener,
     routes: Router,
     settings: HttpSettings,
+    tls: Option<Arc<Tls>>,
     stop: CancellationToken,
 ) {
     let mut server = Builder::new(TokioExecutor::new());
@@ -95,11 +102,17 @@ pub(crate) async fn serve(
             tokio::time::sleep(ACCEPT_PAUSE).await;
             continue;
         };
-        let service = TowerToHyperService::new(routes.clone());
-        let connection = server.serve_connection(TokioIo::new(stream), service).into_owned();
-        let connection = graceful.watch(connection);
+        let (server, watcher, routes, tls) =
+            (server.clone(), graceful.watcher(), routes.clone(), tls.clone());
         tokio::spawn(async move {
-            if let Err(error) = connection.await {
+            let outcome = match tls {
+                None => connection(server, watcher, stream, routes).await,
+                Some(tls) => match tls.accept(stream).await {
+                    Ok(stream) => connection(server, watcher, stream, routes).await,
+                    Err(error) => Err(error.into()),
+                },
+            };
+            if let Err(error) = outcome {
                 tracing::debug!("connection: {error}");
             }
         });
@@ -108,6 +121,17 @@ pub(crate) async fn serve(
     if tokio::time::timeout(settings.exit_timeout_secs, graceful.shutdown()).await.is_err() {
         tracing::warn!("connections were still open at the end of the drain");
     }
+}
+
+/// Serves one connection to its end, or to the drain's.
+async fn connection(
+    server: Builder<TokioExecutor>,
+    watcher: Watcher,
+    stream: impl AsyncRead + AsyncWrite + Unpin + Send + 'static,
+    routes: Router,
+) -> Result<(), Box<dyn Error + Send + Sync>> {
+    let service = TowerToHyperService::new(routes);
+    watcher.watch(server.serve_connection(TokioIo::new(stream), service).into_owned()).await
 }
 
 fn usable(accepted: std::io::Result<(TcpStream, SocketAddr)>) -> Option<TcpStream> {

@@ -24,6 +24,7 @@ use crate::http::health::{self, Draining, Readiness};
 use crate::http::infer::InferRoutes;
 use crate::http::observe::ObserveRoutes;
 use crate::http::repository::RepositoryRoutes;
+use crate::http::tls::Tls;
 use crate::http::{self, metadata};
 use crate::infer::Inference;
 use crate::load::Loader;
@@ -49,19 +50,19 @@ const ORT_DYLIB_PATH: &str = "ORT_DYLIB_PATH";
 /// `SettingsError` for what can't be used; others when a port is taken or a model can't be loaded.
 pub(crate) fn run(settings: &ServeSettings) -> anyhow::Result<()> {
     let logs = logs::start(&settings.logs)?;
-    let tokens = Tokens::read(settings)?;
+    let trust = Trust::read(settings)?;
     let loader = loader(&settings.models)?;
     let prometheus = metrics::install()?;
     let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build()?;
     runtime.spawn(metrics::keep_up(prometheus.clone()));
-    let ended = runtime.block_on(serve(settings, tokens, loader, prometheus, logs));
+    let ended = runtime.block_on(serve(settings, trust, loader, prometheus, logs));
     runtime.shutdown_timeout(DRAIN_WRITES);
     ended
 }
 
 async fn serve(
     settings: &ServeSettings,
-    tokens: Tokens,
+    trust: Trust,
     loader: Loader,
     prometheus: PrometheusHandle,
     logs: Logs,
@@ -84,7 +85,7 @@ async fn serve(
     let gate = own_table.zip(store.clone()).map(|(live, store)| Gate {
         store,
         live,
-        token: tokens.gate,
+        token: trust.gate,
         metrics: GateMetrics::new(),
     });
     let is_ready = {
@@ -95,13 +96,13 @@ async fn serve(
     let limits = Limits { max_body_bytes: settings.http.max_body_bytes, ..Limits::default() };
     let service = GrpcService {
         shared: Arc::new(grpc::Shared { inference: inference.clone(), limits }),
-        filter_token: tokens.filter,
+        filter_token: trust.filter,
         is_ready: is_ready.clone(),
         control: control.clone(),
         logs: logs.clone(),
     };
     let body_limits = BodyLimits { bytes: limits.max_body_bytes, time: settings.http.body_timeout_secs };
-    let infer = InferRoutes { inference, limits, body_limits, filter_token: tokens.filter };
+    let infer = InferRoutes { inference, limits, body_limits, filter_token: trust.filter };
     let observe = ObserveRoutes { logs, models: control.models.clone(), body_limits };
     let repository = RepositoryRoutes { control, body_limits };
     let routes = routes(infer, is_ready)
@@ -110,6 +111,7 @@ async fn serve(
         .merge(http::shared_memory::routes())
         .merge(gate.map(|gate| gate::routes(Arc::new(gate))).unwrap_or_default());
     let listeners = drain::Listeners {
+        tls: trust.tls,
         main: vec![(listener, http::with_fallback(routes)), (grpc_listener, grpc::routes(service))],
         metrics: (metrics_listener, http::metrics::routes(prometheus)),
     };
@@ -129,25 +131,31 @@ async fn serve(
     Ok(())
 }
 
-/// Hashes of the tokens by which others prove themselves.
-struct Tokens {
+/// What proves others to us and us to them: hashes of tokens, certificates.
+struct Trust {
     filter: Option<blake3::Hash>,
     gate: Option<blake3::Hash>,
+    tls: Option<Arc<Tls>>,
 }
 
-impl Tokens {
+impl Trust {
     fn read(settings: &ServeSettings) -> Result<Self, SettingsError> {
         Ok(Self {
             filter: settings::read_token("--filter-token-file", settings.filter_token_file.as_deref())?,
             gate: settings::read_token("--gate-token-file", settings.gate_token_file.as_deref())?,
+            tls: Tls::of(&settings.tls)?,
         })
     }
 }
 
-/// Infer, metadata and health.
+/// Inference over V2 and V1, metadata and health.
 fn routes(infer: InferRoutes, is_ready: Readiness) -> Router {
     let models = infer.inference.models.clone();
-    http::infer::routes(Arc::new(infer)).merge(metadata::routes(models)).merge(health::routes(is_ready))
+    let infer = Arc::new(infer);
+    http::infer::routes(infer.clone())
+        .merge(http::v1::routes(infer))
+        .merge(metadata::routes(models))
+        .merge(health::routes(is_ready))
 }
 
 fn loader(settings: &ModelSettings) -> anyhow::Result<Loader> {
@@ -155,8 +163,8 @@ fn loader(settings: &ModelSettings) -> anyhow::Result<Loader> {
     let path = settings.onnxruntime.clone().or_else(|| std::env::var_os(ORT_DYLIB_PATH).map(PathBuf::from));
     let wrong = |reason: String| SettingsError::Wrong { flag: "--onnxruntime", reason };
     let path = path.ok_or_else(|| wrong("is missing: the path of libonnxruntime.so".to_owned()))?;
-    let engine =
-        OrtEngine::load(&path).map_err(|error| wrong(format!("can't load {}: {error}", path.display())))?;
+    let engine = OrtEngine::load(&path, usize::from(settings.intra_op_threads))
+        .map_err(|error| wrong(format!("can't load {}: {error}", path.display())))?;
     Ok(Loader {
         root: settings.model_repository.clone(),
         engine: Box::new(engine),

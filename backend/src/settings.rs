@@ -12,7 +12,7 @@ use std::path::PathBuf;
 
 use clap::{Args, Parser, Subcommand, ValueEnum};
 
-pub(crate) use parts::{HttpSettings, LogFormat, LogSettings, PoolKind, PoolSettings};
+pub(crate) use parts::{HttpSettings, LogFormat, LogSettings, PoolKind, PoolSettings, TlsSettings};
 pub(crate) use secrets::{read_pool_secret, read_token};
 use units::{parse_bytes, parse_seconds};
 
@@ -66,6 +66,8 @@ pub(crate) struct ServeSettings {
     #[arg(long, env = "FOREBAY_METRICS_PORT", default_value_t = 8002, help_heading = "Network")]
     pub(crate) metrics_port: u16,
     #[command(flatten)]
+    pub(crate) tls: TlsSettings,
+    #[command(flatten)]
     pub(crate) pool: PoolSettings,
     /// Name of this service: two services may each have a model of the same name, and never share answers
     #[arg(long, env = "FOREBAY_SERVICE", default_value = "default", help_heading = "Trust")]
@@ -107,7 +109,8 @@ pub(crate) struct ModelSettings {
     /// Sessions of each model, each on a thread of its own, unless its config.pbtxt says [default: cores]
     #[arg(long, env = "FOREBAY_INSTANCES", value_parser = clap::value_parser!(u16).range(1..=1024))]
     pub(crate) instances: Option<u16>,
-    /// Threads that one session uses inside one operator
+    /// Threads that all sessions share inside operators; a model's own are its parameter
+    /// `intra_op_thread_count`
     #[arg(long, env = "FOREBAY_INTRA_OP_THREADS", default_value_t = 1,
           value_parser = clap::value_parser!(u16).range(1..=1024))]
     pub(crate) intra_op_threads: u16,
@@ -131,6 +134,8 @@ pub(crate) struct GateSettings {
     /// Port of /metrics; 0 picks a free one
     #[arg(long, env = "FOREBAY_METRICS_PORT", default_value_t = 8012, help_heading = "Network")]
     pub(crate) metrics_port: u16,
+    #[command(flatten)]
+    pub(crate) tls: TlsSettings,
     #[command(flatten)]
     pub(crate) pool: PoolSettings,
     /// File with the token that every lookup must carry in x-forebay-token

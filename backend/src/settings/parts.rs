@@ -39,6 +39,22 @@ pub(crate) struct HttpSettings {
     pub(crate) exit_timeout_secs: Duration,
 }
 
+/// Encryption of the ports that take requests.
+#[derive(Debug, Clone, Args)]
+#[command(next_help_heading = "TLS")]
+pub(crate) struct TlsSettings {
+    /// File with the certificate chain, PEM; the ports that take requests then speak nothing but TLS. Files that change
+    /// are read again
+    #[arg(long = "tls-cert-file", env = "FOREBAY_TLS_CERT_FILE", requires = "key")]
+    pub(crate) certificate: Option<PathBuf>,
+    /// File with the certificate's private key, PEM
+    #[arg(long = "tls-key-file", env = "FOREBAY_TLS_KEY_FILE", requires = "certificate")]
+    pub(crate) key: Option<PathBuf>,
+    /// File with the certificates of the CAs that clients' certificates must come from, PEM: mutual TLS
+    #[arg(long = "tls-client-ca-file", env = "FOREBAY_TLS_CLIENT_CA_FILE", requires = "certificate")]
+    pub(crate) client_ca: Option<PathBuf>,
+}
+
 /// Where cached results are kept.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
 pub(crate) enum PoolKind {

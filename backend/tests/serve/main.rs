@@ -17,3 +17,5 @@ mod grpc;
 mod poll;
 mod process;
 mod redis;
+mod tls;
+mod v1;

@@ -1,0 +1,160 @@
+//! TLS on the ports that take requests: certificate and key from files, clients' certificates checked where a CA is given.
+//! A connection -> a connection that is encrypted. Files that change are read again; connections that are open stay.
+
+use std::io;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::time::{Duration, SystemTime};
+
+use arc_swap::ArcSwap;
+use rustls::pki_types::pem::PemObject as _;
+use rustls::pki_types::{CertificateDer, PrivateKeyDer};
+use rustls::server::WebPkiClientVerifier;
+use rustls::{RootCertStore, ServerConfig};
+use tokio::net::TcpStream;
+use tokio_rustls::TlsAcceptor;
+use tokio_rustls::server::TlsStream;
+use tokio_util::sync::CancellationToken;
+
+use crate::settings::{SettingsError, TlsSettings};
+
+/// A handshake is a few packets; who takes longer isn't a client.
+const HANDSHAKE: Duration = Duration::from_secs(10);
+/// How often the files are looked at: a certificate is replaced days before its end.
+const LOOK: Duration = Duration::from_secs(5);
+
+/// Files that can't be used.
+#[derive(Debug, thiserror::Error)]
+pub(crate) enum TlsError {
+    #[error("{flag}: can't read {path}: {reason}")]
+    File { flag: &'static str, path: PathBuf, reason: String },
+    #[error("{flag}: {path} holds no certificate in PEM form")]
+    Empty { flag: &'static str, path: PathBuf },
+    #[error("--tls-cert-file and --tls-key-file don't belong together: {0}")]
+    Pair(rustls::Error),
+    #[error("--tls-client-ca-file: {0}")]
+    ClientCa(String),
+}
+
+impl From<TlsError> for SettingsError {
+    fn from(error: TlsError) -> Self {
+        Self::Wrong { flag: "TLS", reason: error.to_string() }
+    }
+}
+
+/// The files.
+#[derive(Debug, Clone)]
+struct Files {
+    certificate: PathBuf,
+    key: PathBuf,
+    client_ca: Option<PathBuf>,
+}
+
+/// What accepts encrypted connections.
+pub(crate) struct Tls {
+    files: Files,
+    config: ArcSwap<ServerConfig>,
+}
+
+impl Tls {
+    /// Reads the files; `None` without them.
+    ///
+    /// # Errors
+    /// When a file can't be read or used.
+    pub(crate) fn of(settings: &TlsSettings) -> Result<Option<Arc<Self>>, TlsError> {
+        let (Some(certificate), Some(key)) = (&settings.certificate, &settings.key) else {
+            return Ok(None);
+        };
+        let client_ca = settings.client_ca.clone();
+        let files = Files { certificate: certificate.clone(), key: key.clone(), client_ca };
+        let config = ArcSwap::from_pointee(files.read()?);
+        Ok(Some(Arc::new(Self { files, config })))
+    }
+
+    /// Shakes hands, in time.
+    ///
+    /// # Errors
+    /// When the client doesn't speak TLS, is too slow, or has no certificate that is wanted.
+    pub(crate) async fn accept(&self, stream: TcpStream) -> io::Result<TlsStream<TcpStream>> {
+        let acceptor = TlsAcceptor::from(self.config.load_full());
+        tokio::time::timeout(HANDSHAKE, acceptor.accept(stream)).await.unwrap_or_else(|_| {
+            Err(io::Error::new(io::ErrorKind::TimedOut, format!("no handshake within {HANDSHAKE:?}")))
+        })
+    }
+
+    /// Follows the files until `stop`. What can't be used leaves what there was.
+    pub(crate) async fn follow(self: Arc<Self>, stop: CancellationToken) {
+        let mut ticks = tokio::time::interval(LOOK);
+        let mut known = self.files.state();
+        loop {
+            tokio::select! {
+                () = stop.cancelled() => return,
+                _ = ticks.tick() => {}
+            }
+            let now = self.files.state();
+            if now == known {
+                continue;
+            }
+            known = now;
+            match self.files.read() {
+                Ok(config) => {
+                    self.config.store(Arc::new(config));
+                    tracing::info!("TLS: the files changed and were read again");
+                }
+                Err(error) => tracing::error!("TLS: the files changed and can't be used: {error}"),
+            }
+        }
+    }
+}
+
+impl Files {
+    fn read(&self) -> Result<ServerConfig, TlsError> {
+        let chain = certificates("--tls-cert-file", &self.certificate)?;
+        let key = PrivateKeyDer::from_pem_file(&self.key).map_err(|error| TlsError::File {
+            flag: "--tls-key-file",
+            path: self.key.clone(),
+            reason: error.to_string(),
+        })?;
+        let provider = Arc::new(rustls::crypto::ring::default_provider());
+        let builder = ServerConfig::builder_with_provider(provider.clone())
+            .with_safe_default_protocol_versions()
+            .map_err(TlsError::Pair)?;
+        let builder = match &self.client_ca {
+            None => builder.with_no_client_auth(),
+            Some(path) => {
+                let mut roots = RootCertStore::empty();
+                for certificate in certificates("--tls-client-ca-file", path)? {
+                    roots.add(certificate).map_err(|error| TlsError::ClientCa(error.to_string()))?;
+                }
+                let verifier = WebPkiClientVerifier::builder_with_provider(roots.into(), provider).build();
+                builder.with_client_cert_verifier(
+                    verifier.map_err(|error| TlsError::ClientCa(error.to_string()))?,
+                )
+            }
+        };
+        let mut config = builder.with_single_cert(chain, key).map_err(TlsError::Pair)?;
+        config.alpn_protocols = vec![b"h2".to_vec(), b"http/1.1".to_vec()];
+        Ok(config)
+    }
+
+    /// Changes when a file does. Links are followed: Kubernetes replaces a link.
+    fn state(&self) -> Vec<Option<(SystemTime, u64)>> {
+        let files = [Some(&self.certificate), Some(&self.key), self.client_ca.as_ref()];
+        let state = |path: &PathBuf| {
+            let metadata = std::fs::metadata(path).ok()?;
+            Some((metadata.modified().ok()?, metadata.len()))
+        };
+        files.into_iter().flatten().map(state).collect()
+    }
+}
+
+fn certificates(flag: &'static str, path: &Path) -> Result<Vec<CertificateDer<'static>>, TlsError> {
+    let file = |error: rustls::pki_types::pem::Error| TlsError::File {
+        flag,
+        path: path.to_owned(),
+        reason: error.to_string(),
+    };
+    let all: Vec<_> =
+        CertificateDer::pem_file_iter(path).map_err(file)?.collect::<Result<_, _>>().map_err(file)?;
+    if all.is_empty() { Err(TlsError::Empty { flag, path: path.to_owned() }) } else { Ok(all) }
+}
