@@ -85,7 +85,7 @@ def described(clients):
         client.load_model("uncached", config='{"max_batch_size": 2}')
         assert client.get_model_config("uncached", **json).get("config", client.get_model_config("uncached", **json))["max_batch_size"] == 2
         client.load_model("uncached")
-        fails(lambda: client.load_model("nope"), "INVALID_ARGUMENT" if json else "400", "failed to load 'nope'")
+        fails(lambda: client.load_model("nope"), "NOT_FOUND" if json else "404", "failed to load 'nope'")
         fails(lambda: client.get_model_metadata("nope"), "NOT_FOUND" if json else "404", "unknown model: 'nope'")
         fails(lambda: client.register_system_shared_memory("r", "/k", 8), "UNIMPLEMENTED" if json else "501", "shared memory")
         assert client.update_log_settings({"log_verbose_level": 0}, **json)

@@ -36,7 +36,7 @@ pub(super) fn bad(error: &dyn std::error::Error) -> Status {
 pub(super) fn of_control(error: &ControlError) -> Status {
     let code = match error {
         ControlError::Polling | ControlError::NotExplicit => Code::Unimplemented,
-        ControlError::Unknown(_) => Code::NotFound,
+        ControlError::Unknown(_) | ControlError::NoFolder { .. } => Code::NotFound,
         ControlError::Files { .. } | ControlError::Repository(_) => Code::Internal,
         _ => Code::InvalidArgument,
     };

@@ -84,7 +84,7 @@ impl HttpError {
             | Self::Log(_) => StatusCode::BAD_REQUEST,
             Self::Control(error) => match error {
                 ControlError::Polling | ControlError::NotExplicit => StatusCode::NOT_IMPLEMENTED,
-                ControlError::Unknown(_) => StatusCode::NOT_FOUND,
+                ControlError::Unknown(_) | ControlError::NoFolder { .. } => StatusCode::NOT_FOUND,
                 ControlError::Files { .. } | ControlError::Repository(_) => StatusCode::INTERNAL_SERVER_ERROR,
                 _ => StatusCode::BAD_REQUEST,
             },

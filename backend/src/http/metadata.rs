@@ -8,14 +8,19 @@ use axum::response::{IntoResponse, Response};
 use axum::routing::get;
 use axum::{Json, Router};
 use http::StatusCode;
+use http::header::CONTENT_TYPE;
 
 use super::error::HttpError;
 use crate::models::Models;
 use crate::{metadata, proto};
 
+/// What all routes take and give.
+const OPENAPI: &str = include_str!("../../openapi.json");
+
 /// The routes of metadata.
 pub(crate) fn routes(models: Arc<Models>) -> Router {
     Router::new()
+        .route("/openapi.json", get(|| std::future::ready(([(CONTENT_TYPE, "application/json")], OPENAPI))))
         .route("/v2", get(server))
         .route("/v2/", get(server))
         .route("/v2/models/{model}", get(model))

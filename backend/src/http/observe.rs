@@ -80,19 +80,20 @@ async fn model_trace(
 /// A level is one text, several, or null for the default.
 async fn trace_setting(routes: &ObserveRoutes, request: Request) -> Result<Json<Value>, HttpError> {
     let asked: Map<String, Value> = body::read_json(request, routes.body_limits).await?;
-    let settings = asked.into_iter().map(|(name, value)| {
-        let value = match value {
-            Value::Null => Vec::new(),
-            Value::Array(values) => values.iter().map(text).collect(),
-            value => vec![text(&value)],
+    let setting = |(name, value): (String, Value)| {
+        let texts = match value {
+            Value::Null => Some(Vec::new()),
+            Value::String(text) => Some(vec![text]),
+            Value::Array(values) => values.iter().map(|value| value.as_str().map(str::to_owned)).collect(),
+            _ => None,
         };
-        (name, TraceValue { value })
-    });
-    let told = trace::setting(&TraceSettingRequest { settings: settings.collect(), ..Default::default() })?;
+        let wrong = || HttpError::Body {
+            reason: format!("trace setting {name:?} must be a string, several, or null"),
+        };
+        Ok((name.clone(), TraceValue { value: texts.ok_or_else(wrong)? }))
+    };
+    let settings = asked.into_iter().map(setting).collect::<Result<_, HttpError>>()?;
+    let told = trace::setting(&TraceSettingRequest { settings, ..Default::default() })?;
     let shown = told.settings.into_iter().map(|(name, setting)| (name, setting.value.into()));
     Ok(Json(shown.collect::<Map<_, _>>().into()))
-}
-
-fn text(value: &Value) -> String {
-    value.as_str().map_or_else(|| value.to_string(), str::to_owned)
 }

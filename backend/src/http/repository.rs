@@ -79,7 +79,8 @@ async fn unload(
     Path(model): Path<String>,
     request: Request,
 ) -> Result<StatusCode, HttpError> {
-    let _: ChangeRequest = body::read_json(request, routes.body_limits).await?;
+    let asked: ChangeRequest = body::read_json(request, routes.body_limits).await?;
+    parameters(asked.parameters)?;
     routes.call(move |control| control.unload(&model)).await?;
     Ok(StatusCode::OK)
 }

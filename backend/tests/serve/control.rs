@@ -45,7 +45,7 @@ fn models_come_and_go_by_call_and_the_index_tells() {
     assert_eq!((index(&forebay), infer(&forebay)), (unloaded, 404));
     assert_eq!(post(&forebay, "/v2/repository/index", &json!({ "ready": true })).json(), json!([]));
     assert_eq!(forebay.get("/v2/health/ready").status, 200);
-    for (answer, status) in [(load(&forebay, "nope", &json!({})), 400), (unload(&forebay, "nope"), 404)] {
+    for (answer, status) in [(load(&forebay, "nope", &json!({})), 404), (unload(&forebay, "nope"), 404)] {
         assert_eq!((answer.status, answer.error().contains("'nope'")), (status, true), "{answer:?}");
     }
 }
@@ -252,5 +252,28 @@ fn how_onnx_runtime_runs_a_model_is_its_configurations_say() {
         let output = serve_command(root.path(), &[]).output().unwrap();
         let stderr = String::from_utf8(output.stderr).unwrap().replace("\\\"", "\"");
         assert!(!output.status.success() && stderr.contains(expected), "{stderr}");
+    }
+}
+
+#[test]
+fn every_path_of_the_openapi_document_is_served_and_refuses_other_methods() {
+    let forebay = Forebay::serve(&["--instances", "1"]);
+    let document = forebay.get("/openapi.json").json();
+    let paths = document["paths"].as_object().unwrap();
+    assert!(paths.len() > 30);
+    for (template, operations) in paths {
+        let path = template.replace("{model}", "add_fp32").replace("{version}", "1").replace("{region}", "r");
+        let methods: Vec<String> =
+            operations.as_object().unwrap().keys().map(|name| name.to_uppercase()).collect();
+        let refused = send(forebay.http_port, "DELETE", &path, &[], b"");
+        assert_eq!(refused.status, 405, "{path}");
+        let allowed: Vec<&str> = refused.header("allow").split(',').filter(|name| *name != "HEAD").collect();
+        // V1 has a model and its prediction under one route.
+        if !path.starts_with("/v1/models/") {
+            assert_eq!(allowed, methods, "{path}");
+        }
+        for method in methods {
+            assert_ne!(send(forebay.http_port, &method, &path, &[], b"").status, 404, "{method} {path}");
+        }
     }
 }
