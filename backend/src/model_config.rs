@@ -9,8 +9,8 @@ use std::path::{Path, PathBuf};
 
 use forebay_protocol::datatype::DataType;
 use miette::Diagnostic as _;
-use prost_reflect::DynamicMessage;
 use prost_reflect::text_format::ParseError;
+use prost_reflect::{DeserializeOptions, DynamicMessage};
 
 use crate::proto;
 
@@ -86,9 +86,12 @@ pub(crate) fn from_json(text: &str, model: &str) -> Result<ModelConfig, ConfigEr
     let path = PathBuf::from("the parameter config");
     let wrong = |line: usize, message: String| ConfigError::Syntax { path: path.clone(), line, message };
     let mut json = serde_json::Deserializer::from_str(text);
-    let message = DynamicMessage::deserialize(proto::descriptor("ModelConfig"), &mut json)
-        .and_then(|message| json.end().map(|()| message))
-        .map_err(|error| wrong(error.line(), error.to_string()))?;
+    // As in the file, a field of another version is no reason to refuse the rest.
+    let options = DeserializeOptions::new().deny_unknown_fields(false);
+    let message =
+        DynamicMessage::deserialize_with_options(proto::descriptor("ModelConfig"), &mut json, &options)
+            .and_then(|message| json.end().map(|()| message))
+            .map_err(|error| wrong(error.line(), error.to_string()))?;
     let config: ModelConfig = message.transcode_to().map_err(|error| wrong(1, error.to_string()))?;
     check(&config, model).map_err(|(field, reason)| {
         let line = line_of_field(text, field);

@@ -100,9 +100,10 @@ impl Models {
         self.current.store(Arc::new(served));
     }
 
-    /// Whether every model that should be served is.
+    /// Whether every model that should be served is. One that could not be loaded again is, as it was before.
     pub(crate) fn all_loaded(&self) -> bool {
-        self.current.load().failed.is_empty()
+        let current = self.current.load();
+        current.failed.keys().all(|name| current.models.contains_key(name))
     }
 }
 

@@ -1,11 +1,12 @@
-//! `/v2/health/live` and `/v2/health/ready`: 200 or 503 with an empty body, as Triton answers.
+//! `/v2/health/live` and `/v2/health/ready`: 200 or 503, as Triton answers, with the body that `KServe`'s clients read.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
-use axum::Router;
 use axum::routing::get;
+use axum::{Json, Router};
 use http::StatusCode;
+use serde_json::json;
 
 /// Whether this process wants requests. Not once the drain has begun.
 #[derive(Debug, Default, Clone)]
@@ -31,9 +32,12 @@ impl Draining {
 
 /// The two routes.
 pub(crate) fn routes(is_ready: Readiness) -> Router {
-    let readiness =
-        move || std::future::ready(if is_ready() { StatusCode::OK } else { StatusCode::SERVICE_UNAVAILABLE });
+    let readiness = move || {
+        let ready = is_ready();
+        let status = if ready { StatusCode::OK } else { StatusCode::SERVICE_UNAVAILABLE };
+        std::future::ready((status, Json(json!({ "ready": ready }))))
+    };
     Router::new()
-        .route("/v2/health/live", get(|| std::future::ready(StatusCode::OK)))
+        .route("/v2/health/live", get(|| std::future::ready(Json(json!({ "live": true })))))
         .route("/v2/health/ready", get(readiness))
 }

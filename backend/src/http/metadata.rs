@@ -7,7 +7,6 @@ use axum::extract::{Path, State};
 use axum::response::{IntoResponse, Response};
 use axum::routing::get;
 use axum::{Json, Router};
-use http::StatusCode;
 use http::header::CONTENT_TYPE;
 
 use super::error::HttpError;
@@ -77,17 +76,21 @@ fn config(models: &Models, name: &str, asked: &str) -> Result<Response, HttpErro
 async fn model_ready(
     State(models): State<Arc<Models>>,
     Path(model): Path<String>,
-) -> Result<StatusCode, HttpError> {
-    models.find(&model, "")?;
-    Ok(StatusCode::OK)
+) -> Result<Response, HttpError> {
+    ready(&models, &model, "")
 }
 
 async fn version_ready(
     State(models): State<Arc<Models>>,
     Path((model, version)): Path<(String, String)>,
-) -> Result<StatusCode, HttpError> {
-    models.find(&model, &version)?;
-    Ok(StatusCode::OK)
+) -> Result<Response, HttpError> {
+    ready(&models, &model, &version)
+}
+
+/// `KServe`'s clients read the body, Triton's the status.
+fn ready(models: &Models, name: &str, asked: &str) -> Result<Response, HttpError> {
+    models.find(name, asked)?;
+    Ok(Json(serde_json::json!({ "name": name, "ready": true })).into_response())
 }
 
 async fn all_statistics(State(models): State<Arc<Models>>) -> Result<Response, HttpError> {

@@ -60,7 +60,7 @@ fn a_load_that_fails_leaves_what_is_served() {
     std::fs::write(root.path().join("m/1/model.onnx"), "no model").unwrap();
     let broken = load(&forebay, "m", &json!({}));
     assert_eq!((broken.status, broken.error().contains("failed to load 'm'")), (400, true), "{broken:?}");
-    assert_eq!(infer(&forebay), 200);
+    assert_eq!((infer(&forebay), forebay.get("/v2/health/ready").status), (200, 200));
     assert_eq!(index(&forebay)[1]["state"], "UNAVAILABLE");
 }
 
@@ -69,7 +69,7 @@ fn configuration_and_files_can_come_with_the_call() {
     let root = tempfile::tempdir().unwrap();
     install(root.path(), 1, "identity_fp32");
     let forebay = Forebay::serve_from(root.path(), &EXPLICIT);
-    let config = json!({ "max_batch_size": 4, "dynamic_batching": { "max_queue_delay_microseconds": 100 } });
+    let config = json!({ "of_another_version": 1, "max_batch_size": 4, "dynamic_batching": { "max_queue_delay_microseconds": 100 } });
     assert_eq!(load(&forebay, "m", &json!({ "config": config.to_string() })).status, 200);
     let served = forebay.get("/v2/models/m/config").json();
     assert_eq!(

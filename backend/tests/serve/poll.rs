@@ -57,10 +57,14 @@ fn a_broken_replacement_leaves_the_old_model_serving() {
     let forebay = Forebay::serve_from(root.path(), &POLL);
     let before = generation(&forebay);
     std::fs::write(root.path().join("m/1/model.onnx"), "half a model").unwrap();
-    until("it is noticed", || (forebay.get("/v2/health/ready").status == 503).then_some(()));
-    assert_eq!(generation(&forebay), before);
+    let failed = || {
+        let index = send(forebay.http_port, "POST", "/v2/repository/index", &[], b"").json();
+        index.as_array().unwrap().iter().any(|model| model["state"] == "UNAVAILABLE")
+    };
+    until("it is noticed", || failed().then_some(()));
+    assert_eq!((generation(&forebay), forebay.get("/v2/health/ready").status), (before.clone(), 200));
     install(root.path(), 1, "identity_fp32");
-    until("it is well again", || (forebay.get("/v2/health/ready").status == 200).then_some(()));
+    until("it is well again", || (!failed()).then_some(()));
     assert_eq!(generation(&forebay), before, "the same files are the same generation");
 }
 
