@@ -57,6 +57,11 @@ impl Layout {
         self.dir.join("repository")
     }
 
+    /// ONNX's node tests.
+    pub(crate) fn node_tests(&self) -> PathBuf {
+        self.dir.join("onnx-node-tests")
+    }
+
     /// The folder of a running `up` of that name.
     pub(crate) fn run(&self, name: &str) -> PathBuf {
         self.dir.join("run").join(name)

@@ -36,6 +36,8 @@ pub(crate) enum Part {
     Wrk,
     /// Real models from wheels, and tiny ones made here
     Models,
+    /// ONNX's node tests, each a model with inputs and outputs
+    NodeTests,
     /// What builds the filter: rustup's wasm32 target, else Debian's Rust
     Wasm,
 }
@@ -94,13 +96,14 @@ impl Part {
             Self::Redis => "redis",
             Self::Wrk => "wrk",
             Self::Models => "models",
+            Self::NodeTests => "node-tests",
             Self::Wasm => "wasm",
         }
     }
 
     fn needs(self) -> &'static [Self] {
         match self {
-            Self::Envoy | Self::Models => &[Self::Python],
+            Self::Envoy | Self::Models | Self::NodeTests => &[Self::Python],
             Self::Python | Self::Redis | Self::Wrk | Self::Wasm => &[],
         }
     }
@@ -112,6 +115,7 @@ impl Part {
             Self::Redis => Ok(debian::plan(layout, &debian::REDIS)),
             Self::Wrk => Ok(debian::plan(layout, &debian::WRK)),
             Self::Models => Ok(models::plan(layout)),
+            Self::NodeTests => Ok(wheel::node_tests_plan(layout)),
             Self::Wasm => toolchain::plan(layout),
         }
     }
@@ -123,6 +127,7 @@ impl Part {
             Self::Redis => debian::install(layout, &debian::REDIS),
             Self::Wrk => debian::install(layout, &debian::WRK),
             Self::Models => models::install(layout),
+            Self::NodeTests => wheel::install_node_tests(layout),
             Self::Wasm => toolchain::install(layout),
         }
     }

@@ -11,7 +11,7 @@ use crate::setup::{self, Part, Toolchain};
 use crate::{up, wasm};
 
 /// Everything but the load generator, which only benchmarks use.
-const PARTS: [Part; 5] = [Part::Python, Part::Envoy, Part::Redis, Part::Models, Part::Wasm];
+const PARTS: [Part; 6] = [Part::Python, Part::Envoy, Part::Redis, Part::Models, Part::NodeTests, Part::Wasm];
 
 /// Sums of the `test result:` lines.
 #[derive(Debug, Default, PartialEq, Eq)]

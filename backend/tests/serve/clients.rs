@@ -1,9 +1,10 @@
 //! The public Python clients, as their users run them.
 
+use std::io::Write as _;
 use std::path::Path;
 use std::process::Command;
 
-use crate::process::{Forebay, python};
+use crate::process::{Forebay, node_tests, python};
 
 #[test]
 fn tritonclient_over_http_and_grpc_asks_for_everything_there_is() {
@@ -11,8 +12,30 @@ fn tritonclient_over_http_and_grpc_asks_for_everything_there_is() {
         Forebay::serve(&["--instances", "2", "--model-control-mode", "explicit", "--load-model", "*"]);
     let script = Path::new(env!("CARGO_MANIFEST_DIR")).join("../tests/clients/triton_full_client.py");
     let addresses = [forebay.http_port, forebay.grpc_port].map(|port| format!("127.0.0.1:{port}"));
-    let output = Command::new(python()).arg(script).args(addresses).output().unwrap();
+    run(Command::new(python()).arg(script).args(addresses));
+}
+
+#[test]
+fn every_node_test_of_onnx_passes_as_a_model_that_is_served() {
+    let root = tempfile::tempdir().unwrap();
+    let explicit = ["--instances", "1", "--model-control-mode", "explicit", "--pool", "none"];
+    let forebay = Forebay::serve_from(root.path(), &explicit);
+    let script = Path::new(env!("CARGO_MANIFEST_DIR")).join("../tests/clients/onnx_node_tests.py");
+    let address = format!("127.0.0.1:{}", forebay.http_port);
+    let counts = run(Command::new(python()).arg(script).arg(node_tests()).arg(address).arg(root.path()));
+    // Past the test harness, which would keep it to itself.
+    write!(std::io::stdout(), "{counts}").unwrap();
+}
+
+/// Runs a client to its last line, and returns what it said.
+fn run(client: &mut Command) -> String {
+    let output = client.output().unwrap();
     let text = |bytes: &[u8]| String::from_utf8_lossy(bytes).into_owned();
-    assert!(output.status.success(), "{}{}", text(&output.stdout), text(&output.stderr));
-    assert!(text(&output.stdout).ends_with("all as it should be\n"));
+    let said = text(&output.stdout);
+    assert!(
+        output.status.success() && said.ends_with("all as it should be\n"),
+        "{said}{}",
+        text(&output.stderr)
+    );
+    said
 }

@@ -27,6 +27,11 @@ pub(crate) fn python() -> PathBuf {
     forebay_dir().join("venv/bin/python")
 }
 
+/// ONNX's node tests.
+pub(crate) fn node_tests() -> PathBuf {
+    forebay_dir().join("onnx-node-tests")
+}
+
 /// The generated models.
 pub(crate) fn test_repository() -> PathBuf {
     let path = forebay_dir().join("test-repository");

