@@ -117,6 +117,7 @@ impl Inference {
         let began = Instant::now();
         let version = self.models.find(&request.model_name, &request.model_version)?;
         let _pending = version.statistics.arrived();
+        let id = tracing::enabled!(tracing::Level::DEBUG).then(|| request.id.clone());
         let answering = self.answer_from(&version, request, caller);
         let answered = match caller.deadline {
             None => answering.await,
@@ -129,6 +130,10 @@ impl Inference {
         match &answered {
             Ok(_) => version.statistics.succeeded(began.elapsed()),
             Err(error) => version.statistics.failed(error.failure(), began.elapsed()),
+        }
+        if let Some(id) = id {
+            let (model, outcome) = (&version.config.name, answered.as_ref().map(|(.., source)| *source));
+            tracing::debug!(id, model, version = version.number, took = ?began.elapsed(), ?outcome, "request");
         }
         let (response, cost_us, source) = answered?;
         Ok(Answer { response, cost_us, source, version: version.clone() })

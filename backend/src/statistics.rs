@@ -4,7 +4,7 @@
 use std::collections::BTreeMap;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Mutex, PoisonError};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use metrics::{Counter, Gauge, Histogram, counter, gauge, histogram};
 
@@ -35,8 +35,15 @@ pub(crate) struct Compute {
     pub(crate) output: Duration,
 }
 
+/// Overload is logged no more often than this, with how many requests it cost.
+const OVERLOAD_LOG: Duration = Duration::from_secs(1);
+
 /// The counters of one version of a model.
 pub(crate) struct Statistics {
+    labels: [(&'static str, String); 2],
+    /// Refused requests that no log line told of yet, and when the last one did.
+    untold: AtomicU64,
+    told: Mutex<Option<Instant>>,
     success: Timed,
     fail: Timed,
     failures: [Counter; 4],
@@ -105,6 +112,9 @@ impl Statistics {
             queue_seconds: histogram!("forebay_queue_seconds", &labels),
             compute_seconds: histogram!("forebay_compute_seconds", &labels),
             batch_rows: histogram!("forebay_batch_rows", &labels),
+            untold: AtomicU64::new(0),
+            told: Mutex::new(None),
+            labels,
         }
     }
 
@@ -125,6 +135,20 @@ impl Statistics {
     pub(crate) fn failed(&self, why: Failure, took: Duration) {
         self.fail.add(1, took);
         self.failures[why as usize].increment(1);
+        if why == Failure::Rejected {
+            self.untold.fetch_add(1, Ordering::Relaxed);
+            self.tell_overload();
+        }
+    }
+
+    fn tell_overload(&self) {
+        let Ok(mut told) = self.told.try_lock() else { return };
+        if told.is_none_or(|told| told.elapsed() >= OVERLOAD_LOG) {
+            *told = Some(Instant::now());
+            let refused = self.untold.swap(0, Ordering::Relaxed);
+            let [(_, model), (_, version)] = &self.labels;
+            tracing::warn!(model, version, refused, "overload: requests are refused");
+        }
     }
 
     /// A request left the queue to be run.
