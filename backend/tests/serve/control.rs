@@ -231,7 +231,7 @@ fn how_onnx_runtime_runs_a_model_is_its_configurations_say() {
         ("intra_op_thread_count", "2"),
         ("inter_op_thread_count", "2"),
         ("execution_mode", "1"),
-        ("enable_mem_pattern", "0"),
+        ("enable_mem_pattern", "Off"),
         ("enable_mem_arena", "0"),
     ];
     let parameters: Vec<String> = settings.iter().map(|(key, value)| parameter(key, value)).collect();

@@ -35,25 +35,24 @@ pub(super) fn apply(
         tracing::warn!(key, "a parameter is ignored: {instead}");
     }
     builder = builder.with_optimization_level(level(config)?).map_err(|error| unset(&error))?;
-    if let Some(threads) = number(config, "intra_op_thread_count", MOST_THREADS)? {
+    let intra = number(config, "intra_op_thread_count")?;
+    let inter = number(config, "inter_op_thread_count")?;
+    if intra.is_some() || inter.is_some() {
         builder = builder.with_independent_thread_pool().map_err(|error| unset(&error))?;
-        builder = builder.with_intra_threads(threads).map_err(|error| unset(&error))?;
         builder = builder.with_intra_op_spinning(false).map_err(|error| unset(&error))?;
-    } else {
-        builder = builder.with_intra_threads(options.intra_op_threads).map_err(|error| unset(&error))?;
+        builder = builder.with_inter_threads(inter.unwrap_or(1)).map_err(|error| unset(&error))?;
     }
-    if let Some(threads) = number(config, "inter_op_thread_count", MOST_THREADS)? {
-        builder = builder.with_inter_threads(threads).map_err(|error| unset(&error))?;
+    let intra = intra.unwrap_or(options.intra_op_threads);
+    builder = builder.with_intra_threads(intra).map_err(|error| unset(&error))?;
+    if let Some(parallel) = switch(config, "execution_mode")? {
+        builder = builder.with_parallel_execution(parallel).map_err(|error| unset(&error))?;
     }
-    if let Some(mode) = number(config, "execution_mode", 1)? {
-        builder = builder.with_parallel_execution(mode == 1).map_err(|error| unset(&error))?;
-    }
-    if let Some(pattern) = number(config, "enable_mem_pattern", 1)? {
-        builder = builder.with_memory_pattern(pattern == 1).map_err(|error| unset(&error))?;
+    if let Some(pattern) = switch(config, "enable_mem_pattern")? {
+        builder = builder.with_memory_pattern(pattern).map_err(|error| unset(&error))?;
     }
     let mut providers = providers(config)?;
-    if let Some(arena) = number(config, "enable_mem_arena", 1)? {
-        providers.push(CPU::default().with_arena_allocator(arena == 1).into());
+    if let Some(arena) = switch(config, "enable_mem_arena")? {
+        providers.push(CPU::default().with_arena_allocator(arena).into());
     }
     if !providers.is_empty() {
         builder = builder.with_execution_providers(providers).map_err(|error| unset(&error))?;
@@ -76,11 +75,22 @@ fn level(config: &ModelConfig) -> Result<GraphOptimizationLevel, EngineError> {
     }
 }
 
-fn number(config: &ModelConfig, key: &'static str, most: usize) -> Result<Option<usize>, EngineError> {
+fn number(config: &ModelConfig, key: &'static str) -> Result<Option<usize>, EngineError> {
     let Some(parameter) = config.parameters.get(key) else { return Ok(None) };
-    let value = parameter.string_value.parse::<usize>().ok().filter(|value| *value <= most);
-    let reason = || format!("is {:?}, must be a whole number from 0 to {most}", parameter.string_value);
+    let value = parameter.string_value.parse::<usize>().ok().filter(|value| *value <= MOST_THREADS);
+    let reason =
+        || format!("is {:?}, must be a whole number from 0 to {MOST_THREADS}", parameter.string_value);
     value.map(Some).ok_or_else(|| wrong(key, reason()))
+}
+
+/// As Triton reads booleans.
+fn switch(config: &ModelConfig, key: &'static str) -> Result<Option<bool>, EngineError> {
+    let Some(parameter) = config.parameters.get(key) else { return Ok(None) };
+    match parameter.string_value.to_ascii_lowercase().as_str() {
+        "1" | "true" | "on" => Ok(Some(true)),
+        "0" | "false" | "off" => Ok(Some(false)),
+        other => Err(wrong(key, format!("is {other:?}, must be 0 or 1, true or false, on or off"))),
+    }
 }
 
 fn wrong(key: &str, reason: String) -> EngineError {
@@ -107,18 +117,19 @@ fn providers(config: &ModelConfig) -> Result<Vec<ExecutionProviderDispatch>, Eng
     let gpu = config.instance_group.iter().find(|group| group.kind() == Kind::Gpu);
     let wanted = accelerators.map(|all| all.gpu_execution_accelerator.as_slice()).unwrap_or_default();
     let Some(gpu) = gpu else {
-        if wanted.is_empty() {
-            return Ok(chosen);
+        if !wanted.is_empty() {
+            tracing::info!(
+                "gpu_execution_accelerator is for instance_groups of KIND_GPU; this one is the CPU's"
+            );
         }
-        return Err(wrong("gpu_execution_accelerator", "needs an instance_group of KIND_GPU".to_owned()));
+        return Ok(chosen);
     };
     let device = gpu.gpus.first().copied().unwrap_or(0);
     let mut cuda = CUDA::default();
     for accelerator in wanted {
         match accelerator.name.as_str() {
             "tensorrt" => {
-                let provider = configured(TensorRT::default().with_device_id(device), accelerator);
-                chosen.push(available(&accelerator.name, provider)?);
+                chosen.push(available(&accelerator.name, tensorrt(device, accelerator)?)?);
             }
             "cuda" => cuda = configured(cuda, accelerator),
             other => {
@@ -133,19 +144,37 @@ fn providers(config: &ModelConfig) -> Result<Vec<ExecutionProviderDispatch>, Eng
     Ok(chosen)
 }
 
-/// Triton's names of `TensorRT`'s options, and any other by ONNX Runtime's own name.
+/// Sets a provider's own options, by ONNX Runtime's names.
 fn configured<P: ArbitrarilyConfigurableExecutionProvider>(mut provider: P, accelerator: &Accelerator) -> P {
     for (key, value) in &accelerator.parameters {
-        let (key, value) = match (key.as_str(), value.as_str()) {
-            ("precision_mode", "FP16") => ("trt_fp16_enable", "1"),
-            ("precision_mode", "INT8") => ("trt_int8_enable", "1"),
-            ("precision_mode", _) => continue,
-            ("max_workspace_size_bytes", value) => ("trt_max_workspace_size", value),
-            (key, value) => (key, value),
-        };
         provider = provider.with_arbitrary_config(key, value);
     }
     provider
+}
+
+/// `TensorRT`, by Triton's names of its options or ONNX Runtime's own.
+fn tensorrt(device: i32, accelerator: &Accelerator) -> Result<TensorRT, EngineError> {
+    let mut provider = TensorRT::default().with_device_id(device);
+    for (key, value) in &accelerator.parameters {
+        let (key, value) = match (key.as_str(), value.as_str()) {
+            ("precision_mode", "FP32") => continue,
+            ("precision_mode", "FP16") => ("trt_fp16_enable", "1"),
+            ("precision_mode", "BF16") => ("trt_bf16_enable", "1"),
+            ("precision_mode", "INT8") => ("trt_int8_enable", "1"),
+            ("precision_mode", other) => {
+                return Err(wrong(
+                    "precision_mode",
+                    format!("is {other:?}, must be FP32, FP16, BF16 or INT8"),
+                ));
+            }
+            ("max_workspace_size_bytes", value) => ("trt_max_workspace_size", value),
+            ("int8_calibration_table_name", value) => ("trt_int8_calibration_table_name", value),
+            ("int8_use_native_calibration_table", value) => ("trt_int8_use_native_calibration_table", value),
+            own => own,
+        };
+        provider = provider.with_arbitrary_config(key, value);
+    }
+    Ok(provider)
 }
 
 /// The provider, if the library was built with it.
