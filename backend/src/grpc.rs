@@ -7,15 +7,19 @@ mod status;
 
 use std::pin::Pin;
 use std::sync::Arc;
+use std::time::Duration;
 
-use axum::Router;
+use axum::body::Body;
+use axum::{Router, middleware};
 use forebay_protocol::limits::Limits;
 use forebay_protocol::messages::{ModelInferRequest, ModelInferResponse};
 use futures_util::Stream;
+use http_body_util::BodyExt as _;
 use tonic::codec::CompressionEncoding;
 use tonic::service::Routes;
 use tonic::{Request, Response, Status, Streaming};
 use tonic_health::pb::health_server::HealthServer;
+use tower_http::timeout::{DeadlineBody, TimeoutError};
 
 use self::health::Health;
 use crate::control::{Control, ControlError};
@@ -41,6 +45,8 @@ pub(crate) struct GrpcService {
     pub(crate) is_ready: Readiness,
     pub(crate) control: Arc<Control>,
     pub(crate) logs: Logs,
+    /// How long a client may take to send a message, but for those of a stream.
+    pub(crate) message_time: Duration,
 }
 
 impl GrpcService {
@@ -59,6 +65,7 @@ impl GrpcService {
 /// The service as routes; messages may be as large as a body over HTTP, after decompression too.
 pub(crate) fn routes(service: GrpcService) -> Router {
     let most = service.shared.limits.max_body_bytes;
+    let time = service.message_time;
     let health = HealthServer::new(Health { is_ready: service.is_ready.clone() });
     let mut server = GrpcInferenceServiceServer::new(service)
         .max_decoding_message_size(most)
@@ -66,7 +73,24 @@ pub(crate) fn routes(service: GrpcService) -> Router {
     for encoding in [CompressionEncoding::Gzip, CompressionEncoding::Deflate, CompressionEncoding::Zstd] {
         server = server.accept_compressed(encoding).send_compressed(encoding);
     }
-    Routes::new(server).add_service(health).into_axum_router()
+    let timed = middleware::map_request(move |request| std::future::ready(timed(request, time)));
+    Routes::new(server).add_service(health).into_axum_router().layer(timed)
+}
+
+/// The request; its message is an error when it takes longer than `time`. The messages of a stream come when they come.
+fn timed(request: http::Request<Body>, time: Duration) -> http::Request<Body> {
+    if request.uri().path().ends_with("/ModelStreamInfer") {
+        return request;
+    }
+    request.map(|body| {
+        Body::new(DeadlineBody::new(time, body).map_err(move |error| {
+            let late = error.downcast_ref::<TimeoutError>().map(|_| {
+                let late = format!("the message took longer than {} seconds to arrive", time.as_secs_f64());
+                Status::deadline_exceeded(late).into()
+            });
+            late.unwrap_or(error)
+        }))
+    })
 }
 
 type Answered<T> = Result<Response<T>, Status>;

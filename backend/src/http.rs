@@ -16,6 +16,7 @@ pub(crate) mod v1;
 
 use std::error::Error;
 use std::net::{IpAddr, SocketAddr};
+use std::pin::Pin;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -26,6 +27,7 @@ use hyper_util::server::graceful::{GracefulShutdown, Watcher};
 use hyper_util::service::TowerToHyperService;
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::{TcpListener, TcpStream};
+use tokio_io_timeout::TimeoutStream;
 use tokio_util::sync::CancellationToken;
 
 use crate::settings::HttpSettings;
@@ -44,6 +46,9 @@ const WINDOW_BYTES: u32 = 4 << 20;
 /// vanish take their streams along.
 const KEEP_ALIVE: Duration = Duration::from_secs(30);
 const KEEP_ALIVE_TIMEOUT: Duration = Duration::from_secs(20);
+
+/// A connection with a limit on how long a client may take nothing.
+type Patient = Pin<Box<TimeoutStream<TcpStream>>>;
 
 /// A port that can't be had.
 #[derive(Debug, thiserror::Error)]
@@ -104,6 +109,7 @@ pub(crate) async fn serve(
         };
         let (server, watcher, routes, tls) =
             (server.clone(), graceful.watcher(), routes.clone(), tls.clone());
+        let stream = patient(stream, settings.write_timeout_secs);
         tokio::spawn(async move {
             let outcome = match tls {
                 None => connection(server, watcher, stream, routes).await,
@@ -132,6 +138,13 @@ async fn connection(
 ) -> Result<(), Box<dyn Error + Send + Sync>> {
     let service = TowerToHyperService::new(routes);
     watcher.watch(server.serve_connection(TokioIo::new(stream), service).into_owned()).await
+}
+
+/// The stream; a write fails when the client takes nothing for so long.
+fn patient(stream: TcpStream, patience: Duration) -> Patient {
+    let mut stream = TimeoutStream::new(stream);
+    stream.set_write_timeout(Some(patience));
+    Box::pin(stream)
 }
 
 fn usable(accepted: std::io::Result<(TcpStream, SocketAddr)>) -> Option<TcpStream> {

@@ -1,5 +1,5 @@
-//! One inference, whatever it came by. A decoded request -> the model's version -> the pool, or the queue and a
-//! session -> the answer, which is kept before it goes out.
+//! One inference, whatever it came by. A decoded request -> the model's version -> the pool, or an equal request that is
+//! computed already, or the queue and a session -> the answer, which is kept before it goes out.
 
 mod classify;
 pub(crate) mod headers;
@@ -18,7 +18,8 @@ use crate::schedule::{QueueError, RunError};
 use crate::signature::Mismatch;
 use crate::statistics::Failure;
 use crate::store::{Store, age_s, now_ms};
-use work::{Asked, Done};
+use work::Asked;
+pub(crate) use work::Done;
 
 /// What all requests share.
 #[derive(Clone)]
@@ -79,6 +80,8 @@ impl InferError {
 pub(crate) enum Source {
     /// The pool.
     Pool { age_s: u64 },
+    /// A session, for an equal request that came before this one.
+    Collapsed,
     /// A session, for the reason that [`Miss`] says.
     Session { miss: Miss, stored: bool },
 }
@@ -167,8 +170,12 @@ impl Inference {
             _ => None,
         };
         let asked = Asked { version: version.clone(), request, outputs, keep, deadline };
-        let Done { response, cost_us, stored } = asked.compute().await?;
-        Ok((response, cost_us, Source::Session { miss, stored }))
+        let (Done { response, cost_us, stored }, collapsed) = match miss {
+            Miss::Absent => asked.compute_once().await?,
+            _ => (asked.compute().await?, false),
+        };
+        let source = if collapsed { Source::Collapsed } else { Source::Session { miss, stored } };
+        Ok((response, cost_us, source))
     }
 
     /// Under which key the answer is kept; `Err` says why under none.

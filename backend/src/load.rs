@@ -8,6 +8,7 @@ use std::sync::Arc;
 use forebay_protocol::cache_control::Freshness;
 
 use crate::engine::{Engine, EngineError, ModelFiles, Session, SessionOptions};
+use crate::flight::Flights;
 use crate::generation;
 use crate::model_config::{self, ModelConfig};
 use crate::models::{Model, Version};
@@ -134,6 +135,7 @@ impl Loader {
             freshness: loading.freshness,
             platform: self.engine.platform(),
             schedule: schedule.map_err(LoadError::Thread)?,
+            flights: Flights::new(self.limits, statistics.waiters.clone()),
             statistics,
         }))
     }

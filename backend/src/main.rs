@@ -1,13 +1,14 @@
 //! The binary `forebay`: `serve` answers inference requests, `gate` answers the filters' lookups.
 //!
 //! In the order of a request: `http` takes it, `models` finds who answers, `signature` checks it, `store` looks
-//! it up, `schedule` queues it, `engine` computes it, `store` keeps it.
+//! it up, `flight` joins it to an equal one, `schedule` queues it, `engine` computes it, `store` keeps it.
 
 #![forbid(unsafe_code)]
 
 mod control;
 mod drain;
 mod engine;
+mod flight;
 mod gate;
 mod generation;
 mod grpc;

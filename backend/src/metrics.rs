@@ -63,6 +63,8 @@ fn describe() {
         "forebay_requests_abandoned",
         "Requests that left the queue because nobody waited any more"
     );
+    describe_counter!("forebay_requests_collapsed", "Requests answered with what an equal one computed");
+    describe_gauge!("forebay_waiters", "Requests that wait for what an equal one computes");
     describe_counter!("forebay_requests_expired", "Requests that left the queue because their time was over");
     describe_histogram!("forebay_request_seconds", "Time from a decoded request to its result");
     describe_histogram!("forebay_queue_seconds", "Time in the queue");
@@ -71,7 +73,7 @@ fn describe() {
     describe_counter!("forebay_pool_dropped_writes", "Results not written to the pool, by reason");
     describe_counter!("forebay_pool_failed_lookups", "Lookups that failed open, by reason");
     describe_counter!("forebay_pool_bad_entries", "Entries that failed their check and count as misses");
-    describe_counter!("forebay_pool_saved_us", "Compute time that hits saved");
+    describe_counter!("forebay_saved_us", "Compute time that hits and collapsed requests saved");
     describe_counter!("forebay_gate_lookups", "Lookups at the gate, by result");
     describe_histogram!("forebay_gate_lookup_seconds", "Time of a lookup at the gate");
 }

@@ -6,8 +6,10 @@ use std::sync::Arc;
 
 use arc_swap::ArcSwap;
 use forebay_protocol::cache_control::Freshness;
-use forebay_protocol::digest::Generation;
+use forebay_protocol::digest::{Generation, Key};
 
+use crate::flight::Flights;
+use crate::infer::Done;
 use crate::live::Served;
 use crate::model_config::ModelConfig;
 use crate::repository::{self, Fingerprint};
@@ -36,6 +38,8 @@ pub(crate) struct Version {
     pub(crate) labels: BTreeMap<String, Vec<String>>,
     pub(crate) platform: &'static str,
     pub(crate) schedule: Schedule,
+    /// By key and priority: an urgent request doesn't wait for one that isn't.
+    pub(crate) flights: Flights<(Key, u64), Done>,
     pub(crate) statistics: Arc<Statistics>,
 }
 

@@ -100,6 +100,7 @@ async fn serve(
         is_ready: is_ready.clone(),
         control: control.clone(),
         logs: logs.clone(),
+        message_time: settings.http.body_timeout_secs,
     };
     let body_limits = BodyLimits { bytes: limits.max_body_bytes, time: settings.http.body_timeout_secs };
     let infer = InferRoutes { inference, limits, body_limits, filter_token: trust.filter };

@@ -60,6 +60,9 @@ pub(crate) struct Statistics {
     batches: Mutex<BTreeMap<u64, Batches>>,
     pending: Gauge,
     saved_us: Counter,
+    collapsed: Counter,
+    /// Requests that wait for another one's result.
+    pub(crate) waiters: Gauge,
     abandoned: Counter,
     expired: Counter,
     request_seconds: Histogram,
@@ -105,7 +108,9 @@ impl Statistics {
             last_ms: AtomicU64::new(0),
             batches: Mutex::new(BTreeMap::new()),
             pending: gauge!("nv_inference_pending_request_count", &labels),
-            saved_us: count("forebay_pool_saved_us"),
+            saved_us: count("forebay_saved_us"),
+            collapsed: count("forebay_requests_collapsed"),
+            waiters: gauge!("forebay_waiters", &labels),
             abandoned: count("forebay_requests_abandoned"),
             expired: count("forebay_requests_expired"),
             request_seconds: histogram!("forebay_request_seconds", &labels),
@@ -119,9 +124,8 @@ impl Statistics {
     }
 
     /// A request came in. It is pending until the result is dropped.
-    pub(crate) fn arrived(&self) -> Pending<'_> {
-        self.pending.increment(1);
-        Pending(&self.pending)
+    pub(crate) fn arrived(&self) -> Gauged<'_> {
+        Gauged::by_one(&self.pending)
     }
 
     /// A request got its result, by a session or the pool.
@@ -192,6 +196,12 @@ impl Statistics {
         self.saved_us.increment(saved_us);
     }
 
+    /// Another request's result answered, which saved `saved_us` of computing.
+    pub(crate) fn collapsed(&self, saved_us: u64) {
+        self.collapsed.increment(1);
+        self.saved_us.increment(saved_us);
+    }
+
     /// The pool was asked and had nothing.
     pub(crate) fn missed(&self, took: Duration) {
         self.miss.add(1, took);
@@ -231,10 +241,17 @@ impl Statistics {
     }
 }
 
-/// A request that has no answer yet.
-pub(crate) struct Pending<'a>(&'a Gauge);
+/// One more on a gauge, until it is dropped.
+pub(crate) struct Gauged<'a>(&'a Gauge);
 
-impl Drop for Pending<'_> {
+impl<'a> Gauged<'a> {
+    pub(crate) fn by_one(gauge: &'a Gauge) -> Self {
+        gauge.increment(1);
+        Self(gauge)
+    }
+}
+
+impl Drop for Gauged<'_> {
     fn drop(&mut self) {
         self.0.decrement(1);
     }

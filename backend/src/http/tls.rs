@@ -11,11 +11,11 @@ use rustls::pki_types::pem::PemObject as _;
 use rustls::pki_types::{CertificateDer, PrivateKeyDer};
 use rustls::server::WebPkiClientVerifier;
 use rustls::{RootCertStore, ServerConfig};
-use tokio::net::TcpStream;
 use tokio_rustls::TlsAcceptor;
 use tokio_rustls::server::TlsStream;
 use tokio_util::sync::CancellationToken;
 
+use super::Patient;
 use crate::settings::{SettingsError, TlsSettings};
 
 /// A handshake is a few packets; who takes longer isn't a client.
@@ -75,7 +75,7 @@ impl Tls {
     ///
     /// # Errors
     /// When the client doesn't speak TLS, is too slow, or has no certificate that is wanted.
-    pub(crate) async fn accept(&self, stream: TcpStream) -> io::Result<TlsStream<TcpStream>> {
+    pub(super) async fn accept(&self, stream: Patient) -> io::Result<TlsStream<Patient>> {
         let acceptor = TlsAcceptor::from(self.config.load_full());
         tokio::time::timeout(HANDSHAKE, acceptor.accept(stream)).await.unwrap_or_else(|_| {
             Err(io::Error::new(io::ErrorKind::TimedOut, format!("no handshake within {HANDSHAKE:?}")))

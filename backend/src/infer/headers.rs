@@ -62,6 +62,7 @@ fn policy(answer: &Answer) -> HeaderValue {
 fn status(source: Source) -> &'static str {
     let (miss, stored) = match source {
         Source::Pool { .. } => return "forebay-serve; hit",
+        Source::Collapsed => return "forebay-serve; fwd=uri-miss; collapsed",
         Source::Session { miss, stored } => (miss, stored),
     };
     match (miss, stored) {

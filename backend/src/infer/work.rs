@@ -14,14 +14,15 @@ use tokio::time::timeout_at;
 use super::InferError;
 use super::classify::Classified;
 use crate::engine::InputTensor;
+use crate::flight::Landed;
 use crate::models::Version;
 use crate::schedule::{Computed, Demand, RunError, Work, batch};
 use crate::signature::classification;
 use crate::store::{Store, now_ms};
 
 /// What a session gave.
-#[derive(Debug)]
-pub(super) struct Done {
+#[derive(Debug, Clone)]
+pub(crate) struct Done {
     pub(super) response: ModelInferResponse,
     pub(super) cost_us: u64,
     pub(super) stored: bool,
@@ -39,6 +40,41 @@ pub(super) struct Asked {
 }
 
 impl Asked {
+    /// Computes, or waits for an equal request that is computed already; true when that one's result it is.
+    ///
+    /// # Errors
+    /// As [`Self::compute`]. Another request's failure is never this one's.
+    pub(super) async fn compute_once(self) -> Result<(Done, bool), InferError> {
+        let version = self.version.clone();
+        let flight = self.flight()?;
+        let seat = flight.and_then(|key| version.flights.enter(key, self.bytes()));
+        let Some(seat) = seat else { return Ok((self.compute().await?, false)) };
+        let mut asked = Some(self);
+        let compute = async {
+            match asked.take() {
+                Some(asked) => asked.compute().await,
+                None => Err(InferError::Lost),
+            }
+        };
+        match (seat.land(compute).await, asked) {
+            (Landed::Led(computed), _) => Ok((computed?, false)),
+            (Landed::Collapsed(done), _) => {
+                version.statistics.collapsed(done.cost_us);
+                Ok((done, true))
+            }
+            (Landed::Failed, Some(asked)) => Ok((asked.compute().await?, false)),
+            (Landed::Failed, None) => Err(InferError::Lost),
+        }
+    }
+
+    /// Whose result would be this one's too. A request with a timeout of its own waits in the queue only, where the time
+    /// is counted.
+    fn flight(&self) -> Result<Option<(Key, u64)>, InferError> {
+        let priority = integer(&self.request, "priority")?.unwrap_or(0);
+        let is_patient = integer(&self.request, "timeout")?.is_none_or(|us| us == 0);
+        Ok(self.keep.as_ref().filter(|_| is_patient).map(|(_, key)| (*key, priority)))
+    }
+
     /// Queues the request and waits for its result, which is kept under the key if there is one. Dropping the future takes
     /// the request out of the queue.
     ///
@@ -78,7 +114,7 @@ impl Asked {
         let inputs = self.inputs();
         let rows = rows(&inputs).filter(|_| self.version.config.max_batch_size > 0);
         Ok(Demand {
-            bytes: self.request.raw_input_contents.iter().map(Bytes::len).sum(),
+            bytes: self.bytes(),
             rows: rows.unwrap_or(1),
             shapes: rows.filter(|_| batches).map(|_| batch::shapes(&inputs, &self.outputs)),
             priority: integer(&self.request, "priority")?.unwrap_or(0),
@@ -95,6 +131,11 @@ impl Asked {
         let mut both: Vec<_> = std::mem::take(&mut request.inputs).into_iter().zip(contents).collect();
         both.sort_by_key(|(input, _)| place(&input.name));
         (request.inputs, request.raw_input_contents) = both.into_iter().unzip();
+    }
+
+    /// Bytes of the tensors.
+    fn bytes(&self) -> usize {
+        self.request.raw_input_contents.iter().map(Bytes::len).sum()
     }
 
     fn inputs(&self) -> Vec<InputTensor<'_>> {

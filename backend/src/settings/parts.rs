@@ -27,9 +27,12 @@ pub(crate) struct HttpSettings {
     /// the idle timeout of the proxy in front
     #[arg(long, env = "FOREBAY_HEADER_TIMEOUT_SECS", default_value = "90", value_parser = parse_seconds)]
     pub(crate) header_timeout_secs: Duration,
-    /// Seconds a client may take to send a request's body, over HTTP
+    /// Seconds a client may take to send a request's body; over gRPC, every message but those of a stream
     #[arg(long, env = "FOREBAY_BODY_TIMEOUT_SECS", default_value = "60", value_parser = parse_seconds)]
     pub(crate) body_timeout_secs: Duration,
+    /// Seconds a client may take nothing of an answer that waits; its connection is closed then
+    #[arg(long, env = "FOREBAY_WRITE_TIMEOUT_SECS", default_value = "60", value_parser = parse_seconds)]
+    pub(crate) write_timeout_secs: Duration,
     /// Seconds between SIGTERM, when readiness turns 503, and the end of accepting connections: time for load
     /// balancers to look away
     #[arg(long, env = "FOREBAY_DRAIN_SECS", default_value = "0", value_parser = parse_seconds)]

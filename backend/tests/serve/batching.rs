@@ -5,17 +5,7 @@ use std::path::Path;
 use serde_json::{Value, json};
 
 use crate::client::Answer;
-use crate::process::{Forebay, test_repository};
-
-/// A repository with one copy of a generated model, under its name, with that configuration.
-fn repository(model: &str, config: &str) -> tempfile::TempDir {
-    let root = tempfile::tempdir().unwrap();
-    let folder = root.path().join(model).join("1");
-    std::fs::create_dir_all(&folder).unwrap();
-    std::fs::copy(test_repository().join(model).join("1/model.onnx"), folder.join("model.onnx")).unwrap();
-    std::fs::write(root.path().join(model).join("config.pbtxt"), config).unwrap();
-    root
-}
+use crate::process::{Forebay, repository_with};
 
 fn serve(root: &Path) -> Forebay {
     Forebay::serve_from(root, &["--instances", "1", "--pool", "none"])
@@ -48,7 +38,7 @@ fn statistics(forebay: &Forebay) -> Value {
 #[test]
 fn requests_that_make_a_preferred_batch_run_once_and_each_gets_its_rows() {
     let config = "max_batch_size: 8 dynamic_batching { preferred_batch_size: [ 6 ] max_queue_delay_microseconds: 60000000 }";
-    let root = repository("add_fp32", config);
+    let root = repository_with("add_fp32", config);
     let forebay = serve(root.path());
     let rows = [1, 2, 3];
     let answers: Vec<_> = std::thread::scope(|scope| {
@@ -69,8 +59,10 @@ fn requests_that_make_a_preferred_batch_run_once_and_each_gets_its_rows() {
 
 #[test]
 fn other_shapes_never_share_a_batch() {
-    let root =
-        repository("add_fp32", "max_batch_size: 8 dynamic_batching { max_queue_delay_microseconds: 20000 }");
+    let root = repository_with(
+        "add_fp32",
+        "max_batch_size: 8 dynamic_batching { max_queue_delay_microseconds: 20000 }",
+    );
     let forebay = serve(root.path());
     std::thread::scope(|scope| {
         for value in 0..24_u16 {
@@ -89,7 +81,7 @@ fn other_shapes_never_share_a_batch() {
 
 #[test]
 fn a_request_that_waits_longer_than_its_timeout_is_refused_at_once() {
-    let root = repository(
+    let root = repository_with(
         "add_fp32",
         "max_batch_size: 8 dynamic_batching { max_queue_delay_microseconds: 60000000 }",
     );
@@ -103,7 +95,7 @@ fn a_request_that_waits_longer_than_its_timeout_is_refused_at_once() {
 
 #[test]
 fn rows_must_agree_and_stay_within_the_limit() {
-    let root = repository("add_fp32", "max_batch_size: 2 dynamic_batching { }");
+    let root = repository_with("add_fp32", "max_batch_size: 2 dynamic_batching { }");
     let forebay = serve(root.path());
     let answer = add(&forebay, 1, 3, 1, &json!({}));
     assert!(answer.status == 400 && answer.error().contains("batch-size must be <= 2"), "{answer:?}");

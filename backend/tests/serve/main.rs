@@ -8,6 +8,7 @@ mod batching;
 mod cache;
 mod client;
 mod clients;
+mod coalescing;
 mod coding;
 mod control;
 mod drain;

@@ -39,6 +39,16 @@ pub(crate) fn test_repository() -> PathBuf {
     path
 }
 
+/// A repository with one copy of a generated model, under its name, with that configuration.
+pub(crate) fn repository_with(model: &str, config: &str) -> tempfile::TempDir {
+    let root = tempfile::tempdir().unwrap();
+    let folder = root.path().join(model).join("1");
+    std::fs::create_dir_all(&folder).unwrap();
+    std::fs::copy(test_repository().join(model).join("1/model.onnx"), folder.join("model.onnx")).unwrap();
+    std::fs::write(root.path().join(model).join("config.pbtxt"), config).unwrap();
+    root
+}
+
 fn onnxruntime() -> PathBuf {
     let lib = forebay_dir().join("lib");
     let entries =
