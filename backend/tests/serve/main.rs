@@ -18,5 +18,6 @@ mod grpc;
 mod poll;
 mod process;
 mod redis;
+mod slow;
 mod tls;
 mod v1;
