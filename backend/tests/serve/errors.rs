@@ -1,6 +1,5 @@
 //! What is wrong is refused in V2's error form, in a sentence that says what and where.
 
-
 use serde_json::json;
 
 use crate::client::{Headers, fp32, send};
