@@ -22,6 +22,7 @@ use tonic_health::pb::health_server::HealthServer;
 use tower_http::timeout::{DeadlineBody, TimeoutError};
 
 use self::health::Health;
+pub(crate) use self::infer::timeout;
 use crate::control::{Control, ControlError};
 use crate::http::health::Readiness;
 use crate::infer::Inference;

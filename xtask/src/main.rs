@@ -3,6 +3,7 @@
 
 mod bench;
 mod command;
+mod fuzz;
 mod http;
 mod layout;
 mod once;
@@ -37,6 +38,8 @@ enum Command {
     Test,
     /// What a hit, a miss and the backend cost, each beside its base from the same run
     Bench(bench::Settings),
+    /// Feed every parser of bytes from outside what nobody thought of, ten minutes each
+    Fuzz(fuzz::Settings),
 }
 
 /// A flag or variable that can't be used, found later than clap finds it; ends with the same exit code.
@@ -59,6 +62,7 @@ fn main() -> ExitCode {
         Command::Up(settings) => up::run(&layout, &settings),
         Command::Test => test::run(&layout),
         Command::Bench(settings) => bench::run(&layout, &settings),
+        Command::Fuzz(settings) => fuzz::run(&layout, &settings),
     });
     match outcome {
         Ok(()) => ExitCode::SUCCESS,

@@ -105,7 +105,7 @@ impl super::Shared {
 }
 
 /// `grpc-timeout`: at most eight digits and a unit (gRPC over HTTP/2).
-fn timeout(metadata: &HeaderMap) -> Result<Option<Duration>, Status> {
+pub(crate) fn timeout(metadata: &HeaderMap) -> Result<Option<Duration>, Status> {
     const NAME: &str = "grpc-timeout";
     let Some(value) = metadata.get(NAME) else { return Ok(None) };
     let wrong =

@@ -17,7 +17,7 @@ use super::body;
 use super::error::HttpError;
 use super::infer::InferRoutes;
 use crate::infer::{Caller, headers};
-use crate::models::Version;
+use crate::signature::Signature;
 
 /// What a model's path ends with when it is to predict.
 const PREDICT: &str = ":predict";
@@ -47,9 +47,25 @@ async fn ready(
 
 /// A prediction's body: one of the two.
 #[derive(Default, Deserialize)]
-struct PredictRequest {
+pub(crate) struct PredictRequest {
     instances: Option<Vec<Value>>,
     inputs: Option<Value>,
+}
+
+impl PredictRequest {
+    /// The same request in V2's form, for a model of that signature.
+    ///
+    /// # Errors
+    /// `Body` for what V2 can't say.
+    pub(crate) fn v2(self, signature: &Signature) -> Result<Vec<u8>, HttpError> {
+        let columns = match (self.instances, self.inputs) {
+            (Some(rows), None) => columns(signature, rows)?,
+            (None, Some(Value::Object(columns))) => columns,
+            (None, Some(column)) => Map::from_iter([(only_input(signature)?, column)]),
+            _ => return Err(wrong("has either instances, a list, or inputs")),
+        };
+        serde_json::to_vec(&v2(signature, &columns)?).map_err(|error| wrong(error.to_string()))
+    }
 }
 
 async fn predict(
@@ -62,14 +78,8 @@ async fn predict(
     let metadata = request.headers().clone();
     let asked: PredictRequest = body::read_json(request, routes.body_limits).await?;
     let version = routes.inference.models.find(model, "")?;
-    let columns = match (asked.instances, asked.inputs) {
-        (Some(rows), None) => columns(&version, rows)?,
-        (None, Some(Value::Object(columns))) => columns,
-        (None, Some(column)) => Map::from_iter([(only_input(&version)?, column)]),
-        _ => return Err(wrong("has either instances, a list, or inputs")),
-    };
-    let v2 = serde_json::to_vec(&v2(&version, &columns)?).map_err(|error| wrong(error.to_string()))?;
     let infer_path = InferPath { model, version: "" };
+    let v2 = asked.v2(&version.signature)?;
     let request = request::decode(&infer_path, None, &v2.into(), &routes.limits)?;
     let is_filter = headers::is_filter(&metadata, routes.filter_token);
     let tenant = headers::tenant(&metadata, is_filter)?;
@@ -86,8 +96,8 @@ fn wrong(reason: impl Into<String>) -> HttpError {
     HttpError::Body { reason: reason.into() }
 }
 
-fn only_input(version: &Version) -> Result<String, HttpError> {
-    match version.signature.inputs.as_slice() {
+fn only_input(signature: &Signature) -> Result<String, HttpError> {
+    match signature.inputs.as_slice() {
         [input] => Ok(input.name.clone()),
         inputs => {
             let names: Vec<&str> = inputs.iter().map(|input| input.name.as_str()).collect();
@@ -97,12 +107,12 @@ fn only_input(version: &Version) -> Result<String, HttpError> {
 }
 
 /// Rows by input: each row is a value for the only input, or an object with a value for each.
-fn columns(version: &Version, rows: Vec<Value>) -> Result<Map<String, Value>, HttpError> {
+fn columns(signature: &Signature, rows: Vec<Value>) -> Result<Map<String, Value>, HttpError> {
     let mut columns: Map<String, Value> = Map::new();
     for (index, row) in rows.into_iter().enumerate() {
         let cells = match row {
             Value::Object(cells) => cells,
-            cell => Map::from_iter([(only_input(version)?, cell)]),
+            cell => Map::from_iter([(only_input(signature)?, cell)]),
         };
         if index > 0 && !(cells.len() == columns.len() && cells.keys().all(|name| columns.contains_key(name)))
         {
@@ -119,9 +129,9 @@ fn columns(version: &Version, rows: Vec<Value>) -> Result<Map<String, Value>, Ht
 }
 
 /// The request in V2's form: shapes are the values', datatypes the model's.
-fn v2(version: &Version, columns: &Map<String, Value>) -> Result<Value, HttpError> {
+fn v2(signature: &Signature, columns: &Map<String, Value>) -> Result<Value, HttpError> {
     let input = |(name, data): (&String, &Value)| {
-        let spec = version.signature.inputs.iter().find(|spec| spec.name == *name);
+        let spec = signature.inputs.iter().find(|spec| spec.name == *name);
         // The signature's check names an input that is not there.
         let datatype = spec.map_or("FP32", |spec| spec.datatype.as_str());
         let mut shape = Vec::new();

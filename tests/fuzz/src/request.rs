@@ -1,18 +1,20 @@
-//! Requests: never a panic; what is read is valid; what is accepted as JSON is JSON to serde_json too, and the other way round.
-#![no_main]
+//! Requests, as HTTP and as gRPC carry them.
 
 use bytes::Bytes;
+use forebay_protocol::contents::canonicalize;
 use forebay_protocol::digest::{Scope, digest};
 use forebay_protocol::limits::Limits;
+use forebay_protocol::messages::ModelInferRequest;
 use forebay_protocol::path::InferPath;
 use forebay_protocol::request::{decode, validate};
 use forebay_protocol::wants::Wants;
-use libfuzzer_sys::fuzz_target;
+use prost::Message as _;
 use serde::de::IgnoredAny;
 
 const PATH: InferPath<'static> = InferPath { model: "m", version: "" };
 
-fuzz_target!(|data: &[u8]| {
+/// What is read is valid; what is accepted as JSON is JSON to `serde_json` too, and the other way round.
+pub(crate) fn request(data: &[u8]) {
     let Some((selector, body)) = data.split_first_chunk::<2>() else { return };
     let limits = Limits { max_tensor_bytes: 1 << 20, ..Limits::default() };
     let length = usize::from(u16::from_le_bytes(*selector));
@@ -31,4 +33,20 @@ fuzz_target!(|data: &[u8]| {
         let read = decode(&PATH, None, &wrapped, &Limits { max_json_depth: 200, ..limits });
         assert!(read.is_ok(), "refused {value}: {read:?}");
     }
-});
+}
+
+/// What becomes canonical and valid stays as it is, and has one digest.
+pub(crate) fn contents(data: &[u8]) {
+    let limits = Limits { max_tensor_bytes: 1 << 20, ..Limits::default() };
+    let Ok(mut request) = ModelInferRequest::decode(data) else { return };
+    if canonicalize(&mut request, &limits).is_err() || validate(&request, &limits).is_err() {
+        return;
+    }
+    assert!(request.inputs.iter().all(|input| input.contents.is_none()));
+    let mut again =
+        ModelInferRequest::decode(&*request.encode_to_vec()).expect("what was encoded is decoded");
+    canonicalize(&mut again, &limits).expect("what is canonical stays so");
+    assert_eq!(again, request);
+    let scope = Scope { service: "s", tenant: "" };
+    assert_eq!(digest(&scope, &again).ok(), digest(&scope, &request).ok());
+}

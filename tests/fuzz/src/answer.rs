@@ -1,14 +1,13 @@
-//! Answers: never a panic; taking the id out and putting another in changes nothing else.
-#![no_main]
+//! Answers: taking the id out and putting another in changes nothing else.
 
 use bytes::Bytes;
 use forebay_protocol::limits::Limits;
 use forebay_protocol::messages::ModelInferResponse;
 use forebay_protocol::response::{decode, encode, with_id, without_id};
 use forebay_protocol::wants::{Form, Wants};
-use libfuzzer_sys::fuzz_target;
 
-fuzz_target!(|data: &[u8]| {
+/// What is read has its id exchanged, and is written so that it can be read.
+pub(crate) fn response(data: &[u8]) {
     let Some((selector, body)) = data.split_first_chunk::<2>() else { return };
     let limits = Limits { max_tensor_bytes: 1 << 20, ..Limits::default() };
     let length = usize::from(u16::from_le_bytes(*selector));
@@ -16,18 +15,20 @@ fuzz_target!(|data: &[u8]| {
     let without = without_id(body, header_length);
     let Ok(response) = decode(header_length, &Bytes::copy_from_slice(body), &limits) else { return };
     let without = without.expect("what is read has its id taken out");
-    let plain = decode(without.header_length, &Bytes::from(without.body.clone()), &limits).expect("still readable");
+    let plain =
+        decode(without.header_length, &Bytes::from(without.body.clone()), &limits).expect("still readable");
     same(&plain, &ModelInferResponse { id: String::new(), ..response.clone() });
     let named = with_id(&without.body, without.header_length, "q\"");
     let read = decode(named.header_length, &Bytes::from(named.body), &limits).expect("still readable");
     same(&read, &ModelInferResponse { id: "q\"".to_owned(), ..response.clone() });
     for form in [Form::Binary, Form::Json] {
         if let Ok(encoded) = encode(&response, &Wants { default: form, outputs: Vec::new() }, &response.id) {
-            let read = decode(encoded.header_length, &Bytes::from(encoded.body), &limits).expect("our own is readable");
+            let read = decode(encoded.header_length, &Bytes::from(encoded.body), &limits)
+                .expect("our own is readable");
             assert_eq!(read.raw_output_contents.len(), response.raw_output_contents.len());
         }
     }
-});
+}
 
 /// Parameters may hold a NaN, which equals nothing: compared by their text.
 fn same(left: &ModelInferResponse, right: &ModelInferResponse) {

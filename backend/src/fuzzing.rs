@@ -1,0 +1,76 @@
+//! What reads bytes from outside, for the fuzz targets (`tests/fuzz`). Any bytes enter; what panics is a finding.
+
+// To panic is how they answer.
+#![allow(clippy::missing_panics_doc)]
+
+use std::path::Path;
+
+use axum::body::Body;
+use bytes::Bytes;
+use forebay_protocol::datatype::DataType;
+use forebay_protocol::limits::Limits;
+use forebay_protocol::path::InferPath;
+use http::header::CONTENT_ENCODING;
+use http::{HeaderMap, HeaderValue};
+
+use crate::http::body::{self, BodyLimits};
+use crate::http::v1::PredictRequest;
+use crate::live::Record;
+use crate::signature::{Signature, TensorSpec};
+use crate::{grpc, model_config, proto};
+
+/// A `config.pbtxt`, or the same as JSON: what is served can be told, and means the same when it is told back.
+pub fn model_config(data: &[u8]) {
+    let read = |text: &str| {
+        model_config::parse(Path::new("config.pbtxt"), text.as_bytes(), "m")
+            .or_else(|_| model_config::from_json(text, "m"))
+    };
+    let Ok(text) = std::str::from_utf8(data) else { return };
+    let Ok(config) = read(text) else { return };
+    let json = proto::to_json("ModelConfig", &config).to_string();
+    let again = model_config::from_json(&json, "m").expect("what is served can be told");
+    assert_eq!(proto::to_json("ModelConfig", &again).to_string(), json);
+}
+
+/// A `grpc-timeout`: one that is read is no longer than what its eight digits can say.
+pub fn grpc_timeout(data: &[u8]) {
+    let Ok(value) = HeaderValue::from_bytes(data) else { return };
+    let metadata = HeaderMap::from_iter([(http::HeaderName::from_static("grpc-timeout"), value)]);
+    if let Ok(Some(timeout)) = grpc::timeout(&metadata) {
+        assert!(timeout.as_secs() <= 99_999_999 * 3600);
+    }
+}
+
+/// A V1 prediction: what V2's form is found for, is JSON that V2 reads or refuses.
+pub fn predict(data: &[u8]) {
+    let Ok(asked) = serde_json::from_slice::<PredictRequest>(data) else { return };
+    let spec = |name: &str, datatype| TensorSpec { name: name.to_owned(), datatype, shape: vec![-1, 2] };
+    let inputs = match data.len() % 2 {
+        0 => vec![spec("x", DataType::Fp32)],
+        _ => vec![spec("a", DataType::Int64), spec("b", DataType::Bytes)],
+    };
+    let Ok(v2) = asked.v2(&Signature { inputs, outputs: Vec::new() }) else { return };
+    let path = InferPath { model: "m", version: "" };
+    let _ = forebay_protocol::request::decode(&path, None, &v2.into(), &Limits::default());
+}
+
+/// An encoded body: what is inflated is within the limit.
+pub fn encoded_body(data: &[u8]) {
+    const LIMIT: usize = 1 << 20;
+    let Some((coding, body)) = data.split_first() else { return };
+    let coding = ["gzip", "deflate", "zstd", "identity"][usize::from(coding % 4)];
+    let headers = HeaderMap::from_iter([(CONTENT_ENCODING, HeaderValue::from_static(coding))]);
+    let limits = BodyLimits { bytes: LIMIT, time: std::time::Duration::MAX };
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_time().build().expect("a runtime");
+    let read = body::read(&headers, Body::from(Bytes::copy_from_slice(body)), limits);
+    if let Ok(inflated) = runtime.block_on(read) {
+        assert!(inflated.len() <= LIMIT);
+    }
+}
+
+/// What another instance says that it serves: read again as it is written.
+pub fn live_record(data: &[u8]) {
+    let Ok(record) = serde_json::from_slice::<Record>(data) else { return };
+    let text = serde_json::to_string(&record).expect("it is plain data");
+    assert_eq!(serde_json::from_str::<Record>(&text).expect("our own is readable"), record);
+}

@@ -1,0 +1,35 @@
+//! What the cache reads: entries, directives, the table of live generations.
+
+use bytes::Bytes;
+use forebay_protocol::cache_control::{RequestDirectives, ResponseDirectives};
+use forebay_protocol::digest::Key;
+use forebay_protocol::entry::{Entry, Secret};
+use forebay_protocol::generations::Table;
+use forebay_protocol::request::header_length;
+
+/// What is read can be sealed and opened again.
+pub(crate) fn entry(data: &[u8]) {
+    let (key, secret) = (Key([1; 32]), Secret::from_bytes(&[2; 16]).unwrap());
+    assert!(Entry::open(Bytes::copy_from_slice(data), &key, &secret).is_err(), "nobody guesses a MAC");
+    if let Ok(entry) = Entry::decode_plain(Bytes::copy_from_slice(data)) {
+        let opened = Entry::open(Bytes::from(entry.seal(&key, &secret)), &key, &secret).unwrap();
+        assert_eq!(opened.encode_plain(), entry.encode_plain());
+    }
+}
+
+/// What is read can be written and read again; the header of a binary request's length, too, is a header.
+pub(crate) fn cache_control(data: &[u8]) {
+    let values: Vec<&[u8]> = data.split(|byte| *byte == b'\n').collect();
+    let _ = RequestDirectives::parse(values.iter().copied());
+    let _ = header_length(values.iter().copied());
+    if let Some(freshness) = ResponseDirectives::parse(values.iter().copied()) {
+        assert_eq!(ResponseDirectives::parse([freshness.to_string().as_bytes()]), Some(freshness));
+    }
+}
+
+/// What is read is written as it was.
+pub(crate) fn generations(data: &[u8]) {
+    let Ok(table) = serde_json::from_slice::<Table>(data) else { return };
+    let text = serde_json::to_vec(&table).unwrap();
+    assert_eq!(serde_json::from_slice::<Table>(&text).unwrap(), table);
+}

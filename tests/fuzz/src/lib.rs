@@ -1,0 +1,34 @@
+//! Fuzz targets: one function for each parser of bytes from outside. Any bytes enter; a panic is a finding. `cargo xtask
+//! fuzz` runs them under libFuzzer; `cargo xtask test` replays what `corpus/` holds.
+
+mod answer;
+mod cache;
+mod names;
+mod request;
+
+use forebay::fuzzing;
+
+/// A target.
+pub type Target = fn(&[u8]);
+
+/// All targets by their names, which are those of their folders in `corpus/`.
+pub const TARGETS: [(&str, Target); 13] = [
+    ("request", request::request),
+    ("contents", request::contents),
+    ("response", answer::response),
+    ("entry", cache::entry),
+    ("cache_control", cache::cache_control),
+    ("generations", cache::generations),
+    ("path", names::path),
+    ("plugin_config", names::plugin_config),
+    ("model_config", fuzzing::model_config),
+    ("grpc_timeout", fuzzing::grpc_timeout),
+    ("predict", fuzzing::predict),
+    ("encoded_body", fuzzing::encoded_body),
+    ("live_record", fuzzing::live_record),
+];
+
+/// The target of that name.
+pub fn target(name: &str) -> Option<Target> {
+    TARGETS.iter().find(|(known, _)| *known == name).map(|(_, target)| *target)
+}
