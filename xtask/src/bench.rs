@@ -7,20 +7,20 @@
 mod bodies;
 mod envoy;
 mod load;
+mod server;
 mod table;
 
-use std::path::PathBuf;
-use std::time::Duration;
+use std::path::Path;
 
-use anyhow::{Context, Result, bail, ensure};
+use anyhow::{Result, ensure};
 use clap::Args;
 
-use crate::command::{command, output};
+use crate::command::command;
 use crate::http::Client;
 use crate::layout::Layout;
 use crate::process::Group;
 use crate::setup::{self, Part};
-use crate::up::services::{PATIENCE, bound, free_port, url};
+use crate::up::services::{Bound, PATIENCE, bound, free_port, url};
 use crate::{up, wasm};
 use bodies::Body;
 use envoy::Listener;
@@ -66,17 +66,17 @@ pub(crate) fn run(layout: &Layout, settings: &Settings) -> Result<()> {
         std::thread::available_parallelism()?.get() >= 2,
         "two processors are needed: one is the clients'"
     );
-    setup::install(layout, &[Part::Python, Part::Envoy, Part::Models, Part::Wasm, Part::Wrk])?;
+    setup::install(layout, &[Part::Python, Part::Envoy, Part::Models, Part::Wasm, Part::Wrk, Part::H2load])?;
     wasm::run(layout)?;
     up::build_backend(layout)?;
     let folder = layout.run("bench");
     std::fs::create_dir_all(&folder)?;
     let mut table = Table::default();
     let mut group = Group::new(&folder)?;
-    let outcome = proxy_rows(layout, settings, &folder, &mut group, &mut table)
-        .and_then(|()| backend_row(layout, settings, &folder, &mut group, &mut table));
+    let outcome = proxy_rows(layout, settings, &folder, &mut group, &mut table);
     group.stop()?;
     outcome?;
+    server::rows(layout, settings, &folder, &mut table)?;
     println!("\n{table}");
     Ok(())
 }
@@ -85,7 +85,7 @@ pub(crate) fn run(layout: &Layout, settings: &Settings) -> Result<()> {
 fn proxy_rows(
     layout: &Layout,
     settings: &Settings,
-    folder: &std::path::Path,
+    folder: &Path,
     group: &mut Group,
     table: &mut Table,
 ) -> Result<()> {
@@ -93,7 +93,8 @@ fn proxy_rows(
     if cases.is_empty() {
         return Ok(());
     }
-    let backend = start_backend(layout, group, "backend", "test-repository", "memory", OTHER_CPU)?;
+    let repository = layout.dir.join("test-repository");
+    let backend = start_backend(layout, group, "backend", &repository, "memory", OTHER_CPU)?.http;
     let client = Client::new();
     for body in Body::ALL {
         let answer = client.post(&body.url(&url(backend)), &body.headers(), &body.bytes())?;
@@ -196,54 +197,15 @@ fn in_turn(repeat: u32, mut measure: impl FnMut(bool) -> Result<Sample>) -> Resu
     Ok(pair)
 }
 
-/// The backend at 16 connections against a loop over the same model in one process, one processor each.
-fn backend_row(
-    layout: &Layout,
-    settings: &Settings,
-    folder: &std::path::Path,
-    group: &mut Group,
-    table: &mut Table,
-) -> Result<()> {
-    let name = "backend, magika";
-    if !name.contains(&settings.only) {
-        return Ok(());
-    }
-    let port = start_backend(layout, group, "backend-magika", "repository", "none", MEASURED_CPU)?;
-    let load = Load {
-        url: Body::Magika.url(&url(port)),
-        body: Body::Magika,
-        connections: 16,
-        seconds: settings.seconds,
-    };
-    let mut number = 0;
-    let pair = in_turn(settings.repeat, |measured| {
-        number += 1;
-        if measured { load.run(layout, folder, None, number) } else { bare_loop(layout, settings.seconds) }
-    })?;
-    table.add(Row::of(name, "bare ONNX Runtime loop", 16, &pair, Unit::Rate, Some(0.9)));
-    Ok(())
-}
-
-fn bare_loop(layout: &Layout, seconds: u32) -> Result<Sample> {
-    let mut bare = command("taskset", ["-c", MEASURED_CPU]);
-    bare.arg(layout.python()).arg(layout.root.join("xtask/src/bench/bare_loop.py"));
-    bare.arg(layout.repository().join("magika/1/model.onnx")).arg(seconds.to_string());
-    let printed = output(bare)?;
-    let (runs, elapsed) = printed.trim().split_once(' ').context("the bare loop prints runs and seconds")?;
-    let elapsed = Duration::from_secs_f64(elapsed.parse()?);
-    Ok(Sample { requests: runs.parse()?, elapsed, cpu: elapsed, p50: elapsed / runs.parse::<u32>()?.max(1) })
-}
-
-/// Starts `forebay serve` with one instance a model and returns its port.
+/// Starts `forebay serve` with one instance a model and returns its ports.
 fn start_backend(
     layout: &Layout,
     group: &mut Group,
     name: &'static str,
-    repository: &str,
+    repository: &Path,
     pool: &str,
     cpu: &str,
-) -> Result<u16> {
-    let repository: PathBuf = layout.dir.join(repository);
+) -> Result<Bound> {
     let mut serve = command("taskset", ["-c", cpu]);
     serve.arg(up::backend(layout)?).args(["serve", "--http-address=127.0.0.1", "--http-port=0"]);
     serve.args([
@@ -256,8 +218,8 @@ fn start_backend(
     serve.args(["--pool", pool]).arg("--model-repository").arg(repository);
     serve.arg("--onnxruntime").arg(layout.onnxruntime());
     serve.env("FOREBAY_POOL_SECRET", "a secret of no worth: for the benchmark alone");
-    match group.start_until(name, serve, PATIENCE, bound)?.http {
-        0 => bail!("{name} names no port"),
-        port => Ok(port),
-    }
+    serve.arg("--grpc-address=127.0.0.1");
+    let ports = group.start_until(name, serve, PATIENCE, bound)?;
+    ensure!(ports.http != 0, "{name} names no port");
+    Ok(ports)
 }

@@ -86,8 +86,17 @@ impl Group {
         let file = File::options().create(true).append(true).open(&log)?;
         command.stdout(file.try_clone()?).stderr(file.try_clone()?);
         self.spawn(name, command, log, file)?;
-        let pid = self.running.last().context("the child is gone")?.pid;
-        Ok(pid.as_raw_nonzero().get().unsigned_abs())
+        self.pid(name)
+    }
+
+    /// The process id of a child.
+    ///
+    /// # Errors
+    /// It doesn't run.
+    pub(crate) fn pid(&self, name: &str) -> Result<u32> {
+        let child = self.running.iter().find(|child| child.name == name);
+        let child = child.with_context(|| format!("{name} doesn't run"))?;
+        Ok(child.pid.as_raw_nonzero().get().unsigned_abs())
     }
 
     /// Starts a child and waits for the line on its stdout that says it is ready.

@@ -34,6 +34,8 @@ pub(crate) enum Part {
     Redis,
     /// wrk, the load generator: the one on PATH, else Debian's
     Wrk,
+    /// h2load, the same for gRPC
+    H2load,
     /// Real models from wheels, and tiny ones made here
     Models,
     /// ONNX's node tests, each a model with inputs and outputs
@@ -95,6 +97,7 @@ impl Part {
             Self::Envoy => "envoy",
             Self::Redis => "redis",
             Self::Wrk => "wrk",
+            Self::H2load => "h2load",
             Self::Models => "models",
             Self::NodeTests => "node-tests",
             Self::Wasm => "wasm",
@@ -104,7 +107,7 @@ impl Part {
     fn needs(self) -> &'static [Self] {
         match self {
             Self::Envoy | Self::Models | Self::NodeTests => &[Self::Python],
-            Self::Python | Self::Redis | Self::Wrk | Self::Wasm => &[],
+            Self::Python | Self::Redis | Self::Wrk | Self::H2load | Self::Wasm => &[],
         }
     }
 
@@ -114,6 +117,7 @@ impl Part {
             Self::Envoy => wheel::envoy_plan(layout),
             Self::Redis => Ok(debian::plan(layout, &debian::REDIS)),
             Self::Wrk => Ok(debian::plan(layout, &debian::WRK)),
+            Self::H2load => Ok(debian::plan(layout, &debian::H2LOAD)),
             Self::Models => Ok(models::plan(layout)),
             Self::NodeTests => Ok(wheel::node_tests_plan(layout)),
             Self::Wasm => toolchain::plan(layout),
@@ -126,6 +130,7 @@ impl Part {
             Self::Envoy => wheel::install_envoy(layout),
             Self::Redis => debian::install(layout, &debian::REDIS),
             Self::Wrk => debian::install(layout, &debian::WRK),
+            Self::H2load => debian::install(layout, &debian::H2LOAD),
             Self::Models => models::install(layout),
             Self::NodeTests => wheel::install_node_tests(layout),
             Self::Wasm => toolchain::install(layout),

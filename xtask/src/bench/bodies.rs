@@ -1,5 +1,7 @@
 //! The requests that are sent: for each, what stays the same and what is new every time.
 
+use forebay_protocol::messages::{InferInputTensor, ModelInferRequest};
+use prost::Message as _;
 use serde_json::json;
 
 /// Stands for eight digits that are new in every request.
@@ -11,6 +13,9 @@ const VALUES_64K: usize = 7200;
 const BINARY_VALUES: usize = 16_384;
 /// magika's input.
 const MAGIKA_VALUES: usize = 2048;
+
+/// vad's inputs: samples, and what it remembers. Names, shapes and how many values.
+const VAD: [(&str, &[i64], usize); 2] = [("input", &[1, 576], 576), ("state", &[2, 1, 128], 256)];
 
 /// A request.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -26,8 +31,10 @@ pub(super) enum Body {
     /// Another value every time.
     Json1kNew,
     Binary64kNew,
-    /// A real model's input.
+    /// Real models' inputs.
     Magika,
+    VadJson,
+    VadBinary,
 }
 
 impl Body {
@@ -35,13 +42,17 @@ impl Body {
     pub(super) const ALL: [Self; 3] = [Self::Json1k, Self::Json64k, Self::Binary64k];
 
     fn is_binary(self) -> bool {
-        matches!(self, Self::Binary64k | Self::Binary64kNewId | Self::Binary64kNew | Self::Magika)
+        matches!(
+            self,
+            Self::Binary64k | Self::Binary64kNewId | Self::Binary64kNew | Self::Magika | Self::VadBinary
+        )
     }
 
     /// Where it goes.
     pub(super) fn url(self, base: &str) -> String {
         let model = match self {
             Self::Magika => "magika",
+            Self::VadJson | Self::VadBinary => "vad",
             binary if binary.is_binary() => "identity_fp32",
             _ => "identity_fp64",
         };
@@ -71,6 +82,10 @@ impl Body {
             Self::Magika => json!({"name": "bytes", "datatype": "INT32", "shape": [1, MAGIKA_VALUES],
                                    "parameters": {"binary_data_size": MAGIKA_VALUES * 4}})
             .to_string(),
+            Self::VadJson => vad(|count| format!("\"data\":[{}]", values(0, count))),
+            Self::VadBinary => {
+                vad(|count| format!("\"parameters\":{{\"binary_data_size\":{}}}", count * size_of::<f32>()))
+            }
             _ => json!({"name": "x", "datatype": "FP32", "shape": [1, BINARY_VALUES],
                         "parameters": {"binary_data_size": BINARY_VALUES * 4}})
             .to_string(),
@@ -84,6 +99,7 @@ impl Body {
         let mut bytes = self.json().into_bytes();
         match self {
             Self::Magika => bytes.extend(std::iter::repeat_n(65_i32.to_le_bytes(), MAGIKA_VALUES).flatten()),
+            Self::VadBinary => bytes.extend(VAD.iter().flat_map(|(.., count)| floats(*count))),
             Self::Binary64kNew => {
                 bytes.extend_from_slice(NEW.as_bytes());
                 bytes.extend(std::iter::repeat_n(0.5_f32.to_le_bytes(), BINARY_VALUES - 2).flatten());
@@ -107,10 +123,46 @@ impl Body {
     }
 }
 
+/// vad's input as one gRPC message: its flag, its length, and itself.
+pub(super) fn vad_grpc() -> Vec<u8> {
+    let inputs = VAD.map(|(name, shape, _)| InferInputTensor {
+        name: name.to_owned(),
+        datatype: "FP32".to_owned(),
+        shape: shape.to_vec(),
+        ..InferInputTensor::default()
+    });
+    let request = ModelInferRequest {
+        model_name: "vad".to_owned(),
+        inputs: inputs.to_vec(),
+        raw_input_contents: VAD.map(|(.., count)| floats(count).into()).to_vec(),
+        ..ModelInferRequest::default()
+    };
+    let message = request.encode_to_vec();
+    let length = u32::try_from(message.len()).unwrap_or(u32::MAX).to_be_bytes();
+    [&[0][..], &length, &message].concat()
+}
+
+/// vad's tensors as JSON, each with its data as `data` writes it.
+fn vad(data: impl Fn(usize) -> String) -> String {
+    let tensor = |(name, shape, count): (&str, &[i64], usize)| {
+        format!("{{\"name\":\"{name}\",\"datatype\":\"FP32\",\"shape\":{shape:?},{}}}", data(count))
+    };
+    VAD.map(tensor).join(",")
+}
+
+/// The values that [`values`] writes from 0 on.
+fn floats(count: usize) -> Vec<u8> {
+    (0..count).flat_map(|index| (index as f32 / 10_000.0).to_le_bytes()).collect()
+}
+
+/// Values of about 9 bytes of JSON each.
+fn values(from: usize, to: usize) -> String {
+    (from..to).map(|index| format!("{:.6}", index as f64 / 10_000.0)).collect::<Vec<_>>().join(",")
+}
+
 fn fp64(count: usize, first: &str) -> String {
-    let rest: Vec<String> = (1..count).map(|index| format!("{:.6}", index as f64 / 10_000.0)).collect();
     format!(
         "{{\"name\":\"x\",\"datatype\":\"FP64\",\"shape\":[1,{count}],\"data\":[{first},{}]}}",
-        rest.join(",")
+        values(1, count)
     )
 }

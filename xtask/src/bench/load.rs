@@ -82,7 +82,10 @@ impl Load {
 }
 
 /// CPU time of all threads of a process so far.
-fn cpu_time(pid: u32) -> Result<Duration> {
+///
+/// # Errors
+/// It doesn't run.
+pub(super) fn cpu_time(pid: u32) -> Result<Duration> {
     let mut total = 0;
     for task in fs::read_dir(format!("/proc/{pid}/task"))? {
         let schedstat = fs::read_to_string(task?.path().join("schedstat"))?;

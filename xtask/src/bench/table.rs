@@ -11,6 +11,8 @@ pub(super) enum Unit {
     Cpu,
     /// Requests a second: more is better.
     Rate,
+    /// Microseconds that the median request takes longer: less is better.
+    Added,
 }
 
 /// A thing and its base.
@@ -59,15 +61,20 @@ impl Row {
         }
     }
 
-    /// The ratio that the row is about, and whether it is as it should be.
-    fn verdict(&self) -> (f64, &'static str) {
-        let ratio = match self.unit {
+    /// What the row is about, and whether it is as it should be.
+    fn verdict(&self) -> (String, String) {
+        let value = match self.unit {
             Unit::Cpu => self.cpu_us[0] / self.cpu_us[1],
             Unit::Rate => self.rate[0] / self.rate[1],
+            Unit::Added => self.p50_us[0] - self.p50_us[1],
         };
-        let met =
-            self.target.map(|target| if self.unit == Unit::Cpu { ratio <= target } else { ratio >= target });
-        (ratio, met.map_or("", |met| if met { "met" } else { "MISSED" }))
+        let verdict = self.target.map(|target| {
+            let (sign, met) =
+                if self.unit == Unit::Rate { (">=", value >= target) } else { ("<=", value <= target) };
+            format!("{sign} {target} {}", if met { "met" } else { "MISSED" })
+        });
+        let value = if self.unit == Unit::Added { format!("{value:+.0} us") } else { format!("{value:.2}") };
+        (value, verdict.unwrap_or_default())
     }
 }
 
@@ -79,15 +86,13 @@ fn median(values: impl Iterator<Item = f64>) -> f64 {
 
 impl fmt::Display for Row {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let (ratio, verdict) = self.verdict();
+        let (value, verdict) = self.verdict();
         let [cpu, base_cpu] = self.cpu_us;
         let [rate, base_rate] = self.rate;
         let [p50, base_p50] = self.p50_us;
-        let sign = if self.unit == Unit::Cpu { "<=" } else { ">=" };
-        let target = self.target.map_or(String::new(), |target| format!("{sign} {target} {verdict}"));
         write!(
             f,
-            "| {:<36} | {:<22} | {:>2} | {cpu:>7.1} / {base_cpu:>7.1} | {:>7.0} / {:>7.0} | {p50:>6.0} / {base_p50:>6.0} | {ratio:>5.2} | {target:<14} |",
+            "| {:<36} | {:<22} | {:>2} | {cpu:>7.1} / {base_cpu:>7.1} | {:>7.0} / {:>7.0} | {p50:>6.0} / {base_p50:>6.0} | {value:>7} | {verdict:<14} |",
             self.name, self.base, self.connections, rate, base_rate
         )
     }
@@ -99,10 +104,13 @@ impl fmt::Display for Table {
             f,
             "Medians; each figure / its base's. The ratio is of CPU time a request where the target is at most (<=), of"
         )?;
-        writeln!(f, "requests a second where it is at least (>=).\n")?;
         writeln!(
             f,
-            "| {:<36} | {:<22} | c  | {:<17} | {:<17} | {:<15} | ratio | {:<14} |",
+            "requests a second where it is at least (>=); +us is what the median request takes longer.\n"
+        )?;
+        writeln!(
+            f,
+            "| {:<36} | {:<22} | c  | {:<17} | {:<17} | {:<15} | ratio   | {:<14} |",
             "what", "base", "CPU us / request", "requests / s", "p50 us", "target"
         )?;
         f.write_str("|---|---|---:|---:|---:|---:|---:|---|\n")?;

@@ -41,7 +41,7 @@ pub(super) struct Services {
 pub(crate) struct Bound {
     pub(crate) http: u16,
     /// `serve` only.
-    grpc: Option<u16>,
+    pub(crate) grpc: Option<u16>,
     metrics: u16,
 }
 
