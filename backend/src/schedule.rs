@@ -1,6 +1,6 @@
 //! Checked requests -> a bounded queue -> batches -> sessions on threads of their own -> computed tensors. The threads
-//! share the queue: a request goes from its task to a session's thread and back without a stop between. Next: the work's
-//! own `done`, on the session's thread.
+//! share the queue: a request goes from its task to a session's thread and back without a stop between. Where runs are
+//! short, a task of the runtime takes the thread's place. Next: the work's own `done`, where it was computed.
 
 pub(crate) mod batch;
 pub(crate) mod batching;
@@ -9,8 +9,11 @@ mod queue;
 mod worker;
 
 use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
+
+use tokio::runtime::Handle;
 
 use crate::engine::{EngineError, InputTensor, OutputTensor, Session};
 use crate::statistics::Statistics;
@@ -18,6 +21,14 @@ use batching::Batching;
 use order::Order;
 use queue::{Place, Queue, Waiting};
 use worker::Worker;
+
+/// Runs as short as this are done by a task of the runtime: waking a thread and being woken by it would cost as much as half
+/// of it (50 us and more: `cargo xtask bench`, before and after).
+const SHORT_RUN: Duration = Duration::from_micros(200);
+/// For so long a task runs what waits before other tasks of its thread have a turn: a third of the kernel's own slice. The
+/// longer, the more is computed without a change of what the processor has at hand (0.2 ms: 117 us of CPU a request of `vad`,
+/// 2 ms: 95 us).
+const SLICE: Duration = Duration::from_millis(1);
 
 /// How much may wait for one version of a model.
 #[derive(Debug, Clone, Copy)]
@@ -99,15 +110,21 @@ struct Shared {
     wake: Condvar,
     /// Of a model that keeps its answers in order.
     order: Option<Mutex<Order<Finished>>>,
+    /// How long a run takes lately, in nanoseconds; 0 until it is known.
+    recent_ns: AtomicU64,
     statistics: Arc<Statistics>,
 }
 
 struct State {
     queue: Queue<Box<dyn Work>>,
-    /// Sessions that wait.
+    /// Sessions that don't run. Whoever brings one back looks whether something waits.
+    free: Vec<Box<dyn Session>>,
+    /// Threads that wait.
     idle: usize,
     /// Those of them that were told to look: until they run, one more word costs a system call and changes nothing.
     told: usize,
+    /// Tasks that will look, and didn't yet.
+    tasks: usize,
     closed: bool,
 }
 
@@ -127,11 +144,19 @@ impl Schedule {
     ) -> std::io::Result<Self> {
         let batches = batching.batches();
         let order = batching.keeps_order.then(|| Mutex::new(Order::new()));
-        let state = State { queue: Queue::new(batching, limits), idle: 0, told: 0, closed: false };
-        let shared = Arc::new(Shared { state: Mutex::new(state), wake: Condvar::new(), order, statistics });
-        let schedule = Self { shared, batches };
-        for session in sessions {
-            let worker = Worker::new(session, schedule.shared.clone());
+        let threads = sessions.len();
+        let queue = Queue::new(batching, limits);
+        let state = State { queue, free: sessions, idle: 0, told: 0, tasks: 0, closed: false };
+        let shared = Shared {
+            state: Mutex::new(state),
+            wake: Condvar::new(),
+            order,
+            recent_ns: AtomicU64::new(0),
+            statistics,
+        };
+        let schedule = Self { shared: Arc::new(shared), batches };
+        for _ in 0..threads {
+            let worker = Worker::new(schedule.shared.clone());
             std::thread::Builder::new().name(format!("session {name}")).spawn(move || worker.work())?;
         }
         Ok(schedule)
@@ -155,12 +180,26 @@ impl Schedule {
         if let Some(order) = &self.shared.order {
             locked(order).enter(place.number);
         }
-        let wakes = state.tell_one();
-        drop(state);
-        if wakes {
+        self.call_one(state);
+        Ok(Ticket { shared: &self.shared, place, is_open: true })
+    }
+
+    /// Has a session run what waits: on its thread, or, where runs are short, by a task. The task begins when those that are
+    /// ready now had their turn, so what came together is computed together, and answered together.
+    fn call_one(&self, mut state: MutexGuard<'_, State>) {
+        if state.free.len() <= state.tasks {
+            // Whoever brings a session back looks for more.
+            return;
+        }
+        let runtime = Handle::try_current().ok().filter(|_| !self.batches && self.shared.is_short());
+        if let Some(runtime) = runtime {
+            state.tasks += 1;
+            drop(state);
+            runtime.spawn(Worker::new(self.shared.clone()).work_as_task());
+        } else if state.tell_one() {
+            drop(state);
             self.shared.wake.notify_one();
         }
-        Ok(Ticket { shared: &self.shared, place, is_open: true })
     }
 }
 
@@ -236,6 +275,22 @@ impl Shared {
         // One that wakes by itself looks as well as the one that was told, which then looks in vain.
         state.told = state.told.saturating_sub(1);
         state
+    }
+
+    /// Whether runs are short lately.
+    fn is_short(&self) -> bool {
+        let recent = Duration::from_nanos(self.recent_ns.load(Ordering::Relaxed));
+        !recent.is_zero() && recent <= SHORT_RUN
+    }
+
+    /// Remembers how long a run took: the mean of about the last eight. Who overwrites whom doesn't matter.
+    fn took(&self, run: Duration) {
+        let run = u64::try_from(run.as_nanos()).unwrap_or(u64::MAX).max(1);
+        let recent = match self.recent_ns.load(Ordering::Relaxed) {
+            0 => run,
+            recent => recent - recent / 8 + run / 8,
+        };
+        self.recent_ns.store(recent, Ordering::Relaxed);
     }
 
     /// Hands a result over, at once or when those before it are.

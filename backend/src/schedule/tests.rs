@@ -227,3 +227,71 @@ fn what_waits_when_the_model_goes_is_still_answered() {
         assert_eq!(answers.recv().unwrap().0, expected);
     }
 }
+
+/// Says which thread it ran on; `l` takes long.
+struct Telling(Signature);
+
+impl Session for Telling {
+    fn signature(&self) -> &Signature {
+        &self.0
+    }
+
+    fn run(&mut self, inputs: &[InputTensor<'_>], _: &[usize]) -> Result<Vec<OutputTensor>, EngineError> {
+        if inputs[0].data == b"l" {
+            std::thread::sleep(SHORT_RUN * 50);
+        }
+        let data = std::thread::current().name().unwrap_or_default().to_owned().into_bytes();
+        Ok(vec![OutputTensor { index: 0, shape: vec![1], data: data.into() }])
+    }
+}
+
+#[test]
+fn short_runs_are_a_tasks_and_long_ones_a_threads() {
+    let runtime =
+        tokio::runtime::Builder::new_multi_thread().worker_threads(1).thread_name("tokio").build().unwrap();
+    let session = Telling(Signature { inputs: Vec::new(), outputs: Vec::new() });
+    let batching = Batching::of(&ModelConfig::default()).unwrap();
+    let limits = QueueLimits { requests: 100, bytes: 1000 };
+    let statistics = Arc::new(Statistics::new("m", "1"));
+    let schedule = Schedule::start("m", vec![Box::new(session)], batching, limits, statistics).unwrap();
+    let (asked, answers) = mpsc::channel();
+    let ran_on = |asks: &str| {
+        let work = Asked { data: asks.to_owned(), shape: [1], answers: asked.clone() };
+        schedule.submit(Box::new(work), Demand { rows: 1, ..Demand::default() }).unwrap().close();
+        String::from_utf8(data(&answers.recv().unwrap()).to_vec()).unwrap()
+    };
+    let _inside = runtime.enter();
+    let on = ["s", "s", "s", "l", "s"].map(ran_on);
+    assert_eq!(on, ["session m", "tokio", "tokio", "tokio", "session m"]);
+}
+
+#[test]
+fn requests_that_come_together_are_all_answered_once_by_tasks_and_threads() {
+    let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(2).build().unwrap();
+    let session = || Telling(Signature { inputs: Vec::new(), outputs: Vec::new() });
+    let batching = Batching::of(&ModelConfig::default()).unwrap();
+    let limits = QueueLimits { requests: 10_000, bytes: 1000 };
+    let statistics = Arc::new(Statistics::new("m", "1"));
+    let sessions: Vec<Box<dyn Session>> = vec![Box::new(session()), Box::new(session())];
+    let schedule = Schedule::start("m", sessions, batching, limits, statistics).unwrap();
+    let (asked, answers) = mpsc::channel();
+    let ask = |number: usize| {
+        // One in a thousand is long, which moves all from tasks to threads and, soon, back.
+        let data = if number % 1000 == 999 { "l".to_owned() } else { number.to_string() };
+        let work = Asked { data, shape: [1], answers: asked.clone() };
+        schedule.submit(Box::new(work), Demand { rows: 1, ..Demand::default() }).unwrap().close();
+    };
+    std::thread::scope(|scope| {
+        for first in 0..4 {
+            let (runtime, ask) = (&runtime, &ask);
+            scope.spawn(move || {
+                let _inside = runtime.enter();
+                (0..2000).filter(|number| number % 4 == first).for_each(ask);
+            });
+        }
+    });
+    let mut answered: Vec<String> = (0..2000).map(|_| answers.recv().unwrap().0).collect();
+    answered.sort_unstable();
+    answered.dedup();
+    assert_eq!(answered.len(), 1999, "two asked for l");
+}

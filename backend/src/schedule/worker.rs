@@ -1,18 +1,20 @@
-//! A session's thread: the next batch out of the queue -> the session -> each request's own result, taken by the work's
-//! `done`. A panic or an error ends the requests it belongs to, never the thread.
+//! What runs sessions, a thread or a task: the next batch out of the queue -> a free session -> each request's own result,
+//! taken by the work's `done`. A panic or an error ends the requests it belongs to, nothing else.
 
+use std::ops::ControlFlow;
 use std::panic::{AssertUnwindSafe, catch_unwind};
-use std::sync::Arc;
+use std::sync::{Arc, MutexGuard};
 use std::time::Instant;
+
+use tokio::task::yield_now;
 
 use super::batch::Joined;
 use super::queue::{Next, Taken};
-use super::{Computed, RunError, Shared, Work};
+use super::{Computed, RunError, SLICE, Shared, State, Work};
 use crate::engine::Session;
 use crate::statistics::Compute;
 
 pub(super) struct Worker {
-    session: Box<dyn Session>,
     shared: Arc<Shared>,
     batch: Vec<Taken<Box<dyn Work>>>,
     joined: Joined,
@@ -21,67 +23,135 @@ pub(super) struct Worker {
 }
 
 impl Worker {
-    pub(super) fn new(session: Box<dyn Session>, shared: Arc<Shared>) -> Self {
-        Self { session, shared, batch: Vec::new(), joined: Joined::default(), joins: true }
+    pub(super) fn new(shared: Arc<Shared>) -> Self {
+        Self { shared, batch: Vec::new(), joined: Joined::default(), joins: true }
     }
 
     /// Works until the schedule is closed and nothing waits.
     pub(super) fn work(mut self) {
-        while self.wait() {
-            let now = Instant::now();
-            for taken in &self.batch {
-                self.shared.statistics.queued(now.saturating_duration_since(taken.waiting.since));
+        let mut done = None;
+        while let Some(mut session) = self.wait(done) {
+            self.run(session.as_mut());
+            done = Some(session);
+        }
+    }
+
+    /// Works until nothing waits, with a stop for other tasks after each [`SLICE`], or until runs are long: then the threads
+    /// go on.
+    pub(super) async fn work_as_task(mut self) {
+        yield_now().await;
+        let mut since = Instant::now();
+        let mut free = self.begin();
+        while let Some(mut session) = free.and_then(|session| self.next(session)) {
+            self.run(session.as_mut());
+            if since.elapsed() >= SLICE {
+                yield_now().await;
+                since = Instant::now();
             }
-            if !(self.batch.len() > 1 && self.joins && self.run_together()) {
-                let mut batch = std::mem::take(&mut self.batch);
-                batch.drain(..).for_each(|taken| self.run_alone(taken));
-                self.batch = batch;
+            free = Some(session);
+        }
+    }
+
+    fn begin(&self) -> Option<Box<dyn Session>> {
+        let mut state = self.shared.lock();
+        state.tasks -= 1;
+        state.free.pop()
+    }
+
+    /// Fills `batch` for the session, or brings it back.
+    fn next(&mut self, session: Box<dyn Session>) -> Option<Box<dyn Session>> {
+        let shared = self.shared.clone();
+        let mut state = shared.lock();
+        if shared.is_short() {
+            let filled;
+            (state, filled) = self.fill(&shared, state);
+            if filled.is_break() {
+                return Some(session);
+            }
+        }
+        state.free.push(session);
+        if !state.queue.is_empty() && state.tell_one() {
+            shared.wake.notify_one();
+        }
+        None
+    }
+
+    /// Brings back the session that is done, and fills `batch` for the one that it gives; `None` when there will be nothing.
+    fn wait(&mut self, done: Option<Box<dyn Session>>) -> Option<Box<dyn Session>> {
+        let shared = self.shared.clone();
+        let mut state = shared.lock();
+        state.free.extend(done);
+        loop {
+            let mut until = None;
+            if !state.free.is_empty() {
+                let filled;
+                (state, filled) = self.fill(&shared, state);
+                let ControlFlow::Continue(next) = filled else {
+                    let session = state.free.pop();
+                    let more = !state.queue.is_empty() && !state.free.is_empty();
+                    if more && state.tell_one() {
+                        shared.wake.notify_one();
+                    }
+                    return session;
+                };
+                if next.is_none() && state.closed {
+                    return None;
+                }
+                until = next;
+            }
+            state = shared.wait(state, until.map(|at| at.saturating_duration_since(Instant::now())));
+        }
+    }
+
+    /// Fills `batch` and breaks, or continues with when there may be something. What is too late is refused.
+    fn fill<'a>(
+        &mut self,
+        shared: &'a Shared,
+        mut state: MutexGuard<'a, State>,
+    ) -> (MutexGuard<'a, State>, ControlFlow<(), Option<Instant>>) {
+        loop {
+            match state.queue.next(Instant::now(), &mut self.batch) {
+                Next::Run => return (state, ControlFlow::Break(())),
+                Next::Idle => return (state, ControlFlow::Continue(None)),
+                Next::Wait(until) => return (state, ControlFlow::Continue(Some(until))),
+                Next::Expired(taken) => {
+                    drop(state);
+                    shared.statistics.expired();
+                    shared.deliver(taken.number, taken.waiting.item, Err(RunError::Expired));
+                    state = shared.lock();
+                }
             }
         }
     }
 
-    /// Fills `batch`; false when there will be none.
-    fn wait(&mut self) -> bool {
-        let shared = self.shared.clone();
-        let mut state = shared.lock();
-        loop {
-            let now = Instant::now();
-            let next = state.queue.next(now, &mut self.batch);
-            let until = match next {
-                Next::Run => {
-                    if !state.queue.is_empty() && state.tell_one() {
-                        shared.wake.notify_one();
-                    }
-                    return true;
-                }
-                Next::Expired(taken) => {
-                    drop(state);
-                    self.shared.statistics.expired();
-                    shared.deliver(taken.number, taken.waiting.item, Err(RunError::Expired));
-                    state = shared.lock();
-                    continue;
-                }
-                Next::Idle if state.closed => return false,
-                Next::Idle => None,
-                Next::Wait(until) => Some(until.saturating_duration_since(now)),
-            };
-            state = shared.wait(state, until);
+    /// Runs the batch.
+    fn run(&mut self, session: &mut dyn Session) {
+        let now = Instant::now();
+        for taken in &self.batch {
+            self.shared.statistics.queued(now.saturating_duration_since(taken.waiting.since));
+        }
+        if self.batch.len() > 1 && self.joins && self.run_together(session) {
+            return;
+        }
+        for Taken { number, waiting } in self.batch.drain(..) {
+            let result = run_alone(&self.shared, session, &*waiting.item, waiting.rows);
+            self.shared.deliver(number, waiting.item, result);
         }
     }
 
     /// Runs the batch as one; false when its requests must run alone: one of them is wrong, or the model doesn't batch.
-    fn run_together(&mut self) -> bool {
+    fn run_together(&mut self, session: &mut dyn Session) -> bool {
         let began = Instant::now();
         self.joined.join(self.batch.iter().map(|taken| (&*taken.waiting.item, taken.waiting.rows)));
         let gathered = Instant::now();
         let outputs = self.batch[0].waiting.item.outputs().to_vec();
-        let (session, joined) = (&mut self.session, &self.joined);
+        let joined = &self.joined;
         let Ok(Ok(computed)) = catch_unwind(AssertUnwindSafe(|| session.run(&joined.inputs(), &outputs)))
         else {
             return false;
         };
         let inferred = Instant::now();
-        let specs = &self.session.signature().outputs;
+        let specs = &session.signature().outputs;
         let Some(parts) = self.joined.cut(&computed, |output| specs[output].datatype) else {
             self.joins = false;
             tracing::warn!(
@@ -100,22 +170,19 @@ impl Worker {
         }
         true
     }
+}
 
-    fn run_alone(&mut self, taken: Taken<Box<dyn Work>>) {
-        let Taken { number, waiting } = taken;
-        let work = waiting.item;
-        let began = Instant::now();
-        let session = &mut self.session;
-        let outcome = catch_unwind(AssertUnwindSafe(|| session.run(&work.inputs(), work.outputs())));
-        let infer = began.elapsed();
-        let result = match outcome {
-            Ok(Ok(outputs)) => {
-                self.shared.statistics.executed(waiting.rows, 1, &Compute { infer, ..Compute::default() });
-                Ok(Computed { outputs, cost: infer, is_part: false })
-            }
-            Ok(Err(error)) => Err(RunError::Engine(error)),
-            Err(_) => Err(RunError::Panicked),
-        };
-        self.shared.deliver(number, work, result);
-    }
+fn run_alone(
+    shared: &Shared,
+    session: &mut dyn Session,
+    work: &dyn Work,
+    rows: u64,
+) -> Result<Computed, RunError> {
+    let began = Instant::now();
+    let ran = catch_unwind(AssertUnwindSafe(|| session.run(&work.inputs(), work.outputs())));
+    let infer = began.elapsed();
+    shared.took(infer);
+    let outputs = ran.map_err(|_| RunError::Panicked)??;
+    shared.statistics.executed(rows, 1, &Compute { infer, ..Compute::default() });
+    Ok(Computed { outputs, cost: infer, is_part: false })
 }
