@@ -54,8 +54,6 @@ pub(crate) struct Computed {
     pub(crate) outputs: Vec<OutputTensor>,
     /// The request's share of the session's time.
     pub(crate) cost: Duration,
-    /// The outputs may hold on to the memory of a whole batch.
-    pub(crate) is_part: bool,
 }
 
 /// Why a session gave no result.

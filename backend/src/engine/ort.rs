@@ -130,9 +130,10 @@ impl Session for OrtSession {
             .map(|input| Ok((input.name, tensors::view(input)?)))
             .collect::<Result<Vec<(&str, SessionInputValue<'_>)>, EngineError>>()?;
         let specs = &self.signature.outputs;
+        let inner = self.session.inner();
         let all = outputs.len() == specs.len();
         let options = if all { None } else { Some(selecting(outputs.iter().map(|index| &specs[*index]))?) };
-        let computed = match &options {
+        let mut computed = match &options {
             None => self.session.run(values),
             Some(options) => self.session.run_with_options(values, options),
         }
@@ -142,9 +143,9 @@ impl Session for OrtSession {
             .map(|&index| {
                 let spec = &specs[index];
                 let value = computed
-                    .get(&spec.name)
+                    .remove(&spec.name)
                     .ok_or_else(|| EngineError::Failed(format!("output '{}' was not computed", spec.name)))?;
-                let (shape, data) = tensors::bytes(value, spec.datatype)?;
+                let (shape, data) = tensors::bytes(&inner, value, spec.datatype)?;
                 Ok(OutputTensor { index, shape, data })
             })
             .collect()

@@ -150,16 +150,14 @@ impl Asked {
     }
 
     /// Keeps the result, if it may be kept.
-    fn keep(&self, response: &ModelInferResponse, cost_us: u64, is_part: bool) -> bool {
+    fn keep(&self, response: &ModelInferResponse, cost_us: u64) -> bool {
         let (Some((store, key)), Some(freshness)) = (&self.keep, self.version.freshness) else {
             return false;
         };
         let mut response = response.clone();
-        if is_part {
-            // What is kept must not hold on to the memory of a whole batch.
-            for data in &mut response.raw_output_contents {
-                *data = Bytes::copy_from_slice(data);
-            }
+        for data in &mut response.raw_output_contents {
+            // What is kept must not hold on to the memory of a whole batch, nor to the engine's.
+            *data = Bytes::copy_from_slice(data);
         }
         let entry = Entry {
             response: Some(response),
@@ -216,9 +214,8 @@ impl Work for Queued {
         let Self { mut asked, reply } = *self;
         let done = result.map(|computed| {
             let cost_us = u64::try_from(computed.cost.as_micros()).unwrap_or(u64::MAX);
-            let is_part = computed.is_part;
             let response = asked.response(computed);
-            let stored = asked.keep(&response, cost_us, is_part);
+            let stored = asked.keep(&response, cost_us);
             Done { response, cost_us, stored }
         });
         // Nobody waits for it any more, maybe.

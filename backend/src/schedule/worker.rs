@@ -165,7 +165,7 @@ impl Worker {
         self.shared.statistics.executed(rows, self.batch.len(), &compute);
         for (taken, outputs) in self.batch.drain(..).zip(parts) {
             let share = taken.waiting.rows as f64 / rows as f64;
-            let computed = Computed { outputs, cost: compute.infer.mul_f64(share), is_part: true };
+            let computed = Computed { outputs, cost: compute.infer.mul_f64(share) };
             self.shared.deliver(taken.number, taken.waiting.item, Ok(computed));
         }
         true
@@ -184,5 +184,5 @@ fn run_alone(
     shared.took(infer);
     let outputs = ran.map_err(|_| RunError::Panicked)??;
     shared.statistics.executed(rows, 1, &Compute { infer, ..Compute::default() });
-    Ok(Computed { outputs, cost: infer, is_part: false })
+    Ok(Computed { outputs, cost: infer })
 }

@@ -166,3 +166,14 @@ async fn http2_works_without_an_upgrade() {
     let body = answer.into_body().collect().await.unwrap().to_bytes();
     assert!(std::str::from_utf8(&body).unwrap().contains("4.5"));
 }
+
+#[test]
+fn large_outputs_arrive_whole_computed_and_kept() {
+    let forebay = Forebay::serve(&["--instances", "1"]);
+    let data: Vec<u8> = (0..300_000_u32).flat_map(u32::to_le_bytes).collect();
+    for is_hit in [false, true] {
+        let answer = forebay.infer_binary("identity_uint32", "UINT32", &[1, 300_000], &data);
+        assert_eq!((answer.status, answer.is_hit()), (200, is_hit));
+        assert!(answer.body.ends_with(&data), "{} bytes", answer.body.len());
+    }
+}

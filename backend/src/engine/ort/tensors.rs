@@ -1,16 +1,20 @@
 //! Bytes of a request -> ONNX Runtime's tensors, without a copy where they are aligned; its outputs -> bytes.
 
 use std::fmt::Debug;
+use std::sync::Arc;
 
 use bytemuck::{NoUninit, Pod};
 use bytes::{BufMut, Bytes, BytesMut};
 use forebay_protocol::datatype::DataType;
 use half::{bf16, f16};
-use ort::session::SessionInputValue;
+use ort::session::{SessionInputValue, SharedSessionInner};
 use ort::value::{DynValue, PrimitiveTensorElementType, Tensor, TensorElementType as Element, TensorRef};
 
 use super::failure;
 use crate::engine::{EngineError, InputTensor};
+
+/// Copying less than this costs no more than keeping the engine's memory for it.
+const COPIED_BYTES: usize = 4 << 10;
 
 #[cfg(target_endian = "big")]
 compile_error!("tensors are little-endian on the wire and are handed to the engine as they are");
@@ -111,35 +115,57 @@ fn strings<'a>(input: &InputTensor<'a>) -> Result<SessionInputValue<'a>, EngineE
     Ok(tensor.into())
 }
 
-/// A computed tensor's shape and bytes: one copy, out of the engine's memory.
+/// A computed tensor's shape and bytes. Small ones are copied; large ones stay in the engine's memory until nobody needs them.
 ///
 /// # Errors
 /// `Failed` when the value is not a tensor of the datatype.
-pub(super) fn bytes(value: &DynValue, datatype: DataType) -> Result<(Vec<i64>, Bytes), EngineError> {
+pub(super) fn bytes(
+    session: &Arc<SharedSessionInner>,
+    value: DynValue,
+    datatype: DataType,
+) -> Result<(Vec<i64>, Bytes), EngineError> {
     match datatype {
-        DataType::Bool => copied::<bool>(value),
-        DataType::Uint8 => copied::<u8>(value),
-        DataType::Uint16 => copied::<u16>(value),
-        DataType::Uint32 => copied::<u32>(value),
-        DataType::Uint64 => copied::<u64>(value),
-        DataType::Int8 => copied::<i8>(value),
-        DataType::Int16 => copied::<i16>(value),
-        DataType::Int32 => copied::<i32>(value),
-        DataType::Int64 => copied::<i64>(value),
-        DataType::Fp16 => copied::<f16>(value),
-        DataType::Bf16 => copied::<bf16>(value),
-        DataType::Fp32 => copied::<f32>(value),
-        DataType::Fp64 => copied::<f64>(value),
-        DataType::Bytes => copied_strings(value),
+        DataType::Bool => elements::<bool>(session, value),
+        DataType::Uint8 => elements::<u8>(session, value),
+        DataType::Uint16 => elements::<u16>(session, value),
+        DataType::Uint32 => elements::<u32>(session, value),
+        DataType::Uint64 => elements::<u64>(session, value),
+        DataType::Int8 => elements::<i8>(session, value),
+        DataType::Int16 => elements::<i16>(session, value),
+        DataType::Int32 => elements::<i32>(session, value),
+        DataType::Int64 => elements::<i64>(session, value),
+        DataType::Fp16 => elements::<f16>(session, value),
+        DataType::Bf16 => elements::<bf16>(session, value),
+        DataType::Fp32 => elements::<f32>(session, value),
+        DataType::Fp64 => elements::<f64>(session, value),
+        DataType::Bytes => copied_strings(&value),
     }
 }
 
-fn copied<T: PrimitiveTensorElementType + NoUninit>(
-    value: &DynValue,
+/// A tensor of the engine, seen as its bytes.
+struct Computed<T: PrimitiveTensorElementType + Debug> {
+    tensor: Tensor<T>,
+    /// An output that is a constant lies in the session's memory.
+    _session: Arc<SharedSessionInner>,
+}
+
+impl<T: PrimitiveTensorElementType + NoUninit + Debug> AsRef<[u8]> for Computed<T> {
+    fn as_ref(&self) -> &[u8] {
+        bytemuck::cast_slice(self.tensor.extract_tensor().1)
+    }
+}
+
+fn elements<T: PrimitiveTensorElementType + NoUninit + Debug + Send>(
+    session: &Arc<SharedSessionInner>,
+    value: DynValue,
 ) -> Result<(Vec<i64>, Bytes), EngineError> {
-    let (shape, elements) =
-        value.try_extract_tensor::<T>().map_err(|error| EngineError::Failed(error.to_string()))?;
-    Ok((shape.to_vec(), Bytes::copy_from_slice(bytemuck::cast_slice(elements))))
+    let tensor: Tensor<T> = value.downcast().map_err(|error| EngineError::Failed(error.to_string()))?;
+    let shape = tensor.shape().to_vec();
+    let computed = Computed { tensor, _session: session.clone() };
+    let data = computed.as_ref();
+    let data =
+        if data.len() < COPIED_BYTES { Bytes::copy_from_slice(data) } else { Bytes::from_owner(computed) };
+    Ok((shape, data))
 }
 
 fn copied_strings(value: &DynValue) -> Result<(Vec<i64>, Bytes), EngineError> {
