@@ -19,6 +19,7 @@ mod infer;
 mod live;
 mod load;
 mod logs;
+mod memory;
 mod metadata;
 mod metrics;
 mod model_config;

@@ -10,6 +10,7 @@ use forebay_protocol::cache_control::Freshness;
 use crate::engine::{Engine, EngineError, ModelFiles, Session, SessionOptions};
 use crate::flight::Flights;
 use crate::generation;
+use crate::memory;
 use crate::model_config::{self, ModelConfig};
 use crate::models::{Model, Version};
 use crate::policy::{self, PolicyError};
@@ -113,6 +114,7 @@ impl Loader {
             LoadError::Batching { path, source }
         })?;
         let wanted = config.instances().unwrap_or(self.instances);
+        let before = memory::resident_bytes();
         let mut sessions = self
             .open(&files, config, wanted)
             .map_err(|source| LoadError::Engine { version: number, source })?;
@@ -124,7 +126,10 @@ impl Loader {
             warmup::run(&root.join(name), config, session.as_mut())
                 .map_err(|source| LoadError::Warmup { version: number, source })?;
         }
-        let statistics = Arc::new(Statistics::new(name, &number.to_string()));
+        let statistics = Statistics::new(name, &number.to_string());
+        let bytes = memory::resident_bytes().saturating_sub(before);
+        tracing::info!(model = name, version = number, bytes, sessions = wanted, "loaded and warm");
+        let statistics = Arc::new(statistics.holding(bytes));
         let schedule = Schedule::start(name, sessions, batching, self.limits, statistics.clone());
         Ok(Arc::new(Version {
             number: number.to_string(),

@@ -64,6 +64,7 @@ fn describe() {
         "Requests that left the queue because nobody waited any more"
     );
     describe_counter!("forebay_requests_collapsed", "Requests answered with what an equal one computed");
+    describe_gauge!("forebay_model_memory_bytes", "Resident memory that loading the model added");
     describe_gauge!("forebay_waiters", "Requests that wait for what an equal one computes");
     describe_counter!("forebay_requests_expired", "Requests that left the queue because their time was over");
     describe_histogram!("forebay_request_seconds", "Time from a decoded request to its result");

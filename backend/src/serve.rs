@@ -16,7 +16,7 @@ use tokio_util::sync::CancellationToken;
 use crate::control::Control;
 use crate::drain::{self, Ports, Signals};
 use crate::engine::SessionOptions;
-use crate::engine::ort::OrtEngine;
+use crate::engine::ort::{Optimized, OrtEngine};
 use crate::gate::{self, Gate};
 use crate::grpc::{self, GrpcService};
 use crate::http::body::BodyLimits;
@@ -164,7 +164,13 @@ fn loader(settings: &ModelSettings) -> anyhow::Result<Loader> {
     let path = settings.onnxruntime.clone().or_else(|| std::env::var_os(ORT_DYLIB_PATH).map(PathBuf::from));
     let wrong = |reason: String| SettingsError::Wrong { flag: "--onnxruntime", reason };
     let path = path.ok_or_else(|| wrong("is missing: the path of libonnxruntime.so".to_owned()))?;
-    let engine = OrtEngine::load(&path, usize::from(settings.intra_op_threads))
+    let optimized = settings.optimized_model_dir.as_ref().map(|folder| {
+        Optimized::at(folder, settings.optimized_model_bytes as u64).map_err(|error| SettingsError::Wrong {
+            flag: "--optimized-model-dir",
+            reason: format!("can't use {}: {error}", folder.display()),
+        })
+    });
+    let engine = OrtEngine::load(&path, usize::from(settings.intra_op_threads), optimized.transpose()?)
         .map_err(|error| wrong(format!("can't load {}: {error}", path.display())))?;
     Ok(Loader {
         root: settings.model_repository.clone(),

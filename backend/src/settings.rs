@@ -106,6 +106,12 @@ pub(crate) struct ModelSettings {
     /// Path of ONNX Runtime's shared library (`libonnxruntime.so`), 1.18 or newer
     #[arg(long, env = "FOREBAY_ONNXRUNTIME")]
     pub(crate) onnxruntime: Option<PathBuf>,
+    /// Folder where optimised models are kept, by digest: what was loaded once is not optimised again. Replicas may share it
+    #[arg(long, env = "FOREBAY_OPTIMIZED_MODEL_DIR")]
+    pub(crate) optimized_model_dir: Option<PathBuf>,
+    /// Bytes that optimised models may take together; those not used for longest go
+    #[arg(long, env = "FOREBAY_OPTIMIZED_MODEL_BYTES", default_value = "10GiB", value_parser = parse_bytes)]
+    pub(crate) optimized_model_bytes: usize,
     /// Sessions of each model, each on a thread of its own, unless its config.pbtxt says [default: cores]
     #[arg(long, env = "FOREBAY_INSTANCES", value_parser = clap::value_parser!(u16).range(1..=1024))]
     pub(crate) instances: Option<u16>,

@@ -8,7 +8,7 @@ use std::time::{Duration, Instant};
 
 use metrics::{Counter, Gauge, Histogram, counter, gauge, histogram};
 
-use crate::proto::{InferBatchStatistics, InferStatistics, ModelStatistics, StatisticDuration};
+use crate::proto::{InferBatchStatistics, InferStatistics, MemoryUsage, ModelStatistics, StatisticDuration};
 use crate::store::now_ms;
 
 /// Why a request got no result, in Triton's words.
@@ -41,6 +41,9 @@ const OVERLOAD_LOG: Duration = Duration::from_secs(1);
 /// The counters of one version of a model.
 pub(crate) struct Statistics {
     labels: [(&'static str, String); 2],
+    /// Resident memory that loading it added, all sessions together. Of what was free in the process it tells nothing.
+    memory_bytes: u64,
+    memory: Gauge,
     /// Refused requests that no log line told of yet, and when the last one did.
     untold: AtomicU64,
     told: Mutex<Option<Instant>>,
@@ -117,10 +120,19 @@ impl Statistics {
             queue_seconds: histogram!("forebay_queue_seconds", &labels),
             compute_seconds: histogram!("forebay_compute_seconds", &labels),
             batch_rows: histogram!("forebay_batch_rows", &labels),
+            memory_bytes: 0,
+            memory: gauge!("forebay_model_memory_bytes", &labels),
             untold: AtomicU64::new(0),
             told: Mutex::new(None),
             labels,
         }
+    }
+
+    /// The same, of a version that took so much memory.
+    pub(crate) fn holding(mut self, bytes: u64) -> Self {
+        self.memory_bytes = bytes;
+        self.memory.increment(bytes as f64);
+        self
     }
 
     /// A request came in. It is pending until the result is dropped.
@@ -236,8 +248,15 @@ impl Statistics {
                 cache_miss: Some(self.miss.get()),
             }),
             batch_stats: batch_stats.collect(),
+            memory_usage: vec![MemoryUsage { r#type: "CPU".to_owned(), id: 0, byte_size: self.memory_bytes }],
             ..ModelStatistics::default()
         }
+    }
+}
+
+impl Drop for Statistics {
+    fn drop(&mut self) {
+        self.memory.decrement(self.memory_bytes as f64);
     }
 }
 

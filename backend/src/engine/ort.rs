@@ -1,6 +1,7 @@
 //! ONNX Runtime, loaded from its shared library at run time. Files -> session; borrowed bytes -> tensors (`tensors`)
 //! -> outputs as little-endian bytes.
 
+mod optimized;
 mod options;
 mod tensors;
 
@@ -9,25 +10,35 @@ use std::sync::Arc;
 
 use ort::environment::{Environment, GlobalThreadPoolOptions};
 use ort::logging::LogLevel;
+use ort::session::builder::{GraphOptimizationLevel, SessionBuilder};
 use ort::session::{OutputSelector, RunOptions, SessionInputValue};
 use ort::value::{Outlet, ValueType};
+use tempfile::TempPath;
 
 use super::{Engine, EngineError, InputTensor, ModelFiles, OutputTensor, Session, SessionOptions};
 use crate::model_config::ModelConfig;
 use crate::signature::{Signature, TensorSpec};
+pub(crate) use optimized::Optimized;
+use optimized::Place;
 
 /// ONNX Runtime in this process.
 pub(crate) struct OrtEngine {
     environment: Environment,
     identity: String,
+    optimized: Option<Optimized>,
 }
 
 impl OrtEngine {
-    /// Loads the library at `path`; sessions share one pool of that many threads. Once a process.
+    /// Loads the library at `path`; sessions share one pool of that many threads, and keep optimised models in `optimized`.
+    /// Once a process.
     ///
     /// # Errors
     /// When it isn't there, isn't ONNX Runtime, or is too old.
-    pub(crate) fn load(path: &Path, intra_op_threads: usize) -> Result<Self, String> {
+    pub(crate) fn load(
+        path: &Path,
+        intra_op_threads: usize,
+        optimized: Option<Optimized>,
+    ) -> Result<Self, String> {
         let builder = ort::init_from(path).map_err(|error| error.to_string())?;
         // Threads that spin while they wait take the cores from other sessions.
         let pool = GlobalThreadPoolOptions::default()
@@ -43,7 +54,7 @@ impl OrtEngine {
             .build()
             .map_err(|error| error.to_string())?;
         environment.set_log_level(LogLevel::Warning);
-        Ok(Self { environment, identity: format!("onnxruntime cpu {}", ort::info()) })
+        Ok(Self { environment, identity: format!("onnxruntime cpu {}", ort::info()), optimized })
     }
 }
 
@@ -70,24 +81,80 @@ impl Engine for OrtEngine {
         config: &ModelConfig,
         options: SessionOptions,
     ) -> Result<Box<dyn Session>, EngineError> {
-        let failed = |reason: String| EngineError::Load { file: files.model_file.clone(), reason };
-        let model =
-            files.files.get(&files.model_file).ok_or_else(|| failed("there is no such file".into()))?;
-        let builder =
-            ort::session::Session::builder(&self.environment).map_err(|error| failed(error.to_string()))?;
-        let mut builder = options::apply(builder, config, options)?;
-        // External data is found among the files that were read and hashed, not on disk.
-        for (name, bytes) in files.files.iter().filter(|(name, _)| **name != files.model_file) {
-            builder = builder
-                .with_external_initializer_file_in_memory(name, bytes.clone())
-                .map_err(|error| failed(error.to_string()))?;
-        }
-        let session = builder.commit_from_memory(model).map_err(|error| failed(error.to_string()))?;
+        let opening = Opening { engine: self, files, config, options };
+        let session = match self.optimized.as_ref().filter(|_| options::is_for_cpu(config)) {
+            None => opening.open_files(None)?,
+            Some(optimized) => opening.through(&optimized.place(files, config, &self.identity))?,
+        };
         let signature = Signature {
             inputs: specs("input", session.inputs())?,
             outputs: specs("output", session.outputs())?,
         };
         Ok(Box::new(OrtSession { session, signature }))
+    }
+}
+
+/// A session on its way.
+#[derive(Clone, Copy)]
+struct Opening<'a> {
+    engine: &'a OrtEngine,
+    files: &'a ModelFiles,
+    config: &'a ModelConfig,
+    options: SessionOptions,
+}
+
+impl Opening<'_> {
+    /// From the optimised model, which is made first if it isn't there.
+    fn through(self, place: &Place<'_>) -> Result<ort::session::Session, EngineError> {
+        if let Some(model) = place.read() {
+            match self.open_optimized(&model) {
+                Ok(session) => return Ok(session),
+                Err(error) => tracing::warn!("an optimised model is made again: {error}"),
+            }
+        }
+        // One that can't be written (past 2 GiB, for one) may well be loaded.
+        let Ok((session, draft)) = self.with_draft(place) else { return self.open_files(None) };
+        if let Err(error) = place.keep(draft) {
+            tracing::warn!("an optimised model is not kept: {error}");
+        }
+        Ok(session)
+    }
+
+    fn with_draft(self, place: &Place<'_>) -> Result<(ort::session::Session, TempPath), EngineError> {
+        let draft = place.draft().map_err(|error| self.failed(&error))?;
+        Ok((self.open_files(Some(&draft))?, draft))
+    }
+
+    /// From the model as it is; the optimised one is written to `draft`.
+    fn open_files(self, draft: Option<&Path>) -> Result<ort::session::Session, EngineError> {
+        let model = self.files.files.get(&self.files.model_file);
+        let model = model.ok_or_else(|| self.failed(&"there is no such file"))?;
+        let mut builder = self.builder()?;
+        // External data is found among the files that were read and hashed, not on disk.
+        for (name, bytes) in self.files.files.iter().filter(|(name, _)| **name != self.files.model_file) {
+            builder = builder
+                .with_external_initializer_file_in_memory(name, bytes.clone())
+                .map_err(|error| self.failed(&error))?;
+        }
+        if let Some(draft) = draft {
+            builder = builder.with_optimized_model_path(draft).map_err(|error| self.failed(&error))?;
+        }
+        builder.commit_from_memory(model).map_err(|error| self.failed(&error))
+    }
+
+    fn open_optimized(self, model: &[u8]) -> Result<ort::session::Session, EngineError> {
+        let builder = self.builder()?.with_optimization_level(GraphOptimizationLevel::Disable);
+        let mut builder = builder.map_err(|error| self.failed(&error))?;
+        builder.commit_from_memory(model).map_err(|error| self.failed(&error))
+    }
+
+    fn builder(self) -> Result<SessionBuilder, EngineError> {
+        let builder = ort::session::Session::builder(&self.engine.environment);
+        options::apply(builder.map_err(|error| self.failed(&error))?, self.config, self.options)
+    }
+
+    fn failed(self, reason: &impl ToString) -> EngineError {
+        EngineError::Load { file: self.files.model_file.clone(), reason: reason.to_string() }
     }
 }
 

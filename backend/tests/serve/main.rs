@@ -15,6 +15,7 @@ mod drain;
 mod errors;
 mod external;
 mod grpc;
+mod optimized;
 mod poll;
 mod process;
 mod redis;

@@ -60,6 +60,12 @@ pub(super) fn apply(
     Ok(builder)
 }
 
+/// Whether the CPU computes all of it.
+pub(super) fn is_for_cpu(config: &ModelConfig) -> bool {
+    let accelerators = config.optimization.as_ref().and_then(|o| o.execution_accelerators.as_ref());
+    accelerators.is_none() && config.instance_group.iter().all(|group| group.kind() != Kind::Gpu)
+}
+
 fn unset<T>(error: &ort::Error<T>) -> EngineError {
     EngineError::Failed(error.message().to_owned())
 }
