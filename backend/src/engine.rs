@@ -9,7 +9,7 @@ use std::sync::Arc;
 use bytes::Bytes;
 use forebay_protocol::datatype::DataType;
 
-use crate::model_config::ModelConfig;
+use crate::model_config::{Device, ModelConfig};
 use crate::signature::Signature;
 
 /// A version of a model as it was read: nothing is read again from its path.
@@ -74,7 +74,7 @@ pub(crate) trait Engine: Send + Sync {
     fn platform(&self) -> &'static str;
     /// Name and version of what computes: part of every generation.
     fn identity(&self) -> &str;
-    /// Opens one session, as the model's configuration says, else the options.
+    /// Opens one session on a device, as the model's configuration says, else the options.
     ///
     /// # Errors
     /// `Load`, `Option` and `Unsupported`.
@@ -82,6 +82,7 @@ pub(crate) trait Engine: Send + Sync {
         &self,
         files: &ModelFiles,
         config: &ModelConfig,
+        device: Device,
         options: SessionOptions,
     ) -> Result<Box<dyn Session>, EngineError>;
 }

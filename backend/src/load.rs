@@ -11,7 +11,7 @@ use crate::engine::{Engine, EngineError, ModelFiles, Session, SessionOptions};
 use crate::flight::Flights;
 use crate::generation;
 use crate::memory;
-use crate::model_config::{self, ModelConfig};
+use crate::model_config::{self, Device, ModelConfig};
 use crate::models::{Model, Version};
 use crate::policy::{self, PolicyError};
 use crate::repository::{self, RepositoryError};
@@ -113,10 +113,13 @@ impl Loader {
             let path = root.join(name).join(model_config::FILE_NAME);
             LoadError::Batching { path, source }
         })?;
-        let wanted = config.instances().unwrap_or(self.instances);
+        let mut devices = config.instances();
+        if devices.is_empty() {
+            devices = vec![Device::Cpu; self.instances];
+        }
         let before = memory::resident_bytes();
         let mut sessions = self
-            .open(&files, config, wanted)
+            .open(&files, config, &devices)
             .map_err(|source| LoadError::Engine { version: number, source })?;
         let Some(signature) = sessions.first().map(|session| session.signature().clone()) else {
             let source = EngineError::Failed("no session was asked for".to_owned());
@@ -128,12 +131,12 @@ impl Loader {
         }
         let statistics = Statistics::new(name, &number.to_string());
         let bytes = memory::resident_bytes().saturating_sub(before);
-        tracing::info!(model = name, version = number, bytes, sessions = wanted, "loaded and warm");
+        tracing::info!(model = name, version = number, bytes, sessions = devices.len(), "loaded and warm");
         let statistics = Arc::new(statistics.holding(bytes));
         let schedule = Schedule::start(name, sessions, batching, self.limits, statistics.clone());
         Ok(Arc::new(Version {
             number: number.to_string(),
-            config: model_config::complete(config.clone(), name, &signature, wanted),
+            config: model_config::complete(config.clone(), name, &signature, devices.len()),
             labels: loading.labels.iter().map(|(output, text)| (output.clone(), lines(text))).collect(),
             signature,
             generation,
@@ -149,9 +152,9 @@ impl Loader {
         &self,
         files: &ModelFiles,
         config: &ModelConfig,
-        wanted: usize,
+        devices: &[Device],
     ) -> Result<Vec<Box<dyn Session>>, EngineError> {
-        (0..wanted).map(|_| self.engine.open(files, config, self.options)).collect()
+        devices.iter().map(|device| self.engine.open(files, config, *device, self.options)).collect()
     }
 }
 

@@ -18,6 +18,7 @@ pub(crate) use complete::complete;
 
 pub(crate) use crate::proto::ModelConfig;
 pub(crate) use crate::proto::model_config::SchedulingChoice;
+use crate::proto::model_instance_group::Kind;
 pub(crate) use crate::proto::model_version_policy::PolicyChoice;
 
 /// How the parser says that a field doesn't exist.
@@ -147,6 +148,9 @@ fn check(config: &ModelConfig, model: &str) -> Result<(), Wrong> {
         if !(0..=1024).contains(&group.count) {
             return Err(("instance_group", format!("count is {}, must be from 0 to 1024", group.count)));
         }
+        if let Some(gpu) = group.gpus.iter().find(|gpu| **gpu < 0) {
+            return Err(("instance_group", format!("gpus has {gpu}, must be 0 or more")));
+        }
     }
     let file = &config.default_model_filename;
     if file.contains('/') || file == ".." {
@@ -171,13 +175,28 @@ impl ModelConfig {
         if self.default_model_filename.is_empty() { "model.onnx" } else { &self.default_model_filename }
     }
 
-    /// Sessions asked for by `instance_group`, if it says.
-    pub(crate) fn instances(&self) -> Option<usize> {
+    /// Where each session runs that `instance_group` asks for; none if it doesn't say. As in Triton, `count` is of each GPU
+    /// that a group names. Without a name it is GPU 0, and `KIND_AUTO` is the CPU.
+    pub(crate) fn instances(&self) -> Vec<Device> {
         let groups = self.instance_group.iter().filter(|group| !group.passive);
-        let counts = groups.map(|group| usize::try_from(group.count.max(1)).unwrap_or(1));
-        let total: usize = counts.sum();
-        (total > 0).then_some(total)
+        let devices = groups.flat_map(|group| {
+            let devices = match (group.kind(), group.gpus.as_slice()) {
+                (Kind::Gpu, []) => vec![Device::Gpu(0)],
+                (Kind::Gpu, gpus) => gpus.iter().copied().map(Device::Gpu).collect(),
+                _ => vec![Device::Cpu],
+            };
+            let count = usize::try_from(group.count.max(1)).unwrap_or(1);
+            devices.into_iter().flat_map(move |device| std::iter::repeat_n(device, count))
+        });
+        devices.collect()
     }
+}
+
+/// Where a session runs.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Device {
+    Cpu,
+    Gpu(i32),
 }
 
 /// V2's name of a `TYPE_*`; `None` for `TYPE_INVALID` and numbers that mean nothing.

@@ -116,7 +116,7 @@ fn tensor(
                 )));
             }
             let path = folder.join(FOLDER).join(file);
-            std::fs::read(&path).map_err(|source| WarmupError::Unreadable {
+            read(&path).map_err(|source| WarmupError::Unreadable {
                 name: warmup.name.clone(),
                 input: name.clone(),
                 path,
@@ -130,6 +130,14 @@ fn tensor(
         return Err(wrong(format!("has {} bytes of data, dims {shape:?} need {}", data.len(), count * size)));
     }
     Ok(Tensor { name: name.clone(), datatype, shape, data })
+}
+
+/// A file that isn't too large to be an input.
+fn read(path: &Path) -> std::io::Result<Vec<u8>> {
+    if std::fs::metadata(path)?.len() > MOST_BYTES as u64 {
+        return Err(std::io::Error::other(format!("it is larger than {MOST_BYTES} bytes")));
+    }
+    std::fs::read(path)
 }
 
 fn elements(shape: &[i64]) -> Option<usize> {

@@ -16,7 +16,7 @@ use ort::value::{Outlet, ValueType};
 use tempfile::TempPath;
 
 use super::{Engine, EngineError, InputTensor, ModelFiles, OutputTensor, Session, SessionOptions};
-use crate::model_config::ModelConfig;
+use crate::model_config::{Device, ModelConfig};
 use crate::signature::{Signature, TensorSpec};
 pub(crate) use optimized::Optimized;
 use optimized::Place;
@@ -79,10 +79,11 @@ impl Engine for OrtEngine {
         &self,
         files: &ModelFiles,
         config: &ModelConfig,
+        device: Device,
         options: SessionOptions,
     ) -> Result<Box<dyn Session>, EngineError> {
-        let opening = Opening { engine: self, files, config, options };
-        let session = match self.optimized.as_ref().filter(|_| options::is_for_cpu(config)) {
+        let opening = Opening { engine: self, files, config, device, options };
+        let session = match self.optimized.as_ref().filter(|_| options::is_for_cpu(config, device)) {
             None => opening.open_files(None)?,
             Some(optimized) => opening.through(&optimized.place(files, config, &self.identity))?,
         };
@@ -100,6 +101,7 @@ struct Opening<'a> {
     engine: &'a OrtEngine,
     files: &'a ModelFiles,
     config: &'a ModelConfig,
+    device: Device,
     options: SessionOptions,
 }
 
@@ -150,7 +152,7 @@ impl Opening<'_> {
 
     fn builder(self) -> Result<SessionBuilder, EngineError> {
         let builder = ort::session::Session::builder(&self.engine.environment);
-        options::apply(builder.map_err(|error| self.failed(&error))?, self.config, self.options)
+        options::apply(builder.map_err(|error| self.failed(&error))?, self.config, self.device, self.options)
     }
 
     fn failed(self, reason: &impl ToString) -> EngineError {

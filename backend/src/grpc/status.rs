@@ -35,7 +35,8 @@ pub(super) fn bad(error: &dyn std::error::Error) -> Status {
 /// A change of the models that was not made.
 pub(super) fn of_control(error: &ControlError) -> Status {
     let code = match error {
-        ControlError::Polling | ControlError::NotExplicit => Code::Unimplemented,
+        // As Triton says it, though it will not pass by itself.
+        ControlError::Polling | ControlError::NotExplicit => Code::Unavailable,
         ControlError::Unknown(_) | ControlError::NoFolder { .. } => Code::NotFound,
         ControlError::Files { .. } | ControlError::Repository(_) => Code::Internal,
         _ => Code::InvalidArgument,

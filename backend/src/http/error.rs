@@ -83,7 +83,7 @@ impl HttpError {
             | Self::Response(_)
             | Self::Log(_) => StatusCode::BAD_REQUEST,
             Self::Control(error) => match error {
-                ControlError::Polling | ControlError::NotExplicit => StatusCode::NOT_IMPLEMENTED,
+                ControlError::Polling | ControlError::NotExplicit => StatusCode::SERVICE_UNAVAILABLE,
                 ControlError::Unknown(_) | ControlError::NoFolder { .. } => StatusCode::NOT_FOUND,
                 ControlError::Files { .. } | ControlError::Repository(_) => StatusCode::INTERNAL_SERVER_ERROR,
                 _ => StatusCode::BAD_REQUEST,

@@ -29,7 +29,7 @@ fn a_config_as_people_write_it_is_accepted() {
     assert_eq!(config.max_batch_size, 8);
     assert_eq!(config.input[0].dims, [3, -1]);
     assert_eq!(datatype(config.output[0].data_type), Some(DataType::Bytes));
-    assert_eq!(config.instances(), Some(2));
+    assert_eq!(config.instances(), [Device::Cpu; 2]);
     assert!(config.response_cache.is_some_and(|cache| cache.enable));
     assert_eq!(config.parameters["forebay_max_age_s"].string_value, "60");
 }
@@ -76,5 +76,15 @@ fn what_cant_be_served_is_refused_with_field_and_line() {
 fn an_empty_config_asks_for_nothing() {
     let config = parsed("").unwrap();
     assert_eq!(config.model_file(), "model.onnx");
-    assert_eq!(config.instances(), None);
+    assert_eq!(config.instances(), []);
+}
+
+#[test]
+fn instances_are_counted_for_each_gpu_that_a_group_names() {
+    let config =
+        parsed("instance_group [ { count: 2 kind: KIND_GPU gpus: [ 0, 3 ] }, { kind: KIND_CPU } ]").unwrap();
+    let gpu = Device::Gpu;
+    assert_eq!(config.instances(), [gpu(0), gpu(0), gpu(3), gpu(3), Device::Cpu]);
+    let error = parsed("instance_group { kind: KIND_GPU gpus: -1 }").unwrap_err();
+    assert!(error.contains("gpus has -1"), "{error}");
 }

@@ -134,8 +134,8 @@ fn other_modes_refuse_in_a_sentence() {
     {
         let forebay = Forebay::serve(arguments);
         let answer = load(&forebay, "identity_fp32", &json!({}));
-        assert_eq!((answer.status, answer.error().contains(expected)), (501, true), "{answer:?}");
-        assert_eq!(unload(&forebay, "identity_fp32").status, 501);
+        assert_eq!((answer.status, answer.error().contains(expected)), (503, true), "{answer:?}");
+        assert_eq!(unload(&forebay, "identity_fp32").status, 503);
         assert_eq!(index(&forebay)[0]["state"], "READY");
     }
 }

@@ -13,14 +13,25 @@ use ort::session::builder::{GraphOptimizationLevel, SessionBuilder};
 
 use super::failure;
 use crate::engine::{EngineError, SessionOptions};
-use crate::model_config::ModelConfig;
-use crate::proto::model_instance_group::Kind;
+use crate::model_config::{Device, ModelConfig};
+use crate::proto::model_optimization_policy::ExecutionAccelerators;
 use crate::proto::model_optimization_policy::execution_accelerators::Accelerator;
 
 /// More threads than this are taken for a mistake.
 const MOST_THREADS: usize = 1024;
 /// Keys of Triton's backend that mean nothing here, with what does.
-const IGNORED: [(&str, &str); 1] = [("memory.enable_memory_arena_shrinkage", "the arena keeps what it has")];
+const IGNORED: [(&str, &str); 9] = [
+    ("memory.enable_memory_arena_shrinkage", "the arena keeps what it has"),
+    ("session.use_device_allocator_for_initializers", "initializers lie in the arena"),
+    ("share_session_between_instances", "each instance has a session of its own"),
+    ("cudnn_conv_algo_search", CUDA_OPTION),
+    ("cudnn_conv_use_max_workspace", CUDA_OPTION),
+    ("gpu_mem_limit", CUDA_OPTION),
+    ("arena_extend_strategy", CUDA_OPTION),
+    ("do_copy_in_default_stream", CUDA_OPTION),
+    ("enable_cuda_graph", CUDA_OPTION),
+];
+const CUDA_OPTION: &str = "set it among the parameters of the gpu_execution_accelerator cuda";
 
 /// Sets what the configuration says.
 ///
@@ -29,6 +40,7 @@ const IGNORED: [(&str, &str); 1] = [("memory.enable_memory_arena_shrinkage", "th
 pub(super) fn apply(
     mut builder: SessionBuilder,
     config: &ModelConfig,
+    device: Device,
     options: SessionOptions,
 ) -> Result<SessionBuilder, EngineError> {
     for (key, instead) in IGNORED.iter().filter(|(key, _)| config.parameters.contains_key(*key)) {
@@ -50,7 +62,7 @@ pub(super) fn apply(
     if let Some(pattern) = switch(config, "enable_mem_pattern")? {
         builder = builder.with_memory_pattern(pattern).map_err(|error| unset(&error))?;
     }
-    let mut providers = providers(config)?;
+    let mut providers = providers(config, device)?;
     if let Some(arena) = switch(config, "enable_mem_arena")? {
         providers.push(CPU::default().with_arena_allocator(arena).into());
     }
@@ -60,10 +72,13 @@ pub(super) fn apply(
     Ok(builder)
 }
 
-/// Whether the CPU computes all of it.
-pub(super) fn is_for_cpu(config: &ModelConfig) -> bool {
-    let accelerators = config.optimization.as_ref().and_then(|o| o.execution_accelerators.as_ref());
-    accelerators.is_none() && config.instance_group.iter().all(|group| group.kind() != Kind::Gpu)
+/// Whether ONNX Runtime's own operators for the CPU compute all of it.
+pub(super) fn is_for_cpu(config: &ModelConfig, device: Device) -> bool {
+    device == Device::Cpu && accelerators(config).is_none_or(|all| all.cpu_execution_accelerator.is_empty())
+}
+
+fn accelerators(config: &ModelConfig) -> Option<&ExecutionAccelerators> {
+    config.optimization.as_ref()?.execution_accelerators.as_ref()
 }
 
 fn unset<T>(error: &ort::Error<T>) -> EngineError {
@@ -103,50 +118,37 @@ fn wrong(key: &str, reason: String) -> EngineError {
     EngineError::Option { key: key.to_owned(), reason }
 }
 
-/// In the order in which they may take operators; the CPU takes the rest. `KIND_AUTO` is the CPU.
-fn providers(config: &ModelConfig) -> Result<Vec<ExecutionProviderDispatch>, EngineError> {
-    let accelerators = config.optimization.as_ref().and_then(|o| o.execution_accelerators.as_ref());
-    let mut chosen = Vec::new();
-    for accelerator in accelerators.map(|all| all.cpu_execution_accelerator.as_slice()).unwrap_or_default() {
-        match accelerator.name.as_str() {
-            "openvino" => {
-                chosen.push(available(&accelerator.name, configured(OpenVINO::default(), accelerator))?);
-            }
-            other => {
-                return Err(wrong(
-                    "cpu_execution_accelerator",
-                    format!("{other:?} is not known; openvino is"),
-                ));
-            }
-        }
+/// In the order in which they may take operators; the CPU takes the rest.
+fn providers(config: &ModelConfig, device: Device) -> Result<Vec<ExecutionProviderDispatch>, EngineError> {
+    let accelerators = accelerators(config);
+    match device {
+        Device::Cpu => of_cpu(accelerators.map_or(&[], |all| &all.cpu_execution_accelerator)),
+        Device::Gpu(gpu) => of_gpu(gpu, accelerators.map_or(&[], |all| &all.gpu_execution_accelerator)),
     }
-    let gpu = config.instance_group.iter().find(|group| group.kind() == Kind::Gpu);
-    let wanted = accelerators.map(|all| all.gpu_execution_accelerator.as_slice()).unwrap_or_default();
-    let Some(gpu) = gpu else {
-        if !wanted.is_empty() {
-            tracing::info!(
-                "gpu_execution_accelerator is for instance_groups of KIND_GPU; this one is the CPU's"
-            );
-        }
-        return Ok(chosen);
+}
+
+fn of_cpu(wanted: &[Accelerator]) -> Result<Vec<ExecutionProviderDispatch>, EngineError> {
+    let provider = |accelerator: &Accelerator| match accelerator.name.as_str() {
+        "openvino" => available(&accelerator.name, configured(OpenVINO::default(), accelerator)),
+        other => Err(wrong("cpu_execution_accelerator", format!("{other:?} is not known; openvino is"))),
     };
-    let device = gpu.gpus.first().copied().unwrap_or(0);
+    wanted.iter().map(provider).collect()
+}
+
+fn of_gpu(gpu: i32, wanted: &[Accelerator]) -> Result<Vec<ExecutionProviderDispatch>, EngineError> {
+    let mut chosen = Vec::new();
     let mut cuda = CUDA::default();
     for accelerator in wanted {
         match accelerator.name.as_str() {
-            "tensorrt" => {
-                chosen.push(available(&accelerator.name, tensorrt(device, accelerator)?)?);
-            }
+            "tensorrt" => chosen.push(available(&accelerator.name, tensorrt(gpu, accelerator)?)?),
             "cuda" => cuda = configured(cuda, accelerator),
             other => {
-                return Err(wrong(
-                    "gpu_execution_accelerator",
-                    format!("{other:?} is not known; tensorrt and cuda are"),
-                ));
+                let reason = format!("{other:?} is not known; tensorrt and cuda are");
+                return Err(wrong("gpu_execution_accelerator", reason));
             }
         }
     }
-    chosen.push(available("KIND_GPU", cuda.with_device_id(device))?);
+    chosen.push(available("KIND_GPU", cuda.with_device_id(gpu))?);
     Ok(chosen)
 }
 
