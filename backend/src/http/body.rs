@@ -51,7 +51,7 @@ pub(crate) async fn read_json<T: Default + DeserializeOwned>(
 ) -> Result<T, HttpError> {
     let (head, body) = request.into_parts();
     let body = read(&head.headers, body, limits).await?;
-    if body.trim_ascii().is_empty() {
+    if body.is_empty() {
         return Ok(T::default());
     }
     serde_json::from_slice(&body).map_err(|error| HttpError::Body { reason: error.to_string() })

@@ -10,6 +10,8 @@ use axum::{Json, Router};
 use forebay_protocol::path::InferPath;
 use forebay_protocol::wants::Wants;
 use forebay_protocol::{request, response};
+use http::header::ALLOW;
+use http::{Method, Uri};
 use serde::Deserialize;
 use serde_json::{Map, Value, json};
 
@@ -26,7 +28,7 @@ const PREDICT: &str = ":predict";
 pub(crate) fn routes(state: Arc<InferRoutes>) -> Router {
     Router::new()
         .route("/v1/models", get(models))
-        .route("/v1/models/{model}", get(ready).post(predict))
+        .route("/v1/models/{model}", get(ready).post(predict).fallback(not_allowed))
         .with_state(state)
 }
 
@@ -40,9 +42,21 @@ async fn models(State(routes): State<Arc<InferRoutes>>) -> Json<Value> {
 async fn ready(
     State(routes): State<Arc<InferRoutes>>,
     Path(model): Path<String>,
-) -> Result<Json<Value>, HttpError> {
+    method: Method,
+    uri: Uri,
+) -> Result<Response, HttpError> {
+    if model.ends_with(PREDICT) {
+        return Ok(not_allowed(method, uri).await);
+    }
     routes.inference.models.find(&model, "")?;
-    Ok(Json(json!({ "name": model, "ready": true })))
+    Ok(Json(json!({ "name": model, "ready": true })).into_response())
+}
+
+/// One route takes two paths, which don't take the same methods.
+async fn not_allowed(method: Method, uri: Uri) -> Response {
+    let allowed = if uri.path().ends_with(PREDICT) { "POST" } else { "GET,HEAD" };
+    let error = HttpError::Method { path: uri.path().to_owned(), method };
+    ([(ALLOW, allowed)], error).into_response()
 }
 
 /// A prediction's body: one of the two.
@@ -73,8 +87,13 @@ async fn predict(
     Path(path): Path<String>,
     request: Request,
 ) -> Result<Response, HttpError> {
-    let no_such = || HttpError::NoSuchPath { path: format!("/v1/models/{path}") };
-    let model = path.strip_suffix(PREDICT).ok_or_else(no_such)?;
+    let Some(model) = path.strip_suffix(PREDICT) else {
+        if path.contains(':') {
+            return Err(HttpError::NoSuchPath { path: request.uri().path().to_owned() });
+        }
+        // A model itself is only asked whether it is ready.
+        return Ok(not_allowed(request.method().clone(), request.uri().clone()).await);
+    };
     let metadata = request.headers().clone();
     let asked: PredictRequest = body::read_json(request, routes.body_limits).await?;
     let version = routes.inference.models.find(model, "")?;

@@ -27,6 +27,35 @@ fn every_node_test_of_onnx_passes_as_a_model_that_is_served() {
     write!(std::io::stdout(), "{counts}").unwrap();
 }
 
+#[test]
+fn what_openapi_says_is_true() {
+    let explicit = ["--instances", "1", "--model-control-mode", "explicit", "--load-model", "*"];
+    let forebay = Forebay::serve(&explicit);
+    // What isn't supported says so with 501, which is a failure of any other route.
+    let unsupported = "sharedmemory|/trace/";
+    for (paths, excluded) in [
+        (["--exclude-path-regex", unsupported], "positive_data_acceptance"),
+        (["--include-path-regex", unsupported], "positive_data_acceptance,not_a_server_error"),
+    ] {
+        let folder = tempfile::tempdir().unwrap();
+        let mut schemathesis = Command::new(python().with_file_name("schemathesis"));
+        schemathesis.current_dir(folder.path()).arg("run").args(paths);
+        // The shapes and values that a model takes are no part of the document, so valid requests may be refused.
+        schemathesis.args([
+            "--exclude-checks",
+            excluded,
+            "--seed",
+            "1",
+            "--max-examples",
+            "20",
+            "--no-color",
+        ]);
+        schemathesis.arg(format!("http://127.0.0.1:{}/openapi.json", forebay.http_port));
+        let output = schemathesis.output().unwrap();
+        assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stdout));
+    }
+}
+
 /// Runs a client to its last line, and returns what it said.
 fn run(client: &mut Command) -> String {
     let output = client.output().unwrap();

@@ -55,4 +55,12 @@ fn what_v1_cannot_carry_is_named() {
     }
     let not_predict = send(forebay.http_port, "POST", "/v1/models/add_fp32:explain", &[], b"{}");
     assert_eq!(not_predict.status, 404);
+    for (method, path, allowed) in [
+        ("POST", "/v1/models/add_fp32", "GET,HEAD"),
+        ("GET", "/v1/models/add_fp32:predict", "POST"),
+        ("OPTIONS", "/v1/models/add_fp32:predict", "POST"),
+    ] {
+        let answer = send(forebay.http_port, method, path, &[], b"");
+        assert_eq!((answer.status, answer.header("allow")), (405, allowed), "{answer:?}");
+    }
 }
