@@ -267,6 +267,21 @@ fn short_runs_are_a_tasks_and_long_ones_a_threads() {
 }
 
 #[test]
+fn a_model_that_goes_while_a_task_runs_it_leaves_nothing_behind() {
+    let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(1).build().unwrap();
+    let bench = bench(1, 0, ModelDynamicBatching::default());
+    bench.schedule.shared.recent_ns.store(1, Ordering::Relaxed);
+    let inside = runtime.enter();
+    bench.busy_with("x");
+    drop(inside);
+    let Bench { schedule, go, answers, runs, .. } = bench;
+    drop(schedule);
+    go[0].send(()).unwrap();
+    assert_eq!(answers.recv().unwrap().0, "x");
+    assert_eq!(runs[0].recv(), Err(mpsc::RecvError), "the session is gone, so its thread is");
+}
+
+#[test]
 fn requests_that_come_together_are_all_answered_once_by_tasks_and_threads() {
     let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(2).build().unwrap();
     let session = || Telling(Signature { inputs: Vec::new(), outputs: Vec::new() });

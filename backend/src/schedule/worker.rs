@@ -70,7 +70,9 @@ impl Worker {
             }
         }
         state.free.push(session);
-        if !state.queue.is_empty() && state.tell_one() {
+        if state.closed {
+            shared.wake.notify_all();
+        } else if !state.queue.is_empty() && state.tell_one() {
             shared.wake.notify_one();
         }
         None
@@ -83,17 +85,17 @@ impl Worker {
         state.free.extend(done);
         loop {
             let mut until = None;
-            if !state.free.is_empty() {
+            if let Some(session) = state.free.pop() {
                 let filled;
                 (state, filled) = self.fill(&shared, state);
                 let ControlFlow::Continue(next) = filled else {
-                    let session = state.free.pop();
                     let more = !state.queue.is_empty() && !state.free.is_empty();
                     if more && state.tell_one() {
                         shared.wake.notify_one();
                     }
-                    return session;
+                    return Some(session);
                 };
+                state.free.push(session);
                 if next.is_none() && state.closed {
                     return None;
                 }
