@@ -2,18 +2,20 @@
 //! One change at a time; what is new is loaded and warm before what is old goes, and requests that hold the old finish on
 //! it. Next: `live` is told what is served now.
 
+mod overrides;
+
 use std::collections::BTreeMap;
-use std::path::{Component, Path};
+use std::path::Path;
 use std::sync::{Arc, Mutex, PoisonError};
 
 use crate::load::{LoadError, Loader};
-use crate::model_config::{self, ConfigError, ModelConfig};
+use crate::model_config::{ConfigError, ModelConfig};
 use crate::models::{Model, ModelSet, Models, UnknownModel};
-use crate::proto::model_repository_parameter::ParameterChoice;
 use crate::proto::repository_index_response::ModelIndex;
 use crate::proto::{ModelRepositoryParameter, RepositoryIndexResponse};
 use crate::repository::{self, Fingerprint, RepositoryError};
 use crate::settings::ModelControlMode;
+use overrides::Overrides;
 
 /// Told after each swap of the models.
 pub(crate) type OnChange = Box<dyn Fn(&ModelSet) + Send + Sync>;
@@ -21,8 +23,6 @@ pub(crate) type OnChange = Box<dyn Fn(&ModelSet) + Send + Sync>;
 /// Parameters of a load, by their names in Triton's extension.
 pub(crate) type Parameters = BTreeMap<String, ModelRepositoryParameter>;
 
-/// The parameter that takes `config.pbtxt`'s place, as JSON.
-const CONFIG: &str = "config";
 /// Parameters of this prefix are the files of the model's folder, by their path in it.
 pub(crate) const FILE: &str = "file:";
 
@@ -270,69 +270,4 @@ fn index_of(set: &ModelSet, name: &str, is_loading: bool) -> Vec<ModelIndex> {
         found.push(entry("", "", ""));
     }
     found
-}
-
-/// What a load by call brings along.
-struct Overrides {
-    config: Option<ModelConfig>,
-    /// A repository of this one model; gone when it is loaded, for files are read once.
-    files: Option<tempfile::TempDir>,
-}
-
-impl Overrides {
-    fn of(model: &str, parameters: &Parameters) -> Result<Self, ControlError> {
-        let mut overrides = Self { config: None, files: None };
-        for (name, parameter) in parameters {
-            let wrong = |reason: &str| ControlError::Parameter {
-                model: model.to_owned(),
-                parameter: name.clone(),
-                reason: reason.to_owned(),
-            };
-            match (name.strip_prefix(FILE), &parameter.parameter_choice) {
-                (None, Some(ParameterChoice::StringParam(text))) if name == CONFIG => {
-                    let config = model_config::from_json(text, model);
-                    let config = config.map_err(|error| ControlError::Config {
-                        model: model.to_owned(),
-                        source: error.into(),
-                    })?;
-                    overrides.config = Some(config);
-                }
-                (None, _) if name == CONFIG => {
-                    return Err(wrong("must be a string, the configuration as JSON"));
-                }
-                (Some(path), Some(ParameterChoice::BytesParam(bytes))) => {
-                    let path = Path::new(path);
-                    let is_plain = |part: Component<'_>| matches!(part, Component::Normal(_));
-                    if path.components().count() == 0 || !path.components().all(is_plain) || !is_name(model) {
-                        return Err(wrong(
-                            "must be a path inside the model's folder, such as file:1/model.onnx",
-                        ));
-                    }
-                    overrides
-                        .add(&Path::new(model).join(path), bytes)
-                        .map_err(|source| ControlError::Files { model: model.to_owned(), source })?;
-                }
-                (Some(_), _) => return Err(wrong("must be the file's bytes")),
-                (None, _) => return Err(wrong("is not known; config and file:<path> are")),
-            }
-        }
-        Ok(overrides)
-    }
-
-    fn add(&mut self, path: &Path, bytes: &[u8]) -> std::io::Result<()> {
-        let folder = match &mut self.files {
-            Some(folder) => folder,
-            none => none.insert(tempfile::tempdir()?),
-        };
-        let path = folder.path().join(path);
-        if let Some(parent) = path.parent() {
-            std::fs::create_dir_all(parent)?;
-        }
-        std::fs::write(path, bytes)
-    }
-}
-
-/// Whether it can be a model's folder.
-fn is_name(model: &str) -> bool {
-    !model.is_empty() && !model.starts_with('.') && !model.contains(['/', '\\', '\0'])
 }

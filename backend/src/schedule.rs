@@ -6,6 +6,7 @@ pub(crate) mod batch;
 pub(crate) mod batching;
 mod order;
 mod queue;
+mod ticket;
 mod worker;
 
 use std::panic::{AssertUnwindSafe, catch_unwind};
@@ -19,7 +20,8 @@ use crate::engine::{EngineError, InputTensor, OutputTensor, Session};
 use crate::statistics::Statistics;
 use batching::Batching;
 use order::Order;
-use queue::{Place, Queue, Waiting};
+use queue::{Queue, Waiting};
+pub(crate) use ticket::Ticket;
 use worker::Worker;
 
 /// Runs as short as this are done by a task of the runtime: waking a thread and being woken by it would cost as much as half
@@ -205,46 +207,6 @@ impl Drop for Schedule {
     fn drop(&mut self) {
         self.shared.lock().closed = true;
         self.shared.wake.notify_all();
-    }
-}
-
-/// A queued request. Dropping it takes the request out of the queue, if it is still there.
-pub(crate) struct Ticket<'a> {
-    shared: &'a Shared,
-    place: Place,
-    is_open: bool,
-}
-
-impl Ticket<'_> {
-    /// When the request is given up while it waits.
-    pub(crate) fn expires(&self) -> Option<Instant> {
-        self.place.expires
-    }
-
-    /// The request has its answer.
-    pub(crate) fn close(mut self) {
-        self.is_open = false;
-    }
-
-    /// Takes the request out of the queue; false when a session has it.
-    pub(crate) fn withdraw(&mut self) -> bool {
-        self.is_open = false;
-        let waiting = self.shared.lock().queue.withdraw(self.place);
-        if waiting.is_some()
-            && let Some(order) = &self.shared.order
-        {
-            let mut order = locked(order);
-            order.leave(self.place.number).into_iter().for_each(hand_over);
-        }
-        waiting.is_some()
-    }
-}
-
-impl Drop for Ticket<'_> {
-    fn drop(&mut self) {
-        if self.is_open && self.withdraw() {
-            self.shared.statistics.abandoned();
-        }
     }
 }
 

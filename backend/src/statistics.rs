@@ -1,6 +1,8 @@
 //! What one version of a model did: each event is counted once here, for Triton's statistics (`snapshot`) and for
 //! `/metrics` alike.
 
+mod count;
+
 use std::collections::BTreeMap;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Mutex, PoisonError};
@@ -10,6 +12,8 @@ use metrics::{Counter, Gauge, Histogram, counter, gauge, histogram};
 
 use crate::proto::{InferBatchStatistics, InferStatistics, MemoryUsage, ModelStatistics, StatisticDuration};
 use crate::store::now_ms;
+pub(crate) use count::Gauged;
+use count::{Count, Timed, nanos};
 
 /// Why a request got no result, in Triton's words.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -258,72 +262,6 @@ impl Drop for Statistics {
     fn drop(&mut self) {
         self.memory.decrement(self.memory_bytes as f64);
     }
-}
-
-/// One more on a gauge, until it is dropped.
-pub(crate) struct Gauged<'a>(&'a Gauge);
-
-impl<'a> Gauged<'a> {
-    pub(crate) fn by_one(gauge: &'a Gauge) -> Self {
-        gauge.increment(1);
-        Self(gauge)
-    }
-}
-
-impl Drop for Gauged<'_> {
-    fn drop(&mut self) {
-        self.0.decrement(1);
-    }
-}
-
-struct Count {
-    count: AtomicU64,
-    published: Counter,
-}
-
-impl Count {
-    fn new(published: Counter) -> Self {
-        Self { count: AtomicU64::new(0), published }
-    }
-
-    fn add(&self, more: u64) {
-        self.count.fetch_add(more, Ordering::Relaxed);
-        self.published.increment(more);
-    }
-
-    fn get(&self) -> u64 {
-        self.count.load(Ordering::Relaxed)
-    }
-}
-
-/// How often, and how long in all: nanoseconds here, microseconds in the metric.
-struct Timed {
-    count: Count,
-    ns: AtomicU64,
-    us: Counter,
-}
-
-impl Timed {
-    fn new(count: Counter, us: Counter) -> Self {
-        Self { count: Count::new(count), ns: AtomicU64::new(0), us }
-    }
-
-    fn add(&self, count: u32, took: Duration) {
-        const NS_PER_US: u64 = 1000;
-        self.count.add(count.into());
-        let more = nanos(took);
-        let before = self.ns.fetch_add(more, Ordering::Relaxed);
-        // No fraction of a microsecond is lost from one event to the next.
-        self.us.increment(before.wrapping_add(more) / NS_PER_US - before / NS_PER_US);
-    }
-
-    fn get(&self) -> StatisticDuration {
-        StatisticDuration { count: self.count.get(), ns: self.ns.load(Ordering::Relaxed) }
-    }
-}
-
-fn nanos(time: Duration) -> u64 {
-    u64::try_from(time.as_nanos()).unwrap_or(u64::MAX)
 }
 
 #[cfg(test)]

@@ -1,0 +1,79 @@
+//! Parameters of a load by call -> the configuration and the files that take the folder's place, for this load.
+
+use std::path::{Component, Path};
+
+use super::{ControlError, FILE, Parameters};
+use crate::model_config::{self, ModelConfig};
+use crate::proto::model_repository_parameter::ParameterChoice;
+
+/// The parameter that takes `config.pbtxt`'s place, as JSON.
+const CONFIG: &str = "config";
+
+/// What a load by call brings along.
+pub(super) struct Overrides {
+    pub(super) config: Option<ModelConfig>,
+    /// A repository of this one model; gone when it is loaded, for files are read once.
+    pub(super) files: Option<tempfile::TempDir>,
+}
+
+impl Overrides {
+    /// Reads the parameters of a load of that model.
+    ///
+    /// # Errors
+    /// `Parameter`, `Config` and `Files`.
+    pub(super) fn of(model: &str, parameters: &Parameters) -> Result<Self, ControlError> {
+        let mut overrides = Self { config: None, files: None };
+        for (name, parameter) in parameters {
+            let wrong = |reason: &str| ControlError::Parameter {
+                model: model.to_owned(),
+                parameter: name.clone(),
+                reason: reason.to_owned(),
+            };
+            match (name.strip_prefix(FILE), &parameter.parameter_choice) {
+                (None, Some(ParameterChoice::StringParam(text))) if name == CONFIG => {
+                    let config = model_config::from_json(text, model);
+                    let config = config.map_err(|error| ControlError::Config {
+                        model: model.to_owned(),
+                        source: error.into(),
+                    })?;
+                    overrides.config = Some(config);
+                }
+                (None, _) if name == CONFIG => {
+                    return Err(wrong("must be a string, the configuration as JSON"));
+                }
+                (Some(path), Some(ParameterChoice::BytesParam(bytes))) => {
+                    let path = Path::new(path);
+                    let is_plain = |part: Component<'_>| matches!(part, Component::Normal(_));
+                    if path.components().count() == 0 || !path.components().all(is_plain) || !is_name(model) {
+                        return Err(wrong(
+                            "must be a path inside the model's folder, such as file:1/model.onnx",
+                        ));
+                    }
+                    overrides
+                        .add(&Path::new(model).join(path), bytes)
+                        .map_err(|source| ControlError::Files { model: model.to_owned(), source })?;
+                }
+                (Some(_), _) => return Err(wrong("must be the file's bytes")),
+                (None, _) => return Err(wrong("is not known; config and file:<path> are")),
+            }
+        }
+        Ok(overrides)
+    }
+
+    fn add(&mut self, path: &Path, bytes: &[u8]) -> std::io::Result<()> {
+        let folder = match &mut self.files {
+            Some(folder) => folder,
+            none => none.insert(tempfile::tempdir()?),
+        };
+        let path = folder.path().join(path);
+        if let Some(parent) = path.parent() {
+            std::fs::create_dir_all(parent)?;
+        }
+        std::fs::write(path, bytes)
+    }
+}
+
+/// Whether it can be a model's folder.
+fn is_name(model: &str) -> bool {
+    !model.is_empty() && !model.starts_with('.') && !model.contains(['/', '\\', '\0'])
+}
