@@ -10,7 +10,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 
 use crate::load::{LoadError, Loader};
 use crate::model_config::{ConfigError, ModelConfig};
-use crate::models::{Model, ModelSet, Models, UnknownModel};
+use crate::models::{Model, ModelSet, Models, UnknownModel, Unloaded};
 use crate::proto::repository_index_response::ModelIndex;
 use crate::proto::{ModelRepositoryParameter, RepositoryIndexResponse};
 use crate::repository::{self, Fingerprint, RepositoryError};
@@ -129,7 +129,7 @@ impl Control {
             return Ok(());
         };
         tracing::info!(model, "unloaded");
-        set.unloaded.insert(model.to_owned(), gone.versions.keys().map(u64::to_string).collect());
+        set.unloaded.insert(model.to_owned(), gone.versions.values().map(Unloaded::of).collect());
         self.publish(set);
         Ok(())
     }
@@ -264,7 +264,11 @@ fn index_of(set: &ModelSet, name: &str, is_loading: bool) -> Vec<ModelIndex> {
     } else if let Some((_, reason)) = set.failed.get(name) {
         found.push(entry("", "UNAVAILABLE", reason));
     } else if let Some(versions) = set.unloaded.get(name) {
-        found.extend(versions.iter().map(|version| entry(version, "UNAVAILABLE", "unloaded")));
+        found.extend(versions.iter().map(|version| {
+            let (state, reason) =
+                if version.is_busy() { ("UNLOADING", "") } else { ("UNAVAILABLE", "unloaded") };
+            entry(&version.number, state, reason)
+        }));
     }
     if found.is_empty() {
         found.push(entry("", "", ""));

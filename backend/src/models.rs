@@ -2,7 +2,7 @@
 //! once, so a request sees either the old or the new. Next: `signature` checks the request against the version.
 
 use std::collections::{BTreeMap, HashMap};
-use std::sync::Arc;
+use std::sync::{Arc, Weak};
 
 use arc_swap::ArcSwap;
 use forebay_protocol::cache_control::Freshness;
@@ -55,7 +55,25 @@ pub(crate) struct ModelSet {
     pub(crate) models: HashMap<String, Arc<Model>>,
     pub(crate) failed: BTreeMap<String, (Fingerprint, String)>,
     /// Versions that were served until they were unloaded.
-    pub(crate) unloaded: BTreeMap<String, Vec<String>>,
+    pub(crate) unloaded: BTreeMap<String, Vec<Unloaded>>,
+}
+
+/// A version that takes no more requests.
+#[derive(Clone)]
+pub(crate) struct Unloaded {
+    pub(crate) number: String,
+    version: Weak<Version>,
+}
+
+impl Unloaded {
+    pub(crate) fn of(version: &Arc<Version>) -> Self {
+        Self { number: version.number.clone(), version: Arc::downgrade(version) }
+    }
+
+    /// Whether there are requests that it has still to answer.
+    pub(crate) fn is_busy(&self) -> bool {
+        self.version.strong_count() > 0
+    }
 }
 
 /// The set that requests read.

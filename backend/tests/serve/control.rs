@@ -7,7 +7,7 @@ use serde_json::{Value, json};
 
 use crate::client::{Answer, fp32, send};
 use crate::poll::install;
-use crate::process::{Forebay, serve_command, test_repository};
+use crate::process::{Forebay, serve_command, test_repository, until};
 
 const EXPLICIT: [&str; 4] = ["--instances", "1", "--model-control-mode", "explicit"];
 
@@ -42,12 +42,33 @@ fn models_come_and_go_by_call_and_the_index_tells() {
     assert_eq!(index(&forebay), json!([{ "name": "m", "version": "1", "state": "READY" }]));
     assert_eq!(unload(&forebay, "m").status, 200);
     let unloaded = json!([{ "name": "m", "version": "1", "state": "UNAVAILABLE", "reason": "unloaded" }]);
-    assert_eq!((index(&forebay), infer(&forebay)), (unloaded, 404));
+    assert_eq!(infer(&forebay), 404);
+    until("it is unloaded", || (index(&forebay) == unloaded).then_some(()));
     assert_eq!(post(&forebay, "/v2/repository/index", &json!({ "ready": true })).json(), json!([]));
     assert_eq!(forebay.get("/v2/health/ready").status, 200);
     for (answer, status) in [(load(&forebay, "nope", &json!({})), 404), (unload(&forebay, "nope"), 404)] {
         assert_eq!((answer.status, answer.error().contains("'nope'")), (status, true), "{answer:?}");
     }
+}
+
+#[test]
+fn an_unloaded_model_answers_the_requests_that_it_has() {
+    let root = tempfile::tempdir().unwrap();
+    install(root.path(), 1, "slow");
+    let forebay = Forebay::serve_from(root.path(), &[&EXPLICIT[..], &["--load-model", "*"]].concat());
+    let state = || index(&forebay)[0]["state"].clone();
+    std::thread::scope(|scope| {
+        let forebay = &forebay;
+        let asks: Vec<_> = (0..5)
+            .map(|value| scope.spawn(move || forebay.infer("m", &[], &fp32(&[value as f32]))))
+            .collect();
+        let pending = || forebay.metric("nv_inference_pending_request_count", "m");
+        until("all are pending", || (pending() == 5).then_some(()));
+        assert_eq!(unload(forebay, "m").status, 200);
+        assert_eq!((state(), infer(forebay)), (json!("UNLOADING"), 404));
+        assert!(asks.into_iter().all(|ask| ask.join().unwrap().status == 200));
+    });
+    until("it is gone", || (state() == "UNAVAILABLE").then_some(()));
 }
 
 #[test]
