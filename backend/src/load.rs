@@ -10,6 +10,7 @@ use forebay_protocol::cache_control::Freshness;
 use crate::engine::{Engine, EngineError, ModelFiles, Session, SessionOptions};
 use crate::flight::Flights;
 use crate::generation;
+use crate::infer::headers;
 use crate::memory;
 use crate::model_config::{self, Device, ModelConfig};
 use crate::models::{Model, Version};
@@ -140,6 +141,7 @@ impl Loader {
             labels: loading.labels.iter().map(|(output, text)| (output.clone(), lines(text))).collect(),
             signature,
             generation,
+            generation_header: headers::visible(&generation.to_string()),
             freshness: loading.freshness,
             platform: self.engine.platform(),
             schedule: schedule.map_err(LoadError::Thread)?,

@@ -7,6 +7,7 @@ use std::sync::{Arc, Weak};
 use arc_swap::ArcSwap;
 use forebay_protocol::cache_control::Freshness;
 use forebay_protocol::digest::{Generation, Key};
+use http::HeaderValue;
 
 use crate::flight::Flights;
 use crate::infer::Done;
@@ -31,6 +32,8 @@ pub(crate) struct Version {
     pub(crate) number: String,
     pub(crate) signature: Signature,
     pub(crate) generation: Generation,
+    /// The generation as every answer's header says it.
+    pub(crate) generation_header: HeaderValue,
     pub(crate) freshness: Option<Freshness>,
     /// The settings it runs with, completed from the model.
     pub(crate) config: ModelConfig,

@@ -39,7 +39,7 @@ pub(crate) fn of(answer: &Answer) -> HeaderMap {
     let mut ours = |name: &'static str, value: HeaderValue| {
         headers.insert(HeaderName::from_static(name), value);
     };
-    ours(X_FOREBAY_GENERATION, visible(&answer.version.generation.to_string()));
+    ours(X_FOREBAY_GENERATION, answer.version.generation_header.clone());
     ours(X_FOREBAY_COST_US, HeaderValue::from(answer.cost_us));
     if let Source::Pool { age_s } = answer.source {
         ours(AGE, HeaderValue::from(age_s));
@@ -75,6 +75,7 @@ fn status(source: Source) -> &'static str {
     }
 }
 
-fn visible(text: &str) -> HeaderValue {
+/// A header's value; empty for what can't be one.
+pub(crate) fn visible(text: &str) -> HeaderValue {
     HeaderValue::from_str(text).unwrap_or_else(|_| HeaderValue::from_static(""))
 }
