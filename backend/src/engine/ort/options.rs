@@ -121,10 +121,16 @@ fn wrong(key: &str, reason: String) -> EngineError {
 /// In the order in which they may take operators; the CPU takes the rest.
 fn providers(config: &ModelConfig, device: Device) -> Result<Vec<ExecutionProviderDispatch>, EngineError> {
     let accelerators = accelerators(config);
+    let mut chosen = of_cpu(accelerators.map_or(&[], |all| &all.cpu_execution_accelerator))?;
+    let wanted = accelerators.map_or(&[][..], |all| &all.gpu_execution_accelerator);
     match device {
-        Device::Cpu => of_cpu(accelerators.map_or(&[], |all| &all.cpu_execution_accelerator)),
-        Device::Gpu(gpu) => of_gpu(gpu, accelerators.map_or(&[], |all| &all.gpu_execution_accelerator)),
+        Device::Gpu(gpu) => chosen.extend(of_gpu(gpu, wanted)?),
+        Device::Cpu if !wanted.is_empty() => tracing::info!(
+            "gpu_execution_accelerator is for instance_groups of KIND_GPU; this one is the CPU's"
+        ),
+        Device::Cpu => {}
     }
+    Ok(chosen)
 }
 
 fn of_cpu(wanted: &[Accelerator]) -> Result<Vec<ExecutionProviderDispatch>, EngineError> {
