@@ -3,7 +3,7 @@
 
 mod answer;
 mod cache;
-mod names;
+mod plugin_config;
 mod request;
 
 use forebay::fuzzing;
@@ -19,8 +19,8 @@ pub const TARGETS: [(&str, Target); 13] = [
     ("entry", cache::entry),
     ("cache_control", cache::cache_control),
     ("generations", cache::generations),
-    ("path", names::path),
-    ("plugin_config", names::plugin_config),
+    ("path", request::path),
+    ("plugin_config", plugin_config::plugin_config),
     ("model_config", fuzzing::model_config),
     ("grpc_timeout", fuzzing::grpc_timeout),
     ("predict", fuzzing::predict),

@@ -1,4 +1,4 @@
-//! Requests, as HTTP and as gRPC carry them.
+//! Requests, as HTTP and as gRPC carry them, and their paths.
 
 use bytes::Bytes;
 use forebay_protocol::contents::canonicalize;
@@ -49,4 +49,11 @@ pub(crate) fn contents(data: &[u8]) {
     assert_eq!(again, request);
     let scope = Scope { service: "s", tenant: "" };
     assert_eq!(digest(&scope, &again).ok(), digest(&scope, &request).ok());
+}
+
+/// A path that is inference names a model and a version that no other parser reads differently.
+pub(crate) fn path(data: &[u8]) {
+    let Some(path) = std::str::from_utf8(data).ok().and_then(InferPath::parse) else { return };
+    let plain = |name: &str| !name.contains(['/', '?', '%', '#', ';', '\\', ' ']) && name != "..";
+    assert!(!path.model.is_empty() && plain(path.model) && plain(path.version));
 }
