@@ -25,10 +25,10 @@ pub(crate) use ticket::Ticket;
 use worker::Worker;
 
 /// Runs as short as this are done by a task of the runtime: a thread has to be woken and to wake the task again, which costs
-/// as much as a short run itself (`vad` at 16 connections, 70 us in process: 143 us of CPU by a thread, 95 by a task).
+/// as much as a short run itself (`vad` at 16 connections, 70 us in process: 143 us of CPU by a thread, 94 by a task).
 const SHORT_RUN: Duration = Duration::from_micros(200);
 /// For so long a task runs what waits before other tasks of its thread have a turn: a third of the kernel's own slice. The
-/// longer, the more is computed while the processor has it at hand (0.2 ms: 117 us of CPU a request, 2 ms: 95).
+/// longer, the more is computed while the processor has it at hand (0.2 ms: 117 us of CPU a request, 1 ms: 94, 2 ms: 95).
 const SLICE: Duration = Duration::from_millis(1);
 
 /// How much may wait for one version of a model.
