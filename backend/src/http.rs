@@ -3,6 +3,7 @@
 
 pub(crate) mod body;
 mod coding;
+mod cork;
 pub(crate) mod error;
 pub(crate) mod health;
 pub(crate) mod infer;
@@ -31,6 +32,7 @@ use tokio_io_timeout::TimeoutStream;
 use tokio_util::sync::CancellationToken;
 
 use crate::settings::HttpSettings;
+use cork::Corked;
 use error::HttpError;
 use tls::Tls;
 
@@ -137,7 +139,10 @@ async fn connection(
     routes: Router,
 ) -> Result<(), Box<dyn Error + Send + Sync>> {
     let service = TowerToHyperService::new(routes);
-    watcher.watch(server.serve_connection(TokioIo::new(stream), service).into_owned()).await
+    let stream = Corked::new(stream);
+    let uncork = stream.uncork();
+    let connection = server.serve_connection(TokioIo::new(stream), service).into_owned();
+    cork::run(watcher.watch(connection), uncork).await
 }
 
 /// The stream; a write fails when the client takes nothing for so long.

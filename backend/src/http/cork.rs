@@ -1,0 +1,153 @@
+//! What a connection writes in one turn of its task -> one write to the socket. HTTP/2 flushes after each large frame, so an
+//! answer over gRPC would be two system calls, and those of several streams many; each of them wakes the client.
+
+use std::future::{Future, poll_fn};
+use std::io::{self, IoSlice};
+use std::pin::Pin;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::task::{Context, Poll, ready};
+
+use bytes::{Buf, BytesMut};
+use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
+
+/// More than this is written at once, without a copy: so much costs less than a system call to copy.
+const HELD_BYTES: usize = 16 << 10;
+/// Pieces that are handed to the kernel together.
+const PIECES: usize = 16;
+
+/// A stream that holds back what is written to it, until the turn ends ([`run`]) or it is too much. Both ends of it are one
+/// task's, so the lock is always free.
+pub(super) struct Corked<S>(Arc<Mutex<Held<S>>>);
+
+struct Held<S> {
+    stream: S,
+    bytes: BytesMut,
+}
+
+impl<S> Corked<S> {
+    pub(super) fn new(stream: S) -> Self {
+        Self(Arc::new(Mutex::new(Held { stream, bytes: BytesMut::new() })))
+    }
+
+    /// The other end, for [`run`].
+    pub(super) fn uncork(&self) -> Self {
+        Self(self.0.clone())
+    }
+
+    fn held(&self) -> MutexGuard<'_, Held<S>> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// Runs a connection over a corked stream; what it wrote is sent after each of its turns.
+///
+/// # Errors
+/// The connection's, or that of a write which it didn't wait for.
+pub(super) async fn run<S, E>(
+    connection: impl Future<Output = Result<(), E>>,
+    uncork: Corked<S>,
+) -> Result<(), Box<dyn std::error::Error + Send + Sync>>
+where
+    S: AsyncWrite + Unpin,
+    E: Into<Box<dyn std::error::Error + Send + Sync>>,
+{
+    let mut connection = std::pin::pin!(connection);
+    let mut ended = None;
+    poll_fn(|cx| {
+        if ended.is_none()
+            && let Poll::Ready(outcome) = connection.as_mut().poll(cx)
+        {
+            ended = Some(outcome);
+        }
+        let sent = uncork.held().send(cx);
+        match (ended.take(), sent) {
+            (Some(Err(error)), _) => Poll::Ready(Err(error.into())),
+            (_, Poll::Ready(Err(error))) => Poll::Ready(Err(error.into())),
+            (Some(Ok(())), Poll::Ready(Ok(()))) => Poll::Ready(Ok(())),
+            (still, _) => {
+                ended = still;
+                Poll::Pending
+            }
+        }
+    })
+    .await
+}
+
+impl<S: AsyncWrite + Unpin> Held<S> {
+    /// Sends what is held.
+    fn send(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        while !self.bytes.is_empty() {
+            let sent = ready!(Pin::new(&mut self.stream).poll_write(cx, &self.bytes))?;
+            if sent == 0 {
+                return Poll::Ready(Err(io::ErrorKind::WriteZero.into()));
+            }
+            self.bytes.advance(sent);
+        }
+        Pin::new(&mut self.stream).poll_flush(cx)
+    }
+
+    /// Sends what is held and as much of `pieces` as goes along; how much of `pieces` that was.
+    fn send_with(&mut self, cx: &mut Context<'_>, pieces: &[IoSlice<'_>]) -> Poll<io::Result<usize>> {
+        loop {
+            let mut all = [IoSlice::new(&[]); PIECES];
+            all[0] = IoSlice::new(&self.bytes);
+            for (place, piece) in all[1..].iter_mut().zip(pieces) {
+                *place = IoSlice::new(piece);
+            }
+            let count = PIECES.min(1 + pieces.len());
+            let sent = ready!(Pin::new(&mut self.stream).poll_write_vectored(cx, &all[..count]))?;
+            let held = self.bytes.len();
+            self.bytes.advance(sent.min(held));
+            if sent == 0 || sent > held {
+                return Poll::Ready(Ok(sent.saturating_sub(held)));
+            }
+        }
+    }
+}
+
+impl<S: AsyncRead + Unpin> AsyncRead for Corked<S> {
+    fn poll_read(
+        self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        buffer: &mut ReadBuf<'_>,
+    ) -> Poll<io::Result<()>> {
+        Pin::new(&mut self.held().stream).poll_read(cx, buffer)
+    }
+}
+
+impl<S: AsyncWrite + Unpin> AsyncWrite for Corked<S> {
+    fn poll_write(self: Pin<&mut Self>, cx: &mut Context<'_>, bytes: &[u8]) -> Poll<io::Result<usize>> {
+        self.poll_write_vectored(cx, &[IoSlice::new(bytes)])
+    }
+
+    fn poll_write_vectored(
+        self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        pieces: &[IoSlice<'_>],
+    ) -> Poll<io::Result<usize>> {
+        let size = pieces.iter().map(|piece| piece.len()).sum::<usize>();
+        let mut held = self.held();
+        if held.bytes.len() + size > HELD_BYTES {
+            return held.send_with(cx, pieces);
+        }
+        for piece in pieces {
+            held.bytes.extend_from_slice(piece);
+        }
+        Poll::Ready(Ok(size))
+    }
+
+    fn is_write_vectored(&self) -> bool {
+        true
+    }
+
+    /// The turn's end does it.
+    fn poll_flush(self: Pin<&mut Self>, _: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Poll::Ready(Ok(()))
+    }
+
+    fn poll_shutdown(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        let mut held = self.held();
+        ready!(held.send(cx))?;
+        Pin::new(&mut held.stream).poll_shutdown(cx)
+    }
+}
