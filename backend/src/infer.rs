@@ -12,6 +12,7 @@ use forebay_protocol::cache_control::RequestDirectives;
 use forebay_protocol::digest::{self, Key, Scope};
 use forebay_protocol::messages::{ModelInferRequest, ModelInferResponse};
 
+use crate::busy_poll::BusyPoll;
 use crate::engine::EngineError;
 use crate::models::{Models, UnknownModel, Version};
 use crate::schedule::{QueueError, RunError};
@@ -28,6 +29,8 @@ pub(crate) struct Inference {
     /// `None` with `--pool none`.
     pub(crate) store: Option<Arc<Store>>,
     pub(crate) service: String,
+    /// `None` with `--busy-poll-us 0`.
+    pub(crate) busy_poll: Option<Arc<BusyPoll>>,
 }
 
 /// On whose behalf a request is answered, and until when.
@@ -133,6 +136,9 @@ impl Inference {
         match &answered {
             Ok(_) => version.statistics.succeeded(began.elapsed()),
             Err(error) => version.statistics.failed(error.failure(), began.elapsed()),
+        }
+        if let Some(busy_poll) = &self.busy_poll {
+            busy_poll.answered();
         }
         if let Some(id) = id {
             let (model, outcome) = (&version.config.name, answered.as_ref().map(|(.., source)| *source));

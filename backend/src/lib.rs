@@ -6,6 +6,7 @@
 
 #![forbid(unsafe_code)]
 
+mod busy_poll;
 mod control;
 mod drain;
 mod engine;

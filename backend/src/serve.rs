@@ -13,6 +13,7 @@ use forebay_protocol::limits::Limits;
 use metrics_exporter_prometheus::PrometheusHandle;
 use tokio_util::sync::CancellationToken;
 
+use crate::busy_poll::BusyPoll;
 use crate::control::Control;
 use crate::drain::{self, Ports, Signals};
 use crate::engine::SessionOptions;
@@ -53,7 +54,11 @@ pub(crate) fn run(settings: &ServeSettings) -> anyhow::Result<()> {
     let trust = Trust::read(settings)?;
     let loader = loader(&settings.models)?;
     let prometheus = metrics::install()?;
-    let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build()?;
+    let mut runtime = tokio::runtime::Builder::new_multi_thread();
+    if let Some(threads) = settings.worker_threads {
+        runtime.worker_threads(usize::from(threads));
+    }
+    let runtime = runtime.enable_all().build()?;
     runtime.spawn(metrics::keep_up(prometheus.clone()));
     let ended = runtime.block_on(serve(settings, trust, loader, prometheus, logs));
     runtime.shutdown_timeout(DRAIN_WRITES);
@@ -92,7 +97,9 @@ async fn serve(
         let models = models.clone();
         draining.readiness(move || models.all_loaded())
     };
-    let inference = Inference { models, store: store.clone(), service: settings.service.clone() };
+    let busy_poll = (settings.busy_poll_us > 0)
+        .then(|| BusyPoll::start(Duration::from_micros(u64::from(settings.busy_poll_us))));
+    let inference = Inference { models, store: store.clone(), service: settings.service.clone(), busy_poll };
     let limits = Limits { max_body_bytes: settings.http.max_body_bytes, ..Limits::default() };
     let service = GrpcService {
         shared: Arc::new(grpc::Shared { inference: inference.clone(), limits }),

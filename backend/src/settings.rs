@@ -65,6 +65,15 @@ pub(crate) struct ServeSettings {
     /// Port of /metrics; 0 picks a free one
     #[arg(long, env = "FOREBAY_METRICS_PORT", default_value_t = 8002, help_heading = "Network")]
     pub(crate) metrics_port: u16,
+    /// Threads that take requests and answer them; those that compute are the sessions' [default: cores]
+    #[arg(long, env = "FOREBAY_WORKER_THREADS", help_heading = "Network",
+          value_parser = clap::value_parser!(u16).range(1..=1024))]
+    pub(crate) worker_threads: Option<u16>,
+    /// Microseconds for which a thread goes on looking for requests after each answer, instead of sleeping: less latency
+    /// for a processor that is busy so long. Of use with --worker-threads 1: a thread of others that sleeps is woken first
+    #[arg(long, env = "FOREBAY_BUSY_POLL_US", default_value_t = 0, help_heading = "Network",
+          value_parser = clap::value_parser!(u32).range(..=1_000_000))]
+    pub(crate) busy_poll_us: u32,
     #[command(flatten)]
     pub(crate) tls: TlsSettings,
     #[command(flatten)]

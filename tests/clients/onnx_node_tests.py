@@ -3,7 +3,8 @@ each encoding asked for. `cargo xtask test` asks for one; all of them, in about 
 
     python onnx_node_tests.py .forebay/onnx-node-tests HTTP_HOST:PORT REPOSITORY binary json grpc=GRPC_HOST:PORT
 
-with `forebay serve --model-control-mode explicit --model-repository REPOSITORY`, a folder that exists and is empty. Left out are
+with `forebay serve --model-control-mode explicit --model-repository REPOSITORY`, a folder that exists and is empty. The word
+`io_binding` among the encodings has the sessions bind inputs and outputs, as those on a GPU do. Left out are
 tests with types that V2 can't carry and those that ONNX Runtime in process can't run or answers otherwise; the counts say how
 many. Ends with a failed assertion or a last line.
 """
@@ -21,7 +22,8 @@ from onnx import numpy_helper
 from tritonclient.utils import np_to_triton_dtype
 
 DATA, ADDRESS, REPOSITORY, *ENCODINGS = sys.argv[1:]
-ENCODINGS = ENCODINGS or ["binary"]
+IO_BINDING = "io_binding" in ENCODINGS
+ENCODINGS = [encoding for encoding in ENCODINGS if encoding != "io_binding"] or ["binary"]
 # onnx's own tolerances (onnx.backend.test.runner).
 RTOL, ATOL = 1e-3, 1e-7
 # As many pass at least, whatever the versions of ONNX Runtime: fewer means that something was not asked for.
@@ -85,6 +87,8 @@ def case(folder, counts):
     to = pathlib.Path(REPOSITORY) / folder.name / "1"
     to.mkdir(parents=True)
     shutil.copy(folder / "model.onnx", to)
+    if IO_BINDING:
+        (to.parent / "config.pbtxt").write_text('parameters { key: "io_binding" value { string_value: "1" } }')
     CLIENT.load_model(folder.name)
     try:
         for encoding in ENCODINGS:

@@ -94,7 +94,9 @@ fn proxy_rows(
         return Ok(());
     }
     let repository = layout.dir.join("test-repository");
-    let backend = start_backend(layout, group, "backend", &repository, "memory", OTHER_CPU)?.http;
+    let backend =
+        Backend { name: "backend", repository: &repository, pool: "memory", cpu: OTHER_CPU, busy_poll_us: 0 };
+    let backend = backend.start(layout, group)?.http;
     let client = Client::new();
     for body in Body::ALL {
         let answer = client.post(&body.url(&url(backend)), &body.headers(), &body.bytes())?;
@@ -197,29 +199,27 @@ fn in_turn(repeat: u32, mut measure: impl FnMut(bool) -> Result<Sample>) -> Resu
     Ok(pair)
 }
 
-/// Starts `forebay serve` with one instance a model and returns its ports.
-fn start_backend(
-    layout: &Layout,
-    group: &mut Group,
+/// A `forebay serve` to start, with one instance a model.
+struct Backend<'a> {
     name: &'static str,
-    repository: &Path,
-    pool: &str,
-    cpu: &str,
-) -> Result<Bound> {
-    let mut serve = command("taskset", ["-c", cpu]);
-    serve.arg(up::backend(layout)?).args(["serve", "--http-address=127.0.0.1", "--http-port=0"]);
-    serve.args([
-        "--metrics-address=127.0.0.1",
-        "--metrics-port=0",
-        "--grpc-port=0",
-        "--instances=1",
-        "--service=bench",
-    ]);
-    serve.args(["--pool", pool]).arg("--model-repository").arg(repository);
-    serve.arg("--onnxruntime").arg(layout.onnxruntime());
-    serve.env("FOREBAY_POOL_SECRET", "a secret of no worth: for the benchmark alone");
-    serve.arg("--grpc-address=127.0.0.1");
-    let ports = group.start_until(name, serve, PATIENCE, bound)?;
-    ensure!(ports.http != 0, "{name} names no port");
-    Ok(ports)
+    repository: &'a Path,
+    pool: &'a str,
+    cpu: &'a str,
+    busy_poll_us: u32,
+}
+
+impl Backend<'_> {
+    /// Starts it and returns its ports.
+    fn start(&self, layout: &Layout, group: &mut Group) -> Result<Bound> {
+        let mut serve = command("taskset", ["-c", self.cpu]);
+        serve.arg(up::backend(layout)?).args(["serve", "--http-address=127.0.0.1", "--http-port=0"]);
+        serve.args(["--metrics-address=127.0.0.1", "--metrics-port=0", "--grpc-address=127.0.0.1"]);
+        serve.args(["--grpc-port=0", "--instances=1", "--service=bench", "--pool", self.pool]);
+        serve.arg("--model-repository").arg(self.repository).arg("--onnxruntime").arg(layout.onnxruntime());
+        serve.arg(format!("--busy-poll-us={}", self.busy_poll_us));
+        serve.env("FOREBAY_POOL_SECRET", "a secret of no worth: for the benchmark alone");
+        let ports = group.start_until(self.name, serve, PATIENCE, bound)?;
+        ensure!(ports.http != 0, "{} names no port", self.name);
+        Ok(ports)
+    }
 }

@@ -1,6 +1,7 @@
 //! ONNX Runtime, loaded from its shared library at run time. Files -> session; borrowed bytes -> tensors (`tensors`)
 //! -> outputs as little-endian bytes.
 
+mod binding;
 mod optimized;
 mod options;
 mod tensors;
@@ -18,6 +19,7 @@ use tempfile::TempPath;
 use super::{Engine, EngineError, InputTensor, ModelFiles, OutputTensor, Session, SessionOptions};
 use crate::model_config::{Device, ModelConfig};
 use crate::signature::{Signature, TensorSpec};
+use binding::Binding;
 pub(crate) use optimized::Optimized;
 use optimized::Place;
 
@@ -91,7 +93,8 @@ impl Engine for OrtEngine {
             inputs: specs("input", session.inputs())?,
             outputs: specs("output", session.outputs())?,
         };
-        Ok(Box::new(OrtSession { session, signature }))
+        let binding = options::binds(config, device)?.then(|| Binding::to(&session, device)).transpose()?;
+        Ok(Box::new(OrtSession { session, binding, signature }))
     }
 }
 
@@ -181,6 +184,8 @@ fn specs(kind: &'static str, outlets: &[Outlet]) -> Result<Vec<TensorSpec>, Engi
 
 struct OrtSession {
     session: ort::session::Session,
+    /// Of a session on a GPU.
+    binding: Option<Binding>,
     signature: Signature,
 }
 
@@ -194,19 +199,26 @@ impl Session for OrtSession {
         inputs: &[InputTensor<'_>],
         outputs: &[usize],
     ) -> Result<Vec<OutputTensor>, EngineError> {
-        let values = inputs
-            .iter()
-            .map(|input| Ok((input.name, tensors::view(input)?)))
-            .collect::<Result<Vec<(&str, SessionInputValue<'_>)>, EngineError>>()?;
         let specs = &self.signature.outputs;
         let inner = self.session.inner();
-        let all = outputs.len() == specs.len();
-        let options = if all { None } else { Some(selecting(outputs.iter().map(|index| &specs[*index]))?) };
-        let mut computed = match &options {
-            None => self.session.run(values),
-            Some(options) => self.session.run_with_options(values, options),
-        }
-        .map_err(|error| failure(&error))?;
+        let wanted = outputs.iter().map(|&index| &specs[index]);
+        let options;
+        let computed = if let Some(binding) = &mut self.binding {
+            binding.bind(inputs, wanted)?;
+            self.session.run_binding(&binding.io)
+        } else {
+            let values = inputs
+                .iter()
+                .map(|input| Ok((input.name, tensors::view(input)?)))
+                .collect::<Result<Vec<(&str, SessionInputValue<'_>)>, EngineError>>()?;
+            if outputs.len() == specs.len() {
+                self.session.run(values)
+            } else {
+                options = selecting(wanted)?;
+                self.session.run_with_options(values, &options)
+            }
+        };
+        let mut computed = computed.map_err(|error| failure(&error))?;
         outputs
             .iter()
             .map(|&index| {

@@ -17,12 +17,22 @@ fn tritonclient_over_http_and_grpc_asks_for_everything_there_is() {
 
 #[test]
 fn every_node_test_of_onnx_passes_as_a_model_that_is_served() {
+    node_tests_pass(&["binary"]);
+}
+
+#[test]
+fn every_node_test_of_onnx_passes_with_inputs_and_outputs_that_are_bound() {
+    node_tests_pass(&["binary", "io_binding"]);
+}
+
+fn node_tests_pass(how: &[&str]) {
     let root = tempfile::tempdir().unwrap();
     let explicit = ["--instances", "1", "--model-control-mode", "explicit", "--pool", "none"];
     let forebay = Forebay::serve_from(root.path(), &explicit);
     let script = Path::new(env!("CARGO_MANIFEST_DIR")).join("../tests/clients/onnx_node_tests.py");
     let address = format!("127.0.0.1:{}", forebay.http_port);
-    let counts = run(Command::new(python()).arg(script).arg(node_tests()).arg(address).arg(root.path()));
+    let mut command = Command::new(python());
+    let counts = run(command.arg(script).arg(node_tests()).arg(address).arg(root.path()).args(how));
     // Past the test harness, which would keep it to itself.
     write!(std::io::stdout(), "{counts}").unwrap();
 }

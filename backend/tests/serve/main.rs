@@ -5,6 +5,7 @@
 
 mod answers;
 mod batching;
+mod busy_poll;
 mod cache;
 mod client;
 mod clients;
@@ -15,6 +16,7 @@ mod drain;
 mod errors;
 mod external;
 mod grpc;
+mod io_binding;
 mod optimized;
 mod poll;
 mod process;

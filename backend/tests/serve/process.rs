@@ -101,6 +101,14 @@ impl Forebay {
         peak.trim().trim_end_matches(" kB").parse().unwrap()
     }
 
+    /// CPU time that its threads have used.
+    pub(crate) fn cpu_time(&self) -> Duration {
+        let tasks = std::fs::read_dir(format!("/proc/{}/task", self.child.id())).unwrap();
+        let files =
+            tasks.filter_map(|task| std::fs::read_to_string(task.ok()?.path().join("schedstat")).ok());
+        files.map(|file| Duration::from_nanos(file.split(' ').next().unwrap().parse().unwrap())).sum()
+    }
+
     /// Sockets that the process has open.
     pub(crate) fn sockets(&self) -> usize {
         let files = std::fs::read_dir(format!("/proc/{}/fd", self.child.id())).unwrap();

@@ -9,7 +9,7 @@ use anyhow::{Context, Result, ensure};
 use super::bodies::{self, Body};
 use super::load::{Load, Sample, cpu_time};
 use super::table::{Row, Table, Unit};
-use super::{MEASURED_CPU, OTHER_CPU, Settings, in_turn, start_backend};
+use super::{Backend, MEASURED_CPU, OTHER_CPU, Settings, in_turn};
 use crate::command::{command, output};
 use crate::http::Client;
 use crate::layout::Layout;
@@ -19,6 +19,8 @@ use crate::up::services::url;
 const BASE: &str = "ONNX Runtime in process";
 /// Rows of the batches that are compared.
 const BATCH: u32 = 8;
+/// For how long a server polls that does: longer than its client takes for the next request.
+const BUSY_POLL_US: u32 = 200;
 /// Where calls go.
 const MODEL_INFER: &str = "/inference.GRPCInferenceService/ModelInfer";
 
@@ -56,22 +58,32 @@ struct Server {
 pub(super) fn rows(layout: &Layout, settings: &Settings, folder: &Path, table: &mut Table) -> Result<()> {
     let chosen = |case: &Case| case.name.contains(&settings.only);
     let vad: Vec<Case> = vad().into_iter().filter(chosen).collect();
+    let polled: Vec<Case> = polled().into_iter().filter(chosen).collect();
     let kept: Vec<Case> = kept().into_iter().filter(chosen).collect();
     let magika: Vec<Case> = magika().into_iter().filter(chosen).collect();
     let batched = batched(layout, folder)?;
-    let servers: [(&'static str, &Path, &str, Vec<Case>); 3] = [
-        ("serve-computes", &layout.repository(), "none", vad),
-        ("serve-keeps", &layout.repository(), "memory", kept),
-        ("serve-batches", &batched, "none", magika),
+    let repository = layout.repository();
+    let backend = |name, repository, pool, busy_poll_us| Backend {
+        name,
+        repository,
+        pool,
+        cpu: MEASURED_CPU,
+        busy_poll_us,
+    };
+    let servers = [
+        (backend("serve-computes", &repository, "none", 0), vad),
+        (backend("serve-polls", &repository, "none", BUSY_POLL_US), polled),
+        (backend("serve-keeps", &repository, "memory", 0), kept),
+        (backend("serve-batches", &batched, "none", 0), magika),
     ];
     let mut number = 0;
-    for (name, repository, pool, cases) in servers {
+    for (backend, cases) in servers {
         if cases.is_empty() {
             continue;
         }
         let mut group = Group::new(folder)?;
-        let bound = start_backend(layout, &mut group, name, repository, pool, MEASURED_CPU)?;
-        let server = Server { http: bound.http, grpc: bound.grpc, pid: group.pid(name)? };
+        let bound = backend.start(layout, &mut group)?;
+        let server = Server { http: bound.http, grpc: bound.grpc, pid: group.pid(backend.name)? };
         for case in &cases {
             let pair = in_turn(settings.repeat, |measured| {
                 number += 1;
@@ -102,6 +114,26 @@ fn vad() -> Vec<Case> {
         cases.push(case(16, Unit::Rate, target));
     }
     cases
+}
+
+/// Computed by a server that looks for the next request a while before it sleeps.
+fn polled() -> Vec<Case> {
+    let case = |(name, sent)| Case {
+        name,
+        model: "vad",
+        sent,
+        connections: 1,
+        rows: 1,
+        unit: Unit::Added,
+        target: Some(100.0),
+    };
+    [
+        ("serve, vad, JSON, busy polling", Sent::Http(Body::VadJson)),
+        ("serve, vad, binary, busy polling", Sent::Http(Body::VadBinary)),
+        ("serve, vad, gRPC, busy polling", Sent::Grpc),
+    ]
+    .map(case)
+    .into()
 }
 
 /// Not computed.

@@ -3,7 +3,7 @@
 //!
 //! `optimization.graph.level`: 0 all optimisations, 1 extended, -1 basic, 2 none. `parameters`: `intra_op_thread_count` and
 //! `inter_op_thread_count` (threads of this instance alone), `execution_mode` (1 runs branches in parallel),
-//! `enable_mem_pattern`, `enable_mem_arena`. `optimization.execution_accelerators` and `KIND_GPU` choose execution providers.
+//! `enable_mem_pattern`, `enable_mem_arena`, `io_binding` (ours). `optimization.execution_accelerators` and `KIND_GPU` choose execution providers.
 
 use ort::ep::{
     ArbitrarilyConfigurableExecutionProvider, CPU, CUDA, ExecutionProvider, ExecutionProviderDispatch,
@@ -75,6 +75,11 @@ pub(super) fn apply(
 /// Whether ONNX Runtime's own operators for the CPU compute all of it.
 pub(super) fn is_for_cpu(config: &ModelConfig, device: Device) -> bool {
     device == Device::Cpu && accelerators(config).is_none_or(|all| all.cpu_execution_accelerator.is_empty())
+}
+
+/// Whether inputs and outputs are bound: on a GPU, unless `io_binding` says otherwise. On the CPU that is a copy more.
+pub(super) fn binds(config: &ModelConfig, device: Device) -> Result<bool, EngineError> {
+    Ok(switch(config, "io_binding")?.unwrap_or(matches!(device, Device::Gpu(_))))
 }
 
 fn accelerators(config: &ModelConfig) -> Option<&ExecutionAccelerators> {

@@ -7,6 +7,7 @@ use bytemuck::{NoUninit, Pod};
 use bytes::{BufMut, Bytes, BytesMut};
 use forebay_protocol::datatype::DataType;
 use half::{bf16, f16};
+use ort::memory::Allocator;
 use ort::session::{SessionInputValue, SharedSessionInner};
 use ort::value::{DynValue, PrimitiveTensorElementType, Tensor, TensorElementType as Element, TensorRef};
 
@@ -59,7 +60,7 @@ pub(super) fn view<'a>(input: &InputTensor<'a>) -> Result<SessionInputValue<'a>,
         DataType::Bf16 => numbers::<bf16>(input),
         DataType::Fp32 => numbers::<f32>(input),
         DataType::Fp64 => numbers::<f64>(input),
-        DataType::Bytes => strings(input),
+        DataType::Bytes => string_tensor(input).map(Into::into),
     }
 }
 
@@ -83,14 +84,66 @@ where
 }
 
 fn booleans<'a>(input: &InputTensor<'a>) -> Result<SessionInputValue<'a>, EngineError> {
-    let elements: &'a [bool] = bytemuck::checked::try_cast_slice(input.data).map_err(|_| {
-        EngineError::BadInput(format!("input '{}' has a BOOL element that is neither 0 nor 1", input.name))
-    })?;
-    let tensor = TensorRef::from_array_view((input.shape, elements)).map_err(|error| failure(&error))?;
-    Ok(tensor.into())
+    let tensor = TensorRef::from_array_view((input.shape, checked_booleans(input)?));
+    tensor.map(Into::into).map_err(|error| failure(&error))
 }
 
-fn strings<'a>(input: &InputTensor<'a>) -> Result<SessionInputValue<'a>, EngineError> {
+fn checked_booleans<'a>(input: &InputTensor<'a>) -> Result<&'a [bool], EngineError> {
+    bytemuck::checked::try_cast_slice(input.data).map_err(|_| {
+        EngineError::BadInput(format!("input '{}' has a BOOL element that is neither 0 nor 1", input.name))
+    })
+}
+
+/// A request's input, copied to memory of the allocator.
+///
+/// # Errors
+/// As [`view`].
+pub(super) fn placed(allocator: &Allocator, input: &InputTensor<'_>) -> Result<DynValue, EngineError> {
+    match input.datatype {
+        DataType::Bool => {
+            let elements = checked_booleans(input)?;
+            copied(allocator, input, |place: &mut [bool]| place.copy_from_slice(elements))
+        }
+        DataType::Uint8 => copied(allocator, input, fill::<u8>(input)),
+        DataType::Uint16 => copied(allocator, input, fill::<u16>(input)),
+        DataType::Uint32 => copied(allocator, input, fill::<u32>(input)),
+        DataType::Uint64 => copied(allocator, input, fill::<u64>(input)),
+        DataType::Int8 => copied(allocator, input, fill::<i8>(input)),
+        DataType::Int16 => copied(allocator, input, fill::<i16>(input)),
+        DataType::Int32 => copied(allocator, input, fill::<i32>(input)),
+        DataType::Int64 => copied(allocator, input, fill::<i64>(input)),
+        DataType::Fp16 => copied(allocator, input, fill::<f16>(input)),
+        DataType::Bf16 => copied(allocator, input, fill::<bf16>(input)),
+        DataType::Fp32 => copied(allocator, input, fill::<f32>(input)),
+        DataType::Fp64 => copied(allocator, input, fill::<f64>(input)),
+        // The engine reads strings on the CPU.
+        DataType::Bytes => string_tensor(input),
+    }
+}
+
+fn fill<'a, T: Pod>(input: &InputTensor<'a>) -> impl FnOnce(&mut [T]) + use<'a, T> {
+    let data = input.data;
+    |place| bytemuck::cast_slice_mut(place).copy_from_slice(data)
+}
+
+fn copied<T: PrimitiveTensorElementType + Debug>(
+    allocator: &Allocator,
+    input: &InputTensor<'_>,
+    fill: impl FnOnce(&mut [T]),
+) -> Result<DynValue, EngineError> {
+    let mut tensor = Tensor::<T>::new(allocator, input.shape).map_err(|error| failure(&error))?;
+    let (_, place) = tensor.try_extract_tensor_mut::<T>().map_err(|error| failure(&error))?;
+    if size_of_val(place) != input.data.len() {
+        let (name, bytes, shape) = (input.name, input.data.len(), input.shape);
+        return Err(EngineError::BadInput(format!(
+            "input '{name}' has {bytes} bytes, which shape {shape:?} is not"
+        )));
+    }
+    fill(place);
+    Ok(tensor.into_dyn())
+}
+
+fn string_tensor(input: &InputTensor<'_>) -> Result<DynValue, EngineError> {
     let bad = |index: usize, what: &str| {
         EngineError::BadInput(format!("input '{}': BYTES element {index} {what}", input.name))
     };
@@ -111,8 +164,8 @@ fn strings<'a>(input: &InputTensor<'a>) -> Result<SessionInputValue<'a>, EngineE
     if !rest.is_empty() {
         return Err(bad(elements.len(), "is cut short"));
     }
-    let tensor = Tensor::from_string_array((input.shape, &elements[..])).map_err(|error| failure(&error))?;
-    Ok(tensor.into())
+    let tensor = Tensor::from_string_array((input.shape, &elements[..]));
+    tensor.map(Tensor::into_dyn).map_err(|error| failure(&error))
 }
 
 /// A computed tensor's shape and bytes. Small ones are copied; large ones stay in the engine's memory until nobody needs them.

@@ -1,0 +1,17 @@
+//! `--busy-poll-us`.
+
+use std::time::Duration;
+
+use crate::client::fp32;
+use crate::process::{Forebay, until};
+
+#[test]
+fn a_worker_stays_awake_after_an_answer_for_as_long_as_it_is_told() {
+    // Long enough for a sleeping server to be told from a waking one on any machine.
+    let forebay = Forebay::serve(&["--worker-threads", "1", "--busy-poll-us", "1000000"]);
+    let before = forebay.cpu_time();
+    assert_eq!(forebay.infer("identity_fp32", &[], &fp32(&[1.0])).status, 200);
+    until("half a second of CPU time without a request", || {
+        (forebay.cpu_time() - before >= Duration::from_millis(500)).then_some(())
+    });
+}
