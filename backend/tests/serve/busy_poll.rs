@@ -12,6 +12,6 @@ fn a_worker_stays_awake_after_an_answer_for_as_long_as_it_is_told() {
     let before = forebay.cpu_time();
     assert_eq!(forebay.infer("identity_fp32", &[], &fp32(&[1.0])).status, 200);
     until("half a second of CPU time without a request", || {
-        (forebay.cpu_time() - before >= Duration::from_millis(500)).then_some(())
+        (forebay.cpu_time() >= before + Duration::from_millis(500)).then_some(())
     });
 }
