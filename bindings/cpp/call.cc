@@ -1,7 +1,9 @@
 #include "call.h"
 
+#include <algorithm>
 #include <cstring>
 #include <stdexcept>
+#include <utility>
 
 #include "forebay-bindings/src/bridge.rs.h"
 
@@ -36,19 +38,27 @@ Call::Call(const char* doing) noexcept : doing_(doing), outer_(innermost) { inne
 Call::~Call() { innermost = outer_; }
 
 void Call::fail() const {
-  const std::string said = said_.empty() ? "it doesn't say why" : said_;
-  throw std::runtime_error(std::string("can't ") + doing_ + ": " + said);
+  std::string message = std::string("can't ") + doing_ + ": ";
+  for (const std::string& error : said_) {
+    message += (&error == said_.data() ? "" : "; ") + error;
+  }
+  throw std::runtime_error(said_.empty() ? message + "it doesn't say why" : message);
+}
+
+void Call::forget(const char* beginning) {
+  const auto begins = [beginning](const std::string& error) { return error.rfind(beginning, 0) == 0; };
+  said_.erase(std::remove_if(said_.begin(), said_.end(), begins), said_.end());
 }
 
 void Call::say(const char* text) noexcept {
   try {
-    if (said_.size() >= kept_bytes) {
-      return;
+    std::string error(text, strnlen(text, kept_bytes));
+    // A message is one line.
+    std::replace(error.begin(), error.end(), '\n', ' ');
+    if (said_bytes_ < kept_bytes && std::find(said_.begin(), said_.end(), error) == said_.end()) {
+      said_bytes_ += error.size();
+      said_.push_back(std::move(error));
     }
-    if (!said_.empty()) {
-      said_ += "; ";
-    }
-    said_.append(text, strnlen(text, kept_bytes));
   } catch (...) {
     // Out of memory: the call still fails, with fewer words.
   }

@@ -3,6 +3,7 @@
 
 #include <cstdint>
 #include <string>
+#include <vector>
 
 #include "NvInfer.h"
 
@@ -34,13 +35,16 @@ class Call {
     check(reinterpret_cast<std::uintptr_t>(created) >= lowest);
     return created;
   }
+  // Forgets errors that begin so.
+  void forget(const char* beginning);
   // Adds an error.
   void say(const char* text) noexcept;
 
  private:
   const char* doing_;
   Call* outer_;
-  std::string said_;
+  std::vector<std::string> said_;
+  std::size_t said_bytes_ = 0;
 };
 
 // The one logger of this flavour. Lives for ever, since TensorRT keeps the first that it is given.

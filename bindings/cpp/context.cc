@@ -40,7 +40,10 @@ class TheContext final : public Context {
  public:
   TheContext(const nvinfer1::ICudaEngine& engine, std::shared_ptr<const std::vector<std::string>> names,
              std::unique_ptr<nvinfer1::IExecutionContext> context)
-      : engine_(engine), names_(std::move(names)), allocators_(names_->size()), context_(std::move(context)) {}
+      : engine_(engine),
+        names_(std::move(names)),
+        allocators_(names_->size()),
+        context_(std::move(context)) {}
 
   void set_profile(std::int32_t profile, std::size_t stream) override {
     Call call("switch to that optimization profile");

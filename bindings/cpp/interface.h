@@ -1,6 +1,7 @@
-// What Rust sees of TensorRT: small classes of ours, the same for both flavours. Each flavour's implementation is compiled from
-// the same sources against its own headers. A method that Rust sees as a `Result` throws `std::runtime_error` with TensorRT's own
-// message; no other exception leaves. Addresses cross as numbers: their owners are on the Rust side.
+// What Rust sees of TensorRT: small classes of ours, the same for both flavours. Each flavour's
+// implementation is compiled from the same sources against its own headers. A method that Rust sees as a
+// `Result` throws `std::runtime_error` with TensorRT's own message; no other exception leaves. Addresses
+// cross as numbers: their owners are on the Rust side.
 #pragma once
 
 #include <cstddef>

@@ -29,13 +29,18 @@ class TheNetwork final : public Network {
       call.say("this library runs engines and builds none");
       call.fail();
     }
-    builder_.reset(static_cast<nvinfer1::IBuilder*>(
-        call.object(entry.create_builder(&logger(), NV_TENSORRT_VERSION))));
+    builder_.reset(
+        static_cast<nvinfer1::IBuilder*>(call.object(entry.create_builder(&logger(), NV_TENSORRT_VERSION))));
     network_.reset(call.object(builder_->createNetworkV2(0)));
     parser_.reset(static_cast<nvonnxparser::IParser*>(
         call.object(entry.create_parser(network_.get(), &logger(), nvonnxparser_version))));
-    if (!parser_->parse(model.data(), model.size(), path.empty() ? nullptr : path.c_str())) {
+    if (!parser_->parse(model.data(), model.size(), path.c_str())) {
       say_errors(call, *parser_);
+      call.fail();
+    }
+    // No bytes at all are a valid message of ONNX's.
+    if (network_->getNbOutputs() == 0) {
+      call.say("it has no outputs");
       call.fail();
     }
   }
@@ -83,7 +88,8 @@ class TheNetwork final : public Network {
  private:
   static constexpr std::int32_t nvonnxparser_version = NV_ONNX_PARSER_VERSION;
 #ifdef FOREBAY_RTX
-  static constexpr const char* no_timing_cache = "TensorRT-RTX times no kernels as it builds: it has no timing cache";
+  static constexpr const char* no_timing_cache =
+      "TensorRT-RTX times no kernels as it builds: it has no timing cache";
 #endif
 
   void set_limits(Call& call, const BuildOptions& options) {
@@ -117,7 +123,8 @@ class TheNetwork final : public Network {
     call.check(config_->setNbComputeCapabilities(static_cast<std::int32_t>(capabilities.size())));
     std::int32_t index = 0;
     for (const std::int32_t capability : capabilities) {
-      call.check(config_->setComputeCapability(static_cast<nvinfer1::ComputeCapability>(capability), index++));
+      call.check(
+          config_->setComputeCapability(static_cast<nvinfer1::ComputeCapability>(capability), index++));
     }
 #else
     call.say("compute capabilities can be chosen with TensorRT-RTX alone");
@@ -152,19 +159,36 @@ class TheNetwork final : public Network {
     }
   }
 
-  static void set_range(Call& call, nvinfer1::IOptimizationProfile& profile, const Range& range) {
+  // TensorRT takes ranges of inputs that there aren't, and values of inputs that are no shapes: no errors of
+  // its own.
+  void check_input(Call& call, const std::string& name, bool values) const {
+    for (std::int32_t index = 0; index < network_->getNbInputs(); ++index) {
+      const nvinfer1::ITensor& input = *network_->getInput(index);
+      if (name == input.getName()) {
+        if (values && !input.isShapeTensor()) {
+          call.say(("the values of input " + name + " decide no shapes").c_str());
+          call.fail();
+        }
+        return;
+      }
+    }
+    call.say(("the model has no input " + name).c_str());
+    call.fail();
+  }
+
+  void set_range(Call& call, nvinfer1::IOptimizationProfile& profile, const Range& range) const {
     using nvinfer1::OptProfileSelector;
     const std::string input(range.input);
+    check_input(call, input, range.values);
     const std::pair<OptProfileSelector, const rust::Vec<std::int64_t>*> all[] = {
         {OptProfileSelector::kMIN, &range.min},
         {OptProfileSelector::kOPT, &range.opt},
         {OptProfileSelector::kMAX, &range.max}};
     for (const auto& [selector, numbers] : all) {
       const rust::Slice<const std::int64_t> slice(numbers->data(), numbers->size());
-      const bool taken =
-          range.values ? profile.setShapeValuesV2(input.c_str(), selector, slice.data(),
-                                                  static_cast<std::int32_t>(slice.size()))
-                       : profile.setDimensions(input.c_str(), selector, from_rust(slice));
+      const bool taken = range.values ? profile.setShapeValuesV2(input.c_str(), selector, slice.data(),
+                                                                 static_cast<std::int32_t>(slice.size()))
+                                      : profile.setDimensions(input.c_str(), selector, from_rust(slice));
       if (!taken) {
         call.say(("the range of input " + input + " is not possible").c_str());
         call.fail();

@@ -8,9 +8,13 @@
 
 namespace forebay::FOREBAY_FLAVOUR {
 
-// Adds a parser's errors, each with the node that it is about.
+// Says a parser's errors, each with the node that it is about, in place of the many lines that it logged of
+// them. What other parts of it logged tells the cause and stays.
 template <typename Parser>
 void say_errors(Call& call, const Parser& parser) {
+  if (parser.getNbErrors() > 0) {
+    call.forget("ModelImporter.cpp:");
+  }
   for (std::int32_t index = 0; index < parser.getNbErrors(); ++index) {
     const nvonnxparser::IParserError& error = *parser.getError(index);
     std::string said;

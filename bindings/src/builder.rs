@@ -23,6 +23,10 @@ pub struct Network {
     library: Library,
 }
 
+/// Where a model without a path is said to be: the parser would look for its weights in the current folder otherwise. Nothing can
+/// be below a file.
+const NOWHERE: &str = "/dev/null/model.onnx";
+
 /// A built plan: bytes that [`crate::Runtime::deserialize`] takes, in memory of TensorRT's.
 pub struct Plan(pub(crate) UniquePtr<ffi::Bytes>);
 
@@ -42,7 +46,7 @@ impl Library {
     /// the ONNX parser's library is missing.
     pub fn parse(&self, model: &[u8], path: Option<&Path>) -> Result<Network, Error> {
         let path = match path.map(|path| path.to_str().ok_or(path)) {
-            None => "",
+            None => NOWHERE,
             Some(Ok(path)) => path,
             Some(Err(path)) => return Err(Error::Wrong(format!("{} is not UTF-8", path.display()))),
         };

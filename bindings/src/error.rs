@@ -30,7 +30,7 @@ pub enum Error {
         symbol: &'static str,
     },
     /// The library has a version that these bindings can't be used with.
-    #[error("{path} is {flavour} {found}; what is needed is a version {}.* from {needed} on", needed.major, path = path.display())]
+    #[error("{path} has version {found}, but {flavour} {} from {needed} on is needed", needed.major, path = path.display())]
     Version {
         /// The flavour that was asked for.
         flavour: Flavour,
