@@ -2,6 +2,7 @@
 //! then tensors. Next: `schedule` runs sessions on threads of their own.
 
 pub(crate) mod ort;
+pub(crate) mod tensorrt;
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -9,12 +10,15 @@ use std::sync::Arc;
 use bytes::Bytes;
 use forebay_protocol::datatype::DataType;
 
-use crate::model_config::{Device, ModelConfig};
+use crate::model_config::{Device, ModelConfig, Platform};
 use crate::signature::Signature;
+use ort::OrtEngine;
+use tensorrt::TensorRt;
 
 /// A version of a model as it was read: nothing is read again from its path.
 #[derive(Debug, Clone)]
 pub(crate) struct ModelFiles {
+    pub(crate) platform: Platform,
     /// Which of `files` is the model.
     pub(crate) model_file: String,
     /// Every file of the version's folder by its path inside it, with `/` between parts.
@@ -54,6 +58,9 @@ pub(crate) enum EngineError {
     /// The model can't be loaded.
     #[error("can't load {file}: {reason}")]
     Load { file: String, reason: String },
+    /// This process has no engine for the model.
+    #[error("{} models can't be run here: {reason}", platform.name())]
+    Missing { platform: Platform, reason: String },
     /// The configuration asks for what can't be had.
     #[error("config.pbtxt: {key} {reason}")]
     Option { key: String, reason: String },
@@ -70,11 +77,11 @@ pub(crate) enum EngineError {
 
 /// Opens sessions.
 pub(crate) trait Engine: Send + Sync {
-    /// The platform as Triton's metadata names it.
-    fn platform(&self) -> &'static str;
+    /// The models that it runs.
+    fn platform(&self) -> Platform;
     /// Name and version of what computes: part of every generation.
     fn identity(&self) -> &str;
-    /// Opens one session on a device, as the model's configuration says, else the options.
+    /// Opens a session on each device, as the model's configuration says, else the options.
     ///
     /// # Errors
     /// `Load`, `Option` and `Unsupported`.
@@ -82,9 +89,32 @@ pub(crate) trait Engine: Send + Sync {
         &self,
         files: &ModelFiles,
         config: &ModelConfig,
-        device: Device,
+        devices: &[Device],
         options: SessionOptions,
-    ) -> Result<Box<dyn Session>, EngineError>;
+    ) -> Result<Vec<Box<dyn Session>>, EngineError>;
+}
+
+/// The engines of this process.
+pub(crate) struct Engines {
+    pub(crate) onnxruntime: OrtEngine,
+    /// Or why there is none.
+    pub(crate) tensorrt: Result<TensorRt, String>,
+}
+
+impl Engines {
+    /// The engine for models of that platform.
+    ///
+    /// # Errors
+    /// `Missing`.
+    pub(crate) fn of(&self, platform: Platform) -> Result<&dyn Engine, EngineError> {
+        match (platform, &self.tensorrt) {
+            (Platform::OnnxRuntime, _) => Ok(&self.onnxruntime),
+            (Platform::TensorRt, Ok(tensorrt)) => Ok(tensorrt),
+            (Platform::TensorRt, Err(reason)) => {
+                Err(EngineError::Missing { platform, reason: reason.clone() })
+            }
+        }
+    }
 }
 
 /// A loaded model that computes one request at a time.

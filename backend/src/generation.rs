@@ -49,10 +49,11 @@ fn hash_files(files: &BTreeMap<String, Arc<[u8]>>, field: &mut impl FnMut(&[u8])
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::model_config::Platform;
 
     fn files(pairs: &[(&str, &str)]) -> ModelFiles {
         let files = pairs.iter().map(|(name, bytes)| ((*name).to_owned(), bytes.as_bytes().into())).collect();
-        ModelFiles { model_file: "model.onnx".into(), files }
+        ModelFiles { platform: Platform::OnnxRuntime, model_file: "model.onnx".into(), files }
     }
 
     fn generation(version: u64, pairs: &[(&str, &str)], max_batch_size: i32, threads: usize) -> Generation {

@@ -7,12 +7,12 @@ use std::sync::Arc;
 
 use forebay_protocol::cache_control::Freshness;
 
-use crate::engine::{Engine, EngineError, ModelFiles, Session, SessionOptions};
+use crate::engine::{EngineError, Engines, SessionOptions};
 use crate::flight::Flights;
 use crate::generation;
 use crate::infer::headers;
 use crate::memory;
-use crate::model_config::{self, Device, ModelConfig};
+use crate::model_config::{self, ModelConfig};
 use crate::models::{Model, Version};
 use crate::policy::{self, PolicyError};
 use crate::repository::{self, RepositoryError};
@@ -46,7 +46,7 @@ pub(crate) enum LoadError {
 /// Turns folders into models.
 pub(crate) struct Loader {
     pub(crate) root: PathBuf,
-    pub(crate) engine: Box<dyn Engine>,
+    pub(crate) engines: Engines,
     pub(crate) options: SessionOptions,
     /// Sessions of a model whose `config.pbtxt` doesn't say.
     pub(crate) instances: usize,
@@ -104,8 +104,10 @@ impl Loader {
     fn load_version(&self, loading: &Loading<'_>, number: u64) -> Result<Arc<Version>, LoadError> {
         let Loading { root, name, config, .. } = loading;
         let files = repository::read_files(root, name, number, config)?;
+        let failed = |source| LoadError::Engine { version: number, source };
+        let engine = self.engines.of(files.platform).map_err(failed)?;
         let settings = generation::Settings { config, labels: &loading.labels, options: self.options };
-        let generation = generation::of(number, &files, &settings, self.engine.identity());
+        let generation = generation::of(number, &files, &settings, engine.identity());
         let same = loading.before.and_then(|model| model.versions.get(&number));
         if let Some(same) = same.filter(|version| version.generation == generation) {
             return Ok(same.clone());
@@ -114,17 +116,14 @@ impl Loader {
             let path = root.join(name).join(model_config::FILE_NAME);
             LoadError::Batching { path, source }
         })?;
-        let mut devices = config.instances();
+        let mut devices = config.instances(files.platform);
         if devices.is_empty() {
-            devices = vec![Device::Cpu; self.instances];
+            devices = files.platform.devices(self.instances);
         }
         let before = memory::resident_bytes();
-        let mut sessions = self
-            .open(&files, config, &devices)
-            .map_err(|source| LoadError::Engine { version: number, source })?;
+        let mut sessions = engine.open(&files, config, &devices, self.options).map_err(failed)?;
         let Some(signature) = sessions.first().map(|session| session.signature().clone()) else {
-            let source = EngineError::Failed("no session was asked for".to_owned());
-            return Err(LoadError::Engine { version: number, source });
+            return Err(failed(EngineError::Failed("no session was asked for".to_owned())));
         };
         for session in &mut sessions {
             warmup::run(&root.join(name), config, session.as_mut())
@@ -137,26 +136,17 @@ impl Loader {
         let schedule = Schedule::start(name, sessions, batching, self.limits, statistics.clone());
         Ok(Arc::new(Version {
             number: number.to_string(),
-            config: model_config::complete(config.clone(), name, &signature, devices.len()),
+            config: model_config::complete(config.clone(), name, &signature, files.platform, &devices),
             labels: loading.labels.iter().map(|(output, text)| (output.clone(), lines(text))).collect(),
             signature,
             generation,
             generation_header: headers::visible(&generation.to_string()),
             freshness: loading.freshness,
-            platform: self.engine.platform(),
+            platform: engine.platform().name(),
             schedule: schedule.map_err(LoadError::Thread)?,
             flights: Flights::new(self.limits, statistics.waiters.clone()),
             statistics,
         }))
-    }
-
-    fn open(
-        &self,
-        files: &ModelFiles,
-        config: &ModelConfig,
-        devices: &[Device],
-    ) -> Result<Vec<Box<dyn Session>>, EngineError> {
-        devices.iter().map(|device| self.engine.open(files, config, *device, self.options)).collect()
     }
 }
 

@@ -123,11 +123,24 @@ fn check(config: &ModelConfig, model: &str) -> Result<(), Wrong> {
     if !config.name.is_empty() && config.name != model {
         return Err(("name", format!("is {:?}, but the model's folder is {model:?}", config.name)));
     }
-    if !["", "onnxruntime_onnx"].contains(&config.platform.as_str()) {
-        return Err(("platform", format!("{:?} is not served; onnxruntime_onnx is", config.platform)));
+    let named = Platform::ALL.map(|platform| (platform.name(), platform.backend()));
+    let [(onnx, onnxruntime), (plan, tensorrt)] = named;
+    if !["", onnx, plan].contains(&config.platform.as_str()) {
+        return Err(("platform", format!("{:?} is not served; {onnx} and {plan} are", config.platform)));
     }
-    if !["", "onnxruntime"].contains(&config.backend.as_str()) {
-        return Err(("backend", format!("{:?} is not served; onnxruntime is", config.backend)));
+    if !["", onnxruntime, tensorrt].contains(&config.backend.as_str()) {
+        return Err((
+            "backend",
+            format!("{:?} is not served; {onnxruntime} and {tensorrt} are", config.backend),
+        ));
+    }
+    let is_plan = |named: &str, plan: &str| (!named.is_empty()).then_some(named == plan);
+    let platforms = (is_plan(&config.platform, plan), is_plan(&config.backend, tensorrt));
+    if let (Some(by_platform), Some(by_backend)) = platforms
+        && by_platform != by_backend
+    {
+        let reason = format!("{:?} is not the backend of platform {:?}", config.backend, config.platform);
+        return Err(("backend", reason));
     }
     if config.max_batch_size < 0 {
         return Err(("max_batch_size", format!("is {}, must be 0 or more", config.max_batch_size)));
@@ -170,17 +183,40 @@ fn check(config: &ModelConfig, model: &str) -> Result<(), Wrong> {
 }
 
 impl ModelConfig {
+    /// What kind of model it is: as it says, else as `has` tells of the files in a version's folder.
+    pub(crate) fn platform(&self, has: impl Fn(&str) -> bool) -> Platform {
+        let says = |platform: Platform| {
+            self.platform == platform.name()
+                || self.backend == platform.backend()
+                || self.default_model_filename == platform.model_file()
+        };
+        let is_plan = says(Platform::TensorRt)
+            || !says(Platform::OnnxRuntime)
+                && self.default_model_filename.is_empty()
+                && has(Platform::TensorRt.model_file())
+                && !has(Platform::OnnxRuntime.model_file());
+        if is_plan { Platform::TensorRt } else { Platform::OnnxRuntime }
+    }
+
     /// File of the model inside a version's folder.
-    pub(crate) fn model_file(&self) -> &str {
-        if self.default_model_filename.is_empty() { "model.onnx" } else { &self.default_model_filename }
+    pub(crate) fn model_file(&self, platform: Platform) -> &str {
+        if self.default_model_filename.is_empty() {
+            platform.model_file()
+        } else {
+            &self.default_model_filename
+        }
     }
 
     /// Where each session runs that `instance_group` asks for; none if it doesn't say. As in Triton, `count` is of each GPU
-    /// that a group names. Without a name it is GPU 0, and `KIND_AUTO` is the CPU.
-    pub(crate) fn instances(&self) -> Vec<Device> {
+    /// that a group names. Without a name it is GPU 0, and `KIND_AUTO` is where the platform runs anywhere.
+    pub(crate) fn instances(&self, platform: Platform) -> Vec<Device> {
         let groups = self.instance_group.iter().filter(|group| !group.passive);
         let devices = groups.flat_map(|group| {
-            let devices = match (group.kind(), group.gpus.as_slice()) {
+            let kind = match (group.kind(), platform) {
+                (Kind::Auto, Platform::TensorRt) => Kind::Gpu,
+                (kind, _) => kind,
+            };
+            let devices = match (kind, group.gpus.as_slice()) {
                 (Kind::Gpu, []) => vec![Device::Gpu(0)],
                 (Kind::Gpu, gpus) => gpus.iter().copied().map(Device::Gpu).collect(),
                 _ => vec![Device::Cpu],
@@ -192,11 +228,64 @@ impl ModelConfig {
     }
 }
 
+/// What kind of model it is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Platform {
+    OnnxRuntime,
+    TensorRt,
+}
+
+impl Platform {
+    const ALL: [Self; 2] = [Self::OnnxRuntime, Self::TensorRt];
+
+    /// As Triton's `platform` names it.
+    pub(crate) fn name(self) -> &'static str {
+        match self {
+            Self::OnnxRuntime => "onnxruntime_onnx",
+            Self::TensorRt => "tensorrt_plan",
+        }
+    }
+
+    /// As Triton's `backend` names what runs it.
+    pub(crate) fn backend(self) -> &'static str {
+        match self {
+            Self::OnnxRuntime => "onnxruntime",
+            Self::TensorRt => "tensorrt",
+        }
+    }
+
+    /// Its file in a version's folder, unless `default_model_filename` says otherwise.
+    pub(crate) fn model_file(self) -> &'static str {
+        match self {
+            Self::OnnxRuntime => "model.onnx",
+            Self::TensorRt => "model.plan",
+        }
+    }
+
+    /// Where sessions run if `instance_group` doesn't say; `instances` of them on CPUs.
+    pub(crate) fn devices(self, instances: usize) -> Vec<Device> {
+        match self {
+            Self::OnnxRuntime => vec![Device::Cpu; instances],
+            Self::TensorRt => vec![Device::Gpu(0)],
+        }
+    }
+}
+
 /// Where a session runs.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Device {
     Cpu,
     Gpu(i32),
+}
+
+impl Device {
+    /// The number of the GPU, if it is one.
+    pub(crate) fn gpu(self) -> Option<i32> {
+        match self {
+            Self::Cpu => None,
+            Self::Gpu(gpu) => Some(gpu),
+        }
+    }
 }
 
 /// V2's name of a `TYPE_*`; `None` for `TYPE_INVALID` and numbers that mean nothing.

@@ -112,9 +112,10 @@ pub(crate) fn read_files(
         let bytes: Arc<[u8]> = std::fs::read(&file).map_err(unreadable(&file))?.into();
         files.insert(name, bytes);
     }
-    let model_file = config.model_file().to_owned();
+    let platform = config.platform(|name| files.contains_key(name));
+    let model_file = config.model_file(platform).to_owned();
     if files.contains_key(&model_file) {
-        Ok(ModelFiles { model_file, files })
+        Ok(ModelFiles { platform, model_file, files })
     } else {
         Err(RepositoryError::NoModelFile { path, file: model_file })
     }

@@ -9,6 +9,7 @@ use std::time::Duration;
 
 use anyhow::Context as _;
 use axum::Router;
+use forebay_bindings::{Flavour, HostCode};
 use forebay_protocol::limits::Limits;
 use metrics_exporter_prometheus::PrometheusHandle;
 use tokio_util::sync::CancellationToken;
@@ -16,8 +17,9 @@ use tokio_util::sync::CancellationToken;
 use crate::busy_poll::BusyPoll;
 use crate::control::Control;
 use crate::drain::{self, Ports, Signals};
-use crate::engine::SessionOptions;
 use crate::engine::ort::{Optimized, OrtEngine};
+use crate::engine::tensorrt::{Choice, TensorRt};
+use crate::engine::{Engine as _, Engines, SessionOptions};
 use crate::gate::{self, Gate};
 use crate::grpc::{self, GrpcService};
 use crate::http::body::BodyLimits;
@@ -35,7 +37,7 @@ use crate::metrics::GateMetrics;
 use crate::models::Models;
 use crate::poll;
 use crate::schedule::QueueLimits;
-use crate::settings::{self, ModelControlMode, ModelSettings, ServeSettings, SettingsError};
+use crate::settings::{self, ModelControlMode, ModelSettings, ServeSettings, SettingsError, TensorRtFlavour};
 use pooled::Pooled;
 
 /// Writes to the pool that still wait at the end get so long.
@@ -179,9 +181,16 @@ fn loader(settings: &ModelSettings) -> anyhow::Result<Loader> {
     });
     let engine = OrtEngine::load(&path, usize::from(settings.intra_op_threads), optimized.transpose()?)
         .map_err(|error| wrong(format!("can't load {}: {error}", path.display())))?;
+    let engines = Engines { onnxruntime: engine, tensorrt: tensorrt(settings)? };
+    match &engines.tensorrt {
+        Ok(tensorrt) => {
+            tracing::info!("engines: {}, {}", engines.onnxruntime.identity(), tensorrt.identity())
+        }
+        Err(reason) => tracing::info!("engines: {}; no TensorRT: {reason}", engines.onnxruntime.identity()),
+    }
     Ok(Loader {
         root: settings.model_repository.clone(),
-        engine: Box::new(engine),
+        engines,
         options: SessionOptions { intra_op_threads: usize::from(settings.intra_op_threads) },
         instances: settings.instances.map_or(cores, usize::from),
         limits: QueueLimits {
@@ -189,6 +198,22 @@ fn loader(settings: &ModelSettings) -> anyhow::Result<Loader> {
             bytes: settings.max_queue_bytes,
         },
     })
+}
+
+/// TensorRT, or why there is none; a library that was asked for must be there.
+fn tensorrt(settings: &ModelSettings) -> Result<Result<TensorRt, String>, SettingsError> {
+    let flavour = match settings.tensorrt_flavour {
+        TensorRtFlavour::Enterprise => Flavour::Enterprise,
+        TensorRtFlavour::Lean => Flavour::Lean,
+        TensorRtFlavour::Rtx => Flavour::Rtx,
+    };
+    let host_code = if settings.tensorrt_host_code { HostCode::Allow } else { HostCode::Refuse };
+    match TensorRt::load(&Choice { flavour, path: settings.tensorrt.clone(), host_code }) {
+        Err(reason) if settings.tensorrt.is_some() => {
+            Err(SettingsError::Wrong { flag: "--tensorrt", reason })
+        }
+        loaded => Ok(loaded),
+    }
 }
 
 /// Loads the models, and follows the repository if that was asked for.

@@ -46,6 +46,17 @@ pub(crate) enum ModelControlMode {
     Explicit,
 }
 
+/// A kind of TensorRT.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub(crate) enum TensorRtFlavour {
+    /// TensorRT: builds plans and runs them
+    Enterprise,
+    /// Its lean runtime: runs plans
+    Lean,
+    /// TensorRT-RTX
+    Rtx,
+}
+
 /// Settings of `forebay serve`.
 #[derive(Debug, Args)]
 pub(crate) struct ServeSettings {
@@ -121,6 +132,16 @@ pub(crate) struct ModelSettings {
     /// Bytes that optimised models may take together; those not used for longest go
     #[arg(long, env = "FOREBAY_OPTIMIZED_MODEL_BYTES", default_value = "10GiB", value_parser = parse_bytes)]
     pub(crate) optimized_model_bytes: usize,
+    /// Path of TensorRT's library (`libnvinfer.so.11`), which runs plans [default: what the system's loader finds, if any]
+    #[arg(long, env = "FOREBAY_TENSORRT")]
+    pub(crate) tensorrt: Option<PathBuf>,
+    /// What kind of library it is
+    #[arg(long, env = "FOREBAY_TENSORRT_FLAVOUR", value_enum, default_value = "enterprise")]
+    pub(crate) tensorrt_flavour: TensorRtFlavour,
+    /// Run plans that carry code for the host, such as version-compatible ones: for plans alone whose maker is trusted as
+    /// much as this program's is
+    #[arg(long, env = "FOREBAY_TENSORRT_HOST_CODE")]
+    pub(crate) tensorrt_host_code: bool,
     /// Sessions of each model, each on a thread of its own, unless its config.pbtxt says [default: cores]
     #[arg(long, env = "FOREBAY_INSTANCES", value_parser = clap::value_parser!(u16).range(1..=1024))]
     pub(crate) instances: Option<u16>,

@@ -17,7 +17,7 @@ use ort::value::{Outlet, ValueType};
 use tempfile::TempPath;
 
 use super::{Engine, EngineError, InputTensor, ModelFiles, OutputTensor, Session, SessionOptions};
-use crate::model_config::{Device, ModelConfig};
+use crate::model_config::{Device, ModelConfig, Platform};
 use crate::signature::{Signature, TensorSpec};
 use binding::Binding;
 pub(crate) use optimized::Optimized;
@@ -69,8 +69,8 @@ fn log(level: LogLevel, location: &str, message: &str) {
 }
 
 impl Engine for OrtEngine {
-    fn platform(&self) -> &'static str {
-        "onnxruntime_onnx"
+    fn platform(&self) -> Platform {
+        Platform::OnnxRuntime
     }
 
     fn identity(&self) -> &str {
@@ -78,6 +78,18 @@ impl Engine for OrtEngine {
     }
 
     fn open(
+        &self,
+        files: &ModelFiles,
+        config: &ModelConfig,
+        devices: &[Device],
+        options: SessionOptions,
+    ) -> Result<Vec<Box<dyn Session>>, EngineError> {
+        devices.iter().map(|device| self.open_one(files, config, *device, options)).collect()
+    }
+}
+
+impl OrtEngine {
+    fn open_one(
         &self,
         files: &ModelFiles,
         config: &ModelConfig,

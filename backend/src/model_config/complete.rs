@@ -6,18 +6,19 @@
 
 use forebay_protocol::datatype::DataType;
 
-use super::{ModelConfig, PolicyChoice};
+use super::{Device, ModelConfig, Platform, PolicyChoice};
 use crate::proto::model_instance_group::Kind;
 use crate::proto::model_version_policy::Latest;
 use crate::proto::{self, ModelInput, ModelInstanceGroup, ModelOutput, ModelVersionPolicy};
 use crate::signature::{Signature, TensorSpec};
 
-/// Completes the configuration of a model that is served by `instances` sessions.
+/// Completes the configuration of a model of that platform that is served by sessions on `devices`.
 pub(crate) fn complete(
     mut config: ModelConfig,
     name: &str,
     signature: &Signature,
-    instances: usize,
+    platform: Platform,
+    devices: &[Device],
 ) -> ModelConfig {
     fn or(field: &mut String, value: &str) {
         if field.is_empty() {
@@ -25,18 +26,18 @@ pub(crate) fn complete(
         }
     }
     or(&mut config.name, name);
-    or(&mut config.platform, "onnxruntime_onnx");
-    or(&mut config.backend, "onnxruntime");
-    let file = config.model_file().to_owned();
-    or(&mut config.default_model_filename, &file);
+    or(&mut config.platform, platform.name());
+    or(&mut config.backend, platform.backend());
+    or(&mut config.default_model_filename, platform.model_file());
     let latest =
         || ModelVersionPolicy { policy_choice: Some(PolicyChoice::Latest(Latest { num_versions: 1 })) };
     config.version_policy.get_or_insert_with(latest);
     if config.instance_group.is_empty() {
         config.instance_group.push(ModelInstanceGroup {
             name: name.to_owned(),
-            count: i32::try_from(instances).unwrap_or(i32::MAX),
-            kind: Kind::Cpu.into(),
+            count: i32::try_from(devices.len()).unwrap_or(i32::MAX),
+            kind: if devices.contains(&Device::Cpu) { Kind::Cpu } else { Kind::Gpu }.into(),
+            gpus: devices.iter().filter_map(|device| device.gpu()).collect(),
             ..ModelInstanceGroup::default()
         });
     }

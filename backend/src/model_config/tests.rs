@@ -29,7 +29,7 @@ fn a_config_as_people_write_it_is_accepted() {
     assert_eq!(config.max_batch_size, 8);
     assert_eq!(config.input[0].dims, [3, -1]);
     assert_eq!(datatype(config.output[0].data_type), Some(DataType::Bytes));
-    assert_eq!(config.instances(), [Device::Cpu; 2]);
+    assert_eq!(config.instances(Platform::OnnxRuntime), [Device::Cpu; 2]);
     assert!(config.response_cache.is_some_and(|cache| cache.enable));
     assert_eq!(config.parameters["forebay_max_age_s"].string_value, "60");
 }
@@ -75,8 +75,26 @@ fn what_cant_be_served_is_refused_with_field_and_line() {
 #[test]
 fn an_empty_config_asks_for_nothing() {
     let config = parsed("").unwrap();
-    assert_eq!(config.model_file(), "model.onnx");
-    assert_eq!(config.instances(), []);
+    let platform = config.platform(|_| false);
+    assert_eq!((platform, config.model_file(platform)), (Platform::OnnxRuntime, "model.onnx"));
+    assert_eq!(config.instances(platform), []);
+}
+
+#[test]
+fn a_models_platform_is_what_it_says_or_what_its_file_is() {
+    let platform = |text: &str, files: &[&str]| parsed(text).unwrap().platform(|name| files.contains(&name));
+    for (text, files, expected) in [
+        ("", &["model.plan"][..], Platform::TensorRt),
+        ("", &["model.plan", "model.onnx"], Platform::OnnxRuntime),
+        ("platform: \"tensorrt_plan\"", &["model.onnx"], Platform::TensorRt),
+        ("backend: \"tensorrt\"", &[], Platform::TensorRt),
+        ("backend: \"onnxruntime\"", &["model.plan"], Platform::OnnxRuntime),
+        ("default_model_filename: \"net.onnx\"", &["model.plan"], Platform::OnnxRuntime),
+    ] {
+        assert_eq!(platform(text, files), expected, "{text:?} {files:?}");
+    }
+    let error = parsed("platform: \"tensorrt_plan\"\nbackend: \"onnxruntime\"").unwrap_err();
+    assert!(error.contains("m/config.pbtxt:2: backend: \"onnxruntime\" is not the backend"), "{error}");
 }
 
 #[test]
@@ -84,7 +102,7 @@ fn instances_are_counted_for_each_gpu_that_a_group_names() {
     let config =
         parsed("instance_group [ { count: 2 kind: KIND_GPU gpus: [ 0, 3 ] }, { kind: KIND_CPU } ]").unwrap();
     let gpu = Device::Gpu;
-    assert_eq!(config.instances(), [gpu(0), gpu(0), gpu(3), gpu(3), Device::Cpu]);
+    assert_eq!(config.instances(Platform::OnnxRuntime), [gpu(0), gpu(0), gpu(3), gpu(3), Device::Cpu]);
     let error = parsed("instance_group { kind: KIND_GPU gpus: -1 }").unwrap_err();
     assert!(error.contains("gpus has -1"), "{error}");
 }

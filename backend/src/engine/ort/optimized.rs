@@ -136,10 +136,11 @@ mod tests {
     use std::collections::BTreeMap;
 
     use super::*;
+    use crate::model_config::Platform;
 
     fn files(bytes: &str) -> ModelFiles {
         let files = BTreeMap::from([("model.onnx".to_owned(), bytes.as_bytes().into())]);
-        ModelFiles { model_file: "model.onnx".to_owned(), files }
+        ModelFiles { platform: Platform::OnnxRuntime, model_file: "model.onnx".to_owned(), files }
     }
 
     fn keep(place: &Place<'_>, model: &str) {

@@ -1,0 +1,132 @@
+//! TensorRT, loaded from its shared library at run time, where there is one. A plan -> an engine for each GPU -> sessions
+//! (`instance`), each with a context and a stream of its own.
+
+mod instance;
+mod staging;
+
+use std::path::PathBuf;
+
+use forebay_bindings::cuda::Driver;
+use forebay_bindings::{Engine as Plan, Flavour, HostCode, Library, TensorIOMode};
+use forebay_protocol::datatype::DataType;
+
+use super::{Engine, EngineError, ModelFiles, Session, SessionOptions};
+use crate::model_config::{Device, ModelConfig, Platform};
+use crate::signature::{Signature, TensorSpec};
+use instance::Instance;
+
+/// Which library to load, and what plans may do.
+#[derive(Debug, Clone)]
+pub(crate) struct Choice {
+    pub(crate) flavour: Flavour,
+    /// `None`: what the system's loader finds.
+    pub(crate) path: Option<PathBuf>,
+    pub(crate) host_code: HostCode,
+}
+
+/// TensorRT in this process.
+pub(crate) struct TensorRt {
+    driver: Driver,
+    library: Library,
+    host_code: HostCode,
+    identity: String,
+}
+
+impl TensorRt {
+    /// Loads CUDA's driver and the library.
+    ///
+    /// # Errors
+    /// What is missing, and where it was looked for.
+    pub(crate) fn load(choice: &Choice) -> Result<Self, String> {
+        let driver = Driver::load().map_err(|error| error.to_string())?;
+        let library = match &choice.path {
+            Some(path) => Library::open(path, choice.flavour),
+            None => Library::find(choice.flavour),
+        };
+        let library = library.map_err(|error| error.to_string())?;
+        let identity = format!("{} {}", library.flavour(), library.version());
+        Ok(Self { driver, library, host_code: choice.host_code, identity })
+    }
+
+    fn plan(&self, files: &ModelFiles, gpu: i32) -> Result<Plan, EngineError> {
+        let failed = |reason: String| EngineError::Load {
+            file: files.model_file.clone(),
+            reason: reason.trim().to_owned(),
+        };
+        let bytes = files.files.get(&files.model_file);
+        let bytes = bytes.ok_or_else(|| failed("there is no such file".to_owned()))?;
+        // A negative number is no GPU's, as any that is too large.
+        let device = self.driver.device(usize::try_from(gpu).unwrap_or(usize::MAX));
+        let device = device.map_err(|error| failed(error.to_string()))?;
+        let runtime = self.library.runtime(Some(&device), self.host_code);
+        runtime.and_then(|runtime| runtime.deserialize(bytes)).map_err(|error| failed(error.to_string()))
+    }
+}
+
+impl Engine for TensorRt {
+    fn platform(&self) -> Platform {
+        Platform::TensorRt
+    }
+
+    fn identity(&self) -> &str {
+        &self.identity
+    }
+
+    /// Sessions of one GPU share the plan's weights.
+    fn open(
+        &self,
+        files: &ModelFiles,
+        _config: &ModelConfig,
+        devices: &[Device],
+        _options: SessionOptions,
+    ) -> Result<Vec<Box<dyn Session>>, EngineError> {
+        let mut plans: Vec<(i32, Plan)> = Vec::new();
+        let mut sessions: Vec<Box<dyn Session>> = Vec::with_capacity(devices.len());
+        for device in devices {
+            let Device::Gpu(gpu) = *device else {
+                let reason = "asks for a CPU; plans run on GPUs".to_owned();
+                return Err(EngineError::Option { key: "instance_group".to_owned(), reason });
+            };
+            let plan = match plans.iter().find(|(of, _)| *of == gpu) {
+                Some((_, plan)) => plan.clone(),
+                None => self.plan(files, gpu)?,
+            };
+            sessions.push(Box::new(Instance::new(&plan, signature(&plan)?)?));
+            plans.push((gpu, plan));
+        }
+        Ok(sessions)
+    }
+}
+
+fn signature(plan: &Plan) -> Result<Signature, EngineError> {
+    let mut signature = Signature { inputs: Vec::new(), outputs: Vec::new() };
+    for tensor in plan.tensors() {
+        let is_input = tensor.mode == TensorIOMode::Input;
+        let (kind, specs) =
+            if is_input { ("input", &mut signature.inputs) } else { ("output", &mut signature.outputs) };
+        let unsupported = || EngineError::Unsupported {
+            kind,
+            name: tensor.name.clone(),
+            found: format!("a tensor of {:?}", tensor.dtype),
+        };
+        let datatype = datatype(tensor.dtype).ok_or_else(unsupported)?;
+        specs.push(TensorSpec { name: tensor.name.clone(), datatype, shape: tensor.shape.to_vec() });
+    }
+    Ok(signature)
+}
+
+/// Our datatype of an element type; `None` for what V2 has no name for.
+fn datatype(dtype: forebay_bindings::DataType) -> Option<DataType> {
+    use forebay_bindings::DataType as Dtype;
+    Some(match dtype {
+        Dtype::Fp32 => DataType::Fp32,
+        Dtype::Fp16 => DataType::Fp16,
+        Dtype::Bf16 => DataType::Bf16,
+        Dtype::Int8 => DataType::Int8,
+        Dtype::Int32 => DataType::Int32,
+        Dtype::Int64 => DataType::Int64,
+        Dtype::Uint8 => DataType::Uint8,
+        Dtype::Bool => DataType::Bool,
+        _ => return None,
+    })
+}
