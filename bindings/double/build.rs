@@ -7,6 +7,7 @@ use std::env;
 use std::ffi::OsStr;
 use std::fs;
 use std::path::{Path, PathBuf};
+use std::process::Command;
 
 /// One shared library.
 struct Part {
@@ -24,6 +25,9 @@ const PARTS: [Part; 3] = [
     Part { folder: "parser", soname: "libnvonnxparser.so.11", needs: &["libnvinfer.so.11", "libcuda.so.1"] },
 ];
 
+/// The sources of the program that the tests run.
+const DRIVER: &str = "tests/driver";
+
 fn main() {
     if let Err(message) = build() {
         println!("cargo::error={message}");
@@ -40,6 +44,7 @@ fn build() -> Result<(), String> {
         println!("cargo::rerun-if-changed={}", part.folder);
         link(&part, &compile(&part, &headers)?, &libraries)?;
     }
+    link_driver(&headers, &libraries)?;
     println!("cargo::rustc-env=FOREBAY_DOUBLE_FOLDER={}", libraries.display());
     println!("cargo::rustc-env=FOREBAY_DOUBLE_INCLUDE={}", headers.display());
     Ok(())
@@ -75,12 +80,26 @@ fn compiler(headers: &Path) -> cc::Build {
     build
 }
 
+/// Makes the program of the scenarios, which the tests run.
+fn link_driver(headers: &Path, libraries: &Path) -> Result<(), String> {
+    println!("cargo::rerun-if-changed={DRIVER}");
+    let archive = compile(&Part { folder: DRIVER, soname: "driver", needs: &[] }, headers)?;
+    let program = libraries.with_file_name("driver");
+    let mut command = compiler(headers).get_compiler().to_command();
+    command.arg("-o").arg(&program).arg("-Wl,--whole-archive").arg(archive).arg("-Wl,--no-whole-archive");
+    command.args(PARTS.iter().map(|part| libraries.join(part.soname)));
+    command.arg(format!("-Wl,-rpath,{}", libraries.display())).arg("-pthread");
+    run(command)?;
+    println!("cargo::rustc-env=FOREBAY_DOUBLE_DRIVER={}", program.display());
+    Ok(())
+}
+
 /// Compiles the part's sources into an archive.
 fn compile(part: &Part, headers: &Path) -> Result<PathBuf, String> {
     let entries = fs::read_dir(part.folder).map_err(|error| format!("{}: {error}", part.folder))?;
     let sources = entries.filter_map(|entry| Some(entry.ok()?.path()));
     let sources = sources.filter(|path| path.extension() == Some(OsStr::new("cc")));
-    let name = format!("double_{}", part.folder);
+    let name = format!("double_{}", part.folder.replace('/', "_"));
     compiler(headers).files(sources).try_compile(&name).map_err(|error| error.to_string())?;
     Ok(PathBuf::from(env::var_os("OUT_DIR").unwrap_or_default()).join(format!("lib{name}.a")))
 }
@@ -101,9 +120,13 @@ fn link(part: &Part, archive: &Path, libraries: &Path) -> Result<(), String> {
     if env::var_os("FOREBAY_DOUBLE_SANITIZE").is_some() {
         command.arg("-Wl,-z,undefs");
     }
+    run(command)
+}
+
+fn run(mut command: Command) -> Result<(), String> {
     match command.status() {
         Ok(status) if status.success() => Ok(()),
-        Ok(status) => Err(format!("linking {} failed: {status}", part.soname)),
+        Ok(status) => Err(format!("{command:?}: {status}")),
         Err(error) => Err(format!("{command:?}: {error}")),
     }
 }

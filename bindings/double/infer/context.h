@@ -2,6 +2,7 @@
 #pragma once
 
 #include <future>
+#include <future>
 #include <memory>
 #include <optional>
 

@@ -5,6 +5,8 @@
 //! what it doesn't. A test's process loads it with [`Double::load`] before anything asks for CUDA: from then on the loader finds it
 //! by name. A process that the test starts gets `LD_LIBRARY_PATH` set to [`FOLDER`].
 
+pub mod onnx;
+
 use std::collections::BTreeMap;
 use std::ffi::{CString, c_char, c_int};
 use std::sync::OnceLock;
