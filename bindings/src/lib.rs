@@ -1,5 +1,34 @@
-//! TensorRT behind a safe Rust API: to come.
+//! TensorRT behind a safe Rust API: a library found at run time enters; plans, engines and runs on the GPU leave.
 //!
-//! This crate is the one place in the workspace that may contain `unsafe` code, each block with its `SAFETY` line. A cxx
-//! bridge to TensorRT's C++ API, found at run time, and CUDA through `cudarc` will live here; the backend's engine for
-//! `tensorrt_plan` models will use it. Nothing depends on it yet.
+//! The way of a model: [`Library::open`] finds a flavour of TensorRT and checks its version. [`Library::parse`] reads an ONNX
+//! model, [`Network::build`] makes a [`Plan`] of it, once. [`Library::runtime`] and [`Runtime::deserialize`] make an [`Engine`]
+//! of the plan, [`Engine::context`] a [`Context`] that runs: its tensors are bound to [`cuda::DeviceBuffer`]s, and
+//! [`Context::enqueue`] puts a run on a [`cuda::Stream`].
+//!
+//! This crate is the one place in the workspace that contains `unsafe` code, each block with its `SAFETY` line. No function that
+//! is public is unsafe. The README draws who owns what.
+
+mod bridge;
+mod builder;
+mod context;
+pub mod cuda;
+mod engine;
+mod enums;
+mod error;
+mod library;
+mod log;
+mod output;
+mod refit;
+mod runtime;
+mod scratch;
+
+pub use bridge::ffi::Dims;
+pub use builder::{BuildOptions, Network, Plan, Profile, Range, Refit};
+pub use context::Context;
+pub use engine::{Engine, ProfileRange, Tensor};
+pub use enums::{DataType, HardwareCompatibilityLevel, OptProfileSelector, TensorIOMode, TensorLocation};
+pub use error::Error;
+pub use library::{Flavour, Library, Version};
+pub use refit::Refitter;
+pub use runtime::{HostCode, Runtime};
+pub use scratch::{Scratch, SharedScratch};

@@ -1,0 +1,136 @@
+//! The number of a GPU enters; the GPU leaves, on which streams, events and memory are made.
+
+use std::ffi::{CStr, c_char, c_int};
+use std::fmt;
+use std::sync::Arc;
+
+use cudarc::driver::sys::{self, CUcontext, CUdevice, CUdevice_attribute};
+
+use super::error::{CudaError, check};
+
+/// A GPU, with its primary context, which TensorRT uses too. A handle: cheap to clone, used by any thread.
+///
+/// Everything that is made on it keeps a handle of it; the context is released with the last.
+#[derive(Clone)]
+pub struct Device(Arc<Inner>);
+
+struct Inner {
+    raw: CUdevice,
+    context: CUcontext,
+    name: String,
+    compute_capability: (i32, i32),
+}
+
+// SAFETY: the driver takes its handles from any thread.
+unsafe impl Send for Inner {}
+// SAFETY: the driver is thread-safe.
+unsafe impl Sync for Inner {}
+
+/// A GPU's memory, in bytes.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct MemoryInfo {
+    /// What is free, for every process.
+    pub free: usize,
+    /// What there is.
+    pub total: usize,
+}
+
+impl Device {
+    pub(super) fn new(ordinal: c_int) -> Result<Self, CudaError> {
+        let mut raw: CUdevice = 0;
+        // SAFETY: the driver is loaded, for only it makes devices; it writes to a place that lives.
+        check("cuDeviceGet", unsafe { sys::cuDeviceGet(&raw mut raw, ordinal) })?;
+        let name = name(raw)?;
+        let capability = CUdevice_attribute::CU_DEVICE_ATTRIBUTE_COMPUTE_CAPABILITY_MAJOR;
+        let major = attribute(raw, capability)?;
+        let minor = attribute(raw, CUdevice_attribute::CU_DEVICE_ATTRIBUTE_COMPUTE_CAPABILITY_MINOR)?;
+        let mut context: CUcontext = std::ptr::null_mut();
+        // SAFETY: the driver gave the device and writes to a place that lives.
+        let retained = unsafe { sys::cuDevicePrimaryCtxRetain(&raw mut context, raw) };
+        check("cuDevicePrimaryCtxRetain", retained)?;
+        let device = Self(Arc::new(Inner { raw, context, name, compute_capability: (major, minor) }));
+        device.bind()?;
+        Ok(device)
+    }
+
+    /// Its number among those that this process sees.
+    pub fn ordinal(&self) -> i32 {
+        self.0.raw
+    }
+
+    /// Its name, as "NVIDIA L4".
+    pub fn name(&self) -> &str {
+        &self.0.name
+    }
+
+    /// Major and minor number of its architecture.
+    pub fn compute_capability(&self) -> (i32, i32) {
+        self.0.compute_capability
+    }
+
+    /// How much memory it has and how much is free.
+    ///
+    /// # Errors
+    /// The driver fails.
+    pub fn memory(&self) -> Result<MemoryInfo, CudaError> {
+        self.bind()?;
+        let (mut free, mut total) = (0, 0);
+        // SAFETY: the context is current; the driver writes to places that live.
+        check("cuMemGetInfo", unsafe { sys::cuMemGetInfo_v2(&raw mut free, &raw mut total) })?;
+        Ok(MemoryInfo { free, total })
+    }
+
+    /// Waits for all work on the GPU and tells whether its context still works: after a run that failed, whether this process
+    /// can go on.
+    ///
+    /// # Errors
+    /// It doesn't; [`CudaError::is_sticky`] says if for good.
+    pub fn check(&self) -> Result<(), CudaError> {
+        self.bind()?;
+        // SAFETY: the context is current.
+        check("cuCtxSynchronize", unsafe { sys::cuCtxSynchronize() })
+    }
+
+    /// Makes its context this thread's, for calls of the driver and of TensorRT.
+    pub(crate) fn bind(&self) -> Result<(), CudaError> {
+        // SAFETY: the context is retained as long as this handle lives.
+        check("cuCtxSetCurrent", unsafe { sys::cuCtxSetCurrent(self.0.context) })
+    }
+}
+
+impl PartialEq for Device {
+    fn eq(&self, other: &Self) -> bool {
+        self.0.raw == other.0.raw
+    }
+}
+
+impl Eq for Device {}
+
+impl fmt::Debug for Device {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(formatter, "GPU {} ({})", self.0.raw, self.0.name)
+    }
+}
+
+impl Drop for Inner {
+    fn drop(&mut self) {
+        // SAFETY: retained once when made; whatever used it kept a handle, so nothing does now. A failure leaves nothing to do.
+        let _ = unsafe { sys::cuDevicePrimaryCtxRelease_v2(self.raw) };
+    }
+}
+
+fn name(device: CUdevice) -> Result<String, CudaError> {
+    let mut text: [c_char; 256] = [0; 256];
+    let len = c_int::try_from(text.len()).unwrap_or(0);
+    // SAFETY: the driver writes at most `len` bytes, the last a zero.
+    check("cuDeviceGetName", unsafe { sys::cuDeviceGetName(text.as_mut_ptr(), len, device) })?;
+    // SAFETY: the text ends with a zero at the latest at its last place, which was zero before.
+    Ok(unsafe { CStr::from_ptr(text.as_ptr()) }.to_string_lossy().into_owned())
+}
+
+fn attribute(device: CUdevice, which: CUdevice_attribute) -> Result<i32, CudaError> {
+    let mut value = 0;
+    // SAFETY: the driver writes to a place that lives.
+    check("cuDeviceGetAttribute", unsafe { sys::cuDeviceGetAttribute(&raw mut value, which, device) })?;
+    Ok(value)
+}

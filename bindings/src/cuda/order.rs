@@ -1,0 +1,87 @@
+//! Work of one execution context enters on any streams; it is done one after another.
+
+use std::sync::{Mutex, MutexGuard, PoisonError};
+
+use cudarc::driver::sys::{self, CUevent, CUevent_flags};
+
+use super::device::Device;
+use super::error::{CudaError, check};
+use super::stream::{Stream, Ticket};
+
+/// Keeps work that shares scratch memory in order: each waits, on the GPU, for the one before. Contexts that share scratch memory
+/// share their order too; a graph has that of its context.
+pub(crate) struct Order(Mutex<Last>);
+
+/// What runs on streams one after another, and lives as long as its work: an execution context.
+pub(crate) trait Ordered: Send + Sync {
+    /// Its order.
+    fn order(&self) -> &Order;
+
+    /// Grows when what was captured from it can't be launched any more.
+    fn epoch(&self) -> u64;
+}
+
+/// The newest work, and an event after it.
+pub(crate) struct Last {
+    event: CUevent,
+    device: Device,
+    ticket: Option<Ticket>,
+}
+
+// SAFETY: the driver takes its handles from any thread.
+unsafe impl Send for Last {}
+
+impl Order {
+    pub(crate) fn new(device: &Device) -> Result<Self, CudaError> {
+        device.bind()?;
+        let mut event: CUevent = std::ptr::null_mut();
+        let flags =
+            CUevent_flags::CU_EVENT_BLOCKING_SYNC as u32 | CUevent_flags::CU_EVENT_DISABLE_TIMING as u32;
+        // SAFETY: the context is current; the driver writes to a place that lives.
+        check("cuEventCreate", unsafe { sys::cuEventCreate(&raw mut event, flags) })?;
+        Ok(Self(Mutex::new(Last { event, device: device.clone(), ticket: None })))
+    }
+
+    pub(super) fn lock(&self) -> MutexGuard<'_, Last> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Waits until all its work is done.
+    pub(crate) fn wait(&self) -> Result<(), CudaError> {
+        self.lock().wait()
+    }
+}
+
+impl Last {
+    /// Makes the stream wait for the work before, unless that was on the same stream or is known to be done.
+    pub(super) fn begin(&self, stream: &Stream) -> Result<(), CudaError> {
+        match &self.ticket {
+            Some(last) if !last.is_of(stream) && !last.is_done() => {
+                // SAFETY: both live.
+                let result = unsafe { sys::cuStreamWaitEvent(stream.0.raw, self.event, 0) };
+                check("cuStreamWaitEvent", result)
+            }
+            _ => Ok(()),
+        }
+    }
+
+    /// Marks the end of the work just put on the stream.
+    pub(super) fn end(&mut self, stream: &Stream, ticket: Ticket) -> Result<(), CudaError> {
+        self.ticket = Some(ticket);
+        // SAFETY: both live.
+        check("cuEventRecord", unsafe { sys::cuEventRecord(self.event, stream.0.raw) })
+    }
+
+    fn wait(&self) -> Result<(), CudaError> {
+        self.ticket.as_ref().map_or(Ok(()), Ticket::wait)
+    }
+}
+
+impl Drop for Last {
+    fn drop(&mut self) {
+        if self.device.bind().is_ok() {
+            // SAFETY: it has no other owner; the driver destroys one that is still waited for on a stream when that has passed.
+            let _ = unsafe { sys::cuEventDestroy_v2(self.event) };
+        }
+    }
+}

@@ -1,0 +1,174 @@
+//! TensorRT's enums as Rust sees them. The C++ compiler checks each value against the headers of both flavours.
+
+#[cxx::bridge(namespace = "nvinfer1")]
+#[allow(unreachable_pub)]
+mod ffi {
+    /// What a tensor's elements are.
+    #[derive(Debug)]
+    #[repr(i32)]
+    enum DataType {
+        /// 32-bit floats.
+        #[cxx_name = "kFLOAT"]
+        Fp32 = 0,
+        /// 16-bit floats of IEEE.
+        #[cxx_name = "kHALF"]
+        Fp16 = 1,
+        /// 8-bit signed integers.
+        #[cxx_name = "kINT8"]
+        Int8 = 2,
+        /// 32-bit signed integers.
+        #[cxx_name = "kINT32"]
+        Int32 = 3,
+        /// Booleans, a byte each.
+        #[cxx_name = "kBOOL"]
+        Bool = 4,
+        /// Bytes.
+        #[cxx_name = "kUINT8"]
+        Uint8 = 5,
+        /// 8-bit floats, E4M3.
+        #[cxx_name = "kFP8"]
+        Fp8 = 6,
+        /// Brain floats, 16 bits.
+        #[cxx_name = "kBF16"]
+        Bf16 = 7,
+        /// 64-bit signed integers.
+        #[cxx_name = "kINT64"]
+        Int64 = 8,
+        /// 4-bit signed integers, two a byte.
+        #[cxx_name = "kINT4"]
+        Int4 = 9,
+        /// 4-bit floats, E2M1, two a byte.
+        #[cxx_name = "kFP4"]
+        Fp4 = 10,
+        /// 8-bit scales, powers of two.
+        #[cxx_name = "kE8M0"]
+        E8m0 = 11,
+    }
+
+    /// Is a tensor an input or an output?
+    #[derive(Debug)]
+    #[repr(i32)]
+    enum TensorIOMode {
+        /// Neither.
+        #[cxx_name = "kNONE"]
+        Neither = 0,
+        /// An input.
+        #[cxx_name = "kINPUT"]
+        Input = 1,
+        /// An output.
+        #[cxx_name = "kOUTPUT"]
+        Output = 2,
+    }
+
+    /// Where a tensor's elements must lie.
+    #[derive(Debug)]
+    #[repr(i32)]
+    enum TensorLocation {
+        /// In GPU memory.
+        #[cxx_name = "kDEVICE"]
+        Device = 0,
+        /// In host memory: the values decide shapes.
+        #[cxx_name = "kHOST"]
+        Host = 1,
+    }
+
+    /// Which of a profile's three shapes.
+    #[derive(Debug)]
+    #[repr(i32)]
+    enum OptProfileSelector {
+        /// The smallest.
+        #[cxx_name = "kMIN"]
+        Min = 0,
+        /// The one that is optimised for.
+        #[cxx_name = "kOPT"]
+        Opt = 1,
+        /// The largest.
+        #[cxx_name = "kMAX"]
+        Max = 2,
+    }
+
+    /// On which GPUs, beside the one that it was built on, an engine may run.
+    #[derive(Debug)]
+    #[repr(i32)]
+    enum HardwareCompatibilityLevel {
+        /// On GPUs of the same model only.
+        #[cxx_name = "kNONE"]
+        SameModel = 0,
+        /// On Ampere and everything newer.
+        #[cxx_name = "kAMPERE_PLUS"]
+        AmperePlus = 1,
+        /// On every GPU of the same compute capability.
+        #[cxx_name = "kSAME_COMPUTE_CAPABILITY"]
+        SameComputeCapability = 2,
+    }
+
+    /// Who allocates a context's scratch memory, and when.
+    #[derive(Debug)]
+    #[repr(i32)]
+    enum ExecutionContextAllocationStrategy {
+        /// TensorRT, once, enough for every profile.
+        #[cxx_name = "kSTATIC"]
+        Static = 0,
+        /// TensorRT, as much as the chosen profile needs.
+        #[cxx_name = "kON_PROFILE_CHANGE"]
+        OnProfileChange = 1,
+        /// The caller.
+        #[cxx_name = "kUSER_MANAGED"]
+        UserManaged = 2,
+    }
+
+    /// Settings of a build that are on or off.
+    #[derive(Debug)]
+    #[repr(i32)]
+    enum BuilderFlag {
+        #[cxx_name = "kREFIT"]
+        Refit = 4,
+        #[cxx_name = "kTF32"]
+        Tf32 = 6,
+        #[cxx_name = "kSPARSE_WEIGHTS"]
+        SparseWeights = 7,
+        #[cxx_name = "kVERSION_COMPATIBLE"]
+        VersionCompatible = 12,
+        #[cxx_name = "kEXCLUDE_LEAN_RUNTIME"]
+        ExcludeLeanRuntime = 13,
+        #[cxx_name = "kSTRIP_PLAN"]
+        StripPlan = 18,
+        #[cxx_name = "kREFIT_IDENTICAL"]
+        RefitIdentical = 19,
+        #[cxx_name = "kWEIGHT_STREAMING"]
+        WeightStreaming = 20,
+    }
+
+    unsafe extern "C++" {
+        include!("NvInfer.h");
+
+        type BuilderFlag;
+
+        type DataType;
+        type TensorIOMode;
+        type TensorLocation;
+        type OptProfileSelector;
+        type HardwareCompatibilityLevel;
+        type ExecutionContextAllocationStrategy;
+    }
+}
+
+pub(crate) use ffi::BuilderFlag;
+pub(crate) use ffi::ExecutionContextAllocationStrategy;
+pub use ffi::{DataType, HardwareCompatibilityLevel, OptProfileSelector, TensorIOMode, TensorLocation};
+
+/// What TensorRT-RTX builds for: `ComputeCapability` in its header, which TensorRT's has not.
+pub(crate) const RTX_CAPABILITIES: [u16; 6] = [75, 80, 86, 89, 120, 121];
+
+impl DataType {
+    /// Bits of an element; sub-byte elements are packed.
+    pub fn bits(self) -> usize {
+        match self {
+            Self::Int64 => 64,
+            Self::Fp32 | Self::Int32 => 32,
+            Self::Fp16 | Self::Bf16 => 16,
+            Self::Int4 | Self::Fp4 => 4,
+            _ => 8,
+        }
+    }
+}

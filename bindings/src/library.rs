@@ -1,0 +1,250 @@
+//! A path or a name enters, a checked library leaves. Next: [`crate::Runtime`] runs plans with it, [`crate::Network`] builds them.
+
+use std::fmt;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use cxx::UniquePtr;
+use libloading::os::unix::{Library as Loaded, RTLD_LOCAL, RTLD_NOW};
+
+use crate::bridge::ffi::{self, Symbols};
+use crate::error::Error;
+
+/// The numbers that the headers of TensorRT give themselves, by bindgen.
+#[allow(missing_docs, unreachable_pub)]
+mod enterprise_version {
+    include!(concat!(env!("OUT_DIR"), "/enterprise_version.rs"));
+}
+/// The same of TensorRT-RTX.
+#[allow(missing_docs, unreachable_pub)]
+mod rtx_version {
+    include!(concat!(env!("OUT_DIR"), "/rtx_version.rs"));
+}
+
+/// A kind of TensorRT. All are used by the same calls.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum Flavour {
+    /// TensorRT: builds and runs engines, on data-centre GPUs above all.
+    Enterprise,
+    /// TensorRT's lean runtime: runs engines that were built as version-compatible, and builds none.
+    Lean,
+    /// TensorRT for RTX GPUs: builds without a GPU, and finishes its kernels where they run.
+    Rtx,
+}
+
+impl Flavour {
+    /// The name of its library, for the system's loader.
+    pub fn library_name(self) -> &'static str {
+        match self {
+            Self::Enterprise => "libnvinfer.so.11",
+            Self::Lean => "libnvinfer_lean.so.11",
+            Self::Rtx => "libtensorrt_rtx.so.1",
+        }
+    }
+
+    /// The name of its ONNX parser's library.
+    fn parser_name(self) -> Option<&'static str> {
+        match self {
+            Self::Enterprise => Some("libnvonnxparser.so.11"),
+            Self::Lean => None,
+            Self::Rtx => Some("libtensorrt_onnxparser_rtx.so.1"),
+        }
+    }
+
+    /// The version of the headers that these bindings are built with: libraries of the same major version from it on will do.
+    pub fn header_version(self) -> Version {
+        let (major, minor, patch) = match self {
+            Self::Enterprise | Self::Lean => (
+                enterprise_version::NV_TENSORRT_MAJOR,
+                enterprise_version::NV_TENSORRT_MINOR,
+                enterprise_version::NV_TENSORRT_PATCH,
+            ),
+            Self::Rtx => (
+                rtx_version::NV_TENSORRT_MAJOR,
+                rtx_version::NV_TENSORRT_MINOR,
+                rtx_version::NV_TENSORRT_PATCH,
+            ),
+        };
+        Version { major, minor, patch }
+    }
+}
+
+impl fmt::Display for Flavour {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        formatter.write_str(match self {
+            Self::Enterprise => "TensorRT",
+            Self::Lean => "TensorRT's lean runtime",
+            Self::Rtx => "TensorRT-RTX",
+        })
+    }
+}
+
+/// A version of TensorRT.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+#[allow(missing_docs)]
+pub struct Version {
+    pub major: u32,
+    pub minor: u32,
+    pub patch: u32,
+}
+
+impl Version {
+    /// From the number that a library tells: 110400 is 11.4.0. Before 10 it was 8601 for 8.6.1.
+    fn from_number(number: u32) -> Self {
+        let unit = if number < 10_000 { 1_000 } else { 10_000 };
+        Self { major: number / unit, minor: number % unit / 100, patch: number % 100 }
+    }
+}
+
+impl fmt::Display for Version {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(formatter, "{}.{}.{}", self.major, self.minor, self.patch)
+    }
+}
+
+/// A loaded library of TensorRT. A handle: cheap to clone, used by any thread.
+///
+/// It is never unloaded, since TensorRT keeps threads and thread-local state: a library that was opened stays until the process
+/// ends, whatever becomes of its handles.
+#[derive(Clone)]
+pub struct Library(Arc<Inner>);
+
+struct Inner {
+    flavour: Flavour,
+    version: Version,
+    path: PathBuf,
+    raw: UniquePtr<ffi::Library>,
+}
+
+// SAFETY: the C++ object holds addresses of functions and never changes.
+unsafe impl Send for ffi::Library {}
+// SAFETY: as for Send.
+unsafe impl Sync for ffi::Library {}
+
+impl Library {
+    /// Loads the library at that path, or, if it is a mere name, the one that the system's loader finds by it. The ONNX parser's
+    /// library is taken from the same place; without it nothing can be parsed.
+    ///
+    /// # Errors
+    /// It is not there, needs a library that is not there, is none of TensorRT, or has another major version than the headers or
+    /// an older version.
+    pub fn open(path: impl AsRef<Path>, flavour: Flavour) -> Result<Self, Error> {
+        let path = path.as_ref();
+        let library = load(path, flavour)?;
+        let version = version(&library, path, flavour)?;
+        let needed = flavour.header_version();
+        if version.major != needed.major || version < needed {
+            return Err(Error::Version { flavour, path: path.to_owned(), found: version, needed });
+        }
+        let parser = flavour.parser_name().and_then(|name| load(&beside(path, name), flavour).ok());
+        let in_parser = |symbol| parser.as_ref().map_or(0, |parser| address(parser, symbol));
+        let symbols = Symbols {
+            runtime: address(&library, "createInferRuntime_INTERNAL"),
+            refitter: address(&library, "createInferRefitter_INTERNAL"),
+            builder: address(&library, "createInferBuilder_INTERNAL"),
+            parser: in_parser("createNvOnnxParser_INTERNAL"),
+            parser_refitter: in_parser("createNvOnnxParserRefitter_INTERNAL"),
+        };
+        if symbols.runtime == 0 {
+            let symbol = "createInferRuntime_INTERNAL";
+            return Err(Error::NotTensorRt { flavour, path: path.to_owned(), symbol });
+        }
+        let raw = match flavour {
+            Flavour::Enterprise | Flavour::Lean => ffi::make_enterprise(&symbols)?,
+            Flavour::Rtx => ffi::make_rtx(&symbols)?,
+        };
+        Ok(Self(Arc::new(Inner { flavour, version, path: path.to_owned(), raw })))
+    }
+
+    /// As [`Library::open`] with the flavour's own name: what the system's loader finds (`LD_LIBRARY_PATH`, `ldconfig`).
+    ///
+    /// # Errors
+    /// As [`Library::open`].
+    pub fn find(flavour: Flavour) -> Result<Self, Error> {
+        Self::open(flavour.library_name(), flavour)
+    }
+
+    /// The flavour.
+    pub fn flavour(&self) -> Flavour {
+        self.0.flavour
+    }
+
+    /// The version that the library tells.
+    pub fn version(&self) -> Version {
+        self.0.version
+    }
+
+    /// What it was opened by.
+    pub fn path(&self) -> &Path {
+        &self.0.path
+    }
+
+    pub(crate) fn raw(&self) -> &ffi::Library {
+        &self.0.raw
+    }
+}
+
+impl fmt::Debug for Library {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(formatter, "{} {} ({})", self.0.flavour, self.0.version, self.0.path.display())
+    }
+}
+
+/// The library of that name in the folder of `path`, if it has one.
+fn beside(path: &Path, name: &str) -> PathBuf {
+    match path.parent() {
+        Some(folder) if folder != Path::new("") => folder.join(name),
+        _ => name.into(),
+    }
+}
+
+/// Loads a library and keeps it for ever.
+fn load(path: &Path, flavour: Flavour) -> Result<std::mem::ManuallyDrop<Loaded>, Error> {
+    // SAFETY: what runs as the library is loaded is its own initialisation. That the file is what the operator wants to run is
+    // the operator's word, as with every library and program.
+    let loaded = unsafe { Loaded::open(Some(path), RTLD_NOW | RTLD_LOCAL) };
+    let loaded = loaded.map_err(|error| Error::NotLoaded {
+        flavour,
+        path: path.to_owned(),
+        reason: std::error::Error::source(&error).map_or(error.to_string(), ToString::to_string),
+    })?;
+    Ok(std::mem::ManuallyDrop::new(loaded))
+}
+
+/// The address of a function, or 0.
+fn address(library: &Loaded, symbol: &str) -> usize {
+    // SAFETY: the address is only looked up here, as a function of no arguments; the C++ side calls it by its true type, which
+    // the header of this major version declares.
+    unsafe { library.get::<unsafe extern "C" fn()>(symbol.as_bytes()) }
+        .map_or(0, |function| *function as usize)
+}
+
+fn version(library: &Loaded, path: &Path, flavour: Flavour) -> Result<Version, Error> {
+    let symbol = "getInferLibVersion";
+    // SAFETY: every version of TensorRT declares it so: `int32_t getInferLibVersion() noexcept`.
+    let told = unsafe { library.get::<unsafe extern "C" fn() -> i32>(symbol.as_bytes()) };
+    let told = told.map_err(|_| Error::NotTensorRt { flavour, path: path.to_owned(), symbol })?;
+    // SAFETY: it takes nothing and changes nothing.
+    let number = unsafe { told() };
+    Ok(Version::from_number(number.unsigned_abs()))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_librarys_number_is_read_in_both_of_its_ways() {
+        let told = |number| Version::from_number(number).to_string();
+        assert_eq!(told(110_400), "11.4.0");
+        assert_eq!(told(101_601), "10.16.1");
+        assert_eq!(told(10_701), "1.7.1");
+        assert_eq!(told(8_601), "8.6.1");
+    }
+
+    #[test]
+    fn the_parser_is_looked_for_where_the_library_is() {
+        assert_eq!(beside(Path::new("/opt/libnvinfer.so.11"), "p"), Path::new("/opt/p"));
+        assert_eq!(beside(Path::new("libnvinfer.so.11"), "p"), Path::new("p"));
+    }
+}
