@@ -85,13 +85,10 @@ fn strict(build: &mut cc::Build) -> &mut cc::Build {
     build.std("c++17").warnings(true).extra_warnings(true).flag("-Wconversion").flag("-fvisibility=hidden")
 }
 
-/// `.forebay`, or where `FOREBAY_DIR` says.
+/// `.forebay` in the checkout, or where `FOREBAY_DIR` says, from there on. Not watched: what is found there is.
 fn installed() -> PathBuf {
-    println!("cargo::rerun-if-env-changed=FOREBAY_DIR");
-    match env::var_os("FOREBAY_DIR") {
-        Some(folder) => folder.into(),
-        None => Path::new(&env::var_os("CARGO_MANIFEST_DIR").unwrap_or_default()).join("../.forebay"),
-    }
+    let checkout = Path::new(&env::var_os("CARGO_MANIFEST_DIR").unwrap_or_default()).join("..");
+    checkout.join(env::var_os("FOREBAY_DIR").unwrap_or(".forebay".into()))
 }
 
 /// The folder of the flavour's headers: what the variable says, what set-up made, or the system's.
@@ -105,18 +102,20 @@ fn headers(flavour: &Flavour) -> Result<PathBuf, String> {
         return Err(format!("{} is {}, which holds no {HEADER}", flavour.variable, folder.display()));
     }
     let set_up = installed().join(flavour.folder);
-    println!("cargo::rerun-if-changed={}", set_up.join(HEADER).display());
     let arch = env::var("CARGO_CFG_TARGET_ARCH").unwrap_or_default();
     // The system's headers carry the same names whatever the flavour: only the enterprise one has packages for them.
     let system = [PathBuf::from("/usr/include"), PathBuf::from(format!("/usr/include/{arch}-linux-gnu"))];
     let system = system.into_iter().filter(|_| flavour.namespace == ENTERPRISE.namespace);
-    [set_up].into_iter().chain(system).find(|folder| folder.join(HEADER).is_file()).ok_or_else(|| {
+    let found = [set_up].into_iter().chain(system).find(|folder| folder.join(HEADER).is_file());
+    let found = found.ok_or_else(|| {
         format!(
-            "the headers of {} are missing: run `cargo xtask setup --only tensorrt-headers`, or set {} to the \
-             folder that holds {HEADER}",
+            "the headers of {} are missing: run `cargo xtask setup --only tensorrt-headers,libclang`, or set {} to \
+             the folder that holds {HEADER}",
             flavour.name, flavour.variable
         )
-    })
+    })?;
+    println!("cargo::rerun-if-changed={}", found.display());
+    Ok(found)
 }
 
 /// Shows bindgen the libclang that set-up installed, unless the user has a say.

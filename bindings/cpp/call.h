@@ -28,7 +28,8 @@ class Call {
   }
   // Throws what was heard, if anything: for calls that return nothing that tells.
   void check_silent() const { check(said_.empty()); }
-  // The object that a create function returned. On failure it may be a small number instead of null.
+  // The object that a function returned. On failure a create function may return a small number instead of
+  // null.
   template <typename T>
   T* object(T* created) const {
     constexpr std::uintptr_t lowest = 65536;

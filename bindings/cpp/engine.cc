@@ -13,9 +13,10 @@ class TheEngine final : public Engine {
  public:
   TheEngine(const Entry& entry, std::unique_ptr<nvinfer1::ICudaEngine> engine)
       : entry_(entry), engine_(std::move(engine)) {
+    Call call("tell the names of the engine's tensors");
     auto names = std::make_shared<std::vector<std::string>>();
     for (std::int32_t index = 0; index < engine_->getNbIOTensors(); ++index) {
-      names->emplace_back(engine_->getIOTensorName(index));
+      names->emplace_back(call.object(engine_->getIOTensorName(index)));
     }
     names_ = std::move(names);
   }

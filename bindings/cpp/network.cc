@@ -163,7 +163,7 @@ class TheNetwork final : public Network {
   // its own.
   void check_input(Call& call, const std::string& name, bool values) const {
     for (std::int32_t index = 0; index < network_->getNbInputs(); ++index) {
-      const nvinfer1::ITensor& input = *network_->getInput(index);
+      const nvinfer1::ITensor& input = *call.object(network_->getInput(index));
       if (name == input.getName()) {
         if (values && !input.isShapeTensor()) {
           call.say(("the values of input " + name + " decide no shapes").c_str());

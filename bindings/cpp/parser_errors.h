@@ -16,7 +16,7 @@ void say_errors(Call& call, const Parser& parser) {
     call.forget("ModelImporter.cpp:");
   }
   for (std::int32_t index = 0; index < parser.getNbErrors(); ++index) {
-    const nvonnxparser::IParserError& error = *parser.getError(index);
+    const nvonnxparser::IParserError& error = *call.object(parser.getError(index));
     std::string said;
     if (error.node() >= 0) {
       said = "node " + std::to_string(error.node());

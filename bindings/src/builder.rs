@@ -7,6 +7,7 @@ use std::path::Path;
 use cxx::UniquePtr;
 
 use crate::bridge::ffi::{self, Dims, TensorInfo};
+use crate::cuda::Device;
 use crate::engine::Tensor;
 use crate::enums::{DataType, TensorIOMode, TensorLocation};
 use crate::error::Error;
@@ -14,13 +15,20 @@ use crate::library::Library;
 
 pub use options::{BuildOptions, Profile, Range, Refit};
 
-/// A parsed model. One owner; it may move between threads. It keeps its library's handle.
+/// Reads models to build plans of them. It keeps its library's handle, and its GPU's.
+#[derive(Debug, Clone)]
+pub struct Builder {
+    library: Library,
+    device: Option<Device>,
+}
+
+/// A parsed model. One owner; it may move between threads. It keeps its builder.
 pub struct Network {
     // Before what it needs: fields are dropped in this order.
     raw: UniquePtr<ffi::Network>,
     inputs: Vec<Tensor>,
     outputs: Vec<Tensor>,
-    library: Library,
+    builder: Builder,
 }
 
 /// Where a model without a path is said to be: the parser would look for its weights in the current folder otherwise. Nothing can
@@ -38,6 +46,13 @@ unsafe impl Send for ffi::Bytes {}
 unsafe impl Sync for ffi::Bytes {}
 
 impl Library {
+    /// Makes a builder of plans for that GPU. TensorRT-RTX needs none.
+    pub fn builder(&self, device: Option<&Device>) -> Builder {
+        Builder { library: self.clone(), device: device.cloned() }
+    }
+}
+
+impl Builder {
     /// Parses an ONNX model. `path` is where it was read from, if its weights are in files beside it: without it, they are not
     /// looked for.
     ///
@@ -50,10 +65,15 @@ impl Library {
             Some(Ok(path)) => path,
             Some(Err(path)) => return Err(Error::Wrong(format!("{} is not UTF-8", path.display()))),
         };
-        let raw = self.raw().parse(model, path)?;
+        self.bind()?;
+        let raw = self.library.raw().parse(model, path)?;
         let all = |infos: Vec<TensorInfo>| infos.into_iter().map(tensor).collect();
         let (inputs, outputs) = (all(raw.inputs()?), all(raw.outputs()?));
-        Ok(Network { raw, inputs, outputs, library: self.clone() })
+        Ok(Network { raw, inputs, outputs, builder: self.clone() })
+    }
+
+    fn bind(&self) -> Result<(), Error> {
+        Ok(self.device.as_ref().map_or(Ok(()), Device::bind)?)
     }
 }
 
@@ -74,7 +94,9 @@ impl Network {
     /// An option is not possible with this flavour or model, a profile doesn't fit the model, memory is short, or there is no
     /// GPU where the flavour needs one.
     pub fn build(&mut self, options: &BuildOptions) -> Result<Plan, Error> {
-        Ok(Plan(self.raw.pin_mut().build(&options.to_raw(self.library.flavour())?)?))
+        self.builder.bind()?;
+        let options = options.to_raw(self.builder.library.flavour())?;
+        Ok(Plan(self.raw.pin_mut().build(&options)?))
     }
 
     /// What the last build learnt of kernels' times, for [`BuildOptions::timing_cache`] of later ones on the same GPU model.
@@ -83,6 +105,13 @@ impl Network {
     /// Nothing was built, or the flavour has no such thing.
     pub fn timing_cache(&self) -> Result<Vec<u8>, Error> {
         Ok(self.raw.timing_cache()?.bytes().to_vec())
+    }
+}
+
+impl Drop for Network {
+    fn drop(&mut self) {
+        // TensorRT frees what is on this GPU. A GPU that is lost needs no freeing.
+        let _ = self.builder.bind();
     }
 }
 

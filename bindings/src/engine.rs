@@ -75,6 +75,13 @@ struct About {
 // SAFETY: TensorRT's engine is bound to no thread; the mutex around it lets one in at a time.
 unsafe impl Send for ffi::Engine {}
 
+impl Drop for Inner {
+    fn drop(&mut self) {
+        // TensorRT frees memory of this GPU. A GPU that is lost needs no freeing.
+        let _ = self.runtime.device().map_or(Ok(()), Device::bind);
+    }
+}
+
 impl Engine {
     pub(crate) fn new(raw: UniquePtr<ffi::Engine>, runtime: Runtime) -> Result<Self, Error> {
         let profiles = raw.profiles()?;

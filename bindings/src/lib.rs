@@ -1,6 +1,6 @@
 //! TensorRT behind a safe Rust API: a library found at run time enters; plans, engines and runs on the GPU leave.
 //!
-//! The way of a model: [`Library::open`] finds a flavour of TensorRT and checks its version. [`Library::parse`] reads an ONNX
+//! The way of a model: [`Library::open`] finds a flavour of TensorRT and checks its version. [`Builder::parse`] reads an ONNX
 //! model, [`Network::build`] makes a [`Plan`] of it, once. [`Library::runtime`] and [`Runtime::deserialize`] make an [`Engine`]
 //! of the plan, [`Engine::context`] a [`Context`] that runs: its tensors are bound to [`cuda::DeviceBuffer`]s, and
 //! [`Context::enqueue`] puts a run on a [`cuda::Stream`].
@@ -23,7 +23,7 @@ mod runtime;
 mod scratch;
 
 pub use bridge::ffi::Dims;
-pub use builder::{BuildOptions, Network, Plan, Profile, Range, Refit};
+pub use builder::{BuildOptions, Builder, Network, Plan, Profile, Range, Refit};
 pub use context::Context;
 pub use engine::{Engine, ProfileRange, Tensor};
 pub use enums::{DataType, HardwareCompatibilityLevel, OptProfileSelector, TensorIOMode, TensorLocation};

@@ -38,6 +38,13 @@ struct Inner {
 // SAFETY: TensorRT's runtime is bound to no thread; the mutex around it lets one in at a time.
 unsafe impl Send for ffi::Runtime {}
 
+impl Drop for Inner {
+    fn drop(&mut self) {
+        // TensorRT frees what is on this GPU. A GPU that is lost needs no freeing.
+        let _ = self.device.as_ref().map_or(Ok(()), Device::bind);
+    }
+}
+
 impl Library {
     /// Makes a runtime for engines on that GPU. Without a GPU plans can't be run, only refused.
     ///

@@ -66,7 +66,19 @@ pub(crate) fn run(layout: &Layout, settings: &Settings) -> Result<()> {
         std::thread::available_parallelism()?.get() >= 2,
         "two processors are needed: one is the clients'"
     );
-    setup::install(layout, &[Part::Python, Part::Envoy, Part::Models, Part::Wasm, Part::Wrk, Part::H2load])?;
+    setup::install(
+        layout,
+        &[
+            Part::Python,
+            Part::Envoy,
+            Part::Models,
+            Part::Wasm,
+            Part::Wrk,
+            Part::H2load,
+            Part::TensorrtHeaders,
+            Part::Libclang,
+        ],
+    )?;
     wasm::run(layout)?;
     up::build_backend(layout)?;
     let folder = layout.run("bench");

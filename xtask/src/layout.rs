@@ -47,6 +47,16 @@ impl Layout {
         self.dir.join("lib").join(format!("libonnxruntime.so.{}", crate::setup::ONNXRUNTIME_VERSION))
     }
 
+    /// TensorRT-RTX, its lean runtime, and that of another major version; each with the variable that tests read.
+    pub(crate) fn tensorrt(&self) -> [(&'static str, PathBuf); 3] {
+        let library = |path| self.dir.join(path);
+        [
+            ("FOREBAY_TENSORRT_RTX", library("tensorrt-rtx/lib/libtensorrt_rtx.so.1")),
+            ("FOREBAY_TENSORRT_LEAN", library("tensorrt-lean/lib/libnvinfer_lean.so.11")),
+            ("FOREBAY_TENSORRT_LEAN_10", library("tensorrt-lean-10/lib/libnvinfer_lean.so.10")),
+        ]
+    }
+
     /// The built filter.
     pub(crate) fn filter(&self) -> PathBuf {
         self.dir.join("wasm/forebay_filter.wasm")

@@ -6,6 +6,7 @@
 mod debian;
 mod models;
 mod python;
+mod tensorrt;
 mod toolchain;
 mod wheel;
 
@@ -42,6 +43,16 @@ pub(crate) enum Part {
     NodeTests,
     /// What builds the filter: rustup's wasm32 target, else Debian's Rust
     Wasm,
+    /// TensorRT's headers, with which the bindings are built
+    TensorrtHeaders,
+    /// libclang, by which bindgen reads one of them
+    Libclang,
+    /// TensorRT-RTX, with which the bindings' tests build engines
+    TensorrtRtx,
+    /// TensorRT's lean runtime, for tests of its errors
+    TensorrtLean,
+    /// That of another major version, which the bindings refuse
+    TensorrtLean10,
 }
 
 /// Settings of `cargo xtask setup`.
@@ -101,13 +112,24 @@ impl Part {
             Self::Models => "models",
             Self::NodeTests => "node-tests",
             Self::Wasm => "wasm",
+            Self::TensorrtHeaders => "tensorrt-headers",
+            Self::Libclang => "libclang",
+            Self::TensorrtRtx => "tensorrt-rtx",
+            Self::TensorrtLean => "tensorrt-lean",
+            Self::TensorrtLean10 => "tensorrt-lean10",
         }
     }
 
     fn needs(self) -> &'static [Self] {
         match self {
-            Self::Envoy | Self::Models | Self::NodeTests => &[Self::Python],
-            Self::Python | Self::Redis | Self::Wrk | Self::H2load | Self::Wasm => &[],
+            Self::Envoy
+            | Self::Models
+            | Self::NodeTests
+            | Self::Libclang
+            | Self::TensorrtRtx
+            | Self::TensorrtLean
+            | Self::TensorrtLean10 => &[Self::Python],
+            Self::Python | Self::Redis | Self::Wrk | Self::H2load | Self::Wasm | Self::TensorrtHeaders => &[],
         }
     }
 
@@ -121,6 +143,11 @@ impl Part {
             Self::Models => Ok(models::plan(layout)),
             Self::NodeTests => Ok(wheel::node_tests_plan(layout)),
             Self::Wasm => toolchain::plan(layout),
+            Self::TensorrtHeaders => Ok(tensorrt::headers_plan(layout)),
+            Self::Libclang => tensorrt::libclang_plan(layout),
+            Self::TensorrtRtx => tensorrt::libraries_plan(layout, &tensorrt::RTX),
+            Self::TensorrtLean => tensorrt::libraries_plan(layout, &tensorrt::LEAN),
+            Self::TensorrtLean10 => tensorrt::libraries_plan(layout, &tensorrt::LEAN_10),
         }
     }
 
@@ -134,6 +161,11 @@ impl Part {
             Self::Models => models::install(layout),
             Self::NodeTests => wheel::install_node_tests(layout),
             Self::Wasm => toolchain::install(layout),
+            Self::TensorrtHeaders => tensorrt::install_headers(layout),
+            Self::Libclang => tensorrt::install_libclang(layout),
+            Self::TensorrtRtx => tensorrt::install_libraries(layout, &tensorrt::RTX),
+            Self::TensorrtLean => tensorrt::install_libraries(layout, &tensorrt::LEAN),
+            Self::TensorrtLean10 => tensorrt::install_libraries(layout, &tensorrt::LEAN_10),
         }
     }
 

@@ -11,7 +11,19 @@ use crate::setup::{self, Part, Toolchain};
 use crate::{up, wasm};
 
 /// Everything but the load generator, which only benchmarks use.
-const PARTS: [Part; 6] = [Part::Python, Part::Envoy, Part::Redis, Part::Models, Part::NodeTests, Part::Wasm];
+const PARTS: [Part; 11] = [
+    Part::Python,
+    Part::Envoy,
+    Part::Redis,
+    Part::Models,
+    Part::NodeTests,
+    Part::Wasm,
+    Part::TensorrtHeaders,
+    Part::Libclang,
+    Part::TensorrtRtx,
+    Part::TensorrtLean,
+    Part::TensorrtLean10,
+];
 
 /// Sums of the `test result:` lines.
 #[derive(Debug, Default, PartialEq, Eq)]
@@ -44,6 +56,7 @@ pub(crate) fn run(layout: &Layout) -> Result<()> {
     tests.env("FOREBAY_DIR", &layout.dir).env("FOREBAY_PYTHON", layout.python());
     tests.env("FOREBAY_ONNXRUNTIME", layout.onnxruntime()).env("ORT_DYLIB_PATH", layout.onnxruntime());
     tests.env("FOREBAY_BINARY", up::backend(layout)?);
+    tests.envs(layout.tensorrt());
     summed(tests)
 }
 

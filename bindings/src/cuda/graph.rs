@@ -71,13 +71,10 @@ impl Stream {
         self.begin_capture()?;
         let ending = EndCapture(Some(self));
         let worked = work(self);
-        let (graph, captured) = ending.end();
+        let (template, captured) = ending.end();
         worked?;
-        let graph = graph?;
-        let exec = instantiate(graph);
-        // SAFETY: the driver gave the graph, which nothing else has; an instance doesn't need it.
-        let _ = unsafe { sys::cuGraphDestroy(graph) };
-        Ok(Graph { exec: exec?, device: self.device().clone(), captured, last: Mutex::default() })
+        let exec = instantiate(&template?)?;
+        Ok(Graph { exec, device: self.device().clone(), captured, last: Mutex::default() })
     }
 }
 
@@ -85,9 +82,9 @@ impl Stream {
 struct EndCapture<'a>(Option<&'a Stream>);
 
 impl EndCapture<'_> {
-    fn end(mut self) -> (Result<CUgraph, CudaError>, Captured) {
+    fn end(mut self) -> (Result<Template, CudaError>, Captured) {
         match self.0.take() {
-            Some(stream) => stream.end_capture(),
+            Some(stream) => end(stream),
             None => (Err(CudaError::Capturing { what: "a second end" }), Captured::default()),
         }
     }
@@ -95,19 +92,32 @@ impl EndCapture<'_> {
 
 impl Drop for EndCapture<'_> {
     fn drop(&mut self) {
-        if let Some(stream) = self.0
-            && let (Ok(graph), _) = stream.end_capture()
-        {
-            // SAFETY: the driver gave the graph, which nothing else has.
-            let _ = unsafe { sys::cuGraphDestroy(graph) };
+        if let Some(stream) = self.0 {
+            drop(end(stream));
         }
     }
 }
 
-fn instantiate(graph: CUgraph) -> Result<CUgraphExec, CudaError> {
+fn end(stream: &Stream) -> (Result<Template, CudaError>, Captured) {
+    let (graph, captured) = stream.end_capture();
+    (graph.map(Template), captured)
+}
+
+/// A captured graph, which can't be launched itself. One owner.
+struct Template(CUgraph);
+
+impl Drop for Template {
+    fn drop(&mut self) {
+        // SAFETY: it has no other owner; instances don't need it. A failure leaves nothing to do.
+        let _ = unsafe { sys::cuGraphDestroy(self.0) };
+    }
+}
+
+fn instantiate(template: &Template) -> Result<CUgraphExec, CudaError> {
     let mut exec: CUgraphExec = std::ptr::null_mut();
     // SAFETY: the graph lives; the driver writes to a place that lives.
-    check("cuGraphInstantiate", unsafe { sys::cuGraphInstantiateWithFlags(&raw mut exec, graph, 0) })?;
+    let result = unsafe { sys::cuGraphInstantiateWithFlags(&raw mut exec, template.0, 0) };
+    check("cuGraphInstantiate", result)?;
     Ok(exec)
 }
 

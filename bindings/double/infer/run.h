@@ -1,0 +1,34 @@
+// One inference as stream work: addresses and shapes enter when it is queued, device memory is read and
+// written when its turn comes. What was freed or is too small by then is found there, by the same checks as a
+// copy's.
+#pragma once
+
+#include <memory>
+
+#include "kernel.h"
+#include "model.h"
+
+namespace infer {
+
+struct Run {
+  std::shared_ptr<const Model> model;
+  CUdevice device = 0;
+  std::vector<Shape> inputs;
+  std::vector<CUdeviceptr> input_addresses;
+  std::vector<CUdeviceptr> output_addresses;  // 0: known only after the computation
+  CUdeviceptr scratch = 0;
+  size_t scratch_bytes = 0;
+
+  std::vector<Array> values;  // the inputs, then the outputs
+
+  // Takes the inputs; after it they may be written again.
+  CUresult read_inputs();
+
+  // Computes, and writes the outputs that have addresses.
+  CUresult compute_outputs();
+
+  // Writes one output.
+  CUresult write_output(size_t index) const;
+};
+
+}  // namespace infer

@@ -1,0 +1,27 @@
+// Runs the scenario that the first argument names; the others are the ONNX files.
+#include "test.h"
+
+namespace {
+
+std::string affine;
+std::string non_zero;
+
+}  // namespace
+
+const std::string& affine_model() { return affine; }
+const std::string& non_zero_model() { return non_zero; }
+
+int main(int count, char** arguments) {
+  CHECK(count == 4);
+  affine = arguments[2];
+  non_zero = arguments[3];
+  for (const auto& scenarios :
+       {cuda_scenarios(), capture_scenarios(), engine_scenarios(), planted_scenarios()}) {
+    const auto found = scenarios.find(arguments[1]);
+    if (found == scenarios.end()) continue;
+    found->second();
+    return 0;
+  }
+  std::fprintf(stderr, "no scenario %s\n", arguments[1]);
+  return 2;
+}

@@ -1,0 +1,299 @@
+//! Engines run on the test double: what is right comes back, and what would be wrong is an error before the GPU sees it.
+
+mod support;
+
+use std::time::Duration;
+
+use forebay_bindings::cuda::CudaError;
+use forebay_bindings::{DataType, Error, Scratch, SharedScratch, TensorIOMode};
+use support::double::{self, Lane, affine, affine_context, device, double, engine, library, rows};
+use support::message;
+use tensorrt_double::onnx;
+
+const LIMIT: Duration = Duration::from_secs(30);
+
+/// What `affine` makes of rows of the same value.
+fn expected(value: f32, rows: usize) -> Vec<f32> {
+    (0..rows).flat_map(|_| (0_u8..4).map(move |column| 2.0 * value + f32::from(column))).collect()
+}
+
+#[test]
+fn an_engine_tells_what_it_takes_and_gives() {
+    let _held = double();
+    let engine = engine(&affine(|_| ()).unwrap());
+    let [x, y] = engine.tensors() else { panic!("two tensors") };
+    assert_eq!((x.name.as_str(), x.mode, x.dtype), ("x", TensorIOMode::Input, DataType::Fp32));
+    assert_eq!((y.name.as_str(), y.mode, y.dtype), ("doubled", TensorIOMode::Output, DataType::Fp32));
+    assert_eq!(*x.shape, [-1, 4]);
+    let ranges: Vec<_> = x.profiles.iter().map(|range| (range.min[0], range.opt[0], range.max[0])).collect();
+    assert_eq!(ranges, [(1, 4, 4), (1, 64, 64)]);
+    assert!(y.profiles.is_empty());
+    assert_eq!((engine.profiles(), engine.tensor("doubled"), engine.tensor("z")), (2, Some(1), None));
+    assert_eq!(message(engine.scratch_size(2)), "there is no profile 2: the engine has 2");
+}
+
+#[test]
+fn rows_go_in_and_rows_of_any_number_in_the_profile_come_out() {
+    let _held = double();
+    let mut context = affine_context();
+    let mut lane = Lane::new(&device());
+    for rows in [1, 4, 2] {
+        context.set_input_shape(0, &[i64::try_from(rows).unwrap(), 4]).unwrap();
+        context.infer_shapes().unwrap();
+        assert_eq!(context.size(1).unwrap(), rows * 16);
+        lane.fill(&vec![3.0; rows * 4]);
+        lane.start(&mut context, rows * 4).unwrap();
+        assert_eq!(lane.finish(rows * 4), expected(3.0, rows));
+    }
+}
+
+#[test]
+fn another_profile_takes_more_rows() {
+    let _held = double();
+    let mut context = affine_context();
+    let mut lane = Lane::new(&device());
+    assert!(message(context.set_input_shape(0, &[64, 4])).contains("can't take that input shape"));
+    context.set_profile(1, &lane.stream).unwrap();
+    context.set_input_shape(0, &[64, 4]).unwrap();
+    lane.fill(&[1.0; 256]);
+    lane.start(&mut context, 256).unwrap();
+    assert_eq!(lane.finish(256), expected(1.0, 64));
+    assert_eq!(message(context.set_profile(7, &lane.stream)), "there is no profile 7: the engine has 2");
+}
+
+#[test]
+fn two_lanes_of_one_context_overlap_copies_with_a_run_and_do_not_mix() {
+    let held = double();
+    let mut context = affine_context();
+    let (mut one, mut other) = (Lane::new(&device()), Lane::new(&device()));
+    context.set_input_shape(0, &[1, 4]).unwrap();
+    one.fill(&[1.0; 4]);
+    other.fill(&[5.0; 4]);
+    held.double.close_gate("enqueueV3");
+    one.start(&mut context, 4).unwrap();
+    assert!(held.double.await_held("enqueueV3", 1, LIMIT));
+    // The first run is held; the other lane's copy is done all the same.
+    let mut copied = device().event().unwrap();
+    other.stream.upload(&other.input, 0..16, &other.x, 0).unwrap();
+    copied.record(&other.stream).unwrap();
+    copied.wait().unwrap();
+    other.start(&mut context, 4).unwrap();
+    assert!(!one.done.is_done().unwrap() && !other.done.is_done().unwrap());
+    held.double.open_gate("enqueueV3");
+    assert_eq!(other.finish(4), expected(5.0, 1));
+    assert_eq!(one.finish(4), expected(1.0, 1));
+}
+
+#[test]
+fn contexts_that_share_scratch_memory_take_turns() {
+    let held = double();
+    let engine = engine(&affine(|_| ()).unwrap());
+    let needed = engine.scratch_size(0).unwrap().max(engine.scratch_size(1).unwrap());
+    let scratch = SharedScratch::new(&device(), needed).unwrap();
+    let mut contexts = [(); 2].map(|()| engine.context(Scratch::Shared(scratch.clone())).unwrap());
+    let mut lanes = [(); 2].map(|()| Lane::new(&device()));
+    held.double.close_gate("enqueueV3");
+    for (number, (context, lane)) in contexts.iter_mut().zip(&mut lanes).enumerate() {
+        context.set_input_shape(0, &[1, 4]).unwrap();
+        lane.fill(&[f32::from(u8::try_from(number).unwrap()); 4]);
+        lane.start(context, 4).unwrap();
+    }
+    // Only the first stands before the gate: the second waits for it.
+    assert!(held.double.await_held("enqueueV3", 1, LIMIT));
+    assert!(!held.double.await_held("enqueueV3", 2, Duration::from_millis(50)));
+    held.double.open_gate("enqueueV3");
+    assert_eq!(lanes[1].finish(4), expected(1.0, 1));
+    assert_eq!(lanes[0].finish(4), expected(0.0, 1));
+}
+
+#[test]
+fn pinned_memory_is_lent_to_the_host_or_to_the_gpu_and_never_to_both() {
+    let held = double();
+    let lane = Lane::new(&device());
+    held.double.close_gate("cuMemcpyDtoHAsync_v2");
+    lane.stream.download(&lane.y, 0..16, &lane.output, 0).unwrap();
+    assert!(
+        lane.output.read().err().unwrap().to_string().contains("work on a stream is not known to be done")
+    );
+    assert!(matches!(lane.output.write().err().unwrap(), CudaError::Busy { .. }));
+    held.double.open_gate("cuMemcpyDtoHAsync_v2");
+    lane.stream.synchronize().unwrap();
+
+    let reading = lane.output.read().unwrap();
+    let refused = lane.stream.download(&lane.y, 0..16, &lane.output, 0).unwrap_err();
+    assert_eq!(refused.to_string(), "a pinned buffer is in use: the host has it");
+    assert!(lane.output.read().is_ok() && lane.output.write().is_err());
+    // The GPU may read what the host reads.
+    lane.stream.upload(&lane.output, 0..16, &lane.x, 0).unwrap();
+    drop(reading);
+    lane.stream.synchronize().unwrap();
+    let _writing = lane.output.write().unwrap();
+    assert!(lane.stream.upload(&lane.output, 0..16, &lane.x, 0).is_err());
+}
+
+#[test]
+fn a_buffer_that_one_stream_may_use_is_not_lent_to_another() {
+    let held = double();
+    let (one, other) = (Lane::new(&device()), Lane::new(&device()));
+    held.double.close_gate("cuMemcpyHtoDAsync_v2");
+    one.stream.upload(&one.input, 0..16, &one.x, 0).unwrap();
+    let refused = other.stream.download(&one.x, 0..16, &other.output, 0).unwrap_err();
+    assert_eq!(refused.to_string(), "a buffer of the GPU is in use: another stream may not be done with it");
+    held.double.open_gate("cuMemcpyHtoDAsync_v2");
+    one.stream.synchronize().unwrap();
+    other.stream.download(&one.x, 0..16, &other.output, 0).unwrap();
+    other.stream.synchronize().unwrap();
+}
+
+#[test]
+fn copies_stay_in_their_buffers() {
+    let _held = double();
+    let lane = Lane::new(&device());
+    let refused = lane.stream.upload(&lane.input, 0..2048, &lane.x, 0).unwrap_err();
+    assert_eq!(refused, CudaError::Range { offset: 0, len: 2048, size: 1024 });
+    assert!(lane.stream.download(&lane.y, usize::MAX - 1..usize::MAX, &lane.output, 0).is_err());
+    assert!(lane.stream.download(&lane.y, 0..16, &lane.output, 1020).is_err());
+}
+
+#[test]
+fn a_run_needs_memory_that_is_large_enough_for_every_tensor() {
+    let held = double();
+    let mut context = affine_context();
+    let device = device();
+    let stream = device.stream().unwrap();
+    let large = device.alloc(1024).unwrap();
+    assert_eq!(message(context.enqueue(&stream)), "x is not bound to memory");
+    context.bind(0, &large, 0).unwrap();
+    context.bind(1, &large, 512).unwrap();
+    let missing = message(context.enqueue(&stream));
+    assert!(missing.contains("x"), "{missing}");
+    context.set_input_shape(0, &[2, 4]).unwrap();
+    context.enqueue(&stream).unwrap();
+    context.bind(1, &large, 1024 - 256).unwrap();
+    context.enqueue(&stream).unwrap();
+    assert!(message(context.bind(1, &large, 100)).contains("multiple of 256"));
+    assert!(matches!(context.bind(1, &large, 1024), Err(Error::Cuda(CudaError::Range { .. }))));
+    context.set_profile(1, &stream).unwrap();
+    context.set_input_shape(0, &[20, 4]).unwrap();
+    assert_eq!(message(context.enqueue(&stream)), "doubled takes 320 bytes; it is bound to 256");
+    assert_eq!(held.double.count("enqueueV3"), 2);
+    assert_eq!(message(context.bind(9, &large, 0)), "there is no tensor 9: the engine has 2");
+    assert_eq!(message(context.set_input_shape(1, &[1, 4])), "doubled is no input");
+    assert!(message(context.set_input_shape(0, &[1; 9])).contains("8 dimensions at most"));
+    assert!(message(context.set_input_shape(0, &[i64::MAX, 4])).contains("can't take that input shape"));
+    assert!(message(context.set_input_values(0, &[1])).contains("no input in host memory"));
+}
+
+#[test]
+fn a_graph_does_the_work_of_a_lane_in_one_call() {
+    let held = double();
+    let mut context = affine_context();
+    let mut lane = Lane::new(&device());
+    context.set_input_shape(0, &[1, 4]).unwrap();
+    lane.fill(&[1.0; 4]);
+    lane.start(&mut context, 4).unwrap();
+    lane.finish(4);
+    let graph = lane.stream.capture(|_| lane.put(&mut context, 4)).unwrap();
+    let calls = held.double.count("enqueueV3");
+    for value in [2.0, 7.0] {
+        lane.fill(&[value; 4]);
+        graph.launch(&lane.stream).unwrap();
+        assert!(lane.output.read().is_err());
+        lane.done.record(&lane.stream).unwrap();
+        assert_eq!(lane.finish(4), expected(value, 1));
+    }
+    assert_eq!(held.double.count("enqueueV3"), calls);
+    let reading = lane.output.read().unwrap();
+    assert!(matches!(graph.launch(&lane.stream), Err(CudaError::Busy { .. })));
+    drop(reading);
+    lane.stream.synchronize().unwrap();
+    context.set_profile(1, &lane.stream).unwrap();
+    assert_eq!(graph.launch(&lane.stream), Err(CudaError::Stale));
+}
+
+#[test]
+fn a_capture_that_fails_leaves_a_stream_that_works() {
+    let _held = double();
+    let mut context = affine_context();
+    let mut lane = Lane::new(&device());
+    context.set_input_shape(0, &[1, 4]).unwrap();
+    let failed = lane.stream.capture(|stream| {
+        assert!(matches!(stream.synchronize(), Err(CudaError::Capturing { .. })));
+        Err::<(), _>(Error::Wrong("no".into()))
+    });
+    assert_eq!(message(failed), "no");
+    let panicked = std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| {
+        let _ = lane.stream.capture(|_| -> Result<(), Error> { panic!("no") });
+    }));
+    assert!(panicked.is_err());
+    lane.fill(&[1.0; 4]);
+    lane.start(&mut context, 4).unwrap();
+    assert_eq!(lane.finish(4), expected(1.0, 1));
+}
+
+#[test]
+fn an_output_of_unknown_size_gets_memory_as_it_runs() {
+    let held = double();
+    let options = forebay_bindings::BuildOptions { profiles: vec![rows(1, 4096, &[])], ..Default::default() };
+    let device = device();
+    let builder = library().builder(Some(&device));
+    let plan = builder.parse(&onnx::non_zero().encode(), None).unwrap().build(&options).unwrap();
+    let mut context = engine(&plan).context(Scratch::Own).unwrap();
+    let stream = device.stream().unwrap();
+    let (input, x) = (device.alloc_pinned(16384).unwrap(), device.alloc(16384).unwrap());
+    let places = device.alloc_pinned(4096 * 8).unwrap();
+    context.bind(0, &x, 0).unwrap();
+    context.allocate_output(1).unwrap();
+    assert!(context.output(1).is_none());
+    let mut run = |count: usize| {
+        context.set_input_shape(0, &[i64::try_from(count).unwrap()]).unwrap();
+        input.write().unwrap()[..count * 4].fill(1);
+        stream.upload(&input, 0..count * 4, &x, 0).unwrap();
+        context.enqueue(&stream).inspect_err(|_| stream.synchronize().unwrap())?;
+        let (buffer, shape) = context.output(1).expect("an output");
+        assert_eq!(*shape, [1, i64::try_from(count).unwrap()]);
+        stream.download(&buffer, 0..count * 8, &places, 0).unwrap();
+        stream.synchronize().unwrap();
+        let last = places.read().unwrap()[(count - 1) * 8..count * 8].try_into().unwrap();
+        assert_eq!(i64::from_le_bytes(last), i64::try_from(count - 1).unwrap());
+        Ok::<_, Error>(())
+    };
+    for count in [3, 4000, 1] {
+        run(count).unwrap();
+    }
+    // It only grows: the third run needed no memory.
+    let allocated = held.double.count("cuMemAlloc_v2");
+    run(4000).unwrap();
+    assert_eq!(held.double.count("cuMemAlloc_v2"), allocated);
+    held.double.fail("cuMemAlloc_v2:*=2");
+    assert!(message(run(4096)).starts_with("out of GPU memory: wanted "));
+    held.double.fail("");
+    run(4096).unwrap();
+}
+
+#[test]
+fn gpu_memory_that_is_used_up_is_an_error_that_counts_it() {
+    let _held = double();
+    for wanted in [1 << 40, usize::MAX] {
+        let refused = device().alloc(wanted).err().unwrap();
+        assert!(refused.to_string().starts_with(&format!("out of GPU memory: wanted {wanted} bytes, ")));
+        assert!(!refused.is_sticky());
+    }
+    let message = double::device().alloc(1 << 40).err().unwrap().to_string();
+    assert!(message.ends_with(" are free"), "{message}");
+}
+
+#[test]
+fn a_lost_gpu_is_told_apart_from_other_failures() {
+    let held = double();
+    let lane = Lane::new(&device());
+    held.double.fail("cuStreamSynchronize:1=1");
+    assert!(!lane.stream.synchronize().unwrap_err().is_sticky());
+    held.double.fail("cuStreamSynchronize:1=700");
+    let lost = lane.stream.synchronize().unwrap_err();
+    assert!(lost.is_sticky());
+    assert_eq!(
+        lost.to_string(),
+        "cuStreamSynchronize failed: an illegal memory access was encountered (CUDA_ERROR_ILLEGAL_ADDRESS, 700)"
+    );
+}
