@@ -98,14 +98,14 @@ mod tests {
         let written = ModelInput { name: "a".into(), dims: vec![-1], ..ModelInput::default() };
         let config =
             ModelConfig { max_batch_size: 4, input: vec![written.clone()], ..ModelConfig::default() };
-        let completed = complete(config, "m", &signature, 2);
+        let completed = complete(config, "m", &signature, Platform::OnnxRuntime, &[Device::Cpu; 2]);
         assert_eq!(completed.input, [written]);
         assert_eq!(
             (&completed.output[0].dims[..], completed.output[0].data_type()),
             (&[2][..], proto::DataType::TypeFp32)
         );
         assert_eq!((completed.name.as_str(), completed.instance_group[0].count), ("m", 2));
-        let plain = complete(ModelConfig::default(), "m", &signature, 1);
+        let plain = complete(ModelConfig::default(), "m", &signature, Platform::OnnxRuntime, &[Device::Cpu]);
         assert_eq!(plain.input[0].dims, [-1, 3]);
     }
 }

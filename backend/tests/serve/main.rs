@@ -22,5 +22,6 @@ mod poll;
 mod process;
 mod redis;
 mod slow;
+mod tensorrt;
 mod tls;
 mod v1;

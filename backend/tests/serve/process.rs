@@ -117,7 +117,7 @@ impl Forebay {
         targets.filter(|target| target.to_string_lossy().starts_with("socket:")).count()
     }
 
-    fn start(mut command: Command) -> Self {
+    pub(crate) fn start(mut command: Command) -> Self {
         let mut child = command.stdout(Stdio::piped()).spawn().unwrap();
         let mut line = String::new();
         BufReader::new(child.stdout.take().unwrap()).read_line(&mut line).unwrap();

@@ -1,0 +1,149 @@
+//! Plans, from an HTTP request to bytes back, on the test double of TensorRT and CUDA; and what a server without them says.
+
+use std::path::Path;
+use std::process::Command;
+
+use forebay_bindings::cuda::Driver;
+use forebay_bindings::{BuildOptions, Flavour, Library, Profile, Range};
+use serde_json::{Value, json};
+use tensorrt_double::{Double, onnx};
+
+use crate::client::Answer;
+use crate::process::{Forebay, serve_command};
+
+/// The affine model: y = 2 x + (0, 1, 2, 3), of rows of four; one profile for up to 4 rows, one for up to 64.
+fn plan() -> Vec<u8> {
+    Double::load().unwrap();
+    let library = Library::open(tensorrt_double::NVINFER, Flavour::Enterprise).unwrap();
+    let profile = |most: i64| Profile {
+        inputs: vec![Range {
+            input: "x".to_owned(),
+            values: false,
+            min: vec![1, 4],
+            opt: vec![most, 4],
+            max: vec![most, 4],
+        }],
+    };
+    let options = BuildOptions { profiles: vec![profile(4), profile(64)], ..BuildOptions::default() };
+    let device = Driver::load().unwrap().device(0).unwrap();
+    let mut network = library.builder(Some(&device)).parse(&onnx::affine().encode(), None).unwrap();
+    network.build(&options).unwrap().to_vec()
+}
+
+fn repository(config: &str, plan: &[u8]) -> tempfile::TempDir {
+    let root = tempfile::tempdir().unwrap();
+    let folder = root.path().join("affine/1");
+    std::fs::create_dir_all(&folder).unwrap();
+    std::fs::write(folder.join("model.plan"), plan).unwrap();
+    std::fs::write(root.path().join("affine/config.pbtxt"), config).unwrap();
+    root
+}
+
+fn command(root: &Path, arguments: &[&str]) -> Command {
+    let mut command = serve_command(root, arguments);
+    command.envs(tensorrt_double::environment());
+    command
+}
+
+fn ask(forebay: &Forebay, rows: usize, value: usize) -> Answer {
+    let input = json!({ "name": "x", "datatype": "FP32", "shape": [rows, 4], "data": vec![value; rows * 4] });
+    forebay.infer("affine", &[], &json!({ "inputs": [input] }))
+}
+
+fn right(answer: &Answer, rows: usize, value: usize) {
+    let output = &answer.json()["outputs"][0];
+    let expected: Vec<Value> = (0..rows * 4).map(|place| json!((2 * value + place % 4) as f64)).collect();
+    assert_eq!((answer.status, &output["shape"]), (200, &json!([rows, 4])), "{answer:?}");
+    assert_eq!(output["data"], json!(expected));
+}
+
+#[test]
+fn a_plan_answers_in_every_profile_and_tells_what_it_is() {
+    let root = repository("", &plan());
+    let forebay = Forebay::start(command(root.path(), &["--pool", "none"]));
+    for (rows, value) in [(1, 3), (4, 5), (64, 7), (2, 9)] {
+        right(&ask(&forebay, rows, value), rows, value);
+    }
+    let metadata = forebay.get("/v2/models/affine").json();
+    assert_eq!(
+        (&metadata["platform"], &metadata["inputs"][0]["shape"]),
+        (&json!("tensorrt_plan"), &json!([-1, 4]))
+    );
+    let config = forebay.get("/v2/models/affine/config").json();
+    assert_eq!(
+        (&config["backend"], &config["default_model_filename"]),
+        (&json!("tensorrt"), &json!("model.plan"))
+    );
+    assert_eq!(config["instance_group"][0]["kind"], "KIND_GPU");
+    let refused = ask(&forebay, 65, 1);
+    assert_eq!(refused.status, 400, "{refused:?}");
+    assert!(refused.json()["error"].as_str().unwrap().contains("no profile of the plan allows 'x' [65, 4]"));
+    right(&ask(&forebay, 1, 2), 1, 2);
+}
+
+#[test]
+fn requests_at_once_run_in_batches_on_several_instances_and_each_gets_its_own() {
+    let config = r#"platform: "tensorrt_plan" max_batch_size: 64 dynamic_batching { }
+        instance_group { count: 2 kind: KIND_GPU } response_cache { enable: true }"#;
+    let root = repository(config, &plan());
+    let forebay = Forebay::start(command(root.path(), &[]));
+    std::thread::scope(|scope| {
+        for value in 0..16 {
+            let forebay = &forebay;
+            scope.spawn(move || {
+                for rows in 1..8 {
+                    right(&ask(forebay, rows, value), rows, value);
+                }
+            });
+        }
+    });
+    let again = ask(&forebay, 1, 1);
+    right(&again, 1, 1);
+    assert_eq!(again.header("cache-status"), "forebay-serve; hit");
+}
+
+#[test]
+fn an_error_of_each_call_of_a_run_is_that_requests_and_the_next_is_answered() {
+    let root = repository("", &plan());
+    for call in ["cuMemcpyHtoDAsync_v2", "cuMemcpyDtoHAsync_v2", "enqueueV3", "cuEventRecord"] {
+        // The first run of each is the warm-up's, which may fail; the second is the first request's.
+        let mut command = command(root.path(), &["--pool", "none"]);
+        command.env(tensorrt_double::FAIL, format!("{call}:2=2"));
+        let forebay = Forebay::start(command);
+        let answers = [ask(&forebay, 1, 3), ask(&forebay, 1, 4), ask(&forebay, 1, 5)];
+        let failed: Vec<_> = answers.iter().filter(|answer| answer.status != 200).collect();
+        assert!(failed.len() <= 1, "{call}: {answers:?}");
+        assert!(
+            failed.iter().all(|answer| answer.status == 500 && answer.json()["error"].is_string()),
+            "{failed:?}"
+        );
+        right(&answers[2], 1, 5);
+    }
+}
+
+#[test]
+fn a_plan_that_is_damaged_is_refused_with_what_is_wrong_and_others_are_served() {
+    let whole = plan();
+    let mut foreign = whole.clone();
+    foreign[0] ^= 0xff;
+    for (plan, expected) in
+        [(&whole[..whole.len() / 2], "model.plan"), (&foreign[..], "model.plan"), (&[], "model.plan")]
+    {
+        let root = repository("", plan);
+        let output = command(root.path(), &[]).output().unwrap();
+        let said = String::from_utf8_lossy(&output.stderr).into_owned();
+        assert!(!output.status.success() && said.contains(expected) && said.contains("TensorRT"), "{said}");
+    }
+}
+
+#[test]
+fn a_server_without_tensorrt_says_so_and_refuses_plans_in_one_line() {
+    let root = repository("", b"a plan");
+    let output = serve_command(root.path(), &["--log", "info"]).output().unwrap();
+    let said = String::from_utf8_lossy(&output.stderr).into_owned();
+    assert!(said.contains("no TensorRT: "), "{said}");
+    assert!(said.contains("tensorrt_plan models can't be run here: "), "{said}");
+    let output = serve_command(root.path(), &["--tensorrt", "/no/such/libnvinfer.so.11"]).output().unwrap();
+    let said = String::from_utf8_lossy(&output.stderr).into_owned();
+    assert_eq!((output.status.code(), said.starts_with("forebay: --tensorrt: ")), (Some(2), true), "{said}");
+}
