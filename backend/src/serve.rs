@@ -182,11 +182,10 @@ fn loader(settings: &ModelSettings) -> anyhow::Result<Loader> {
     let engine = OrtEngine::load(&path, usize::from(settings.intra_op_threads), optimized.transpose()?)
         .map_err(|error| wrong(format!("can't load {}: {error}", path.display())))?;
     let engines = Engines { onnxruntime: engine, tensorrt: tensorrt(settings)? };
+    let onnxruntime = engines.onnxruntime.identity();
     match &engines.tensorrt {
-        Ok(tensorrt) => {
-            tracing::info!("engines: {}, {}", engines.onnxruntime.identity(), tensorrt.identity())
-        }
-        Err(reason) => tracing::info!("engines: {}; no TensorRT: {reason}", engines.onnxruntime.identity()),
+        Ok(tensorrt) => tracing::info!("engines: {onnxruntime}, {}", tensorrt.identity()),
+        Err(reason) => tracing::info!("engines: {onnxruntime}; no TensorRT: {reason}"),
     }
     Ok(Loader {
         root: settings.model_repository.clone(),
