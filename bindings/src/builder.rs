@@ -1,8 +1,10 @@
 //! An ONNX model enters, a plan leaves. Next: [`crate::Runtime`] makes an engine of it.
 
+mod check;
 mod options;
 
 use std::path::Path;
+use std::sync::{Mutex, PoisonError};
 
 use cxx::UniquePtr;
 
@@ -35,6 +37,10 @@ pub struct Network {
 /// be below a file.
 const NOWHERE: &str = "/dev/null/model.onnx";
 
+/// Builds at the same time fail or mix their settings ("Target SM 80 is not found in the accelerator list", seen with TensorRT-RTX
+/// 1.7.1 when two were built for other GPUs), and where kernels are timed they would disturb each other.
+static BUILDING: Mutex<()> = Mutex::new(());
+
 /// A built plan: bytes that [`crate::Runtime::deserialize`] takes, in memory of TensorRT's.
 pub struct Plan(pub(crate) UniquePtr<ffi::Bytes>);
 
@@ -65,6 +71,7 @@ impl Builder {
             Some(Ok(path)) => path,
             Some(Err(path)) => return Err(Error::Wrong(format!("{} is not UTF-8", path.display()))),
         };
+        check::check(model)?;
         self.bind()?;
         let raw = self.library.raw().parse(model, path)?;
         let all = |infos: Vec<TensorInfo>| infos.into_iter().map(tensor).collect();
@@ -88,7 +95,7 @@ impl Network {
         &self.outputs
     }
 
-    /// Builds a plan. Takes from a moment to many minutes.
+    /// Builds a plan. Takes from a moment to many minutes. One plan is built at a time in a process: others wait.
     ///
     /// # Errors
     /// An option is not possible with this flavour or model, a profile doesn't fit the model, memory is short, or there is no
@@ -96,6 +103,7 @@ impl Network {
     pub fn build(&mut self, options: &BuildOptions) -> Result<Plan, Error> {
         self.builder.bind()?;
         let options = options.to_raw(self.builder.library.flavour())?;
+        let _alone = BUILDING.lock().unwrap_or_else(PoisonError::into_inner);
         Ok(Plan(self.raw.pin_mut().build(&options)?))
     }
 

@@ -6,7 +6,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use cxx::UniquePtr;
 
 use crate::bridge::ffi::{self, Dims};
-use crate::cuda::{Access, Device, DeviceBuffer, Order, Ordered, Stream};
+use crate::cuda::{Access, CudaError, Device, DeviceBuffer, Order, Ordered, Stream};
 use crate::engine::{Engine, Tensor};
 use crate::enums::{DataType, TensorIOMode, TensorLocation};
 use crate::error::Error;
@@ -102,6 +102,9 @@ impl Context {
     /// There is no such profile, or TensorRT refuses.
     pub fn set_profile(&mut self, profile: usize, stream: &Stream) -> Result<(), Error> {
         let number = self.engine().profile(profile)?;
+        if stream.is_capturing() {
+            return Err(CudaError::Capturing { what: "another profile" }.into());
+        }
         if let Scratch::Shared(shared) = &self.inner.scratch {
             let needed = self.engine().scratch_size(profile)?;
             if shared.len() < needed {
@@ -191,7 +194,8 @@ impl Context {
     /// anew. Whether it is large enough is checked by [`Context::enqueue`].
     ///
     /// # Errors
-    /// The byte isn't such a multiple or not in the buffer, the buffer is of another GPU, or the tensor lies in host memory.
+    /// The byte isn't such a multiple or not in the buffer, the buffer is of another GPU, or the tensor lies in host memory or is
+    /// allocated as it is needed.
     pub fn bind(&mut self, tensor: usize, buffer: &DeviceBuffer, offset: usize) -> Result<(), Error> {
         let about = self.about(tensor)?;
         if matches!(&self.slots[tensor], Slot::Device(bound, at) if *at == offset && bound.memory().is(buffer.memory()))
@@ -200,6 +204,9 @@ impl Context {
         }
         if about.location != TensorLocation::Device {
             return Err(Error::Wrong(format!("{} lies in host memory", about.name)));
+        }
+        if matches!(&self.slots[tensor], Slot::Allocated(..)) {
+            return Err(Error::Wrong(format!("memory for {} is allocated as it is needed", about.name)));
         }
         if buffer.device() != &self.inner.device {
             return Err(Error::Wrong(format!(
@@ -340,6 +347,13 @@ impl Context {
         let tensors = self.inner.engine.tensors();
         let none = || Error::Wrong(format!("there is no tensor {tensor}: the engine has {}", tensors.len()));
         tensors.get(tensor).ok_or_else(none)
+    }
+}
+
+impl Drop for Context {
+    fn drop(&mut self) {
+        // Runs may read values that lie in host memory here. Those that failed for good read nothing.
+        let _ = self.inner.order.wait();
     }
 }
 

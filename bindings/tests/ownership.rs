@@ -105,7 +105,9 @@ fn parts_may_be_used_and_dropped_by_any_thread() {
             })
         })
         .collect();
-    handles.into_iter().for_each(|handle| handle.join().unwrap());
+    for handle in handles {
+        handle.join().unwrap();
+    }
     assert_eq!(held.alive(), []);
 }
 

@@ -166,7 +166,7 @@ fn a_run_needs_memory_that_is_large_enough_for_every_tensor() {
     context.bind(0, &large, 0).unwrap();
     context.bind(1, &large, 512).unwrap();
     let missing = message(context.enqueue(&stream));
-    assert!(missing.contains("x"), "{missing}");
+    assert!(missing.contains("the shape or values of x are missing"), "{missing}");
     context.set_input_shape(0, &[2, 4]).unwrap();
     context.enqueue(&stream).unwrap();
     context.bind(1, &large, 1024 - 256).unwrap();
@@ -219,6 +219,7 @@ fn a_capture_that_fails_leaves_a_stream_that_works() {
     context.set_input_shape(0, &[1, 4]).unwrap();
     let failed = lane.stream.capture(|stream| {
         assert!(matches!(stream.synchronize(), Err(CudaError::Capturing { .. })));
+        assert!(matches!(context.set_profile(1, stream), Err(Error::Cuda(CudaError::Capturing { .. }))));
         Err::<(), _>(Error::Wrong("no".into()))
     });
     assert_eq!(message(failed), "no");
@@ -269,6 +270,7 @@ fn an_output_of_unknown_size_gets_memory_as_it_runs() {
     assert!(message(run(4096)).starts_with("out of GPU memory: wanted "));
     held.double.fail("");
     run(4096).unwrap();
+    assert_eq!(message(context.bind(1, &x, 0)), "memory for places is allocated as it is needed");
 }
 
 #[test]

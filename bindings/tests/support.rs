@@ -1,5 +1,5 @@
 //! What the tests share: the real libraries that set-up installed, and small models.
-#![allow(dead_code)] // Each test binary uses a part.
+#![allow(dead_code, unreachable_pub)] // Each test binary uses a part.
 
 pub(crate) mod double;
 pub(crate) mod onnx;
@@ -36,4 +36,13 @@ pub(crate) fn message<T>(result: Result<T, forebay_bindings::Error>) -> String {
         Ok(_) => panic!("this should have failed"),
         Err(error) => error.to_string(),
     }
+}
+
+/// A real model that set-up installed.
+pub(crate) fn model(name: &str) -> Vec<u8> {
+    let folder = std::env::var_os("FOREBAY_DIR")
+        .map_or_else(|| PathBuf::from(concat!(env!("CARGO_MANIFEST_DIR"), "/../.forebay")), PathBuf::from);
+    let path = folder.join("models").join(format!("{name}.onnx"));
+    std::fs::read(&path)
+        .unwrap_or_else(|error| panic!("{}: {error}: run `cargo xtask setup`", path.display()))
 }

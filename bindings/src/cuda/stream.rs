@@ -227,7 +227,7 @@ impl Stream {
     }
 
     /// Is a graph being captured on it?
-    pub(super) fn is_capturing(&self) -> bool {
+    pub(crate) fn is_capturing(&self) -> bool {
         self.state().capture.is_some()
     }
 

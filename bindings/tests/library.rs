@@ -1,0 +1,84 @@
+//! Libraries are found, or refused by a line that says why. With NVIDIA's real ones, and no driver needed.
+
+mod support;
+
+use std::collections::BTreeSet;
+
+use forebay_bindings::cuda::{CudaError, Driver};
+use forebay_bindings::{Flavour, HostCode, Library};
+use support::{installed, lean, message, onnx, rtx};
+
+#[test]
+fn a_library_of_our_version_is_taken() {
+    for library in [rtx(), lean()] {
+        let (told, needed) = (library.version(), library.flavour().header_version());
+        assert!(told.major == needed.major && told >= needed, "{library:?}");
+    }
+}
+
+#[test]
+fn a_library_of_another_major_version_is_refused() {
+    let path = installed("FOREBAY_TENSORRT_LEAN_10", "tensorrt-lean-10/lib/libnvinfer_lean.so.10");
+    let refused = message(Library::open(&path, Flavour::Lean));
+    let needed = Flavour::Lean.header_version();
+    let expected = format!(
+        "{} has version 10.16.1, but TensorRT's lean runtime 11 from {needed} on is needed",
+        path.display()
+    );
+    assert_eq!(refused, expected);
+}
+
+#[test]
+fn a_library_of_another_flavour_is_refused() {
+    let refused = message(Library::open(lean().path(), Flavour::Rtx));
+    assert!(refused.contains("has version 11.") && refused.contains("TensorRT-RTX 1 from"), "{refused}");
+    let refused = message(Library::open(rtx().path(), Flavour::Enterprise));
+    assert!(refused.contains("has version 1.") && refused.contains("TensorRT 11 from"), "{refused}");
+}
+
+#[test]
+fn what_is_no_library_of_tensorrt_is_refused() {
+    let text = concat!(env!("CARGO_MANIFEST_DIR"), "/Cargo.toml");
+    let refused = message(Library::open(text, Flavour::Enterprise));
+    assert!(refused.starts_with(&format!("TensorRT can't be loaded from {text}: ")), "{refused}");
+    let refused = message(Library::open("libm.so.6", Flavour::Enterprise));
+    assert_eq!(refused, "libm.so.6 is not a library of TensorRT: it has no getInferLibVersion");
+}
+
+#[test]
+fn a_missing_library_says_where_it_was_looked_for() {
+    for path in ["/nowhere/libnvinfer.so.11", "libnvinfer_of_nobody.so.11"] {
+        let refused = message(Library::open(path, Flavour::Enterprise));
+        assert!(refused.starts_with(&format!("TensorRT can't be loaded from {path}: ")), "{refused}");
+        assert!(refused.contains("No such file"), "{refused}");
+    }
+}
+
+#[test]
+fn the_lean_runtime_builds_nothing() {
+    let refused = message(lean().builder(None).parse(&onnx::dense(), None));
+    assert_eq!(refused, "TensorRT can't parse the model: this library runs engines and builds none");
+}
+
+/// On a machine with a driver there is nothing to see of its absence.
+fn without_a_driver() -> bool {
+    matches!(Driver::load(), Err(CudaError::NoDriver))
+}
+
+#[test]
+fn without_a_driver_the_lean_runtime_says_what_is_missing() {
+    if without_a_driver() {
+        let refused = message(lean().runtime(None, HostCode::Refuse));
+        assert!(refused.starts_with("TensorRT can't make a runtime: "), "{refused}");
+        assert!(refused.contains("CUDA initialization failure with error: 35"), "{refused}");
+    }
+}
+
+#[test]
+fn without_a_driver_cuda_is_an_error_and_no_panic() {
+    if without_a_driver() {
+        let messages: BTreeSet<String> = (0..4).map(|_| Driver::load().unwrap_err().to_string()).collect();
+        let expected = "CUDA's driver (libcuda.so.1) is not on this machine".to_owned();
+        assert_eq!(messages, BTreeSet::from([expected]));
+    }
+}
