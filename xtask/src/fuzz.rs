@@ -9,6 +9,7 @@ use clap::Args;
 
 use crate::command::{cargo, command, output, shown};
 use crate::layout::Layout;
+use crate::setup::{self, Part};
 
 /// What libFuzzer needs the compiler to count, as `cargo fuzz` asks for it: all of it stable flags.
 const COVERAGE: [&str; 7] = [
@@ -43,6 +44,8 @@ pub(crate) fn run(layout: &Layout, settings: &Settings) -> Result<()> {
     for name in &settings.targets {
         ensure!(known.contains(name), "there is no target {name:?}; there are {}", known.join(", "));
     }
+    // Fuzz targets link the backend, and that the bindings.
+    setup::install(layout, &[Part::TensorrtHeaders, Part::Libclang])?;
     let folder = layout.dir.join("fuzz");
     let program = build(layout, &folder)?;
     let chosen = if settings.targets.is_empty() { &known } else { &settings.targets };

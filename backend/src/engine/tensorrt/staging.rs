@@ -21,7 +21,6 @@ impl Staging {
         if self.0.as_ref().is_none_or(|sides| sides.host.len() < bytes) {
             // The old ones first: there may be no room for both.
             self.0 = None;
-            let bytes = bytes.next_power_of_two();
             self.0 = Some(Sides { host: device.alloc_pinned(bytes)?, gpu: device.alloc(bytes)? });
         }
         // Unreachable: it was put there just now.
