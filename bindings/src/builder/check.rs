@@ -150,8 +150,8 @@ mod tests {
 
     #[test]
     fn a_node_without_an_output_is_refused_by_its_name() {
-        let (name, operator): ((u64, &[u8]), (u64, &[u8])) =
-            ((field::NODE_NAME, b"last"), (field::NODE_OP_TYPE, b"Relu"));
+        let name = (field::NODE_NAME, &b"last"[..]);
+        let operator = (field::NODE_OP_TYPE, &b"Relu"[..]);
         check(&model(&node_of(&[name, operator, (field::NODE_OUTPUT, b"y")]))).unwrap();
         let node = node_of(&[name, operator]);
         let expected = "node \"last\" (\"Relu\") of the model has no output";
