@@ -1,5 +1,7 @@
 //! TensorRT's enums as Rust sees them. The C++ compiler checks each value against the headers of both flavours.
 
+use serde::{Deserialize, Deserializer, Serialize, Serializer};
+
 #[cxx::bridge(namespace = "nvinfer1")]
 #[allow(unreachable_pub)]
 mod ffi {
@@ -170,5 +172,18 @@ impl DataType {
             Self::Int4 | Self::Fp4 => 4,
             _ => 8,
         }
+    }
+}
+
+/// As its number in TensorRT's header.
+impl Serialize for HardwareCompatibilityLevel {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.serialize_i32(self.repr)
+    }
+}
+
+impl<'de> Deserialize<'de> for HardwareCompatibilityLevel {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        Ok(Self { repr: i32::deserialize(deserializer)? })
     }
 }

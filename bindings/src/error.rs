@@ -47,6 +47,9 @@ pub enum Error {
     /// The request makes no sense for this engine or context.
     #[error("{0}")]
     Wrong(String),
+    /// A process of its own, which builds a plan, failed; its own words if it had any.
+    #[error("{0}")]
+    Apart(String),
     /// CUDA refuses.
     #[error(transparent)]
     Cuda(#[from] CudaError),

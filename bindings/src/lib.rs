@@ -8,6 +8,7 @@
 //! This crate is the one place in the workspace that contains `unsafe` code, each block with its `SAFETY` line. No function that
 //! is public is unsafe. The README draws who owns what.
 
+mod apart;
 mod bridge;
 mod builder;
 mod context;
@@ -22,6 +23,7 @@ mod refit;
 mod runtime;
 mod scratch;
 
+pub use apart::Job;
 pub use bridge::ffi::Dims;
 pub use builder::{BuildOptions, Builder, Network, Plan, Profile, Range, Refit};
 pub use context::Context;

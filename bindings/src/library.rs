@@ -6,6 +6,7 @@ use std::sync::Arc;
 
 use cxx::UniquePtr;
 use libloading::os::unix::{Library as Loaded, RTLD_LOCAL, RTLD_NOW};
+use serde::{Deserialize, Serialize};
 
 use crate::bridge::ffi::{self, Symbols};
 use crate::error::Error;
@@ -22,7 +23,7 @@ mod rtx_version {
 }
 
 /// A kind of TensorRT. All are used by the same calls.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
 pub enum Flavour {
     /// TensorRT: builds and runs engines, on data-centre GPUs above all.
     Enterprise,

@@ -1,19 +1,21 @@
 //! How a plan is built: settings by name enter, TensorRT's flags and numbers leave.
 
+use serde::{Deserialize, Serialize};
+
 use crate::bridge::ffi;
 use crate::enums::{BuilderFlag, HardwareCompatibilityLevel};
 use crate::error::Error;
 use crate::library::Flavour;
 
 /// Ranges of the inputs whose shapes are free. An engine runs in one profile at a time and is fastest near its `opt`.
-#[derive(Debug, Clone, Default)]
+#[derive(Debug, Clone, Default, Serialize, Deserialize)]
 pub struct Profile {
     /// One for each input with a free dimension.
     pub inputs: Vec<Range>,
 }
 
 /// What a profile allows for an input.
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, Serialize, Deserialize)]
 pub struct Range {
     /// Name of the input.
     pub input: String,
@@ -28,7 +30,7 @@ pub struct Range {
 }
 
 /// Can the engine's weights be replaced?
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
 pub enum Refit {
     /// No.
     #[default]
@@ -40,7 +42,7 @@ pub enum Refit {
 }
 
 /// How a plan is built. The default leaves everything to TensorRT.
-#[derive(Debug, Clone, Default)]
+#[derive(Debug, Clone, Default, Serialize, Deserialize)]
 #[allow(clippy::struct_excessive_bools)] // Each is a flag of TensorRT's, independent of the others.
 pub struct BuildOptions {
     /// Needed if a shape is free.

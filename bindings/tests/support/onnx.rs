@@ -48,6 +48,18 @@ pub(crate) struct Node {
     pub(crate) name: String,
     #[prost(string, tag = "4")]
     pub(crate) op_type: String,
+    #[prost(message, repeated, tag = "5")]
+    pub(crate) attribute: Vec<Attribute>,
+}
+
+#[derive(Clone, PartialEq, Message)]
+pub(crate) struct Attribute {
+    #[prost(string, tag = "1")]
+    pub(crate) name: String,
+    #[prost(int64, tag = "3")]
+    pub(crate) i: i64,
+    #[prost(int32, tag = "20")]
+    pub(crate) r#type: i32,
 }
 
 #[derive(Clone, PartialEq, Message)]
@@ -128,6 +140,7 @@ pub(crate) fn node(operator: &str, input: &[&str], output: &[&str]) -> Node {
         output: owned(output),
         name: format!("the_{operator}"),
         op_type: operator.into(),
+        attribute: Vec::new(),
     }
 }
 
