@@ -45,9 +45,9 @@ impl Job {
     /// What it says; or it can't be started, was ended by a signal, or took longer than the limit and was stopped.
     pub fn run(&self, program: &mut Command, limit: Duration) -> Result<(), Error> {
         let job =
-            serde_json::to_vec(self).map_err(|error| apart(format!("can't be told its job: {error}")))?;
+            serde_json::to_vec(self).map_err(|error| apart(&format!("can't be told its job: {error}")))?;
         let spawned = program.stdin(Stdio::piped()).stdout(Stdio::null()).spawn();
-        let mut child = Running(spawned.map_err(|error| apart(format!("can't be started: {error}")))?);
+        let mut child = Running(spawned.map_err(|error| apart(&format!("can't be started: {error}")))?);
         if let Some(mut stdin) = child.0.stdin.take() {
             // A process that ended before it read its job is told of below.
             let _ = stdin.write_all(&job);
@@ -58,8 +58,8 @@ impl Job {
         match (status.success(), said, status.signal()) {
             (true, ..) => Ok(()),
             (_, Ok(said), _) => Err(Error::Apart(said)),
-            (.., Some(signal)) => Err(apart(format!("was ended by signal {signal}"))),
-            _ => Err(apart(format!("ended without a word ({status})"))),
+            (.., Some(signal)) => Err(apart(&format!("was ended by signal {signal}"))),
+            _ => Err(apart(&format!("ended without a word ({status})"))),
         }
     }
 
@@ -105,7 +105,7 @@ impl Job {
     }
 }
 
-fn apart(what: String) -> Error {
+fn apart(what: &str) -> Error {
     Error::Apart(format!("the process that builds the plan {what}"))
 }
 
@@ -119,8 +119,8 @@ impl Running {
             match self.0.try_wait() {
                 Ok(Some(status)) => return Ok(status),
                 Ok(None) if since.elapsed() < limit => thread::sleep(POLL.min(limit)),
-                Ok(None) => return Err(apart(format!("took longer than {limit:?} and was stopped"))),
-                Err(error) => return Err(apart(format!("is lost: {error}"))),
+                Ok(None) => return Err(apart(&format!("took longer than {limit:?} and was stopped"))),
+                Err(error) => return Err(apart(&format!("is lost: {error}"))),
             }
         }
     }

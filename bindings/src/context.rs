@@ -365,8 +365,13 @@ impl Inner {
 
 impl Drop for Inner {
     fn drop(&mut self) {
-        // Runs that failed for good need no wait. TensorRT frees memory of this GPU.
-        let _ = self.order.wait();
+        // Of a GPU that is lost nothing runs any more.
+        if self.order.wait().is_err_and(|error| !error.is_sticky()) {
+            // Whether it still runs can't be told: better lost, with the engine that it needs, than destroyed as it runs.
+            let raw = self.raw.get_mut().unwrap_or_else(PoisonError::into_inner);
+            std::mem::forget((std::mem::replace(raw, UniquePtr::null()), self.engine.clone()));
+        }
+        // TensorRT frees memory of this GPU.
         let _ = self.device.bind();
     }
 }

@@ -9,7 +9,7 @@ use std::time::Duration;
 use forebay_bindings::{BuildOptions, Flavour, HardwareCompatibilityLevel, Job, Profile, Range};
 use support::{message, onnx};
 
-const LIMIT: Duration = Duration::from_secs(120);
+const LIMIT: Duration = Duration::from_mins(2);
 
 fn program() -> Command {
     Command::new(env!("CARGO_BIN_EXE_forebay-plan"))

@@ -20,16 +20,15 @@ bool forbids(const Capture& capture) {
   return capture.mode == CAPTURE_GLOBAL && thread_mode == CAPTURE_GLOBAL;
 }
 
-// The capture is over for every stream in it.
-void leave(const std::shared_ptr<Capture>& capture) {
+}  // namespace
+
+void leave_capture(std::shared_ptr<Capture> capture) {
   auto& all = state();
   for (const auto& stream : all.streams.all()) {
     if (stream->capture == capture) stream->capture.reset();
   }
   all.captures.erase(std::remove(all.captures.begin(), all.captures.end(), capture), all.captures.end());
 }
-
-}  // namespace
 
 CUresult forbidden_by_capture() {
   auto error = CUDA_SUCCESS;
@@ -68,9 +67,7 @@ CUresult cuStreamEndCapture(CUstream handle, CUgraph* graph) {
   const auto refused = device::begin("cuStreamEndCapture");
   *graph = nullptr;
   Lock lock(state().lock);
-  device::Context* context = nullptr;
-  if (const auto error = device::usable(context)) return refused ? refused : error;
-  const auto stream = device::find_stream(handle, *context);
+  const auto stream = state().streams.find(handle);
   if (!stream) return CUDA_ERROR_INVALID_HANDLE;
   const auto capture = stream->capture;
   if (!capture) return CUDA_ERROR_ILLEGAL_STATE;
@@ -78,8 +75,9 @@ CUresult cuStreamEndCapture(CUstream handle, CUgraph* graph) {
   if (capture->mode != CAPTURE_RELAXED && capture->thread != std::this_thread::get_id()) {
     return CUDA_ERROR_STREAM_CAPTURE_WRONG_THREAD;
   }
-  device::leave(capture);
+  device::leave_capture(capture);
   if (refused) return refused;
+  if (stream->context->error) return stream->context->error;
   if (capture->invalid) return CUDA_ERROR_STREAM_CAPTURE_INVALIDATED;
   if (!capture->forked.empty()) return CUDA_ERROR_STREAM_CAPTURE_UNJOINED;
   auto made = std::make_shared<device::Graph>();

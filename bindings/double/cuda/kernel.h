@@ -29,6 +29,9 @@ std::optional<CUdevice> current_device();
 CUdeviceptr allocate(size_t bytes);
 void free(CUdeviceptr address);
 
+// Has the device's context no error that stays?
+bool healthy(CUdevice device);
+
 // What the device is, as a plan records it: 10 times major plus minor, 86 for 8.6.
 int compute_capability(CUdevice device);
 

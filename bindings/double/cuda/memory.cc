@@ -5,6 +5,7 @@
 #include <sys/mman.h>
 #include <unistd.h>
 
+#include <algorithm>
 #include <cstdlib>
 #include <cstring>
 
@@ -19,8 +20,10 @@ namespace {
 constexpr size_t PAGE = 4096;
 // Address space taken at a time. It costs no memory.
 constexpr size_t RANGE = size_t{4} << 30;
-// What new device memory holds, so that reading it before writing shows.
+// What new device memory holds, so that reading it before writing shows; no more of it than is quickly
+// written.
 constexpr int GARBAGE = 0xCD;
+constexpr size_t MOST_GARBAGE = 1 << 20;
 
 size_t whole_pages(size_t bytes) { return (bytes + PAGE - 1) / PAGE * PAGE; }
 
@@ -50,7 +53,7 @@ CUdeviceptr reserve_memory(Context& context, size_t bytes) {
   const auto address = take_address(bytes);
   auto* const data = static_cast<std::byte*>(std::malloc(bytes));
   if (address == 0 || data == nullptr) return 0;
-  std::memset(data, GARBAGE, bytes);
+  std::memset(data, GARBAGE, std::min(bytes, MOST_GARBAGE));
   device.used += bytes;
   control::alive("device_memory", 1);
   state().memory[address] = {bytes, context.device, {data, [](std::byte* freed) { std::free(freed); }}};

@@ -166,6 +166,9 @@ CUresult usable(Context*& context);
 // The error of a potentially unsafe call while a capture forbids it; such a call spoils that capture.
 CUresult forbidden_by_capture();
 
+// The capture is over for every stream in it.
+void leave_capture(std::shared_ptr<Capture> capture);
+
 // The stream of a handle in the context, its default stream for none; nullptr for a stream that doesn't
 // exist.
 std::shared_ptr<Stream> find_stream(CUstream handle, Context& context);

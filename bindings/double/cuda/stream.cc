@@ -134,7 +134,10 @@ CUresult cuStreamDestroy_v2(CUstream handle) {
   Lock lock(state().lock);
   const auto stream = state().streams.take(handle);
   if (!stream) return CUDA_ERROR_INVALID_HANDLE;
-  if (stream->capture) stream->capture->invalid = true;
+  if (const auto capture = stream->capture) {
+    capture->invalid = true;
+    if (capture->origin == stream.get()) device::leave_capture(capture);
+  }
   stream->destroyed = true;
   state().changed.notify_all();
   control::alive("stream", -1);
@@ -212,6 +215,11 @@ void kernel::free(CUdeviceptr address) {
   control::enter("cudaFree");
   Lock lock(state().lock);
   device::release_memory(address);
+}
+
+bool kernel::healthy(CUdevice device) {
+  Lock lock(state().lock);
+  return state().devices[static_cast<size_t>(device)].primary.error == CUDA_SUCCESS;
 }
 
 int kernel::compute_capability(CUdevice device) {

@@ -27,7 +27,10 @@ Context::Context(Engine& engine, ExecutionContextAllocationStrategy strategy)
 }
 
 Context::~Context() noexcept {
-  if (!last_.expired()) forbidden("an execution context was destroyed while its run was queued");
+  // After an error of the device nothing queued is done any more.
+  if (!last_.expired() && kernel::healthy(engine_.device())) {
+    forbidden("an execution context was destroyed while its run was queued");
+  }
   engine_.context_gone();
 }
 
@@ -63,8 +66,7 @@ void Context::reset_shapes() {
 void Context::reserve_scratch() {
   if (strategy_ == USER_MANAGED) return;
   const bool for_all = strategy_ == ExecutionContextAllocationStrategy::kSTATIC;
-  const auto bytes =
-      for_all ? engine_.getDeviceMemorySizeV2() : engine_.getDeviceMemorySizeForProfileV2(profile_);
+  const auto bytes = for_all ? engine_.getDeviceMemorySizeV2() : engine_.profile_scratch_bytes(profile_);
   scratch_.reset();
   scratch_ = std::make_unique<Scratch>(engine_.allocator(), static_cast<size_t>(std::max<int64_t>(bytes, 1)));
 }

@@ -238,13 +238,17 @@ int64_t Engine::getWeightStreamingScratchMemorySize() const noexcept { return 0;
 int64_t Engine::getDeviceMemorySizeV2() const noexcept {
   int64_t most = 0;
   for (int32_t profile = 0; profile < getNbOptimizationProfiles(); ++profile) {
-    most = std::max(most, getDeviceMemorySizeForProfileV2(profile));
+    most = std::max(most, profile_scratch_bytes(profile));
   }
   return most;
 }
 
 int64_t Engine::getDeviceMemorySizeForProfileV2(int32_t profile) const noexcept {
   if (voice_.refuses("ICudaEngine::getDeviceMemorySizeForProfileV2")) return -1;
+  return profile_scratch_bytes(profile);
+}
+
+int64_t Engine::profile_scratch_bytes(int32_t profile) const {
   std::vector<Shape> inputs;
   for (const auto index : first_->inputs) {
     const auto dims = getProfileShape(first_->tensors[index].name.c_str(), profile, OptProfileSelector::kMAX);

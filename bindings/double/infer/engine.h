@@ -47,6 +47,9 @@ class Engine final : public nvinfer1::ICudaEngine, public nvinfer1::apiv::VCudaE
   // Scratch bytes that the shapes of these inputs need.
   int64_t scratch_bytes(const std::vector<Shape>& inputs) const;
 
+  // Scratch bytes that the largest inputs of a profile need, -1 if there is no such profile.
+  int64_t profile_scratch_bytes(int32_t profile) const;
+
   nvinfer1::ICudaEngine* getPImpl() noexcept override { return this; }
   int32_t getNbLayers() const noexcept override;
   nvinfer1::IHostMemory* serialize() const noexcept override;
