@@ -22,11 +22,20 @@ pub(super) struct Corked<S>(Arc<Mutex<Held<S>>>);
 struct Held<S> {
     stream: S,
     bytes: BytesMut,
+    /// Something was written since the last flush.
+    is_dirty: bool,
+    /// The connection waits for the client to take what it wrote; it will write again.
+    is_blocked: bool,
 }
 
 impl<S> Corked<S> {
     pub(super) fn new(stream: S) -> Self {
-        Self(Arc::new(Mutex::new(Held { stream, bytes: BytesMut::new() })))
+        Self(Arc::new(Mutex::new(Held {
+            stream,
+            bytes: BytesMut::new(),
+            is_dirty: false,
+            is_blocked: false,
+        })))
     }
 
     /// The other end, for [`run`].
@@ -82,8 +91,14 @@ impl<S: AsyncWrite + Unpin> Held<S> {
                 return Poll::Ready(Err(io::ErrorKind::WriteZero.into()));
             }
             self.bytes.advance(sent);
+            self.is_dirty = true;
         }
-        Pin::new(&mut self.stream).poll_flush(cx)
+        // Not while the connection waits: a flush that succeeds ends the time that a client has to take what it is sent.
+        if self.is_dirty && !self.is_blocked {
+            ready!(Pin::new(&mut self.stream).poll_flush(cx))?;
+            self.is_dirty = false;
+        }
+        Poll::Ready(Ok(()))
     }
 
     /// Sends what is held and as much of `pieces` as goes along; how much of `pieces` that was.
@@ -95,9 +110,12 @@ impl<S: AsyncWrite + Unpin> Held<S> {
                 *place = IoSlice::new(piece);
             }
             let count = PIECES.min(1 + pieces.len());
-            let sent = ready!(Pin::new(&mut self.stream).poll_write_vectored(cx, &all[..count]))?;
+            let sent = Pin::new(&mut self.stream).poll_write_vectored(cx, &all[..count]);
+            self.is_blocked = sent.is_pending();
+            let sent = ready!(sent)?;
             let held = self.bytes.len();
             self.bytes.advance(sent.min(held));
+            self.is_dirty = true;
             if sent == 0 || sent > held {
                 return Poll::Ready(Ok(sent.saturating_sub(held)));
             }
