@@ -41,7 +41,7 @@ enum Command {
     Bench(bench::Settings),
     /// Feed every parser of bytes from outside what nobody thought of, ten minutes each
     Fuzz(fuzz::Settings),
-    /// The bindings on their test double, under `AddressSanitizer` and valgrind
+    /// The bindings on their test double, under AddressSanitizer and valgrind
     Memcheck,
 }
 
