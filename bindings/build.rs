@@ -132,11 +132,17 @@ fn find_libclang() {
 fn write_version(headers: &Path, flavour: &Flavour) -> Result<(), String> {
     let header = headers.join("NvInferVersion.h");
     let out = PathBuf::from(env::var_os("OUT_DIR").unwrap_or_default());
-    let bindings = bindgen::builder()
-        .header(header.to_string_lossy())
-        .allowlist_var("NV_TENSORRT_(MAJOR|MINOR|PATCH)")
-        .generate()
-        .map_err(|error| format!("{}: {error}", header.display()))?;
+    let builder =
+        bindgen::builder().header(header.to_string_lossy()).allowlist_var("NV_TENSORRT_(MAJOR|MINOR|PATCH)");
+    // bindgen panics when it finds no libclang.
+    std::panic::set_hook(Box::new(|_| ()));
+    let generated = std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| builder.generate()));
+    let _ = std::panic::take_hook();
+    let generated = generated.map_err(|_| {
+        "libclang isn't found: run `cargo xtask setup --only tensorrt-headers,libclang`, or set LIBCLANG_PATH to the \
+         folder that holds libclang.so"
+    })?;
+    let bindings = generated.map_err(|error| format!("{}: {error}", header.display()))?;
     bindings
         .write_to_file(out.join(format!("{}_version.rs", flavour.namespace)))
         .map_err(|error| error.to_string())

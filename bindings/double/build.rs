@@ -1,7 +1,7 @@
 //! The C++ sources and TensorRT's headers enter; three shared libraries with the names of the real ones leave, in one folder.
 //!
-//! `FOREBAY_DOUBLE_SANITIZE=address` compiles them with that sanitizer; what loads them then runs under
-//! `LD_PRELOAD=$(gcc -print-file-name=libasan.so)`.
+//! `CXXFLAGS=-fsanitize=address` compiles them, as all C++, with that sanitizer; what loads them then runs under
+//! `LD_PRELOAD=$(gcc -print-file-name=libasan.so)`. `cargo xtask memcheck` does that.
 
 use std::env;
 use std::ffi::OsStr;
@@ -36,7 +36,6 @@ fn main() {
 }
 
 fn build() -> Result<(), String> {
-    println!("cargo::rerun-if-env-changed=FOREBAY_DOUBLE_SANITIZE");
     let headers = headers()?;
     let libraries = PathBuf::from(env::var_os("OUT_DIR").unwrap_or_default()).join("lib");
     fs::create_dir_all(&libraries).map_err(|error| error.to_string())?;
@@ -74,9 +73,6 @@ fn compiler(headers: &Path) -> cc::Build {
     // TensorRT's own interface marks parts of itself as deprecated, and implementing it means to implement those, too.
     build.flag("-Wconversion").flag("-Wno-deprecated-declarations").flag("-pthread");
     build.flag("-isystem").flag(headers).include("cuda").include("infer");
-    if let Ok(sanitizer) = env::var("FOREBAY_DOUBLE_SANITIZE") {
-        build.flag(format!("-fsanitize={sanitizer}")).flag("-fno-omit-frame-pointer");
-    }
     build
 }
 
@@ -116,10 +112,6 @@ fn link(part: &Part, archive: &Path, libraries: &Path) -> Result<(), String> {
     ]);
     command.arg("-Wl,--whole-archive").arg(archive).arg("-Wl,--no-whole-archive");
     command.args(part.needs.iter().map(|needed| libraries.join(needed))).args(["-pthread", "-ldl"]);
-    // A sanitizer's functions are in the library that is preloaded.
-    if env::var_os("FOREBAY_DOUBLE_SANITIZE").is_some() {
-        command.arg("-Wl,-z,undefs");
-    }
     run(command)
 }
 

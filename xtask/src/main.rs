@@ -6,6 +6,7 @@ mod command;
 mod fuzz;
 mod http;
 mod layout;
+mod memcheck;
 mod once;
 mod process;
 mod setup;
@@ -40,6 +41,8 @@ enum Command {
     Bench(bench::Settings),
     /// Feed every parser of bytes from outside what nobody thought of, ten minutes each
     Fuzz(fuzz::Settings),
+    /// The bindings on their test double, under AddressSanitizer and valgrind
+    Memcheck,
 }
 
 /// A flag or variable that can't be used, found later than clap finds it; ends with the same exit code.
@@ -63,6 +66,7 @@ fn main() -> ExitCode {
         Command::Test => test::run(&layout),
         Command::Bench(settings) => bench::run(&layout, &settings),
         Command::Fuzz(settings) => fuzz::run(&layout, &settings),
+        Command::Memcheck => memcheck::run(&layout),
     });
     match outcome {
         Ok(()) => ExitCode::SUCCESS,

@@ -53,6 +53,8 @@ pub(crate) enum Part {
     TensorrtLean,
     /// That of another major version, which the bindings refuse
     TensorrtLean10,
+    /// valgrind: the one on PATH, else Debian's
+    Valgrind,
 }
 
 /// Settings of `cargo xtask setup`.
@@ -117,6 +119,7 @@ impl Part {
             Self::TensorrtRtx => "tensorrt-rtx",
             Self::TensorrtLean => "tensorrt-lean",
             Self::TensorrtLean10 => "tensorrt-lean10",
+            Self::Valgrind => "valgrind",
         }
     }
 
@@ -129,7 +132,13 @@ impl Part {
             | Self::TensorrtRtx
             | Self::TensorrtLean
             | Self::TensorrtLean10 => &[Self::Python],
-            Self::Python | Self::Redis | Self::Wrk | Self::H2load | Self::Wasm | Self::TensorrtHeaders => &[],
+            Self::Python
+            | Self::Redis
+            | Self::Wrk
+            | Self::H2load
+            | Self::Wasm
+            | Self::TensorrtHeaders
+            | Self::Valgrind => &[],
         }
     }
 
@@ -148,6 +157,7 @@ impl Part {
             Self::TensorrtRtx => tensorrt::libraries_plan(layout, &tensorrt::RTX),
             Self::TensorrtLean => tensorrt::libraries_plan(layout, &tensorrt::LEAN),
             Self::TensorrtLean10 => tensorrt::libraries_plan(layout, &tensorrt::LEAN_10),
+            Self::Valgrind => Ok(debian::plan(layout, &debian::VALGRIND)),
         }
     }
 
@@ -166,6 +176,7 @@ impl Part {
             Self::TensorrtRtx => tensorrt::install_libraries(layout, &tensorrt::RTX),
             Self::TensorrtLean => tensorrt::install_libraries(layout, &tensorrt::LEAN),
             Self::TensorrtLean10 => tensorrt::install_libraries(layout, &tensorrt::LEAN_10),
+            Self::Valgrind => debian::install(layout, &debian::VALGRIND),
         }
     }
 

@@ -99,6 +99,10 @@ class Parser final : public nvonnxparser::IParser {
   }
   bool parseFromFile(const char* path, int) noexcept override {
     const auto bytes = read_file(path);
+    if (bytes.empty()) {
+      errors_.add({ErrorCode::kMODEL_DESERIALIZE_FAILED, std::string("Could not open file ") + path});
+      return false;
+    }
     return parse(bytes.data(), bytes.size(), path);
   }
   bool supportsOperator(const char* name) const noexcept override { return supports(name); }

@@ -107,6 +107,17 @@ pub fn non_zero() -> Model {
     )
 }
 
+/// `y` = `Identity`(`Relu`(`x` · [[1 -1 0] [0 1 2]])), of `[-1, 2]` floats.
+pub fn layer() -> Model {
+    Model::new("layer")
+        .input("x", Type::F32, &[None, Some(2)])
+        .constant("weights", &[2, 3], &[1.0, -1.0, 0.0, 0.0, 1.0, 2.0])
+        .node("MatMul", &["x", "weights"], "product")
+        .node("Relu", &["product"], "positive")
+        .node("Identity", &["positive"], "y")
+        .output("y", Type::F32, &[None, Some(3)])
+}
+
 fn value_info(name: &str, element: Type, dims: &[Option<u64>]) -> Vec<u8> {
     let mut shape = Vec::new();
     for (axis, dim) in dims.iter().enumerate() {

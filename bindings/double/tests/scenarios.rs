@@ -16,9 +16,10 @@ fn models() -> &'static TempDir {
     static MODELS: OnceLock<TempDir> = OnceLock::new();
     MODELS.get_or_init(|| {
         let folder = tempfile::tempdir().expect("a temporary folder");
-        std::fs::write(folder.path().join("affine.onnx"), onnx::affine().encode()).expect("affine.onnx");
-        std::fs::write(folder.path().join("non_zero.onnx"), onnx::non_zero().encode())
-            .expect("non_zero.onnx");
+        let models = [("affine", onnx::affine()), ("non_zero", onnx::non_zero()), ("layer", onnx::layer())];
+        for (name, model) in models {
+            std::fs::write(folder.path().join(name), model.encode()).expect(name);
+        }
         folder
     })
 }
@@ -27,7 +28,7 @@ fn run(scenario: &str) -> Output {
     let models = models().path();
     Command::new(env!("FOREBAY_DOUBLE_DRIVER"))
         .arg(scenario)
-        .args([models.join("affine.onnx"), models.join("non_zero.onnx")])
+        .args(["affine", "non_zero", "layer"].map(|name| models.join(name)))
         .env(DEVICES, "2")
         .output()
         .expect("the driver starts")
@@ -76,6 +77,7 @@ scenarios! {
 
     an_onnx_file_is_built_loaded_and_run_with_dynamic_shapes: passes;
     shapes_are_held_to_the_profile: passes;
+    a_layer_computes_what_onnx_runtime_computes: passes;
     an_output_may_tell_its_size_as_it_runs: passes;
     a_plan_is_refused_for_what_is_wrong_with_it: passes;
     a_plan_needs_ranges_for_dynamic_inputs: passes;

@@ -32,6 +32,9 @@ pub(super) const WRK: Tool = Tool { folder: "wrk", packages: &["wrk"], programs:
 pub(super) const H2LOAD: Tool =
     Tool { folder: "h2load", packages: &["nghttp2-client"], programs: &["h2load"] };
 
+pub(super) const VALGRIND: Tool =
+    Tool { folder: "valgrind", packages: &["valgrind"], programs: &["valgrind"] };
+
 pub(super) fn plan(layout: &Layout, tool: &Tool) -> Plan {
     let files = tool.programs.iter().map(|program| layout.bin(program)).collect();
     let doing = format!("{} from PATH, else from Debian", tool.packages.join(", "));

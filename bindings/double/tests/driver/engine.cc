@@ -1,6 +1,7 @@
 // Claims about the double of TensorRT.
 #include "engine.h"
 
+#include <algorithm>
 #include <cstring>
 #include <fstream>
 #include <iterator>
@@ -82,6 +83,25 @@ void an_onnx_file_is_built_loaded_and_run_with_dynamic_shapes() {
   CHECK((run(gpu, *context, {1, 2, 3, 4}) == std::vector<float>{2, 5, 8, 11}));
   CHECK((run(gpu, *context, {0, 0, 0, 0, 1, 1, 1, 1}) == std::vector<float>{0, 1, 2, 3, 2, 3, 4, 5}));
   CHECK(log.take().empty());
+}
+
+void a_layer_computes_what_onnx_runtime_computes() {
+  const Gpu gpu;
+  Log log;
+  const Loaded loaded(log, build(log, {layer_model(), {{1, 8}}}));
+  const std::unique_ptr<IExecutionContext> context(loaded.engine->createExecutionContext());
+  const float numbers[4] = {1, 2, 3, 1};
+  float result[6] = {};
+  const auto x = gpu.allocate(sizeof numbers);
+  const auto y = gpu.allocate(sizeof result);
+  CHECK(context->setInputShape("x", dims({2, 2})));
+  CHECK(context->setTensorAddress("x", pointer(x)) && context->setTensorAddress("y", pointer(y)));
+  OK(cuMemcpyHtoDAsync_v2(x, numbers, sizeof numbers, gpu.stream));
+  CHECK(context->enqueueV3(stream_of(gpu)));
+  OK(cuMemcpyDtoHAsync_v2(result, y, sizeof result, gpu.stream));
+  // From ONNX Runtime 1.31.1, for the same file and numbers.
+  const float wanted[6] = {1, 1, 4, 3, 0, 2};
+  CHECK(std::equal(wanted, wanted + 6, result));
 }
 
 void shapes_are_held_to_the_profile() {
@@ -313,6 +333,7 @@ void the_budget_of_streamed_weights_is_bounded() {
 Scenarios engine_scenarios() {
   return {
       SCENARIO(an_onnx_file_is_built_loaded_and_run_with_dynamic_shapes),
+      SCENARIO(a_layer_computes_what_onnx_runtime_computes),
       SCENARIO(shapes_are_held_to_the_profile),
       SCENARIO(an_output_may_tell_its_size_as_it_runs),
       SCENARIO(a_plan_is_refused_for_what_is_wrong_with_it),

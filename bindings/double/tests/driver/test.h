@@ -41,6 +41,8 @@ Scenarios planted_scenarios();
 const std::string& affine_model();
 // The ONNX file of `places` = NonZero(x), of [-1] floats.
 const std::string& non_zero_model();
+// The ONNX file of `y` = Relu(x [[1 -1 0] [0 1 2]]), of [-1,2] floats.
+const std::string& layer_model();
 
 // Device 0 and a stream, given back at the end.
 struct Gpu {
