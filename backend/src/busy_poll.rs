@@ -48,22 +48,3 @@ impl BusyPoll {
         self.began.elapsed().saturating_sub(answered) < self.time
     }
 }
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[tokio::test]
-    async fn a_runtime_is_kept_awake_for_the_time_after_each_answer_and_then_sleeps() {
-        let busy = BusyPoll::start(Duration::from_millis(5));
-        for _ in 0..2 {
-            let since = Instant::now();
-            busy.answered();
-            while busy.is_due() {
-                yield_now().await;
-            }
-            assert!(since.elapsed() >= Duration::from_millis(5));
-        }
-        assert!(!busy.is_due());
-    }
-}

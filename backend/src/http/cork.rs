@@ -169,3 +169,120 @@ impl<S: AsyncWrite + Unpin> AsyncWrite for Corked<S> {
         Pin::new(&mut held.stream).poll_shutdown(cx)
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::convert::Infallible;
+
+    use proptest::prelude::*;
+    use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
+
+    use super::*;
+
+    /// Counts writes and flushes; takes at most so much at a time.
+    struct Counting {
+        most: usize,
+        written: Vec<u8>,
+        writes: usize,
+        flushes: usize,
+    }
+
+    impl AsyncWrite for Counting {
+        fn poll_write(
+            mut self: Pin<&mut Self>,
+            _: &mut Context<'_>,
+            bytes: &[u8],
+        ) -> Poll<io::Result<usize>> {
+            if self.most == 0 {
+                return Poll::Pending;
+            }
+            let taken = bytes.len().min(self.most);
+            self.written.extend_from_slice(&bytes[..taken]);
+            self.writes += 1;
+            Poll::Ready(Ok(taken))
+        }
+
+        fn poll_flush(mut self: Pin<&mut Self>, _: &mut Context<'_>) -> Poll<io::Result<()>> {
+            self.flushes += 1;
+            Poll::Ready(Ok(()))
+        }
+
+        fn poll_shutdown(self: Pin<&mut Self>, _: &mut Context<'_>) -> Poll<io::Result<()>> {
+            Poll::Ready(Ok(()))
+        }
+    }
+
+    impl AsyncRead for Counting {
+        fn poll_read(self: Pin<&mut Self>, _: &mut Context<'_>, _: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
+            Poll::Pending
+        }
+    }
+
+    fn counting(most: usize) -> Corked<Counting> {
+        Corked::new(Counting { most, written: Vec::new(), writes: 0, flushes: 0 })
+    }
+
+    #[tokio::test]
+    async fn what_is_written_and_flushed_in_one_turn_is_one_write() {
+        let mut stream = counting(usize::MAX);
+        let uncork = stream.uncork();
+        let seen = stream.uncork();
+        let connection = async move {
+            for part in [&b"head"[..], b"body", b"trailers"] {
+                stream.write_all(part).await.unwrap();
+                stream.flush().await.unwrap();
+            }
+            Ok::<_, Infallible>(())
+        };
+        run(connection, uncork).await.unwrap();
+        let held = seen.held();
+        assert_eq!((&held.stream.written[..], held.stream.writes), (&b"headbodytrailers"[..], 1));
+        assert_eq!(held.stream.flushes, 1);
+    }
+
+    #[test]
+    fn nothing_is_flushed_while_the_client_takes_nothing() {
+        let stream = counting(1);
+        let mut cx = Context::from_waker(std::task::Waker::noop());
+        let large = vec![0; HELD_BYTES + 1];
+        let mut held = stream.held();
+        assert!(held.send_with(&mut cx, &[IoSlice::new(&large)]).is_ready());
+        held.stream.most = 0;
+        assert!(held.send_with(&mut cx, &[IoSlice::new(&large)]).is_pending());
+        assert!(held.send(&mut cx).is_ready());
+        assert_eq!(held.stream.flushes, 0, "it would end the client's time");
+        held.stream.most = 1;
+        assert!(held.send_with(&mut cx, &[IoSlice::new(&large)]).is_ready());
+        assert!(held.send(&mut cx).is_ready());
+        assert_eq!(held.stream.flushes, 1);
+    }
+
+    proptest! {
+        #[test]
+        fn bytes_arrive_as_they_were_written_whatever_their_sizes(
+            sizes in prop::collection::vec(0_usize..3 * HELD_BYTES, 0..12),
+            room in 1_usize..2 * HELD_BYTES,
+        ) {
+            let runtime = tokio::runtime::Builder::new_current_thread().build().unwrap();
+            let parts: Vec<Vec<u8>> =
+                sizes.iter().zip(0_u8..).map(|(size, part)| vec![part; *size]).collect();
+            let whole = parts.concat();
+            let (near, mut far) = tokio::io::duplex(room);
+            let mut stream = Corked::new(near);
+            let uncork = stream.uncork();
+            let connection = async move {
+                for part in parts {
+                    stream.write_all(&part).await?;
+                }
+                stream.shutdown().await
+            };
+            let mut arrived = Vec::new();
+            runtime.block_on(async {
+                let (written, read) = tokio::join!(run(connection, uncork), far.read_to_end(&mut arrived));
+                written.unwrap();
+                read.unwrap();
+            });
+            prop_assert_eq!(arrived, whole);
+        }
+    }
+}

@@ -6,7 +6,7 @@ use crate::client::fp32;
 use crate::process::{Forebay, until};
 
 #[test]
-fn a_worker_stays_awake_after_an_answer_for_as_long_as_it_is_told() {
+fn a_worker_stays_awake_after_an_answer_for_as_long_as_it_is_told_and_then_sleeps() {
     // Long enough for a sleeping server to be told from a waking one on any machine.
     let forebay = Forebay::serve(&["--worker-threads", "1", "--busy-poll-us", "1000000"]);
     let before = forebay.cpu_time();
@@ -14,4 +14,5 @@ fn a_worker_stays_awake_after_an_answer_for_as_long_as_it_is_told() {
     until("half a second of CPU time without a request", || {
         (forebay.cpu_time() >= before + Duration::from_millis(500)).then_some(())
     });
+    until("all threads sleep", || forebay.is_asleep().then_some(()));
 }

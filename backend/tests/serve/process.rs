@@ -109,6 +109,14 @@ impl Forebay {
         files.map(|file| Duration::from_nanos(file.split(' ').next().unwrap().parse().unwrap())).sum()
     }
 
+    /// Whether none of its threads runs.
+    pub(crate) fn is_asleep(&self) -> bool {
+        let tasks = std::fs::read_dir(format!("/proc/{}/task", self.child.id())).unwrap();
+        let files = tasks.filter_map(|task| std::fs::read_to_string(task.ok()?.path().join("stat")).ok());
+        // The state stands after the name, which is in parentheses.
+        files.filter_map(|file| file.rsplit(") ").next()?.chars().next()).all(|state| state == 'S')
+    }
+
     /// Sockets that the process has open.
     pub(crate) fn sockets(&self) -> usize {
         let files = std::fs::read_dir(format!("/proc/{}/fd", self.child.id())).unwrap();

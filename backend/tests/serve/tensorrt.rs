@@ -128,21 +128,35 @@ fn requests_at_once_run_in_batches_on_several_instances_and_each_gets_its_own() 
 }
 
 #[test]
-fn an_error_of_each_call_of_a_run_is_that_requests_and_the_next_is_answered() {
+fn an_error_of_each_call_of_a_run_is_one_requests_and_the_next_is_answered() {
     let root = repository("", &plan());
     for call in ["cuMemcpyHtoDAsync_v2", "cuMemcpyDtoHAsync_v2", "enqueueV3", "cuEventRecord"] {
-        // The first run of each is the warm-up's, which may fail; the second is the first request's.
-        let mut command = command(root.path(), &["--pool", "none"]);
-        command.env(tensorrt_double::FAIL, format!("{call}:2=2"));
-        let forebay = Forebay::start(command);
-        let answers = [ask(&forebay, 1, 3), ask(&forebay, 1, 4), ask(&forebay, 1, 5)];
-        let failed: Vec<_> = answers.iter().filter(|answer| answer.status != 200).collect();
-        assert!(failed.len() <= 1, "{call}: {answers:?}");
-        assert!(
-            failed.iter().all(|answer| answer.status == 500 && answer.json()["error"].is_string()),
-            "{failed:?}"
-        );
-        right(&answers[2], 1, 5);
+        let mut met = 0;
+        // The first run is the warm-up's, which may fail.
+        for which in 1..=4 {
+            let mut command = command(root.path(), &["--pool", "none"]);
+            command.env(tensorrt_double::FAIL, format!("{call}:{which}=2"));
+            let forebay = Forebay::start(command);
+            let answers = [1; 6].map(|rows| ask(&forebay, rows, 3));
+            let failed: Vec<_> = answers.iter().filter(|answer| answer.status != 200).collect();
+            let says = |answer: &&Answer| answer.status == 500 && answer.json()["error"].is_string();
+            assert!(failed.len() <= 1 && failed.iter().all(says), "{call} {which}: {answers:?}");
+            right(&answers[5], 1, 3);
+            met += failed.len();
+        }
+        assert!(met > 0, "{call}: no request met its error");
+    }
+}
+
+#[test]
+fn an_error_of_each_call_of_a_load_refuses_the_model_in_one_line() {
+    let root = repository("", &plan());
+    for (call, code) in [("createInferRuntime", 552), ("deserializeCudaEngine", 2), ("cuStreamCreate", 2)] {
+        let mut command = command(root.path(), &[]);
+        let output = command.env(tensorrt_double::FAIL, format!("{call}:*={code}")).output().unwrap();
+        let said = String::from_utf8_lossy(&output.stderr).into_owned();
+        assert!(!output.status.success(), "{call}");
+        assert!(said.lines().last().is_some_and(|line| line.contains("affine")), "{call}: {said}");
     }
 }
 
