@@ -106,7 +106,7 @@ pub(crate) struct ServeSettings {
 #[derive(Debug, Args)]
 #[command(next_help_heading = "Models")]
 pub(crate) struct ModelSettings {
-    /// Folder of models, laid out as <model>/<version>/model.onnx with an optional <model>/config.pbtxt
+    /// Folder of models, laid out as <model>/<version>/model.onnx or model.plan with an optional <model>/config.pbtxt
     #[arg(long, env = "FOREBAY_MODEL_REPOSITORY")]
     pub(crate) model_repository: PathBuf,
     /// When the served models follow the repository
