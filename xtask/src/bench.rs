@@ -6,6 +6,7 @@
 
 mod bodies;
 mod envoy;
+mod halt;
 mod load;
 mod server;
 mod table;
@@ -24,6 +25,7 @@ use crate::up::services::{Bound, PATIENCE, bound, free_port, url};
 use crate::{up, wasm};
 use bodies::Body;
 use envoy::Listener;
+use halt::HaltPoll;
 use load::{Load, Sample};
 use table::{Row, Table, Unit};
 
@@ -44,6 +46,9 @@ pub(crate) struct Settings {
     /// Only rows whose name contains this
     #[arg(long, default_value = "")]
     only: String,
+    /// Nanoseconds that a virtual machine's processors look for work before they halt, while this runs (root)
+    #[arg(long)]
+    halt_poll_ns: Option<u32>,
 }
 
 /// What is measured against what.
@@ -83,13 +88,15 @@ pub(crate) fn run(layout: &Layout, settings: &Settings) -> Result<()> {
     up::build_backend(layout)?;
     let folder = layout.run("bench");
     std::fs::create_dir_all(&folder)?;
+    let halt_poll = HaltPoll::set(settings.halt_poll_ns)?;
     let mut table = Table::default();
     let mut group = Group::new(&folder)?;
     let outcome = proxy_rows(layout, settings, &folder, &mut group, &mut table);
     group.stop()?;
     outcome?;
     server::rows(layout, settings, &folder, &mut table)?;
-    println!("\n{table}");
+    println!("\n{table}\n{}", halt::describe());
+    drop(halt_poll);
     Ok(())
 }
 
