@@ -2,10 +2,12 @@
 //! then tensors. Next: `schedule` runs sessions on threads of their own.
 
 pub(crate) mod ort;
+mod parts;
 pub(crate) mod tensorrt;
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
+use std::time::Duration;
 
 use bytes::Bytes;
 use forebay_protocol::datatype::DataType;
@@ -13,6 +15,7 @@ use forebay_protocol::datatype::DataType;
 use crate::model_config::{Device, ModelConfig, Platform};
 use crate::signature::Signature;
 use ort::OrtEngine;
+pub(crate) use parts::Parts;
 use tensorrt::TensorRt;
 
 /// A version of a model as it was read: nothing is read again from its path.
@@ -32,14 +35,14 @@ pub(crate) struct SessionOptions {
     pub(crate) intra_op_threads: usize,
 }
 
-/// An input, borrowed from its request.
+/// An input, borrowed from its request, or from those of a batch.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct InputTensor<'a> {
     pub(crate) name: &'a str,
     pub(crate) datatype: DataType,
     pub(crate) shape: &'a [i64],
     /// Little-endian elements; BYTES as a 4-byte length and the bytes, each.
-    pub(crate) data: &'a [u8],
+    pub(crate) data: Parts<'a>,
 }
 
 /// A computed output.
@@ -50,6 +53,14 @@ pub(crate) struct OutputTensor {
     pub(crate) shape: Vec<i64>,
     /// As in [`InputTensor`].
     pub(crate) data: Bytes,
+}
+
+/// What a session computed.
+#[derive(Debug)]
+pub(crate) struct Run {
+    pub(crate) outputs: Vec<OutputTensor>,
+    /// How long copying the inputs took that weren't computed on where they arrived; a part of the run's time.
+    pub(crate) gathering: Duration,
 }
 
 /// What an engine says went wrong.
@@ -117,7 +128,7 @@ impl Engines {
     }
 }
 
-/// A loaded model that computes one request at a time.
+/// A loaded model that computes one request, or one batch, at a time.
 pub(crate) trait Session: Send {
     /// What it takes and gives.
     fn signature(&self) -> &Signature;
@@ -125,9 +136,5 @@ pub(crate) trait Session: Send {
     ///
     /// # Errors
     /// `BadInput` and `Failed`.
-    fn run(
-        &mut self,
-        inputs: &[InputTensor<'_>],
-        outputs: &[usize],
-    ) -> Result<Vec<OutputTensor>, EngineError>;
+    fn run(&mut self, inputs: &[InputTensor<'_>], outputs: &[usize]) -> Result<Run, EngineError>;
 }

@@ -31,9 +31,9 @@ pub(crate) enum Failure {
 /// Where the time of one execution went.
 #[derive(Debug, Clone, Copy, Default)]
 pub(crate) struct Compute {
-    /// Joining the inputs of a batch.
+    /// Gathering inputs that aren't computed on where they arrived.
     pub(crate) input: Duration,
-    /// In the engine.
+    /// In the engine, but for that.
     pub(crate) infer: Duration,
     /// Cutting the outputs of a batch.
     pub(crate) output: Duration,

@@ -7,7 +7,7 @@ use std::path::{Path, PathBuf};
 use forebay_protocol::datatype::DataType;
 use half::{bf16, f16};
 
-use crate::engine::{EngineError, InputTensor, Session};
+use crate::engine::{EngineError, InputTensor, Parts, Session};
 use crate::model_config::{self, ModelConfig};
 use crate::proto::ModelWarmup;
 use crate::proto::model_warmup::Input;
@@ -71,7 +71,8 @@ fn compute(session: &mut dyn Session, tensors: &[Tensor]) -> Result<(), EngineEr
 
 impl Tensor {
     fn view(&self) -> InputTensor<'_> {
-        InputTensor { name: &self.name, datatype: self.datatype, shape: &self.shape, data: &self.data }
+        let data = Parts::One(&self.data);
+        InputTensor { name: &self.name, datatype: self.datatype, shape: &self.shape, data }
     }
 }
 

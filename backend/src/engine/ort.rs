@@ -2,12 +2,14 @@
 //! -> outputs as little-endian bytes.
 
 mod binding;
+mod joined;
 mod optimized;
 mod options;
 mod tensors;
 
 use std::path::Path;
 use std::sync::Arc;
+use std::time::Instant;
 
 use ort::environment::{Environment, GlobalThreadPoolOptions};
 use ort::logging::LogLevel;
@@ -16,10 +18,11 @@ use ort::session::{OutputSelector, RunOptions, SessionInputValue};
 use ort::value::{Outlet, ValueType};
 use tempfile::TempPath;
 
-use super::{Engine, EngineError, InputTensor, ModelFiles, OutputTensor, Session, SessionOptions};
+use super::{Engine, EngineError, InputTensor, ModelFiles, OutputTensor, Run, Session, SessionOptions};
 use crate::model_config::{Device, ModelConfig, Platform};
 use crate::signature::{Signature, TensorSpec};
 use binding::Binding;
+use joined::Joined;
 pub(crate) use optimized::Optimized;
 use optimized::Place;
 
@@ -106,7 +109,7 @@ impl OrtEngine {
             outputs: specs("output", session.outputs())?,
         };
         let binding = options::binds(config, device)?.then(|| Binding::to(&session, device)).transpose()?;
-        Ok(Box::new(OrtSession { session, binding, signature }))
+        Ok(Box::new(OrtSession { session, binding, joined: Joined::default(), signature }))
     }
 }
 
@@ -198,6 +201,7 @@ struct OrtSession {
     session: ort::session::Session,
     /// Of a session on a GPU.
     binding: Option<Binding>,
+    joined: Joined,
     signature: Signature,
 }
 
@@ -206,22 +210,22 @@ impl Session for OrtSession {
         &self.signature
     }
 
-    fn run(
-        &mut self,
-        inputs: &[InputTensor<'_>],
-        outputs: &[usize],
-    ) -> Result<Vec<OutputTensor>, EngineError> {
+    fn run(&mut self, inputs: &[InputTensor<'_>], outputs: &[usize]) -> Result<Run, EngineError> {
         let specs = &self.signature.outputs;
         let inner = self.session.inner();
         let wanted = outputs.iter().map(|&index| &specs[index]);
         let options;
+        let gathering;
         let computed = if let Some(binding) = &mut self.binding {
+            let began = Instant::now();
             binding.bind(inputs, wanted)?;
+            gathering = began.elapsed();
             self.session.run_binding(&binding.io)
         } else {
-            let values = inputs
-                .iter()
-                .map(|input| Ok((input.name, tensors::view(input)?)))
+            gathering = self.joined.join(inputs);
+            let values = (0..)
+                .zip(inputs)
+                .map(|(place, input)| Ok((input.name, tensors::view(input, self.joined.of(place, input))?)))
                 .collect::<Result<Vec<(&str, SessionInputValue<'_>)>, EngineError>>()?;
             if outputs.len() == specs.len() {
                 self.session.run(values)
@@ -231,7 +235,7 @@ impl Session for OrtSession {
             }
         };
         let mut computed = computed.map_err(|error| failure(&error))?;
-        outputs
+        let outputs = outputs
             .iter()
             .map(|&index| {
                 let spec = &specs[index];
@@ -241,7 +245,8 @@ impl Session for OrtSession {
                 let (shape, data) = tensors::bytes(&inner, value, spec.datatype)?;
                 Ok(OutputTensor { index, shape, data })
             })
-            .collect()
+            .collect::<Result<_, EngineError>>()?;
+        Ok(Run { outputs, gathering })
     }
 }
 

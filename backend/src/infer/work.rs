@@ -13,7 +13,7 @@ use tokio::time::timeout_at;
 
 use super::InferError;
 use super::classify::Classified;
-use crate::engine::InputTensor;
+use crate::engine::{InputTensor, Parts};
 use crate::flight::Landed;
 use crate::models::Version;
 use crate::schedule::{Computed, Demand, RunError, Work, batch};
@@ -144,6 +144,7 @@ impl Asked {
             .filter_map(|(input, data)| {
                 // The signature's check compared the datatype with a known one.
                 let datatype: DataType = input.datatype.parse().ok()?;
+                let data = Parts::One(data);
                 Some(InputTensor { name: &input.name, datatype, shape: &input.shape, data })
             })
             .collect()

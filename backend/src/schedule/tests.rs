@@ -3,9 +3,13 @@ use std::sync::mpsc;
 use forebay_protocol::datatype::DataType;
 
 use super::*;
+use crate::engine::{Parts, Run};
 use crate::model_config::{ModelConfig, SchedulingChoice};
 use crate::proto::ModelDynamicBatching;
 use crate::signature::{Signature, TensorSpec};
+
+/// How long a run says that it gathered its inputs; shorter than any run takes.
+const GATHERING: Duration = Duration::from_nanos(1);
 
 /// Waits for a go before each run, and gives back its input; data that starts with `p`, `b` or `r` makes it panic, fail, or
 /// give one row too few.
@@ -20,27 +24,24 @@ impl Session for Scripted {
         &self.signature
     }
 
-    fn run(
-        &mut self,
-        inputs: &[InputTensor<'_>],
-        outputs: &[usize],
-    ) -> Result<Vec<OutputTensor>, EngineError> {
-        let input = &inputs[0];
-        self.runs.send(input.data.len()).unwrap();
+    fn run(&mut self, inputs: &[InputTensor<'_>], outputs: &[usize]) -> Result<Run, EngineError> {
+        let mut data = vec![0; inputs[0].data.len()];
+        inputs[0].data.copy_into(&mut data);
+        self.runs.send(data.len()).unwrap();
         self.go.recv().unwrap();
-        let has = |byte| input.data.contains(&byte);
-        let rows = input.data.len() - usize::from(has(b'r'));
+        let has = |byte| data.contains(&byte);
+        let rows = data.len() - usize::from(has(b'r'));
         match () {
             () if has(b'p') => panic!("as the test asked"),
             () if has(b'b') => Err(EngineError::BadInput("as the test asked".into())),
-            () => Ok(outputs
-                .iter()
-                .map(|&index| OutputTensor {
+            () => {
+                let output = |&index| OutputTensor {
                     index,
                     shape: vec![i64::try_from(rows).unwrap()],
-                    data: bytes::Bytes::copy_from_slice(&input.data[..rows]),
-                })
-                .collect()),
+                    data: bytes::Bytes::copy_from_slice(&data[..rows]),
+                };
+                Ok(Run { outputs: outputs.iter().map(output).collect(), gathering: GATHERING })
+            }
         }
     }
 }
@@ -56,7 +57,7 @@ struct Asked {
 impl Work for Asked {
     fn inputs(&self) -> Vec<InputTensor<'_>> {
         let datatype = DataType::Uint8;
-        vec![InputTensor { name: "x", datatype, shape: &self.shape, data: self.data.as_bytes() }]
+        vec![InputTensor { name: "x", datatype, shape: &self.shape, data: Parts::One(self.data.as_bytes()) }]
     }
 
     fn outputs(&self) -> &[usize] {
@@ -148,6 +149,9 @@ fn what_came_while_the_session_was_busy_runs_together_and_each_gets_its_own() {
     }
     let statistics = bench.schedule.shared.statistics.snapshot("m", "1");
     assert_eq!((statistics.execution_count, statistics.inference_count), (2, 7));
+    let gathered = statistics.inference_stats.unwrap().compute_input.unwrap();
+    // Each request waited for all of its run.
+    assert_eq!((gathered.count, Duration::from_nanos(gathered.ns)), (4, 4 * GATHERING));
 }
 
 #[test]
@@ -236,9 +240,10 @@ impl Session for Telling {
         &self.0
     }
 
-    fn run(&mut self, _: &[InputTensor<'_>], _: &[usize]) -> Result<Vec<OutputTensor>, EngineError> {
+    fn run(&mut self, _: &[InputTensor<'_>], _: &[usize]) -> Result<Run, EngineError> {
         let data = std::thread::current().name().unwrap_or_default().to_owned().into_bytes();
-        Ok(vec![OutputTensor { index: 0, shape: vec![1], data: data.into() }])
+        let outputs = vec![OutputTensor { index: 0, shape: vec![1], data: data.into() }];
+        Ok(Run { outputs, gathering: Duration::ZERO })
     }
 }
 

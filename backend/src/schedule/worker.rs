@@ -4,27 +4,26 @@
 use std::ops::ControlFlow;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::{Arc, MutexGuard};
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use tokio::task::yield_now;
 
-use super::batch::Joined;
+use super::batch::{self, Joined};
 use super::queue::{Next, Taken};
 use super::{Computed, RunError, SLICE, Shared, State, Work};
-use crate::engine::Session;
+use crate::engine::{Run, Session};
 use crate::statistics::Compute;
 
 pub(super) struct Worker {
     shared: Arc<Shared>,
     batch: Vec<Taken<Box<dyn Work>>>,
-    joined: Joined,
     /// The model gave outputs that can't be cut: its requests run alone from then on.
     joins: bool,
 }
 
 impl Worker {
     pub(super) fn new(shared: Arc<Shared>) -> Self {
-        Self { shared, batch: Vec::new(), joined: Joined::default(), joins: true }
+        Self { shared, batch: Vec::new(), joins: true }
     }
 
     /// Works until the schedule is closed and nothing waits.
@@ -144,30 +143,28 @@ impl Worker {
     /// Runs the batch as one; false when its requests must run alone: one of them is wrong, or the model doesn't batch.
     fn run_together(&mut self, session: &mut dyn Session) -> bool {
         let began = Instant::now();
-        self.joined.join(self.batch.iter().map(|taken| (&*taken.waiting.item, taken.waiting.rows)));
-        let gathered = Instant::now();
-        let outputs = self.batch[0].waiting.item.outputs().to_vec();
-        let joined = &self.joined;
-        let Ok(Ok(computed)) = catch_unwind(AssertUnwindSafe(|| session.run(&joined.inputs(), &outputs)))
-        else {
+        let rows: Vec<u64> = self.batch.iter().map(|taken| taken.waiting.rows).collect();
+        let total: u64 = rows.iter().sum();
+        let joined = Joined::new(self.batch.iter().map(|taken| &*taken.waiting.item), total);
+        let outputs = self.batch[0].waiting.item.outputs();
+        let Ok(Ok(run)) = catch_unwind(AssertUnwindSafe(|| session.run(&joined.inputs(), outputs))) else {
             return false;
         };
-        let inferred = Instant::now();
+        let ran = began.elapsed();
         let specs = &session.signature().outputs;
-        let Some(parts) = self.joined.cut(&computed, |output| specs[output].datatype) else {
+        let Some(parts) = batch::cut(&rows, &run.outputs, |output| specs[output].datatype) else {
             self.joins = false;
             tracing::warn!(
                 "the model's outputs don't have the batch's size: its requests run alone from now on"
             );
             return false;
         };
-        let compute =
-            Compute { input: gathered - began, infer: inferred - gathered, output: inferred.elapsed() };
-        let rows: u64 = self.batch.iter().map(|taken| taken.waiting.rows).sum();
-        self.shared.statistics.executed(rows, self.batch.len(), &compute);
+        let output = began.elapsed().saturating_sub(ran);
+        let compute = Compute { output, ..compute(&run, ran) };
+        self.shared.statistics.executed(total, self.batch.len(), &compute);
         for (taken, outputs) in self.batch.drain(..).zip(parts) {
-            let share = taken.waiting.rows as f64 / rows as f64;
-            let computed = Computed { outputs, cost: compute.infer.mul_f64(share) };
+            let share = taken.waiting.rows as f64 / total as f64;
+            let computed = Computed { outputs, cost: ran.mul_f64(share) };
             self.shared.deliver(taken.number, taken.waiting.item, Ok(computed));
         }
         true
@@ -182,9 +179,15 @@ fn run_alone(
 ) -> Result<Computed, RunError> {
     let began = Instant::now();
     let ran = catch_unwind(AssertUnwindSafe(|| session.run(&work.inputs(), work.outputs())));
-    let infer = began.elapsed();
-    shared.took(infer);
-    let outputs = ran.map_err(|_| RunError::Panicked)??;
-    shared.statistics.executed(rows, 1, &Compute { infer, ..Compute::default() });
-    Ok(Computed { outputs, cost: infer })
+    let took = began.elapsed();
+    shared.took(took);
+    let run = ran.map_err(|_| RunError::Panicked)??;
+    shared.statistics.executed(rows, 1, &compute(&run, took));
+    Ok(Computed { outputs: run.outputs, cost: took })
+}
+
+/// Where the time of a run went that took so long.
+fn compute(run: &Run, took: Duration) -> Compute {
+    let infer = took.saturating_sub(run.gathering);
+    Compute { input: run.gathering, infer, output: Duration::ZERO }
 }

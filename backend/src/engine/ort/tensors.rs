@@ -1,4 +1,4 @@
-//! Bytes of a request -> ONNX Runtime's tensors, without a copy where they are aligned; its outputs -> bytes.
+//! Bytes of requests -> ONNX Runtime's tensors, without a copy where they are aligned; its outputs -> bytes.
 
 use std::fmt::Debug;
 use std::sync::Arc;
@@ -41,95 +41,110 @@ pub(super) fn datatype(element: Element) -> Option<DataType> {
     })
 }
 
-/// A request's input as a tensor.
+/// An input as a tensor over `data`, its bytes in one place; strings are copied from their parts.
 ///
 /// # Errors
 /// `BadInput` when the bytes are not elements of the datatype, or don't fill the shape.
-pub(super) fn view<'a>(input: &InputTensor<'a>) -> Result<SessionInputValue<'a>, EngineError> {
+pub(super) fn view<'a>(
+    input: &InputTensor<'a>,
+    data: &'a [u8],
+) -> Result<SessionInputValue<'a>, EngineError> {
     match input.datatype {
-        DataType::Bool => booleans(input),
-        DataType::Uint8 => numbers::<u8>(input),
-        DataType::Uint16 => numbers::<u16>(input),
-        DataType::Uint32 => numbers::<u32>(input),
-        DataType::Uint64 => numbers::<u64>(input),
-        DataType::Int8 => numbers::<i8>(input),
-        DataType::Int16 => numbers::<i16>(input),
-        DataType::Int32 => numbers::<i32>(input),
-        DataType::Int64 => numbers::<i64>(input),
-        DataType::Fp16 => numbers::<f16>(input),
-        DataType::Bf16 => numbers::<bf16>(input),
-        DataType::Fp32 => numbers::<f32>(input),
-        DataType::Fp64 => numbers::<f64>(input),
+        DataType::Bool => booleans(input, data),
+        DataType::Uint8 => numbers::<u8>(input, data),
+        DataType::Uint16 => numbers::<u16>(input, data),
+        DataType::Uint32 => numbers::<u32>(input, data),
+        DataType::Uint64 => numbers::<u64>(input, data),
+        DataType::Int8 => numbers::<i8>(input, data),
+        DataType::Int16 => numbers::<i16>(input, data),
+        DataType::Int32 => numbers::<i32>(input, data),
+        DataType::Int64 => numbers::<i64>(input, data),
+        DataType::Fp16 => numbers::<f16>(input, data),
+        DataType::Bf16 => numbers::<bf16>(input, data),
+        DataType::Fp32 => numbers::<f32>(input, data),
+        DataType::Fp64 => numbers::<f64>(input, data),
         DataType::Bytes => string_tensor(input).map(Into::into),
     }
 }
 
-fn numbers<'a, T>(input: &InputTensor<'a>) -> Result<SessionInputValue<'a>, EngineError>
+fn numbers<'a, T>(input: &InputTensor<'a>, data: &'a [u8]) -> Result<SessionInputValue<'a>, EngineError>
 where
     T: Pod + PrimitiveTensorElementType + Debug,
 {
-    if !input.data.len().is_multiple_of(size_of::<T>()) {
-        let (name, bytes) = (input.name, input.data.len());
+    if !data.len().is_multiple_of(size_of::<T>()) {
+        let (name, bytes) = (input.name, data.len());
         return Err(EngineError::BadInput(format!(
             "input '{name}' has {bytes} bytes, not a multiple of its element"
         )));
     }
     // A body's bytes start anywhere: one copy when that isn't where the element may start.
-    let tensor = if let Ok(elements) = bytemuck::try_cast_slice::<u8, T>(input.data) {
+    let tensor = if let Ok(elements) = bytemuck::try_cast_slice::<u8, T>(data) {
         TensorRef::from_array_view((input.shape, elements)).map(Into::into)
     } else {
-        Tensor::from_array((input.shape, bytemuck::pod_collect_to_vec::<u8, T>(input.data))).map(Into::into)
+        Tensor::from_array((input.shape, bytemuck::pod_collect_to_vec::<u8, T>(data))).map(Into::into)
     };
     tensor.map_err(|error| failure(&error))
 }
 
-fn booleans<'a>(input: &InputTensor<'a>) -> Result<SessionInputValue<'a>, EngineError> {
-    let tensor = TensorRef::from_array_view((input.shape, checked_booleans(input)?));
+fn booleans<'a>(input: &InputTensor<'a>, data: &'a [u8]) -> Result<SessionInputValue<'a>, EngineError> {
+    let tensor = TensorRef::from_array_view((input.shape, checked_booleans(input.name, data)?));
     tensor.map(Into::into).map_err(|error| failure(&error))
 }
 
-fn checked_booleans<'a>(input: &InputTensor<'a>) -> Result<&'a [bool], EngineError> {
-    bytemuck::checked::try_cast_slice(input.data).map_err(|_| {
-        EngineError::BadInput(format!("input '{}' has a BOOL element that is neither 0 nor 1", input.name))
+fn checked_booleans<'a>(name: &str, data: &'a [u8]) -> Result<&'a [bool], EngineError> {
+    bytemuck::checked::try_cast_slice(data).map_err(|_| {
+        EngineError::BadInput(format!("input '{name}' has a BOOL element that is neither 0 nor 1"))
     })
 }
 
-/// A request's input, copied to memory of the allocator.
+/// An input, gathered into memory of the allocator.
 ///
 /// # Errors
 /// As [`view`].
 pub(super) fn placed(allocator: &Allocator, input: &InputTensor<'_>) -> Result<DynValue, EngineError> {
     match input.datatype {
-        DataType::Bool => {
-            let elements = checked_booleans(input)?;
-            copied(allocator, input, |place: &mut [bool]| place.copy_from_slice(elements))
-        }
-        DataType::Uint8 => copied(allocator, input, fill::<u8>(input)),
-        DataType::Uint16 => copied(allocator, input, fill::<u16>(input)),
-        DataType::Uint32 => copied(allocator, input, fill::<u32>(input)),
-        DataType::Uint64 => copied(allocator, input, fill::<u64>(input)),
-        DataType::Int8 => copied(allocator, input, fill::<i8>(input)),
-        DataType::Int16 => copied(allocator, input, fill::<i16>(input)),
-        DataType::Int32 => copied(allocator, input, fill::<i32>(input)),
-        DataType::Int64 => copied(allocator, input, fill::<i64>(input)),
-        DataType::Fp16 => copied(allocator, input, fill::<f16>(input)),
-        DataType::Bf16 => copied(allocator, input, fill::<bf16>(input)),
-        DataType::Fp32 => copied(allocator, input, fill::<f32>(input)),
-        DataType::Fp64 => copied(allocator, input, fill::<f64>(input)),
+        DataType::Bool => gathered(allocator, input, |place| fill_booleans(place, input)),
+        DataType::Uint8 => gathered(allocator, input, fill::<u8>(input)),
+        DataType::Uint16 => gathered(allocator, input, fill::<u16>(input)),
+        DataType::Uint32 => gathered(allocator, input, fill::<u32>(input)),
+        DataType::Uint64 => gathered(allocator, input, fill::<u64>(input)),
+        DataType::Int8 => gathered(allocator, input, fill::<i8>(input)),
+        DataType::Int16 => gathered(allocator, input, fill::<i16>(input)),
+        DataType::Int32 => gathered(allocator, input, fill::<i32>(input)),
+        DataType::Int64 => gathered(allocator, input, fill::<i64>(input)),
+        DataType::Fp16 => gathered(allocator, input, fill::<f16>(input)),
+        DataType::Bf16 => gathered(allocator, input, fill::<bf16>(input)),
+        DataType::Fp32 => gathered(allocator, input, fill::<f32>(input)),
+        DataType::Fp64 => gathered(allocator, input, fill::<f64>(input)),
         // The engine reads strings on the CPU.
         DataType::Bytes => string_tensor(input),
     }
 }
 
-fn fill<'a, T: Pod>(input: &InputTensor<'a>) -> impl FnOnce(&mut [T]) + use<'a, T> {
+fn fill<'a, T: Pod>(
+    input: &InputTensor<'a>,
+) -> impl FnOnce(&mut [T]) -> Result<(), EngineError> + use<'a, T> {
     let data = input.data;
-    |place| bytemuck::cast_slice_mut(place).copy_from_slice(data)
+    move |place| {
+        data.copy_into(bytemuck::cast_slice_mut(place));
+        Ok(())
+    }
 }
 
-fn copied<T: PrimitiveTensorElementType + Debug>(
+fn fill_booleans(place: &mut [bool], input: &InputTensor<'_>) -> Result<(), EngineError> {
+    let mut rest = place;
+    for part in input.data.iter() {
+        let (here, after) = rest.split_at_mut(part.len());
+        here.copy_from_slice(checked_booleans(input.name, part)?);
+        rest = after;
+    }
+    Ok(())
+}
+
+fn gathered<T: PrimitiveTensorElementType + Debug>(
     allocator: &Allocator,
     input: &InputTensor<'_>,
-    fill: impl FnOnce(&mut [T]),
+    fill: impl FnOnce(&mut [T]) -> Result<(), EngineError>,
 ) -> Result<DynValue, EngineError> {
     let mut tensor = Tensor::<T>::new(allocator, input.shape).map_err(|error| failure(&error))?;
     let (_, place) = tensor.try_extract_tensor_mut::<T>().map_err(|error| failure(&error))?;
@@ -139,16 +154,24 @@ fn copied<T: PrimitiveTensorElementType + Debug>(
             "input '{name}' has {bytes} bytes, which shape {shape:?} is not"
         )));
     }
-    fill(place);
+    fill(place)?;
     Ok(tensor.into_dyn())
 }
 
 fn string_tensor(input: &InputTensor<'_>) -> Result<DynValue, EngineError> {
+    let mut elements = Vec::new();
+    for part in input.data.iter() {
+        read_strings(input.name, part, &mut elements)?;
+    }
+    let tensor = Tensor::from_string_array((input.shape, &elements[..]));
+    tensor.map(Tensor::into_dyn).map_err(|error| failure(&error))
+}
+
+fn read_strings(name: &str, data: &[u8], elements: &mut Vec<String>) -> Result<(), EngineError> {
     let bad = |index: usize, what: &str| {
-        EngineError::BadInput(format!("input '{}': BYTES element {index} {what}", input.name))
+        EngineError::BadInput(format!("input '{name}': BYTES element {index} {what}"))
     };
-    let mut elements: Vec<String> = Vec::new();
-    let mut rest = input.data;
+    let mut rest = data;
     while let Some((length, after)) = rest.split_first_chunk::<4>() {
         let length = usize::try_from(u32::from_le_bytes(*length)).unwrap_or(usize::MAX);
         let index = elements.len();
@@ -161,11 +184,7 @@ fn string_tensor(input: &InputTensor<'_>) -> Result<DynValue, EngineError> {
         elements.push(text.to_owned());
         rest = after;
     }
-    if !rest.is_empty() {
-        return Err(bad(elements.len(), "is cut short"));
-    }
-    let tensor = Tensor::from_string_array((input.shape, &elements[..]));
-    tensor.map(Tensor::into_dyn).map_err(|error| failure(&error))
+    if rest.is_empty() { Ok(()) } else { Err(bad(elements.len(), "is cut short")) }
 }
 
 /// A computed tensor's shape and bytes. Small ones are copied; large ones stay in the engine's memory until nobody needs them.

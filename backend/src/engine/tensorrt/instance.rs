@@ -1,13 +1,15 @@
 //! One instance of a plan: a context, a stream, and memory for each tensor. Inputs -> pinned memory -> the GPU -> a run ->
 //! pinned memory -> outputs, all on the instance's stream; the thread waits once, at the end.
 
+use std::time::Instant;
+
 use bytes::Bytes;
 use forebay_bindings::cuda::{Device, Event, Stream};
 use forebay_bindings::{Context, Engine as Plan, Error, Scratch, Tensor, TensorIOMode, TensorLocation};
 use forebay_protocol::datatype::DataType;
 
 use super::staging::Staging;
-use crate::engine::{EngineError, InputTensor, OutputTensor, Session};
+use crate::engine::{EngineError, InputTensor, OutputTensor, Parts, Run, Session};
 use crate::signature::Signature;
 
 pub(super) struct Instance {
@@ -65,11 +67,12 @@ impl Instance {
         let location = plan.tensors()[number].location;
         self.context.set_input_shape(number, input.shape)?;
         if location == TensorLocation::Host {
-            return self.context.set_input_values(number, &values(input));
+            return self.context.set_input_values(number, &values(input.datatype, input.data));
         }
-        let sides = self.staging[number].of(&self.device, input.data.len())?;
-        sides.host.write()?[..input.data.len()].copy_from_slice(input.data);
-        self.stream.upload(&sides.host, 0..input.data.len(), &sides.gpu, 0)?;
+        let bytes = input.data.len();
+        let sides = self.staging[number].of(&self.device, bytes)?;
+        input.data.copy_into(&mut sides.host.write()?[..bytes]);
+        self.stream.upload(&sides.host, 0..bytes, &sides.gpu, 0)?;
         self.context.bind(number, &sides.gpu, 0)
     }
 
@@ -121,13 +124,15 @@ impl Instance {
         fetched.collect()
     }
 
-    fn compute(&mut self, inputs: &[InputTensor<'_>], outputs: &[usize]) -> Result<Vec<OutputTensor>, Error> {
+    fn compute(&mut self, inputs: &[InputTensor<'_>], outputs: &[usize]) -> Result<Run, Error> {
+        let began = Instant::now();
         for input in inputs {
             self.place(input)?;
         }
+        let gathering = began.elapsed();
         self.make_room()?;
         self.context.enqueue(&self.stream)?;
-        self.fetch(outputs)
+        Ok(Run { outputs: self.fetch(outputs)?, gathering })
     }
 }
 
@@ -136,11 +141,7 @@ impl Session for Instance {
         &self.signature
     }
 
-    fn run(
-        &mut self,
-        inputs: &[InputTensor<'_>],
-        outputs: &[usize],
-    ) -> Result<Vec<OutputTensor>, EngineError> {
+    fn run(&mut self, inputs: &[InputTensor<'_>], outputs: &[usize]) -> Result<Run, EngineError> {
         for input in inputs {
             check_size(input)?;
         }
@@ -201,13 +202,12 @@ fn size(datatype: DataType, shape: &[i64]) -> usize {
 }
 
 /// Values that decide shapes, which are INT32 or INT64.
-fn values(input: &InputTensor<'_>) -> Vec<i64> {
-    if input.datatype == DataType::Int32 {
-        let (values, _) = input.data.as_chunks();
-        return values.iter().map(|value| i64::from(i32::from_le_bytes(*value))).collect();
+fn values(datatype: DataType, data: Parts<'_>) -> Vec<i64> {
+    if datatype == DataType::Int32 {
+        let chunks = data.iter().flat_map(|part| part.as_chunks().0);
+        return chunks.map(|value| i64::from(i32::from_le_bytes(*value))).collect();
     }
-    let (values, _) = input.data.as_chunks();
-    values.iter().map(|value| i64::from_le_bytes(*value)).collect()
+    data.iter().flat_map(|part| part.as_chunks().0).map(|value| i64::from_le_bytes(*value)).collect()
 }
 
 fn no_output() -> Error {
