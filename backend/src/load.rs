@@ -131,7 +131,8 @@ impl Loader {
         }
         let statistics = Statistics::new(name, &number.to_string());
         let bytes = memory::resident_bytes().saturating_sub(before);
-        tracing::info!(model = name, version = number, bytes, sessions = devices.len(), "loaded and warm");
+        let (instances, all) = (devices.len(), sessions.len());
+        tracing::info!(model = name, version = number, bytes, instances, sessions = all, "loaded and warm");
         let statistics = Arc::new(statistics.holding(bytes));
         let schedule = Schedule::start(name, sessions, batching, self.limits, statistics.clone());
         Ok(Arc::new(Version {

@@ -1,19 +1,25 @@
 //! TensorRT, loaded from its shared library at run time, where there is one. A plan -> an engine for each GPU -> sessions
-//! (`instance`), each with a context and a stream of its own.
+//! (`lane`), some for each instance, which has a context of its own.
 
 mod instance;
+mod lane;
+mod options;
+mod shapes;
 mod staging;
 
 use std::path::PathBuf;
+use std::sync::Arc;
 
 use forebay_bindings::cuda::Driver;
-use forebay_bindings::{Engine as Plan, Flavour, HostCode, Library, TensorIOMode};
+use forebay_bindings::{Engine as Plan, Error, Flavour, HostCode, Library, TensorIOMode};
 use forebay_protocol::datatype::DataType;
 
 use super::{Engine, EngineError, ModelFiles, Session, SessionOptions};
 use crate::model_config::{Device, ModelConfig, Platform};
 use crate::signature::{Signature, TensorSpec};
 use instance::Instance;
+use lane::Lane;
+use options::Options;
 
 /// Which library to load, and what plans may do.
 #[derive(Debug, Clone)]
@@ -72,16 +78,17 @@ impl Engine for TensorRt {
         &self.identity
     }
 
-    /// Sessions of one GPU share the plan's weights.
+    /// Instances of one GPU share the plan's weights; the lanes of an instance its context.
     fn open(
         &self,
         files: &ModelFiles,
-        _config: &ModelConfig,
+        config: &ModelConfig,
         devices: &[Device],
         _options: SessionOptions,
     ) -> Result<Vec<Box<dyn Session>>, EngineError> {
+        let options = Options::of(config)?;
         let mut plans: Vec<(i32, Plan)> = Vec::new();
-        let mut sessions: Vec<Box<dyn Session>> = Vec::with_capacity(devices.len());
+        let mut instances = Vec::with_capacity(devices.len());
         for device in devices {
             let Device::Gpu(gpu) = *device else {
                 let reason = "asks for a CPU; plans run on GPUs".to_owned();
@@ -91,11 +98,19 @@ impl Engine for TensorRt {
                 Some((_, plan)) => plan.clone(),
                 None => self.plan(files, gpu)?,
             };
-            sessions.push(Box::new(Instance::new(&plan, signature(&plan)?)?));
+            let instance = Instance::new(&plan, signature(&plan)?).map_err(|error| failed(&error))?;
+            instances.push(Arc::new(instance));
             plans.push((gpu, plan));
         }
-        Ok(sessions)
+        // One of each instance before another of the same: two requests at once are two instances'.
+        let lanes = (0..options.lanes).flat_map(|_| &instances);
+        let session = |instance| -> Result<Box<dyn Session>, Error> { Ok(Box::new(Lane::new(instance)?)) };
+        lanes.map(session).collect::<Result<_, _>>().map_err(|error| failed(&error))
     }
+}
+
+fn failed(error: &Error) -> EngineError {
+    EngineError::Failed(error.to_string())
 }
 
 fn signature(plan: &Plan) -> Result<Signature, EngineError> {

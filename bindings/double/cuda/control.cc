@@ -1,6 +1,8 @@
 // Faults, counts, gates and what is alive. Its own lock, taken last: nothing else is called while it is held.
 #include "control.h"
 
+#include <unistd.h>
+
 #include <chrono>
 #include <condition_variable>
 #include <cstdio>
@@ -11,6 +13,7 @@
 #include <optional>
 #include <set>
 #include <string>
+#include <thread>
 #include <vector>
 
 #include "state.h"
@@ -34,6 +37,7 @@ struct State {
   std::set<std::string> closed;
   std::map<std::string, int> held;
   std::FILE* trace = nullptr;
+  std::string gates;  // a folder; empty: none
 };
 
 // The error of a rule that names none: CUDA_ERROR_UNKNOWN; TensorRT's calls report it as an unspecified
@@ -84,9 +88,28 @@ State& state() {
     }
     created->rules = *rules;
     if (const char* path = std::getenv("FOREBAY_DOUBLE_TRACE")) created->trace = std::fopen(path, "ae");
+    if (const char* path = std::getenv("FOREBAY_DOUBLE_GATES")) created->gates = path;
     return created;
   }();
   return instance;
+}
+
+void trace(const State& all, const char* line) {
+  if (all.trace == nullptr) return;
+  std::fprintf(all.trace, "%s\n", line);
+  std::fflush(all.trace);
+}
+
+// Stands before the gate that another process closed: a file that has the call's name.
+void pass_file(State& all, const std::string& call) {
+  if (all.gates.empty() || call.empty()) return;
+  const auto path = all.gates + '/' + call;
+  if (access(path.c_str(), F_OK) != 0) return;
+  {
+    std::lock_guard guard(all.lock);
+    trace(all, ("held " + call).c_str());
+  }
+  while (access(path.c_str(), F_OK) == 0) std::this_thread::sleep_for(std::chrono::milliseconds(1));
 }
 
 template <typename Counts>
@@ -109,10 +132,7 @@ int enter(const char* call) {
   auto& all = state();
   std::lock_guard guard(all.lock);
   ++all.counts[call];
-  if (all.trace != nullptr) {
-    std::fprintf(all.trace, "%s\n", call);
-    std::fflush(all.trace);
-  }
+  trace(all, call);
   int code = 0;
   for (auto& rule : all.rules) {
     if (rule.call != "*" && rule.call != call) continue;
@@ -130,6 +150,7 @@ void alive(const char* kind, int64_t change) {
 
 void pass_gate(const char* call) {
   auto& all = state();
+  pass_file(all, call);
   std::unique_lock guard(all.lock);
   if (all.closed.count(call) == 0) return;
   ++all.held[call];

@@ -29,6 +29,9 @@ pub const INCLUDE: &str = env!("FOREBAY_DOUBLE_INCLUDE");
 pub const FAIL: &str = "FOREBAY_DOUBLE_FAIL";
 /// A file that gets a line a call, with its name.
 pub const TRACE: &str = "FOREBAY_DOUBLE_TRACE";
+/// A folder of gates: work of a call is held while there is a file with the call's name. The trace tells it by a line `held` and the
+/// name.
+pub const GATES: &str = "FOREBAY_DOUBLE_GATES";
 /// How many devices there are: 1.
 pub const DEVICES: &str = "FOREBAY_DOUBLE_DEVICES";
 /// Bytes of memory of each device: 1 GiB.

@@ -1,10 +1,13 @@
-//! Memory of one tensor: pinned on the host's side, and the GPU's. It grows to the largest that was asked for and is kept.
+//! Memory of a lane's tensors: pinned on the host's side, and the GPU's. Each grows to the largest that was asked for and is kept.
 
 use forebay_bindings::Error;
 use forebay_bindings::cuda::{Device, DeviceBuffer, PinnedBuffer};
 
-#[derive(Default)]
-pub(super) struct Staging(Option<Sides>);
+pub(super) struct Staging {
+    device: Device,
+    /// By the tensor's number; none before the first use.
+    tensors: Vec<Option<Sides>>,
+}
 
 /// The two sides, equally large.
 pub(super) struct Sides {
@@ -13,17 +16,23 @@ pub(super) struct Sides {
 }
 
 impl Staging {
-    /// Room for so many bytes.
+    /// For so many tensors.
+    pub(super) fn new(device: &Device, tensors: usize) -> Self {
+        Self { device: device.clone(), tensors: (0..tensors).map(|_| None).collect() }
+    }
+
+    /// Room for so many bytes of a tensor.
     ///
     /// # Errors
     /// There is not enough memory.
-    pub(super) fn of(&mut self, device: &Device, bytes: usize) -> Result<&Sides, Error> {
-        if self.0.as_ref().is_none_or(|sides| sides.host.len() < bytes) {
+    pub(super) fn of(&mut self, tensor: usize, bytes: usize) -> Result<&Sides, Error> {
+        let sides = &mut self.tensors[tensor];
+        if sides.as_ref().is_none_or(|sides| sides.host.len() < bytes) {
             // The old ones first: there may be no room for both.
-            self.0 = None;
-            self.0 = Some(Sides { host: device.alloc_pinned(bytes)?, gpu: device.alloc(bytes)? });
+            *sides = None;
+            *sides = Some(Sides { host: self.device.alloc_pinned(bytes)?, gpu: self.device.alloc(bytes)? });
         }
         // Unreachable: it was put there just now.
-        self.0.as_ref().ok_or_else(|| Error::Wrong("no staging memory".to_owned()))
+        sides.as_ref().ok_or_else(|| Error::Wrong("no staging memory".to_owned()))
     }
 }

@@ -1,0 +1,140 @@
+//! Lanes: while one request runs, another is copied. By gates of the double, which hold work when its turn on the GPU comes.
+
+use std::path::Path;
+
+use serde_json::json;
+use tensorrt_double::onnx;
+
+use super::{ask, command, plan, plan_of, repository, right};
+use crate::process::{Forebay, until};
+
+const UPLOAD: &str = "cuMemcpyHtoDAsync_v2";
+const RUN: &str = "enqueueV3";
+const DOWNLOAD: &str = "cuMemcpyDtoHAsync_v2";
+
+/// A server whose GPU can be held.
+struct Gated {
+    forebay: Forebay,
+    folder: tempfile::TempDir,
+}
+
+impl Gated {
+    fn start(root: &Path, failing: &str) -> Self {
+        let folder = tempfile::tempdir().unwrap();
+        let mut command = command(root, &["--pool", "none"]);
+        command.env(tensorrt_double::GATES, folder.path());
+        command.env(tensorrt_double::TRACE, folder.path().join("trace"));
+        command.env(tensorrt_double::FAIL, failing);
+        Self { forebay: Forebay::start(command), folder }
+    }
+
+    fn close(&self, call: &str) {
+        std::fs::write(self.folder.path().join(call), "").unwrap();
+    }
+
+    fn open(&self, call: &str) {
+        std::fs::remove_file(self.folder.path().join(call)).unwrap();
+    }
+
+    /// Waits until so many pieces of the call's work stood before its gate.
+    fn await_held(&self, call: &str, count: usize) {
+        let line = format!("held {call}");
+        until(&line, || {
+            let trace = std::fs::read_to_string(self.folder.path().join("trace")).unwrap();
+            (trace.lines().filter(|found| **found == line).count() >= count).then_some(())
+        });
+    }
+}
+
+#[test]
+fn a_request_is_copied_in_and_out_while_another_runs() {
+    let root = repository("", &plan());
+    let gated = Gated::start(root.path(), "");
+    std::thread::scope(|scope| {
+        let gated = &gated;
+        let ask = |value| scope.spawn(move || right(&ask(&gated.forebay, 4, value), 4, value));
+        gated.close(RUN);
+        ask(1);
+        gated.await_held(RUN, 1);
+        // The first one's run isn't done, and the second one's copy has its turn.
+        gated.close(UPLOAD);
+        ask(2);
+        gated.await_held(UPLOAD, 1);
+        gated.close(DOWNLOAD);
+        gated.open(UPLOAD);
+        gated.open(RUN);
+        // The first one's copy back isn't done, and the second one's run is.
+        gated.await_held(DOWNLOAD, 2);
+        gated.open(DOWNLOAD);
+    });
+}
+
+#[test]
+fn an_error_in_one_lane_is_not_the_others() {
+    let root = repository("", &plan());
+    // Each lane was warmed by a run of its own; the fourth copy is the second request's.
+    let gated = Gated::start(root.path(), &format!("{UPLOAD}:4=2"));
+    std::thread::scope(|scope| {
+        gated.close(RUN);
+        let held = scope.spawn(|| right(&ask(&gated.forebay, 2, 7), 2, 7));
+        gated.await_held(RUN, 1);
+        let failed = ask(&gated.forebay, 2, 8);
+        assert_eq!(failed.status, 500, "{failed:?}");
+        gated.open(RUN);
+        held.join().unwrap();
+    });
+    for value in 0..4 {
+        right(&ask(&gated.forebay, 3, value), 3, value);
+    }
+}
+
+#[test]
+fn lanes_of_one_context_take_profiles_and_shapes_in_turns_and_do_not_mix() {
+    let config = r#"parameters { key: "lanes" value { string_value: "4" } }"#;
+    // Neither profile allows what the other does.
+    let plan = plan_of(&onnx::affine(), &[[&[1, 4], &[4, 4]], [&[5, 4], &[64, 4]]]);
+    let root = repository(config, &plan);
+    let forebay = Forebay::start(command(root.path(), &["--pool", "none"]));
+    std::thread::scope(|scope| {
+        for thread in 0..8 {
+            let forebay = &forebay;
+            scope.spawn(move || {
+                for round in 0..12 {
+                    let rows = 1 + (thread * 5 + round * 3) % 9;
+                    right(&ask(forebay, rows, thread * 100 + round), rows, thread * 100 + round);
+                }
+            });
+        }
+    });
+}
+
+#[test]
+fn outputs_whose_size_the_run_tells_are_each_requests_own() {
+    let root = repository("", &plan_of(&onnx::non_zero(), &[[&[1], &[64]]]));
+    let forebay = Forebay::start(command(root.path(), &["--pool", "none"]));
+    std::thread::scope(|scope| {
+        for count in 1..=8_usize {
+            let forebay = &forebay;
+            scope.spawn(move || {
+                for zeros in 0..8 {
+                    let values: Vec<usize> = std::iter::repeat_n(0, zeros).chain(vec![1; count]).collect();
+                    let shape = [values.len()];
+                    let input = json!({ "name": "x", "datatype": "FP32", "shape": shape, "data": values });
+                    let answer = forebay.infer("affine", &[], &json!({ "inputs": [input] }));
+                    assert_eq!(answer.status, 200, "{answer:?}");
+                    let places: Vec<usize> = (zeros..zeros + count).collect();
+                    assert_eq!(answer.json()["outputs"][0]["data"], json!(places));
+                }
+            });
+        }
+    });
+}
+
+#[test]
+fn lanes_that_are_no_number_within_bounds_refuse_the_model() {
+    let root = repository(r#"parameters { key: "lanes" value { string_value: "0" } }"#, &plan());
+    let output = command(root.path(), &[]).output().unwrap();
+    let said = String::from_utf8_lossy(&output.stderr).into_owned();
+    let reason = "config.pbtxt: lanes is \"0\", must be a whole number from 1 to 8";
+    assert!(!output.status.success() && said.contains(reason), "{said}");
+}
