@@ -1,6 +1,8 @@
 //! TensorRT, loaded from its shared library at run time, where there is one. A plan -> an engine for each GPU -> sessions
 //! (`lane`), some for each instance, which has a context of its own.
 
+mod buckets;
+mod graphs;
 mod instance;
 mod lane;
 mod options;
@@ -17,6 +19,7 @@ use forebay_protocol::datatype::DataType;
 use super::{Engine, EngineError, ModelFiles, Session, SessionOptions};
 use crate::model_config::{Device, ModelConfig, Platform};
 use crate::signature::{Signature, TensorSpec};
+use graphs::Warning;
 use instance::Instance;
 use lane::Lane;
 use options::Options;
@@ -102,9 +105,13 @@ impl Engine for TensorRt {
             instances.push(Arc::new(instance));
             plans.push((gpu, plan));
         }
+        let warning = plans.first().filter(|_| options.graphs);
+        let warning = warning.map(|(_, plan)| Arc::new(Warning::about(plan.name())));
         // One of each instance before another of the same: two requests at once are two instances'.
         let lanes = (0..options.lanes).flat_map(|_| &instances);
-        let session = |instance| -> Result<Box<dyn Session>, Error> { Ok(Box::new(Lane::new(instance)?)) };
+        let session = |instance| -> Result<Box<dyn Session>, Error> {
+            Ok(Box::new(Lane::new(instance, warning.as_ref())?))
+        };
         lanes.map(session).collect::<Result<_, _>>().map_err(|error| failed(&error))
     }
 }

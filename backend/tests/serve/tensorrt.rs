@@ -1,6 +1,8 @@
 //! Plans, from an HTTP request to bytes back, on the test double of TensorRT and CUDA; and what a server without them says.
 
+mod graphs;
 mod lanes;
+mod traced;
 
 use std::path::Path;
 use std::process::Command;

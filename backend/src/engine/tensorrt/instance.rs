@@ -15,7 +15,14 @@ pub(super) struct Instance {
     pub(super) signature: Signature,
     /// The tensors that are the signature's outputs, by their number in the plan.
     pub(super) outputs: Vec<usize>,
-    context: Mutex<Context>,
+    running: Mutex<Running>,
+}
+
+/// The context.
+pub(super) struct Running {
+    pub(super) context: Context,
+    /// How often it took another profile.
+    pub(super) profiles: u64,
 }
 
 impl Instance {
@@ -24,32 +31,32 @@ impl Instance {
     pub(super) fn new(plan: &Plan, signature: Signature) -> Result<Self, Error> {
         let device = plan.device().cloned();
         let device = device.ok_or_else(|| Error::Wrong("the plan is on no GPU".to_owned()))?;
-        let context = Mutex::new(plan.context(Scratch::OwnPerProfile)?);
+        let running = Mutex::new(Running { context: plan.context(Scratch::OwnPerProfile)?, profiles: 0 });
         let tensors = plan.tensors();
         let outputs = (0..tensors.len()).filter(|number| tensors[*number].mode == TensorIOMode::Output);
-        Ok(Self { outputs: outputs.collect(), plan: plan.clone(), device, signature, context })
+        Ok(Self { outputs: outputs.collect(), plan: plan.clone(), device, signature, running })
     }
 
     /// The context, from the shapes of a run to its place on the lane's stream: from then on the GPU keeps runs in order, and
     /// other lanes may prepare theirs.
-    pub(super) fn context(&self) -> MutexGuard<'_, Context> {
+    pub(super) fn context(&self) -> MutexGuard<'_, Running> {
         // Each run sets all that it needs.
-        self.context.lock().unwrap_or_else(PoisonError::into_inner)
+        self.running.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
-/// Takes the first profile that allows the inputs' shapes, if the one that is taken doesn't.
-///
-/// # Errors
-/// TensorRT refuses; that there is one was checked before.
-pub(super) fn choose_profile(
-    context: &mut Context,
-    inputs: &[Placed<'_>],
-    stream: &Stream,
-) -> Result<(), Error> {
-    if shapes::fit(inputs, context.profile()) {
-        return Ok(());
+impl Running {
+    /// Takes the first profile that allows the inputs' shapes, if the one that is taken doesn't.
+    ///
+    /// # Errors
+    /// TensorRT refuses; that there is one was checked before.
+    pub(super) fn choose_profile(&mut self, inputs: &[Placed<'_>], stream: &Stream) -> Result<(), Error> {
+        if shapes::fit(inputs, self.context.profile()) {
+            return Ok(());
+        }
+        let mut profiles = 0..self.context.engine().profiles();
+        let profile = profiles.find(|profile| shapes::fit(inputs, *profile));
+        self.profiles += 1;
+        self.context.set_profile(profile.unwrap_or_default(), stream)
     }
-    let profile = (0..context.engine().profiles()).find(|profile| shapes::fit(inputs, *profile));
-    context.set_profile(profile.unwrap_or_default(), stream)
 }

@@ -9,7 +9,9 @@ use bytes::Bytes;
 use forebay_bindings::cuda::{Event, Stream};
 use forebay_bindings::{Context, Dims, Error};
 
-use super::instance::{self, Instance};
+use super::buckets::State;
+use super::graphs::{Graphs, Warning};
+use super::instance::{Instance, Running};
 use super::shapes::{self, Placed};
 use super::staging::Staging;
 use crate::engine::{EngineError, InputTensor, OutputTensor, Run, Session};
@@ -22,26 +24,29 @@ pub(super) struct Lane {
     staging: Staging,
     /// What the newest run gives, by the place among the signature's outputs.
     results: Vec<Computed>,
+    /// Of a model that asks for them.
+    graphs: Option<Graphs>,
 }
 
 /// An output of a run.
 #[derive(Clone, Copy)]
-struct Computed {
+pub(super) struct Computed {
     /// -1 where only the run tells.
     shape: Dims,
     bytes: usize,
 }
 
 /// The context, where other lanes may not have it before a run is over.
-type Held<'a> = Option<MutexGuard<'a, Context>>;
+type Held<'a> = Option<MutexGuard<'a, Running>>;
 
 impl Lane {
     /// # Errors
     /// CUDA refuses.
-    pub(super) fn new(instance: &Arc<Instance>) -> Result<Self, Error> {
+    pub(super) fn new(instance: &Arc<Instance>, graphs: Option<&Arc<Warning>>) -> Result<Self, Error> {
         let (stream, done) = (instance.device.stream()?, instance.device.event()?);
         let staging = Staging::new(&instance.device, instance.plan.tensors().len());
-        Ok(Self { instance: instance.clone(), stream, done, staging, results: Vec::new() })
+        let graphs = graphs.map(|warning| Graphs::new(&stream, warning));
+        Ok(Self { instance: instance.clone(), stream, done, staging, results: Vec::new(), graphs })
     }
 
     fn compute<'a>(
@@ -56,13 +61,12 @@ impl Lane {
             self.upload(input)?;
         }
         let gathering = began.elapsed();
-        let context = held.insert(instance.context());
-        self.enqueue(context, inputs)?;
+        self.start(held.insert(instance.context()), inputs)?;
         // An output whose size the run tells lies in memory of the context, which the next run takes.
         if self.results.iter().all(Computed::is_known) {
             *held = None;
         }
-        self.download(held.as_deref(), outputs)?;
+        self.download(held.as_deref().map(|running| &running.context), outputs)?;
         self.done.record(&self.stream)?;
         self.done.wait()?;
         Ok(Run { outputs: self.read(outputs)?, gathering })
@@ -77,8 +81,28 @@ impl Lane {
     }
 
     /// Puts a run on the stream.
+    fn start(&mut self, running: &mut Running, inputs: &[Placed<'_>]) -> Result<(), Error> {
+        let state = self.state(running);
+        let launched =
+            self.graphs.as_mut().is_some_and(|graphs| graphs.launch(state, inputs, &mut self.results));
+        if launched {
+            return Ok(());
+        }
+        running.choose_profile(inputs, &self.stream)?;
+        self.enqueue(&mut running.context, inputs)?;
+        let state = self.state(running);
+        if let Some(graphs) = &mut self.graphs {
+            graphs.capture(state, &mut running.context, inputs, &self.results);
+        }
+        Ok(())
+    }
+
+    /// What graphs depend on.
+    fn state(&self, running: &Running) -> State {
+        State { profiles: running.profiles, allocations: self.staging.allocations() }
+    }
+
     fn enqueue(&mut self, context: &mut Context, inputs: &[Placed<'_>]) -> Result<(), Error> {
-        instance::choose_profile(context, inputs, &self.stream)?;
         for placed in inputs {
             context.set_input_shape(placed.number, placed.input.shape)?;
             if placed.is_values() {
@@ -150,7 +174,7 @@ impl Session for Lane {
 }
 
 impl Computed {
-    fn is_known(&self) -> bool {
+    pub(super) fn is_known(&self) -> bool {
         !self.shape.contains(&-1)
     }
 }

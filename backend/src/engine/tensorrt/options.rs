@@ -1,6 +1,6 @@
 //! `config.pbtxt` -> how a plan's instances run. Next: `open` makes so many lanes of each.
 //!
-//! `parameters`: `lanes` (ours).
+//! `optimization.cuda.graphs` (Triton's). `parameters`: `lanes` (ours).
 
 use crate::engine::EngineError;
 use crate::model_config::ModelConfig;
@@ -15,6 +15,8 @@ const MOST_LANES: usize = 8;
 pub(super) struct Options {
     /// Requests, or batches, that one instance has on its way at once.
     pub(super) lanes: usize,
+    /// Runs of shapes that come again are CUDA graphs.
+    pub(super) graphs: bool,
 }
 
 impl Options {
@@ -23,7 +25,14 @@ impl Options {
     /// # Errors
     /// `Option`, naming the key.
     pub(super) fn of(config: &ModelConfig) -> Result<Self, EngineError> {
-        Ok(Self { lanes: lanes(config)? })
+        let cuda = config.optimization.as_ref().and_then(|optimization| optimization.cuda.as_ref());
+        if cuda.is_some_and(|cuda| !cuda.graph_spec.is_empty()) {
+            tracing::warn!(
+                "optimization.cuda.graph_spec is ignored: graphs are made of the shapes that come; \
+                 model_warmup with count 2 makes them before"
+            );
+        }
+        Ok(Self { lanes: lanes(config)?, graphs: cuda.is_some_and(|cuda| cuda.graphs) })
     }
 }
 

@@ -54,6 +54,15 @@ pub(super) fn place<'a>(
     Err(EngineError::BadInput(no_profile(plan, inputs)))
 }
 
+/// What tells the inputs' shapes from others: of each, which tensor it is and its dimensions.
+pub(super) fn key(inputs: &[Placed<'_>]) -> impl Iterator<Item = i64> + Clone {
+    let number = |number: usize| i64::try_from(number).unwrap_or(i64::MAX);
+    inputs.iter().flat_map(move |placed| {
+        let shape = placed.input.shape;
+        [number(placed.number), number(shape.len())].into_iter().chain(shape.iter().copied())
+    })
+}
+
 /// Does the profile allow the inputs' shapes?
 pub(super) fn fit(inputs: &[Placed<'_>], profile: usize) -> bool {
     inputs.iter().all(|placed| allows(placed.tensor, profile, placed.input.shape))

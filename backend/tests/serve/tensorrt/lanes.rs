@@ -1,90 +1,56 @@
 //! Lanes: while one request runs, another is copied. By gates of the double, which hold work when its turn on the GPU comes.
 
-use std::path::Path;
-
 use serde_json::json;
 use tensorrt_double::onnx;
 
+use super::traced::{DOWNLOAD, RUN, Traced, UPLOAD};
 use super::{ask, command, plan, plan_of, repository, right};
-use crate::process::{Forebay, until};
+use crate::process::Forebay;
 
-const UPLOAD: &str = "cuMemcpyHtoDAsync_v2";
-const RUN: &str = "enqueueV3";
-const DOWNLOAD: &str = "cuMemcpyDtoHAsync_v2";
-
-/// A server whose GPU can be held.
-struct Gated {
-    forebay: Forebay,
-    folder: tempfile::TempDir,
-}
-
-impl Gated {
-    fn start(root: &Path, failing: &str) -> Self {
-        let folder = tempfile::tempdir().unwrap();
-        let mut command = command(root, &["--pool", "none"]);
-        command.env(tensorrt_double::GATES, folder.path());
-        command.env(tensorrt_double::TRACE, folder.path().join("trace"));
-        command.env(tensorrt_double::FAIL, failing);
-        Self { forebay: Forebay::start(command), folder }
-    }
-
-    fn close(&self, call: &str) {
-        std::fs::write(self.folder.path().join(call), "").unwrap();
-    }
-
-    fn open(&self, call: &str) {
-        std::fs::remove_file(self.folder.path().join(call)).unwrap();
-    }
-
-    /// Waits until so many pieces of the call's work stood before its gate.
-    fn await_held(&self, call: &str, count: usize) {
-        let line = format!("held {call}");
-        until(&line, || {
-            let trace = std::fs::read_to_string(self.folder.path().join("trace")).unwrap();
-            (trace.lines().filter(|found| **found == line).count() >= count).then_some(())
-        });
-    }
-}
+/// Each lane has a graph of four rows before the first request comes.
+const GRAPHS: &str = r#"optimization { cuda { graphs: true } } model_warmup { name: "w" count: 2
+    inputs { key: "x" value { data_type: TYPE_FP32 dims: [ 4, 4 ] zero_data: true } } }"#;
 
 #[test]
 fn a_request_is_copied_in_and_out_while_another_runs() {
-    let root = repository("", &plan());
-    let gated = Gated::start(root.path(), "");
-    std::thread::scope(|scope| {
-        let gated = &gated;
-        let ask = |value| scope.spawn(move || right(&ask(&gated.forebay, 4, value), 4, value));
-        gated.close(RUN);
-        ask(1);
-        gated.await_held(RUN, 1);
-        // The first one's run isn't done, and the second one's copy has its turn.
-        gated.close(UPLOAD);
-        ask(2);
-        gated.await_held(UPLOAD, 1);
-        gated.close(DOWNLOAD);
-        gated.open(UPLOAD);
-        gated.open(RUN);
-        // The first one's copy back isn't done, and the second one's run is.
-        gated.await_held(DOWNLOAD, 2);
-        gated.open(DOWNLOAD);
-    });
+    for (config, launches) in [("", 0), (GRAPHS, 2)] {
+        let traced = Traced::start(config, &plan(), "");
+        std::thread::scope(|scope| {
+            let traced = &traced;
+            let ask = |value| scope.spawn(move || right(&ask(&traced.forebay, 4, value), 4, value));
+            traced.close(RUN);
+            ask(1);
+            traced.await_held(RUN, 1);
+            // The first one's run isn't done, and the second one's copy has its turn.
+            traced.close(UPLOAD);
+            ask(2);
+            traced.await_held(UPLOAD, 1);
+            traced.close(DOWNLOAD);
+            traced.open(UPLOAD);
+            traced.open(RUN);
+            // The first one's copy back isn't done, and the second one's run is.
+            traced.await_held(DOWNLOAD, 2);
+            traced.open(DOWNLOAD);
+        });
+        assert_eq!(traced.count("cuGraphLaunch"), launches);
+    }
 }
 
 #[test]
 fn an_error_in_one_lane_is_not_the_others() {
-    let root = repository("", &plan());
     // Each lane was warmed by a run of its own; the fourth copy is the second request's.
-    let gated = Gated::start(root.path(), &format!("{UPLOAD}:4=2"));
+    let traced = Traced::start("", &plan(), &format!("{UPLOAD}:4=2"));
     std::thread::scope(|scope| {
-        gated.close(RUN);
-        let held = scope.spawn(|| right(&ask(&gated.forebay, 2, 7), 2, 7));
-        gated.await_held(RUN, 1);
-        let failed = ask(&gated.forebay, 2, 8);
+        traced.close(RUN);
+        let held = scope.spawn(|| right(&ask(&traced.forebay, 2, 7), 2, 7));
+        traced.await_held(RUN, 1);
+        let failed = ask(&traced.forebay, 2, 8);
         assert_eq!(failed.status, 500, "{failed:?}");
-        gated.open(RUN);
+        traced.open(RUN);
         held.join().unwrap();
     });
     for value in 0..4 {
-        right(&ask(&gated.forebay, 3, value), 3, value);
+        right(&ask(&traced.forebay, 3, value), 3, value);
     }
 }
 

@@ -1,0 +1,61 @@
+//! A server on the double whose calls are seen, and whose GPU can be held.
+
+use std::fs::File;
+
+use super::{command, repository};
+use crate::process::{Forebay, until};
+
+pub(super) const UPLOAD: &str = "cuMemcpyHtoDAsync_v2";
+pub(super) const RUN: &str = "enqueueV3";
+pub(super) const DOWNLOAD: &str = "cuMemcpyDtoHAsync_v2";
+
+pub(super) struct Traced {
+    pub(super) forebay: Forebay,
+    /// Of the model.
+    _root: tempfile::TempDir,
+    /// The trace, the log, and a file for each closed gate.
+    folder: tempfile::TempDir,
+}
+
+impl Traced {
+    /// Serves the plan; `failing` are rules of the double.
+    pub(super) fn start(config: &str, plan: &[u8], failing: &str) -> Self {
+        let (root, folder) = (repository(config, plan), tempfile::tempdir().unwrap());
+        let mut command = command(root.path(), &["--pool", "none"]);
+        command.env(tensorrt_double::GATES, folder.path());
+        command.env(tensorrt_double::TRACE, folder.path().join("trace"));
+        command.env(tensorrt_double::FAIL, failing);
+        command.stderr(File::create(folder.path().join("log")).unwrap());
+        Self { forebay: Forebay::start(command), _root: root, folder }
+    }
+
+    /// Holds the call's work when its turn on the GPU comes.
+    pub(super) fn close(&self, call: &str) {
+        File::create(self.folder.path().join(call)).unwrap();
+    }
+
+    pub(super) fn open(&self, call: &str) {
+        std::fs::remove_file(self.folder.path().join(call)).unwrap();
+    }
+
+    /// Waits until so many pieces of the call's work stood before its gate.
+    pub(super) fn await_held(&self, call: &str, count: usize) {
+        let line = format!("held {call}");
+        until(&line, || (self.count(&line) >= count).then_some(()));
+    }
+
+    /// How often a call was made.
+    pub(super) fn count(&self, call: &str) -> usize {
+        self.lines("trace", |line| line == call).len()
+    }
+
+    /// Lines of the log that have the words.
+    pub(super) fn said(&self, words: &str) -> Vec<String> {
+        self.lines("log", |line| line.contains(words))
+    }
+
+    fn lines(&self, file: &str, wanted: impl Fn(&str) -> bool) -> Vec<String> {
+        let text = std::fs::read_to_string(self.folder.path().join(file)).unwrap();
+        text.lines().filter(|line| wanted(line)).map(str::to_owned).collect()
+    }
+}
