@@ -1,12 +1,15 @@
 //! Which models are served: at start, by call (`--model-control-mode explicit`), or as the repository changes (`poll`).
-//! One change at a time; what is new is loaded and warm before what is old goes, and requests that hold the old finish on
-//! it. Next: `live` is told what is served now.
+//! One load of a model at a time, and loads of others don't wait for it; what is new is loaded and warm before what is old goes,
+//! and requests that hold the old finish on it. Next: `live` is told what is served now.
 
+mod loads;
 mod overrides;
 
 use std::collections::BTreeMap;
 use std::path::Path;
 use std::sync::{Arc, Mutex, PoisonError};
+
+use tokio_util::sync::CancellationToken;
 
 use crate::load::{LoadError, Loader};
 use crate::model_config::{ConfigError, ModelConfig};
@@ -15,6 +18,7 @@ use crate::proto::repository_index_response::ModelIndex;
 use crate::proto::{ModelRepositoryParameter, RepositoryIndexResponse};
 use crate::repository::{self, Fingerprint, RepositoryError};
 use crate::settings::ModelControlMode;
+use loads::{Loads, Turn};
 use overrides::Overrides;
 
 /// Told after each swap of the models.
@@ -55,10 +59,18 @@ pub(crate) struct Control {
     pub(crate) models: Arc<Models>,
     on_change: OnChange,
     mode: ModelControlMode,
-    /// Held by who changes the set.
+    /// Cancelled once the server ends: no load goes on then.
+    stop: CancellationToken,
+    /// Held by who changes the set, for a moment.
     changing: Mutex<()>,
-    /// What is being loaded, for the index.
-    loading: Mutex<Option<String>>,
+    loads: Loads,
+}
+
+/// What became of a load.
+struct Attempt {
+    /// Of the folder before.
+    fingerprint: Fingerprint,
+    loaded: Result<Model, LoadError>,
 }
 
 impl Control {
@@ -67,8 +79,10 @@ impl Control {
         models: Arc<Models>,
         on_change: OnChange,
         mode: ModelControlMode,
+        stop: CancellationToken,
     ) -> Self {
-        Self { loader, models, on_change, mode, changing: Mutex::new(()), loading: Mutex::new(None) }
+        let (changing, loads) = (Mutex::new(()), Loads::default());
+        Self { loader, models, on_change, mode, stop, changing, loads }
     }
 
     /// Loads `names`, or every model of the repository, and publishes what could be loaded.
@@ -82,10 +96,12 @@ impl Control {
         };
         let mut set = ModelSet::default();
         for name in names {
+            let turn = self.turn(&name);
+            let attempt = self.attempt(&turn, &self.loader.root, &name, None);
             // The set says what failed.
-            let _ = self.load_into(&mut set, &name, &self.loader.root, None);
+            let _ = enter(&mut set, &name, attempt);
         }
-        self.publish(set);
+        self.change(|served| *served = set);
         Ok(())
     }
 
@@ -103,34 +119,33 @@ impl Control {
             }
             None => return Err(ControlError::NoFolder { model: model.to_owned() }),
         };
-        let _changing = self.changing.lock().unwrap_or_else(PoisonError::into_inner);
-        let mut set = self.set();
-        let loaded = self.load_into(&mut set, model, root, overrides.config);
-        self.publish(set);
+        let loaded = self.load_from(root, model, overrides.config);
         loaded.map_err(|error| ControlError::Load { model: model.to_owned(), source: error.into() })
     }
 
-    /// Serves a model no more. Requests that it has already are answered.
+    /// Serves a model no more. Requests that it has already are answered; a load of it that is on is stopped.
     ///
     /// # Errors
     /// When the mode isn't explicit, or there is no such model.
     pub(crate) fn unload(&self, model: &str) -> Result<(), ControlError> {
         self.check_mode()?;
-        let _changing = self.changing.lock().unwrap_or_else(PoisonError::into_inner);
-        let mut set = self.set();
-        let failed = set.failed.remove(model);
-        let Some(gone) = set.models.remove(model) else {
-            let known = failed.is_some()
-                || repository::model_names(&self.loader.root)?.iter().any(|name| name == model);
-            if !known {
-                return Err(UnknownModel::Model { model: model.to_owned() }.into());
+        self.loads.stop(model);
+        let _turn = self.turn(model);
+        let (failed, gone) = self.change(|set| {
+            let gone = set.models.remove(model);
+            if let Some(gone) = &gone {
+                let versions = gone.versions.values().map(Unloaded::of).collect();
+                set.unloaded.insert(model.to_owned(), versions);
             }
-            self.publish(set);
-            return Ok(());
-        };
-        tracing::info!(model, "unloaded");
-        set.unloaded.insert(model.to_owned(), gone.versions.values().map(Unloaded::of).collect());
-        self.publish(set);
+            (set.failed.remove(model), gone)
+        });
+        if gone.is_some() {
+            tracing::info!(model, "unloaded");
+        } else if failed.is_none()
+            && !repository::model_names(&self.loader.root)?.iter().any(|name| name == model)
+        {
+            return Err(UnknownModel::Model { model: model.to_owned() }.into());
+        }
         Ok(())
     }
 
@@ -140,13 +155,12 @@ impl Control {
     /// When the repository can't be read.
     pub(crate) fn index(&self, ready_only: bool) -> Result<RepositoryIndexResponse, ControlError> {
         let set = self.models.current();
-        let loading = self.loading.lock().unwrap_or_else(PoisonError::into_inner).clone();
         let mut names = repository::model_names(&self.loader.root)?;
         names.extend(set.models.keys().chain(set.unloaded.keys()).cloned());
         names.sort_unstable();
         names.dedup();
         let mut models: Vec<ModelIndex> =
-            names.iter().flat_map(|name| index_of(&set, name, loading.as_ref() == Some(name))).collect();
+            names.iter().flat_map(|name| index_of(&set, name, self.loads.is_on(name))).collect();
         models.retain(|model| !ready_only || model.state == "READY");
         Ok(RepositoryIndexResponse { models })
     }
@@ -165,78 +179,84 @@ impl Control {
     /// When the repository can't be read.
     pub(crate) fn follow(&self, stands_still: impl Fn(&Path, &str) -> bool) -> Result<(), RepositoryError> {
         let root = &self.loader.root;
-        let _changing = self.changing.lock().unwrap_or_else(PoisonError::into_inner);
-        let mut set = self.set();
         let names = repository::model_names(root)?;
-        let changed: Vec<&String> = names.iter().filter(|name| has_changed(root, &set, name)).collect();
-        let gone = set.models.keys().chain(set.failed.keys()).any(|name| !names.contains(name));
-        if changed.is_empty() && !gone {
-            return Ok(());
+        let set = self.models.current();
+        if set.models.keys().chain(set.failed.keys()).any(|name| !names.contains(name)) {
+            self.change(|set| keep_only(set, &names));
         }
-        set.models.retain(|name, _| {
-            let stays = names.contains(name);
-            if !stays {
-                tracing::info!(model = name, "unloaded: its folder is gone");
-            }
-            stays
-        });
-        set.failed.retain(|name, _| names.contains(name));
-        for name in changed {
+        for name in names.iter().filter(|name| has_changed(root, &set, name)) {
             if stands_still(root, name) {
                 // The set says what failed.
-                let _ = self.load_into(&mut set, name, root, None);
+                let _ = self.load_from(root, name, None);
             }
         }
-        self.publish(set);
         Ok(())
     }
 
-    fn set(&self) -> ModelSet {
-        ModelSet::clone(&self.models.current())
+    /// Loads a model and serves it.
+    fn load_from(&self, root: &Path, name: &str, config: Option<ModelConfig>) -> Result<(), LoadError> {
+        let turn = self.turn(name);
+        let attempt = self.attempt(&turn, root, name, config);
+        self.change(|set| enter(set, name, attempt))
     }
 
-    /// Loads one model into the set. One that fails stays as it was before, if it was there.
-    fn load_into(
-        &self,
-        set: &mut ModelSet,
-        name: &str,
-        root: &Path,
-        config: Option<ModelConfig>,
-    ) -> Result<(), LoadError> {
-        self.say_loading(Some(name));
-        let before: Option<Arc<Model>> = set.models.get(name).cloned();
+    fn turn<'a>(&'a self, model: &'a str) -> Turn<'a> {
+        self.loads.turn(model, self.stop.child_token())
+    }
+
+    /// Loads a model whose turn it is.
+    fn attempt(&self, turn: &Turn<'_>, root: &Path, name: &str, config: Option<ModelConfig>) -> Attempt {
+        let before: Option<Arc<Model>> = self.models.current().models.get(name).cloned();
         let fingerprint = repository::fingerprint(root, name).unwrap_or_default();
-        let loaded = self.loader.load(root, name, config, before.as_deref());
-        self.say_loading(None);
-        match loaded {
-            Ok(model) => {
-                for version in model.versions.values() {
-                    let generation = version.generation.to_string();
-                    tracing::info!(model = name, version = version.number, generation, "loaded");
-                }
-                set.failed.remove(name);
-                set.unloaded.remove(name);
-                set.models.insert(name.to_owned(), Arc::new(model));
-                Ok(())
-            }
-            Err(error) => {
-                // The next look takes files that were changing for changed.
-                let fingerprint =
-                    if matches!(error, LoadError::Changing) { Fingerprint::default() } else { fingerprint };
-                tracing::error!(model = name, "not loaded: {error}");
-                set.failed.insert(name.to_owned(), (fingerprint, error.to_string()));
-                Err(error)
-            }
-        }
+        let loaded = self.loader.load(root, name, config, before.as_deref(), &turn.stop);
+        Attempt { fingerprint, loaded }
     }
 
-    fn say_loading(&self, name: Option<&str>) {
-        *self.loading.lock().unwrap_or_else(PoisonError::into_inner) = name.map(str::to_owned);
-    }
-
-    fn publish(&self, set: ModelSet) {
+    /// Changes the set as it is now, and tells of it.
+    fn change<T>(&self, change: impl FnOnce(&mut ModelSet) -> T) -> T {
+        let _changing = self.changing.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut set = ModelSet::clone(&self.models.current());
+        let changed = change(&mut set);
         self.models.publish(set);
         (self.on_change)(&self.models.current());
+        changed
+    }
+}
+
+/// Takes out the models whose folders are gone.
+fn keep_only(set: &mut ModelSet, names: &[String]) {
+    set.models.retain(|name, _| {
+        let stays = names.contains(name);
+        if !stays {
+            tracing::info!(model = name, "unloaded: its folder is gone");
+        }
+        stays
+    });
+    set.failed.retain(|name, _| names.contains(name));
+}
+
+/// Puts a model that was loaded into the set. One that failed stays as it was before, if it was there.
+fn enter(set: &mut ModelSet, name: &str, attempt: Attempt) -> Result<(), LoadError> {
+    let Attempt { fingerprint, loaded } = attempt;
+    match loaded {
+        Ok(model) => {
+            for version in model.versions.values() {
+                let generation = version.generation.to_string();
+                tracing::info!(model = name, version = version.number, generation, "loaded");
+            }
+            set.failed.remove(name);
+            set.unloaded.remove(name);
+            set.models.insert(name.to_owned(), Arc::new(model));
+            Ok(())
+        }
+        Err(error) => {
+            // The next look takes files that were changing for changed.
+            let fingerprint =
+                if matches!(error, LoadError::Changing) { Fingerprint::default() } else { fingerprint };
+            tracing::error!(model = name, "not loaded: {error}");
+            set.failed.insert(name.to_owned(), (fingerprint, error.to_string()));
+            Err(error)
+        }
     }
 }
 

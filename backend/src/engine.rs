@@ -1,16 +1,19 @@
 //! The contract of an engine. What enters: the bytes of a model, then tensors. What leaves: the model's signature,
 //! then tensors. Next: `schedule` runs sessions on threads of their own.
 
+pub(crate) mod kept;
 pub(crate) mod ort;
 mod parts;
 pub(crate) mod tensorrt;
 
 use std::collections::BTreeMap;
+use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
 use forebay_protocol::datatype::DataType;
+use tokio_util::sync::CancellationToken;
 
 use crate::model_config::{Device, ModelConfig, Platform};
 use crate::signature::Signature;
@@ -26,6 +29,36 @@ pub(crate) struct ModelFiles {
     pub(crate) model_file: String,
     /// Every file of the version's folder by its path inside it, with `/` between parts.
     pub(crate) files: BTreeMap<String, Arc<[u8]>>,
+}
+
+impl ModelFiles {
+    /// The model's bytes.
+    ///
+    /// # Errors
+    /// `Load`: it is not there.
+    fn model(&self) -> Result<&[u8], EngineError> {
+        let model = self.files.get(&self.model_file);
+        model.map(AsRef::as_ref).ok_or_else(|| self.failed(&"there is no such file"))
+    }
+
+    /// Whether it is told to be an ONNX model.
+    fn is_onnx(&self) -> bool {
+        Path::new(&self.model_file).extension().is_some_and(|extension| extension == "onnx")
+    }
+
+    /// Writes every file below a folder, which is made.
+    fn write_to(&self, folder: &Path) -> std::io::Result<()> {
+        for (name, bytes) in &self.files {
+            let path = folder.join(name);
+            path.parent().map_or(Ok(()), std::fs::create_dir_all)?;
+            std::fs::write(path, bytes)?;
+        }
+        Ok(())
+    }
+
+    fn failed(&self, reason: &impl ToString) -> EngineError {
+        EngineError::Load { file: self.model_file.clone(), reason: reason.to_string().trim().to_owned() }
+    }
 }
 
 /// How sessions are opened. Everything here may change results, so all of it is part of a generation.
@@ -92,7 +125,8 @@ pub(crate) trait Engine: Send + Sync {
     fn platform(&self) -> Platform;
     /// Name and version of what computes: part of every generation.
     fn identity(&self) -> &str;
-    /// Opens a session on each device, as the model's configuration says, else the options.
+    /// Opens a session on each device, as the model's configuration says, else the options. What takes minutes ends early when
+    /// `stop` is cancelled.
     ///
     /// # Errors
     /// `Load`, `Option` and `Unsupported`.
@@ -102,6 +136,7 @@ pub(crate) trait Engine: Send + Sync {
         config: &ModelConfig,
         devices: &[Device],
         options: SessionOptions,
+        stop: &CancellationToken,
     ) -> Result<Vec<Box<dyn Session>>, EngineError>;
 }
 

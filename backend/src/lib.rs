@@ -41,6 +41,7 @@ mod warmup;
 
 use std::process::ExitCode;
 
+use forebay_bindings::Job;
 use settings::Command;
 
 /// What a wrong flag, environment variable or configuration file ends with.
@@ -62,6 +63,10 @@ pub fn run() -> ExitCode {
     let ended = match command {
         Command::Serve(settings) => serve::run(&settings),
         Command::Gate(settings) => gate::run(&settings),
+        Command::Plan(settings) => match logs::start(&settings) {
+            Ok(_) => return Job::serve(),
+            Err(error) => Err(error.into()),
+        },
     };
     match ended {
         Ok(()) => ExitCode::SUCCESS,

@@ -6,6 +6,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use forebay_protocol::cache_control::Freshness;
+use tokio_util::sync::CancellationToken;
 
 use crate::engine::{EngineError, Engines, SessionOptions};
 use crate::flight::Flights;
@@ -61,11 +62,12 @@ struct Loading<'a> {
     freshness: Option<Freshness>,
     labels: BTreeMap<String, Arc<[u8]>>,
     before: Option<&'a Model>,
+    stop: &'a CancellationToken,
 }
 
 impl Loader {
     /// Loads a model out of `root`, with `config` in place of its own. Versions that `before` has in the same generation
-    /// are taken from it.
+    /// are taken from it. What takes minutes ends early when `stop` is cancelled.
     ///
     /// # Errors
     /// What is wrong, with the file it is in.
@@ -75,6 +77,7 @@ impl Loader {
         name: &str,
         config: Option<ModelConfig>,
         before: Option<&Model>,
+        stop: &CancellationToken,
     ) -> Result<Model, LoadError> {
         let fingerprint = repository::fingerprint(root, name)?;
         let config = match config {
@@ -85,7 +88,7 @@ impl Loader {
         let freshness =
             policy::of(&config).map_err(|source| LoadError::Policy { path: path.clone(), source })?;
         let labels = repository::read_labels(root, name, &config)?;
-        let loading = Loading { root, name, config, freshness, labels, before };
+        let loading = Loading { root, name, config, freshness, labels, before, stop };
         let mut versions = BTreeMap::new();
         for number in repository::versions(root, name, &loading.config)? {
             let version = self.load_version(&loading, number)?;
@@ -103,6 +106,7 @@ impl Loader {
 
     fn load_version(&self, loading: &Loading<'_>, number: u64) -> Result<Arc<Version>, LoadError> {
         let Loading { root, name, config, .. } = loading;
+        let _span = tracing::info_span!("load", model = name, version = number).entered();
         let files = repository::read_files(root, name, number, config)?;
         let failed = |source| LoadError::Engine { version: number, source };
         let engine = self.engines.of(files.platform).map_err(failed)?;
@@ -121,7 +125,8 @@ impl Loader {
             devices = files.platform.devices(self.instances);
         }
         let before = memory::resident_bytes();
-        let mut sessions = engine.open(&files, config, &devices, self.options).map_err(failed)?;
+        let mut sessions =
+            engine.open(&files, config, &devices, self.options, loading.stop).map_err(failed)?;
         let Some(signature) = sessions.first().map(|session| session.signature().clone()) else {
             return Err(failed(EngineError::Failed("no session was asked for".to_owned())));
         };
@@ -137,7 +142,7 @@ impl Loader {
         let schedule = Schedule::start(name, sessions, batching, self.limits, statistics.clone());
         Ok(Arc::new(Version {
             number: number.to_string(),
-            config: model_config::complete(config.clone(), name, &signature, files.platform, &devices),
+            config: model_config::complete(config.clone(), name, &signature, &files, &devices),
             labels: loading.labels.iter().map(|(output, text)| (output.clone(), lines(text))).collect(),
             signature,
             generation,

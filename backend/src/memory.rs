@@ -15,8 +15,12 @@ mod tests {
 
     #[test]
     fn what_is_written_to_is_resident() {
-        let before = resident_bytes();
-        let held = vec![1_u8; 64 << 20];
-        assert!(resident_bytes() >= before + (32 << 20), "{} bytes are held", held.len());
+        // Other tests of this process give memory back now and then.
+        let grows = |_| {
+            let before = resident_bytes();
+            let held = vec![1_u8; 64 << 20];
+            resident_bytes() >= before + held.len() as u64 / 2
+        };
+        assert!((0..10).any(grows));
     }
 }

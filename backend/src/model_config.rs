@@ -19,6 +19,7 @@ pub(crate) use complete::complete;
 pub(crate) use crate::proto::ModelConfig;
 pub(crate) use crate::proto::model_config::SchedulingChoice;
 use crate::proto::model_instance_group::Kind;
+use crate::proto::model_optimization_policy::ExecutionAccelerators;
 pub(crate) use crate::proto::model_version_policy::PolicyChoice;
 
 /// How the parser says that a field doesn't exist.
@@ -198,13 +199,19 @@ impl ModelConfig {
         if is_plan { Platform::TensorRt } else { Platform::OnnxRuntime }
     }
 
-    /// File of the model inside a version's folder.
-    pub(crate) fn model_file(&self, platform: Platform) -> &str {
-        if self.default_model_filename.is_empty() {
-            platform.model_file()
-        } else {
-            &self.default_model_filename
+    /// File of the model inside a version's folder, which `has` tells of: TensorRT takes an ONNX model where there is no plan.
+    pub(crate) fn model_file(&self, platform: Platform, has: impl Fn(&str) -> bool) -> &str {
+        let (own, onnx) = (platform.model_file(), Platform::OnnxRuntime.model_file());
+        match self.default_model_filename.as_str() {
+            "" if !has(own) && has(onnx) => onnx,
+            "" => own,
+            named => named,
         }
+    }
+
+    /// What shall run the model beside its backend's own operators.
+    pub(crate) fn accelerators(&self) -> Option<&ExecutionAccelerators> {
+        self.optimization.as_ref()?.execution_accelerators.as_ref()
     }
 
     /// Where each session runs that `instance_group` asks for; none if it doesn't say. As in Triton, `count` is of each GPU
@@ -287,6 +294,18 @@ impl Device {
         }
     }
 }
+
+/// A boolean as Triton reads it in parameters; `None` for anything else.
+pub(crate) fn boolean(text: &str) -> Option<bool> {
+    match text.to_ascii_lowercase().as_str() {
+        "1" | "true" | "on" => Some(true),
+        "0" | "false" | "off" => Some(false),
+        _ => None,
+    }
+}
+
+/// What a value that is no [`boolean`] should have been.
+pub(crate) const BOOLEANS: &str = "0 or 1, true or false, on or off";
 
 /// V2's name of a `TYPE_*`; `None` for `TYPE_INVALID` and numbers that mean nothing.
 pub(crate) fn datatype(declared: i32) -> Option<DataType> {

@@ -112,8 +112,9 @@ pub(crate) fn read_files(
         let bytes: Arc<[u8]> = std::fs::read(&file).map_err(unreadable(&file))?.into();
         files.insert(name, bytes);
     }
-    let platform = config.platform(|name| files.contains_key(name));
-    let model_file = config.model_file(platform).to_owned();
+    let has = |name: &str| files.contains_key(name);
+    let platform = config.platform(has);
+    let model_file = config.model_file(platform, has).to_owned();
     if files.contains_key(&model_file) {
         Ok(ModelFiles { platform, model_file, files })
     } else {

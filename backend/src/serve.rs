@@ -17,8 +17,9 @@ use tokio_util::sync::CancellationToken;
 use crate::busy_poll::BusyPoll;
 use crate::control::Control;
 use crate::drain::{self, Ports, Signals};
-use crate::engine::ort::{Optimized, OrtEngine};
-use crate::engine::tensorrt::{Choice, TensorRt};
+use crate::engine::kept::Kept;
+use crate::engine::ort::OrtEngine;
+use crate::engine::tensorrt::{Choice, Compiling, TensorRt};
 use crate::engine::{Engine as _, Engines, SessionOptions};
 use crate::gate::{self, Gate};
 use crate::grpc::{self, GrpcService};
@@ -37,7 +38,9 @@ use crate::metrics::GateMetrics;
 use crate::models::Models;
 use crate::poll;
 use crate::schedule::QueueLimits;
-use crate::settings::{self, ModelControlMode, ModelSettings, ServeSettings, SettingsError, TensorRtFlavour};
+use crate::settings::{
+    self, LogSettings, ModelControlMode, ModelSettings, ServeSettings, SettingsError, TensorRtFlavour,
+};
 use pooled::Pooled;
 
 /// Writes to the pool that still wait at the end get so long.
@@ -54,7 +57,7 @@ const ORT_DYLIB_PATH: &str = "ORT_DYLIB_PATH";
 pub(crate) fn run(settings: &ServeSettings) -> anyhow::Result<()> {
     let logs = logs::start(&settings.logs)?;
     let trust = Trust::read(settings)?;
-    let loader = loader(&settings.models)?;
+    let loader = loader(&settings.models, &settings.logs)?;
     let prometheus = metrics::install()?;
     let mut runtime = tokio::runtime::Builder::new_multi_thread();
     if let Some(threads) = settings.worker_threads {
@@ -82,13 +85,16 @@ async fn serve(
     let stop = CancellationToken::new();
     let Pooled { store, own_table, on_change, farewell } = Pooled::start(settings, &stop)?;
     let models = Arc::new(Models::default());
-    let control = Control::new(loader, models.clone(), on_change, settings.models.model_control_mode);
-    let control = Arc::new(control);
+    let draining = Draining::default();
+    let mode = settings.models.model_control_mode;
+    let control = Arc::new(Control::new(loader, models.clone(), on_change, mode, draining.begun()));
     let following = tokio::select! {
         following = load(&settings.models, &control, &stop) => following?,
-        () = signals.wait() => return Ok(()),
+        () = signals.wait() => {
+            draining.begin();
+            return Ok(());
+        }
     };
-    let draining = Draining::default();
     let gate = own_table.zip(store.clone()).map(|(live, store)| Gate {
         store,
         live,
@@ -168,20 +174,22 @@ fn routes(infer: InferRoutes, is_ready: Readiness) -> Router {
         .merge(health::routes(is_ready))
 }
 
-fn loader(settings: &ModelSettings) -> anyhow::Result<Loader> {
+fn loader(settings: &ModelSettings, logs: &LogSettings) -> anyhow::Result<Loader> {
     let cores = std::thread::available_parallelism().map_or(1, std::num::NonZero::get);
     let path = settings.onnxruntime.clone().or_else(|| std::env::var_os(ORT_DYLIB_PATH).map(PathBuf::from));
     let wrong = |reason: String| SettingsError::Wrong { flag: "--onnxruntime", reason };
     let path = path.ok_or_else(|| wrong("is missing: the path of libonnxruntime.so".to_owned()))?;
-    let optimized = settings.optimized_model_dir.as_ref().map(|folder| {
-        Optimized::at(folder, settings.optimized_model_bytes as u64).map_err(|error| SettingsError::Wrong {
+    let kept = settings.optimized_model_dir.as_ref().map(|folder| {
+        Kept::at(folder, settings.optimized_model_bytes as u64).map_err(|error| SettingsError::Wrong {
             flag: "--optimized-model-dir",
             reason: format!("can't use {}: {error}", folder.display()),
         })
     });
-    let engine = OrtEngine::load(&path, usize::from(settings.intra_op_threads), optimized.transpose()?)
+    let kept = kept.transpose()?;
+    let engine = OrtEngine::load(&path, usize::from(settings.intra_op_threads), kept.clone())
         .map_err(|error| wrong(format!("can't load {}: {error}", path.display())))?;
-    let engines = Engines { onnxruntime: engine, tensorrt: tensorrt(settings)? };
+    let compiling = Compiling { kept, limit: settings.compile_timeout_secs, logs: logs.environment() };
+    let engines = Engines { onnxruntime: engine, tensorrt: tensorrt(settings, compiling)? };
     let onnxruntime = engines.onnxruntime.identity();
     match &engines.tensorrt {
         Ok(tensorrt) => tracing::info!("engines: {onnxruntime}, {}", tensorrt.identity()),
@@ -200,14 +208,17 @@ fn loader(settings: &ModelSettings) -> anyhow::Result<Loader> {
 }
 
 /// TensorRT, or why there is none; a library that was asked for must be there.
-fn tensorrt(settings: &ModelSettings) -> Result<Result<TensorRt, String>, SettingsError> {
+fn tensorrt(
+    settings: &ModelSettings,
+    compiling: Compiling,
+) -> Result<Result<TensorRt, String>, SettingsError> {
     let flavour = match settings.tensorrt_flavour {
         TensorRtFlavour::Enterprise => Flavour::Enterprise,
         TensorRtFlavour::Lean => Flavour::Lean,
         TensorRtFlavour::Rtx => Flavour::Rtx,
     };
     let host_code = if settings.tensorrt_host_code { HostCode::Allow } else { HostCode::Refuse };
-    match TensorRt::load(&Choice { flavour, path: settings.tensorrt.clone(), host_code }) {
+    match TensorRt::load(Choice { flavour, path: settings.tensorrt.clone(), host_code, compiling }) {
         Err(reason) if settings.tensorrt.is_some() => {
             Err(SettingsError::Wrong { flag: "--tensorrt", reason })
         }

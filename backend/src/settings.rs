@@ -13,7 +13,7 @@ use std::path::PathBuf;
 use clap::{Args, Parser, Subcommand, ValueEnum};
 
 pub(crate) use parts::{HttpSettings, LogFormat, LogSettings, PoolKind, PoolSettings, TlsSettings};
-pub(crate) use secrets::{read_pool_secret, read_token};
+pub(crate) use secrets::{SECRETS, read_pool_secret, read_token};
 use units::{parse_bytes, parse_seconds};
 
 #[derive(Debug, Parser)]
@@ -30,7 +30,13 @@ pub(crate) enum Command {
     Serve(Box<ServeSettings>),
     /// Answer the filters' lookups and say which generations are live, from the shared pool
     Gate(Box<GateSettings>),
+    /// Build a plan as a job on stdin says: `serve` starts this for models that TensorRT compiles
+    #[command(name = PLAN, hide = true)]
+    Plan(LogSettings),
 }
+
+/// The command by which `serve` starts this program to build a plan.
+pub(crate) const PLAN: &str = "plan";
 
 /// Looking at the repository more often than this would cost more than it could gain.
 const SHORTEST_POLL: std::time::Duration = std::time::Duration::from_millis(50);
@@ -126,10 +132,11 @@ pub(crate) struct ModelSettings {
     /// Path of ONNX Runtime's shared library (`libonnxruntime.so`), 1.18 or newer
     #[arg(long, env = "FOREBAY_ONNXRUNTIME")]
     pub(crate) onnxruntime: Option<PathBuf>,
-    /// Folder where optimised models are kept, by digest: what was loaded once is not optimised again. Replicas may share it
+    /// Folder where optimised models, and plans compiled of ONNX models, are kept by digest: what was loaded once is not
+    /// optimised or compiled again. Replicas may share it
     #[arg(long, env = "FOREBAY_OPTIMIZED_MODEL_DIR")]
     pub(crate) optimized_model_dir: Option<PathBuf>,
-    /// Bytes that optimised models may take together; those not used for longest go
+    /// Bytes that optimised models and compiled plans may take together; those not used for longest go
     #[arg(long, env = "FOREBAY_OPTIMIZED_MODEL_BYTES", default_value = "10GiB", value_parser = parse_bytes)]
     pub(crate) optimized_model_bytes: usize,
     /// Path of TensorRT's library (`libnvinfer.so.11`), which runs plans [default: what the system's loader finds, if any]
@@ -142,6 +149,10 @@ pub(crate) struct ModelSettings {
     /// much as this program's is
     #[arg(long, env = "FOREBAY_TENSORRT_HOST_CODE")]
     pub(crate) tensorrt_host_code: bool,
+    /// Seconds that TensorRT may take to compile an ONNX model: seconds for small ones, many minutes for large ones, for ever
+    /// never
+    #[arg(long, env = "FOREBAY_COMPILE_TIMEOUT_SECS", default_value = "3600", value_parser = parse_seconds)]
+    pub(crate) compile_timeout_secs: std::time::Duration,
     /// Sessions of each model, each on a thread of its own, unless its config.pbtxt says [default: cores]
     #[arg(long, env = "FOREBAY_INSTANCES", value_parser = clap::value_parser!(u16).range(1..=1024))]
     pub(crate) instances: Option<u16>,
@@ -250,6 +261,7 @@ fn check(command: &Command) -> Result<(), SettingsError> {
             }
             settings.pool.check()
         }
+        Command::Plan(_) => Ok(()),
     }
 }
 

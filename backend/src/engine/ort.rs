@@ -16,15 +16,16 @@ use ort::logging::LogLevel;
 use ort::session::builder::{GraphOptimizationLevel, SessionBuilder};
 use ort::session::{OutputSelector, RunOptions, SessionInputValue};
 use ort::value::{Outlet, ValueType};
-use tempfile::TempPath;
+use tempfile::NamedTempFile;
+use tokio_util::sync::CancellationToken;
 
+use super::kept::{Kept, Place};
 use super::{Engine, EngineError, InputTensor, ModelFiles, OutputTensor, Run, Session, SessionOptions};
 use crate::model_config::{Device, ModelConfig, Platform};
 use crate::signature::{Signature, TensorSpec};
 use binding::Binding;
 use joined::Joined;
-pub(crate) use optimized::Optimized;
-use optimized::Place;
+use optimized::Optimized;
 
 /// ONNX Runtime in this process.
 pub(crate) struct OrtEngine {
@@ -34,16 +35,12 @@ pub(crate) struct OrtEngine {
 }
 
 impl OrtEngine {
-    /// Loads the library at `path`; sessions share one pool of that many threads, and keep optimised models in `optimized`.
+    /// Loads the library at `path`; sessions share one pool of that many threads, and optimised models are kept in `kept`.
     /// Once a process.
     ///
     /// # Errors
     /// When it isn't there, isn't ONNX Runtime, or is too old.
-    pub(crate) fn load(
-        path: &Path,
-        intra_op_threads: usize,
-        optimized: Option<Optimized>,
-    ) -> Result<Self, String> {
+    pub(crate) fn load(path: &Path, intra_op_threads: usize, kept: Option<Kept>) -> Result<Self, String> {
         let builder = ort::init_from(path).map_err(|error| error.to_string())?;
         // Threads that spin while they wait take the cores from other sessions.
         let pool = GlobalThreadPoolOptions::default()
@@ -59,7 +56,8 @@ impl OrtEngine {
             .build()
             .map_err(|error| error.to_string())?;
         environment.set_log_level(LogLevel::Warning);
-        Ok(Self { environment, identity: format!("onnxruntime cpu {}", ort::info()), optimized })
+        let identity = format!("onnxruntime cpu {}", ort::info());
+        Ok(Self { environment, identity, optimized: kept.map(Optimized::new) })
     }
 }
 
@@ -86,6 +84,7 @@ impl Engine for OrtEngine {
         config: &ModelConfig,
         devices: &[Device],
         options: SessionOptions,
+        _stop: &CancellationToken,
     ) -> Result<Vec<Box<dyn Session>>, EngineError> {
         devices.iter().map(|device| self.open_one(files, config, *device, options)).collect()
     }
@@ -134,47 +133,47 @@ impl Opening<'_> {
         }
         // One that can't be written (past 2 GiB, for one) may well be loaded.
         let Ok((session, draft)) = self.with_draft(place) else { return self.open_files(None) };
-        if let Err(error) = place.keep(draft) {
+        if let Err(error) = std::fs::read(draft.path()).and_then(|optimized| place.keep(&optimized)) {
             tracing::warn!("an optimised model is not kept: {error}");
         }
         Ok(session)
     }
 
-    fn with_draft(self, place: &Place<'_>) -> Result<(ort::session::Session, TempPath), EngineError> {
-        let draft = place.draft().map_err(|error| self.failed(&error))?;
-        Ok((self.open_files(Some(&draft))?, draft))
+    fn with_draft(self, place: &Place<'_>) -> Result<(ort::session::Session, NamedTempFile), EngineError> {
+        let draft = place.draft().map_err(|error| self.files.failed(&error))?;
+        Ok((self.open_files(Some(draft.path()))?, draft))
     }
 
     /// From the model as it is; the optimised one is written to `draft`.
     fn open_files(self, draft: Option<&Path>) -> Result<ort::session::Session, EngineError> {
-        let model = self.files.files.get(&self.files.model_file);
-        let model = model.ok_or_else(|| self.failed(&"there is no such file"))?;
+        let model = self.files.model()?;
         let mut builder = self.builder()?;
         // External data is found among the files that were read and hashed, not on disk.
         for (name, bytes) in self.files.files.iter().filter(|(name, _)| **name != self.files.model_file) {
             builder = builder
                 .with_external_initializer_file_in_memory(name, bytes.clone())
-                .map_err(|error| self.failed(&error))?;
+                .map_err(|error| self.files.failed(&error))?;
         }
         if let Some(draft) = draft {
-            builder = builder.with_optimized_model_path(draft).map_err(|error| self.failed(&error))?;
+            builder = builder.with_optimized_model_path(draft).map_err(|error| self.files.failed(&error))?;
         }
-        builder.commit_from_memory(model).map_err(|error| self.failed(&error))
+        builder.commit_from_memory(model).map_err(|error| self.files.failed(&error))
     }
 
     fn open_optimized(self, model: &[u8]) -> Result<ort::session::Session, EngineError> {
         let builder = self.builder()?.with_optimization_level(GraphOptimizationLevel::Disable);
-        let mut builder = builder.map_err(|error| self.failed(&error))?;
-        builder.commit_from_memory(model).map_err(|error| self.failed(&error))
+        let mut builder = builder.map_err(|error| self.files.failed(&error))?;
+        builder.commit_from_memory(model).map_err(|error| self.files.failed(&error))
     }
 
     fn builder(self) -> Result<SessionBuilder, EngineError> {
         let builder = ort::session::Session::builder(&self.engine.environment);
-        options::apply(builder.map_err(|error| self.failed(&error))?, self.config, self.device, self.options)
-    }
-
-    fn failed(self, reason: &impl ToString) -> EngineError {
-        EngineError::Load { file: self.files.model_file.clone(), reason: reason.to_string() }
+        options::apply(
+            builder.map_err(|error| self.files.failed(&error))?,
+            self.config,
+            self.device,
+            self.options,
+        )
     }
 }
 

@@ -1,7 +1,8 @@
-//! TensorRT, loaded from its shared library at run time, where there is one. A plan -> an engine for each GPU -> sessions
-//! (`lane`), some for each instance, which has a context of its own.
+//! TensorRT, loaded from its shared library at run time, where there is one. A plan, or an ONNX model that is compiled first
+//! (`compile`) -> an engine for each GPU -> sessions (`lane`), some for each instance, which has a context of its own.
 
 mod buckets;
+mod compile;
 mod graphs;
 mod instance;
 mod lane;
@@ -15,22 +16,26 @@ use std::sync::Arc;
 use forebay_bindings::cuda::Driver;
 use forebay_bindings::{Engine as Plan, Error, Flavour, HostCode, Library, TensorIOMode};
 use forebay_protocol::datatype::DataType;
+use tokio_util::sync::CancellationToken;
 
 use super::{Engine, EngineError, ModelFiles, Session, SessionOptions};
 use crate::model_config::{Device, ModelConfig, Platform};
 use crate::signature::{Signature, TensorSpec};
+pub(crate) use compile::Compiling;
+use compile::{Compilation, Compiler};
 use graphs::Warning;
 use instance::Instance;
 use lane::Lane;
 use options::Options;
 
-/// Which library to load, and what plans may do.
+/// Which library to load, what plans may do, and how they are built.
 #[derive(Debug, Clone)]
 pub(crate) struct Choice {
     pub(crate) flavour: Flavour,
     /// `None`: what the system's loader finds.
     pub(crate) path: Option<PathBuf>,
     pub(crate) host_code: HostCode,
+    pub(crate) compiling: Compiling,
 }
 
 /// TensorRT in this process.
@@ -38,6 +43,7 @@ pub(crate) struct TensorRt {
     driver: Driver,
     library: Library,
     host_code: HostCode,
+    compiler: Compiler,
     identity: String,
 }
 
@@ -46,29 +52,36 @@ impl TensorRt {
     ///
     /// # Errors
     /// What is missing, and where it was looked for.
-    pub(crate) fn load(choice: &Choice) -> Result<Self, String> {
+    pub(crate) fn load(choice: Choice) -> Result<Self, String> {
         let driver = Driver::load().map_err(|error| error.to_string())?;
         let library = match &choice.path {
             Some(path) => Library::open(path, choice.flavour),
             None => Library::find(choice.flavour),
         };
         let library = library.map_err(|error| error.to_string())?;
-        let identity = format!("{} {}", library.flavour(), library.version());
-        Ok(Self { driver, library, host_code: choice.host_code, identity })
+        let identity = identity(&library);
+        let gpus = driver.count().map_err(|error| error.to_string())?;
+        let Choice { host_code, compiling, .. } = choice;
+        let compiler = Compiler::new(compiling, library.clone(), host_code, gpus);
+        Ok(Self { driver, library, host_code, compiler, identity })
     }
 
-    fn plan(&self, files: &ModelFiles, gpu: i32) -> Result<Plan, EngineError> {
-        let failed = |reason: String| EngineError::Load {
-            file: files.model_file.clone(),
-            reason: reason.trim().to_owned(),
-        };
-        let bytes = files.files.get(&files.model_file);
-        let bytes = bytes.ok_or_else(|| failed("there is no such file".to_owned()))?;
+    /// `compilation` is there if the model is no plan yet.
+    fn plan(
+        &self,
+        files: &ModelFiles,
+        compilation: Option<&mut Compilation<'_>>,
+        gpu: i32,
+    ) -> Result<Plan, EngineError> {
         // A negative number is no GPU's, as any that is too large.
         let device = self.driver.device(usize::try_from(gpu).unwrap_or(usize::MAX));
-        let device = device.map_err(|error| failed(error.to_string()))?;
+        let device = device.map_err(|error| files.failed(&error))?;
         let runtime = self.library.runtime(Some(&device), self.host_code);
-        runtime.and_then(|runtime| runtime.deserialize(bytes)).map_err(|error| failed(error.to_string()))
+        let runtime = runtime.map_err(|error| files.failed(&error))?;
+        match compilation {
+            Some(compilation) => compilation.engine(&runtime, &device),
+            None => runtime.deserialize(files.model()?).map_err(|error| files.failed(&error)),
+        }
     }
 }
 
@@ -88,8 +101,11 @@ impl Engine for TensorRt {
         config: &ModelConfig,
         devices: &[Device],
         _options: SessionOptions,
+        stop: &CancellationToken,
     ) -> Result<Vec<Box<dyn Session>>, EngineError> {
         let options = Options::of(config)?;
+        let begin = || self.compiler.begin(files, config, stop);
+        let mut compilation = files.is_onnx().then(begin).transpose()?;
         let mut plans: Vec<(i32, Plan)> = Vec::new();
         let mut instances = Vec::with_capacity(devices.len());
         for device in devices {
@@ -99,7 +115,7 @@ impl Engine for TensorRt {
             };
             let plan = match plans.iter().find(|(of, _)| *of == gpu) {
                 Some((_, plan)) => plan.clone(),
-                None => self.plan(files, gpu)?,
+                None => self.plan(files, compilation.as_mut(), gpu)?,
             };
             let instance = Instance::new(&plan, signature(&plan)?).map_err(|error| failed(&error))?;
             instances.push(Arc::new(instance));
@@ -118,6 +134,11 @@ impl Engine for TensorRt {
 
 fn failed(error: &Error) -> EngineError {
     EngineError::Failed(error.to_string())
+}
+
+/// Name and version.
+fn identity(library: &Library) -> String {
+    format!("{} {}", library.flavour(), library.version())
 }
 
 fn signature(plan: &Plan) -> Result<Signature, EngineError> {

@@ -1,21 +1,26 @@
 //! `/v2/health/live` and `/v2/health/ready`: 200 or 503, as Triton answers, with the body that `KServe`'s clients read.
 
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
 
 use axum::routing::get;
 use axum::{Json, Router};
 use http::StatusCode;
 use serde_json::json;
+use tokio_util::sync::CancellationToken;
 
 /// Whether this process wants requests. Not once the drain has begun.
 #[derive(Debug, Default, Clone)]
-pub(crate) struct Draining(Arc<AtomicBool>);
+pub(crate) struct Draining(CancellationToken);
 
 impl Draining {
-    /// From here on readiness says 503.
+    /// From here on readiness says 503, and no load goes on.
     pub(crate) fn begin(&self) {
-        self.0.store(true, Ordering::Relaxed);
+        self.0.cancel();
+    }
+
+    /// Cancelled once the drain has begun.
+    pub(crate) fn begun(&self) -> CancellationToken {
+        self.0.clone()
     }
 }
 
@@ -25,8 +30,8 @@ pub(crate) type Readiness = Arc<dyn Fn() -> bool + Send + Sync>;
 impl Draining {
     /// `needed` says whether what the process needs is there.
     pub(crate) fn readiness(&self, needed: impl Fn() -> bool + Send + Sync + 'static) -> Readiness {
-        let draining = self.0.clone();
-        Arc::new(move || !draining.load(Ordering::Relaxed) && needed())
+        let begun = self.begun();
+        Arc::new(move || !begun.is_cancelled() && needed())
     }
 }
 

@@ -6,18 +6,19 @@
 
 use forebay_protocol::datatype::DataType;
 
-use super::{Device, ModelConfig, Platform, PolicyChoice};
+use super::{Device, ModelConfig, PolicyChoice};
+use crate::engine::ModelFiles;
 use crate::proto::model_instance_group::Kind;
 use crate::proto::model_version_policy::Latest;
 use crate::proto::{self, ModelInput, ModelInstanceGroup, ModelOutput, ModelVersionPolicy};
 use crate::signature::{Signature, TensorSpec};
 
-/// Completes the configuration of a model of that platform that is served by sessions on `devices`.
+/// Completes the configuration of a model that was read from `files` and is served by sessions on `devices`.
 pub(crate) fn complete(
     mut config: ModelConfig,
     name: &str,
     signature: &Signature,
-    platform: Platform,
+    files: &ModelFiles,
     devices: &[Device],
 ) -> ModelConfig {
     fn or(field: &mut String, value: &str) {
@@ -26,9 +27,9 @@ pub(crate) fn complete(
         }
     }
     or(&mut config.name, name);
-    or(&mut config.platform, platform.name());
-    or(&mut config.backend, platform.backend());
-    or(&mut config.default_model_filename, platform.model_file());
+    or(&mut config.platform, files.platform.name());
+    or(&mut config.backend, files.platform.backend());
+    or(&mut config.default_model_filename, &files.model_file);
     let latest =
         || ModelVersionPolicy { policy_choice: Some(PolicyChoice::Latest(Latest { num_versions: 1 })) };
     config.version_policy.get_or_insert_with(latest);
@@ -85,7 +86,10 @@ fn declared(datatype: DataType) -> proto::DataType {
 
 #[cfg(test)]
 mod tests {
+    use std::collections::BTreeMap;
+
     use super::*;
+    use crate::model_config::Platform;
 
     #[test]
     fn what_was_written_stays_and_the_rest_is_the_models() {
@@ -98,14 +102,19 @@ mod tests {
         let written = ModelInput { name: "a".into(), dims: vec![-1], ..ModelInput::default() };
         let config =
             ModelConfig { max_batch_size: 4, input: vec![written.clone()], ..ModelConfig::default() };
-        let completed = complete(config, "m", &signature, Platform::OnnxRuntime, &[Device::Cpu; 2]);
+        let files = ModelFiles {
+            platform: Platform::OnnxRuntime,
+            model_file: "model.onnx".into(),
+            files: BTreeMap::new(),
+        };
+        let completed = complete(config, "m", &signature, &files, &[Device::Cpu; 2]);
         assert_eq!(completed.input, [written]);
         assert_eq!(
             (&completed.output[0].dims[..], completed.output[0].data_type()),
             (&[2][..], proto::DataType::TypeFp32)
         );
         assert_eq!((completed.name.as_str(), completed.instance_group[0].count), ("m", 2));
-        let plain = complete(ModelConfig::default(), "m", &signature, Platform::OnnxRuntime, &[Device::Cpu]);
+        let plain = complete(ModelConfig::default(), "m", &signature, &files, &[Device::Cpu]);
         assert_eq!(plain.input[0].dims, [-1, 3]);
     }
 }

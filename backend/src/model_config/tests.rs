@@ -76,7 +76,7 @@ fn what_cant_be_served_is_refused_with_field_and_line() {
 fn an_empty_config_asks_for_nothing() {
     let config = parsed("").unwrap();
     let platform = config.platform(|_| false);
-    assert_eq!((platform, config.model_file(platform)), (Platform::OnnxRuntime, "model.onnx"));
+    assert_eq!((platform, config.model_file(platform, |_| false)), (Platform::OnnxRuntime, "model.onnx"));
     assert_eq!(config.instances(platform), []);
 }
 

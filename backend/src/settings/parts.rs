@@ -132,3 +132,12 @@ pub(crate) struct LogSettings {
     #[arg(long, env = "FOREBAY_LOG", default_value = "info")]
     pub(crate) log: String,
 }
+
+impl LogSettings {
+    /// The variables by which a process of this program logs the same.
+    pub(crate) fn environment(&self) -> [(&'static str, String); 2] {
+        let format =
+            self.log_format.to_possible_value().map_or_else(String::new, |value| value.get_name().to_owned());
+        [("FOREBAY_LOG", self.log.clone()), ("FOREBAY_LOG_FORMAT", format)]
+    }
+}

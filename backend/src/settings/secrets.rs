@@ -8,6 +8,8 @@ use super::{PoolSettings, SettingsError, wrong};
 
 /// Where the pool's secret may be given instead of a file.
 const POOL_SECRET: &str = "FOREBAY_POOL_SECRET";
+/// Variables that hold secrets, or may: none of them is for other processes.
+pub(crate) const SECRETS: [&str; 2] = [POOL_SECRET, "FOREBAY_REDIS_URL"];
 
 /// The secret that authenticates entries in a remote pool.
 ///

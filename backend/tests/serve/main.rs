@@ -11,6 +11,7 @@ mod client;
 mod clients;
 mod coalescing;
 mod coding;
+mod compiled;
 mod control;
 mod drain;
 mod errors;

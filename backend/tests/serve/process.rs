@@ -117,6 +117,19 @@ impl Forebay {
         files.filter_map(|file| file.rsplit(") ").next()?.chars().next()).all(|state| state == 'S')
     }
 
+    /// The processes that it started and that have not ended, by number.
+    pub(crate) fn children(&self) -> Vec<u32> {
+        let processes = std::fs::read_dir("/proc").unwrap();
+        let numbers = processes.filter_map(|entry| entry.unwrap().file_name().to_str()?.parse().ok());
+        let is_child = |number: &u32| {
+            let stat = std::fs::read_to_string(format!("/proc/{number}/stat")).unwrap_or_default();
+            // After the name, which is in parentheses, stand the state and the parent's number.
+            let parent = stat.rsplit(") ").next().and_then(|rest| rest.split(' ').nth(1));
+            parent == Some(&self.child.id().to_string())
+        };
+        numbers.filter(is_child).collect()
+    }
+
     /// Sockets that the process has open.
     pub(crate) fn sockets(&self) -> usize {
         let files = std::fs::read_dir(format!("/proc/{}/fd", self.child.id())).unwrap();

@@ -5,6 +5,7 @@
 
 #include <chrono>
 #include <condition_variable>
+#include <csignal>
 #include <cstdio>
 #include <cstdlib>
 #include <cstring>
@@ -130,16 +131,20 @@ size_t write_lines(const Counts& counts, char* text, size_t capacity) {
 
 int enter(const char* call) {
   auto& all = state();
-  std::lock_guard guard(all.lock);
-  ++all.counts[call];
-  trace(all, call);
   int code = 0;
-  for (auto& rule : all.rules) {
-    if (rule.call != "*" && rule.call != call) continue;
-    ++rule.seen;
-    if (code == 0 && (rule.which == 0 || rule.which == rule.seen)) code = rule.code;
+  {
+    std::lock_guard guard(all.lock);
+    ++all.counts[call];
+    trace(all, call);
+    for (auto& rule : all.rules) {
+      if (rule.call != "*" && rule.call != call) continue;
+      ++rule.seen;
+      if (code == 0 && (rule.which == 0 || rule.which == rule.seen)) code = rule.code;
+    }
   }
-  return code;
+  if (code >= 0) return code;
+  std::raise(-code);
+  return 0;
 }
 
 void alive(const char* kind, int64_t change) {

@@ -132,7 +132,7 @@ CUresult cuDeviceGetName(char* name, int length, CUdevice device) {
   device::Device* found = nullptr;
   if (const auto error = find_device(device, found)) return error;
   if (length < 1) return CUDA_ERROR_INVALID_VALUE;
-  std::snprintf(name, static_cast<size_t>(length), "Forebay test double %d", device);
+  std::snprintf(name, static_cast<size_t>(length), "Forebay test double");
   return CUDA_SUCCESS;
 }
 

@@ -97,7 +97,7 @@ impl Double {
 
     /// Makes calls fail, by rules `call:which=code` joined by commas, in place of the rules before. `call` is a name as
     /// [`Double::counts`] lists them, or `*`; `which` counts from 1 from now on, or is `*`; `code` is the error (a `CUresult` or an
-    /// `nvinfer1::ErrorCode`; 552 makes a function that creates an object return the bogus pointer 0x228).
+    /// `nvinfer1::ErrorCode`; 552 makes a function that creates an object return the bogus pointer 0x228), or, below 0, a signal that the process gets.
     ///
     /// # Panics
     /// The rules can't be read.

@@ -73,7 +73,9 @@ pub struct BuildOptions {
     pub strip_weights: bool,
     /// Weights may stay in host memory and be streamed at each run.
     pub weight_streaming: bool,
-    /// What earlier builds learnt of kernels' times; empty bytes to begin with. `None` builds without.
+    /// What earlier builds learnt of kernels' times; empty bytes to begin with. `None` builds without. Large, so a [`crate::Job`]
+    /// has a file for it instead.
+    #[serde(skip)]
     pub timing_cache: Option<Vec<u8>>,
 }
 

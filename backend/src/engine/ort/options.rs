@@ -13,8 +13,7 @@ use ort::session::builder::{GraphOptimizationLevel, SessionBuilder};
 
 use super::failure;
 use crate::engine::{EngineError, SessionOptions};
-use crate::model_config::{Device, ModelConfig};
-use crate::proto::model_optimization_policy::ExecutionAccelerators;
+use crate::model_config::{self, Device, ModelConfig};
 use crate::proto::model_optimization_policy::execution_accelerators::Accelerator;
 
 /// More threads than this are taken for a mistake.
@@ -74,16 +73,12 @@ pub(super) fn apply(
 
 /// Whether ONNX Runtime's own operators for the CPU compute all of it.
 pub(super) fn is_for_cpu(config: &ModelConfig, device: Device) -> bool {
-    device == Device::Cpu && accelerators(config).is_none_or(|all| all.cpu_execution_accelerator.is_empty())
+    device == Device::Cpu && config.accelerators().is_none_or(|all| all.cpu_execution_accelerator.is_empty())
 }
 
 /// Whether inputs and outputs are bound: on a GPU, unless `io_binding` says otherwise. On the CPU that is a copy more.
 pub(super) fn binds(config: &ModelConfig, device: Device) -> Result<bool, EngineError> {
     Ok(switch(config, "io_binding")?.unwrap_or(matches!(device, Device::Gpu(_))))
-}
-
-fn accelerators(config: &ModelConfig) -> Option<&ExecutionAccelerators> {
-    config.optimization.as_ref()?.execution_accelerators.as_ref()
 }
 
 fn unset<T>(error: &ort::Error<T>) -> EngineError {
@@ -109,14 +104,10 @@ fn number(config: &ModelConfig, key: &'static str) -> Result<Option<usize>, Engi
     value.map(Some).ok_or_else(|| wrong(key, reason()))
 }
 
-/// As Triton reads booleans.
 fn switch(config: &ModelConfig, key: &'static str) -> Result<Option<bool>, EngineError> {
     let Some(parameter) = config.parameters.get(key) else { return Ok(None) };
-    match parameter.string_value.to_ascii_lowercase().as_str() {
-        "1" | "true" | "on" => Ok(Some(true)),
-        "0" | "false" | "off" => Ok(Some(false)),
-        other => Err(wrong(key, format!("is {other:?}, must be 0 or 1, true or false, on or off"))),
-    }
+    let reason = || format!("is {:?}, must be {}", parameter.string_value, model_config::BOOLEANS);
+    model_config::boolean(&parameter.string_value).map(Some).ok_or_else(|| wrong(key, reason()))
 }
 
 fn wrong(key: &str, reason: String) -> EngineError {
@@ -125,7 +116,7 @@ fn wrong(key: &str, reason: String) -> EngineError {
 
 /// In the order in which they may take operators; the CPU takes the rest.
 fn providers(config: &ModelConfig, device: Device) -> Result<Vec<ExecutionProviderDispatch>, EngineError> {
-    let accelerators = accelerators(config);
+    let accelerators = config.accelerators();
     let mut chosen = of_cpu(accelerators.map_or(&[], |all| &all.cpu_execution_accelerator))?;
     let wanted = accelerators.map_or(&[][..], |all| &all.gpu_execution_accelerator);
     match device {

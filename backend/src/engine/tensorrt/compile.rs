@@ -1,0 +1,220 @@
+//! An ONNX model -> its engine on a GPU: of the plan that was kept, or of one that is built. NVIDIA's parser and builder run in a
+//! process of their own, for a model can bring them down. Next: `tensorrt` makes sessions of the engine.
+
+mod onnx;
+mod options;
+mod profiles;
+
+use std::fs;
+use std::io;
+use std::os::unix::process::CommandExt as _;
+use std::path::Path;
+use std::process::Command;
+use std::sync::{Mutex, MutexGuard, TryLockError};
+use std::time::{Duration, Instant};
+
+use forebay_bindings::cuda::Device;
+use forebay_bindings::{BuildOptions, Engine as Plan, Flavour, HostCode, Job, Library, Runtime};
+use tokio_util::sync::CancellationToken;
+
+use super::identity;
+use crate::engine::kept::{Kept, Place, Source};
+use crate::engine::{EngineError, ModelFiles};
+use crate::model_config::ModelConfig;
+use crate::settings;
+
+/// Names what is kept and what it is made from.
+const PLAN_CONTEXT: &str = "forebay compiled plan v1";
+const TIMING_CONTEXT: &str = "forebay timing cache v1";
+/// How the files end.
+const PLAN_EXTENSION: &str = "plan";
+const TIMING_EXTENSION: &str = "timing";
+/// How often it is looked whether the GPU is free for a build.
+const POLL: Duration = Duration::from_millis(20);
+
+/// How plans are built and where they are kept.
+#[derive(Debug, Clone)]
+pub(crate) struct Compiling {
+    pub(crate) kept: Option<Kept>,
+    /// What a build may take.
+    pub(crate) limit: Duration,
+    /// What the process that builds logs, as variables of its environment.
+    pub(crate) logs: [(&'static str, String); 2],
+}
+
+/// Builds plans.
+pub(super) struct Compiler {
+    settings: Compiling,
+    library: Library,
+    host_code: HostCode,
+    /// By the number of the GPU: held by who builds for it, for builds at the same time would disturb each other's timings.
+    turns: Vec<Mutex<()>>,
+}
+
+/// A model on its way.
+pub(super) struct Compilation<'a> {
+    compiler: &'a Compiler,
+    files: &'a ModelFiles,
+    stop: &'a CancellationToken,
+    options: BuildOptions,
+    /// All but the GPU that a plan is made from.
+    source: Source,
+    /// The last plan that was built here, for further GPUs of the same model.
+    built: Option<(Source, Vec<u8>)>,
+}
+
+impl Compiler {
+    pub(super) fn new(settings: Compiling, library: Library, host_code: HostCode, gpus: usize) -> Self {
+        let turns = (0..gpus).map(|_| Mutex::new(())).collect();
+        Self { settings, library, host_code, turns }
+    }
+
+    /// Begins with a model. A build ends when `stop` is cancelled.
+    ///
+    /// # Errors
+    /// `Load` if it is no ONNX model, `Option` if it can't be built as its configuration says.
+    pub(super) fn begin<'a>(
+        &'a self,
+        files: &'a ModelFiles,
+        config: &ModelConfig,
+        stop: &'a CancellationToken,
+    ) -> Result<Compilation<'a>, EngineError> {
+        let inputs = onnx::inputs(files.model()?).map_err(|error| files.failed(&error))?;
+        let options = options::of(config, &inputs)?;
+        if options.version_compatible && !options.exclude_lean_runtime && self.host_code == HostCode::Refuse {
+            let reason = "makes a plan with code for the host: set excludeLeanRuntime, or start with \
+                          --tensorrt-host-code";
+            return Err(options::wrong("versionCompatible", reason.to_owned()));
+        }
+        let settings = serde_json::to_vec(&options).map_err(|error| files.failed(&error))?;
+        let source =
+            Source::new(PLAN_CONTEXT).field(identity(&self.library).as_bytes()).field(&settings).files(files);
+        Ok(Compilation { compiler: self, files, stop, options, source, built: None })
+    }
+}
+
+impl Compilation<'_> {
+    /// The model's engine.
+    ///
+    /// # Errors
+    /// `Load`: it can't be built, or the plan can't be used.
+    pub(super) fn engine(&mut self, runtime: &Runtime, device: &Device) -> Result<Plan, EngineError> {
+        let source = of_gpu(self.source.clone(), device);
+        let kept = self.compiler.settings.kept.as_ref();
+        let place = kept.map(|kept| kept.place(&source, PLAN_EXTENSION));
+        if let Some(engine) = self.kept(runtime, device, place.as_ref())? {
+            return Ok(engine);
+        }
+        if self.built.as_ref().is_none_or(|(built, _)| *built != source) {
+            self.built = Some((source, self.build(device)?));
+        }
+        let plan = self.built.as_ref().map_or(&[][..], |(_, plan)| plan);
+        let engine = runtime.deserialize(plan).map_err(|error| self.files.failed(&error))?;
+        match place.map(|place| (place.keep(plan), place)) {
+            None => tracing::info!("the plan is not kept: --optimized-model-dir is not set"),
+            Some((Ok(()), place)) => tracing::info!(path = %place.path().display(), "the plan is kept"),
+            Some((Err(error), _)) => tracing::warn!("the plan is not kept: {error}"),
+        }
+        Ok(engine)
+    }
+
+    /// Of the plan that was kept, if there is one that can be used.
+    fn kept(
+        &self,
+        runtime: &Runtime,
+        device: &Device,
+        place: Option<&Place<'_>>,
+    ) -> Result<Option<Plan>, EngineError> {
+        let Some((plan, place)) = place.and_then(|place| Some((place.read()?, place))) else {
+            return Ok(None);
+        };
+        match runtime.deserialize(&plan) {
+            Ok(engine) => {
+                tracing::info!(path = %place.path().display(), "a plan that was kept is used");
+                Ok(Some(engine))
+            }
+            Err(error) => {
+                // On a GPU that is lost no plan is of use.
+                device.check().map_err(|error| self.files.failed(&error))?;
+                tracing::warn!(path = %place.path().display(), "a kept plan is built again: {error}");
+                Ok(None)
+            }
+        }
+    }
+
+    fn build(&self, device: &Device) -> Result<Vec<u8>, EngineError> {
+        let _turn = self.turn(device)?;
+        let (file, gpu) = (&self.files.model_file, device.name());
+        tracing::info!(gpu, "{file} is compiled by {:?}", self.compiler.library);
+        let since = Instant::now();
+        let folder = tempfile::tempdir().map_err(|error| self.files.failed(&error))?;
+        let plan = self.build_in(folder.path(), device)?;
+        let (seconds, bytes) = (since.elapsed().as_secs_f64(), plan.len());
+        tracing::info!(gpu, seconds, bytes, "{file} is compiled");
+        Ok(plan)
+    }
+
+    /// Only one plan is built for a GPU at a time.
+    fn turn(&self, device: &Device) -> Result<Option<MutexGuard<'_, ()>>, EngineError> {
+        let turn = usize::try_from(device.ordinal()).ok().and_then(|gpu| self.compiler.turns.get(gpu));
+        let Some(turn) = turn else { return Ok(None) };
+        while !self.stop.is_cancelled() {
+            match turn.try_lock() {
+                Ok(turn) => return Ok(Some(turn)),
+                Err(TryLockError::Poisoned(turn)) => return Ok(Some(turn.into_inner())),
+                Err(TryLockError::WouldBlock) => std::thread::sleep(POLL),
+            }
+        }
+        Err(self.files.failed(&"it is wanted no more"))
+    }
+
+    fn build_in(&self, folder: &Path, device: &Device) -> Result<Vec<u8>, EngineError> {
+        let failed = |error: io::Error| self.files.failed(&error);
+        let Compiler { settings, library, .. } = self.compiler;
+        // What was read and hashed is built, not what the repository's files are by now.
+        let model = folder.join("version");
+        self.files.write_to(&model).map_err(failed)?;
+        let needs_gpu = library.flavour() != Flavour::Rtx;
+        let (timings, learnt) = (self.timings(device), folder.join("timings"));
+        if let Some(known) = timings.as_ref().and_then(Place::read) {
+            fs::write(&learnt, known).map_err(failed)?;
+        }
+        let job = Job {
+            library: library.path().to_owned(),
+            flavour: library.flavour(),
+            device: needs_gpu.then(|| usize::try_from(device.ordinal()).unwrap_or(0)),
+            model: model.join(&self.files.model_file),
+            plan: folder.join("plan"),
+            timing_cache: timings.as_ref().map(|_| learnt.clone()),
+            options: self.options.clone(),
+        };
+        // This very program, also where its file was replaced since it was started.
+        let mut program = Command::new("/proc/self/exe");
+        program.arg0("forebay").arg(settings::PLAN).envs(settings.logs.clone());
+        for secret in settings::SECRETS {
+            program.env_remove(secret);
+        }
+        job.run(&mut program, settings.limit, || self.stop.is_cancelled())
+            .map_err(|error| self.files.failed(&error))?;
+        if let Some(timings) = timings
+            && let Err(error) = fs::read(&learnt).and_then(|learnt| timings.keep(&learnt))
+        {
+            tracing::warn!("the timing cache is not kept: {error}");
+        }
+        fs::read(&job.plan).map_err(failed)
+    }
+
+    /// Where what builds learn of kernels' times on such a GPU is kept. TensorRT-RTX times none.
+    fn timings(&self, device: &Device) -> Option<Place<'_>> {
+        let library = &self.compiler.library;
+        let kept = self.compiler.settings.kept.as_ref().filter(|_| library.flavour() != Flavour::Rtx)?;
+        let source = of_gpu(Source::new(TIMING_CONTEXT).field(identity(library).as_bytes()), device);
+        Some(kept.place(&source, TIMING_EXTENSION))
+    }
+}
+
+/// A plan is for one model of GPU, whichever of them.
+fn of_gpu(source: Source, device: &Device) -> Source {
+    let (major, minor) = device.compute_capability();
+    source.field(device.name().as_bytes()).field(format!("{major}.{minor}").as_bytes())
+}
