@@ -92,7 +92,7 @@ pub(crate) struct OutputTensor {
 #[derive(Debug)]
 pub(crate) struct Run {
     pub(crate) outputs: Vec<OutputTensor>,
-    /// How long copying the inputs took that weren't computed on where they arrived; a part of the run's time.
+    /// How long it took to gather inputs in the session's memory; a part of the run's time.
     pub(crate) gathering: Duration,
 }
 

@@ -31,7 +31,7 @@ pub(crate) enum Failure {
 /// Where the time of one execution went.
 #[derive(Debug, Clone, Copy, Default)]
 pub(crate) struct Compute {
-    /// Gathering inputs that aren't computed on where they arrived.
+    /// Gathering inputs in the session's memory.
     pub(crate) input: Duration,
     /// In the engine, but for that.
     pub(crate) infer: Duration,

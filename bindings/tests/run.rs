@@ -212,6 +212,36 @@ fn a_graph_does_the_work_of_a_lane_in_one_call() {
 }
 
 #[test]
+fn a_lane_is_captured_while_another_runs_and_both_launch_their_graphs() {
+    let held = double();
+    let mut context = affine_context();
+    let mut lanes = [(); 2].map(|()| Lane::new(&device()));
+    context.set_input_shape(0, &[1, 4]).unwrap();
+    held.double.close_gate("enqueueV3");
+    let mut graphs = Vec::new();
+    for (lane, value) in lanes.iter_mut().zip([1.0, 2.0]) {
+        lane.fill(&[value; 4]);
+        lane.start(&mut context, 4).unwrap();
+        // This lane's run isn't done, nor is the other's.
+        graphs.push(lane.stream.capture(|stream| context.enqueue(stream)).unwrap());
+    }
+    held.double.open_gate("enqueueV3");
+    for (lane, value) in lanes.iter().zip([1.0, 2.0]) {
+        assert_eq!(lane.finish(4), expected(value, 1));
+    }
+    for (lane, graph) in lanes.iter_mut().zip(&graphs) {
+        lane.fill(&[3.0; 4]);
+        lane.stream.upload(&lane.input, 0..16, &lane.x, 0).unwrap();
+        graph.launch(&lane.stream).unwrap();
+        lane.stream.download(&lane.y, 0..16, &lane.output, 0).unwrap();
+        lane.done.record(&lane.stream).unwrap();
+    }
+    for lane in &lanes {
+        assert_eq!(lane.finish(4), expected(3.0, 1));
+    }
+}
+
+#[test]
 fn a_capture_that_fails_leaves_a_stream_that_works() {
     let _held = double();
     let mut context = affine_context();

@@ -106,3 +106,51 @@ fn rows_must_agree_and_stay_within_the_limit() {
     let answer = forebay.infer("add_fp32", &[], &body);
     assert!(answer.status == 400 && answer.error().contains("batch size does not match"), "{answer:?}");
 }
+
+#[test]
+fn parts_of_every_kind_are_joined_and_a_wrong_one_fails_alone() {
+    // Bytes of one row each; and those that ONNX Runtime refuses, which the requests' own checks don't know.
+    let numbers: [&[u8]; 3] = [&[1, 2], &[3, 4], &[5, 6]];
+    let booleans: [&[u8]; 3] = [&[0], &[1], &[1]];
+    let strings: [&[u8]; 3] = [b"\x01\0\0\0a", b"\0\0\0\0", b"\x02\0\0\0bc"];
+    for (model, datatype, rows, wrong) in [
+        ("identity_int16", "INT16", numbers, None),
+        ("identity_bool", "BOOL", booleans, None),
+        ("identity_bytes", "BYTES", strings, Some(b"\x01\0\0\0\xff")),
+    ] {
+        for bound in [0, 1] {
+            let config = format!(
+                r#"max_batch_size: 4 parameters {{ key: "io_binding" value {{ string_value: "{bound}" }} }}
+                dynamic_batching {{ preferred_batch_size: [ 3 ] max_queue_delay_microseconds: 60000000 }}"#
+            );
+            let root = repository_with(model, &config);
+            let forebay = serve(root.path());
+            let ask_all = |all: &[&[u8]]| {
+                std::thread::scope(|scope| {
+                    let ask = |data| {
+                        let forebay = &forebay;
+                        scope.spawn(move || forebay.infer_binary(model, datatype, &[1, 1], data))
+                    };
+                    let asked: Vec<_> = all.iter().copied().map(ask).collect();
+                    asked.into_iter().map(|asked| asked.join().unwrap()).collect::<Vec<_>>()
+                })
+            };
+            let right = |answer: &Answer, row: &[u8]| {
+                assert!(answer.status == 200 && answer.body.ends_with(row), "{model} {bound}: {answer:?}");
+            };
+            ask_all(&rows).iter().zip(rows).for_each(|(answer, row)| right(answer, row));
+            let stats = forebay.get(&format!("/v2/models/{model}/stats")).json()["model_stats"][0].clone();
+            assert_eq!(stats["execution_count"], 1);
+            // Strings that aren't bound become the engine's own one by one.
+            let gathers = bound == 1 || datatype != "BYTES";
+            let input = &stats["inference_stats"]["compute_input"]["ns"];
+            assert_eq!(*input != 0, gathers, "{model} {bound}: {input}");
+            if let Some(wrong) = wrong {
+                let answers = ask_all(&[rows[0], wrong, rows[2]]);
+                right(&answers[0], rows[0]);
+                right(&answers[2], rows[2]);
+                assert_eq!(answers[1].status, 400, "{model} {bound}: {:?}", answers[1]);
+            }
+        }
+    }
+}

@@ -21,16 +21,13 @@ struct Input {
 impl Joined {
     /// Joins the inputs that lie in several places, and tells how long that took.
     pub(super) fn join(&mut self, inputs: &[InputTensor<'_>]) -> Duration {
-        if inputs.iter().all(|input| input.data.one().is_some()) {
+        if !inputs.iter().any(is_joined) {
             return Duration::ZERO;
         }
         let began = Instant::now();
         self.0.resize_with(inputs.len().max(self.0.len()), Input::default);
-        for (joined, input) in self.0.iter_mut().zip(inputs) {
-            // Strings become the engine's own, part by part.
-            if input.data.one().is_none() && input.datatype != DataType::Bytes {
-                joined.fill(input.data);
-            }
+        for (joined, input) in self.0.iter_mut().zip(inputs).filter(|(_, input)| is_joined(input)) {
+            joined.fill(input.data);
         }
         began.elapsed()
     }
@@ -40,6 +37,11 @@ impl Joined {
         let joined = || self.0.get(place).map_or(&[][..], Input::bytes);
         input.data.one().unwrap_or_else(joined)
     }
+}
+
+/// Strings are not: they become the engine's own, part by part.
+fn is_joined(input: &InputTensor<'_>) -> bool {
+    input.data.one().is_none() && input.datatype != DataType::Bytes
 }
 
 impl Input {
