@@ -7,6 +7,7 @@ use std::sync::{Arc, Once};
 
 use forebay_bindings::Context;
 use forebay_bindings::cuda::{Graph, Stream};
+use tracing::Span;
 
 use super::buckets::{Buckets, State};
 use super::lane::Computed;
@@ -28,20 +29,21 @@ struct Captured {
 /// Says once that a model has runs that are no graphs.
 pub(super) struct Warning {
     plan: String,
+    /// Of the model's load, which tells its name.
+    span: Span,
     said: Once,
 }
 
 impl Warning {
-    /// For the plan of that name.
+    /// For the plan of that name, whose model is loaded now.
     pub(super) fn about(plan: &str) -> Self {
-        Self { plan: plan.to_owned(), said: Once::new() }
+        Self { plan: plan.to_owned(), span: Span::current(), said: Once::new() }
     }
 
     fn say(&self, reason: &dyn Display) {
-        let Self { plan, said } = self;
-        said.call_once(|| {
-            tracing::warn!(plan, "some runs are enqueued, not launched as CUDA graphs: {reason}");
-        });
+        let Self { plan, span, said } = self;
+        let say = || tracing::warn!(plan, "some runs are enqueued, not launched as CUDA graphs: {reason}");
+        said.call_once(|| span.in_scope(say));
     }
 }
 
