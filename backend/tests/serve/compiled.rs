@@ -356,11 +356,13 @@ fn nvidias_own_parser_may_come_down_and_what_it_builds_is_a_plan() {
         .node_with("SpaceToDepth", &["x"], "y", &[("blocksize", 0)])
         .output("y", onnx::Type::F32, &[None, None, None, None]);
     install(root.path(), "crashing", &crashing.encode(), r#"backend: "tensorrt""#);
+    install(root.path(), "vad", &std::fs::read(forebay_dir().join("models/vad.onnx")).unwrap(), CONFIG);
     let rtx = ["--load-model", "onnx", "--tensorrt-flavour", "rtx", "--tensorrt", library];
     let forebay = steered(root.path(), "none:1=1", &rtx);
     for (model, expected) in [
         ("crashing", "can't load model.onnx: the process that builds the plan was ended by signal 8"),
         ("m", "can't load model.onnx: TensorRT can't deserialize the plan: "),
+        ("vad", "can't load model.onnx: TensorRT can't deserialize the plan: "),
     ] {
         let refused = call(&forebay, model, "load");
         assert_eq!((refused.status, refused.error().contains(expected)), (400, true), "{refused:?}");
