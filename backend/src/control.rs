@@ -154,13 +154,15 @@ impl Control {
     /// # Errors
     /// When the repository can't be read.
     pub(crate) fn index(&self, ready_only: bool) -> Result<RepositoryIndexResponse, ControlError> {
+        // Before the set: a load that ends meanwhile is told as going on, not as never asked for.
+        let loading = self.loads.models();
         let set = self.models.current();
         let mut names = repository::model_names(&self.loader.root)?;
         names.extend(set.models.keys().chain(set.unloaded.keys()).cloned());
         names.sort_unstable();
         names.dedup();
         let mut models: Vec<ModelIndex> =
-            names.iter().flat_map(|name| index_of(&set, name, self.loads.is_on(name))).collect();
+            names.iter().flat_map(|name| index_of(&set, name, loading.contains(name))).collect();
         models.retain(|model| !ready_only || model.state == "READY");
         Ok(RepositoryIndexResponse { models })
     }

@@ -1,5 +1,5 @@
-//! Forebay's backend: `serve` answers inference requests, `gate` answers the filters' lookups. Arguments enter ([`run`]),
-//! an exit code leaves.
+//! Forebay's backend: `serve` answers inference requests, `gate` answers the filters' lookups, `plan` builds one plan of
+//! TensorRT's for `serve`. Arguments enter ([`run`]), an exit code leaves.
 //!
 //! In the order of a request: `http` takes it, `models` finds who answers, `signature` checks it, `store` looks
 //! it up, `flight` joins it to an equal one, `schedule` queues it, `engine` computes it, `store` keeps it.

@@ -57,7 +57,7 @@ pub(crate) fn start(settings: &LogSettings) -> Result<Logs, SettingsError> {
     let registry = tracing_subscriber::registry().with(filter);
     let lines = tracing_subscriber::fmt::layer().with_writer(std::io::stderr);
     match settings.log_format {
-        LogFormat::Json => registry.with(lines.json().flatten_event(true)).init(),
+        LogFormat::Json => registry.with(lines.json().flatten_event(true).with_span_list(false)).init(),
         LogFormat::Text => registry.with(lines).init(),
     }
     Ok(Logs { filter: handle, levels: Arc::new(Mutex::new(levels)) })

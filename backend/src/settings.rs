@@ -149,8 +149,8 @@ pub(crate) struct ModelSettings {
     /// much as this program's is
     #[arg(long, env = "FOREBAY_TENSORRT_HOST_CODE")]
     pub(crate) tensorrt_host_code: bool,
-    /// Seconds that TensorRT may take to compile an ONNX model: seconds for small ones, many minutes for large ones, for ever
-    /// never
+    /// Seconds that TensorRT may take to compile an ONNX model; past it the model is refused. Small ones take seconds, large
+    /// ones many minutes, and one that never ends must not keep others from their turn
     #[arg(long, env = "FOREBAY_COMPILE_TIMEOUT_SECS", default_value = "3600", value_parser = parse_seconds)]
     pub(crate) compile_timeout_secs: std::time::Duration,
     /// Sessions of each model, each on a thread of its own, unless its config.pbtxt says [default: cores]
@@ -309,6 +309,12 @@ mod tests {
     #[test]
     fn a_gate_without_a_shared_pool_is_refused() {
         assert!(stop(&["gate"]).contains("--pool redis"));
+    }
+
+    #[test]
+    fn what_only_serve_starts_is_not_shown() {
+        let help = stop(&["--help"]);
+        assert!(help.contains("gate") && !help.contains(PLAN), "{help}");
     }
 
     #[test]

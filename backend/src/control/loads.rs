@@ -37,8 +37,9 @@ impl Loads {
         }
     }
 
-    pub(super) fn is_on(&self, model: &str) -> bool {
-        self.on().contains_key(model)
+    /// The models whose turn it is.
+    pub(super) fn models(&self) -> Vec<String> {
+        self.on().keys().cloned().collect()
     }
 
     fn on(&self) -> MutexGuard<'_, BTreeMap<String, CancellationToken>> {

@@ -4,7 +4,7 @@
 //! What a file is made from enters, its place leaves. Next: `ort::optimized` keeps optimised models there,
 //! `tensorrt::compile` plans.
 
-use std::io::Write as _;
+use std::io::{ErrorKind, Write as _};
 use std::path::{Path, PathBuf};
 use std::time::SystemTime;
 
@@ -76,8 +76,10 @@ impl Kept {
         let mut found = Vec::new();
         for entry in std::fs::read_dir(&self.folder)? {
             let path = entry?.path();
-            if is_ours(&path) {
-                let metadata = path.metadata()?;
+            // One that is gone was removed by another who keeps files here.
+            if is_ours(&path)
+                && let Ok(metadata) = path.metadata()
+            {
                 found.push((metadata.modified()?, metadata.len(), path));
             }
         }
@@ -87,8 +89,10 @@ impl Kept {
             if total <= self.limit_bytes {
                 break;
             }
-            std::fs::remove_file(path)?;
-            total -= bytes;
+            match std::fs::remove_file(path) {
+                Err(error) if error.kind() != ErrorKind::NotFound => return Err(error),
+                _ => total -= bytes,
+            }
         }
         Ok(())
     }

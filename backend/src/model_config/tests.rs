@@ -93,6 +93,14 @@ fn a_models_platform_is_what_it_says_or_what_its_file_is() {
     ] {
         assert_eq!(platform(text, files), expected, "{text:?} {files:?}");
     }
+    let file = |text: &str, files: &[&str]| {
+        let has = |name: &str| files.contains(&name);
+        parsed(text).unwrap().model_file(Platform::TensorRt, has).to_owned()
+    };
+    assert_eq!(file("backend: \"tensorrt\"", &["model.onnx"]), "model.onnx");
+    assert_eq!(file("backend: \"tensorrt\"", &["model.onnx", "model.plan"]), "model.plan");
+    assert_eq!(file("backend: \"tensorrt\"", &[]), "model.plan");
+    assert_eq!(file("default_model_filename: \"net.onnx\"", &["model.onnx"]), "net.onnx");
     let error = parsed("platform: \"tensorrt_plan\"\nbackend: \"onnxruntime\"").unwrap_err();
     assert!(error.contains("m/config.pbtxt:2: backend: \"onnxruntime\" is not the backend"), "{error}");
 }

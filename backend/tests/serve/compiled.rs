@@ -2,13 +2,13 @@
 //! the process that builds, or takes too long, is one line, and the server lives on.
 
 use std::path::{Path, PathBuf};
-use std::process::Command;
+use std::process::{Command, Stdio};
 
 use serde_json::{Value, json};
 use tensorrt_double::{CAPABILITY, FAIL, NVINFER, TRACE, VERSION, onnx};
 
 use crate::client::{Answer, send};
-use crate::process::{Forebay, serve_command, until};
+use crate::process::{self, Forebay, forebay_dir, serve_command, until};
 
 /// Rows of four, or of two, in batches of up to 64.
 const CONFIG: &str = r#"backend: "tensorrt" max_batch_size: 64"#;
@@ -158,6 +158,9 @@ fn a_plan_is_built_once_and_again_for_all_that_changes_it() {
     install(root.path(), "m", &onnx::affine().encode(), CONFIG);
     assert_eq!(kept.serve(root.path(), &[]), first);
     assert_eq!(kept.builds(), 5, "all are kept");
+    std::fs::write(root.path().join("m/1/weights.bin"), "of the model, as it were").unwrap();
+    assert_ne!(kept.serve(root.path(), &[]), first);
+    assert_eq!(kept.builds(), 6, "of a model with other files beside it");
 }
 
 #[test]
@@ -213,9 +216,9 @@ fn a_model_that_is_damaged_is_one_line_and_the_server_lives_on() {
     let whole = onnx::affine().encode();
     let unknown = onnx::affine().node("Nonsense", &["doubled"], "unused").encode();
     for (bytes, expected) in [
-        (&b"junk"[..], "can't load model.onnx: "),
+        (&b"junk"[..], "can't load model.onnx: it is no ONNX model: "),
         (&[], "can't load model.onnx: TensorRT can't parse the model: "),
-        (&whole[..whole.len() / 2], "can't load model.onnx: "),
+        (&whole[..whole.len() / 2], "can't load model.onnx: it is no ONNX model: "),
         (&unknown, "Nonsense"),
     ] {
         install(root.path(), "bad", bytes, CONFIG);
@@ -325,4 +328,44 @@ fn the_servers_end_is_the_builds_end() {
     assert_eq!(load.join().unwrap().status, 400);
     assert!(forebay.wait().success());
     assert!(!Path::new(&format!("/proc/{builder}")).exists());
+}
+
+#[test]
+fn a_server_that_ends_before_it_is_ready_ends_the_build() {
+    let root = repository(CONFIG);
+    let mut command = command(root.path(), &[]);
+    let mut server = command.env(FAIL, STUCK).stdout(Stdio::null()).spawn().unwrap();
+    let builder = until("a process builds", || process::children(server.id()).first().copied());
+    process::signal(&server, "TERM");
+    until("the server ends", || server.try_wait().unwrap());
+    assert!(!Path::new(&format!("/proc/{builder}")).exists());
+}
+
+/// NVIDIA's TensorRT-RTX on the double's driver: it builds without a GPU, and runs nothing.
+#[test]
+fn nvidias_own_parser_may_come_down_and_what_it_builds_is_a_plan() {
+    let library = std::env::var_os("FOREBAY_TENSORRT_RTX")
+        .map_or_else(|| forebay_dir().join("tensorrt-rtx/lib/libtensorrt_rtx.so.1"), PathBuf::from);
+    let library = library.to_str().unwrap();
+    assert!(Path::new(library).is_file(), "{library} is missing: run `cargo xtask setup`");
+    let root = repository(CONFIG);
+    install(root.path(), "onnx", &onnx::affine().encode(), "");
+    // The parser divides by the size of a block.
+    let crashing = onnx::Model::new("crashing")
+        .input("x", onnx::Type::F32, &[Some(1), Some(4), Some(2), Some(2)])
+        .node_with("SpaceToDepth", &["x"], "y", &[("blocksize", 0)])
+        .output("y", onnx::Type::F32, &[None, None, None, None]);
+    install(root.path(), "crashing", &crashing.encode(), r#"backend: "tensorrt""#);
+    install(root.path(), "vad", &std::fs::read(forebay_dir().join("models/vad.onnx")).unwrap(), CONFIG);
+    let rtx = ["--load-model", "onnx", "--tensorrt-flavour", "rtx", "--tensorrt", library];
+    let forebay = steered(root.path(), "none:1=1", &rtx);
+    for (model, expected) in [
+        ("crashing", "can't load model.onnx: the process that builds the plan was ended by signal 8"),
+        ("m", "can't load model.onnx: TensorRT can't deserialize the plan: "),
+        ("vad", "can't load model.onnx: TensorRT can't deserialize the plan: "),
+    ] {
+        let refused = call(&forebay, model, "load");
+        assert_eq!((refused.status, refused.error().contains(expected)), (400, true), "{refused:?}");
+        assert_eq!(ask(&forebay, "onnx", &[1, 4]).status, 200);
+    }
 }

@@ -17,7 +17,7 @@ pub(crate) struct Forebay {
     pub(crate) metrics_port: u16,
 }
 
-fn forebay_dir() -> PathBuf {
+pub(crate) fn forebay_dir() -> PathBuf {
     std::env::var_os("FOREBAY_DIR")
         .map_or_else(|| Path::new(env!("CARGO_MANIFEST_DIR")).join("../.forebay"), PathBuf::from)
 }
@@ -117,17 +117,9 @@ impl Forebay {
         files.filter_map(|file| file.rsplit(") ").next()?.chars().next()).all(|state| state == 'S')
     }
 
-    /// The processes that it started and that have not ended, by number.
+    /// The processes that it started and that have not ended.
     pub(crate) fn children(&self) -> Vec<u32> {
-        let processes = std::fs::read_dir("/proc").unwrap();
-        let numbers = processes.filter_map(|entry| entry.unwrap().file_name().to_str()?.parse().ok());
-        let is_child = |number: &u32| {
-            let stat = std::fs::read_to_string(format!("/proc/{number}/stat")).unwrap_or_default();
-            // After the name, which is in parentheses, stand the state and the parent's number.
-            let parent = stat.rsplit(") ").next().and_then(|rest| rest.split(' ').nth(1));
-            parent == Some(&self.child.id().to_string())
-        };
-        numbers.filter(is_child).collect()
+        children(self.child.id())
     }
 
     /// Sockets that the process has open.
@@ -169,7 +161,20 @@ impl Drop for Forebay {
     }
 }
 
-fn signal(child: &Child, name: &str) {
+/// The processes that one started and that have not ended, by number.
+pub(crate) fn children(of: u32) -> Vec<u32> {
+    let processes = std::fs::read_dir("/proc").unwrap();
+    let numbers = processes.filter_map(|entry| entry.unwrap().file_name().to_str()?.parse().ok());
+    let is_child = |number: &u32| {
+        let stat = std::fs::read_to_string(format!("/proc/{number}/stat")).unwrap_or_default();
+        // After the name, which is in parentheses, stand the state and the parent's number.
+        let parent = stat.rsplit(") ").next().and_then(|rest| rest.split(' ').nth(1));
+        parent == Some(&of.to_string())
+    };
+    numbers.filter(is_child).collect()
+}
+
+pub(crate) fn signal(child: &Child, name: &str) {
     let status = Command::new("kill").arg(format!("-{name}")).arg(child.id().to_string()).status();
     assert!(status.unwrap().success());
 }

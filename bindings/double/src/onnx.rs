@@ -23,6 +23,8 @@ pub struct Model {
 /// ONNX IR 8 with operation set 17: read by every ONNX Runtime and TensorRT of today.
 const IR_VERSION: u64 = 8;
 const OPSET_VERSION: u64 = 17;
+/// `AttributeProto.INT`.
+const ATTRIBUTE_INT: u64 = 2;
 
 impl Model {
     /// A model of that name, empty.
@@ -61,7 +63,19 @@ impl Model {
 
     /// Adds an operation with one output. The double has `Identity`, `Add`, `Mul`, `Relu`, `MatMul` and `NonZero`.
     #[must_use]
-    pub fn node(mut self, operation: &str, inputs: &[&str], output: &str) -> Self {
+    pub fn node(self, operation: &str, inputs: &[&str], output: &str) -> Self {
+        self.node_with(operation, inputs, output, &[])
+    }
+
+    /// The same with whole numbers as attributes.
+    #[must_use]
+    pub fn node_with(
+        mut self,
+        operation: &str,
+        inputs: &[&str],
+        output: &str,
+        attributes: &[(&str, u64)],
+    ) -> Self {
         let mut node = Vec::new();
         for input in inputs {
             bytes(&mut node, 1, input.as_bytes());
@@ -69,6 +83,13 @@ impl Model {
         bytes(&mut node, 2, output.as_bytes());
         bytes(&mut node, 3, format!("{operation}_{output}").as_bytes());
         bytes(&mut node, 4, operation.as_bytes());
+        for (name, value) in attributes {
+            let mut attribute = Vec::new();
+            bytes(&mut attribute, 1, name.as_bytes());
+            number(&mut attribute, 3, *value);
+            number(&mut attribute, 20, ATTRIBUTE_INT);
+            bytes(&mut node, 5, &attribute);
+        }
         bytes(&mut self.graph, 1, &node);
         self
     }

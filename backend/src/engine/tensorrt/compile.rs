@@ -79,7 +79,8 @@ impl Compiler {
         config: &ModelConfig,
         stop: &'a CancellationToken,
     ) -> Result<Compilation<'a>, EngineError> {
-        let inputs = onnx::inputs(files.model()?).map_err(|error| files.failed(&error))?;
+        let inputs = onnx::inputs(files.model()?);
+        let inputs = inputs.map_err(|error| files.failed(&format!("it is no ONNX model: {error}")))?;
         let options = options::of(config, &inputs)?;
         if options.version_compatible && !options.exclude_lean_runtime && self.host_code == HostCode::Refuse {
             let reason = "makes a plan with code for the host: set excludeLeanRuntime, or start with \
@@ -145,12 +146,12 @@ impl Compilation<'_> {
     fn build(&self, device: &Device) -> Result<Vec<u8>, EngineError> {
         let _turn = self.turn(device)?;
         let (file, gpu) = (&self.files.model_file, device.name());
-        tracing::info!(gpu, "{file} is compiled by {:?}", self.compiler.library);
+        tracing::info!(gpu, library = ?self.compiler.library, "{file} is being compiled");
         let since = Instant::now();
         let folder = tempfile::tempdir().map_err(|error| self.files.failed(&error))?;
         let plan = self.build_in(folder.path(), device)?;
         let (seconds, bytes) = (since.elapsed().as_secs_f64(), plan.len());
-        tracing::info!(gpu, seconds, bytes, "{file} is compiled");
+        tracing::info!(gpu, seconds, bytes, "{file} was compiled");
         Ok(plan)
     }
 

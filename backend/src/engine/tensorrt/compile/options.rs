@@ -14,7 +14,7 @@ use crate::model_config::{self, ModelConfig};
 use crate::proto::model_optimization_policy::execution_accelerators::Accelerator;
 
 /// The accelerator whose parameters these are, as Triton names it.
-pub(super) const ACCELERATOR: &str = "tensorrt";
+const ACCELERATOR: &str = "tensorrt";
 /// All keys, for messages.
 const KEYS: &str = "minShapes, optShapes, maxShapes, max_workspace_size_bytes, builderOptimizationLevel, maxAuxStreams, \
                     sparsity, noTF32, hardwareCompatibilityLevel, computeCapabilities, versionCompatible and excludeLeanRuntime";
