@@ -114,11 +114,10 @@ impl Context {
                 )));
             }
         }
-        // Its own memory may be allocated anew, so nothing may run in it.
-        self.inner.order.wait()?;
         self.checked = false;
-        self.inner.epoch.fetch_add(1, Ordering::AcqRel);
-        stream.submit(std::iter::empty(), Some(&self.ordered), |stream| -> Result<(), Error> {
+        // Its own memory may be allocated anew, so nothing may run in it.
+        stream.submit_alone(&self.ordered, |stream| -> Result<(), Error> {
+            self.inner.epoch.fetch_add(1, Ordering::AcqRel);
             Ok(self.inner.raw().pin_mut().set_profile(number, stream as usize)?)
         })?;
         self.profile = profile;

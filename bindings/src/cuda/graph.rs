@@ -133,13 +133,15 @@ impl Graph {
         if stream.is_capturing() {
             return Err(CudaError::Capturing { what: "a graph in a graph" });
         }
+        let mut last = self.last.lock().unwrap_or_else(PoisonError::into_inner);
         let ordered = self.captured.ordered.as_ref();
+        let turn = ordered.map(|(context, _)| (context, context.order().lock()));
+        // From here to the launch the context can't change.
         if ordered.is_some_and(|(context, epoch)| context.epoch() != *epoch) {
             return Err(CudaError::Stale);
         }
-        let mut last = self.last.lock().unwrap_or_else(PoisonError::into_inner);
         let uses = self.captured.uses.iter().map(|(memory, access)| (memory, *access));
-        let launched = stream.submit(uses, ordered.map(|(context, _)| context), |raw| {
+        let launched = stream.put(turn, uses, |raw| {
             // SAFETY: the graph lives, with all that it uses, which is claimed.
             check("cuGraphLaunch", unsafe { sys::cuGraphLaunch(self.exec, raw) })
         })?;

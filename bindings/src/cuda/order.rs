@@ -17,7 +17,7 @@ pub(crate) trait Ordered: Send + Sync {
     /// Its order.
     fn order(&self) -> &Order;
 
-    /// Grows when what was captured from it can't be launched any more.
+    /// Grows when what was captured from it can't be launched any more; only in the order's turn.
     fn epoch(&self) -> u64;
 }
 
@@ -72,7 +72,8 @@ impl Last {
         check("cuEventRecord", unsafe { sys::cuEventRecord(self.event, stream.0.raw) })
     }
 
-    fn wait(&self) -> Result<(), CudaError> {
+    /// Waits until all its work is done.
+    pub(super) fn wait(&self) -> Result<(), CudaError> {
         self.ticket.as_ref().map_or(Ok(()), Ticket::wait)
     }
 }

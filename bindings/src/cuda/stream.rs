@@ -12,7 +12,7 @@ use super::device::Device;
 use super::error::{CudaError, check};
 use super::graph::Captured;
 use super::memory::{Access, DeviceBuffer, Memory, PinnedBuffer};
-use super::order::Ordered;
+use super::order::{Last, Ordered};
 
 /// A queue of work on a GPU. A handle: cheap to clone, used by any thread; threads take turns.
 ///
@@ -189,22 +189,42 @@ impl Stream {
         &self.0.device
     }
 
-    /// The choke point of work: claims what it uses, puts it on the stream, and keeps it in order with the other work of the same
-    /// context. While a graph is captured, notes all that in the graph instead, and returns no ticket.
+    /// Puts work on the stream that uses memory, in order with the other work of the same context.
     pub(crate) fn submit<'a, E: From<CudaError>>(
         &self,
         uses: impl IntoIterator<Item = (&'a Arc<Memory>, Access)>,
         ordered: Option<&Arc<dyn Ordered>>,
         work: impl FnOnce(CUstream) -> Result<(), E>,
     ) -> Result<Option<Ticket>, E> {
-        let mut turn = ordered.map(|ordered| ordered.order().lock());
+        self.put(ordered.map(|ordered| (ordered, ordered.order().lock())), uses, work)
+    }
+
+    /// Does work of a context that has the context for itself: once what was put on streams before is done.
+    pub(crate) fn submit_alone<E: From<CudaError>>(
+        &self,
+        ordered: &Arc<dyn Ordered>,
+        work: impl FnOnce(CUstream) -> Result<(), E>,
+    ) -> Result<(), E> {
+        let turn = ordered.order().lock();
+        turn.wait()?;
+        self.put(Some((ordered, turn)), std::iter::empty(), work).map(drop)
+    }
+
+    /// The choke point of work: claims what it uses and puts it on the stream while it is the context's turn. While a graph is
+    /// captured, notes all that in the graph instead, and returns no ticket.
+    pub(super) fn put<'a, E: From<CudaError>>(
+        &self,
+        turn: Option<(&Arc<dyn Ordered>, MutexGuard<'_, Last>)>,
+        uses: impl IntoIterator<Item = (&'a Arc<Memory>, Access)>,
+        work: impl FnOnce(CUstream) -> Result<(), E>,
+    ) -> Result<Option<Ticket>, E> {
         let mut state = self.state();
         self.0.device.bind()?;
         if let Some((thread, captured)) = &mut state.capture {
             if *thread != thread::current().id() {
                 return Err(CudaError::Capturing { what: "work of another thread" }.into());
             }
-            captured.keep(uses, ordered, &self.0.device)?;
+            captured.keep(uses, turn.map(|(ordered, _)| ordered), &self.0.device)?;
             return work(self.0.raw).map(|()| None);
         }
         state.newest += 1;
@@ -215,13 +235,13 @@ impl Stream {
             }
             memory.claim(&ticket, access)?;
         }
-        if let Some(turn) = &turn {
-            turn.begin(self)?;
+        if let Some((_, last)) = &turn {
+            last.begin(self)?;
         }
         let worked = work(self.0.raw);
         // Even work that failed may have begun.
-        if let Some(turn) = &mut turn {
-            turn.end(self, ticket.clone())?;
+        if let Some((_, mut last)) = turn {
+            last.end(self, ticket.clone())?;
         }
         worked.map(|()| Some(ticket))
     }
