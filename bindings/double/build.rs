@@ -26,7 +26,11 @@ const FOLDERS: [&str; 7] = ["control", "cuda", "host", "infer", "parser", "stand
 const DOUBLE: [Part; 3] = [
     Part { folders: &["cuda", "control"], soname: "libcuda.so.1", needs: &[] },
     Part { folders: &["infer", "host"], soname: "libnvinfer.so.11", needs: &["libcuda.so.1"] },
-    Part { folders: &["parser"], soname: "libnvonnxparser.so.11", needs: &["libnvinfer.so.11", "libcuda.so.1"] },
+    Part {
+        folders: &["parser"],
+        soname: "libnvonnxparser.so.11",
+        needs: &["libnvinfer.so.11", "libcuda.so.1"],
+    },
 ];
 
 /// They are in a folder of their own without a driver: the loader finds the machine's.
@@ -103,7 +107,13 @@ fn compiler(headers: &Path) -> cc::Build {
     build.cpp(true).std("c++17").pic(true).cargo_metadata(false).warnings(true).extra_warnings(true);
     // TensorRT's own interface marks parts of itself as deprecated, and implementing it means to implement those, too.
     build.flag("-Wconversion").flag("-Wno-deprecated-declarations").flag("-pthread");
-    build.flag("-isystem").flag(headers).include("control").include("cuda").include("infer").include("kernels");
+    build
+        .flag("-isystem")
+        .flag(headers)
+        .include("control")
+        .include("cuda")
+        .include("infer")
+        .include("kernels");
     build
 }
 

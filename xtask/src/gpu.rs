@@ -134,8 +134,8 @@ fn prove(kit: &Kit, settings: &RunSettings) -> Result<()> {
         let sections = match part {
             Part::Probe => probe::sections(&run)?,
             later => match engine(&run)? {
-                Ok(engine) => later_sections(&run, later, &engine)?,
-                Err(reason) => vec![Section::not_run(later.name(), &reason)],
+                Ok(engine) => later_sections(&run, later, &engine),
+                Err(reason) => vec![Section::of(not_run(later.name(), reason))],
             },
         };
         for row in sections.iter().flat_map(|section| &section.rows) {
@@ -148,13 +148,15 @@ fn prove(kit: &Kit, settings: &RunSettings) -> Result<()> {
     Ok(())
 }
 
-fn later_sections(run: &Run, part: Part, engine: &Engine) -> Result<Vec<Section>> {
-    match part {
+/// What can't go on is a failure in the report, beside what the other parts found.
+fn later_sections(run: &Run, part: Part, engine: &Engine) -> Vec<Section> {
+    let sections = match part {
         Part::Probe => probe::sections(run),
         Part::Cuda => Ok(cuda::sections(run, engine)),
         Part::Correctness => correctness::sections(run, engine),
         Part::Bench => bench::sections(run, engine),
-    }
+    };
+    sections.unwrap_or_else(|error| vec![Section::of(judged(part.name(), false, format!("{error:#}")))])
 }
 
 /// The engine that the later parts use, or why there is none.

@@ -56,10 +56,9 @@ impl fmt::Display for Outcome {
 }
 
 impl Section {
-    /// A part that was not run as a whole.
-    pub(super) fn not_run(part: &str, reason: &str) -> Self {
-        let row = super::not_run(part, reason);
-        Self { title: part.to_owned(), engine: "none".to_owned(), about: String::new(), rows: vec![row] }
+    /// Of a part as a whole.
+    pub(super) fn of(row: Row) -> Self {
+        Self { title: row.what.clone(), engine: "none".to_owned(), about: String::new(), rows: vec![row] }
     }
 }
 
@@ -82,7 +81,7 @@ pub(super) fn write(kit: &Kit, parts: &[&str]) -> Result<PathBuf> {
     for part in parts {
         match std::fs::read(kit.path(format!("results/{part}.json"))) {
             Ok(bytes) => sections.extend(serde_json::from_slice::<Vec<Section>>(&bytes)?),
-            Err(_) => sections.push(Section::not_run(part, "it was not asked for")),
+            Err(_) => sections.push(Section::of(super::not_run(*part, "it was not asked for"))),
         }
     }
     let date = output(command("date", ["-u", "+%F"]))?.trim().to_owned();

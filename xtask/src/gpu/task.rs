@@ -33,17 +33,18 @@ pub(super) fn perform(kit: &Kit, task: &Value, limit: Duration) -> Result<Value,
         // A process that ended before it read its task is told of below.
         let _ = stdin.write_all(task.to_string().as_bytes());
     }
-    let status = wait(&mut child, limit)?;
+    let ended = wait(&mut child, limit);
     let mut said = String::new();
     if let Some(mut stdout) = child.stdout.take() {
         stdout.read_to_string(&mut said).map_err(|error| format!("forebay-gpu's answer is lost: {error}"))?;
     }
-    if let Some(signal) = status.signal() {
-        return Err(format!("the process was ended by signal {signal}"));
-    }
     let last = said.lines().last().unwrap_or_default();
+    let status = ended.map_err(|error| format!("{error}; the last it said: {last:?}"))?;
+    if let Some(signal) = status.signal() {
+        return Err(format!("was ended by signal {signal}; the last it said: {last:?}"));
+    }
     let told: Value =
-        serde_json::from_str(last).map_err(|_| format!("forebay-gpu ended ({status}): {said:?}"))?;
+        serde_json::from_str(last).map_err(|_| format!("forebay-gpu ended without a word ({status})"))?;
     match told["error"].as_str() {
         Some(error) => Err(error.to_owned()),
         None => Ok(told),

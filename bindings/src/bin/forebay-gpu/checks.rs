@@ -10,7 +10,7 @@ use serde_json::{Value, json};
 use crate::lane::{self, Lane};
 
 /// Large enough that a copy takes longer than what surrounds it.
-const COPIED: usize = 32 << 20;
+const COPIED: usize = 8 << 20;
 /// Copies that are timed.
 const COPIES: u32 = 20;
 /// Runs of each kind.
@@ -31,12 +31,12 @@ const CHECKS: [Check; 7] = [
     ("two lanes against one, with graphs and without", overlap),
 ];
 
-pub(crate) fn all(engine: &Engine) -> Result<Value, Error> {
+pub(crate) fn all(engine: &Engine) -> Value {
     let checks = CHECKS.iter().map(|(what, check)| match check(engine) {
         Ok(told) => json!({ "what": what, "passed": true, "told": told }),
         Err(error) => json!({ "what": what, "passed": false, "told": error.to_string() }),
     });
-    Ok(Value::Array(checks.collect()))
+    Value::Array(checks.collect())
 }
 
 fn staging(engine: &Engine) -> Result<String, Error> {

@@ -20,7 +20,12 @@ const FAULT: &CStr = c"forebay_fault";
 /// The steps, each with what it found.
 pub(crate) fn meet(source: &Source, plan: &Path) -> Result<Value, Error> {
     let mut steps: Vec<Value> = Vec::new();
-    let mut told = |what: &str, found: String| steps.push(json!({ "what": what, "found": found }));
+    let mut told = |what: &str, found: String| {
+        let step = json!({ "what": what, "found": found });
+        // Said at once, too: the next step may end the process.
+        println!("{step}");
+        steps.push(step);
+    };
     let device = gpu()?;
     let engine = source.engine(&device, plan)?;
     told("a run before", found(checks::one_run(&engine)));
@@ -30,9 +35,15 @@ pub(crate) fn meet(source: &Source, plan: &Path) -> Result<Value, Error> {
     told("a new engine in the same context", found(again(source, &device, plan)));
     drop(engine);
     drop(device);
-    told("everything let go, the context retained anew", found(gpu().and_then(|device| again(source, &device, plan))));
+    told(
+        "everything let go, the context retained anew",
+        found(gpu().and_then(|device| again(source, &device, plan))),
+    );
     told("cuDevicePrimaryCtxReset", reset());
-    told("the context retained after the reset", found(gpu().and_then(|device| again(source, &device, plan))));
+    told(
+        "the context retained after the reset",
+        found(gpu().and_then(|device| again(source, &device, plan))),
+    );
     Ok(Value::Array(steps))
 }
 
@@ -47,7 +58,8 @@ fn found(outcome: Result<String, Error>) -> String {
 /// Runs a kernel that writes where no memory is, and waits for it.
 fn touch_nothing(device: &Device) -> String {
     // The driver and the context are there, and the context is this thread's: a run went before.
-    let missing = ["cuModuleLoadData", "cuModuleGetFunction", "cuLaunchKernel"].iter().find(|name| !has(name));
+    let missing =
+        ["cuModuleLoadData", "cuModuleGetFunction", "cuLaunchKernel"].iter().find(|name| !has(name));
     if let Some(missing) = missing {
         return format!("not run: the driver has no {missing}");
     }
@@ -59,7 +71,19 @@ fn touch_nothing(device: &Device) -> String {
         [
             sys::cuModuleLoadData(&raw mut module, text.as_ptr().cast()),
             sys::cuModuleGetFunction(&raw mut function, module, FAULT.as_ptr()),
-            sys::cuLaunchKernel(function, 1, 1, 1, 1, 1, 1, 0, ptr::null_mut(), ptr::null_mut(), ptr::null_mut()),
+            sys::cuLaunchKernel(
+                function,
+                1,
+                1,
+                1,
+                1,
+                1,
+                1,
+                0,
+                ptr::null_mut(),
+                ptr::null_mut(),
+                ptr::null_mut(),
+            ),
         ]
     };
     match results.iter().position(|result| *result != CUresult::CUDA_SUCCESS) {

@@ -127,9 +127,15 @@ fn element(dtype: DataType, value: u8) -> Result<Vec<u8>, Error> {
 /// Elements as numbers, of the types whose numbers are of use here.
 pub(crate) fn numbers(dtype: DataType, bytes: &[u8]) -> Vec<f64> {
     match dtype {
-        DataType::Fp32 => bytes.as_chunks().0.iter().map(|bytes| f64::from(f32::from_le_bytes(*bytes))).collect(),
-        DataType::Int32 => bytes.as_chunks().0.iter().map(|bytes| f64::from(i32::from_le_bytes(*bytes))).collect(),
-        DataType::Int64 => bytes.as_chunks().0.iter().map(|bytes| i64::from_le_bytes(*bytes) as f64).collect(),
+        DataType::Fp32 => {
+            bytes.as_chunks().0.iter().map(|bytes| f64::from(f32::from_le_bytes(*bytes))).collect()
+        }
+        DataType::Int32 => {
+            bytes.as_chunks().0.iter().map(|bytes| f64::from(i32::from_le_bytes(*bytes))).collect()
+        }
+        DataType::Int64 => {
+            bytes.as_chunks().0.iter().map(|bytes| i64::from_le_bytes(*bytes) as f64).collect()
+        }
         _ => bytes.iter().map(|byte| f64::from(*byte)).collect(),
     }
 }

@@ -83,7 +83,8 @@ impl Task {
             }
             Self::Build { source, model, plan, profile, compute_capabilities } => {
                 let device = compute_capabilities.is_empty().then(gpu).transpose()?;
-                let mut network = source.open()?.builder(device.as_ref()).parse(&read(&model)?, Some(&model))?;
+                let mut network =
+                    source.open()?.builder(device.as_ref()).parse(&read(&model)?, Some(&model))?;
                 let profiles = if profile.inputs.is_empty() { Vec::new() } else { vec![profile] };
                 let options = BuildOptions { profiles, compute_capabilities, ..BuildOptions::default() };
                 let built = network.build(&options)?;
@@ -93,7 +94,7 @@ impl Task {
             }
             Self::Once { source, plan, rows } => repeat::once(&source.engine(&gpu()?, &plan)?, rows),
             Self::Repeat { source, plan, repeat } => repeat.run(&source.engine(&gpu()?, &plan)?),
-            Self::Checks { source, plan } => checks::all(&source.engine(&gpu()?, &plan)?),
+            Self::Checks { source, plan } => Ok(checks::all(&source.engine(&gpu()?, &plan)?)),
             Self::Fault { source, plan } => fault::meet(&source, &plan),
         }
     }

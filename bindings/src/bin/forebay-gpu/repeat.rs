@@ -42,9 +42,9 @@ pub(crate) fn once(engine: &Engine, rows: i64) -> Result<Value, Error> {
     lane.start(&mut context)?;
     lane.done.wait()?;
     let tensors = engine.tensors().iter().filter(|tensor| tensor.mode == TensorIOMode::Output);
-    let outputs = tensors.zip(lane.outputs(SHOWN * size_of::<f32>())?).map(|(tensor, bytes)| {
-        json!({ "name": tensor.name, "values": lane::numbers(tensor.dtype, &bytes) })
-    });
+    let outputs = tensors
+        .zip(lane.outputs(SHOWN * size_of::<f32>())?)
+        .map(|(tensor, bytes)| json!({ "name": tensor.name, "values": lane::numbers(tensor.dtype, &bytes) }));
     Ok(json!({ "outputs": outputs.collect::<Vec<_>>() }))
 }
 
@@ -54,7 +54,9 @@ impl Repeat {
             let threads: Vec<_> =
                 (0..self.contexts.max(1)).map(|_| scope.spawn(|| self.one(engine))).collect();
             let ended = threads.into_iter().map(|thread| {
-                thread.join().unwrap_or_else(|_| Err(Error::Wrong("a thread of the loop panicked".to_owned())))
+                thread
+                    .join()
+                    .unwrap_or_else(|_| Err(Error::Wrong("a thread of the loop panicked".to_owned())))
             });
             ended.collect()
         });
@@ -62,7 +64,8 @@ impl Repeat {
         let mut took: Vec<Duration> = all.iter().flat_map(|times| times.took.iter().copied()).collect();
         took.sort_unstable();
         let rate: f64 = all.iter().map(|times| times.took.len() as f64 / times.elapsed.as_secs_f64()).sum();
-        let at = |share: usize| took.get(took.len() * share / 100).map_or(0.0, |time| time.as_secs_f64() * 1e6);
+        let at =
+            |share: usize| took.get(took.len() * share / 100).map_or(0.0, |time| time.as_secs_f64() * 1e6);
         Ok(json!({ "runs": took.len(), "runs_per_second": rate, "p50_us": at(50), "p99_us": at(99) }))
     }
 
