@@ -12,7 +12,7 @@ use super::kit::{Engine, Flavour, Kit, STANDIN};
 use super::report::{Row, Section};
 use super::task::{self, MOMENT, Range};
 use super::{Run, judged, manifest, measured, not_run};
-use crate::command::{last_lines, on_path};
+use crate::command::on_path;
 
 /// What the other parts go on with.
 #[derive(Debug, Serialize, Deserialize)]
@@ -101,9 +101,7 @@ fn ask(kit: &Kit, what: &str, script: &str) -> Row {
     let mut shell = Command::new("sh");
     shell.args(["-c", script]).env("KIT", kit.path("")).envs(kit.environment());
     match shell.output() {
-        Ok(told) if told.status.success() => {
-            measured(what, last_lines(&String::from_utf8_lossy(&told.stdout)))
-        }
+        Ok(told) if told.status.success() => measured(what, String::from_utf8_lossy(&told.stdout).trim()),
         _ => measured(what, "none"),
     }
 }
