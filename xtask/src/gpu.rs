@@ -8,6 +8,7 @@ mod bench;
 mod busy;
 mod correctness;
 mod cuda;
+mod fault;
 mod kit;
 mod load;
 mod manifest;
@@ -68,7 +69,7 @@ struct RunSettings {
     #[arg(long, default_value_t = usize::MAX)]
     node_tests: usize,
     /// After this many minutes what is left is not run
-    #[arg(long, default_value_t = 9.0)]
+    #[arg(long, default_value_t = 8.0)]
     minutes: f64,
 }
 
@@ -131,13 +132,15 @@ fn prove(kit: &Kit, settings: &RunSettings) -> Result<()> {
     let run = Run { kit, settings, deadline };
     for part in Part::ALL.into_iter().filter(|part| settings.only.contains(part)) {
         println!("gpu: {}", part.name());
-        let sections = match part {
-            Part::Probe => probe::sections(&run)?,
-            later => match engine(&run)? {
-                Ok(engine) => later_sections(&run, later, &engine),
-                Err(reason) => vec![Section::of(not_run(later.name(), reason))],
-            },
+        let done = match part {
+            Part::Probe => probe::sections(&run),
+            Part::Cuda => with_engine(&run, part, |engine| Ok(cuda::sections(&run, engine))),
+            Part::Correctness => with_engine(&run, part, |engine| correctness::sections(&run, engine)),
+            Part::Bench => with_engine(&run, part, |engine| bench::sections(&run, engine)),
         };
+        // What can't go on is a failure in the report, beside what the other parts found.
+        let failed = |error| vec![Section::of(judged(part.name(), false, format!("{error:#}")))];
+        let sections = done.unwrap_or_else(failed);
         for row in sections.iter().flat_map(|section| &section.rows) {
             println!("    {}: {} {}", row.what, row.outcome, row.value);
         }
@@ -148,15 +151,16 @@ fn prove(kit: &Kit, settings: &RunSettings) -> Result<()> {
     Ok(())
 }
 
-/// What can't go on is a failure in the report, beside what the other parts found.
-fn later_sections(run: &Run, part: Part, engine: &Engine) -> Vec<Section> {
-    let sections = match part {
-        Part::Probe => probe::sections(run),
-        Part::Cuda => Ok(cuda::sections(run, engine)),
-        Part::Correctness => correctness::sections(run, engine),
-        Part::Bench => bench::sections(run, engine),
-    };
-    sections.unwrap_or_else(|error| vec![Section::of(judged(part.name(), false, format!("{error:#}")))])
+/// Does a part with the engine that the probe found; without one it is not run.
+fn with_engine(
+    run: &Run,
+    part: Part,
+    work: impl FnOnce(&Engine) -> Result<Vec<Section>>,
+) -> Result<Vec<Section>> {
+    match engine(run)? {
+        Ok(engine) => work(&engine),
+        Err(reason) => Ok(vec![Section::of(not_run(part.name(), reason))]),
+    }
 }
 
 /// The engine that the later parts use, or why there is none.

@@ -98,6 +98,9 @@ fn every_part_runs_on_the_double_and_the_report_says_that_it_is_of_no_gpu() {
         fault[1]["found"].is_null() && fault[1]["value"].as_str().unwrap().contains("sticky: true"),
         "{fault:#?}"
     );
+    let under = rows(&sections, "A fault of the GPU under the server");
+    assert_eq!(outcomes(under, "the server lives"), ["passed"]);
+    assert!(under[0]["value"].as_str().unwrap().contains("CUDA_ERROR_ILLEGAL_ADDRESS"), "{under:#?}");
     let models = rows(&sections, "Models against ONNX Runtime");
     for (model, outcome) in [("add_fp32", "passed"), ("identity_int64", "passed"), ("slow", "not_run")] {
         assert_eq!(outcomes(models, model), [outcome], "{models:#?}");

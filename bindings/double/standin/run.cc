@@ -4,6 +4,7 @@
 
 #include <algorithm>
 
+#include "control.h"
 #include "kernels.h"
 
 namespace infer {
@@ -93,10 +94,12 @@ const char* name(Operation operation) {
   }
 }
 
+// A rule for "fault" has the kernel that faults in place of the node's.
 CUresult launch(const Run& run, const Node& node, Arguments all) {
   CUfunction function = nullptr;
   const auto module = static_cast<CUmodule>(run.code);
-  if (const auto error = cuModuleGetFunction(&function, module, name(node.operation))) return error;
+  const auto* const kernel = control::enter("fault") == 0 ? name(node.operation) : "forebay_fault";
+  if (const auto error = cuModuleGetFunction(&function, module, kernel)) return error;
   void* parameters[] = {&all};
   const auto blocks = static_cast<unsigned>((all.count + THREADS - 1) / THREADS);
   return cuLaunchKernel(function, blocks, 1, 1, THREADS, 1, 1, 0, run.stream, parameters, nullptr);

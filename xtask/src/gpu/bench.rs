@@ -12,6 +12,7 @@ use super::busy::Busy;
 use super::kit::Engine;
 use super::load::{self, Load, Sample};
 use super::report::{Row, Section};
+use super::server::Served;
 use super::task::{self, MOMENT};
 use super::tensors::Tensor;
 use super::{Run, judged, measured, models, not_run, server, tensors};
@@ -150,7 +151,8 @@ impl Case {
         fs::copy(&ready.plan, folder.join("1/model.plan"))?;
         fs::write(folder.join("config.pbtxt"), self.config())?;
         let mut group = Group::new(&run.kit.scratch("logs")?)?;
-        let port = server::start(run.kit, engine, &repository, &[self.model], &mut group)?;
+        let served = Served { repository, models: &[self.model], ..Served::default() };
+        let port = server::start(run.kit, engine, &served, &mut group)?;
         let (json_length, body) = tensors::request(&ready.inputs);
         let request = load::request(&format!("/v2/models/{}/infer", self.model), json_length, &body);
         let time = Duration::from_secs_f64(run.settings.seconds);

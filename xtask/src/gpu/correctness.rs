@@ -11,6 +11,7 @@ use anyhow::{Context, Result, ensure};
 use super::kit::{Engine, Kit};
 use super::models::{self, Case};
 use super::report::{Outcome, Row, Section};
+use super::server::Served;
 use super::task;
 use super::tensors::{self, Tensor};
 use super::{Run, judged, measured, not_run, onnx, server, tolerance};
@@ -104,7 +105,8 @@ fn all<'a>(run: &Run, engine: &Engine, cases: &'a [Case]) -> Result<Vec<(&'a str
 
 fn start(kit: &Kit, engine: &Engine, repository: &Path, logs: &Path) -> Result<(Group, u16)> {
     let mut group = Group::new(logs)?;
-    let port = server::start(kit, engine, repository, &[], &mut group)?;
+    let served = Served { repository: repository.to_owned(), ..Served::default() };
+    let port = server::start(kit, engine, &served, &mut group)?;
     Ok((group, port))
 }
 
@@ -184,7 +186,11 @@ fn compare(got: &[Tensor], wanted: &[Tensor]) -> Ended {
     })
 }
 
-fn infer(client: &Client, port: u16, model: &str, inputs: &[Tensor]) -> Result<Vec<Tensor>> {
+/// Asks for all outputs.
+///
+/// # Errors
+/// The answer is another than 200, or can't be read.
+pub(super) fn infer(client: &Client, port: u16, model: &str, inputs: &[Tensor]) -> Result<Vec<Tensor>> {
     let (length, body) = tensors::request(inputs);
     let length = length.to_string();
     let headers =

@@ -6,15 +6,16 @@ use serde_json::{Value, json};
 use super::kit::{Engine, Kit};
 use super::report::{Row, Section};
 use super::task::{self, MOMENT};
-use super::{Run, judged, measured, not_run, probe};
+use super::{Run, fault, judged, measured, not_run, probe};
 
 const CHECKS: &str = "Results are checked, element by element; times are told and not judged.";
 const FAULT: &str =
     "A kernel writes where no memory is. Nothing is judged: what each step says is what recovery rests on.";
 
 pub(super) fn sections(run: &Run, engine: &Engine) -> Vec<Section> {
+    let standin = probe::standin(run.kit);
     let mut engines = vec![engine.clone()];
-    engines.extend(probe::standin(run.kit).filter(|standin| standin != engine));
+    engines.extend(standin.clone().filter(|standin| standin != engine));
     let mut sections = Vec::new();
     for engine in engines {
         let section = |title: &str, about: &str, rows| Section {
@@ -31,6 +32,7 @@ pub(super) fn sections(run: &Run, engine: &Engine) -> Vec<Section> {
             task_rows(run.kit, &engine, "fault", |told| measured(text(told, "what"), text(told, "found")));
         sections.push(section("A fault of the GPU", FAULT, fault));
     }
+    sections.extend(standin.map(|standin| fault::section(run, &standin)));
     sections
 }
 

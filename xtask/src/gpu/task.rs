@@ -18,7 +18,7 @@ const POLL: Duration = Duration::from_millis(10);
 pub(super) const MOMENT: Duration = Duration::from_mins(1);
 
 /// For a build of a real model's plan.
-pub(super) const BUILD: Duration = Duration::from_mins(3);
+pub(super) const BUILD: Duration = Duration::from_secs(100);
 
 /// Does the task.
 ///
