@@ -32,7 +32,8 @@ void free(CUdeviceptr address);
 // Writes device memory, at once: weights, as an engine is made.
 CUresult write(CUdeviceptr to, const void* from, size_t bytes);
 
-// What an engine's kernels are in: nothing where they are host code, a CUmodule in the stand-in.
+// What an engine's kernels are in: nothing where they are host code, in the
+// stand-in a standin::Code.
 std::shared_ptr<void> code();
 
 // Has the device's context no error that stays?

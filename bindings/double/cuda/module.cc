@@ -17,10 +17,8 @@ struct CUfunc_st {
 namespace {
 
 constexpr CUfunc_st FUNCTIONS[] = {
-    {"forebay_add", kernels::add},
-    {"forebay_multiply", kernels::multiply},
-    {"forebay_relu", kernels::relu},
-    {"forebay_matrix_multiply", kernels::matrix_multiply},
+    {"forebay_add", kernels::add},   {"forebay_multiply", kernels::multiply},
+    {"forebay_relu", kernels::relu}, {"forebay_matrix_multiply", kernels::matrix_multiply},
     {"forebay_fault", nullptr},
 };
 

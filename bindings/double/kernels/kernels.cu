@@ -27,5 +27,4 @@ __global__ void forebay_matrix_multiply(kernels::Arguments all) {
 
 // Writes where no allocation is.
 __global__ void forebay_fault() { *reinterpret_cast<volatile int*>(uintptr_t{16}) = 1; }
-
 }

@@ -1,6 +1,8 @@
-// The other half of kernel.h: the stand-in's kernels and memory, by the real driver. Work isn't queued as host
-// code here: `launch` calls it at once, and what it calls puts kernels on the stream.
+// The other half of kernel.h: the stand-in's kernels and memory, by the real driver. Work isn't queued as
+// host code here: `launch` calls it at once, and what it calls puts kernels on the stream.
 #include "kernel.h"
+
+#include "code.h"
 
 namespace {
 
@@ -9,9 +11,18 @@ constexpr char PTX[] =
 #include "kernels.ptx.inc"
     ;
 
-CUmodule load() {
-  CUmodule module = nullptr;
-  return cuModuleLoadData(&module, PTX) == CUDA_SUCCESS ? module : nullptr;
+// All functions at once: they may be launched first while a graph is captured, when nothing can be loaded.
+std::unique_ptr<standin::Code> load() {
+  auto code = std::make_unique<standin::Code>();
+  code->error = cuModuleLoadData(&code->module, PTX);
+  for (size_t index = 0; code->error == CUDA_SUCCESS && index < standin::NAMES.size(); ++index)
+    code->error = cuModuleGetFunction(&code->functions[index], code->module, standin::NAMES[index]);
+  return code;
+}
+
+void unload(void* kernels) {
+  const std::unique_ptr<standin::Code> code(static_cast<standin::Code*>(kernels));
+  if (code->module != nullptr) cuModuleUnload(code->module);
 }
 
 int attribute(CUdevice_attribute which, CUdevice device) {
@@ -40,11 +51,7 @@ CUresult kernel::write(CUdeviceptr to, const void* from, size_t bytes) {
   return cuMemcpyHtoD_v2(to, from, bytes);
 }
 
-std::shared_ptr<void> kernel::code() {
-  return {load(), [](void* module) {
-            if (module != nullptr) cuModuleUnload(static_cast<CUmodule>(module));
-          }};
-}
+std::shared_ptr<void> kernel::code() { return {load().release(), unload}; }
 
 // The driver knows what is queued; a context of the stand-in has nothing of its own that it could lose.
 bool kernel::healthy(CUdevice) { return false; }

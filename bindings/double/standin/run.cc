@@ -3,7 +3,9 @@
 #include "run.h"
 
 #include <algorithm>
+#include <optional>
 
+#include "code.h"
 #include "control.h"
 #include "kernels.h"
 
@@ -79,30 +81,30 @@ Arguments arguments(const Node& node, const Places& places, const std::vector<Sh
   return all;
 }
 
-const char* name(Operation operation) {
+std::optional<standin::Kernel> kernel_of(Operation operation) {
   switch (operation) {
     case Operation::add:
-      return "forebay_add";
+      return standin::add;
     case Operation::multiply:
-      return "forebay_multiply";
+      return standin::multiply;
     case Operation::relu:
-      return "forebay_relu";
+      return standin::relu;
     case Operation::matrix_multiply:
-      return "forebay_matrix_multiply";
+      return standin::matrix_multiply;
     default:
-      return nullptr;
+      return std::nullopt;
   }
 }
 
 // A rule for "fault" has the kernel that faults in place of the node's.
-CUresult launch(const Run& run, const Node& node, Arguments all) {
-  CUfunction function = nullptr;
-  const auto module = static_cast<CUmodule>(run.code);
-  const auto* const kernel = control::enter("fault") == 0 ? name(node.operation) : "forebay_fault";
-  if (const auto error = cuModuleGetFunction(&function, module, kernel)) return error;
+CUresult launch(const Run& run, standin::Kernel kernel, Arguments all) {
+  const auto& code = *static_cast<const standin::Code*>(run.code);
+  if (code.error != CUDA_SUCCESS) return code.error;
+  if (control::enter("fault") != 0) kernel = standin::fault;
   void* parameters[] = {&all};
   const auto blocks = static_cast<unsigned>((all.count + THREADS - 1) / THREADS);
-  return cuLaunchKernel(function, blocks, 1, 1, THREADS, 1, 1, 0, run.stream, parameters, nullptr);
+  return cuLaunchKernel(code.functions[kernel], blocks, 1, 1, THREADS, 1, 1, 0, run.stream, parameters,
+                        nullptr);
 }
 
 }  // namespace
@@ -117,12 +119,13 @@ CUresult Run::read_inputs() {
   for (const auto& node : model->nodes) {
     const auto bytes = shape_bytes(shapes[node.output], model->tensors[node.output].type);
     if (bytes == 0) continue;
+    const auto kernel = kernel_of(node.operation);
+    const bool floats = model->tensors[node.output].type == nvinfer1::DataType::kFLOAT;
     CUresult error = CUDA_ERROR_NOT_SUPPORTED;
     if (node.operation == Operation::identity) {
       error = cuMemcpyDtoDAsync_v2(places[node.output], places[node.inputs[0]], bytes, stream);
-    } else if (name(node.operation) != nullptr &&
-               model->tensors[node.output].type == nvinfer1::DataType::kFLOAT) {
-      error = launch(*this, node, arguments(node, places, shapes));
+    } else if (kernel && floats) {
+      error = launch(*this, *kernel, arguments(node, places, shapes));
     }
     if (error != CUDA_SUCCESS) return error;
   }
