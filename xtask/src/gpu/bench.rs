@@ -26,6 +26,9 @@ or, with one connection, what the median request takes longer.";
 const ADDED_US: f64 = 50.0;
 const SHARE: f64 = 0.97;
 
+/// A server that polls: one thread that goes on looking for longer than a client takes for the next request.
+const POLLING: &[&str] = &["--busy-poll-us=200", "--worker-threads=1"];
+
 /// What is measured.
 #[derive(Debug, Clone, Copy)]
 struct Case {
@@ -36,6 +39,8 @@ struct Case {
     instances: u32,
     lanes: u32,
     graphs: bool,
+    /// Does the server look for requests without sleep?
+    polls: bool,
 }
 
 /// A model's plan, and a request of one row for it.
@@ -76,10 +81,11 @@ pub(super) fn sections(run: &Run, engine: &Engine) -> Result<Vec<Section>> {
 
 fn cases() -> Vec<Case> {
     let mut cases = Vec::new();
-    let one = |model| Case { model, rows: 1, connections: 1, instances: 1, lanes: 1, graphs: false };
+    let one =
+        |model| Case { model, rows: 1, connections: 1, instances: 1, lanes: 1, graphs: false, polls: false };
     for model in ["add_fp32", "vad", "magika", "ocrdet"] {
-        for graphs in [false, true] {
-            cases.push(Case { graphs, ..one(model) });
+        for (graphs, polls) in [(false, false), (true, false), (true, true)] {
+            cases.push(Case { graphs, polls, ..one(model) });
         }
     }
     let batched = |model, rows: u32, instances: u32| Case {
@@ -124,10 +130,11 @@ fn ready(run: &Run, engine: &Engine, model: &str, scratch: &Path) -> Result<Read
 
 impl Case {
     fn told(&self) -> String {
-        let Self { model, rows, connections, instances, lanes, graphs } = self;
+        let Self { model, rows, connections, instances, lanes, graphs, polls } = self;
         let graphs = if *graphs { "graphs" } else { "no graphs" };
+        let polls = if *polls { ", polling" } else { "" };
         format!(
-            "{model}, batches of {rows}, {connections} connections, {instances} instances, {lanes} lanes, {graphs}"
+            "{model}, batches of {rows}, connections {connections}, instances {instances}, lanes {lanes}, {graphs}{polls}"
         )
     }
 
@@ -151,7 +158,8 @@ impl Case {
         fs::copy(&ready.plan, folder.join("1/model.plan"))?;
         fs::write(folder.join("config.pbtxt"), self.config())?;
         let mut group = Group::new(&run.kit.scratch("logs")?)?;
-        let served = Served { repository, models: &[self.model], ..Served::default() };
+        let flags = if self.polls { POLLING } else { &[] };
+        let served = Served { repository, models: &[self.model], flags, ..Served::default() };
         let port = server::start(run.kit, engine, &served, &mut group)?;
         let (json_length, body) = tensors::request(&ready.inputs);
         let request = load::request(&format!("/v2/models/{}/infer", self.model), json_length, &body);

@@ -37,7 +37,7 @@ fn rows(kit: &Kit, standin: &Engine) -> Result<Vec<Row>> {
     std::fs::create_dir_all(&folder)?;
     probe::build_sum(kit, standin, &folder.join("model.plan")).map_err(anyhow::Error::msg)?;
     let mut group = Group::new(&kit.scratch("logs")?)?;
-    let served = Served { repository, models: &[probe::MODEL], environment: &[FAULT] };
+    let served = Served { repository, models: &[probe::MODEL], environment: &[FAULT], ..Served::default() };
     let port = server::start(kit, standin, &served, &mut group)?;
     let asked = Asked::new(port);
     let answers: Vec<Result<()>> = (0..REQUESTS).map(|_| asked.sum()).collect();
