@@ -9,8 +9,9 @@ use anyhow::{Context, Result};
 use serde_json::json;
 
 use super::busy::Busy;
-use super::kit::Engine;
+use super::kit::{Engine, STANDIN};
 use super::load::{self, Load, Sample};
+use super::probe::MODEL;
 use super::report::{Row, Section};
 use super::server::Served;
 use super::task::{self, MOMENT};
@@ -60,7 +61,8 @@ struct Side {
 pub(super) fn sections(run: &Run, engine: &Engine) -> Result<Vec<Section>> {
     let scratch = run.kit.scratch("bench")?;
     let (mut plans, mut rows) = (Vec::new(), Vec::new());
-    for case in cases() {
+    let models = if engine.name == STANDIN || run.kit.is_double() { &SIMPLE } else { &REAL };
+    for case in cases(models) {
         let known = plans.iter().position(|(model, _)| *model == case.model);
         let at = known.unwrap_or_else(|| {
             plans.push((case.model, ready(run, engine, case.model, &scratch)));
@@ -79,11 +81,24 @@ pub(super) fn sections(run: &Run, engine: &Engine) -> Result<Vec<Section>> {
     Ok(vec![Section { title, engine: engine.told(), about: ABOUT.to_owned(), rows }])
 }
 
-fn cases() -> Vec<Case> {
+/// Models for single requests, for batches, and for batches of large inputs.
+struct Models {
+    single: &'static [&'static str],
+    batched: &'static str,
+    large: Option<&'static str>,
+}
+
+const REAL: Models =
+    Models { single: &["vad", "magika", "ocrdet"], batched: "magika", large: Some("ocrdet") };
+
+/// For what stands for TensorRT, which has no operations of real models.
+const SIMPLE: Models = Models { single: &[MODEL], batched: MODEL, large: None };
+
+fn cases(models: &Models) -> Vec<Case> {
     let mut cases = Vec::new();
     let one =
         |model| Case { model, rows: 1, connections: 1, instances: 1, lanes: 1, graphs: false, polls: false };
-    for model in ["add_fp32", "vad", "magika", "ocrdet"] {
+    for model in models.single {
         for (graphs, polls) in [(false, false), (true, false), (true, true)] {
             cases.push(Case { graphs, polls, ..one(model) });
         }
@@ -94,18 +109,16 @@ fn cases() -> Vec<Case> {
         instances,
         ..one(model)
     };
-    for model in ["add_fp32", "magika"] {
-        for rows in [8, 32] {
-            for (lanes, graphs) in [(1, false), (1, true), (2, false), (2, true)] {
-                cases.push(Case { lanes, graphs, ..batched(model, rows, 1) });
-            }
-        }
-        for instances in [2, 4, 8] {
-            cases.push(Case { lanes: 2, graphs: true, ..batched(model, 8, instances) });
+    for rows in [8, 32] {
+        for (lanes, graphs) in [(1, false), (1, true), (2, false), (2, true)] {
+            cases.push(Case { lanes, graphs, ..batched(models.batched, rows, 1) });
         }
     }
+    for instances in [2, 4, 8] {
+        cases.push(Case { lanes: 2, graphs: true, ..batched(models.batched, 8, instances) });
+    }
     for (lanes, instances) in [(1, 1), (2, 1), (2, 2)] {
-        cases.push(Case { lanes, ..batched("ocrdet", 4, instances) });
+        cases.extend(models.large.map(|model| Case { lanes, ..batched(model, 4, instances) }));
     }
     cases
 }
