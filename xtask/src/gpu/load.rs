@@ -5,7 +5,7 @@ use std::io::{BufRead as _, BufReader, Read as _, Write as _};
 use std::net::TcpStream;
 use std::time::{Duration, Instant};
 
-use anyhow::{Context, Result, ensure};
+use anyhow::{Context, Result, anyhow, ensure};
 
 /// Requests of a connection before the clock starts.
 const WARM_UP: usize = 20;
@@ -29,6 +29,12 @@ pub(super) struct Sample {
     pub(super) p99_us: f64,
 }
 
+/// One connection's requests.
+struct Times {
+    took: Vec<Duration>,
+    elapsed: Duration,
+}
+
 /// A whole request of V2's binary form.
 pub(super) fn request(path: &str, json_length: usize, body: &[u8]) -> Vec<u8> {
     let head = format!(
@@ -45,24 +51,26 @@ impl Load<'_> {
     /// # Errors
     /// A connection fails, or an answer is another than 200.
     pub(super) fn run(&self) -> Result<Sample> {
-        let took: Result<Vec<Vec<Duration>>> = std::thread::scope(|scope| {
+        let all: Result<Vec<Times>> = std::thread::scope(|scope| {
             let connections: Vec<_> =
                 (0..self.connections).map(|_| scope.spawn(|| self.connection())).collect();
             let ended = connections.into_iter().map(|thread| {
-                thread.join().unwrap_or_else(|_| Err(anyhow::anyhow!("a connection's thread panicked")))
+                thread.join().unwrap_or_else(|_| Err(anyhow!("a connection's thread panicked")))
             });
             ended.collect()
         });
-        let mut took = took?.concat();
+        let all = all?;
+        let rates = all.iter().map(|times| times.took.len() as f64 / times.elapsed.as_secs_f64());
+        let per_second = rates.sum();
+        let mut took: Vec<Duration> = all.into_iter().flat_map(|times| times.took).collect();
         took.sort_unstable();
-        ensure!(!took.is_empty(), "no request was answered in {:?}", self.time);
-        let at = |share: usize| took[(took.len() * share / 100).min(took.len() - 1)].as_secs_f64() * 1e6;
-        let per_second = took.len() as f64 / self.time.as_secs_f64();
+        let at =
+            |share: usize| took.get(took.len() * share / 100).map_or(0.0, |time| time.as_secs_f64() * 1e6);
         Ok(Sample { per_second, p50_us: at(50), p99_us: at(99) })
     }
 
-    /// One connection's requests, each sent when the one before is answered. Those that end late don't count.
-    fn connection(&self) -> Result<Vec<Duration>> {
+    /// One connection's requests, each sent when the one before is answered.
+    fn connection(&self) -> Result<Times> {
         let stream = TcpStream::connect(("127.0.0.1", self.port))?;
         stream.set_nodelay(true)?;
         stream.set_read_timeout(Some(PATIENCE))?;
@@ -74,15 +82,13 @@ impl Load<'_> {
             answer(&mut answers, &mut body)?;
         }
         let (since, mut took) = (Instant::now(), Vec::new());
-        loop {
+        while since.elapsed() < self.time {
             let began = Instant::now();
             requests.write_all(self.request)?;
             answer(&mut answers, &mut body)?;
-            if since.elapsed() > self.time {
-                return Ok(took);
-            }
             took.push(began.elapsed());
         }
+        Ok(Times { took, elapsed: since.elapsed() })
     }
 }
 
