@@ -1,4 +1,5 @@
-//! The C++ sources and TensorRT's headers enter; three shared libraries with the names of the real ones leave, in one folder.
+//! The C++ sources and TensorRT's headers enter; three shared libraries with the names of the real ones leave, in one folder, and
+//! in another the stand-in: TensorRT and its parser once more, over whatever driver there is.
 //!
 //! `CXXFLAGS=-fsanitize=address` compiles them, as all C++, with that sanitizer; what loads them then runs under
 //! `LD_PRELOAD=$(gcc -print-file-name=libasan.so)`. `cargo xtask memcheck` does that.
@@ -11,19 +12,35 @@ use std::process::Command;
 
 /// One shared library.
 struct Part {
-    /// The folder of its sources.
-    folder: &'static str,
+    /// The folders of its sources.
+    folders: &'static [&'static str],
     /// Its file, and what it calls itself.
     soname: &'static str,
-    /// The libraries among these that it calls.
+    /// The libraries beside it that it calls.
     needs: &'static [&'static str],
 }
 
-const PARTS: [Part; 3] = [
-    Part { folder: "cuda", soname: "libcuda.so.1", needs: &[] },
-    Part { folder: "infer", soname: "libnvinfer.so.11", needs: &["libcuda.so.1"] },
-    Part { folder: "parser", soname: "libnvonnxparser.so.11", needs: &["libnvinfer.so.11", "libcuda.so.1"] },
+/// Folders of sources. `host` and `standin` are two ways of a run: as host code, and as kernels by a driver.
+const FOLDERS: [&str; 7] = ["control", "cuda", "host", "infer", "parser", "standin", DRIVER];
+
+const DOUBLE: [Part; 3] = [
+    Part { folders: &["cuda", "control"], soname: "libcuda.so.1", needs: &[] },
+    Part { folders: &["infer", "host"], soname: "libnvinfer.so.11", needs: &["libcuda.so.1"] },
+    Part {
+        folders: &["parser"],
+        soname: "libnvonnxparser.so.11",
+        needs: &["libnvinfer.so.11", "libcuda.so.1"],
+    },
 ];
+
+/// They are in a folder of their own without a driver: the loader finds the machine's.
+const STANDIN: [Part; 2] = [
+    Part { folders: &["infer", "standin", "control"], soname: "libnvinfer.so.11", needs: &[] },
+    Part { folders: &["parser"], soname: "libnvonnxparser.so.11", needs: &["libnvinfer.so.11"] },
+];
+
+/// The stand-in's kernels, as nvcc made them of kernels.cu.
+const KERNELS: &str = "kernels/kernels.ptx";
 
 /// The sources of the program that the tests run.
 const DRIVER: &str = "tests/driver";
@@ -37,16 +54,34 @@ fn main() {
 
 fn build() -> Result<(), String> {
     let headers = headers()?;
-    let libraries = PathBuf::from(env::var_os("OUT_DIR").unwrap_or_default()).join("lib");
-    fs::create_dir_all(&libraries).map_err(|error| error.to_string())?;
-    for part in PARTS {
-        println!("cargo::rerun-if-changed={}", part.folder);
-        link(&part, &compile(&part, &headers)?, &libraries)?;
+    let out = PathBuf::from(env::var_os("OUT_DIR").unwrap_or_default());
+    let (double, standin) = (out.join("lib"), out.join("standin"));
+    for folder in [&double, &standin] {
+        fs::create_dir_all(folder).map_err(|error| error.to_string())?;
     }
-    link_driver(&headers, &libraries)?;
-    println!("cargo::rustc-env=FOREBAY_DOUBLE_FOLDER={}", libraries.display());
+    include_kernels(&out)?;
+    for folder in FOLDERS {
+        println!("cargo::rerun-if-changed={folder}");
+        compile(folder, &headers, &out)?;
+    }
+    for part in &DOUBLE {
+        link(part, &out, &double, &[])?;
+    }
+    for part in &STANDIN {
+        link(part, &out, &standin, &[double.join("libcuda.so.1")])?;
+    }
+    link_driver(&out, &double)?;
+    println!("cargo::rustc-env=FOREBAY_DOUBLE_FOLDER={}", double.display());
+    println!("cargo::rustc-env=FOREBAY_STANDIN_FOLDER={}", standin.display());
     println!("cargo::rustc-env=FOREBAY_DOUBLE_INCLUDE={}", headers.display());
     Ok(())
+}
+
+/// Writes the kernels as a string of C++.
+fn include_kernels(out: &Path) -> Result<(), String> {
+    println!("cargo::rerun-if-changed=kernels");
+    let ptx = fs::read_to_string(KERNELS).map_err(|error| format!("{KERNELS}: {error}"))?;
+    fs::write(out.join("kernels.ptx.inc"), format!("R\"ptx({ptx})ptx\"")).map_err(|error| error.to_string())
 }
 
 /// The folder of TensorRT's headers: what `FOREBAY_TENSORRT_INCLUDE` says, or what set-up made.
@@ -72,47 +107,56 @@ fn compiler(headers: &Path) -> cc::Build {
     build.cpp(true).std("c++17").pic(true).cargo_metadata(false).warnings(true).extra_warnings(true);
     // TensorRT's own interface marks parts of itself as deprecated, and implementing it means to implement those, too.
     build.flag("-Wconversion").flag("-Wno-deprecated-declarations").flag("-pthread");
-    build.flag("-isystem").flag(headers).include("cuda").include("infer");
+    build
+        .flag("-isystem")
+        .flag(headers)
+        .include("control")
+        .include("cuda")
+        .include("infer")
+        .include("kernels");
     build
 }
 
-/// Makes the program of the scenarios, which the tests run.
-fn link_driver(headers: &Path, libraries: &Path) -> Result<(), String> {
-    println!("cargo::rerun-if-changed={DRIVER}");
-    let archive = compile(&Part { folder: DRIVER, soname: "driver", needs: &[] }, headers)?;
-    let program = libraries.with_file_name("driver");
-    let mut command = compiler(headers).get_compiler().to_command();
-    command.arg("-o").arg(&program).arg("-Wl,--whole-archive").arg(archive).arg("-Wl,--no-whole-archive");
-    command.args(PARTS.iter().map(|part| libraries.join(part.soname)));
-    command.arg(format!("-Wl,-rpath,{}", libraries.display())).arg("-pthread");
-    run(command)?;
-    println!("cargo::rustc-env=FOREBAY_DOUBLE_DRIVER={}", program.display());
-    Ok(())
+/// The archive of a folder.
+fn archive(folder: &str, out: &Path) -> PathBuf {
+    out.join(format!("libdouble_{}.a", folder.replace('/', "_")))
 }
 
-/// Compiles the part's sources into an archive.
-fn compile(part: &Part, headers: &Path) -> Result<PathBuf, String> {
-    let entries = fs::read_dir(part.folder).map_err(|error| format!("{}: {error}", part.folder))?;
+/// Compiles the folder's sources into its archive.
+fn compile(folder: &str, headers: &Path, out: &Path) -> Result<(), String> {
+    let entries = fs::read_dir(folder).map_err(|error| format!("{folder}: {error}"))?;
     let sources = entries.filter_map(|entry| Some(entry.ok()?.path()));
     let sources = sources.filter(|path| path.extension() == Some(OsStr::new("cc")));
-    let name = format!("double_{}", part.folder.replace('/', "_"));
-    compiler(headers).files(sources).try_compile(&name).map_err(|error| error.to_string())?;
-    Ok(PathBuf::from(env::var_os("OUT_DIR").unwrap_or_default()).join(format!("lib{name}.a")))
+    let name = format!("double_{}", folder.replace('/', "_"));
+    let mut build = compiler(headers);
+    build.include(out).files(sources).try_compile(&name).map_err(|error| error.to_string())
 }
 
-/// Makes a shared library of the whole archive.
-fn link(part: &Part, archive: &Path, libraries: &Path) -> Result<(), String> {
-    let file = libraries.join(part.soname);
+/// Makes a shared library of whole archives. `also` are needed, too, and found at run time.
+fn link(part: &Part, out: &Path, libraries: &Path, also: &[PathBuf]) -> Result<(), String> {
     let mut command = compiler(libraries).get_compiler().to_command();
-    command.arg("-shared").arg("-o").arg(&file);
+    command.arg("-shared").arg("-o").arg(libraries.join(part.soname));
     command.arg(format!("-Wl,-soname,{}", part.soname)).args([
         "-Wl,-rpath,$ORIGIN",
         "-Wl,-z,nodelete",
         "-Wl,-z,defs",
     ]);
-    command.arg("-Wl,--whole-archive").arg(archive).arg("-Wl,--no-whole-archive");
-    command.args(part.needs.iter().map(|needed| libraries.join(needed))).args(["-pthread", "-ldl"]);
+    command.arg("-Wl,--whole-archive").args(part.folders.iter().map(|folder| archive(folder, out)));
+    command.arg("-Wl,--no-whole-archive").args(part.needs.iter().map(|needed| libraries.join(needed)));
+    command.args(also).args(["-pthread", "-ldl"]);
     run(command)
+}
+
+/// Makes the program of the scenarios, which the tests run.
+fn link_driver(out: &Path, libraries: &Path) -> Result<(), String> {
+    let program = out.join("driver");
+    let mut command = compiler(libraries).get_compiler().to_command();
+    command.arg("-o").arg(&program).arg("-Wl,--whole-archive").arg(archive(DRIVER, out));
+    command.arg("-Wl,--no-whole-archive").args(DOUBLE.iter().map(|part| libraries.join(part.soname)));
+    command.arg(format!("-Wl,-rpath,{}", libraries.display())).arg("-pthread");
+    run(command)?;
+    println!("cargo::rustc-env=FOREBAY_DOUBLE_DRIVER={}", program.display());
+    Ok(())
 }
 
 fn run(mut command: Command) -> Result<(), String> {

@@ -15,6 +15,8 @@ pub(crate) struct Answer {
     pub(crate) status: u16,
     /// All `Cache-Status` lines, joined to one list.
     pub(crate) cache_status: String,
+    /// Bytes of JSON before binary tensors, if there are any.
+    pub(crate) json_length: Option<usize>,
     pub(crate) body: Vec<u8>,
 }
 
@@ -44,5 +46,7 @@ fn answer(mut response: ureq::http::Response<ureq::Body>) -> Result<Answer> {
     let lines = response.headers().get_all("cache-status").iter();
     let lines: Vec<&str> = lines.filter_map(|line| line.to_str().ok()).collect();
     let (status, cache_status) = (response.status().as_u16(), lines.join(", "));
-    Ok(Answer { status, cache_status, body: response.body_mut().read_to_vec()? })
+    let json_length = response.headers().get("inference-header-content-length");
+    let json_length = json_length.and_then(|length| length.to_str().ok()?.parse().ok());
+    Ok(Answer { status, cache_status, json_length, body: response.body_mut().read_to_vec()? })
 }

@@ -4,6 +4,7 @@
 mod bench;
 mod command;
 mod fuzz;
+mod gpu;
 mod http;
 mod layout;
 mod memcheck;
@@ -41,6 +42,8 @@ enum Command {
     Bench(bench::Settings),
     /// Feed every parser of bytes from outside what nobody thought of, ten minutes each
     Fuzz(fuzz::Settings),
+    /// What is claimed of GPUs, on one: pack what travels, run it there
+    Gpu(gpu::Settings),
     /// The bindings on their test double, under AddressSanitizer and valgrind
     Memcheck,
 }
@@ -66,6 +69,7 @@ fn main() -> ExitCode {
         Command::Test => test::run(&layout),
         Command::Bench(settings) => bench::run(&layout, &settings),
         Command::Fuzz(settings) => fuzz::run(&layout, &settings),
+        Command::Gpu(settings) => gpu::run(&layout, &settings),
         Command::Memcheck => memcheck::run(&layout),
     });
     match outcome {

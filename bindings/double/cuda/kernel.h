@@ -29,6 +29,13 @@ std::optional<CUdevice> current_device();
 CUdeviceptr allocate(size_t bytes);
 void free(CUdeviceptr address);
 
+// Writes device memory, at once: weights, as an engine is made.
+CUresult write(CUdeviceptr to, const void* from, size_t bytes);
+
+// What an engine's kernels are in: nothing where they are host code, in the
+// stand-in a standin::Code.
+std::shared_ptr<void> code();
+
 // Has the device's context no error that stays?
 bool healthy(CUdevice device);
 

@@ -3,6 +3,7 @@
 // come, so nothing waits for ever. The default stream is one more stream: it doesn't wait for the others as
 // the driver's does.
 #include <algorithm>
+#include <cstring>
 
 #include "control.h"
 #include "kernel.h"
@@ -216,6 +217,16 @@ void kernel::free(CUdeviceptr address) {
   Lock lock(state().lock);
   device::release_memory(address);
 }
+
+CUresult kernel::write(CUdeviceptr to, const void* from, size_t bytes) {
+  const auto device = current_device();
+  const auto target = device ? access(to, bytes, *device) : nullptr;
+  if (!target) return CUDA_ERROR_ILLEGAL_ADDRESS;
+  std::memcpy(target.get(), from, bytes);
+  return CUDA_SUCCESS;
+}
+
+std::shared_ptr<void> kernel::code() { return nullptr; }
 
 bool kernel::healthy(CUdevice device) {
   Lock lock(state().lock);

@@ -50,6 +50,18 @@ Engine::Engine(std::shared_ptr<Model> model, CUdevice device, Voice voice, IGpuA
       weights_(allocator, std::max(aligned(static_cast<size_t>(model->weight_bytes())), size_t{ALIGNMENT})),
       budget_(getStreamableWeightsSize()) {
   mImpl = this;
+  place(*model);
+}
+
+void Engine::place(const Model& model) const {
+  auto to = weights_.address();
+  if (to == 0) return;
+  for (const auto& tensor : model.tensors) {
+    if (!tensor.constant || tensor.values.empty()) continue;
+    // What can't be written is found by the runs: the device has an error then.
+    kernel::write(to, tensor.values.data(), tensor.values.size());
+    to += tensor.values.size();
+  }
 }
 
 Engine::~Engine() noexcept {
@@ -63,6 +75,7 @@ std::shared_ptr<const Model> Engine::model() const {
 
 void Engine::replace_model(std::shared_ptr<const Model> model) {
   std::lock_guard guard(lock_);
+  place(*model);
   current_ = std::move(model);
 }
 

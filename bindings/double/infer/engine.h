@@ -41,6 +41,8 @@ class Engine final : public nvinfer1::ICudaEngine, public nvinfer1::apiv::VCudaE
   const Voice& voice() const { return voice_; }
   nvinfer1::IGpuAllocator* allocator() const { return allocator_; }
   bool weights_placed() const { return weights_.address() != 0; }
+  CUdeviceptr weights() const { return weights_.address(); }
+  void* code() const { return code_.get(); }
   void context_made() { ++contexts_; }
   void context_gone() { --contexts_; }
 
@@ -107,6 +109,9 @@ class Engine final : public nvinfer1::ICudaEngine, public nvinfer1::apiv::VCudaE
  private:
   const Tensor* find(const char* where, const char* name) const;
 
+  // Puts the constants on the device, one behind another.
+  void place(const Model& model) const;
+
   // What the tensors are never changes; a refit changes values only, in `current_`.
   const std::shared_ptr<const Model> first_;
   mutable std::mutex lock_;
@@ -115,6 +120,7 @@ class Engine final : public nvinfer1::ICudaEngine, public nvinfer1::apiv::VCudaE
   Voice voice_;
   nvinfer1::IGpuAllocator* allocator_;
   Scratch weights_;
+  std::shared_ptr<void> code_ = kernel::code();
   int64_t budget_;
   std::atomic<int> contexts_ = 0;
   Alive alive_{"engine"};

@@ -40,6 +40,7 @@ bool Context::enqueueV3(cudaStream_t stream) noexcept {
   }
   const auto& all = std::get<std::vector<Shape>>(inferred);
   auto run = std::make_shared<Run>();
+  run->stream = stream;
   if (!prepare(*run)) return false;
   for (size_t index = 0; index < outputs_.size(); ++index) {
     if (!choose_output(*run, index, all[model_->outputs[index]], stream)) return false;
@@ -65,6 +66,8 @@ bool Context::prepare(Run& run) {
   }
   run.model = engine_.model();
   run.device = engine_.device();
+  run.weights = engine_.weights();
+  run.code = engine_.code();
   run.inputs = inputs_;
   run.input_addresses = addresses_;
   run.output_addresses.resize(outputs_.size());

@@ -16,6 +16,9 @@ struct Run {
   std::vector<Shape> inputs;
   std::vector<CUdeviceptr> input_addresses;
   std::vector<CUdeviceptr> output_addresses;  // 0: known only after the computation
+  CUstream stream = nullptr;
+  CUdeviceptr weights = 0;
+  void* code = nullptr;  // see kernel::code
   CUdeviceptr scratch = 0;
   size_t scratch_bytes = 0;
 

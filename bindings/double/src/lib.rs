@@ -22,6 +22,8 @@ pub const CUDA: &str = concat!(env!("FOREBAY_DOUBLE_FOLDER"), "/libcuda.so.1");
 pub const NVINFER: &str = concat!(env!("FOREBAY_DOUBLE_FOLDER"), "/libnvinfer.so.11");
 /// The double of TensorRT's ONNX parser.
 pub const PARSER: &str = concat!(env!("FOREBAY_DOUBLE_FOLDER"), "/libnvonnxparser.so.11");
+/// The folder of the stand-in: the double of TensorRT whose runs are kernels of whatever driver there is, a GPU's or the double.
+pub const STANDIN: &str = env!("FOREBAY_STANDIN_FOLDER");
 /// TensorRT's headers, which it was built with.
 pub const INCLUDE: &str = env!("FOREBAY_DOUBLE_INCLUDE");
 
@@ -77,7 +79,7 @@ impl Double {
         for path in [NVINFER, PARSER] {
             std::mem::forget(open(path)?);
         }
-        // SAFETY: the types are those of cuda/control.h, which the library was built with.
+        // SAFETY: the types are those of control/control.h, which the library was built with.
         let functions = unsafe {
             Functions {
                 fail: *cuda.get(b"forebay_double_fail\0")?,

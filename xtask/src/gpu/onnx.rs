@@ -1,0 +1,103 @@
+//! ONNX's node tests: a test's folder enters; its inputs, by name, leave. Field numbers are those of `onnx.proto`.
+
+use std::path::Path;
+
+use anyhow::{Context, Result, bail, ensure};
+use prost::Message;
+
+use super::tensors::{Datatype, Tensor};
+
+#[derive(Clone, PartialEq, Message)]
+struct Model {
+    #[prost(message, optional, tag = "7")]
+    graph: Option<Graph>,
+}
+
+#[derive(Clone, PartialEq, Message)]
+struct Graph {
+    #[prost(message, repeated, tag = "11")]
+    input: Vec<Value>,
+}
+
+#[derive(Clone, PartialEq, Message)]
+struct Value {
+    #[prost(string, tag = "1")]
+    name: String,
+}
+
+/// Elements are in `raw_data`, or each in the field for its type.
+#[derive(Clone, PartialEq, Message)]
+struct Proto {
+    #[prost(int64, repeated, tag = "1")]
+    dims: Vec<i64>,
+    #[prost(int32, tag = "2")]
+    data_type: i32,
+    #[prost(float, repeated, tag = "4")]
+    float_data: Vec<f32>,
+    #[prost(int32, repeated, tag = "5")]
+    int32_data: Vec<i32>,
+    #[prost(int64, repeated, tag = "7")]
+    int64_data: Vec<i64>,
+    #[prost(bytes = "vec", tag = "9")]
+    raw_data: Vec<u8>,
+}
+
+/// The inputs of the test's first data set.
+///
+/// # Errors
+/// A file can't be read, or an input is of a type that plans or V2 don't have.
+pub(super) fn inputs(test: &Path) -> Result<Vec<Tensor>> {
+    let model = Model::decode(&*std::fs::read(test.join("model.onnx"))?)?;
+    let names = model.graph.context("a model without a graph")?.input;
+    let data = test.join("test_data_set_0");
+    let inputs = names.into_iter().enumerate().map(|(number, value)| {
+        let bytes = std::fs::read(data.join(format!("input_{number}.pb")))?;
+        tensor(value.name, &Proto::decode(&*bytes)?)
+    });
+    inputs.collect()
+}
+
+fn tensor(name: String, proto: &Proto) -> Result<Tensor> {
+    let datatype = match proto.data_type {
+        1 => Datatype::Fp32,
+        2 => Datatype::Uint8,
+        3 => Datatype::Int8,
+        6 => Datatype::Int32,
+        7 => Datatype::Int64,
+        9 => Datatype::Bool,
+        10 => Datatype::Fp16,
+        16 => Datatype::Bf16,
+        other => bail!("an input of ONNX's type {other}, which plans don't take"),
+    };
+    let data: Vec<u8> = if !proto.raw_data.is_empty() {
+        proto.raw_data.clone()
+    } else if datatype == Datatype::Fp32 {
+        proto.float_data.iter().flat_map(|value| value.to_le_bytes()).collect()
+    } else if datatype == Datatype::Int64 {
+        proto.int64_data.iter().flat_map(|value| value.to_le_bytes()).collect()
+    } else {
+        // Each element's own bytes, in 32 bits.
+        let elements = proto.int32_data.iter().map(|value| value.to_le_bytes());
+        elements.flat_map(|bytes| bytes.into_iter().take(datatype.size())).collect()
+    };
+    let elements: i64 = proto.dims.iter().product();
+    let expected = usize::try_from(elements)? * datatype.size();
+    ensure!(data.len() == expected, "{name} has {} bytes, which {:?} is not", data.len(), proto.dims);
+    Ok(Tensor { name, datatype, shape: proto.dims.clone(), data })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn elements_are_read_from_either_field() {
+        let raw = Proto { dims: vec![1], data_type: 10, raw_data: vec![0, 0x3c], ..Proto::default() };
+        let typed = Proto { raw_data: Vec::new(), int32_data: vec![0x3c00], ..raw.clone() };
+        let [raw, typed] = [raw, typed].map(|proto| tensor("x".into(), &proto).unwrap());
+        assert_eq!(raw, typed);
+        assert_eq!(raw.data, [0, 0x3c]);
+        let short = Proto { dims: vec![2], data_type: 1, raw_data: vec![0; 4], ..Proto::default() };
+        assert!(tensor("x".into(), &short).unwrap_err().to_string().contains("4 bytes"));
+    }
+}
