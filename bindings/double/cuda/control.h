@@ -12,7 +12,8 @@ extern "C" {
 // is the error that the call gives (a CUresult or an nvinfer1::ErrorCode; for a function that creates an
 // object, 256 or more is the pointer that it returns), or, below 0, a signal that the process gets. 0 if the
 // rules were understood, -1 if not; then the old ones stay. The environment variable FOREBAY_DOUBLE_FAIL
-// holds the first rules.
+// holds the first rules; FOREBAY_DOUBLE_RULES names a file whose rules replace those before whenever it says
+// something new.
 int forebay_double_fail(const char* rules);
 
 // How often a call was made since the last reset, refused ones included.
