@@ -66,7 +66,7 @@ async fn bring_back(control: &Arc<Control>, gpu: &Arc<Gpu>, stop: &CancellationT
         counter!("forebay_gpu_failed_recoveries", "gpu" => gpu.number().to_string()).increment(1);
         tracing::warn!(gpu = gpu.number(), attempt, "the GPU is not back: {error}");
         if attempt >= STUCK_AFTER {
-            gpu.is_stuck(attempt, &error.to_string());
+            gpu.note_stuck(attempt, &error.to_string());
         }
         if attempt == STUCK_AFTER {
             tracing::error!(gpu = gpu.number(), "the GPU doesn't come back: the process must be restarted");
@@ -74,7 +74,7 @@ async fn bring_back(control: &Arc<Control>, gpu: &Arc<Gpu>, stop: &CancellationT
         tokio::time::sleep(jittered(pause)).await;
         pause = (pause * 2).min(LONGEST_PAUSE);
     }
-    gpu.is_back();
+    gpu.note_back();
     counter!("forebay_gpu_recoveries", "gpu" => gpu.number().to_string()).increment(1);
     tracing::info!(gpu = gpu.number(), took = ?began.elapsed(), "the GPU is back");
 }

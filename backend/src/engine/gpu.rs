@@ -66,12 +66,12 @@ impl Gpu {
     }
 
     /// Its context is new: sessions can be opened.
-    pub(crate) fn is_reset(&self) {
+    pub(crate) fn note_reset(&self) {
         self.state().is_lost = false;
     }
 
     /// All that was on it is there again.
-    pub(crate) fn is_back(&self) {
+    pub(crate) fn note_back(&self) {
         let mut state = self.state();
         if !state.is_lost {
             state.why.clear();
@@ -79,7 +79,7 @@ impl Gpu {
     }
 
     /// It doesn't come back.
-    pub(crate) fn is_stuck(&self, attempts: u32, last: &str) {
+    pub(crate) fn note_stuck(&self, attempts: u32, last: &str) {
         self.state().why = format!(
             "GPU {} was lost and could not be brought back in {attempts} attempts (the last: {last}): restart the process",
             self.number

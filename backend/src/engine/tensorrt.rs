@@ -89,7 +89,7 @@ impl TensorRt {
         let ordinal = ordinal(gpu.number());
         self.driver.reset(ordinal)?;
         self.driver.device(ordinal)?.check()?;
-        gpu.is_reset();
+        gpu.note_reset();
         Ok(())
     }
 
