@@ -15,7 +15,7 @@ use crate::engine::gpu::Gpu;
 use crate::jitter::jittered;
 use crate::models::Version;
 
-/// The pause after the first attempt, which most often finds sessions that are about to be let go.
+/// The pause before the first attempt: sessions that run find out and are let go.
 const FIRST_PAUSE: Duration = Duration::from_millis(50);
 /// Pauses double up to this one.
 const LONGEST_PAUSE: Duration = Duration::from_secs(30);
@@ -55,6 +55,8 @@ async fn bring_back(control: &Arc<Control>, gpu: &Arc<Gpu>, stop: &CancellationT
     let began = Instant::now();
     let mut pause = FIRST_PAUSE;
     for attempt in 1.. {
+        tokio::time::sleep(jittered(pause)).await;
+        pause = (pause * 2).min(LONGEST_PAUSE);
         let error = {
             let (control, gpu, stop) = (control.clone(), gpu.clone(), stop.clone());
             match tokio::task::spawn_blocking(move || attempt_once(&control, &gpu, &stop)).await {
@@ -71,8 +73,6 @@ async fn bring_back(control: &Arc<Control>, gpu: &Arc<Gpu>, stop: &CancellationT
         if attempt == STUCK_AFTER {
             tracing::error!(gpu = gpu.number(), "the GPU doesn't come back: the process must be restarted");
         }
-        tokio::time::sleep(jittered(pause)).await;
-        pause = (pause * 2).min(LONGEST_PAUSE);
     }
     gpu.note_back();
     counter!("forebay_gpu_recoveries", "gpu" => gpu.number().to_string()).increment(1);
