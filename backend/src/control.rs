@@ -55,7 +55,7 @@ pub(crate) enum ControlError {
 
 /// The one owner of changes.
 pub(crate) struct Control {
-    loader: Loader,
+    pub(crate) loader: Loader,
     pub(crate) models: Arc<Models>,
     on_change: OnChange,
     mode: ModelControlMode,
@@ -252,6 +252,7 @@ fn enter(set: &mut ModelSet, name: &str, attempt: Attempt) -> Result<(), LoadErr
             Ok(())
         }
         Err(error) => {
+            let error = error.naming_holders(set);
             // The next look takes files that were changing for changed.
             let fingerprint =
                 if matches!(error, LoadError::Changing) { Fingerprint::default() } else { fingerprint };
@@ -279,7 +280,10 @@ fn index_of(set: &ModelSet, name: &str, is_loading: bool) -> Vec<ModelIndex> {
     };
     let mut found = Vec::new();
     if let Some(model) = set.models.get(name) {
-        found.extend(model.versions.values().map(|version| entry(&version.number, "READY", "")));
+        found.extend(model.versions.values().map(|version| match version.schedule.why_away() {
+            None => entry(&version.number, "READY", ""),
+            Some(reason) => entry(&version.number, "UNAVAILABLE", &reason),
+        }));
     }
     if is_loading {
         found.push(entry("", "LOADING", ""));

@@ -1,6 +1,7 @@
 //! The contract of an engine. What enters: the bytes of a model, then tensors. What leaves: the model's signature,
 //! then tensors. Next: `schedule` runs sessions on threads of their own.
 
+pub(crate) mod gpu;
 pub(crate) mod kept;
 pub(crate) mod ort;
 mod parts;
@@ -12,11 +13,13 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
+use forebay_bindings::cuda::{Account, CudaError};
 use forebay_protocol::datatype::DataType;
 use tokio_util::sync::CancellationToken;
 
 use crate::model_config::{Device, ModelConfig, Platform};
 use crate::signature::Signature;
+use gpu::Gpu;
 use ort::OrtEngine;
 pub(crate) use parts::Parts;
 use tensorrt::TensorRt;
@@ -102,6 +105,11 @@ pub(crate) enum EngineError {
     /// The model can't be loaded.
     #[error("can't load {file}: {reason}")]
     Load { file: String, reason: String },
+    /// The GPU has not as much memory as the model needs.
+    #[error(
+        "can't load {file}: GPU {gpu} has no room: it needs {needed} bytes at least, {free} of {total} are free"
+    )]
+    NoRoom { file: String, gpu: i32, needed: usize, free: usize, total: usize },
     /// This process has no engine for the model.
     #[error("{} models can't be run here: {reason}", platform.name())]
     Missing { platform: Platform, reason: String },
@@ -117,6 +125,12 @@ pub(crate) enum EngineError {
     /// The computation failed.
     #[error("inference failed: {0}")]
     Failed(String),
+    /// The computation failed, and with it what the GPU held for this process.
+    #[error("inference failed, and GPU {gpu} was lost by it: {reason}")]
+    Lost { gpu: i32, reason: String },
+    /// It was not tried: what it would run on was lost before.
+    #[error("{reason}; try again later")]
+    Away { reason: String },
 }
 
 /// Opens sessions.
@@ -129,7 +143,7 @@ pub(crate) trait Engine: Send + Sync {
     /// `stop` is cancelled.
     ///
     /// # Errors
-    /// `Load`, `Option` and `Unsupported`.
+    /// `Load`, `NoRoom`, `Away`, `Option` and `Unsupported`.
     fn open(
         &self,
         files: &ModelFiles,
@@ -148,6 +162,19 @@ pub(crate) struct Engines {
 }
 
 impl Engines {
+    /// The GPUs that plans run on.
+    pub(crate) fn gpus(&self) -> &[Arc<Gpu>] {
+        self.tensorrt.as_ref().map_or(&[], TensorRt::gpus)
+    }
+
+    /// Makes the context of a GPU anew, on which nothing is left.
+    ///
+    /// # Errors
+    /// Something is left, or the GPU doesn't work again.
+    pub(crate) fn reset(&self, gpu: &Gpu) -> Result<(), CudaError> {
+        self.tensorrt.as_ref().map_or(Ok(()), |tensorrt| tensorrt.reset(gpu))
+    }
+
     /// The engine for models of that platform.
     ///
     /// # Errors
@@ -170,6 +197,16 @@ pub(crate) trait Session: Send {
     /// Computes the outputs with the given indices, in that order. The inputs fit the signature.
     ///
     /// # Errors
-    /// `BadInput` and `Failed`.
+    /// `BadInput`, `Failed`, `Lost` and `Away`.
     fn run(&mut self, inputs: &[InputTensor<'_>], outputs: &[usize]) -> Result<Run, EngineError>;
+
+    /// The GPU that it ran on, if that was lost since it was opened: it can't run any more.
+    fn lost(&self) -> Option<&Arc<Gpu>> {
+        None
+    }
+
+    /// The number of its GPU, and where the memory is counted that it and others of its model have there.
+    fn memory(&self) -> Option<(i32, Account)> {
+        None
+    }
 }

@@ -93,7 +93,7 @@ pub(crate) fn run(settings: &GateSettings) -> anyhow::Result<()> {
         let listeners = drain::Listeners {
             main: vec![(listener, http::with_fallback(main))],
             tls,
-            metrics: (metrics_listener, http::metrics::routes(prometheus)),
+            metrics: (metrics_listener, http::metrics::routes(prometheus, || {})),
         };
         drain::serve_until_signal(listeners, signals, &settings.http, draining, ports).await?;
         stop.cancel();

@@ -124,7 +124,8 @@ impl GrpcInferenceService for GrpcService {
         request: Request<proto::ModelReadyRequest>,
     ) -> Answered<proto::ModelReadyResponse> {
         let asked = request.into_inner();
-        let ready = self.shared.inference.models.find(&asked.name, &asked.version).is_ok();
+        let found = self.shared.inference.models.find(&asked.name, &asked.version);
+        let ready = found.is_ok_and(|version| version.schedule.why_away().is_none());
         Ok(Response::new(proto::ModelReadyResponse { ready }))
     }
 

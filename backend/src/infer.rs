@@ -69,6 +69,7 @@ impl InferError {
     /// As what the statistics count it.
     fn failure(&self) -> Failure {
         match self {
+            Self::Queue(QueueError::Away { .. }) => Failure::Backend,
             Self::Queue(_) | Self::Run(RunError::Expired) => Failure::Rejected,
             Self::Deadline => Failure::Canceled,
             Self::Run(RunError::Engine(EngineError::BadInput(_))) => Failure::Other,

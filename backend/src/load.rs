@@ -8,13 +8,14 @@ use std::sync::Arc;
 use forebay_protocol::cache_control::Freshness;
 use tokio_util::sync::CancellationToken;
 
+use crate::engine::gpu::Gpu;
 use crate::engine::{EngineError, Engines, SessionOptions};
 use crate::flight::Flights;
 use crate::generation;
 use crate::infer::headers;
 use crate::memory;
-use crate::model_config::{self, ModelConfig};
-use crate::models::{Model, Version};
+use crate::model_config::{self, Device, ModelConfig};
+use crate::models::{Model, ModelSet, Origin, Version};
 use crate::policy::{self, PolicyError};
 use crate::repository::{self, RepositoryError};
 use crate::schedule::batching::{Batching, BatchingError};
@@ -30,6 +31,8 @@ pub(crate) enum LoadError {
     Repository(#[from] RepositoryError),
     #[error("version {version}: {source}")]
     Engine { version: u64, source: EngineError },
+    #[error("version {version}: {source}; {held}")]
+    NoRoom { version: u64, source: EngineError, held: String },
     #[error("{path}: {source}")]
     Declaration { path: PathBuf, source: DeclarationError },
     #[error("{path}: {source}")]
@@ -42,6 +45,18 @@ pub(crate) enum LoadError {
     Changing,
     #[error("no thread for a session: {0}")]
     Thread(std::io::Error),
+}
+
+impl LoadError {
+    /// The same; where a GPU has no room it says which models have it.
+    pub(crate) fn naming_holders(self, set: &ModelSet) -> Self {
+        match self {
+            Self::Engine { version, source: source @ EngineError::NoRoom { gpu, .. } } => {
+                Self::NoRoom { version, source, held: set.holders(gpu) }
+            }
+            other => other,
+        }
+    }
 }
 
 /// Turns folders into models.
@@ -120,9 +135,10 @@ impl Loader {
             let path = root.join(name).join(model_config::FILE_NAME);
             LoadError::Batching { path, source }
         })?;
-        let mut devices = config.instances(files.platform);
+        let gpus = self.engines.gpus().len();
+        let mut devices = config.instances(files.platform, gpus);
         if devices.is_empty() {
-            devices = files.platform.devices(self.instances);
+            devices = files.platform.devices(self.instances, gpus);
         }
         let before = memory::resident_bytes();
         let mut sessions =
@@ -139,6 +155,8 @@ impl Loader {
         let (instances, all) = (devices.len(), sessions.len());
         tracing::info!(model = name, version = number, bytes, instances, sessions = all, "loaded and warm");
         let statistics = Arc::new(statistics.holding(bytes));
+        statistics.hold_on_gpus(&sessions);
+        let is_on_gpus = sessions.iter().any(|session| session.memory().is_some());
         let schedule = Schedule::start(name, sessions, batching, self.limits, statistics.clone());
         Ok(Arc::new(Version {
             number: number.to_string(),
@@ -152,7 +170,41 @@ impl Loader {
             schedule: schedule.map_err(LoadError::Thread)?,
             flights: Flights::new(self.limits, statistics.waiters.clone()),
             statistics,
+            origin: is_on_gpus.then(|| Origin { files, config: config.clone(), devices }),
         }))
+    }
+
+    /// Opens the sessions of a version again that went with a GPU.
+    ///
+    /// # Errors
+    /// They can't be opened, or are lost again.
+    pub(crate) fn reopen(
+        &self,
+        model: &str,
+        version: &Version,
+        gpu: &Gpu,
+        stop: &CancellationToken,
+    ) -> Result<(), EngineError> {
+        let Some(Origin { files, config, devices }) = &version.origin else { return Ok(()) };
+        if version.schedule.away(gpu.number()) == 0 {
+            return Ok(());
+        }
+        let here = |device: &&Device| **device == Device::Gpu(gpu.number());
+        let devices: Vec<Device> = devices.iter().filter(here).copied().collect();
+        let engine = self.engines.of(files.platform)?;
+        let mut sessions = engine.open(files, config, &devices, self.options, stop)?;
+        for session in &mut sessions {
+            // It was warm once: what fails now is the GPU, or a file that is gone.
+            if let Err(error) = warmup::run(&self.root.join(model), config, session.as_mut()) {
+                tracing::debug!(model, "not warmed again: {error}");
+            }
+        }
+        if let Some(gpu) = sessions.iter().find_map(|session| session.lost()) {
+            return Err(EngineError::Away { reason: gpu.why() });
+        }
+        version.statistics.hold_on_gpus(&sessions);
+        version.schedule.restore(gpu.number(), sessions);
+        Ok(())
     }
 }
 

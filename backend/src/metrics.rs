@@ -3,7 +3,8 @@
 
 use std::time::Duration;
 
-use metrics::{Counter, Histogram, counter, describe_counter, describe_gauge, describe_histogram};
+use forebay_bindings::cuda::Driver;
+use metrics::{Counter, Histogram, counter, describe_counter, describe_gauge, describe_histogram, gauge};
 use metrics_exporter_prometheus::{BuildError, Matcher, PrometheusBuilder, PrometheusHandle};
 
 /// Bounds of the buckets of durations, in seconds: from a hit in memory to a slow model.
@@ -38,6 +39,22 @@ pub(crate) async fn keep_up(handle: PrometheusHandle) {
     }
 }
 
+/// Sets what CUDA's driver tells of its GPUs, where there is one. What is used is known only where this process has a context,
+/// which takes memory itself.
+pub(crate) fn publish_gpus() {
+    let Ok(driver) = Driver::load() else { return };
+    for gpu in 0..driver.count().unwrap_or(0) {
+        let Ok(uuid) = driver.uuid(gpu) else { continue };
+        let label = [("gpu_uuid", uuid)];
+        if let Ok(total) = driver.total_memory(gpu) {
+            gauge!("nv_gpu_memory_total_bytes", &label).set(total as f64);
+        }
+        if let Ok(Some(memory)) = driver.memory(gpu) {
+            gauge!("nv_gpu_memory_used_bytes", &label).set((memory.total - memory.free) as f64);
+        }
+    }
+}
+
 fn describe() {
     describe_counter!("nv_inference_request_success", "Requests answered with a result");
     describe_counter!("nv_inference_request_failure", "Requests answered with an error, by reason");
@@ -65,6 +82,19 @@ fn describe() {
     );
     describe_counter!("forebay_requests_collapsed", "Requests answered with what an equal one computed");
     describe_gauge!("forebay_model_memory_bytes", "Resident memory that loading the model added");
+    describe_gauge!(
+        "forebay_model_gpu_memory_bytes",
+        "Memory of a GPU that a model holds, but for CUDA's own"
+    );
+    describe_gauge!("nv_gpu_memory_total_bytes", "Memory that a GPU has");
+    describe_gauge!("nv_gpu_memory_used_bytes", "Memory of a GPU that is used, by all processes");
+    describe_counter!("forebay_gpu_losses", "Errors by which all that was on a GPU was lost");
+    describe_counter!("forebay_gpu_recoveries", "Lost GPUs brought back");
+    describe_counter!("forebay_gpu_failed_recoveries", "Attempts that didn't bring a GPU back");
+    describe_gauge!(
+        "forebay_gpu_usable",
+        "1 for a GPU that runs models, 0 for one that was lost and isn't back"
+    );
     describe_gauge!("forebay_waiters", "Requests that wait for what an equal one computes");
     describe_counter!("forebay_requests_expired", "Requests that left the queue because their time was over");
     describe_histogram!("forebay_request_seconds", "Time from a decoded request to its result");

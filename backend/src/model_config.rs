@@ -215,8 +215,8 @@ impl ModelConfig {
     }
 
     /// Where each session runs that `instance_group` asks for; none if it doesn't say. As in Triton, `count` is of each GPU
-    /// that a group names. Without a name it is GPU 0, and `KIND_AUTO` is where the platform runs anywhere.
-    pub(crate) fn instances(&self, platform: Platform) -> Vec<Device> {
+    /// that a group names, or of each of all `gpus`. `KIND_AUTO` is where the platform runs anywhere.
+    pub(crate) fn instances(&self, platform: Platform, gpus: usize) -> Vec<Device> {
         let groups = self.instance_group.iter().filter(|group| !group.passive);
         let devices = groups.flat_map(|group| {
             let kind = match (group.kind(), platform) {
@@ -224,7 +224,7 @@ impl ModelConfig {
                 (kind, _) => kind,
             };
             let devices = match (kind, group.gpus.as_slice()) {
-                (Kind::Gpu, []) => vec![Device::Gpu(0)],
+                (Kind::Gpu, []) => every(gpus),
                 (Kind::Gpu, gpus) => gpus.iter().copied().map(Device::Gpu).collect(),
                 _ => vec![Device::Cpu],
             };
@@ -269,11 +269,11 @@ impl Platform {
         }
     }
 
-    /// Where sessions run if `instance_group` doesn't say; `instances` of them on CPUs.
-    pub(crate) fn devices(self, instances: usize) -> Vec<Device> {
+    /// Where sessions run if `instance_group` doesn't say: `instances` of them on CPUs, or one on each of all `gpus`.
+    pub(crate) fn devices(self, instances: usize, gpus: usize) -> Vec<Device> {
         match self {
             Self::OnnxRuntime => vec![Device::Cpu; instances],
-            Self::TensorRt => vec![Device::Gpu(0)],
+            Self::TensorRt => every(gpus),
         }
     }
 }
@@ -306,6 +306,12 @@ pub(crate) fn boolean(text: &str) -> Option<bool> {
 
 /// What a value that is no [`boolean`] should have been.
 pub(crate) const BOOLEANS: &str = "0 or 1, true or false, on or off";
+
+/// All GPUs; where there is none, the first, so that what is said is that it isn't there.
+fn every(gpus: usize) -> Vec<Device> {
+    let count = i32::try_from(gpus.max(1)).unwrap_or(i32::MAX);
+    (0..count).map(Device::Gpu).collect()
+}
 
 /// V2's name of a `TYPE_*`; `None` for `TYPE_INVALID` and numbers that mean nothing.
 pub(crate) fn datatype(declared: i32) -> Option<DataType> {

@@ -9,10 +9,11 @@ use forebay_protocol::cache_control::Freshness;
 use forebay_protocol::digest::{Generation, Key};
 use http::HeaderValue;
 
+use crate::engine::ModelFiles;
 use crate::flight::Flights;
 use crate::infer::Done;
 use crate::live::Served;
-use crate::model_config::ModelConfig;
+use crate::model_config::{Device, ModelConfig};
 use crate::repository::{self, Fingerprint};
 use crate::schedule::Schedule;
 use crate::signature::Signature;
@@ -44,6 +45,15 @@ pub(crate) struct Version {
     /// By key and priority: an urgent request doesn't wait for one that isn't.
     pub(crate) flights: Flights<(Key, u64), Done>,
     pub(crate) statistics: Arc<Statistics>,
+    /// Of one with sessions on GPUs, which may have to be opened again.
+    pub(crate) origin: Option<Origin>,
+}
+
+/// What sessions are opened from, as it was read.
+pub(crate) struct Origin {
+    pub(crate) files: ModelFiles,
+    pub(crate) config: ModelConfig,
+    pub(crate) devices: Vec<Device>,
 }
 
 /// A model and its served versions.
@@ -115,6 +125,14 @@ impl Models {
         Ok(found.versions.keys().map(u64::to_string).collect())
     }
 
+    /// Tells `/metrics` what each version holds of GPUs.
+    pub(crate) fn publish_gpu_bytes(&self) {
+        let current = self.current.load();
+        for version in current.models.values().flat_map(|model| model.versions.values()) {
+            version.statistics.publish_gpu_bytes();
+        }
+    }
+
     /// The set as it is.
     pub(crate) fn current(&self) -> Arc<ModelSet> {
         self.current.load_full()
@@ -126,13 +144,37 @@ impl Models {
     }
 
     /// Whether every model that should be served is. One that could not be loaded again is, as it was before.
+    ///
+    /// One whose GPU is being brought back is, too, as long as another can compute: the rest would be lost with it otherwise, and
+    /// so would cached results be; who asks for it is told to try again.
     pub(crate) fn all_loaded(&self) -> bool {
         let current = self.current.load();
+        let mut versions = current.models.values().flat_map(|model| model.versions.values());
         current.failed.keys().all(|name| current.models.contains_key(name))
+            && (current.models.is_empty() || versions.any(|version| version.schedule.why_away().is_none()))
     }
 }
 
 impl ModelSet {
+    /// Which models hold memory of that GPU, the most first, in a sentence.
+    pub(crate) fn holders(&self, gpu: i32) -> String {
+        let mut holders: Vec<(usize, String)> = Vec::new();
+        for (name, model) in &self.models {
+            for version in model.versions.values() {
+                let held = version.statistics.gpu_bytes();
+                let bytes = held.iter().filter(|(of, bytes)| *of == gpu && *bytes > 0);
+                holders
+                    .extend(bytes.map(|(_, bytes)| (*bytes, format!("{name} version {}", version.number))));
+            }
+        }
+        holders.sort_unstable_by(|a, b| b.cmp(a));
+        let holders: Vec<String> = holders.iter().map(|(bytes, who)| format!("{who} {bytes}")).collect();
+        if holders.is_empty() {
+            return "no model of this server holds any".to_owned();
+        }
+        format!("models hold {} bytes", holders.join(", "))
+    }
+
     /// Model, version as asked, generation: for each version, and without a version for the highest.
     pub(crate) fn live(&self) -> Vec<Served> {
         let mut live = Vec::new();

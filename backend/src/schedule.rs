@@ -4,6 +4,7 @@
 
 pub(crate) mod batch;
 pub(crate) mod batching;
+mod loss;
 mod order;
 mod queue;
 mod ticket;
@@ -16,6 +17,7 @@ use std::time::{Duration, Instant};
 
 use tokio::runtime::Handle;
 
+use crate::engine::gpu::Gpu;
 use crate::engine::{EngineError, InputTensor, OutputTensor, Session};
 use crate::statistics::Statistics;
 use batching::Batching;
@@ -47,6 +49,8 @@ pub(crate) enum QueueError {
     Bytes { limit: usize },
     #[error("Exceeds maximum queue size: {limit} requests of this priority wait already")]
     Level { limit: usize },
+    #[error("{reason}; try again later")]
+    Away { reason: String },
 }
 
 /// What a session computed for one request.
@@ -118,6 +122,10 @@ struct State {
     queue: Queue<Box<dyn Work>>,
     /// Sessions that don't run. Whoever brings one back looks whether something waits.
     free: Vec<Box<dyn Session>>,
+    /// How many sessions there shall be.
+    sessions: usize,
+    /// For each that isn't there, the GPU that it was lost with.
+    away: Vec<Arc<Gpu>>,
     /// Threads that wait.
     idle: usize,
     /// Those of them that were told to look: until they run, one more word costs a system call and changes nothing.
@@ -145,7 +153,16 @@ impl Schedule {
         let order = batching.keeps_order.then(|| Mutex::new(Order::new()));
         let threads = sessions.len();
         let queue = Queue::new(batching, limits);
-        let state = State { queue, free: sessions, idle: 0, told: 0, tasks: 0, closed: false };
+        let state = State {
+            queue,
+            free: sessions,
+            sessions: threads,
+            away: Vec::new(),
+            idle: 0,
+            told: 0,
+            tasks: 0,
+            closed: false,
+        };
         let shared = Shared {
             state: Mutex::new(state),
             wake: Condvar::new(),
@@ -169,12 +186,13 @@ impl Schedule {
     /// Queues one request.
     ///
     /// # Errors
-    /// When the queue is full: nothing of the request is kept then.
+    /// When the queue is full, or no session is there: nothing of the request is kept then.
     pub(crate) fn submit(&self, work: Box<dyn Work>, demand: Demand) -> Result<Ticket<'_>, QueueError> {
         let Demand { bytes, rows, shapes, priority, timeout, deadline } = demand;
         let since = Instant::now();
         let waiting = Waiting { item: work, bytes, rows, shapes, since, deadline, timeout, priority };
         let mut state = self.shared.lock();
+        state.check_away()?;
         let place = state.queue.push(waiting)?;
         if let Some(order) = &self.shared.order {
             locked(order).enter(place.number);

@@ -37,6 +37,7 @@ use crate::metrics;
 use crate::metrics::GateMetrics;
 use crate::models::Models;
 use crate::poll;
+use crate::recovery;
 use crate::schedule::QueueLimits;
 use crate::settings::{
     self, LogSettings, ModelControlMode, ModelSettings, ServeSettings, SettingsError, TensorRtFlavour,
@@ -88,6 +89,7 @@ async fn serve(
     let draining = Draining::default();
     let mode = settings.models.model_control_mode;
     let control = Arc::new(Control::new(loader, models.clone(), on_change, mode, draining.begun()));
+    recovery::start(&control, &stop);
     let following = tokio::select! {
         following = load(&settings.models, &control, &stop) => following?,
         () = signals.wait() => {
@@ -117,6 +119,14 @@ async fn serve(
         logs: logs.clone(),
         message_time: settings.http.body_timeout_secs,
     };
+    let sample = {
+        let control = control.clone();
+        move || {
+            control.models.publish_gpu_bytes();
+            control.loader.engines.gpus().iter().for_each(|gpu| gpu.publish());
+            metrics::publish_gpus();
+        }
+    };
     let body_limits = BodyLimits { bytes: limits.max_body_bytes, time: settings.http.body_timeout_secs };
     let infer = InferRoutes { inference, limits, body_limits, filter_token: trust.filter };
     let observe = ObserveRoutes { logs, models: control.models.clone(), body_limits };
@@ -129,7 +139,7 @@ async fn serve(
     let listeners = drain::Listeners {
         tls: trust.tls,
         main: vec![(listener, http::with_fallback(routes)), (grpc_listener, grpc::routes(service))],
-        metrics: (metrics_listener, http::metrics::routes(prometheus)),
+        metrics: (metrics_listener, http::metrics::routes(prometheus, sample)),
     };
     let ports = Ports { http: http_port, grpc: Some(grpc_port), metrics: metrics_port };
     drain::serve_until_signal(listeners, signals, &settings.http, draining, ports).await?;

@@ -5,11 +5,13 @@ mod count;
 
 use std::collections::BTreeMap;
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::{Mutex, PoisonError};
+use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
+use forebay_bindings::cuda::Account;
 use metrics::{Counter, Gauge, Histogram, counter, gauge, histogram};
 
+use crate::engine::Session;
 use crate::proto::{InferBatchStatistics, InferStatistics, MemoryUsage, ModelStatistics, StatisticDuration};
 use crate::store::now_ms;
 pub(crate) use count::Gauged;
@@ -48,6 +50,8 @@ pub(crate) struct Statistics {
     /// Resident memory that loading it added, all sessions together. Of what was free in the process it tells nothing.
     memory_bytes: u64,
     memory: Gauge,
+    /// Where memory of GPUs is counted that it holds, by the GPU's number.
+    gpus: Mutex<BTreeMap<i32, Account>>,
     /// Refused requests that no log line told of yet, and when the last one did.
     untold: AtomicU64,
     told: Mutex<Option<Instant>>,
@@ -126,6 +130,7 @@ impl Statistics {
             batch_rows: histogram!("forebay_batch_rows", &labels),
             memory_bytes: 0,
             memory: gauge!("forebay_model_memory_bytes", &labels),
+            gpus: Mutex::default(),
             untold: AtomicU64::new(0),
             told: Mutex::new(None),
             labels,
@@ -137,6 +142,32 @@ impl Statistics {
         self.memory_bytes = bytes;
         self.memory.increment(bytes as f64);
         self
+    }
+
+    /// Those are the sessions that hold memory of GPUs from now on.
+    pub(crate) fn hold_on_gpus(&self, sessions: &[Box<dyn Session>]) {
+        self.gpus().extend(sessions.iter().filter_map(|session| session.memory()));
+    }
+
+    /// Bytes that it holds of each GPU, by the GPU's number.
+    pub(crate) fn gpu_bytes(&self) -> Vec<(i32, usize)> {
+        self.gpus().iter().map(|(gpu, account)| (*gpu, account.bytes())).collect()
+    }
+
+    /// Tells `/metrics` of them.
+    pub(crate) fn publish_gpu_bytes(&self) {
+        for (gpu, bytes) in self.gpu_bytes() {
+            self.gpu_gauge(gpu).set(bytes as f64);
+        }
+    }
+
+    fn gpu_gauge(&self, gpu: i32) -> Gauge {
+        let [model, version] = self.labels.clone();
+        gauge!("forebay_model_gpu_memory_bytes", &[model, version, ("gpu", gpu.to_string())])
+    }
+
+    fn gpus(&self) -> MutexGuard<'_, BTreeMap<i32, Account>> {
+        self.gpus.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// A request came in. It is pending until the result is dropped.
@@ -223,6 +254,16 @@ impl Statistics {
         self.miss.add(1, took);
     }
 
+    fn memory_usage(&self) -> Vec<MemoryUsage> {
+        let cpu = MemoryUsage { r#type: "CPU".to_owned(), id: 0, byte_size: self.memory_bytes };
+        let gpus = self.gpu_bytes().into_iter().map(|(gpu, bytes)| MemoryUsage {
+            r#type: "GPU".to_owned(),
+            id: i64::from(gpu),
+            byte_size: bytes as u64,
+        });
+        std::iter::once(cpu).chain(gpus).collect()
+    }
+
     /// As Triton's statistics extension tells it.
     pub(crate) fn snapshot(&self, model: &str, version: &str) -> ModelStatistics {
         let batches = self.batches.lock().unwrap_or_else(PoisonError::into_inner);
@@ -252,7 +293,7 @@ impl Statistics {
                 cache_miss: Some(self.miss.get()),
             }),
             batch_stats: batch_stats.collect(),
-            memory_usage: vec![MemoryUsage { r#type: "CPU".to_owned(), id: 0, byte_size: self.memory_bytes }],
+            memory_usage: self.memory_usage(),
             ..ModelStatistics::default()
         }
     }
@@ -261,6 +302,9 @@ impl Statistics {
 impl Drop for Statistics {
     fn drop(&mut self) {
         self.memory.decrement(self.memory_bytes as f64);
+        for gpu in self.gpus().keys() {
+            self.gpu_gauge(*gpu).set(0.0);
+        }
     }
 }
 

@@ -46,10 +46,11 @@ struct Tensor {
 /// When a run of `model_warmup` can't be made or fails.
 pub(crate) fn run(folder: &Path, config: &ModelConfig, session: &mut dyn Session) -> Result<(), WarmupError> {
     if config.model_warmup.is_empty() {
-        // A model that can't compute zeros is not wrong.
-        let zeros = zeros(session.signature());
-        if let Err(error) = compute(session, &zeros) {
-            tracing::debug!("not warmed by zeros: {error}");
+        // A model that can't compute zeros is not wrong, nor is one that takes more of them than a request may have.
+        match zeros(session.signature()).map(|zeros| compute(session, &zeros)) {
+            None => tracing::debug!("not warmed by zeros: more than {MOST_BYTES} bytes"),
+            Some(Err(error)) => tracing::debug!("not warmed by zeros: {error}"),
+            Some(Ok(())) => {}
         }
         return Ok(());
     }
@@ -76,12 +77,13 @@ impl Tensor {
     }
 }
 
-/// Each free dimension 1.
-fn zeros(signature: &Signature) -> Vec<Tensor> {
+/// Each free dimension 1; `None` if an input is too large.
+fn zeros(signature: &Signature) -> Option<Vec<Tensor>> {
     let zero = |spec: &TensorSpec| {
         let shape: Vec<i64> = spec.shape.iter().map(|size| if *size < 0 { 1 } else { *size }).collect();
-        let data = vec![0; elements(&shape).unwrap_or(0) * element_bytes(spec.datatype)];
-        Tensor { name: spec.name.clone(), datatype: spec.datatype, shape, data }
+        let bytes = elements(&shape)?.checked_mul(element_bytes(spec.datatype))?;
+        let data = (bytes <= MOST_BYTES).then(|| vec![0; bytes])?;
+        Some(Tensor { name: spec.name.clone(), datatype: spec.datatype, shape, data })
     };
     signature.inputs.iter().map(zero).collect()
 }

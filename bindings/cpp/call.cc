@@ -2,6 +2,7 @@
 
 #include <algorithm>
 #include <cstring>
+#include <mutex>
 #include <stdexcept>
 #include <utility>
 
@@ -15,6 +16,12 @@ constexpr std::size_t kept_bytes = 8192;
 
 thread_local Call* innermost = nullptr;
 
+// Around what calls heard, and what follows.
+std::mutex lock;
+// Calls that hear all threads, and the one among them that is alone.
+std::size_t hearing = 0;
+Call* alone = nullptr;
+
 // Called by TensorRT from any thread.
 class Logger final : public nvinfer1::ILogger {
  public:
@@ -22,8 +29,8 @@ class Logger final : public nvinfer1::ILogger {
     if (text == nullptr) {
       return;
     }
-    if (innermost != nullptr && severity <= Severity::kERROR) {
-      innermost->say(text);
+    if (severity <= Severity::kERROR) {
+      innermost == nullptr ? Call::hear(text) : innermost->say(text);
     }
     // As bytes: TensorRT repeats what models hold, which needn't be UTF-8.
     const auto* bytes = reinterpret_cast<const std::uint8_t*>(text);
@@ -33,11 +40,33 @@ class Logger final : public nvinfer1::ILogger {
 
 }  // namespace
 
-Call::Call(const char* doing) noexcept : doing_(doing), outer_(innermost) { innermost = this; }
+Call::Call(const char* doing, Hears hears) noexcept : doing_(doing), hears_(hears), outer_(innermost) {
+  innermost = this;
+  if (hears_ == Hears::all_threads) {
+    const std::lock_guard guard(lock);
+    alone = hearing++ == 0 ? this : nullptr;
+  }
+}
 
-Call::~Call() { innermost = outer_; }
+Call::~Call() {
+  innermost = outer_;
+  if (hears_ == Hears::all_threads) {
+    const std::lock_guard guard(lock);
+    --hearing;
+    alone = alone == this ? nullptr : alone;
+  }
+}
+
+void Call::check_silent() const {
+  const bool silent = [this] {
+    const std::lock_guard guard(lock);
+    return said_.empty();
+  }();
+  check(silent);
+}
 
 void Call::fail() const {
+  const std::lock_guard guard(lock);
   std::string message = std::string("can't ") + doing_ + ": ";
   for (const std::string& error : said_) {
     message += (&error == said_.data() ? "" : "; ") + error;
@@ -47,10 +76,16 @@ void Call::fail() const {
 
 void Call::forget(const char* beginning) {
   const auto begins = [beginning](const std::string& error) { return error.rfind(beginning, 0) == 0; };
+  const std::lock_guard guard(lock);
   said_.erase(std::remove_if(said_.begin(), said_.end(), begins), said_.end());
 }
 
 void Call::say(const char* text) noexcept {
+  const std::lock_guard guard(lock);
+  keep(text);
+}
+
+void Call::keep(const char* text) noexcept {
   try {
     std::string error(text, strnlen(text, kept_bytes));
     // A message is one line.
@@ -61,6 +96,13 @@ void Call::say(const char* text) noexcept {
     }
   } catch (...) {
     // Out of memory: the call still fails, with fewer words.
+  }
+}
+
+void Call::hear(const char* text) noexcept {
+  const std::lock_guard guard(lock);
+  if (alone != nullptr) {
+    alone->keep(text);
   }
 }
 

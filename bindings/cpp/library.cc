@@ -31,7 +31,7 @@ class TheRuntime final : public Runtime {
   }
 
   std::unique_ptr<Engine> deserialize(rust::Slice<const std::uint8_t> plan) const override {
-    Call call("deserialize the plan");
+    Call call("deserialize the plan", Hears::all_threads);
     auto* engine = call.object(runtime_->deserializeCudaEngine(plan.data(), plan.size()));
     return make_engine(entry_, std::unique_ptr<nvinfer1::ICudaEngine>(engine));
   }

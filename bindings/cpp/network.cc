@@ -64,7 +64,7 @@ class TheNetwork final : public Network {
   }
 
   std::unique_ptr<Bytes> build(const BuildOptions& options) override {
-    Call call("build the plan");
+    Call call("build the plan", Hears::all_threads);
     config_.reset(call.object(builder_->createBuilderConfig()));
     set_limits(call, options);
     set_timing_cache(call, options);

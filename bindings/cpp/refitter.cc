@@ -36,7 +36,7 @@ class TheRefitter final : public Refitter {
   }
 
   void refit(rust::Slice<const NamedBytes> weights) override {
-    Call call("refit the engine");
+    Call call("refit the engine", Hears::all_threads);
     for (const NamedBytes& given : weights) {
       const std::string name(given.name);
       const nvinfer1::Weights wanted = refitter_->getWeightsPrototype(name.c_str());
@@ -52,7 +52,7 @@ class TheRefitter final : public Refitter {
   }
 
   void refit_from_onnx(rust::Slice<const std::uint8_t> model) override {
-    Call call("refit the engine from the model");
+    Call call("refit the engine from the model", Hears::all_threads);
     if (entry_.create_parser_refitter == nullptr) {
       call.say("the ONNX parser's library is missing");
       call.fail();

@@ -6,7 +6,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use cxx::UniquePtr;
 
 use crate::bridge::ffi::{self, Dims};
-use crate::cuda::{Access, CudaError, Device, DeviceBuffer, Order, Ordered, Stream};
+use crate::cuda::{Access, CudaError, Device, DeviceBuffer, Held, Order, Ordered, Stream};
 use crate::engine::{Engine, Tensor};
 use crate::enums::{DataType, TensorIOMode, TensorLocation};
 use crate::error::Error;
@@ -22,6 +22,8 @@ pub struct Context {
     /// Were the shapes inferred and the sizes of bound buffers checked since either changed?
     checked: bool,
     profile: usize,
+    /// Scratch memory of its own, on the GPU's account.
+    held: Held,
     inner: Arc<Inner>,
     /// The same as seen by streams.
     ordered: Arc<dyn Ordered>,
@@ -80,10 +82,19 @@ impl Context {
             }
             Scratch::Own | Scratch::OwnPerProfile => Arc::new(Order::new(&device)?),
         };
+        let own = match &scratch {
+            Scratch::Own => {
+                let sizes = (0..engine.profiles()).map(|profile| engine.scratch_size(profile));
+                sizes.collect::<Result<Vec<_>, _>>()?.into_iter().max().unwrap_or(0)
+            }
+            Scratch::OwnPerProfile => engine.scratch_size(0)?,
+            Scratch::Shared(_) => 0,
+        };
+        let held = device.account().hold(own);
         let slots = engine.tensors().iter().map(|_| Slot::Unbound).collect();
         let (raw, epoch) = (Mutex::new(raw), AtomicU64::new(0));
         let inner = Arc::new(Inner { raw, order, epoch, device, scratch, engine });
-        Ok(Self { slots, checked: false, profile: 0, ordered: inner.clone(), inner })
+        Ok(Self { slots, checked: false, profile: 0, held, ordered: inner.clone(), inner })
     }
 
     /// The engine that it runs.
@@ -121,6 +132,9 @@ impl Context {
             Ok(self.inner.raw().pin_mut().set_profile(number, stream as usize)?)
         })?;
         self.profile = profile;
+        if matches!(self.inner.scratch, Scratch::OwnPerProfile) {
+            self.held.set(self.engine().scratch_size(profile)?);
+        }
         Ok(())
     }
 

@@ -10,6 +10,7 @@
 //!
 //! No call of the host's hot path allocates. Nothing uses the default stream.
 
+mod account;
 mod device;
 mod driver;
 mod error;
@@ -19,6 +20,7 @@ mod memory;
 mod order;
 mod stream;
 
+pub use account::Account;
 pub use device::{Device, MemoryInfo};
 pub use driver::Driver;
 pub use error::CudaError;
@@ -27,6 +29,7 @@ pub use graph::Graph;
 pub use memory::{DeviceBuffer, PinnedBuffer, PinnedRead, PinnedWrite};
 pub use stream::Stream;
 
+pub(crate) use account::Held;
 pub(crate) use memory::{ALIGNMENT, Access};
 pub(crate) use order::{Order, Ordered};
 pub(crate) use stream::Ticket;

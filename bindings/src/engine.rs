@@ -6,7 +6,7 @@ use cxx::UniquePtr;
 
 use crate::bridge::ffi::{self, Dims, TensorInfo};
 use crate::context::Context;
-use crate::cuda::Device;
+use crate::cuda::{Device, Held};
 use crate::enums::{
     DataType, ExecutionContextAllocationStrategy as Strategy, HardwareCompatibilityLevel, OptProfileSelector,
     TensorIOMode, TensorLocation,
@@ -57,6 +57,8 @@ struct Inner {
     raw: Mutex<UniquePtr<ffi::Engine>>,
     tensors: Vec<Tensor>,
     about: About,
+    /// What it took of the GPU's memory when it was made, on the account.
+    _held: Option<Held>,
     runtime: Runtime,
 }
 
@@ -83,7 +85,8 @@ impl Drop for Inner {
 }
 
 impl Engine {
-    pub(crate) fn new(raw: UniquePtr<ffi::Engine>, runtime: Runtime) -> Result<Self, Error> {
+    /// `taken`: bytes of the GPU's memory that making it took.
+    pub(crate) fn new(raw: UniquePtr<ffi::Engine>, runtime: Runtime, taken: usize) -> Result<Self, Error> {
         let profiles = raw.profiles()?;
         let infos = raw.tensors()?.into_iter().enumerate();
         let tensors =
@@ -97,7 +100,8 @@ impl Engine {
             hardware: HardwareCompatibilityLevel { repr: raw.hardware_compatibility()? },
             streamable_weights: raw.streamable_weights()?,
         };
-        Ok(Self(Arc::new(Inner { raw: Mutex::new(raw), tensors, about, runtime })))
+        let held = runtime.device().map(|device| device.account().hold(taken));
+        Ok(Self(Arc::new(Inner { raw: Mutex::new(raw), tensors, about, _held: held, runtime })))
     }
 
     /// What the engine takes and gives.

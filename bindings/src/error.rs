@@ -56,7 +56,7 @@ pub enum Error {
 }
 
 impl Error {
-    /// Is the GPU's context lost, so that only a new process helps?
+    /// Is the GPU's context lost, as [`CudaError::is_sticky`] says?
     ///
     /// TensorRT tells of CUDA's errors in words alone; ask [`crate::cuda::Device::check`] after any error of a run.
     pub fn is_sticky(&self) -> bool {

@@ -5,7 +5,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use cxx::UniquePtr;
 
 use crate::bridge::ffi;
-use crate::cuda::Device;
+use crate::cuda::{CudaError, Device};
 use crate::engine::Engine;
 use crate::error::Error;
 use crate::library::Library;
@@ -66,8 +66,17 @@ impl Runtime {
     /// allowed; or there is no driver or not enough GPU memory. The message is TensorRT's.
     pub fn deserialize(&self, plan: &[u8]) -> Result<Engine, Error> {
         self.device().map_or(Ok(()), Device::bind)?;
-        let raw = self.0.raw.lock().unwrap_or_else(PoisonError::into_inner).deserialize(plan)?;
-        Engine::new(raw, self.clone())
+        let runtime = self.0.raw.lock().unwrap_or_else(PoisonError::into_inner);
+        let before = self.free()?;
+        let raw = runtime.deserialize(plan)?;
+        let taken = before.saturating_sub(self.free()?);
+        drop(runtime);
+        Engine::new(raw, self.clone(), taken)
+    }
+
+    /// Bytes of the GPU's memory that are free; 0 without a GPU.
+    fn free(&self) -> Result<usize, CudaError> {
+        self.device().map_or(Ok(0), |device| device.memory().map(|memory| memory.free))
     }
 
     /// The GPU that engines are made on.

@@ -105,6 +105,27 @@ fn errors_of_two_threads_do_not_mix() {
 }
 
 #[test]
+fn what_tensorrt_says_on_a_thread_of_its_own_is_in_the_error_of_the_one_call_it_can_be_for() {
+    let held = double();
+    let options = BuildOptions { profiles: vec![rows(1, 4, &[4])], ..BuildOptions::default() };
+    let mut network = library().builder(Some(&device())).parse(&onnx::affine().encode(), None).unwrap();
+    let plan = network.build(&options).unwrap();
+    let runtime = library().runtime(Some(&device()), HostCode::Refuse).unwrap();
+    let words = "(a rule of the test, on another thread)";
+    // 600 has the double say the error of a call on a thread of its own.
+    for _ in 0..2 {
+        held.double.fail("buildSerializedNetwork:1=600,deserializeCudaEngine:1=600");
+        assert!(message(network.build(&options)).ends_with(words));
+        assert!(message(runtime.deserialize(&plan)).ends_with(words));
+        runtime.deserialize(&plan).unwrap();
+    }
+    // A run is none of those calls: other runs may be on.
+    held.double.fail("createExecutionContext:1=600");
+    let refused = message(runtime.deserialize(&plan).unwrap().context(Scratch::Own));
+    assert!(refused.ends_with("it doesn't say why"), "{refused}");
+}
+
+#[test]
 fn weights_are_replaced_while_nothing_else_uses_the_engine() {
     let _held = double();
     let plan = affine(|options| options.refit = Refit::Yes).unwrap();

@@ -12,7 +12,7 @@ use crate::setup::{self, Part};
 const PARTS: [Part; 3] = [Part::TensorrtHeaders, Part::Libclang, Part::Valgrind];
 
 /// The bindings' tests that run on the double alone. The others load NVIDIA's libraries, or count allocations themselves.
-const TESTS: [&str; 4] = ["disturbed", "double_errors", "ownership", "run"];
+const TESTS: [&str; 5] = ["disturbed", "double_errors", "ownership", "recovery", "run"];
 
 /// How valgrind exits when it found something; no test does.
 const FOUND: &str = "--error-exitcode=99";

@@ -7,8 +7,9 @@ mod optimized;
 mod options;
 mod tensors;
 
+use std::collections::BTreeSet;
 use std::path::Path;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Instant;
 
 use ort::environment::{Environment, GlobalThreadPoolOptions};
@@ -32,6 +33,8 @@ pub(crate) struct OrtEngine {
     environment: Environment,
     identity: String,
     optimized: Option<Optimized>,
+    /// Where sessions were opened that ran on GPUs: what the library has there stays.
+    gpus: Mutex<BTreeSet<i32>>,
 }
 
 impl OrtEngine {
@@ -57,7 +60,7 @@ impl OrtEngine {
             .map_err(|error| error.to_string())?;
         environment.set_log_level(LogLevel::Warning);
         let identity = format!("onnxruntime cpu {}", ort::info());
-        Ok(Self { environment, identity, optimized: kept.map(Optimized::new) })
+        Ok(Self { environment, identity, optimized: kept.map(Optimized::new), gpus: Mutex::default() })
     }
 }
 
@@ -86,11 +89,20 @@ impl Engine for OrtEngine {
         options: SessionOptions,
         _stop: &CancellationToken,
     ) -> Result<Vec<Box<dyn Session>>, EngineError> {
-        devices.iter().map(|device| self.open_one(files, config, *device, options)).collect()
+        let opened = devices.iter().map(|device| self.open_one(files, config, *device, options));
+        let opened = opened.collect::<Result<_, _>>()?;
+        let mut gpus = self.gpus.lock().unwrap_or_else(PoisonError::into_inner);
+        gpus.extend(devices.iter().filter_map(|device| device.gpu()));
+        Ok(opened)
     }
 }
 
 impl OrtEngine {
+    /// Whether a session was ever opened on that GPU.
+    pub(crate) fn is_on(&self, gpu: i32) -> bool {
+        self.gpus.lock().unwrap_or_else(PoisonError::into_inner).contains(&gpu)
+    }
+
     fn open_one(
         &self,
         files: &ModelFiles,

@@ -13,16 +13,17 @@ mod staging;
 use std::path::PathBuf;
 use std::sync::Arc;
 
-use forebay_bindings::cuda::Driver;
+use forebay_bindings::cuda::{Account, CudaError, Device as CudaDevice, Driver};
 use forebay_bindings::{Engine as Plan, Error, Flavour, HostCode, Library, TensorIOMode};
 use forebay_protocol::datatype::DataType;
 use tokio_util::sync::CancellationToken;
 
+use super::gpu::{Gpu, Tie};
 use super::{Engine, EngineError, ModelFiles, Session, SessionOptions};
 use crate::model_config::{Device, ModelConfig, Platform};
 use crate::signature::{Signature, TensorSpec};
 pub(crate) use compile::Compiling;
-use compile::{Compilation, Compiler};
+use compile::{Compilation, Compiler, Target};
 use graphs::Warning;
 use instance::Instance;
 use lane::Lane;
@@ -45,6 +46,14 @@ pub(crate) struct TensorRt {
     host_code: HostCode,
     compiler: Compiler,
     identity: String,
+    /// By their numbers.
+    gpus: Vec<Arc<Gpu>>,
+}
+
+/// A plan on one GPU.
+struct Opened {
+    plan: Plan,
+    tie: Tie,
 }
 
 impl TensorRt {
@@ -60,29 +69,91 @@ impl TensorRt {
         };
         let library = library.map_err(|error| error.to_string())?;
         let identity = identity(&library);
-        let gpus = driver.count().map_err(|error| error.to_string())?;
+        let count = driver.count().map_err(|error| error.to_string())?;
+        let gpus = (0..).take(count).map(|number| Arc::new(Gpu::new(number))).collect();
         let Choice { host_code, compiling, .. } = choice;
-        let compiler = Compiler::new(compiling, library.clone(), host_code, gpus);
-        Ok(Self { driver, library, host_code, compiler, identity })
+        let compiler = Compiler::new(compiling, library.clone(), host_code, count);
+        Ok(Self { driver, library, host_code, compiler, identity, gpus })
     }
 
-    /// `compilation` is there if the model is no plan yet.
-    fn plan(
+    /// The GPUs that the driver tells of.
+    pub(crate) fn gpus(&self) -> &[Arc<Gpu>] {
+        &self.gpus
+    }
+
+    /// Makes the context of a GPU anew, on which nothing is left.
+    ///
+    /// # Errors
+    /// Something is left, or the GPU doesn't work again.
+    pub(crate) fn reset(&self, gpu: &Gpu) -> Result<(), CudaError> {
+        let ordinal = ordinal(gpu.number());
+        self.driver.reset(ordinal)?;
+        self.driver.device(ordinal)?.check()?;
+        gpu.note_reset();
+        Ok(())
+    }
+
+    /// The model's plan on that GPU; `compilation` is there if the model is no plan yet.
+    fn open_plan(
         &self,
         files: &ModelFiles,
         compilation: Option<&mut Compilation<'_>>,
         gpu: i32,
-    ) -> Result<Plan, EngineError> {
-        // A negative number is no GPU's, as any that is too large.
-        let device = self.driver.device(usize::try_from(gpu).unwrap_or(usize::MAX));
-        let device = device.map_err(|error| files.failed(&error))?;
-        let runtime = self.library.runtime(Some(&device), self.host_code);
-        let runtime = runtime.map_err(|error| files.failed(&error))?;
+    ) -> Result<Opened, EngineError> {
+        let device = || self.driver.device(ordinal(gpu)).map_err(|error| files.failed(&error));
         match compilation {
-            Some(compilation) => compilation.engine(&runtime, &device),
-            None => runtime.deserialize(files.model()?).map_err(|error| files.failed(&error)),
+            Some(compilation) => {
+                // No handle is kept: a build takes minutes, in which the GPU may have to be reset.
+                let target = Target::of(&device()?);
+                compilation.open(&target, &|plan: &[u8]| self.deserialize(files, plan, &device()?))
+            }
+            None => self.deserialize(files, files.model()?, &device()?),
         }
     }
+
+    /// The engine has an account of its own for the memory that it and its contexts take.
+    fn deserialize(
+        &self,
+        files: &ModelFiles,
+        plan: &[u8],
+        device: &CudaDevice,
+    ) -> Result<Opened, EngineError> {
+        let gpu = usize::try_from(device.ordinal()).ok().and_then(|number| self.gpus.get(number));
+        let gpu = gpu.ok_or_else(|| files.failed(&"the GPU is a new one"))?;
+        // While there is a handle of the GPU it isn't reset, so the tie is of the same life.
+        let tie = gpu.tie();
+        if gpu.is_lost() {
+            return Err(EngineError::Away { reason: gpu.why() });
+        }
+        let device = device.accounted(&Account::default());
+        let runtime = self.library.runtime(Some(&device), self.host_code);
+        match runtime.and_then(|runtime| runtime.deserialize(plan)) {
+            Ok(plan) => Ok(Opened { plan, tie }),
+            // The weights, most of a plan, are copied.
+            Err(error) => Err(self.explain(files, &tie, plan.len(), &error)),
+        }
+    }
+
+    /// What an error of opening means: the GPU may be lost, or have less than the `needed` bytes.
+    fn explain(&self, files: &ModelFiles, tie: &Tie, needed: usize, error: &Error) -> EngineError {
+        let gpu = tie.gpu().number();
+        let Ok(device) = self.driver.device(ordinal(gpu)) else { return files.failed(error) };
+        if tie.is_lost_by(&device.check()) {
+            return EngineError::Away { reason: format!("{error}; {}", tie.gpu().why()) };
+        }
+        match device.memory() {
+            Ok(memory) if memory.free < needed => {
+                let (file, free, total) = (files.model_file.clone(), memory.free, memory.total);
+                EngineError::NoRoom { file, gpu, needed, free, total }
+            }
+            _ => files.failed(error),
+        }
+    }
+}
+
+/// A negative number is no GPU's, as any that is too large.
+fn ordinal(gpu: i32) -> usize {
+    usize::try_from(gpu).unwrap_or(usize::MAX)
 }
 
 impl Engine for TensorRt {
@@ -106,34 +177,32 @@ impl Engine for TensorRt {
         let options = Options::of(config)?;
         let begin = || self.compiler.begin(files, config, stop);
         let mut compilation = files.is_onnx().then(begin).transpose()?;
-        let mut plans: Vec<(i32, Plan)> = Vec::new();
+        let mut plans: Vec<Opened> = Vec::new();
         let mut instances = Vec::with_capacity(devices.len());
         for device in devices {
             let Device::Gpu(gpu) = *device else {
                 let reason = "asks for a CPU; plans run on GPUs".to_owned();
                 return Err(EngineError::Option { key: "instance_group".to_owned(), reason });
             };
-            let plan = match plans.iter().find(|(of, _)| *of == gpu) {
-                Some((_, plan)) => plan.clone(),
-                None => self.plan(files, compilation.as_mut(), gpu)?,
-            };
-            let instance = Instance::new(&plan, signature(&plan)?).map_err(|error| failed(&error))?;
+            let known = plans.iter().position(|opened| opened.tie.gpu().number() == gpu);
+            if known.is_none() {
+                plans.push(self.open_plan(files, compilation.as_mut(), gpu)?);
+            }
+            let Opened { plan, tie } = &plans[known.unwrap_or(plans.len() - 1)];
+            let instance = Instance::new(plan, signature(plan)?, tie.clone())
+                .map_err(|error| self.explain(files, tie, plan.scratch_size(0).unwrap_or(0), &error))?;
             instances.push(Arc::new(instance));
-            plans.push((gpu, plan));
         }
         let warning = plans.first().filter(|_| options.graphs);
-        let warning = warning.map(|(_, plan)| Arc::new(Warning::about(plan.name())));
+        let warning = warning.map(|opened| Arc::new(Warning::about(opened.plan.name())));
         // One of each instance before another of the same: two requests at once are two instances'.
         let lanes = (0..options.lanes).flat_map(|_| &instances);
-        let session = |instance| -> Result<Box<dyn Session>, Error> {
-            Ok(Box::new(Lane::new(instance, warning.as_ref())?))
+        let session = |instance: &Arc<Instance>| -> Result<Box<dyn Session>, EngineError> {
+            let lane = Lane::new(instance, warning.as_ref());
+            Ok(Box::new(lane.map_err(|error| self.explain(files, &instance.tie, 0, &error))?))
         };
-        lanes.map(session).collect::<Result<_, _>>().map_err(|error| failed(&error))
+        lanes.map(session).collect()
     }
-}
-
-fn failed(error: &Error) -> EngineError {
-    EngineError::Failed(error.to_string())
 }
 
 /// Name and version.

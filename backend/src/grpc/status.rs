@@ -18,7 +18,10 @@ pub(super) fn of(error: &InferError) -> Status {
         | InferError::Run(RunError::Engine(EngineError::BadInput(_))) => Code::InvalidArgument,
         InferError::SharedMemory => Code::Unimplemented,
         InferError::OnlyIfCached | InferError::Deadline => Code::DeadlineExceeded,
-        InferError::Queue(_) | InferError::Run(RunError::Expired) => Code::Unavailable,
+        InferError::Queue(_)
+        | InferError::Run(RunError::Expired | RunError::Engine(EngineError::Away { .. })) => {
+            Code::Unavailable
+        }
         InferError::Run(_) | InferError::Lost => Code::Internal,
     };
     if code == Code::Internal {

@@ -93,7 +93,10 @@ impl HttpError {
                 InferError::Unknown(_) => StatusCode::NOT_FOUND,
                 InferError::SharedMemory => StatusCode::NOT_IMPLEMENTED,
                 InferError::OnlyIfCached | InferError::Deadline => StatusCode::GATEWAY_TIMEOUT,
-                InferError::Queue(_) | InferError::Run(RunError::Expired) => StatusCode::SERVICE_UNAVAILABLE,
+                InferError::Queue(_)
+                | InferError::Run(RunError::Expired | RunError::Engine(EngineError::Away { .. })) => {
+                    StatusCode::SERVICE_UNAVAILABLE
+                }
                 InferError::Mismatch(_)
                 | InferError::Parameter { .. }
                 | InferError::Run(RunError::Engine(EngineError::BadInput(_))) => StatusCode::BAD_REQUEST,

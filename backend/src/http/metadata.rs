@@ -10,7 +10,9 @@ use axum::{Json, Router};
 use http::header::CONTENT_TYPE;
 
 use super::error::HttpError;
+use crate::infer::InferError;
 use crate::models::Models;
+use crate::schedule::QueueError;
 use crate::{metadata, proto};
 
 /// What all routes take and give.
@@ -89,7 +91,9 @@ async fn version_ready(
 
 /// `KServe`'s clients read the body, Triton's the status.
 fn ready(models: &Models, name: &str, asked: &str) -> Result<Response, HttpError> {
-    models.find(name, asked)?;
+    if let Some(reason) = models.find(name, asked)?.schedule.why_away() {
+        return Err(InferError::from(QueueError::Away { reason }).into());
+    }
     Ok(Json(serde_json::json!({ "name": name, "ready": true })).into_response())
 }
 

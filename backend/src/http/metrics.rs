@@ -6,11 +6,12 @@ use axum::routing::get;
 use http::header::CONTENT_TYPE;
 use metrics_exporter_prometheus::PrometheusHandle;
 
-/// The one route.
-pub(crate) fn routes(handle: PrometheusHandle) -> Router {
-    let render = move || {
-        let text = handle.render();
-        std::future::ready(([(CONTENT_TYPE, "text/plain; version=0.0.4")], text).into_response())
+/// The one route. `sample` sets what is looked up when it is asked for, which may take a while.
+pub(crate) fn routes(handle: PrometheusHandle, sample: impl Fn() + Clone + Send + Sync + 'static) -> Router {
+    let render = async move || {
+        // What can't be looked up stays as it was.
+        let _ = tokio::task::spawn_blocking(sample).await;
+        ([(CONTENT_TYPE, "text/plain; version=0.0.4")], handle.render()).into_response()
     };
     Router::new().route("/metrics", get(render))
 }

@@ -34,11 +34,13 @@ pub(crate) fn complete(
         || ModelVersionPolicy { policy_choice: Some(PolicyChoice::Latest(Latest { num_versions: 1 })) };
     config.version_policy.get_or_insert_with(latest);
     if config.instance_group.is_empty() {
+        let mut gpus: Vec<i32> = devices.iter().filter_map(|device| device.gpu()).collect();
+        gpus.dedup();
         config.instance_group.push(ModelInstanceGroup {
             name: name.to_owned(),
-            count: i32::try_from(devices.len()).unwrap_or(i32::MAX),
+            count: i32::try_from(devices.len() / gpus.len().max(1)).unwrap_or(i32::MAX),
             kind: if devices.contains(&Device::Cpu) { Kind::Cpu } else { Kind::Gpu }.into(),
-            gpus: devices.iter().filter_map(|device| device.gpu()).collect(),
+            gpus,
             ..ModelInstanceGroup::default()
         });
     }

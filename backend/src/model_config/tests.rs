@@ -29,7 +29,7 @@ fn a_config_as_people_write_it_is_accepted() {
     assert_eq!(config.max_batch_size, 8);
     assert_eq!(config.input[0].dims, [3, -1]);
     assert_eq!(datatype(config.output[0].data_type), Some(DataType::Bytes));
-    assert_eq!(config.instances(Platform::OnnxRuntime), [Device::Cpu; 2]);
+    assert_eq!(config.instances(Platform::OnnxRuntime, 1), [Device::Cpu; 2]);
     assert!(config.response_cache.is_some_and(|cache| cache.enable));
     assert_eq!(config.parameters["forebay_max_age_s"].string_value, "60");
 }
@@ -77,7 +77,7 @@ fn an_empty_config_asks_for_nothing() {
     let config = parsed("").unwrap();
     let platform = config.platform(|_| false);
     assert_eq!((platform, config.model_file(platform, |_| false)), (Platform::OnnxRuntime, "model.onnx"));
-    assert_eq!(config.instances(platform), []);
+    assert_eq!(config.instances(platform, 1), []);
 }
 
 #[test]
@@ -106,11 +106,18 @@ fn a_models_platform_is_what_it_says_or_what_its_file_is() {
 }
 
 #[test]
-fn instances_are_counted_for_each_gpu_that_a_group_names() {
+fn instances_are_counted_for_each_gpu_that_a_group_names_or_for_all() {
     let config =
         parsed("instance_group [ { count: 2 kind: KIND_GPU gpus: [ 0, 3 ] }, { kind: KIND_CPU } ]").unwrap();
     let gpu = Device::Gpu;
-    assert_eq!(config.instances(Platform::OnnxRuntime), [gpu(0), gpu(0), gpu(3), gpu(3), Device::Cpu]);
+    let named = [gpu(0), gpu(0), gpu(3), gpu(3), Device::Cpu];
+    assert_eq!(config.instances(Platform::OnnxRuntime, 4), named);
+    for kind in ["KIND_GPU", "KIND_AUTO"] {
+        let config = parsed(&format!("instance_group {{ count: 2 kind: {kind} }}")).unwrap();
+        assert_eq!(config.instances(Platform::TensorRt, 2), [gpu(0), gpu(0), gpu(1), gpu(1)]);
+        assert_eq!(config.instances(Platform::TensorRt, 0), [gpu(0), gpu(0)]);
+    }
+    assert_eq!(Platform::TensorRt.devices(4, 3), [gpu(0), gpu(1), gpu(2)]);
     let error = parsed("instance_group { kind: KIND_GPU gpus: -1 }").unwrap_err();
     assert!(error.contains("gpus has -1"), "{error}");
 }

@@ -130,6 +130,11 @@ impl<T> Queue<T> {
         self.remove(place.level, place.number)
     }
 
+    /// Takes all out.
+    pub(super) fn drain(&mut self) -> Vec<Taken<T>> {
+        std::iter::from_fn(|| self.pop()).collect()
+    }
+
     /// What a free session does now. The batch, if there is one, is appended to `batch`.
     pub(super) fn next(&mut self, now: Instant, batch: &mut Vec<Taken<T>>) -> Next<T> {
         for level in 0..self.levels.len() {

@@ -31,7 +31,7 @@ impl Worker {
         let mut done = None;
         while let Some(mut session) = self.wait(done) {
             self.run(session.as_mut());
-            done = Some(session);
+            done = self.keep(session);
         }
     }
 
@@ -47,8 +47,17 @@ impl Worker {
                 yield_now().await;
                 since = Instant::now();
             }
-            free = Some(session);
+            free = self.keep(session);
         }
+    }
+
+    /// The session, unless it was lost.
+    fn keep(&self, session: Box<dyn Session>) -> Option<Box<dyn Session>> {
+        if session.lost().is_none() {
+            return Some(session);
+        }
+        self.shared.lose(vec![session]);
+        None
     }
 
     fn begin(&self) -> Option<Box<dyn Session>> {
@@ -96,9 +105,13 @@ impl Worker {
                 };
                 state.free.push(session);
                 if next.is_none() && state.closed {
+                    // There may be fewer sessions than threads.
+                    shared.wake.notify_all();
                     return None;
                 }
                 until = next;
+            } else if state.closed && state.is_away() {
+                return None;
             }
             state = shared.wait(state, until.map(|at| at.saturating_duration_since(Instant::now())));
         }

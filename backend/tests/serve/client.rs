@@ -97,11 +97,15 @@ impl Forebay {
 
     /// The value of a metric with these labels, 0 when it isn't there.
     pub(crate) fn metric(&self, name: &str, model: &str) -> u64 {
+        self.metric_line(&format!("{name}{{model=\"{model}\""))
+    }
+
+    /// The value of the first metric whose line starts so, 0 when there is none.
+    pub(crate) fn metric_line(&self, start: &str) -> u64 {
         let text = send(self.metrics_port, "GET", "/metrics", &[], b"").body;
         let text = String::from_utf8(text).unwrap();
-        let start = format!("{name}{{model=\"{model}\"");
         let value =
-            text.lines().find(|line| line.starts_with(&start)).and_then(|line| line.rsplit(' ').next());
+            text.lines().find(|line| line.starts_with(start)).and_then(|line| line.rsplit(' ').next());
         value.map_or(0, |value| value.parse().unwrap())
     }
 }

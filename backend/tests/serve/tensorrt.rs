@@ -1,7 +1,11 @@
 //! Plans, from an HTTP request to bytes back, on the test double of TensorRT and CUDA; and what a server without them says.
 
+mod gpus;
 mod graphs;
+mod hostile;
 mod lanes;
+mod lost;
+mod memory;
 mod traced;
 
 use std::path::Path;
@@ -41,11 +45,23 @@ fn plan() -> Vec<u8> {
 
 fn repository(config: &str, plan: &[u8]) -> tempfile::TempDir {
     let root = tempfile::tempdir().unwrap();
-    let folder = root.path().join("affine/1");
+    add(root.path(), "affine", config, plan);
+    root
+}
+
+/// Adds the same model as ONNX, which no GPU has to do with.
+fn add_onnx(root: &Path) {
+    let folder = root.join("onnx/1");
+    std::fs::create_dir_all(&folder).unwrap();
+    std::fs::write(folder.join("model.onnx"), onnx::affine().encode()).unwrap();
+}
+
+/// Adds another model of a plan.
+fn add(root: &Path, name: &str, config: &str, plan: &[u8]) {
+    let folder = root.join(name).join("1");
     std::fs::create_dir_all(&folder).unwrap();
     std::fs::write(folder.join("model.plan"), plan).unwrap();
-    std::fs::write(root.path().join("affine/config.pbtxt"), config).unwrap();
-    root
+    std::fs::write(root.join(name).join("config.pbtxt"), config).unwrap();
 }
 
 fn command(root: &Path, arguments: &[&str]) -> Command {
@@ -55,8 +71,12 @@ fn command(root: &Path, arguments: &[&str]) -> Command {
 }
 
 fn ask(forebay: &Forebay, rows: usize, value: usize) -> Answer {
+    ask_of(forebay, "affine", rows, value)
+}
+
+fn ask_of(forebay: &Forebay, model: &str, rows: usize, value: usize) -> Answer {
     let input = json!({ "name": "x", "datatype": "FP32", "shape": [rows, 4], "data": vec![value; rows * 4] });
-    forebay.infer("affine", &[], &json!({ "inputs": [input] }))
+    forebay.infer(model, &[], &json!({ "inputs": [input] }))
 }
 
 fn right(answer: &Answer, rows: usize, value: usize) {

@@ -9,6 +9,8 @@
 #include <cstdio>
 #include <cstdlib>
 #include <cstring>
+#include <fstream>
+#include <iterator>
 #include <map>
 #include <mutex>
 #include <optional>
@@ -38,7 +40,9 @@ struct State {
   std::set<std::string> closed;
   std::map<std::string, int> held;
   std::FILE* trace = nullptr;
-  std::string gates;  // a folder; empty: none
+  std::string gates;           // a folder; empty: none
+  const char* file = nullptr;  // of rules
+  std::string read;            // what was in it
 };
 
 // The error of a rule that names none: CUDA_ERROR_UNKNOWN; TensorRT's calls report it as an unspecified
@@ -90,6 +94,7 @@ State& state() {
     created->rules = *rules;
     if (const char* path = std::getenv("FOREBAY_DOUBLE_TRACE")) created->trace = std::fopen(path, "ae");
     if (const char* path = std::getenv("FOREBAY_DOUBLE_GATES")) created->gates = path;
+    created->file = std::getenv("FOREBAY_DOUBLE_RULES");
     return created;
   }();
   return instance;
@@ -113,6 +118,21 @@ void pass_file(State& all, const std::string& call) {
   while (access(path.c_str(), F_OK) == 0) std::this_thread::sleep_for(std::chrono::milliseconds(1));
 }
 
+// Takes the rules of the file if it says something else than before.
+void follow_file(State& all) {
+  if (all.file == nullptr) return;
+  std::ifstream file(all.file);
+  const std::string text{std::istreambuf_iterator<char>(file), {}};
+  if (!file.is_open() || text == all.read) return;
+  auto rules = parse_rules(text.c_str());
+  if (!rules) {
+    std::fprintf(stderr, "%s isn't a list of call:which=code: %s\n", all.file, text.c_str());
+    std::abort();
+  }
+  all.rules = std::move(*rules);
+  all.read = text;
+}
+
 template <typename Counts>
 size_t write_lines(const Counts& counts, char* text, size_t capacity) {
   std::string lines;
@@ -134,6 +154,7 @@ int enter(const char* call) {
   int code = 0;
   {
     std::lock_guard guard(all.lock);
+    follow_file(all);
     ++all.counts[call];
     trace(all, call);
     for (auto& rule : all.rules) {

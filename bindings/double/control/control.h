@@ -10,9 +10,10 @@ extern "C" {
 // Replaces the rules by those of `rules`: "call:which=code" joined by commas. `call` is a function's or
 // method's name, or "*"; `which` counts from 1 among the calls made since the rule was set, or is "*"; `code`
 // is the error that the call gives (a CUresult or an nvinfer1::ErrorCode; for a function that creates an
-// object, 256 or more is the pointer that it returns), or, below 0, a signal that the process gets. 0 if the
-// rules were understood, -1 if not; then the old ones stay. The environment variable FOREBAY_DOUBLE_FAIL
-// holds the first rules.
+// object, 256 or more is the pointer that it returns; 600 has TensorRT say its error on another thread), or,
+// below 0, a signal that the process gets. 0 if the rules were understood, -1 if not; then the old ones stay.
+// The environment variable FOREBAY_DOUBLE_FAIL holds the first rules; FOREBAY_DOUBLE_RULES names a file whose
+// rules replace those before whenever it says something new.
 int forebay_double_fail(const char* rules);
 
 // How often a call was made since the last reset, refused ones included.

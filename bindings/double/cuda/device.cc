@@ -77,6 +77,30 @@ CUresult usable(Context*& context) {
   return context->error;
 }
 
+void clear(Context& context) {
+  auto& all = state();
+  for (auto next = all.memory.begin(); next != all.memory.end();) {
+    const auto address = next->first;
+    const bool here = next->second.device == context.device;
+    if (here && next->second.of_runtime) {
+      std::fputs("forebay double: a device was reset under an engine or an execution context\n", stderr);
+      std::abort();
+    }
+    ++next;
+    if (here) release_memory(address);
+  }
+  for (const auto& stream : all.streams.take_all(&context)) {
+    stream->destroyed = true;
+    control::alive("stream", -1);
+  }
+  for (size_t count = all.events.take_all(&context).size(); count > 0; --count) control::alive("event", -1);
+  all.changed.notify_all();
+  context.error = CUDA_SUCCESS;
+  context.used_by_runtime = false;
+  ++context.resets;
+  context.default_stream = nullptr;
+}
+
 void heal() {
   Lock lock(state().lock);
   for (auto& device : state().devices) device.primary.error = CUDA_SUCCESS;
@@ -204,8 +228,27 @@ CUresult cuDevicePrimaryCtxRelease_v2(CUdevice device) {
   if (const auto error = find_device(device, found)) return error;
   if (found->primary.retained == 0) return CUDA_ERROR_INVALID_CONTEXT;
   control::alive("context", -1);
-  if (--found->primary.retained == 0) found->primary.error = CUDA_SUCCESS;
+  if (--found->primary.retained == 0 && !found->primary.used_by_runtime) found->primary.error = CUDA_SUCCESS;
   return refused;
+}
+
+CUresult cuDevicePrimaryCtxReset_v2(CUdevice device) {
+  FOREBAY_BEGIN("cuDevicePrimaryCtxReset_v2");
+  Lock lock(state().lock);
+  device::Device* found = nullptr;
+  if (const auto error = find_device(device, found)) return error;
+  device::clear(found->primary);
+  return CUDA_SUCCESS;
+}
+
+CUresult cuDevicePrimaryCtxGetState(CUdevice device, unsigned* flags, int* active) {
+  FOREBAY_BEGIN("cuDevicePrimaryCtxGetState");
+  Lock lock(state().lock);
+  device::Device* found = nullptr;
+  if (const auto error = find_device(device, found)) return error;
+  *flags = 0;
+  *active = found->primary.retained > 0 || found->primary.used_by_runtime ? 1 : 0;
+  return CUDA_SUCCESS;
 }
 
 CUresult cuCtxSetCurrent(CUcontext context) {

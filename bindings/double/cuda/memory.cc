@@ -56,7 +56,8 @@ CUdeviceptr reserve_memory(Context& context, size_t bytes) {
   std::memset(data, GARBAGE, std::min(bytes, MOST_GARBAGE));
   device.used += bytes;
   control::alive("device_memory", 1);
-  state().memory[address] = {bytes, context.device, {data, [](std::byte* freed) { std::free(freed); }}};
+  state().memory[address] = {
+      bytes, context.device, false, {data, [](std::byte* freed) { std::free(freed); }}};
   return address;
 }
 
@@ -76,7 +77,7 @@ std::shared_ptr<std::byte> find_memory(CUdeviceptr address, size_t bytes, CUdevi
   if (found == memory.begin()) return nullptr;
   --found;
   const auto offset = address - found->first;
-  const auto& [size, owner, data] = found->second;
+  const auto& [size, owner, of_runtime, data] = found->second;
   if (owner != device || offset > size || bytes > size - offset) return nullptr;
   return {data, data.get() + offset};
 }

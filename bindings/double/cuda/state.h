@@ -20,11 +20,13 @@ namespace device {
 struct Stream;
 struct Pinned;
 
-// A context and all that stays true for it. The first error of its work stays until every reference is
-// released.
+// A context and all that stays true for it. The first error of its work stays until the context is gone: it
+// is reset, or every reference is released, of which TensorRT's CUDA runtime keeps one once it was used.
 struct Context {
   CUdevice device = 0;
   int retained = 0;
+  bool used_by_runtime = false;
+  int resets = 0;
   CUresult error = CUDA_SUCCESS;
   std::shared_ptr<Stream> default_stream;
 };
@@ -73,6 +75,7 @@ struct Capture {
 
 struct Stream {
   Context* context = nullptr;
+  int resets = 0;  // of the context when it was made: its work is none of the context's after another
   bool is_default = false;
   std::deque<Work> queue;
   uint64_t queued = 0;
@@ -99,6 +102,7 @@ struct Graph {
 struct Memory {
   size_t bytes = 0;
   CUdevice device = 0;
+  bool of_runtime = false;  // TensorRT's
   std::shared_ptr<std::byte> data;
 };
 
@@ -120,6 +124,19 @@ class Handles {
     auto object = find(handle);
     objects_.erase(handle);
     return object;
+  }
+  // Those that are of the context, taken.
+  std::vector<std::shared_ptr<Object>> take_all(const void* context) {
+    std::vector<std::shared_ptr<Object>> taken;
+    for (auto next = objects_.begin(); next != objects_.end();) {
+      if (next->second->context != context) {
+        ++next;
+        continue;
+      }
+      taken.push_back(next->second);
+      next = objects_.erase(next);
+    }
+    return taken;
   }
   std::vector<std::shared_ptr<Object>> all() const {
     std::vector<std::shared_ptr<Object>> objects;
@@ -193,6 +210,10 @@ CUresult release_memory(CUdeviceptr address);
 
 // A new allocation on the context's device, 0 when there isn't enough.
 CUdeviceptr reserve_memory(Context& context, size_t bytes);
+
+// All that is in the context goes: memory, streams, events. What TensorRT still has ends the process, for it
+// would use it.
+void clear(Context& context);
 
 // Work begins or ends to need pinned memory.
 void hold(const Touch& touch);

@@ -25,11 +25,14 @@ void serve(std::shared_ptr<Stream> stream) {
     lock.unlock();
     control::pass_gate(work.call);
     lock.lock();
-    if (work.run && stream->context->error == CUDA_SUCCESS) {
+    const auto is_lost = [&] {
+      return stream->context->error != CUDA_SUCCESS || stream->resets != stream->context->resets;
+    };
+    if (work.run && !is_lost()) {
       lock.unlock();
       const auto error = work.run();
       lock.lock();
-      if (stream->context->error == CUDA_SUCCESS) stream->context->error = error;
+      if (!is_lost()) stream->context->error = error;
     }
     for (const auto& touch : work.touches) let_go(touch);
     if (work.marks) {
@@ -47,6 +50,7 @@ void serve(std::shared_ptr<Stream> stream) {
 std::shared_ptr<Stream> make_stream(Context& context) {
   auto stream = std::make_shared<Stream>();
   stream->context = &context;
+  stream->resets = context.resets;
   std::thread(serve, stream).detach();
   return stream;
 }
@@ -209,7 +213,10 @@ CUdeviceptr kernel::allocate(size_t bytes) {
   Lock lock(state().lock);
   device::Context* context = nullptr;
   if (device::usable(context) || device::forbidden_by_capture()) return 0;
-  return device::reserve_memory(*context, bytes);
+  const auto address = device::reserve_memory(*context, bytes);
+  if (address != 0) state().memory[address].of_runtime = true;
+  context->used_by_runtime = true;
+  return address;
 }
 
 void kernel::free(CUdeviceptr address) {

@@ -29,6 +29,8 @@ pub const INCLUDE: &str = env!("FOREBAY_DOUBLE_INCLUDE");
 
 /// The first rules of a process: see [`Double::fail`].
 pub const FAIL: &str = "FOREBAY_DOUBLE_FAIL";
+/// A file of rules, which take the place of those before whenever it says something new: for processes that a test started.
+pub const RULES: &str = "FOREBAY_DOUBLE_RULES";
 /// A file that gets a line a call, with its name.
 pub const TRACE: &str = "FOREBAY_DOUBLE_TRACE";
 /// A folder of gates: work of a call is held while there is a file with the call's name. The trace tells it by a line `held` and the

@@ -2,17 +2,24 @@
 
 use std::ffi::{CStr, c_char, c_int};
 use std::fmt;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use cudarc::driver::sys::{self, CUcontext, CUdevice, CUdevice_attribute};
 
+use super::account::Account;
 use super::error::{CudaError, check};
+
+/// The GPUs whose contexts are retained, each as often as it is: such a context isn't reset.
+static RETAINED: Mutex<Vec<CUdevice>> = Mutex::new(Vec::new());
 
 /// A GPU, with its primary context, which TensorRT uses too. A handle: cheap to clone, used by any thread.
 ///
 /// Everything that is made on it keeps a handle of it; the context is released with the last.
 #[derive(Clone)]
-pub struct Device(Arc<Inner>);
+pub struct Device {
+    inner: Arc<Inner>,
+    account: Account,
+}
 
 struct Inner {
     raw: CUdevice,
@@ -45,27 +52,59 @@ impl Device {
         let major = attribute(raw, capability)?;
         let minor = attribute(raw, CUdevice_attribute::CU_DEVICE_ATTRIBUTE_COMPUTE_CAPABILITY_MINOR)?;
         let mut context: CUcontext = std::ptr::null_mut();
+        let mut all = retained();
         // SAFETY: the driver gave the device and writes to a place that lives.
-        let retained = unsafe { sys::cuDevicePrimaryCtxRetain(&raw mut context, raw) };
-        check("cuDevicePrimaryCtxRetain", retained)?;
-        let device = Self(Arc::new(Inner { raw, context, name, compute_capability: (major, minor) }));
+        let result = unsafe { sys::cuDevicePrimaryCtxRetain(&raw mut context, raw) };
+        check("cuDevicePrimaryCtxRetain", result)?;
+        all.push(raw);
+        drop(all);
+        let inner = Arc::new(Inner { raw, context, name, compute_capability: (major, minor) });
+        let device = Self { inner, account: Account::default() };
         device.bind()?;
         Ok(device)
     }
 
+    /// Resets the GPU's context: see [`super::Driver::reset`].
+    pub(super) fn reset(ordinal: c_int) -> Result<(), CudaError> {
+        let mut raw: CUdevice = 0;
+        // SAFETY: as in `new`.
+        check("cuDeviceGet", unsafe { sys::cuDeviceGet(&raw mut raw, ordinal) })?;
+        let all = retained();
+        if all.contains(&raw) {
+            return Err(CudaError::Busy {
+                what: "the GPU's context",
+                by: "what was made in it is still there",
+            });
+        }
+        // SAFETY: nothing that this crate made in the context is left, for all of it keeps a handle of its GPU; the lock keeps
+        // others from retaining it meanwhile.
+        check("cuDevicePrimaryCtxReset", unsafe { sys::cuDevicePrimaryCtxReset_v2(raw) })
+    }
+
+    /// A handle of the same GPU whose memory is counted: what is made by way of it goes to that account.
+    #[must_use]
+    pub fn accounted(&self, account: &Account) -> Self {
+        Self { inner: self.inner.clone(), account: account.clone() }
+    }
+
+    /// Where the memory goes that is taken by way of this handle.
+    pub fn account(&self) -> &Account {
+        &self.account
+    }
+
     /// Its number among those that this process sees.
     pub fn ordinal(&self) -> i32 {
-        self.0.raw
+        self.inner.raw
     }
 
     /// Its name, as "NVIDIA L4".
     pub fn name(&self) -> &str {
-        &self.0.name
+        &self.inner.name
     }
 
     /// Major and minor number of its architecture.
     pub fn compute_capability(&self) -> (i32, i32) {
-        self.0.compute_capability
+        self.inner.compute_capability
     }
 
     /// How much memory it has and how much is free.
@@ -80,11 +119,10 @@ impl Device {
         Ok(MemoryInfo { free, total })
     }
 
-    /// Waits for all work on the GPU and tells whether its context still works: after a run that failed, whether this process
-    /// can go on.
+    /// Waits for all work on the GPU and tells whether its context still works.
     ///
     /// # Errors
-    /// It doesn't; [`CudaError::is_sticky`] says if for good.
+    /// It doesn't; [`CudaError::is_sticky`] says if it has to be made anew.
     pub fn check(&self) -> Result<(), CudaError> {
         self.bind()?;
         // SAFETY: the context is current.
@@ -94,13 +132,13 @@ impl Device {
     /// Makes its context this thread's, for calls of the driver and of TensorRT.
     pub(crate) fn bind(&self) -> Result<(), CudaError> {
         // SAFETY: the context is retained as long as this handle lives.
-        check("cuCtxSetCurrent", unsafe { sys::cuCtxSetCurrent(self.0.context) })
+        check("cuCtxSetCurrent", unsafe { sys::cuCtxSetCurrent(self.inner.context) })
     }
 }
 
 impl PartialEq for Device {
     fn eq(&self, other: &Self) -> bool {
-        self.0.raw == other.0.raw
+        self.inner.raw == other.inner.raw
     }
 }
 
@@ -108,15 +146,23 @@ impl Eq for Device {}
 
 impl fmt::Debug for Device {
     fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(formatter, "GPU {} ({})", self.0.raw, self.0.name)
+        write!(formatter, "GPU {} ({})", self.inner.raw, self.inner.name)
     }
 }
 
 impl Drop for Inner {
     fn drop(&mut self) {
+        let mut all = retained();
         // SAFETY: retained once when made; whatever used it kept a handle, so nothing does now. A failure leaves nothing to do.
         let _ = unsafe { sys::cuDevicePrimaryCtxRelease_v2(self.raw) };
+        if let Some(place) = all.iter().position(|raw| *raw == self.raw) {
+            all.swap_remove(place);
+        }
     }
+}
+
+fn retained() -> MutexGuard<'static, Vec<CUdevice>> {
+    RETAINED.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
 fn name(device: CUdevice) -> Result<String, CudaError> {

@@ -5,20 +5,24 @@ use std::sync::OnceLock;
 
 use cudarc::driver::sys;
 
-use super::device::Device;
+use super::device::{Device, MemoryInfo};
 use super::error::{CudaError, check};
 
 /// Every function of the driver that this crate calls. cudarc panics at the first call of one that is missing, so all are looked
 /// for beforehand.
-const SYMBOLS: [&str; 36] = [
+const SYMBOLS: [&str; 40] = [
     "cuInit",
     "cuDriverGetVersion",
     "cuDeviceGetCount",
     "cuDeviceGet",
     "cuDeviceGetName",
     "cuDeviceGetAttribute",
+    "cuDeviceGetUuid_v2",
+    "cuDeviceTotalMem_v2",
     "cuDevicePrimaryCtxRetain",
     "cuDevicePrimaryCtxRelease_v2",
+    "cuDevicePrimaryCtxReset_v2",
+    "cuDevicePrimaryCtxGetState",
     "cuCtxSetCurrent",
     "cuCtxSynchronize",
     "cuMemGetInfo_v2",
@@ -111,5 +115,70 @@ impl Driver {
         let count = self.count()?;
         let number = c_int::try_from(ordinal).ok().filter(|_| ordinal < count);
         Device::new(number.ok_or(CudaError::NoDevice { ordinal, count })?)
+    }
+
+    /// What NVIDIA's tools call the GPU of that number: "GPU-" and its UUID.
+    ///
+    /// # Errors
+    /// There is no such GPU, or the driver fails.
+    pub fn uuid(self, ordinal: usize) -> Result<String, CudaError> {
+        let mut uuid = sys::CUuuid { bytes: [0; 16] };
+        // SAFETY: the driver writes to a place that lives.
+        let result = unsafe { sys::cuDeviceGetUuid_v2(&raw mut uuid, Self::raw(ordinal)?) };
+        check("cuDeviceGetUuid", result)?;
+        let [a, b, c, d, ref rest @ ..] = uuid.bytes.map(|byte| format!("{:02x}", byte.to_ne_bytes()[0]));
+        let pair = |place: usize| rest[place..place + 2].concat();
+        Ok(format!("GPU-{a}{b}{c}{d}-{}-{}-{}-{}", pair(0), pair(2), pair(4), rest[6..].concat()))
+    }
+
+    /// Bytes of memory that the GPU of that number has.
+    ///
+    /// # Errors
+    /// There is no such GPU, or the driver fails.
+    pub fn total_memory(self, ordinal: usize) -> Result<usize, CudaError> {
+        let mut bytes = 0;
+        // SAFETY: the driver writes to a place that lives.
+        let result = unsafe { sys::cuDeviceTotalMem_v2(&raw mut bytes, Self::raw(ordinal)?) };
+        check("cuDeviceTotalMem", result)?;
+        Ok(bytes)
+    }
+
+    /// Memory of the GPU of that number; `None` if this process has no context there, which takes memory itself: none is made.
+    ///
+    /// # Errors
+    /// There is no such GPU, or the driver fails.
+    pub fn memory(self, ordinal: usize) -> Result<Option<MemoryInfo>, CudaError> {
+        let (mut flags, mut active) = (0, 0);
+        let raw = Self::raw(ordinal)?;
+        // SAFETY: the driver writes to places that live.
+        let result = unsafe { sys::cuDevicePrimaryCtxGetState(raw, &raw mut flags, &raw mut active) };
+        check("cuDevicePrimaryCtxGetState", result)?;
+        if active == 0 {
+            return Ok(None);
+        }
+        self.device(ordinal)?.memory().map(Some)
+    }
+
+    /// Makes the context of the GPU of that number anew, after an error that stays with it ([`CudaError::is_sticky`]). Whether
+    /// the GPU works again is for [`Device::check`] to say.
+    ///
+    /// What other libraries of this process have on that GPU is gone as well, and they don't know of it: it is for the caller to
+    /// see that there are none. TensorRT has nothing left when all that this crate made is.
+    ///
+    /// # Errors
+    /// [`CudaError::Busy`]: something that was made on the GPU is still there. Or the driver can't do it.
+    pub fn reset(self, ordinal: usize) -> Result<(), CudaError> {
+        Device::reset(Self::number(ordinal)?)
+    }
+
+    fn number(ordinal: usize) -> Result<c_int, CudaError> {
+        c_int::try_from(ordinal).map_err(|_| CudaError::NoDevice { ordinal, count: 0 })
+    }
+
+    fn raw(ordinal: usize) -> Result<sys::CUdevice, CudaError> {
+        let mut raw: sys::CUdevice = 0;
+        // SAFETY: the driver is loaded, for a handle of it is there; it writes to a place that lives.
+        check("cuDeviceGet", unsafe { sys::cuDeviceGet(&raw mut raw, Self::number(ordinal)?) })?;
+        Ok(raw)
     }
 }

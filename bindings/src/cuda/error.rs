@@ -81,7 +81,8 @@ pub enum CudaError {
 }
 
 impl CudaError {
-    /// Is the GPU's context lost? Then every later call fails as well, and only a new process helps.
+    /// Is the GPU's context lost? Then every later call fails as well, until the context is made anew
+    /// ([`super::Driver::reset`]), or, where that doesn't help, by a new process.
     pub fn is_sticky(&self) -> bool {
         matches!(self, Self::Failed { code, .. } if STICKY.iter().any(|sticky| *sticky as u32 == *code))
     }

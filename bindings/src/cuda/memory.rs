@@ -6,6 +6,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use cudarc::driver::sys::{self, CUresult};
 
+use super::account::Held;
 use super::device::Device;
 use super::error::{CudaError, check};
 use super::stream::Ticket;
@@ -33,6 +34,8 @@ pub(crate) struct Memory {
     len: usize,
     device: Device,
     usage: Mutex<Usage>,
+    /// Of the GPU's memory, on its account.
+    _held: Option<Held>,
 }
 
 /// Who uses memory: guards of the host, or the work of the last ticket.
@@ -164,7 +167,8 @@ impl PinnedBuffer {
 
 impl Memory {
     fn new(kind: Kind, address: usize, len: usize, device: &Device) -> Self {
-        Self { kind, address, len, device: device.clone(), usage: Mutex::default() }
+        let held = (kind == Kind::Device).then(|| device.account().hold(len));
+        Self { kind, address, len, device: device.clone(), usage: Mutex::default(), _held: held }
     }
 
     pub(crate) fn len(&self) -> usize {

@@ -14,7 +14,7 @@ use std::sync::{Mutex, MutexGuard, TryLockError};
 use std::time::{Duration, Instant};
 
 use forebay_bindings::cuda::Device;
-use forebay_bindings::{BuildOptions, Engine as Plan, Flavour, HostCode, Job, Library, Runtime};
+use forebay_bindings::{BuildOptions, Flavour, HostCode, Job, Library};
 use tokio_util::sync::CancellationToken;
 
 use super::identity;
@@ -41,6 +41,16 @@ pub(crate) struct Compiling {
     /// What the process that builds logs, as variables of its environment.
     pub(crate) logs: [(&'static str, String); 2],
 }
+
+/// What a plan is built for.
+pub(super) struct Target {
+    gpu: i32,
+    name: String,
+    compute_capability: (i32, i32),
+}
+
+/// Makes something of a plan.
+type Open<'a, T> = &'a dyn Fn(&[u8]) -> Result<T, EngineError>;
 
 /// Builds plans.
 pub(super) struct Compiler {
@@ -94,70 +104,73 @@ impl Compiler {
     }
 }
 
+impl Target {
+    /// Any GPU of the same model.
+    pub(super) fn of(device: &Device) -> Self {
+        let (name, compute_capability) = (device.name().to_owned(), device.compute_capability());
+        Self { gpu: device.ordinal(), name, compute_capability }
+    }
+}
+
 impl Compilation<'_> {
-    /// The model's engine.
+    /// Opens the model's plan.
     ///
     /// # Errors
-    /// `Load`: it can't be built, or the plan can't be used.
-    pub(super) fn engine(&mut self, runtime: &Runtime, device: &Device) -> Result<Plan, EngineError> {
-        let source = of_gpu(self.source.clone(), device);
+    /// `Load`: it can't be built; or the plan can't be opened.
+    pub(super) fn open<T>(&mut self, target: &Target, open: Open<'_, T>) -> Result<T, EngineError> {
+        let source = of_gpu(self.source.clone(), target);
         let kept = self.compiler.settings.kept.as_ref();
         let place = kept.map(|kept| kept.place(&source, PLAN_EXTENSION));
-        if let Some(engine) = self.kept(runtime, device, place.as_ref())? {
-            return Ok(engine);
+        if let Some(opened) = self.kept(open, place.as_ref())? {
+            return Ok(opened);
         }
         if self.built.as_ref().is_none_or(|(built, _)| *built != source) {
-            self.built = Some((source, self.build(device)?));
+            self.built = Some((source, self.build(target)?));
         }
         let plan = self.built.as_ref().map_or(&[][..], |(_, plan)| plan);
-        let engine = runtime.deserialize(plan).map_err(|error| self.files.failed(&error))?;
+        let opened = open(plan)?;
         match place.map(|place| (place.keep(plan), place)) {
             None => tracing::info!("the plan is not kept: --optimized-model-dir is not set"),
             Some((Ok(()), place)) => tracing::info!(path = %place.path().display(), "the plan is kept"),
             Some((Err(error), _)) => tracing::warn!("the plan is not kept: {error}"),
         }
-        Ok(engine)
+        Ok(opened)
     }
 
-    /// Of the plan that was kept, if there is one that can be used.
-    fn kept(
-        &self,
-        runtime: &Runtime,
-        device: &Device,
-        place: Option<&Place<'_>>,
-    ) -> Result<Option<Plan>, EngineError> {
+    /// The plan that was kept, opened, if there is one that can be used.
+    fn kept<T>(&self, open: Open<'_, T>, place: Option<&Place<'_>>) -> Result<Option<T>, EngineError> {
         let Some((plan, place)) = place.and_then(|place| Some((place.read()?, place))) else {
             return Ok(None);
         };
-        match runtime.deserialize(&plan) {
-            Ok(engine) => {
+        match open(&plan) {
+            Ok(opened) => {
                 tracing::info!(path = %place.path().display(), "a plan that was kept is used");
-                Ok(Some(engine))
+                Ok(Some(opened))
             }
+            // Another would fare no better.
+            Err(error @ (EngineError::NoRoom { .. } | EngineError::Away { .. })) => Err(error),
             Err(error) => {
-                // On a GPU that is lost no plan is of use.
-                device.check().map_err(|error| self.files.failed(&error))?;
                 tracing::warn!(path = %place.path().display(), "a kept plan is built again: {error}");
                 Ok(None)
             }
         }
     }
 
-    fn build(&self, device: &Device) -> Result<Vec<u8>, EngineError> {
-        let _turn = self.turn(device)?;
-        let (file, gpu) = (&self.files.model_file, device.name());
+    fn build(&self, target: &Target) -> Result<Vec<u8>, EngineError> {
+        let _turn = self.turn(target)?;
+        let (file, gpu) = (&self.files.model_file, &target.name);
         tracing::info!(gpu, library = ?self.compiler.library, "{file} is being compiled");
         let since = Instant::now();
         let folder = tempfile::tempdir().map_err(|error| self.files.failed(&error))?;
-        let plan = self.build_in(folder.path(), device)?;
+        let plan = self.build_in(folder.path(), target)?;
         let (seconds, bytes) = (since.elapsed().as_secs_f64(), plan.len());
         tracing::info!(gpu, seconds, bytes, "{file} was compiled");
         Ok(plan)
     }
 
     /// Only one plan is built for a GPU at a time.
-    fn turn(&self, device: &Device) -> Result<Option<MutexGuard<'_, ()>>, EngineError> {
-        let turn = usize::try_from(device.ordinal()).ok().and_then(|gpu| self.compiler.turns.get(gpu));
+    fn turn(&self, target: &Target) -> Result<Option<MutexGuard<'_, ()>>, EngineError> {
+        let turn = usize::try_from(target.gpu).ok().and_then(|gpu| self.compiler.turns.get(gpu));
         let Some(turn) = turn else { return Ok(None) };
         while !self.stop.is_cancelled() {
             match turn.try_lock() {
@@ -169,21 +182,21 @@ impl Compilation<'_> {
         Err(self.files.failed(&"it is wanted no more"))
     }
 
-    fn build_in(&self, folder: &Path, device: &Device) -> Result<Vec<u8>, EngineError> {
+    fn build_in(&self, folder: &Path, target: &Target) -> Result<Vec<u8>, EngineError> {
         let failed = |error: io::Error| self.files.failed(&error);
         let Compiler { settings, library, .. } = self.compiler;
         // What was read and hashed is built, not what the repository's files are by now.
         let model = folder.join("version");
         self.files.write_to(&model).map_err(failed)?;
         let needs_gpu = library.flavour() != Flavour::Rtx;
-        let (timings, learnt) = (self.timings(device), folder.join("timings"));
+        let (timings, learnt) = (self.timings(target), folder.join("timings"));
         if let Some(known) = timings.as_ref().and_then(Place::read) {
             fs::write(&learnt, known).map_err(failed)?;
         }
         let job = Job {
             library: library.path().to_owned(),
             flavour: library.flavour(),
-            device: needs_gpu.then(|| usize::try_from(device.ordinal()).unwrap_or(0)),
+            device: needs_gpu.then(|| usize::try_from(target.gpu).unwrap_or(0)),
             model: model.join(&self.files.model_file),
             plan: folder.join("plan"),
             timing_cache: timings.as_ref().map(|_| learnt.clone()),
@@ -206,16 +219,16 @@ impl Compilation<'_> {
     }
 
     /// Where what builds learn of kernels' times on such a GPU is kept. TensorRT-RTX times none.
-    fn timings(&self, device: &Device) -> Option<Place<'_>> {
+    fn timings(&self, target: &Target) -> Option<Place<'_>> {
         let library = &self.compiler.library;
         let kept = self.compiler.settings.kept.as_ref().filter(|_| library.flavour() != Flavour::Rtx)?;
-        let source = of_gpu(Source::new(TIMING_CONTEXT).field(identity(library).as_bytes()), device);
+        let source = of_gpu(Source::new(TIMING_CONTEXT).field(identity(library).as_bytes()), target);
         Some(kept.place(&source, TIMING_EXTENSION))
     }
 }
 
 /// A plan is for one model of GPU, whichever of them.
-fn of_gpu(source: Source, device: &Device) -> Source {
-    let (major, minor) = device.compute_capability();
-    source.field(device.name().as_bytes()).field(format!("{major}.{minor}").as_bytes())
+fn of_gpu(source: Source, target: &Target) -> Source {
+    let (major, minor) = target.compute_capability;
+    source.field(target.name.as_bytes()).field(format!("{major}.{minor}").as_bytes())
 }

@@ -6,6 +6,7 @@ use forebay_bindings::cuda::{Device, Stream};
 use forebay_bindings::{Context, Engine as Plan, Error, Scratch, TensorIOMode};
 
 use super::shapes::{self, Placed};
+use crate::engine::gpu::Tie;
 use crate::signature::Signature;
 
 /// What the lanes of one instance share.
@@ -15,6 +16,7 @@ pub(super) struct Instance {
     pub(super) signature: Signature,
     /// The tensors that are the signature's outputs, by their number in the plan.
     pub(super) outputs: Vec<usize>,
+    pub(super) tie: Tie,
     running: Mutex<Running>,
 }
 
@@ -28,13 +30,13 @@ pub(super) struct Running {
 impl Instance {
     /// # Errors
     /// There is not enough memory of the GPU.
-    pub(super) fn new(plan: &Plan, signature: Signature) -> Result<Self, Error> {
+    pub(super) fn new(plan: &Plan, signature: Signature, tie: Tie) -> Result<Self, Error> {
         let device = plan.device().cloned();
         let device = device.ok_or_else(|| Error::Wrong("the plan is on no GPU".to_owned()))?;
         let running = Mutex::new(Running { context: plan.context(Scratch::OwnPerProfile)?, profiles: 0 });
         let tensors = plan.tensors();
         let outputs = (0..tensors.len()).filter(|number| tensors[*number].mode == TensorIOMode::Output);
-        Ok(Self { outputs: outputs.collect(), plan: plan.clone(), device, signature, running })
+        Ok(Self { outputs: outputs.collect(), plan: plan.clone(), device, signature, tie, running })
     }
 
     /// The context, from the shapes of a run to its place on the lane's stream: from then on the GPU keeps runs in order, and

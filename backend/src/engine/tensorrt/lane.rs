@@ -6,7 +6,7 @@ use std::sync::{Arc, MutexGuard};
 use std::time::Instant;
 
 use bytes::Bytes;
-use forebay_bindings::cuda::{Event, Stream};
+use forebay_bindings::cuda::{Account, Event, Stream};
 use forebay_bindings::{Context, Dims, Error};
 
 use super::buckets::State;
@@ -14,6 +14,7 @@ use super::graphs::{Graphs, Warning};
 use super::instance::{Instance, Running};
 use super::shapes::{self, Placed};
 use super::staging::Staging;
+use crate::engine::gpu::Gpu;
 use crate::engine::{EngineError, InputTensor, OutputTensor, Run, Session};
 use crate::signature::Signature;
 
@@ -162,14 +163,23 @@ impl Session for Lane {
 
     fn run(&mut self, inputs: &[InputTensor<'_>], outputs: &[usize]) -> Result<Run, EngineError> {
         let instance = self.instance.clone();
+        instance.tie.check()?;
         let inputs = shapes::place(&instance.plan, inputs)?;
         let mut held = None;
         let computed = self.compute(&instance, &mut held, &inputs, outputs);
         computed.map_err(|error| {
             // What was put on the stream still uses this lane's memory, and maybe the context's.
-            let _ = self.stream.synchronize();
-            super::failed(&error)
+            instance.tie.explain(&error, &self.stream.synchronize())
         })
+    }
+
+    fn lost(&self) -> Option<&Arc<Gpu>> {
+        self.instance.tie.lost()
+    }
+
+    fn memory(&self) -> Option<(i32, Account)> {
+        let device = &self.instance.device;
+        Some((device.ordinal(), device.account().clone()))
     }
 }
 
