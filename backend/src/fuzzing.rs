@@ -13,9 +13,12 @@ use forebay_protocol::path::InferPath;
 use http::header::CONTENT_ENCODING;
 use http::{HeaderMap, HeaderValue};
 
+use crate::engine::ModelFiles;
+use crate::engine::tensorrt::build_options;
 use crate::http::body::{self, BodyLimits};
 use crate::http::v1::PredictRequest;
 use crate::live::Record;
+use crate::model_config::Platform;
 use crate::signature::{Signature, TensorSpec};
 use crate::{grpc, model_config, proto};
 
@@ -65,6 +68,23 @@ pub fn encoded_body(data: &[u8]) {
     let read = body::read(&headers, Body::from(Bytes::copy_from_slice(body)), limits);
     if let Ok(inflated) = runtime.block_on(read) {
         assert!(inflated.len() <= LIMIT);
+    }
+}
+
+/// An ONNX model for TensorRT to compile: each range that is made of its inputs is one, and of free dimensions.
+pub fn onnx_model(data: &[u8]) {
+    const FILE: &str = "model.onnx";
+    let files = ModelFiles {
+        platform: Platform::TensorRt,
+        model_file: FILE.to_owned(),
+        files: [(FILE.to_owned(), data.into())].into(),
+    };
+    let config = model_config::ModelConfig { max_batch_size: 4, ..Default::default() };
+    let Ok(options) = build_options(&files, &config) else { return };
+    for range in options.profiles.iter().flat_map(|profile| &profile.inputs) {
+        let sizes = range.min.iter().zip(&range.opt).zip(&range.max);
+        assert!(sizes.clone().all(|((min, opt), max)| 0 <= *min && min <= opt && opt <= max), "{range:?}");
+        assert!(sizes.clone().any(|((min, _), max)| min < max), "{range:?}");
     }
 }
 

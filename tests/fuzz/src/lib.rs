@@ -12,7 +12,7 @@ use forebay::fuzzing;
 pub type Target = fn(&[u8]);
 
 /// All targets by their names, which are those of their folders in `corpus/`.
-pub const TARGETS: [(&str, Target); 13] = [
+pub const TARGETS: [(&str, Target); 14] = [
     ("request", request::request),
     ("contents", request::contents),
     ("response", answer::response),
@@ -26,6 +26,7 @@ pub const TARGETS: [(&str, Target); 13] = [
     ("predict", fuzzing::predict),
     ("encoded_body", fuzzing::encoded_body),
     ("live_record", fuzzing::live_record),
+    ("onnx_model", fuzzing::onnx_model),
 ];
 
 /// The target of that name.

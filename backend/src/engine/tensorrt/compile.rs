@@ -73,6 +73,16 @@ pub(super) struct Compilation<'a> {
     built: Option<(Source, Vec<u8>)>,
 }
 
+/// How the configuration has that model built.
+///
+/// # Errors
+/// `Load` if it is no ONNX model, `Option` if it can't be built so.
+pub(crate) fn build_options(files: &ModelFiles, config: &ModelConfig) -> Result<BuildOptions, EngineError> {
+    let inputs = onnx::inputs(files.model()?);
+    let inputs = inputs.map_err(|error| files.failed(&format!("it is no ONNX model: {error}")))?;
+    options::of(config, &inputs)
+}
+
 impl Compiler {
     pub(super) fn new(settings: Compiling, library: Library, host_code: HostCode, gpus: usize) -> Self {
         let turns = (0..gpus).map(|_| Mutex::new(())).collect();
@@ -82,16 +92,14 @@ impl Compiler {
     /// Begins with a model. A build ends when `stop` is cancelled.
     ///
     /// # Errors
-    /// `Load` if it is no ONNX model, `Option` if it can't be built as its configuration says.
+    /// As [`build_options`].
     pub(super) fn begin<'a>(
         &'a self,
         files: &'a ModelFiles,
         config: &ModelConfig,
         stop: &'a CancellationToken,
     ) -> Result<Compilation<'a>, EngineError> {
-        let inputs = onnx::inputs(files.model()?);
-        let inputs = inputs.map_err(|error| files.failed(&format!("it is no ONNX model: {error}")))?;
-        let options = options::of(config, &inputs)?;
+        let options = build_options(files, config)?;
         if options.version_compatible && !options.exclude_lean_runtime && self.host_code == HostCode::Refuse {
             let reason = "makes a plan with code for the host: set excludeLeanRuntime, or start with \
                           --tensorrt-host-code";
