@@ -23,15 +23,15 @@ use proto::ModelStreamInferResponse;
 
 /// Written by the build script.
 #[allow(missing_docs, unreachable_pub, clippy::all, clippy::pedantic, dead_code)]
-mod proto {
+pub(crate) mod proto {
     include!(concat!(env!("OUT_DIR"), "/inference.rs"));
 }
 
 const SERVICE: &str = "/inference.GRPCInferenceService";
 
-type Channel = tonic::client::Grpc<Client<HttpConnector, tonic::body::Body>>;
+pub(crate) type Channel = tonic::client::Grpc<Client<HttpConnector, tonic::body::Body>>;
 
-fn channel(forebay: &Forebay) -> Channel {
+pub(crate) fn channel(forebay: &Forebay) -> Channel {
     let client = Client::builder(TokioExecutor::new()).http2_only(true).build_http();
     let origin = format!("http://127.0.0.1:{}", forebay.grpc_port).parse().unwrap();
     tonic::client::Grpc::with_origin(client, origin)
@@ -51,7 +51,11 @@ where
     channel.unary(asked, path, ProstCodec::default()).await.map(Response::into_inner)
 }
 
-async fn ask<Asked, Answered>(channel: &mut Channel, method: &str, asked: Asked) -> Result<Answered, Status>
+pub(crate) async fn ask<Asked, Answered>(
+    channel: &mut Channel,
+    method: &str,
+    asked: Asked,
+) -> Result<Answered, Status>
 where
     Asked: Message + 'static,
     Answered: Message + Default + 'static,
@@ -59,12 +63,15 @@ where
     call(channel, &format!("{SERVICE}/{method}"), Request::new(asked)).await
 }
 
-async fn infer(channel: &mut Channel, request: ModelInferRequest) -> Result<ModelInferResponse, Status> {
+pub(crate) async fn infer(
+    channel: &mut Channel,
+    request: ModelInferRequest,
+) -> Result<ModelInferResponse, Status> {
     ask(channel, "ModelInfer", request).await
 }
 
 /// A request with the input `x` and raw contents.
-fn raw(model: &str, datatype: &str, shape: &[i64], data: &[u8]) -> ModelInferRequest {
+pub(crate) fn raw(model: &str, datatype: &str, shape: &[i64], data: &[u8]) -> ModelInferRequest {
     let mut request = typed(model, datatype, shape, InferTensorContents::default());
     request.inputs[0].contents = None;
     request.raw_input_contents = vec![Bytes::copy_from_slice(data)];

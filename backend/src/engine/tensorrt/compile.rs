@@ -129,7 +129,7 @@ impl Compilation<'_> {
         let source = of_gpu(self.source.clone(), target);
         let kept = self.compiler.settings.kept.as_ref();
         let place = kept.map(|kept| kept.place(&source, PLAN_EXTENSION));
-        if let Some(opened) = self.kept(open, place.as_ref())? {
+        if let Some(opened) = open_kept(open, place.as_ref())? {
             return Ok(opened);
         }
         if self.built.as_ref().is_none_or(|(built, _)| *built != source) {
@@ -143,25 +143,6 @@ impl Compilation<'_> {
             Some((Err(error), _)) => tracing::warn!("the plan is not kept: {error}"),
         }
         Ok(opened)
-    }
-
-    /// The plan that was kept, opened, if there is one that can be used.
-    fn kept<T>(&self, open: Open<'_, T>, place: Option<&Place<'_>>) -> Result<Option<T>, EngineError> {
-        let Some((plan, place)) = place.and_then(|place| Some((place.read()?, place))) else {
-            return Ok(None);
-        };
-        match open(&plan) {
-            Ok(opened) => {
-                tracing::info!(path = %place.path().display(), "a plan that was kept is used");
-                Ok(Some(opened))
-            }
-            // Another would fare no better.
-            Err(error @ (EngineError::NoRoom { .. } | EngineError::Away { .. })) => Err(error),
-            Err(error) => {
-                tracing::warn!(path = %place.path().display(), "a kept plan is built again: {error}");
-                Ok(None)
-            }
-        }
     }
 
     fn build(&self, target: &Target) -> Result<Vec<u8>, EngineError> {
@@ -232,6 +213,25 @@ impl Compilation<'_> {
         let kept = self.compiler.settings.kept.as_ref().filter(|_| library.flavour() != Flavour::Rtx)?;
         let source = of_gpu(Source::new(TIMING_CONTEXT).field(identity(library).as_bytes()), target);
         Some(kept.place(&source, TIMING_EXTENSION))
+    }
+}
+
+/// The plan that was kept, opened, if there is one that can be used.
+fn open_kept<T>(open: Open<'_, T>, place: Option<&Place<'_>>) -> Result<Option<T>, EngineError> {
+    let Some((plan, place)) = place.and_then(|place| Some((place.read()?, place))) else {
+        return Ok(None);
+    };
+    match open(&plan) {
+        Ok(opened) => {
+            tracing::info!(path = %place.path().display(), "a plan that was kept is used");
+            Ok(Some(opened))
+        }
+        // Another would fare no better.
+        Err(error @ (EngineError::NoRoom { .. } | EngineError::Away { .. })) => Err(error),
+        Err(error) => {
+            tracing::warn!(path = %place.path().display(), "a kept plan is built again: {error}");
+            Ok(None)
+        }
     }
 }
 

@@ -3,11 +3,15 @@
 use std::path::PathBuf;
 use std::process::Command;
 
+use base64::Engine as _;
+use base64::prelude::BASE64_STANDARD;
 use serde_json::{Value, json};
+use tonic::Code;
 
 use super::gpus::held;
 use super::{add, add_onnx, ask, ask_of, command, plan, repository, right};
 use crate::client::{Answer, send};
+use crate::grpc;
 use crate::process::{Forebay, until};
 
 /// The first copy to the GPU finds the context lost.
@@ -196,6 +200,52 @@ fn a_driver_that_goes_away_takes_plans_with_it_and_nothing_else_until_it_returns
     rules.set("");
     until("it is back", || is_ready(&forebay, "affine").then_some(()));
     right(&ask(&forebay, 3, 2), 3, 2);
+}
+
+#[test]
+fn an_onnx_model_that_was_compiled_comes_back_too_and_so_does_one_that_was_loaded_by_call() {
+    let root = repository("", &plan());
+    let folder = root.path().join("compiled/1");
+    std::fs::create_dir_all(&folder).unwrap();
+    std::fs::write(folder.join("model.onnx"), tensorrt_double::onnx::affine().encode()).unwrap();
+    let config = "backend: \"tensorrt\" max_batch_size: 64";
+    std::fs::write(root.path().join("compiled/config.pbtxt"), config).unwrap();
+    let arguments = ["--pool", "none", "--model-control-mode", "explicit", "--load-model", "compiled"];
+    let mut command = command(root.path(), &arguments);
+    let rules = Rules::of(&root, &mut command);
+    let forebay = Forebay::start(command);
+    // Its files are nowhere but in the call.
+    let plan = BASE64_STANDARD.encode(plan());
+    let load = json!({ "parameters": { "config": "{}", "file:1/model.plan": plan } }).to_string();
+    let loaded = send(forebay.http_port, "POST", "/v2/repository/models/brought/load", &[], load.as_bytes());
+    assert_eq!(loaded.status, 200, "{loaded:?}");
+    rules.set(LOST);
+    assert_eq!(ask_of(&forebay, "compiled", 1, 1).status, 500);
+    rules.set("");
+    for model in ["compiled", "brought"] {
+        until("it answers", || (ask_of(&forebay, model, 2, 3).status == 200).then_some(()));
+        right(&ask_of(&forebay, model, 2, 3), 2, 3);
+    }
+}
+
+#[tokio::test]
+async fn over_grpc_the_one_request_gets_internal_and_the_next_unavailable() {
+    let root = repository("", &plan());
+    let mut command = command(root.path(), &["--pool", "none"]);
+    let rules = Rules::of(&root, &mut command);
+    let forebay = Forebay::start(command);
+    let mut channel = grpc::channel(&forebay);
+    let request = || grpc::raw("affine", "FP32", &[1, 4], &[0; 16]);
+    grpc::infer(&mut channel, request()).await.unwrap();
+    rules.set(LOST_FOR_GOOD);
+    let lost = grpc::infer(&mut channel, request()).await.unwrap_err();
+    assert!(lost.code() == Code::Internal && lost.message().contains("GPU 0 was lost by it"), "{lost}");
+    let away = grpc::infer(&mut channel, request()).await.unwrap_err();
+    assert!(away.code() == Code::Unavailable && away.message().starts_with("GPU 0 was lost"), "{away}");
+    until("its session is let go", || (!is_ready(&forebay, "affine")).then_some(()));
+    let asked = grpc::proto::ModelReadyRequest { name: "affine".into(), ..Default::default() };
+    let answer: grpc::proto::ModelReadyResponse = grpc::ask(&mut channel, "ModelReady", asked).await.unwrap();
+    assert!(!answer.ready);
 }
 
 #[test]
