@@ -126,7 +126,7 @@ fn every_part_runs_on_the_double_and_the_report_says_that_it_is_of_no_gpu() {
 fn the_stand_in_computes_through_the_server_what_onnx_runtime_does() {
     let kit = kit();
     run(kit.path(), &["--only=probe"]);
-    let (_, sections) = run(kit.path(), &["--only=cuda,correctness", "--engine=stand-in"]);
+    let (_, sections) = run(kit.path(), &["--only=cuda,correctness", "--engine=stand-in", "--node-tests=6"]);
     assert_eq!(outcomes(rows(&sections, "Copies, order, graphs, lanes"), ""), ["passed"; 7]);
     assert_eq!(outcomes(rows(&sections, "Models against ONNX Runtime"), "add_fp32"), ["passed"]);
     let section = sections.iter().find(|section| section["title"] == "Models against ONNX Runtime").unwrap();

@@ -52,7 +52,7 @@ fn node_tests(run: &Run) -> Result<(Vec<Case>, usize)> {
     let entries = fs::read_dir(&folder).with_context(|| format!("no {}", folder.display()))?;
     let mut tests = entries.map(|entry| Ok(entry?.path())).collect::<Result<Vec<_>>>()?;
     tests.sort_unstable();
-    tests.truncate(run.settings.node_tests);
+    tests.truncate(run.settings.node_tests.unwrap_or(usize::MAX));
     let all = tests.len();
     let case = |test: PathBuf| {
         let name = test.file_name()?.to_string_lossy().into_owned();
