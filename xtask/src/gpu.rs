@@ -65,9 +65,9 @@ struct RunSettings {
     /// Measurements of each side of a row, in turn; the median counts
     #[arg(long, default_value_t = 3)]
     repeat: u32,
-    /// ONNX's node tests to run at most
-    #[arg(long, default_value_t = usize::MAX)]
-    node_tests: usize,
+    /// ONNX's node tests to run at most [default: all]
+    #[arg(long)]
+    node_tests: Option<usize>,
     /// After this many minutes what is left is not run
     #[arg(long, default_value_t = 8.0)]
     minutes: f64,

@@ -5,6 +5,8 @@
 
 namespace infer {
 
+std::string unable(const Model&) { return {}; }
+
 CUresult Run::read_inputs() {
   values.clear();
   for (size_t index = 0; index < inputs.size(); ++index) {

@@ -8,6 +8,7 @@
 #include "kernel.h"
 #include "network.h"
 #include "plan.h"
+#include "run.h"
 
 namespace infer {
 
@@ -221,6 +222,10 @@ IHostMemory* Builder::buildSerializedNetwork(INetworkDefinition& network, IBuild
   for (const auto& profile : profiles) {
     if (covers(model, profile, reason)) continue;
     voice_.error(where, ErrorCode::kINVALID_CONFIG, "Network has dynamic or shape inputs, but " + reason);
+    return nullptr;
+  }
+  if (const auto why = unable(model); !why.empty()) {
+    voice_.error(where, ErrorCode::kUNSUPPORTED_STATE, why);
     return nullptr;
   }
   if (auto* const cache = settings.timing_cache()) cache->learn(model.name);

@@ -10,6 +10,9 @@
 
 namespace infer {
 
+// Why runs can't compute the model, empty if they can.
+std::string unable(const Model& model);
+
 struct Run {
   std::shared_ptr<const Model> model;
   CUdevice device = 0;

@@ -109,24 +109,28 @@ CUresult launch(const Run& run, standin::Kernel kernel, Arguments all) {
 
 }  // namespace
 
+std::string unable(const Model& model) {
+  for (const auto& node : model.nodes) {
+    const bool floats = model.tensors[node.output].type == nvinfer1::DataType::kFLOAT;
+    if (node.operation == Operation::identity || (floats && kernel_of(node.operation))) continue;
+    return node.name + ": the stand-in doesn't have this operation of this type";
+  }
+  return {};
+}
+
 CUresult Run::read_inputs() {
   const auto inferred = infer_shapes(*model, inputs);
-  // Outputs whose size only the run knows have no address yet.
-  const bool unknown = std::count(output_addresses.begin(), output_addresses.end(), 0) > 0;
-  if (unknown || std::holds_alternative<std::string>(inferred)) return CUDA_ERROR_NOT_SUPPORTED;
+  if (std::holds_alternative<std::string>(inferred)) return CUDA_ERROR_NOT_SUPPORTED;
   const auto& shapes = std::get<std::vector<Shape>>(inferred);
   const Places places(*this, shapes);
   for (const auto& node : model->nodes) {
     const auto bytes = shape_bytes(shapes[node.output], model->tensors[node.output].type);
     if (bytes == 0) continue;
+    // Without a kernel it is a copy: what else has none is refused as it is built.
     const auto kernel = kernel_of(node.operation);
-    const bool floats = model->tensors[node.output].type == nvinfer1::DataType::kFLOAT;
-    CUresult error = CUDA_ERROR_NOT_SUPPORTED;
-    if (node.operation == Operation::identity) {
-      error = cuMemcpyDtoDAsync_v2(places[node.output], places[node.inputs[0]], bytes, stream);
-    } else if (kernel && floats) {
-      error = launch(*this, *kernel, arguments(node, places, shapes));
-    }
+    const auto error = kernel
+                           ? launch(*this, *kernel, arguments(node, places, shapes))
+                           : cuMemcpyDtoDAsync_v2(places[node.output], places[node.inputs[0]], bytes, stream);
     if (error != CUDA_SUCCESS) return error;
   }
   return CUDA_SUCCESS;

@@ -1,5 +1,8 @@
 //! Every test model, by the engine and by ONNX Runtime in the same server: models enter, whether their answers agree leaves. ONNX
-//! -> a plan -> `forebay serve` -> V2 binary -> compared.
+//! -> a plan, built before or by the server -> `forebay serve` -> V2 binary -> compared.
+
+mod ended;
+mod form;
 
 use std::collections::BTreeMap;
 use std::fs;
@@ -10,29 +13,15 @@ use anyhow::{Context, Result, ensure};
 
 use super::kit::{Engine, Kit};
 use super::models::{self, Case};
-use super::report::{Outcome, Row, Section};
+use super::report::Section;
 use super::server::Served;
-use super::task;
 use super::tensors::{self, Tensor};
-use super::{Run, judged, measured, not_run, onnx, server, tolerance};
+use super::{Run, onnx, server, tolerance};
 use crate::http::Client;
 use crate::process::Group;
 use crate::up::services::url;
-
-/// Reasons of refusals that are shown; the others are counted.
-const SHOWN_REASONS: usize = 8;
-
-/// What became of a case.
-enum Ended {
-    /// How far the results were off, as a share of what is allowed.
-    Agrees(f64),
-    Differs(String),
-    /// The engine builds no plan of it: its own words.
-    Refused(String),
-    /// ONNX Runtime gives no answer to compare with.
-    NoAnswer(String),
-    NotRun,
-}
+use ended::{Ended, summary};
+use form::{Form, lay_out, served};
 
 pub(super) fn sections(run: &Run, engine: &Engine) -> Result<Vec<Section>> {
     let section = |title: &str, rows| Section {
@@ -42,15 +31,19 @@ pub(super) fn sections(run: &Run, engine: &Engine) -> Result<Vec<Section>> {
         rows,
     };
     let models = models::cases(run.kit);
-    let ended = all(run, engine, &models)?;
-    let each = ended.iter().map(|(name, ended)| ended.row(name)).collect();
+    let mut sections = Vec::new();
+    for (form, title) in [
+        (Form::Plan, "Models against ONNX Runtime"),
+        (Form::Compiled, "Models that the server has compiled against ONNX Runtime"),
+    ] {
+        let ended = all(run, engine, form, &models)?;
+        sections.push(section(title, ended.iter().map(|(name, ended)| ended.row(name)).collect()));
+    }
     let (cases, left_out) = node_tests(run)?;
-    let ended = all(run, engine, &cases)?;
+    let ended = all(run, engine, Form::Plan, &cases)?;
     let summary = summary(&ended, left_out);
-    Ok(vec![
-        section("Models against ONNX Runtime", each),
-        section("ONNX's node tests against ONNX Runtime", summary),
-    ])
+    sections.push(section("ONNX's node tests against ONNX Runtime", summary));
+    Ok(sections)
 }
 
 /// The tests whose inputs plans and V2 can have, and how many others there are.
@@ -59,7 +52,7 @@ fn node_tests(run: &Run) -> Result<(Vec<Case>, usize)> {
     let entries = fs::read_dir(&folder).with_context(|| format!("no {}", folder.display()))?;
     let mut tests = entries.map(|entry| Ok(entry?.path())).collect::<Result<Vec<_>>>()?;
     tests.sort_unstable();
-    tests.truncate(run.settings.node_tests);
+    tests.truncate(run.settings.node_tests.unwrap_or(usize::MAX));
     let all = tests.len();
     let case = |test: PathBuf| {
         let name = test.file_name()?.to_string_lossy().into_owned();
@@ -72,9 +65,9 @@ fn node_tests(run: &Run) -> Result<(Vec<Case>, usize)> {
 }
 
 /// Builds the plans, serves each beside its model, and compares.
-fn all<'a>(run: &Run, engine: &Engine, cases: &'a [Case]) -> Result<Vec<(&'a str, Ended)>> {
+fn all<'a>(run: &Run, engine: &Engine, form: Form, cases: &'a [Case]) -> Result<Vec<(&'a str, Ended)>> {
     let repository = run.kit.scratch("correctness")?;
-    let refused = build(run, engine, cases, &repository);
+    let refused = build(run, engine, form, cases, &repository);
     let logs = run.kit.scratch("logs")?;
     let mut server = None;
     let mut ended = Vec::new();
@@ -87,7 +80,7 @@ fn all<'a>(run: &Run, engine: &Engine, cases: &'a [Case]) -> Result<Vec<(&'a str
                     Some(running) => running,
                     None => start(run.kit, engine, &repository, &logs)?,
                 };
-                let asked = ask(case, port);
+                let asked = ask(case, form, port);
                 // A server that is gone is started anew for the next.
                 if Client::new().get(&format!("{}/v2/health/live", url(port))).is_ok() {
                     server = Some((group, port));
@@ -111,7 +104,7 @@ fn start(kit: &Kit, engine: &Engine, repository: &Path, logs: &Path) -> Result<(
 }
 
 /// Builds in several processes at once. What was not built leaves, by case.
-fn build(run: &Run, engine: &Engine, cases: &[Case], repository: &Path) -> Vec<Option<Ended>> {
+fn build(run: &Run, engine: &Engine, form: Form, cases: &[Case], repository: &Path) -> Vec<Option<Ended>> {
     let next = Mutex::new(cases.iter().enumerate());
     let outcomes = Mutex::new(BTreeMap::new());
     let threads = std::thread::available_parallelism().map_or(1, usize::from).div_ceil(2);
@@ -122,7 +115,7 @@ fn build(run: &Run, engine: &Engine, cases: &[Case], repository: &Path) -> Vec<O
                     let outcome = if run.is_over() {
                         Some(Ended::NotRun)
                     } else {
-                        lay_out(case, run.kit, engine, repository).err().map(Ended::Refused)
+                        lay_out(case, form, run.kit, engine, repository).err().map(Ended::Refused)
                     };
                     outcomes.lock().map(|mut outcomes| outcomes.insert(number, outcome)).ok();
                 }
@@ -132,29 +125,17 @@ fn build(run: &Run, engine: &Engine, cases: &[Case], repository: &Path) -> Vec<O
     outcomes.into_inner().map_or_else(|_| Vec::new(), |outcomes| outcomes.into_values().collect())
 }
 
-/// The name by which the model or its plan is served.
-fn served(case: &Case, by: &str) -> String {
-    format!("{}_{by}", case.name)
-}
-
-/// Lays the model and its plan out, side by side.
-fn lay_out(case: &Case, kit: &Kit, engine: &Engine, repository: &Path) -> Result<(), String> {
-    let folder = |by: &str| repository.join(served(case, by)).join("1");
-    for by in ["plan", "onnx"] {
-        fs::create_dir_all(folder(by)).map_err(|error| error.to_string())?;
-    }
-    fs::copy(&case.model, folder("onnx").join("model.onnx")).map_err(|error| error.to_string())?;
-    task::build(kit, engine, &case.model, &folder("plan").join("model.plan"), &case.ranges)
-}
-
 /// Loads both, asks both, unloads both.
-fn ask(case: &Case, port: u16) -> Result<Ended> {
+fn ask(case: &Case, form: Form, port: u16) -> Result<Ended> {
     let client = Client::new();
-    let [onnx, plan] = ["onnx", "plan"].map(|by| served(case, by));
+    let [onnx, plan] = ["onnx", form.name()].map(|by| served(case, by));
     if let Err(error) = control(&client, port, &onnx, "load") {
         return Ok(Ended::NoAnswer(error.to_string()));
     }
-    control(&client, port, &plan, "load")?;
+    match control(&client, port, &plan, "load") {
+        Err(error) if form == Form::Compiled => return Ok(Ended::Refused(error.to_string())),
+        loaded => loaded?,
+    }
     let mut ended = Ended::Agrees(0.0);
     for request in &case.requests {
         let wanted = match infer(&client, port, &onnx, request) {
@@ -201,72 +182,4 @@ pub(super) fn infer(client: &Client, port: u16, model: &str, inputs: &[Tensor]) 
     let answer = client.post(&format!("{}/v2/models/{model}/infer", url(port)), &headers, &body)?;
     ensure!(answer.status == 200, "{}", String::from_utf8_lossy(&answer.body));
     tensors::answer(answer.json_length.unwrap_or(answer.body.len()), &answer.body)
-}
-
-impl Ended {
-    /// The worse of two comparisons.
-    fn and(self, other: Self) -> Self {
-        match (self, other) {
-            (Self::Agrees(one), Self::Agrees(other)) => Self::Agrees(one.max(other)),
-            (Self::Agrees(_), worse) | (worse, _) => worse,
-        }
-    }
-
-    fn row(&self, name: &str) -> Row {
-        match self {
-            Self::Agrees(off) => judged(name, true, format!("at most {off:.3} of what is allowed")),
-            Self::Differs(how) => judged(name, false, how),
-            Self::Refused(why) => not_run(name, format!("no plan is built: {why}")),
-            Self::NoAnswer(why) => not_run(name, format!("ONNX Runtime gives no answer: {why}")),
-            Self::NotRun => not_run(name, "the time was over"),
-        }
-    }
-}
-
-/// Counts, each failure, and why plans were not built.
-fn summary(ended: &[(&str, Ended)], left_out: usize) -> Vec<Row> {
-    let count = |is: fn(&Ended) -> bool| ended.iter().filter(|(_, ended)| is(ended)).count();
-    let agree = count(|ended| matches!(ended, Ended::Agrees(_)));
-    let differ = count(|ended| matches!(ended, Ended::Differs(_)));
-    let worst = ended.iter().filter_map(|(_, ended)| match ended {
-        Ended::Agrees(off) => Some(*off),
-        _ => None,
-    });
-    let value =
-        format!("{agree} agree, at most {:.3} of what is allowed; {differ} don't", worst.fold(0.0, f64::max));
-    let mut rows = vec![Row {
-        outcome: match (agree, differ) {
-            (0, 0) => Outcome::NotRun,
-            (_, 0) => Outcome::Passed,
-            _ => Outcome::Failed,
-        },
-        ..measured(format!("{} tests", ended.len() + left_out), value)
-    }];
-    let different = ended.iter().filter(|(_, ended)| matches!(ended, Ended::Differs(_)));
-    rows.extend(different.map(|(name, ended)| ended.row(name)));
-    let others = [
-        ("tests with types that plans or V2 don't have", left_out),
-        ("tests that ONNX Runtime doesn't answer", count(|ended| matches!(ended, Ended::NoAnswer(_)))),
-        ("tests for which there was no time", count(|ended| matches!(ended, Ended::NotRun))),
-        ("tests of which no plan is built", count(|ended| matches!(ended, Ended::Refused(_)))),
-    ];
-    rows.extend(
-        others.iter().filter(|(_, count)| *count > 0).map(|(what, count)| not_run(*what, count.to_string())),
-    );
-    rows.extend(reasons(ended));
-    rows
-}
-
-/// Why plans were not built, the most frequent first.
-fn reasons(ended: &[(&str, Ended)]) -> Vec<Row> {
-    let mut reasons: BTreeMap<&str, usize> = BTreeMap::new();
-    for (_, ended) in ended {
-        if let Ended::Refused(why) = ended {
-            *reasons.entry(why).or_default() += 1;
-        }
-    }
-    let mut reasons: Vec<(&str, usize)> = reasons.into_iter().collect();
-    reasons.sort_by_key(|(_, count)| std::cmp::Reverse(*count));
-    let shown = reasons.iter().take(SHOWN_REASONS);
-    shown.map(|(why, count)| not_run(format!("{count} of them"), *why)).collect()
 }

@@ -40,7 +40,7 @@ impl Kit {
     pub(super) fn open(root: PathBuf) -> Result<Self> {
         let root = std::path::absolute(root)?;
         let program = root.join("bin/forebay-gpu");
-        ensure!(program.is_file(), "{} is no kit: it has no bin/forebay-gpu", root.display());
+        ensure!(program.is_file(), "{} is no kit; `cargo xtask gpu pack` makes one", root.display());
         std::fs::create_dir_all(root.join("results"))?;
         Ok(Self { root })
     }

@@ -80,9 +80,12 @@ fn tensor(name: String, proto: &Proto) -> Result<Tensor> {
         let elements = proto.int32_data.iter().map(|value| value.to_le_bytes());
         elements.flat_map(|bytes| bytes.into_iter().take(datatype.size())).collect()
     };
-    let elements: i64 = proto.dims.iter().product();
-    let expected = usize::try_from(elements)? * datatype.size();
-    ensure!(data.len() == expected, "{name} has {} bytes, which {:?} is not", data.len(), proto.dims);
+    // An input that is a sequence, say, is another message: its numbers mean nothing.
+    let expected = proto
+        .dims
+        .iter()
+        .try_fold(datatype.size(), |bytes, dim| bytes.checked_mul(usize::try_from(*dim).ok()?));
+    ensure!(Some(data.len()) == expected, "{name} has {} bytes, which {:?} is not", data.len(), proto.dims);
     Ok(Tensor { name, datatype, shape: proto.dims.clone(), data })
 }
 
@@ -99,5 +102,7 @@ mod tests {
         assert_eq!(raw.data, [0, 0x3c]);
         let short = Proto { dims: vec![2], data_type: 1, raw_data: vec![0; 4], ..Proto::default() };
         assert!(tensor("x".into(), &short).unwrap_err().to_string().contains("4 bytes"));
+        let absurd = Proto { dims: vec![i64::MAX, 4], data_type: 1, ..Proto::default() };
+        assert!(tensor("x".into(), &absurd).is_err());
     }
 }
