@@ -110,6 +110,12 @@ pub(crate) enum EngineError {
         "can't load {file}: GPU {gpu} has no room: it needs {needed} bytes at least, {free} of {total} are free"
     )]
     NoRoom { file: String, gpu: i32, needed: usize, free: usize, total: usize },
+    /// With it, models would hold more of the GPU's memory than they may.
+    #[error(
+        "can't load {file}: GPU {gpu} has no room: models may hold {budget} bytes of it (--gpu-memory-bytes), \
+         with this one they would hold {held} at least"
+    )]
+    OverBudget { file: String, gpu: i32, budget: usize, held: usize },
     /// This process has no engine for the model.
     #[error("{} models can't be run here: {reason}", platform.name())]
     Missing { platform: Platform, reason: String },
@@ -143,7 +149,7 @@ pub(crate) trait Engine: Send + Sync {
     /// `stop` is cancelled.
     ///
     /// # Errors
-    /// `Load`, `NoRoom`, `Away`, `Option` and `Unsupported`.
+    /// `Load`, `NoRoom`, `OverBudget`, `Away`, `Option` and `Unsupported`.
     fn open(
         &self,
         files: &ModelFiles,
@@ -152,6 +158,13 @@ pub(crate) trait Engine: Send + Sync {
         options: SessionOptions,
         stop: &CancellationToken,
     ) -> Result<Vec<Box<dyn Session>>, EngineError>;
+    /// Whether, now that the model's sessions on those devices are warm, models hold no more than they may.
+    ///
+    /// # Errors
+    /// `OverBudget`.
+    fn check_room(&self, _files: &ModelFiles, _devices: &[Device]) -> Result<(), EngineError> {
+        Ok(())
+    }
 }
 
 /// The engines of this process.

@@ -51,9 +51,10 @@ impl LoadError {
     /// The same; where a GPU has no room it says which models have it.
     pub(crate) fn naming_holders(self, set: &ModelSet) -> Self {
         match self {
-            Self::Engine { version, source: source @ EngineError::NoRoom { gpu, .. } } => {
-                Self::NoRoom { version, source, held: set.holders(gpu) }
-            }
+            Self::Engine {
+                version,
+                source: source @ (EngineError::NoRoom { gpu, .. } | EngineError::OverBudget { gpu, .. }),
+            } => Self::NoRoom { version, source, held: set.holders(gpu) },
             other => other,
         }
     }
@@ -150,6 +151,7 @@ impl Loader {
             warmup::run(&root.join(name), config, session.as_mut())
                 .map_err(|source| LoadError::Warmup { version: number, source })?;
         }
+        engine.check_room(&files, &devices).map_err(failed)?;
         let statistics = Statistics::new(name, &number.to_string());
         let bytes = memory::resident_bytes().saturating_sub(before);
         let (instances, all) = (devices.len(), sessions.len());

@@ -228,7 +228,8 @@ fn tensorrt(
         TensorRtFlavour::Rtx => Flavour::Rtx,
     };
     let host_code = if settings.tensorrt_host_code { HostCode::Allow } else { HostCode::Refuse };
-    match TensorRt::load(Choice { flavour, path: settings.tensorrt.clone(), host_code, compiling }) {
+    let (path, budget) = (settings.tensorrt.clone(), settings.gpu_memory_bytes);
+    match TensorRt::load(Choice { flavour, path, host_code, budget, compiling }) {
         Err(reason) if settings.tensorrt.is_some() => {
             Err(SettingsError::Wrong { flag: "--tensorrt", reason })
         }

@@ -149,6 +149,10 @@ pub(crate) struct ModelSettings {
     /// much as this program's is
     #[arg(long, env = "FOREBAY_TENSORRT_HOST_CODE")]
     pub(crate) tensorrt_host_code: bool,
+    /// Bytes of each GPU that TensorRT's models may hold together; a model that goes past it when it is loaded is refused
+    /// [default: what the GPU has]
+    #[arg(long, env = "FOREBAY_GPU_MEMORY_BYTES", value_parser = parse_bytes)]
+    pub(crate) gpu_memory_bytes: Option<usize>,
     /// Seconds that TensorRT may take to compile an ONNX model; past it the model is refused. Small ones take seconds, large
     /// ones many minutes, and one that never ends must not keep others from their turn
     #[arg(long, env = "FOREBAY_COMPILE_TIMEOUT_SECS", default_value = "3600", value_parser = parse_seconds)]

@@ -5,7 +5,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use forebay_bindings::Error;
-use forebay_bindings::cuda::CudaError;
+use forebay_bindings::cuda::{Account, CudaError};
 use metrics::{counter, gauge};
 use tokio::sync::Notify;
 
@@ -15,6 +15,8 @@ use super::EngineError;
 /// then, whatever their model.
 pub(crate) struct Gpu {
     number: i32,
+    /// What all models hold of its memory, served or not any more.
+    account: Account,
     /// Counts the losses: a session is lost if there was one since it was opened.
     losses: AtomicU64,
     state: Mutex<State>,
@@ -32,7 +34,8 @@ struct State {
 impl Gpu {
     /// The GPU of that number.
     pub(crate) fn new(number: i32) -> Self {
-        Self { number, losses: AtomicU64::new(0), state: Mutex::default(), loss: Notify::new() }
+        let (account, losses) = (Account::default(), AtomicU64::new(0));
+        Self { number, account, losses, state: Mutex::default(), loss: Notify::new() }
     }
 
     /// Tells `/metrics` whether it runs models.
@@ -43,6 +46,10 @@ impl Gpu {
 
     pub(crate) fn number(&self) -> i32 {
         self.number
+    }
+
+    pub(crate) fn account(&self) -> &Account {
+        &self.account
     }
 
     /// What a session is given that is opened now.

@@ -13,7 +13,7 @@ mod staging;
 use std::path::PathBuf;
 use std::sync::Arc;
 
-use forebay_bindings::cuda::{Account, CudaError, Device as CudaDevice, Driver};
+use forebay_bindings::cuda::{CudaError, Device as CudaDevice, Driver};
 use forebay_bindings::{Engine as Plan, Error, Flavour, HostCode, Library, TensorIOMode};
 use forebay_protocol::datatype::DataType;
 use tokio_util::sync::CancellationToken;
@@ -36,6 +36,8 @@ pub(crate) struct Choice {
     /// `None`: what the system's loader finds.
     pub(crate) path: Option<PathBuf>,
     pub(crate) host_code: HostCode,
+    /// Bytes of each GPU that models may hold together when one is loaded.
+    pub(crate) budget: Option<usize>,
     pub(crate) compiling: Compiling,
 }
 
@@ -44,6 +46,7 @@ pub(crate) struct TensorRt {
     driver: Driver,
     library: Library,
     host_code: HostCode,
+    budget: Option<usize>,
     compiler: Compiler,
     identity: String,
     /// By their numbers.
@@ -71,9 +74,9 @@ impl TensorRt {
         let identity = identity(&library);
         let count = driver.count().map_err(|error| error.to_string())?;
         let gpus = (0..).take(count).map(|number| Arc::new(Gpu::new(number))).collect();
-        let Choice { host_code, compiling, .. } = choice;
+        let Choice { host_code, budget, compiling, .. } = choice;
         let compiler = Compiler::new(compiling, library.clone(), host_code, count);
-        Ok(Self { driver, library, host_code, compiler, identity, gpus })
+        Ok(Self { driver, library, host_code, budget, compiler, identity, gpus })
     }
 
     /// The GPUs that the driver tells of.
@@ -125,12 +128,25 @@ impl TensorRt {
         if gpu.is_lost() {
             return Err(EngineError::Away { reason: gpu.why() });
         }
-        let device = device.accounted(&Account::default());
+        // The weights, most of a plan, are copied.
+        self.check_budget(files, gpu, plan.len())?;
+        let device = device.accounted(&gpu.account().part());
         let runtime = self.library.runtime(Some(&device), self.host_code);
         match runtime.and_then(|runtime| runtime.deserialize(plan)) {
             Ok(plan) => Ok(Opened { plan, tie }),
-            // The weights, most of a plan, are copied.
             Err(error) => Err(self.explain(files, &tie, plan.len(), &error)),
+        }
+    }
+
+    /// Whether models may hold so many bytes of the GPU more than they do.
+    fn check_budget(&self, files: &ModelFiles, gpu: &Gpu, more: usize) -> Result<(), EngineError> {
+        let held = gpu.account().bytes().saturating_add(more);
+        match self.budget {
+            Some(budget) if held > budget => {
+                let file = files.model_file.clone();
+                Err(EngineError::OverBudget { file, gpu: gpu.number(), budget, held })
+            }
+            _ => Ok(()),
         }
     }
 
@@ -202,6 +218,12 @@ impl Engine for TensorRt {
             Ok(Box::new(lane.map_err(|error| self.explain(files, &instance.tie, 0, &error))?))
         };
         lanes.map(session).collect()
+    }
+
+    fn check_room(&self, files: &ModelFiles, devices: &[Device]) -> Result<(), EngineError> {
+        let mut gpus =
+            devices.iter().filter_map(|device| device.gpu()).filter_map(|gpu| self.gpus.get(ordinal(gpu)));
+        gpus.try_for_each(|gpu| self.check_budget(files, gpu, 0))
     }
 }
 

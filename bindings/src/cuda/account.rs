@@ -9,12 +9,24 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 /// as they were allocated; a context's own scratch memory as TensorRT says it is; an engine as the memory that was less free when
 /// it was made, for TensorRT doesn't tell what it takes. CUDA's own needs, such as its context and kernels, aren't counted.
 #[derive(Debug, Clone, Default)]
-pub struct Account(Arc<AtomicUsize>);
+pub struct Account(Arc<Counted>);
+
+#[derive(Debug, Default)]
+struct Counted {
+    bytes: AtomicUsize,
+    whole: Option<Account>,
+}
 
 impl Account {
+    /// An account of its own, whose bytes are counted on this one as well.
+    #[must_use]
+    pub fn part(&self) -> Self {
+        Self(Arc::new(Counted { bytes: AtomicUsize::new(0), whole: Some(self.clone()) }))
+    }
+
     /// The bytes that are held now.
     pub fn bytes(&self) -> usize {
-        self.0.load(Ordering::Relaxed)
+        self.0.bytes.load(Ordering::Relaxed)
     }
 
     /// Counts bytes until they are let go.
@@ -22,6 +34,14 @@ impl Account {
         let mut held = Held { account: self.clone(), bytes: 0 };
         held.set(bytes);
         held
+    }
+
+    fn change(&self, more: usize, less: usize) {
+        self.0.bytes.fetch_add(more, Ordering::Relaxed);
+        self.0.bytes.fetch_sub(less, Ordering::Relaxed);
+        if let Some(whole) = &self.0.whole {
+            whole.change(more, less);
+        }
     }
 }
 
@@ -35,8 +55,7 @@ pub(crate) struct Held {
 impl Held {
     /// There are so many now.
     pub(crate) fn set(&mut self, bytes: usize) {
-        self.account.0.fetch_add(bytes, Ordering::Relaxed);
-        self.account.0.fetch_sub(self.bytes, Ordering::Relaxed);
+        self.account.change(bytes, self.bytes);
         self.bytes = bytes;
     }
 }

@@ -227,7 +227,9 @@ fn open_kept<T>(open: Open<'_, T>, place: Option<&Place<'_>>) -> Result<Option<T
             Ok(Some(opened))
         }
         // Another would fare no better.
-        Err(error @ (EngineError::NoRoom { .. } | EngineError::Away { .. })) => Err(error),
+        Err(
+            error @ (EngineError::NoRoom { .. } | EngineError::OverBudget { .. } | EngineError::Away { .. }),
+        ) => Err(error),
         Err(error) => {
             tracing::warn!(path = %place.path().display(), "a kept plan is built again: {error}");
             Ok(None)

@@ -74,6 +74,33 @@ fn a_plan_without_room_is_refused_with_what_it_needs_and_who_has_it_and_the_othe
 }
 
 #[test]
+fn a_plan_past_the_budget_is_refused_with_who_holds_how_much_until_there_is_room() {
+    let root = repository("", &plan());
+    let explicit = ["--model-control-mode", "explicit", "--load-model", "affine", "--pool", "none"];
+    let unbounded = Forebay::start(command(root.path(), &explicit));
+    let [(0, one)] = held(&unbounded, "affine")[..] else { panic!("one GPU") };
+    drop(unbounded);
+    add(root.path(), "other", "", &plan());
+    // The second plan's weights would fit, its contexts don't.
+    let budget = (2 * one - 1).to_string();
+    let forebay =
+        Forebay::start(command(root.path(), &[&explicit[..], &["--gpu-memory-bytes", &budget]].concat()));
+    let change =
+        |what: &str| send(forebay.http_port, "POST", &format!("/v2/repository/models/{what}"), &[], b"{}");
+    let refused = change("other/load");
+    let expected = format!(
+        "GPU 0 has no room: models may hold {budget} bytes of it (--gpu-memory-bytes), with this one they would \
+         hold {} at least; models hold affine version 1 {one} bytes",
+        2 * one
+    );
+    assert!(refused.status == 400 && refused.error().ends_with(&expected), "{refused:?}\n{expected}");
+    right(&ask(&forebay, 2, 3), 2, 3);
+    assert_eq!(change("affine/unload").status, 200);
+    crate::process::until("the other has room", || (change("other/load").status == 200).then_some(()));
+    right(&ask_of(&forebay, "other", 2, 3), 2, 3);
+}
+
+#[test]
 fn a_run_without_room_is_one_requests_error_and_smaller_ones_go_on() {
     let root = repository("", &plan_of(&onnx::affine(), &[[&[1, 4], &[4096, 4]]]));
     let mut command = command(root.path(), &["--pool", "none"]);
