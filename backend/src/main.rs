@@ -3,6 +3,7 @@
 #![forbid(unsafe_code)]
 
 /// Takes ONNX Runtime's allocations too.
+#[cfg(feature = "mimalloc")]
 #[global_allocator]
 static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
 

@@ -1,6 +1,7 @@
 //! `cargo xtask memcheck`: the C++ side of the bindings, with the test double of TensorRT, under AddressSanitizer and then under
-//! valgrind. What either finds fails the test that was running.
+//! valgrind, there in the server too. What either finds fails the test that was running.
 
+use std::path::PathBuf;
 use std::process::Command;
 
 use anyhow::{Context, Result};
@@ -9,10 +10,13 @@ use crate::command::{cargo, command, output, shown};
 use crate::layout::Layout;
 use crate::setup::{self, Part};
 
-const PARTS: [Part; 3] = [Part::TensorrtHeaders, Part::Libclang, Part::Valgrind];
+const PARTS: [Part; 4] = [Part::TensorrtHeaders, Part::Libclang, Part::Valgrind, Part::Python];
 
 /// The bindings' tests that run on the double alone. The others load NVIDIA's libraries, or count allocations themselves.
 const TESTS: [&str; 5] = ["disturbed", "double_errors", "ownership", "recovery", "run"];
+
+/// The server's tests that run plans, but for those that start dozens of servers: each takes seconds to start here.
+const SERVER_TESTS: [&str; 4] = ["tensorrt::gpus", "tensorrt::lanes", "tensorrt::lost", "tensorrt::memory"];
 
 /// How valgrind exits when it found something; no test does.
 const FOUND: &str = "--error-exitcode=99";
@@ -28,7 +32,10 @@ pub(crate) fn run(layout: &Layout) -> Result<()> {
     println!("memcheck: under AddressSanitizer");
     under_asan(layout, host)?;
     println!("memcheck: under valgrind");
-    under_valgrind(layout, host)
+    let valgrind = Valgrind::find(layout)?;
+    under_valgrind(layout, host, &valgrind).context("under valgrind")?;
+    println!("memcheck: the server under valgrind");
+    server_under_valgrind(layout, host, &valgrind).context("the server under valgrind")
 }
 
 /// C++ is compiled with the sanitizer. Rust's side isn't: that takes a nightly compiler. Its library must be the first that a
@@ -45,13 +52,31 @@ fn under_asan(layout: &Layout, host: &str) -> Result<()> {
     .context("under AddressSanitizer")
 }
 
+/// The program, and where its parts are if it doesn't know that itself.
+struct Valgrind {
+    program: String,
+    parts: Option<PathBuf>,
+}
+
+impl Valgrind {
+    fn find(layout: &Layout) -> Result<Self> {
+        // Debian's is a script that looks for the program beside itself, where no link leads it.
+        let program = layout.bin("valgrind").canonicalize().context("valgrind")?;
+        let parts = layout.dir.join("debian/valgrind/usr/libexec/valgrind");
+        Ok(Self { program: program.to_string_lossy().into_owned(), parts: parts.is_dir().then_some(parts) })
+    }
+
+    fn set(&self, test: &mut Command) {
+        if let Some(parts) = &self.parts {
+            test.env("VALGRIND_LIB", parts);
+        }
+    }
+}
+
 /// Memory that the double's and the bindings' process-wide state still reaches at the end is no leak.
-fn under_valgrind(layout: &Layout, host: &str) -> Result<()> {
-    // Debian's is a script that looks for the program beside itself, where no link leads it.
-    let program = layout.bin("valgrind").canonicalize().context("valgrind")?;
-    let program = program.to_string_lossy();
+fn under_valgrind(layout: &Layout, host: &str, valgrind: &Valgrind) -> Result<()> {
     let runner = [
-        &*program,
+        &*valgrind.program,
         "--quiet",
         FOUND,
         "--trace-children=yes",
@@ -59,14 +84,32 @@ fn under_valgrind(layout: &Layout, host: &str) -> Result<()> {
         "--show-leak-kinds=definite",
         "--errors-for-leak-kinds=definite",
     ];
-    // An unpacked valgrind doesn't know where its parts are.
-    let unpacked = layout.dir.join("debian/valgrind/usr/libexec/valgrind");
-    tests(layout, host, &runner, |test| {
-        if unpacked.is_dir() {
-            test.env("VALGRIND_LIB", &unpacked);
-        }
-    })
-    .context("under valgrind")
+    tests(layout, host, &runner, |test| valgrind.set(test))
+}
+
+/// The servers that the tests start. They are killed in the end, so each stops at the first thing that is found, and its test
+/// fails. Without its own allocator, of whose memory valgrind knows nothing.
+fn server_under_valgrind(layout: &Layout, host: &str, valgrind: &Valgrind) -> Result<()> {
+    let suppressions = format!("--suppressions={}", layout.root.join("xtask/valgrind.supp").display());
+    let runner = [
+        &*valgrind.program,
+        "--quiet",
+        FOUND,
+        "--exit-on-first-error=yes",
+        "--trace-children=yes",
+        "--trace-children-skip=*/kill",
+        "--leak-check=no",
+        &suppressions,
+    ];
+    let mut test = cargo();
+    test.args(["test", "--package", "forebay", "--no-default-features", "--test", "serve"]);
+    test.arg("--config").arg(format!("target.{host}.runner={runner:?}"));
+    // A plan is built by this program itself, `/proc/self/exe`, which here is valgrind.
+    let chosen = ["--skip", "compiled", "--test-threads", "1"];
+    test.arg("--").args(SERVER_TESTS).args(chosen).current_dir(&layout.root);
+    test.env("FOREBAY_DIR", &layout.dir);
+    valgrind.set(&mut test);
+    shown(test)
 }
 
 /// Runs the tests with each test program started by `runner`.
