@@ -1,0 +1,55 @@
+//! What work on streams and captured graphs keep of a context: it goes when they are done.
+
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
+use cxx::UniquePtr;
+
+use crate::bridge::ffi;
+use crate::cuda::{Device, Order, Ordered};
+use crate::engine::Engine;
+use crate::scratch::Scratch;
+
+/// TensorRT's context, and what it needs.
+pub(super) struct Inner {
+    // Before what it needs: fields are dropped in this order.
+    pub(super) raw: Mutex<UniquePtr<ffi::Context>>,
+    pub(super) order: Arc<Order>,
+    pub(super) epoch: AtomicU64,
+    pub(super) device: Device,
+    pub(super) scratch: Scratch,
+    pub(super) engine: Engine,
+}
+
+// SAFETY: TensorRT's context is bound to no thread; the mutex around it lets one in at a time.
+unsafe impl Send for ffi::Context {}
+
+impl Ordered for Inner {
+    fn order(&self) -> &Order {
+        &self.order
+    }
+
+    fn epoch(&self) -> u64 {
+        self.epoch.load(Ordering::Acquire)
+    }
+}
+
+impl Inner {
+    /// TensorRT's context, for one caller at a time.
+    pub(super) fn raw(&self) -> MutexGuard<'_, UniquePtr<ffi::Context>> {
+        self.raw.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Drop for Inner {
+    fn drop(&mut self) {
+        // Of a GPU that is lost nothing runs any more.
+        if self.order.wait().is_err_and(|error| !error.is_sticky()) {
+            // Whether it still runs can't be told: better lost, with the engine that it needs, than destroyed as it runs.
+            let raw = self.raw.get_mut().unwrap_or_else(PoisonError::into_inner);
+            std::mem::forget((std::mem::replace(raw, UniquePtr::null()), self.engine.clone()));
+        }
+        // TensorRT frees memory of this GPU.
+        let _ = self.device.bind();
+    }
+}
