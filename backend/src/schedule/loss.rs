@@ -1,7 +1,7 @@
 //! Sessions whose GPU was lost leave, and new ones take their places; requests that nobody can run meanwhile are refused. What
 //! is still there goes on.
 
-use std::sync::Arc;
+use std::sync::{Arc, MutexGuard};
 
 use super::{QueueError, RunError, Schedule, Shared, State};
 use crate::engine::gpu::Gpu;
@@ -15,11 +15,7 @@ impl Schedule {
 
     /// Takes out the sessions that are lost and don't run. The others are taken out when they come back.
     pub(crate) fn withdraw_lost(&self) {
-        let mut state = self.shared.lock();
-        let (lost, free) = state.free.drain(..).partition(|session| session.lost().is_some());
-        state.free = free;
-        drop(state);
-        self.shared.lose(lost);
+        self.shared.withdraw_lost();
     }
 
     /// How many sessions went with that GPU.
@@ -65,6 +61,28 @@ impl State {
 }
 
 impl Shared {
+    /// A free session, unless it was lost: no request has to meet one that was.
+    pub(super) fn take_free<'a>(
+        &'a self,
+        mut state: MutexGuard<'a, State>,
+    ) -> (MutexGuard<'a, State>, Option<Box<dyn Session>>) {
+        if state.free.iter().any(|session| session.lost().is_some()) {
+            drop(state);
+            self.withdraw_lost();
+            state = self.lock();
+        }
+        let session = state.free.pop();
+        (state, session)
+    }
+
+    fn withdraw_lost(&self) {
+        let mut state = self.lock();
+        let (lost, free) = state.free.drain(..).partition(|session| session.lost().is_some());
+        state.free = free;
+        drop(state);
+        self.lose(lost);
+    }
+
     /// Lets go of sessions that are lost, and refuses what waits if they were the last.
     pub(super) fn lose(&self, sessions: Vec<Box<dyn Session>>) {
         let gpus: Vec<Arc<Gpu>> = sessions.iter().filter_map(|session| session.lost().cloned()).collect();

@@ -63,7 +63,7 @@ impl Worker {
     fn begin(&self) -> Option<Box<dyn Session>> {
         let mut state = self.shared.lock();
         state.tasks -= 1;
-        state.free.pop()
+        self.shared.take_free(state).1
     }
 
     /// Fills `batch` for the session, or brings it back.
@@ -93,7 +93,9 @@ impl Worker {
         state.free.extend(done);
         loop {
             let mut until = None;
-            if let Some(session) = state.free.pop() {
+            let free;
+            (state, free) = shared.take_free(state);
+            if let Some(session) = free {
                 let filled;
                 (state, filled) = self.fill(&shared, state);
                 let ControlFlow::Continue(next) = filled else {
