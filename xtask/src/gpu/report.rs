@@ -122,7 +122,8 @@ impl fmt::Display for Report {
 impl fmt::Display for Section {
     fn fmt(&self, text: &mut fmt::Formatter<'_>) -> fmt::Result {
         let Self { title, engine, about, rows } = self;
-        writeln!(text, "## {title}\n\nWith: {engine}. {about}\n")?;
+        let said = format!("With: {engine}. {about}");
+        writeln!(text, "## {title}\n\n{}\n", said.trim_end())?;
         text.write_str("| what | outcome | value | base | ratio |\n|---|---|---|---|---|\n")?;
         rows.iter().try_for_each(|row| {
             let outcome = row.outcome.to_string();
