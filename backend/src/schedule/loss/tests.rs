@@ -1,3 +1,5 @@
+//! Sessions that are lost and come back, without a GPU.
+
 use std::sync::mpsc;
 use std::time::Duration;
 

@@ -1,3 +1,5 @@
+//! What of `config.pbtxt` becomes a build's options and profiles, and what is refused with which words.
+
 use std::path::Path;
 
 use forebay_bindings::{Flavour, Library, Profile, Range};
