@@ -11,6 +11,7 @@ use std::time::Instant;
 use forebay_protocol::cache_control::RequestDirectives;
 use forebay_protocol::digest::{self, Key, Scope};
 use forebay_protocol::messages::{ModelInferRequest, ModelInferResponse};
+use forebay_protocol::tenant::Tenant;
 
 use crate::busy_poll::BusyPoll;
 use crate::engine::EngineError;
@@ -35,8 +36,8 @@ pub(crate) struct Inference {
 
 /// On whose behalf a request is answered, and until when.
 pub(crate) struct Caller<'a> {
-    /// Who may share the answer; "" for everyone without a tenant.
-    pub(crate) tenant: &'a str,
+    /// Who may share the answer; `None`: everyone without a tenant.
+    pub(crate) tenant: Option<&'a Tenant>,
     pub(crate) directives: &'a RequestDirectives,
     /// When the answer is of no use any more; `None`: never.
     pub(crate) deadline: Option<Instant>,
@@ -190,7 +191,7 @@ impl Inference {
         &self,
         version: &Version,
         request: &ModelInferRequest,
-        tenant: &str,
+        tenant: Option<&Tenant>,
         directives: &RequestDirectives,
     ) -> Result<Key, Miss> {
         if self.store.is_none() || version.freshness.is_none() {

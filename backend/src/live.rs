@@ -112,7 +112,7 @@ struct Indexed {
 impl LiveTable {
     /// An empty table. `own` tables are kept by the process they tell of, and never grow old.
     pub(crate) fn new(own: bool) -> Self {
-        let table = Arc::new(Table { epoch: 0, models: Vec::new() });
+        let table = Arc::new(Table::empty(0));
         Self {
             current: ArcSwap::from_pointee(Indexed { table, index: HashMap::new(), refreshed: None, own }),
         }
@@ -131,7 +131,7 @@ impl LiveTable {
     pub(crate) fn set_models(&self, models: Vec<LiveModel>) {
         let before = self.table_as_it_is();
         if before.models != models || before.epoch == 0 {
-            self.set(Table { epoch: now_ms().max(before.epoch + 1), models });
+            self.set(Table { models, ..Table::empty(now_ms().max(before.epoch + 1)) });
         }
     }
 

@@ -45,6 +45,10 @@ def field(data):
     return u64(len(data)) + data
 
 
+def scope(service, tenant):
+    return field(service) + (b"\x00" if tenant is None else b"\x01" + field(tenant))
+
+
 def blake(*parts):
     return blake3(b"".join(parts)).digest()
 
@@ -123,7 +127,7 @@ def refuse_state(request):
 def digest(service, tenant, model, version, body, header_length=None):
     request, raws = split(body, header_length)
     refuse_state(request)
-    hashed = [field("forebay/digest/1"), field(service), field(tenant), field(model), field(version)]
+    hashed = [field("forebay/digest/2"), scope(service, tenant), field(model), field(version)]
     hashed.append(parameters(request.get("parameters"), REQUEST_TRANSPORT))
     inputs = sorted(zip(request["inputs"], raws), key=lambda pair: pair[0]["name"].encode())
     hashed.append(u64(len(inputs)))
@@ -138,12 +142,13 @@ def digest(service, tenant, model, version, body, header_length=None):
     return blake(*hashed)
 
 
-def raw_key(service, tenant, path, content_type, header_length, accept, body):
-    return blake(*map(field, ("forebay/raw-key/1", service, tenant, path, content_type, header_length, accept, body)))
+def raw_key(service, tenant, *parts):
+    """The parts: path, content type, header length, accept, accept-encoding, body."""
+    return blake(field("forebay/raw-key/2"), scope(service, tenant), *map(field, parts))
 
 
 def key(generation, service, tenant, digest):
-    return blake(*map(field, ("forebay/key/1", generation, service, tenant, digest)))
+    return blake(field("forebay/key/2"), field(generation), scope(service, tenant), field(digest))
 
 
 # --- entries ----------------------------------------------------------------------------------------------------------
@@ -151,7 +156,7 @@ def key(generation, service, tenant, digest):
 
 def mac(plain, key, secret):
     mac_key = blake3(secret, derive_key_context="forebay 2026 entry MAC secret v1").digest()
-    return blake3(field("forebay/entry/1") + field(key) + field(plain), key=mac_key).digest()
+    return blake3(field("forebay/entry/2") + field(key) + field(plain), key=mac_key).digest()
 
 
 def varint(data, at):
@@ -206,7 +211,7 @@ def tensor_of(data, raw):
 
 
 def open_entry(sealed, key, secret):
-    if sealed[:4] != b"FBE1" or len(sealed) < 36:
+    if sealed[:4] != b"FBE2" or len(sealed) < 36:
         raise ValueError("not a sealed entry")
     plain = sealed[36:]
     if mac(plain, key, secret) != sealed[4:36]:
@@ -220,6 +225,8 @@ def open_entry(sealed, key, secret):
     entry = {name: fields.get(number, [0])[-1] for number, name in names.items()}
     entry["generation"] = fields[2][-1].hex()
     entry["model_name"], entry["model_version"] = text(response, 1), text(response, 2)
+    kept = [protobuf(field) for field in fields.get(8, [])]
+    entry["fields"] = [[text(field, 1), field.get(2, [b""])[-1].hex()] for field in kept]
     entry["outputs"] = [tensor_of(output, raw) for output, raw in zip(outputs, raws)]
     return entry
 
@@ -232,20 +239,20 @@ def answer(question):
     binary = {name[:-4]: bytes.fromhex(v) for name, v in question.items() if name.endswith("_hex")}
     if "sealed" in binary:
         return {"entry": open_entry(binary["sealed"], bytes.fromhex(question["key"]), binary["secret"])}
-    scope = (question["service"], question["tenant"])
+    whose = (question["service"], question["tenant"])
     length = question["header_length"]
     found = {
         "raw_key": raw_key(
-            *scope, question["path"], question["content_type"], "" if length is None else str(length),
-            question["accept"], binary["body"],
+            *whose, question["path"], question["content_type"], "" if length is None else str(length),
+            question["accept"], question["accept_encoding"], binary["body"],
         ).hex()
     }
     try:
-        hashed = digest(*scope, question["model"], question["version"], binary["body"], length)
+        hashed = digest(*whose, question["model"], question["version"], binary["body"], length)
     except Uncacheable as reason:
         return {**found, "uncacheable": str(reason)}
     generation = bytes.fromhex(question["generation"])
-    return {**found, "digest": hashed.hex(), "key": key(generation, *scope, hashed).hex()}
+    return {**found, "digest": hashed.hex(), "key": key(generation, *whose, hashed).hex()}
 
 
 def check(path):

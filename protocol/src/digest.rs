@@ -14,22 +14,38 @@ pub use raw::{RawKeyParts, raw_key};
 
 pub(crate) use fields::Fields;
 
+use crate::tenant::Tenant;
+
 /// Whose cache it is. Neither part is ever taken from what a client may choose freely.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub struct Scope<'a> {
     /// Which upstream answers, as the operator named it for the route.
     pub service: &'a str,
-    /// Who may share results, from an authenticated source; "" for everyone.
-    pub tenant: &'a str,
+    /// The tenancy: `None` is the mode without tenants, `Some` the mode that requires one, with the one that was proven. Where
+    /// a tenant is required and none is proven there is no scope, and so neither digest nor key.
+    pub tenant: Option<&'a Tenant>,
+}
+
+impl Scope<'_> {
+    /// The mode is hashed too, so that parts in different modes miss and never share.
+    fn write(&self, fields: &mut Fields) {
+        fields.bytes(self.service.as_bytes());
+        match self.tenant {
+            None => fields.kind(0),
+            Some(tenant) => {
+                fields.kind(1);
+                fields.bytes(tenant.as_str().as_bytes());
+            }
+        }
+    }
 }
 
 impl Key {
     /// The key of an answer: what answered, who may see it, what was asked.
     pub fn derive(generation: &Generation, scope: &Scope<'_>, digest: &Digest) -> Self {
-        let mut fields = Fields::tagged("forebay/key/1");
+        let mut fields = Fields::tagged("forebay/key/2");
         fields.bytes(&generation.0);
-        fields.bytes(scope.service.as_bytes());
-        fields.bytes(scope.tenant.as_bytes());
+        scope.write(&mut fields);
         fields.bytes(&digest.0);
         Self(fields.finish())
     }
@@ -41,14 +57,16 @@ mod tests {
 
     #[test]
     fn every_part_of_a_key_changes_it() {
-        let scope = Scope { service: "a", tenant: "t" };
+        let [t, u] = ["t", "u"].map(|name| Tenant::parse(name).unwrap());
+        let scope = Scope { service: "a", tenant: Some(&t) };
         let key = Key::derive(&Generation([1; 32]), &scope, &Digest([2; 32]));
         let others = [
             Key::derive(&Generation([3; 32]), &scope, &Digest([2; 32])),
             Key::derive(&Generation([1; 32]), &scope, &Digest([3; 32])),
             Key::derive(&Generation([1; 32]), &Scope { service: "b", ..scope }, &Digest([2; 32])),
-            Key::derive(&Generation([1; 32]), &Scope { tenant: "u", ..scope }, &Digest([2; 32])),
-            Key::derive(&Generation([1; 32]), &Scope { service: "at", tenant: "" }, &Digest([2; 32])),
+            Key::derive(&Generation([1; 32]), &Scope { tenant: Some(&u), ..scope }, &Digest([2; 32])),
+            Key::derive(&Generation([1; 32]), &Scope { tenant: None, ..scope }, &Digest([2; 32])),
+            Key::derive(&Generation([1; 32]), &Scope { service: "at", tenant: None }, &Digest([2; 32])),
         ];
         assert!(!others.contains(&key));
     }

@@ -2,14 +2,19 @@
 //! checked on the way out; plain between gate and filter. `FORMAT.md` fixes the bytes.
 
 use crate::digest::{Fields, Generation, Key};
+use crate::fields;
 use crate::messages::ModelInferResponse;
 use bytes::{Buf, Bytes};
 use prost::Message;
 use std::fmt;
 
-/// What a sealed entry begins with: "FBE" and the version of the format.
-const MAGIC: [u8; 4] = *b"FBE1";
-const MAC_TAG: &str = "forebay/entry/1";
+/// Version of the format: a digit, the last byte of what an entry begins with. Another one is a miss.
+const VERSION: u8 = b'2';
+/// What a sealed entry begins with, before the version.
+const SEALED: [u8; 3] = *b"FBE";
+/// What a plain entry begins with, before the version.
+const PLAIN: [u8; 3] = *b"FBP";
+const MAC_TAG: &str = "forebay/entry/2";
 const SECRET_CONTEXT: &str = "forebay 2026 entry MAC secret v1";
 /// Shortest secret, in bytes: 128 bits.
 const MIN_SECRET_BYTES: usize = 16;
@@ -38,6 +43,20 @@ pub struct Entry {
     /// For how long after that it may be given when computing fails, in seconds.
     #[prost(uint32, tag = "7")]
     pub stale_if_error_s: u32,
+    /// The header fields of the answer that a cache keeps (see [`crate::fields`]), in order.
+    #[prost(message, repeated, tag = "8")]
+    pub fields: Vec<Field>,
+}
+
+/// A header field that is kept with an answer.
+#[derive(Clone, PartialEq, Eq, Message)]
+pub struct Field {
+    /// Its name, in lower case.
+    #[prost(string, tag = "1")]
+    pub name: String,
+    /// Its value, as it came.
+    #[prost(bytes = "bytes", tag = "2")]
+    pub value: Bytes,
 }
 
 /// The key of the MAC. Its bytes are never shown.
@@ -47,9 +66,14 @@ pub struct Secret([u8; 32]);
 /// Why bytes are not an entry. Each counts as a miss.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum EntryError {
-    /// Not sealed by this version, or cut short.
-    #[error("not a sealed entry: it must begin with 'FBE1' and a 32-byte MAC")]
-    NotSealed,
+    /// No entry, or cut short.
+    #[error(
+        "not an entry: it must begin with 'FBE2' and a 32-byte MAC in the pool, with 'FBP2' between gate and filter"
+    )]
+    NotAnEntry,
+    /// An entry of another version.
+    #[error("an entry of version {0}: this program reads version 2")]
+    UnknownVersion(char),
     /// Written under another key or secret, or changed since.
     #[error("the entry's MAC is wrong: another key, another secret, or changed bytes")]
     WrongMac,
@@ -95,9 +119,9 @@ impl fmt::Debug for Secret {
 impl Entry {
     /// For the pool: magic, MAC over key and protobuf, protobuf.
     pub fn seal(&self, key: &Key, secret: &Secret) -> Vec<u8> {
-        let plain = self.encode_plain();
-        let mac = secret.mac(key, &plain).finish();
-        [&MAGIC[..], &mac, &plain].concat()
+        let protobuf = self.encode_to_vec();
+        let mac = secret.mac(key, &protobuf).finish();
+        [&SEALED[..], &[VERSION], &mac, &protobuf].concat()
     }
 
     /// From the pool. The tensors stay slices of `bytes`.
@@ -105,29 +129,36 @@ impl Entry {
     /// # Errors
     /// [`EntryError`]; a miss in any case.
     pub fn open(mut bytes: Bytes, key: &Key, secret: &Secret) -> Result<Self, EntryError> {
-        let magic = bytes.split_to_checked(MAGIC.len()).ok_or(EntryError::NotSealed)?;
-        let mac = bytes.split_to_checked(32).ok_or(EntryError::NotSealed)?;
-        let mac = <[u8; 32]>::try_from(&mac[..]).map_err(|_| EntryError::NotSealed)?;
-        if magic != MAGIC[..] {
-            return Err(EntryError::NotSealed);
-        }
+        begins(&mut bytes, SEALED)?;
+        let mac = bytes.split_to_checked(32).ok_or(EntryError::NotAnEntry)?;
+        let mac = <[u8; 32]>::try_from(&mac[..]).map_err(|_| EntryError::NotAnEntry)?;
         if !secret.mac(key, &bytes).verify(mac) {
             return Err(EntryError::WrongMac);
         }
-        Self::decode_plain(bytes)
+        Self::read(bytes)
     }
 
-    /// For the filter: the protobuf alone. The gate has checked the MAC.
+    /// For the filter: magic and protobuf. The gate has checked the MAC.
     pub fn encode_plain(&self) -> Vec<u8> {
-        self.encode_to_vec()
+        let mut bytes = Vec::with_capacity(self.encoded_len().saturating_add(4));
+        bytes.extend_from_slice(&PLAIN);
+        bytes.push(VERSION);
+        // A vector takes what it is given.
+        let _ = self.encode(&mut bytes);
+        bytes
     }
 
     /// From the gate. The tensors stay slices of `bytes`.
     ///
     /// # Errors
-    /// [`EntryError::Malformed`], [`EntryError::Incomplete`].
-    pub fn decode_plain(bytes: Bytes) -> Result<Self, EntryError> {
-        let entry = Self::decode(bytes)?;
+    /// [`EntryError`] but `WrongMac`.
+    pub fn decode_plain(mut bytes: Bytes) -> Result<Self, EntryError> {
+        begins(&mut bytes, PLAIN)?;
+        Self::read(bytes)
+    }
+
+    fn read(protobuf: Bytes) -> Result<Self, EntryError> {
+        let entry = Self::decode(protobuf)?;
         if entry.generation.len() != 32 {
             return Err(EntryError::Incomplete("generation must have 32 bytes"));
         }
@@ -135,12 +166,30 @@ impl Entry {
         if response.outputs.len() != response.raw_output_contents.len() {
             return Err(EntryError::Incomplete("response must have one raw content an output"));
         }
+        if fields::bytes(&entry.fields) > fields::MAX_BYTES {
+            return Err(EntryError::Incomplete("fields must have at most 8 KiB in all"));
+        }
         Ok(entry)
     }
 
     /// The generation that computed it; `None` when the field has another size than 32 bytes.
     pub fn generation(&self) -> Option<Generation> {
         <[u8; 32]>::try_from(&self.generation[..]).ok().map(Generation)
+    }
+}
+
+/// Takes what an entry begins with off `bytes`.
+fn begins(bytes: &mut Bytes, magic: [u8; 3]) -> Result<(), EntryError> {
+    let found = bytes.split_to_checked(4).ok_or(EntryError::NotAnEntry)?;
+    match found.split_last() {
+        Some((version, start)) if start == magic && version.is_ascii_digit() => {
+            if *version == VERSION {
+                Ok(())
+            } else {
+                Err(EntryError::UnknownVersion(char::from(*version)))
+            }
+        }
+        _ => Err(EntryError::NotAnEntry),
     }
 }
 
@@ -177,6 +226,7 @@ mod tests {
             response: Some(response),
             generation: Bytes::from_static(&[1; 32]),
             cost_us: 5,
+            fields: vec![Field { name: "x-a".to_owned(), value: Bytes::from_static(b"b") }],
             ..Entry::default()
         }
     }
@@ -210,7 +260,19 @@ mod tests {
         assert!(Entry::decode_plain(Bytes::new()).is_err());
         let without = Entry { response: None, ..entry() };
         assert!(matches!(Entry::decode_plain(without.encode_plain().into()), Err(EntryError::Incomplete(_))));
-        assert!(Entry::decode_plain(Bytes::from_static(b"\xff\xff")).is_err());
+        assert!(Entry::decode_plain(Bytes::from_static(b"FBP2\xff\xff")).is_err());
+        let many = vec![Field { name: "x".to_owned(), value: Bytes::from_static(&[b'y'; 5000]) }; 2];
+        let many = Entry { fields: many, ..entry() };
+        assert!(matches!(Entry::decode_plain(many.encode_plain().into()), Err(EntryError::Incomplete(_))));
+    }
+
+    #[test]
+    fn another_version_is_named_and_what_is_none_is_not() {
+        let plain = |magic: &[u8]| Entry::decode_plain([magic, &entry().encode_to_vec()].concat().into());
+        assert_eq!(plain(b"FBP3"), Err(EntryError::UnknownVersion('3')));
+        assert_eq!(plain(b"FBP1"), Err(EntryError::UnknownVersion('1')));
+        assert_eq!(plain(b"FBE2"), Err(EntryError::NotAnEntry));
+        assert_eq!(plain(b""), Err(EntryError::NotAnEntry));
     }
 
     #[test]

@@ -1,6 +1,14 @@
-//! Where the filter finds the gate's two endpoints.
+//! Where the filter finds the gate's endpoints. Every answer of theirs carries `x-forebay-format`; one without it, or with
+//! another version, is a miss.
 
-/// `GET`, with `x-forebay-service`, `-tenant`, `-model`, `-version` and `-digest`: 200 with a plain entry, or 404.
-pub const LOOKUP_PATH: &str = "/forebay/v1/lookup";
-/// `GET`: the table of live generations, as JSON.
+/// Version of lookup, table and poll: in their paths, in `x-forebay-format` and in their JSON.
+pub const FORMAT: u32 = 2;
+
+/// `GET`, with `x-forebay-service`, `-tenant`, `-model`, `-version` and `-digest`: 200 with a plain entry, 404, or 503 when
+/// it is not known which generations are live.
+pub const LOOKUP_PATH: &str = "/forebay/v2/lookup";
+/// `GET`: the table of live generations. Goes when the filter polls.
 pub const GENERATIONS_PATH: &str = "/forebay/v1/generations";
+/// `POST` of a [`crate::poll::Poll`]: 200 with the table of live generations, 204 when the poller's is the newest, or 503
+/// when the gate itself has none.
+pub const POLL_PATH: &str = "/forebay/v2/poll";

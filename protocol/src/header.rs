@@ -21,7 +21,7 @@ pub const X_FOREBAY_GENERATION: &str = "x-forebay-generation";
 pub const X_FOREBAY_COST_US: &str = "x-forebay-cost-us";
 /// Service of a lookup.
 pub const X_FOREBAY_SERVICE: &str = "x-forebay-service";
-/// Tenant of a request or lookup; absent: "".
+/// Tenant of a request or lookup; absent in the mode without tenants.
 pub const X_FOREBAY_TENANT: &str = "x-forebay-tenant";
 /// Model of a lookup.
 pub const X_FOREBAY_MODEL: &str = "x-forebay-model";
@@ -29,5 +29,11 @@ pub const X_FOREBAY_MODEL: &str = "x-forebay-model";
 pub const X_FOREBAY_VERSION: &str = "x-forebay-version";
 /// Digest of a lookup, 64 hex digits.
 pub const X_FOREBAY_DIGEST: &str = "x-forebay-digest";
-/// What shows that a header comes from the filter.
+/// Version of a gate's answer ([`crate::gate::FORMAT`]).
+pub const X_FOREBAY_FORMAT: &str = "x-forebay-format";
+/// Epoch of the gate's table, when the poller's is the same.
+pub const X_FOREBAY_EPOCH: &str = "x-forebay-epoch";
+/// The pool's time, in milliseconds since 1970.
+pub const X_FOREBAY_NOW_MS: &str = "x-forebay-now-ms";
+/// The credential of a caller: put on by the proxy, never by the filter.
 pub const X_FOREBAY_TOKEN: &str = "x-forebay-token";

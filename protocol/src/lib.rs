@@ -8,8 +8,11 @@
 //! digest            ModelInferRequest -> Digest -> Key
 //! entry             ModelInferResponse <-> sealed cache entry
 //! response          ModelInferResponse -> bytes, and ids in and out of ready bytes
-//! cache_control     HTTP's words for freshness
-//! generations, gate what passes between filter and gate
+//! cache_control     HTTP's words for freshness; freshness: may a stored answer be given now?
+//! field_value       lists and numbers in header values
+//! fields            which header fields are kept with an answer
+//! tenant            who may share results
+//! generations, gate, poll   what passes between filter and gate
 //! ```
 //!
 //! `FORMAT.md` beside this crate fixes digest, keys and entry byte by byte.
@@ -30,13 +33,18 @@ pub mod datatype;
 pub mod decode;
 pub mod digest;
 pub mod entry;
+pub mod field_value;
+pub mod fields;
+pub mod freshness;
 pub mod gate;
 pub mod generations;
 pub mod header;
 pub mod limits;
 pub mod messages;
 pub mod path;
+pub mod poll;
 pub mod request;
 pub mod response;
+pub mod tenant;
 pub mod tensor;
 pub mod wants;

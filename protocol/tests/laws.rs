@@ -13,12 +13,14 @@ use forebay_protocol::messages::{
     ModelInferResponse,
 };
 use forebay_protocol::path::InferPath;
+use forebay_protocol::tenant::Tenant;
 use forebay_protocol::wants::{Form, Wants};
 use forebay_protocol::{request, response};
 use proptest::prelude::*;
 
 fn digest_of(case: &Case, request: &ModelInferRequest) -> Digest {
-    digest(&Scope { service: &case.service, tenant: &case.tenant }, request).unwrap()
+    let tenant = case.tenant.as_ref().map(|name| Tenant::parse(name).unwrap());
+    digest(&Scope { service: &case.service, tenant: tenant.as_ref() }, request).unwrap()
 }
 
 fn read(case: &Case, json: &str, raw: Option<&[u8]>) -> ModelInferRequest {
@@ -37,10 +39,14 @@ fn changes(case: &Case) -> Vec<Case> {
         changed.push(other);
     };
     change(&|case| case.service.push('x'));
-    change(&|case| case.tenant.push('x'));
+    change(&|case| case.tenant = Some(case.tenant.take().map_or("x".to_owned(), |name| name + "x")));
+    change(&|case| case.tenant = case.tenant.is_none().then(|| "y".to_owned()));
     change(&|case| case.request.model_name.push('x'));
     change(&|case| case.request.model_version.push('x'));
-    change(&|case| std::mem::swap(&mut case.service, &mut case.tenant));
+    change(&|case| {
+        let tenant = case.tenant.take().unwrap_or_default();
+        case.tenant = Some(std::mem::replace(&mut case.service, tenant));
+    });
     let five = || InferParameter { choice: Some(Choice::Int64(5)) };
     change(&|case| _ = case.request.parameters.insert("new".to_owned(), five()));
     change(&|case| _ = case.request.parameters.insert("binary_data".to_owned(), five()));

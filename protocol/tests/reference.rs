@@ -11,7 +11,7 @@ use answer::{answer, hex};
 use bytes::Bytes;
 use case::{Style, case, tensor};
 use forebay_protocol::digest::Key;
-use forebay_protocol::entry::{Entry, Secret};
+use forebay_protocol::entry::{Entry, Field, Secret};
 use forebay_protocol::messages::{InferOutputTensor, ModelInferResponse};
 use proptest::strategy::{Strategy, ValueTree};
 use proptest::test_runner::TestRunner;
@@ -68,6 +68,7 @@ fn digests_and_keys_of_generated_requests_agree() {
                 "path": "/v2/models/m/infer",
                 "content_type": "",
                 "accept": "*/*",
+                "accept_encoding": if index % 3 == 0 { "gzip" } else { "" },
                 "header_length": (!json_only).then_some(json.len()),
                 "generation": "5a".repeat(32),
                 "body_hex": hex(&[json.as_bytes(), &raw].concat()),
@@ -101,6 +102,10 @@ fn generated_entries_are_opened_alike() {
                 cost_us: index as u64 * 1_000_003,
                 created_ms: 1_760_000_000_000,
                 max_age_s: 60,
+                fields: vec![
+                    Field { name: "x-index".to_owned(), value: index.to_string().into() };
+                    index % 3
+                ],
                 ..Entry::default()
             };
             let byte = u8::try_from(index % 256).unwrap();

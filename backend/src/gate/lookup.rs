@@ -1,4 +1,4 @@
-//! `GET /forebay/v1/lookup`: service, tenant, model, version and digest -> a key for each live generation -> the first
+//! `GET /forebay/v2/lookup`: service, tenant, model, version and digest -> a key for each live generation -> the first
 //! fresh entry, in one round trip to the pool.
 
 use std::sync::Arc;
@@ -11,21 +11,24 @@ use forebay_protocol::header::{
     X_FOREBAY_DIGEST, X_FOREBAY_GENERATION, X_FOREBAY_MODEL, X_FOREBAY_SERVICE, X_FOREBAY_TENANT,
     X_FOREBAY_VERSION,
 };
+use forebay_protocol::tenant::Tenant;
 use http::header::{CACHE_CONTROL, CONTENT_TYPE};
 use http::{HeaderMap, HeaderName, HeaderValue, StatusCode};
 
 use super::Gate;
 use crate::http::error::HttpError;
 use crate::http::single;
+use crate::infer::headers::tenant_of as tenant;
 
 /// Answers one lookup: 200 with the entry, 404 with the live generations, 400 for what can't be a lookup.
 pub(super) async fn lookup(State(gate): State<Arc<Gate>>, headers: HeaderMap) -> Result<Response, HttpError> {
     let began = Instant::now();
     gate.admit(&headers)?;
     let asked = Asked::read(&headers)?;
-    let generations = gate.live.generations(asked.scope.service, asked.model, asked.version);
+    let scope = Scope { service: asked.service, tenant: asked.tenant.as_ref() };
+    let generations = gate.live.generations(asked.service, asked.model, asked.version);
     let keys: Vec<Key> =
-        generations.iter().map(|generation| Key::derive(generation, &asked.scope, &asked.digest)).collect();
+        generations.iter().map(|generation| Key::derive(generation, &scope, &asked.digest)).collect();
     let found = gate.store.lookup(&keys).await;
     gate.metrics.seconds.record(began.elapsed());
     let (status, generation, body) = if let Some(entry) = found {
@@ -45,7 +48,8 @@ pub(super) async fn lookup(State(gate): State<Arc<Gate>>, headers: HeaderMap) ->
 }
 
 struct Asked<'a> {
-    scope: Scope<'a>,
+    service: &'a str,
+    tenant: Option<Tenant>,
     model: &'a str,
     version: &'a str,
     digest: Digest,
@@ -59,10 +63,8 @@ impl<'a> Asked<'a> {
             reason: "must be 64 hexadecimal digits",
         })?;
         Ok(Self {
-            scope: Scope {
-                service: required(headers, X_FOREBAY_SERVICE)?,
-                tenant: single(headers, X_FOREBAY_TENANT)?,
-            },
+            service: required(headers, X_FOREBAY_SERVICE)?,
+            tenant: tenant(headers)?,
             model: required(headers, X_FOREBAY_MODEL)?,
             version: single(headers, X_FOREBAY_VERSION)?,
             digest: Digest(*digest.as_bytes()),

@@ -6,6 +6,7 @@ use std::time::{Duration, Instant};
 
 use forebay_protocol::cache_control::RequestDirectives;
 use forebay_protocol::messages::{ModelInferRequest, ModelInferResponse};
+use forebay_protocol::tenant::Tenant;
 use forebay_protocol::{contents, request, response};
 use futures_util::StreamExt as _;
 use http::HeaderMap;
@@ -25,7 +26,7 @@ const STREAM_REQUESTS: usize = 16;
 struct Call {
     /// The client compresses, so it wants to be answered so: compressing costs more than most answers do.
     compresses: bool,
-    tenant: String,
+    tenant: Option<Tenant>,
     directives: RequestDirectives,
     deadline: Option<Instant>,
 }
@@ -80,7 +81,7 @@ impl GrpcService {
         let tenant = headers::tenant(metadata, is_filter).map_err(|error| status::bad(&error))?;
         Ok(Call {
             compresses: metadata.contains_key(GRPC_ENCODING),
-            tenant: tenant.to_owned(),
+            tenant,
             directives: headers::directives(metadata),
             deadline: timeout(metadata)?.and_then(|timeout| Instant::now().checked_add(timeout)),
         })
@@ -94,7 +95,8 @@ impl super::Shared {
         request::validate(&request, &self.limits).map_err(|error| status::bad(&error))?;
         let id = request.id.clone();
         let wanted: Vec<String> = request.outputs.iter().map(|output| output.name.clone()).collect();
-        let caller = Caller { tenant: &call.tenant, directives: &call.directives, deadline: call.deadline };
+        let caller =
+            Caller { tenant: call.tenant.as_ref(), directives: &call.directives, deadline: call.deadline };
         let answered = self.inference.answer(request, &caller).await;
         let mut answer = answered.map_err(|error| status::of(&error))?;
         response::arrange(&mut answer.response, wanted.iter().map(String::as_str))

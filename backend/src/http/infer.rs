@@ -54,7 +54,7 @@ async fn infer(State(routes): State<Arc<InferRoutes>>, request: Request) -> Resu
     let is_filter = headers::is_filter(&head.headers, routes.filter_token);
     let tenant = headers::tenant(&head.headers, is_filter)?;
     let directives = headers::directives(&head.headers);
-    let caller = Caller { tenant, directives: &directives, deadline: None };
+    let caller = Caller { tenant: tenant.as_ref(), directives: &directives, deadline: None };
     let answer = routes.inference.answer(request, &caller).await?;
     let encoded = response::encode(&answer.response, &wants, &id)?;
     let mut response = respond(&answer, encoded);

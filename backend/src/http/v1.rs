@@ -103,7 +103,7 @@ async fn predict(
     let is_filter = headers::is_filter(&metadata, routes.filter_token);
     let tenant = headers::tenant(&metadata, is_filter)?;
     let directives = headers::directives(&metadata);
-    let caller = Caller { tenant, directives: &directives, deadline: None };
+    let caller = Caller { tenant: tenant.as_ref(), directives: &directives, deadline: None };
     let wants = Wants::of(&request);
     let answer = routes.inference.answer(request, &caller).await?;
     let encoded = response::encode(&answer.response, &wants, "")?;

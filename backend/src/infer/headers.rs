@@ -5,6 +5,7 @@ use forebay_protocol::cache_control::RequestDirectives;
 use forebay_protocol::header::{
     AGE, CACHE_STATUS, X_FOREBAY_COST_US, X_FOREBAY_GENERATION, X_FOREBAY_TENANT, X_FOREBAY_TOKEN,
 };
+use forebay_protocol::tenant::Tenant;
 use http::header::CACHE_CONTROL;
 use http::{HeaderMap, HeaderName, HeaderValue};
 
@@ -19,12 +20,26 @@ pub(crate) fn is_filter(headers: &HeaderMap, filter_token: Option<blake3::Hash>)
     token.is_some() && token == filter_token
 }
 
-/// The tenant that the filter names; "" of others, whatever they sent.
+/// The tenant that the filter names; none of others, whatever they sent.
 ///
 /// # Errors
-/// `Header` when the filter's tenant is ambiguous.
-pub(crate) fn tenant(headers: &HeaderMap, is_filter: bool) -> Result<&str, HttpError> {
-    if is_filter { single(headers, X_FOREBAY_TENANT) } else { Ok("") }
+/// `Header` when the filter's tenant is ambiguous, or none.
+pub(crate) fn tenant(headers: &HeaderMap, is_filter: bool) -> Result<Option<Tenant>, HttpError> {
+    if is_filter { tenant_of(headers) } else { Ok(None) }
+}
+
+/// The tenant that the headers name.
+///
+/// # Errors
+/// `Header` when it is ambiguous, or none.
+pub(crate) fn tenant_of(headers: &HeaderMap) -> Result<Option<Tenant>, HttpError> {
+    match single(headers, X_FOREBAY_TENANT)? {
+        "" => Ok(None),
+        name => Tenant::parse(name).map(Some).map_err(|_| HttpError::Header {
+            name: X_FOREBAY_TENANT,
+            reason: "must be 1 to 256 bytes of visible ASCII without comma and double quote",
+        }),
+    }
 }
 
 /// What the request says in `Cache-Control`.

@@ -168,6 +168,7 @@ impl Asked {
             max_age_s: freshness.max_age_s,
             stale_while_revalidate_s: freshness.stale_while_revalidate_s,
             stale_if_error_s: freshness.stale_if_error_s,
+            ..Entry::default()
         };
         store.keep(*key, entry)
     }

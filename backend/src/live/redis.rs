@@ -126,7 +126,7 @@ async fn read(connection: &mut ConnectionManager) -> RedisResult<Table> {
     let mut command = redis::cmd("EVAL");
     command.arg(COUNT).arg(1).arg(EPOCH).arg(digest(&models)?);
     let epoch: u64 = bounded(command.query_async(connection)).await?;
-    Ok(Table { epoch, models })
+    Ok(Table { models, now_ms, ..Table::empty(epoch) })
 }
 
 /// What all instances said, and Redis' time.

@@ -3,8 +3,10 @@
 use bytes::Bytes;
 use forebay_protocol::digest::{Scope, digest};
 use forebay_protocol::entry::Entry;
+use forebay_protocol::gate::LOOKUP_PATH;
 use forebay_protocol::limits::Limits;
 use forebay_protocol::path::InferPath;
+use forebay_protocol::tenant::Tenant;
 use serde_json::json;
 
 use crate::client::{Answer, fp32, send};
@@ -103,7 +105,9 @@ fn lookup(forebay: &Forebay, service: &str, tenant: &str, headers: &[(&str, &str
     let limits = Limits::default();
     let request =
         forebay_protocol::request::decode(&path, None, &Bytes::from(body.to_owned()), &limits).unwrap();
-    let digest = digest(&Scope { service, tenant }, &request).unwrap().to_string();
+    let digest = digest(&Scope { service, tenant: Tenant::parse(tenant).ok().as_ref() }, &request)
+        .unwrap()
+        .to_string();
     let asked = [
         ("x-forebay-service", service),
         ("x-forebay-tenant", tenant),
@@ -111,7 +115,7 @@ fn lookup(forebay: &Forebay, service: &str, tenant: &str, headers: &[(&str, &str
         ("x-forebay-digest", &digest),
     ];
     let headers = [&asked, headers].concat();
-    send(forebay.http_port, "GET", "/forebay/v1/lookup", &headers, b"")
+    send(forebay.http_port, "GET", LOOKUP_PATH, &headers, b"")
 }
 
 #[test]
@@ -150,7 +154,7 @@ fn the_gate_refuses_what_is_no_lookup_and_who_has_no_token() {
         ("x-forebay-model", "m"),
         ("x-forebay-digest", "xyz"),
     ];
-    let answer = send(forebay.http_port, "GET", "/forebay/v1/lookup", &broken, b"");
+    let answer = send(forebay.http_port, "GET", LOOKUP_PATH, &broken, b"");
     assert_eq!((answer.status, answer.error().contains("x-forebay-digest")), (400, true));
     let table = send(forebay.http_port, "GET", "/forebay/v1/generations", &right, b"");
     let table: forebay_protocol::generations::Table = serde_json::from_slice(&table.body).unwrap();

@@ -6,6 +6,7 @@ use crate::client::{Answer, fp32, send};
 use crate::poll::{POLL, generation, install};
 use crate::process::{Forebay, Redis, until};
 use forebay_protocol::digest::{Scope, digest};
+use forebay_protocol::gate::LOOKUP_PATH;
 use forebay_protocol::limits::Limits;
 use forebay_protocol::path::InferPath;
 
@@ -52,13 +53,13 @@ fn lookup(gate: &Forebay, value: f32) -> Answer {
     let path = InferPath::parse("/v2/models/identity_fp32/infer").unwrap();
     let body = bytes::Bytes::from(fp32(&[value]).to_string());
     let request = forebay_protocol::request::decode(&path, None, &body, &Limits::default()).unwrap();
-    let digest = digest(&Scope { service: "default", tenant: "" }, &request).unwrap().to_string();
+    let digest = digest(&Scope { service: "default", tenant: None }, &request).unwrap().to_string();
     let headers = [
         ("x-forebay-service", "default"),
         ("x-forebay-model", "identity_fp32"),
         ("x-forebay-digest", &digest),
     ];
-    send(gate.http_port, "GET", "/forebay/v1/lookup", &headers, b"")
+    send(gate.http_port, "GET", LOOKUP_PATH, &headers, b"")
 }
 
 fn ask(forebay: &Forebay, value: f32) -> Answer {

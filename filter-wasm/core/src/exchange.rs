@@ -22,6 +22,7 @@ use crate::worker::{RouteSettings, Worker};
 use forebay_protocol::cache_control::RequestDirectives;
 use forebay_protocol::digest::Digest;
 use forebay_protocol::header;
+use forebay_protocol::tenant::Tenant;
 use forebay_protocol::wants::Wants;
 use std::rc::Rc;
 use store::Collecting;
@@ -38,7 +39,8 @@ pub enum Flow {
 /// What the headers said, kept until the body is there.
 struct Incoming {
     route: RouteSettings,
-    tenant: String,
+    tenant: Option<Tenant>,
+    accept_encoding: Vec<u8>,
     path: String,
     content_type: Vec<u8>,
     header_length_raw: Vec<u8>,
@@ -118,7 +120,7 @@ impl Exchange {
         let State::Reading(incoming) = &self.state else { return self.held() };
         if size > worker.config.max_body_bytes {
             let (service, tenant) = (incoming.route.service, incoming.tenant.clone());
-            return self.bypass(worker, host, service, &tenant, Bypass::BodyTooLarge);
+            return self.bypass(worker, host, service, tenant.as_ref(), Bypass::BodyTooLarge);
         }
         if end_of_stream { self.look(worker, host, size) } else { Flow::Pause }
     }
@@ -210,7 +212,7 @@ impl Exchange {
         worker: &mut Worker,
         host: &dyn Host,
         service: u16,
-        tenant: &str,
+        tenant: Option<&Tenant>,
         why: Bypass,
     ) -> Flow {
         worker.counters.request(service, Counted::Bypass);

@@ -142,7 +142,7 @@ mod tests {
 
     fn table(epoch: u64, generation: &Generation) -> Vec<u8> {
         format!(
-            r#"{{"epoch": {epoch}, "models": [{{"service": "s", "model": "m", "version": "", "generations": ["{generation}"]}}]}}"#
+            r#"{{"format": 2, "now_ms": 0, "epoch": {epoch}, "models": [{{"service": "s", "model": "m", "version": "", "generations": ["{generation}"]}}]}}"#
         )
         .into_bytes()
     }

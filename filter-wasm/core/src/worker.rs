@@ -10,6 +10,7 @@ use crate::join::{BATCH, Join, Release};
 use crate::l1::L1;
 use crate::live::{Live, MAX_TABLE_BYTES};
 use crate::reply::reply;
+use forebay_protocol::tenant::Tenant;
 use forebay_protocol::{gate, header};
 
 /// The tick without a gate, in milliseconds: metrics and expired waits only.
@@ -162,11 +163,13 @@ impl Worker {
 
     /// Says who asks, where backend and gate want to know it. On infer paths only: with an in-memory pool the token would open
     /// the gate's own endpoints, which are then the backend's.
-    pub fn identify(&self, host: &dyn Host, tenant: &str) {
+    pub fn identify(&self, host: &dyn Host, tenant: Option<&Tenant>) {
         let token = self.config.gate.as_ref().map_or("", |gate| gate.token.as_str());
         if !token.is_empty() {
             host.set_request_header(header::X_FOREBAY_TOKEN, token);
-            host.set_request_header(header::X_FOREBAY_TENANT, tenant);
+            if let Some(tenant) = tenant {
+                host.set_request_header(header::X_FOREBAY_TENANT, tenant.as_str());
+            }
         }
     }
 }

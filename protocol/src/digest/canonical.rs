@@ -34,9 +34,8 @@ pub enum Uncacheable {
 /// [`Uncacheable`] when the answer depends on more than the request.
 pub fn digest(scope: &Scope<'_>, request: &ModelInferRequest) -> Result<Digest, Uncacheable> {
     refuse_state(request)?;
-    let mut fields = Fields::tagged("forebay/digest/1");
-    fields.bytes(scope.service.as_bytes());
-    fields.bytes(scope.tenant.as_bytes());
+    let mut fields = Fields::tagged("forebay/digest/2");
+    scope.write(&mut fields);
     fields.bytes(request.model_name.as_bytes());
     fields.bytes(request.model_version.as_bytes());
     parameters(&mut fields, &request.parameters, &REQUEST_TRANSPORT);

@@ -6,6 +6,7 @@ use forebay_protocol::entry::{Entry, Secret};
 use forebay_protocol::limits::Limits;
 use forebay_protocol::path::InferPath;
 use forebay_protocol::request;
+use forebay_protocol::tenant::Tenant;
 use serde_json::{Value, json};
 
 pub(crate) fn hex(bytes: &[u8]) -> String {
@@ -32,7 +33,8 @@ fn text<'a>(question: &'a Value, name: &str) -> &'a str {
 }
 
 fn request_answer(question: &Value) -> Value {
-    let scope = Scope { service: text(question, "service"), tenant: text(question, "tenant") };
+    let tenant = question["tenant"].as_str().map(|name| Tenant::parse(name).unwrap());
+    let scope = Scope { service: text(question, "service"), tenant: tenant.as_ref() };
     let body = Bytes::from(unhex(text(question, "body_hex")));
     let header_length = question["header_length"].as_u64().map(|length| usize::try_from(length).unwrap());
     let raw = raw_key(&RawKeyParts {
@@ -41,6 +43,7 @@ fn request_answer(question: &Value) -> Value {
         content_type: text(question, "content_type").as_bytes(),
         header_length: header_length.map_or(String::new(), |length| length.to_string()).as_bytes(),
         accept: text(question, "accept").as_bytes(),
+        accept_encoding: text(question, "accept_encoding").as_bytes(),
         body: &body,
     });
     let path = InferPath { model: text(question, "model"), version: text(question, "version") };
@@ -86,5 +89,6 @@ fn entry_answer(question: &Value) -> Value {
         "model_name": response.model_name,
         "model_version": response.model_version,
         "outputs": outputs,
+        "fields": entry.fields.iter().map(|field| json!([field.name, hex(&field.value)])).collect::<Vec<_>>(),
     }})
 }

@@ -11,7 +11,7 @@ use proptest::prelude::*;
 #[derive(Clone, Debug)]
 pub(crate) struct Case {
     pub(crate) service: String,
-    pub(crate) tenant: String,
+    pub(crate) tenant: Option<String>,
     pub(crate) request: ModelInferRequest,
 }
 
@@ -227,7 +227,8 @@ pub(crate) fn case(json_only: bool) -> impl Strategy<Value = Case> {
     let inputs = btree_map("[a-z\u{e9}\"]{1,8}", (tensor(json_only), parameters()), 0..4);
     let outputs = btree_map("[a-z\u{e9}\"]{1,8}", parameters(), 0..3);
     let names = btree_set("[A-Za-z0-9_.-]{1,12}", 4).prop_map(|names| names.into_iter().collect::<Vec<_>>());
-    (names.prop_shuffle(), parameters(), inputs, outputs).prop_map(|(names, parameters, inputs, outputs)| {
+    let parts = (names.prop_shuffle(), any::<bool>(), parameters(), inputs, outputs);
+    parts.prop_map(|(names, has_tenant, parameters, inputs, outputs)| {
         let [service, tenant, model_name, model_version] = <[String; 4]>::try_from(names).unwrap();
         let mut request =
             ModelInferRequest { model_name, model_version, parameters, ..ModelInferRequest::default() };
@@ -240,6 +241,6 @@ pub(crate) fn case(json_only: bool) -> impl Strategy<Value = Case> {
             .into_iter()
             .map(|(name, parameters)| InferRequestedOutputTensor { name, parameters })
             .collect();
-        Case { service, tenant, request }
+        Case { service, tenant: has_tenant.then_some(tenant), request }
     })
 }

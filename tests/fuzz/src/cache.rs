@@ -1,10 +1,11 @@
-//! What the cache reads: entries, directives, the table of live generations.
+//! What the cache reads: entries, directives, the table of live generations, polls.
 
 use bytes::Bytes;
 use forebay_protocol::cache_control::{RequestDirectives, ResponseDirectives};
 use forebay_protocol::digest::Key;
 use forebay_protocol::entry::{Entry, Secret};
 use forebay_protocol::generations::Table;
+use forebay_protocol::poll::Poll;
 use forebay_protocol::request::header_length;
 
 /// What is read can be sealed and opened again.
@@ -22,14 +23,22 @@ pub(crate) fn cache_control(data: &[u8]) {
     let values: Vec<&[u8]> = data.split(|byte| *byte == b'\n').collect();
     let _ = RequestDirectives::parse(values.iter().copied());
     let _ = header_length(values.iter().copied());
-    if let Some(freshness) = ResponseDirectives::parse(values.iter().copied()) {
-        assert_eq!(ResponseDirectives::parse([freshness.to_string().as_bytes()]), Some(freshness));
+    if let Some(ResponseDirectives { freshness, .. }) = ResponseDirectives::parse(values.iter().copied()) {
+        let again = ResponseDirectives::parse([freshness.to_string().as_bytes()]);
+        assert_eq!(again.map(|again| again.freshness), Some(freshness));
     }
 }
 
 /// What is read is written as it was.
 pub(crate) fn generations(data: &[u8]) {
-    let Ok(table) = serde_json::from_slice::<Table>(data) else { return };
+    let Ok(table) = Table::parse(data) else { return };
     let text = serde_json::to_vec(&table).unwrap();
     assert_eq!(serde_json::from_slice::<Table>(&text).unwrap(), table);
+}
+
+/// What is read is written as it was.
+pub(crate) fn poll(data: &[u8]) {
+    let Ok(poll) = Poll::parse(data) else { return };
+    let text = serde_json::to_vec(&poll).unwrap();
+    assert_eq!(Poll::parse(&text).unwrap(), poll);
 }

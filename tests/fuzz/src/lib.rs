@@ -12,13 +12,14 @@ use forebay::fuzzing;
 pub type Target = fn(&[u8]);
 
 /// All targets by their names, which are those of their folders in `corpus/`.
-pub const TARGETS: [(&str, Target); 14] = [
+pub const TARGETS: [(&str, Target); 15] = [
     ("request", request::request),
     ("contents", request::contents),
     ("response", answer::response),
     ("entry", cache::entry),
     ("cache_control", cache::cache_control),
     ("generations", cache::generations),
+    ("poll", cache::poll),
     ("path", request::path),
     ("plugin_config", plugin_config::plugin_config),
     ("model_config", fuzzing::model_config),

@@ -22,7 +22,7 @@ pub(crate) fn request(data: &[u8]) {
     let body = Bytes::copy_from_slice(body);
     if let Ok(request) = decode(&PATH, header_length, &body, &limits) {
         validate(&request, &limits).expect("what is read is valid");
-        let _ = digest(&Scope { service: "s", tenant: "" }, &request);
+        let _ = digest(&Scope { service: "s", tenant: None }, &request);
         let _ = Wants::of(&request).fingerprint();
         let json = &body[..header_length.unwrap_or(body.len())];
         let tokens = json.iter().any(|byte| matches!(byte, b'N' | b'I'));
@@ -47,7 +47,7 @@ pub(crate) fn contents(data: &[u8]) {
         ModelInferRequest::decode(&*request.encode_to_vec()).expect("what was encoded is decoded");
     canonicalize(&mut again, &limits).expect("what is canonical stays so");
     assert_eq!(again, request);
-    let scope = Scope { service: "s", tenant: "" };
+    let scope = Scope { service: "s", tenant: None };
     assert_eq!(digest(&scope, &again).ok(), digest(&scope, &request).ok());
 }
 

@@ -11,7 +11,7 @@ fn hosts(workers: usize) -> Host {
 }
 
 fn table(epoch: u64, generations: &[&str]) -> Vec<u8> {
-    json!({"epoch": epoch, "models": [{"service": "demo", "model": "m", "version": "", "generations": generations}]})
+    json!({"format": 2, "now_ms": 0, "epoch": epoch, "models": [{"service": "demo", "model": "m", "version": "", "generations": generations}]})
         .to_string()
         .into_bytes()
 }
@@ -137,7 +137,7 @@ fn a_poll_that_fails_in_any_way_leaves_the_last_table_and_no_trap() {
 #[test]
 fn a_generation_of_another_service_or_version_does_not_count() {
     let mut host = hosts(1);
-    let other = json!({"epoch": 1, "models": [
+    let other = json!({"format": 2, "now_ms": 0, "epoch": 1, "models": [
         {"service": "other", "model": "m", "version": "", "generations": [GENERATION]},
         {"service": "demo", "model": "m", "version": "2", "generations": [GENERATION]}
     ]});

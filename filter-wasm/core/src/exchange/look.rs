@@ -15,6 +15,7 @@ use forebay_protocol::digest::{RawKeyParts, Scope, Uncacheable, digest, raw_key}
 use forebay_protocol::entry::Entry;
 use forebay_protocol::limits::Limits;
 use forebay_protocol::path::InferPath;
+use forebay_protocol::tenant::Tenant;
 use forebay_protocol::wants::Wants;
 use forebay_protocol::{gate, header, request, response};
 use std::rc::Rc;
@@ -40,7 +41,8 @@ impl Exchange {
             return Flow::Continue;
         };
         let Some(body) = host.request_body(size).filter(|body| body.len() == size) else {
-            return self.bypass(worker, host, incoming.route.service, &incoming.tenant, Bypass::Malformed);
+            let (service, tenant) = (incoming.route.service, incoming.tenant.as_ref());
+            return self.bypass(worker, host, service, tenant, Bypass::Malformed);
         };
         let raw_key = incoming.raw_key(worker, &body);
         let now_ms = host.now_ms();
@@ -56,7 +58,7 @@ impl Exchange {
         let (service, tenant) = (incoming.route.service, incoming.tenant.clone());
         match understand(worker, *incoming, raw_key, body) {
             Ok(wanted) => self.look_up(worker, host, Box::new(wanted), now_ms),
-            Err(why) => self.bypass(worker, host, service, &tenant, why),
+            Err(why) => self.bypass(worker, host, service, tenant.as_ref(), why),
         }
     }
 
@@ -86,7 +88,7 @@ impl Exchange {
                 Entered::Leads => wanted.leads = true,
                 Entered::Alone(why) => wanted.detail = Some(why),
                 Entered::Waits => {
-                    worker.identify(host, &wanted.incoming.tenant);
+                    worker.identify(host, wanted.incoming.tenant.as_ref());
                     self.state = State::Waiting(wanted);
                     return Flow::Pause;
                 }
@@ -127,7 +129,7 @@ impl Exchange {
         let digest = parsed.digest.to_string();
         let mut headers = vec![
             (header::X_FOREBAY_SERVICE, worker.service(wanted.incoming.route.service)),
-            (header::X_FOREBAY_TENANT, &wanted.incoming.tenant),
+            (header::X_FOREBAY_TENANT, wanted.incoming.tenant.as_ref().map_or("", Tenant::as_str)),
             (header::X_FOREBAY_MODEL, path.model),
             (header::X_FOREBAY_VERSION, path.version),
             (header::X_FOREBAY_DIGEST, &digest),
@@ -200,7 +202,7 @@ impl Exchange {
             return Flow::Pause;
         }
         worker.counters.request(service, Counted::Miss);
-        worker.identify(host, &wanted.incoming.tenant);
+        worker.identify(host, wanted.incoming.tenant.as_ref());
         self.state = State::Forwarding(wanted);
         Flow::Continue
     }
@@ -213,7 +215,7 @@ impl Incoming {
     }
 
     fn scope<'a>(&'a self, worker: &'a Worker) -> Scope<'a> {
-        Scope { service: worker.service(self.route.service), tenant: &self.tenant }
+        Scope { service: worker.service(self.route.service), tenant: self.tenant.as_ref() }
     }
 
     fn raw_key(&self, worker: &Worker, body: &[u8]) -> AnswerKey {
@@ -223,6 +225,7 @@ impl Incoming {
             content_type: &self.content_type,
             header_length: &self.header_length_raw,
             accept: &self.accept,
+            accept_encoding: &self.accept_encoding,
             body,
         })
     }

@@ -2,11 +2,12 @@
 
 use super::{Exchange, Flow, Incoming, State};
 use crate::cache_status::Bypass;
-use crate::config::{Mode, Tenant};
+use crate::config::{self, Mode};
 use crate::host::{Headers, Host, first, values};
 use crate::worker::{RouteSettings, Worker};
 use forebay_protocol::cache_control::RequestDirectives;
 use forebay_protocol::path::InferPath;
+use forebay_protocol::tenant::Tenant;
 use forebay_protocol::{header, request};
 
 impl Exchange {
@@ -22,30 +23,31 @@ impl Exchange {
         let route = worker.route(host);
         let tenant = tenant(&worker.config.tenant, host);
         if end_of_stream || route.mode == Mode::Off {
-            worker.identify(host, tenant.as_deref().unwrap_or_default());
+            worker.identify(host, tenant.flatten().as_ref());
             self.state = State::Passing(None);
             return Flow::Continue;
         }
         let Some(tenant) = tenant else {
-            return self.bypass(worker, host, route.service, "", Bypass::NoTenant);
+            return self.bypass(worker, host, route.service, None, Bypass::NoTenant);
         };
         match incoming(&headers, route, path, worker.config.max_body_bytes) {
             Ok(incoming) => {
                 self.state = State::Reading(Box::new(Incoming { tenant, ..incoming }));
                 Flow::Pause
             }
-            Err(why) => self.bypass(worker, host, route.service, &tenant, why),
+            Err(why) => self.bypass(worker, host, route.service, tenant.as_ref(), why),
         }
     }
 }
 
-/// The tenant, or `None` when the stream does not have the property that says it.
-fn tenant(setting: &Tenant, host: &dyn Host) -> Option<String> {
+/// The scope's tenant, or `None` when one is needed and the stream does not have the property that says it.
+fn tenant(setting: &config::Tenant, host: &dyn Host) -> Option<Option<Tenant>> {
     match setting {
-        Tenant::Fixed(tenant) => Some(tenant.clone()),
-        Tenant::Property { property } => {
+        config::Tenant::Fixed(tenant) if tenant.is_empty() => Some(None),
+        config::Tenant::Fixed(tenant) => Tenant::parse(tenant).ok().map(Some),
+        config::Tenant::Property { property } => {
             let path: Vec<&str> = property.iter().map(String::as_str).collect();
-            String::from_utf8(host.property(&path)?).ok().filter(|tenant| !tenant.is_empty())
+            Tenant::parse(host.property(&path)?).ok().map(Some)
         }
     }
 }
@@ -86,12 +88,13 @@ fn incoming(
     let copy = |name| first(headers, name).unwrap_or_default().to_vec();
     Ok(Incoming {
         route,
-        tenant: String::new(),
+        tenant: None,
         path,
         content_type: copy("content-type"),
         header_length_raw: copy(header::INFERENCE_HEADER_CONTENT_LENGTH),
         header_length,
         accept: values(headers, "accept").collect::<Vec<_>>().join(&b","[..]),
+        accept_encoding: values(headers, "accept-encoding").collect::<Vec<_>>().join(&b","[..]),
         directives,
     })
 }

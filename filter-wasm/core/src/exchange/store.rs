@@ -149,7 +149,7 @@ fn storable(headers: &Headers, needs_generation: bool, max_bytes: usize) -> Resu
     if first(headers, ":status") != Some(b"200") {
         return Err("status");
     }
-    let freshness = ResponseDirectives::parse(values(headers, "cache-control")).ok_or("uncacheable")?;
+    let directives = ResponseDirectives::parse(values(headers, "cache-control")).ok_or("uncacheable")?;
     if values(headers, "content-encoding").any(|encoding| !encoding.eq_ignore_ascii_case(b"identity")) {
         return Err("content-encoding");
     }
@@ -168,7 +168,7 @@ fn storable(headers: &Headers, needs_generation: bool, max_bytes: usize) -> Resu
         return Err("no-generation");
     }
     let age_s = number(headers, header::AGE).unwrap_or(0);
-    Ok(Storable { generation, age_s, freshness, header_length, content_length })
+    Ok(Storable { generation, age_s, freshness: directives.freshness, header_length, content_length })
 }
 
 fn number(headers: &Headers, name: &str) -> Option<u64> {

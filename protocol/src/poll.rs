@@ -1,0 +1,190 @@
+//! What a proxy tells the gate when it polls: which table it has, and what only it knows, hits and the compute time that they
+//! saved, with a trace of sampled keys. A filter makes it, the gate takes it.
+
+use crate::gate::FORMAT;
+use serde::{Deserialize, Serialize};
+
+/// Largest poll that the gate takes, in bytes of JSON.
+pub const MAX_POLL_BYTES: usize = 256 << 10;
+/// Most rows of `saved` in one report, and most of `trace`.
+pub const MAX_ROWS: usize = 1024;
+/// Longest that the gate holds a poll, in milliseconds.
+pub const MAX_WAIT_MS: u64 = 30_000;
+
+/// A poll.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Poll {
+    /// Version of this form.
+    pub format: u32,
+    /// Which proxy asks: a random name that it keeps while it runs.
+    pub proxy: String,
+    /// Which of its VMs: reports are counted by VM.
+    pub vm: u64,
+    /// Epoch of the table that all its workers have, 0 for none: what is older is acknowledged with it.
+    pub epoch: u64,
+    /// How long the gate may hold the poll while that is the newest table, in milliseconds; 0: answer at once.
+    pub wait_ms: u64,
+    /// Number of the report within its VM, from 1. One that comes again is counted once.
+    pub seq: u64,
+    /// What happened since the report before.
+    #[serde(default)]
+    pub report: Report,
+}
+
+/// What only a proxy knows.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Report {
+    /// Sums by service and model.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub saved: Vec<Saved>,
+    /// Requests of the sampled keys, in the order in which they were answered.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub trace: Vec<Trace>,
+    /// A key is sampled when its keyed hash is below this part of 2^32.
+    #[serde(default)]
+    pub trace_rate: u32,
+}
+
+impl Report {
+    /// Is there nothing to say?
+    pub fn is_empty(&self) -> bool {
+        self.saved.is_empty() && self.trace.is_empty()
+    }
+}
+
+/// Hits in a proxy, and the compute time that they saved.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Saved {
+    /// The service.
+    pub service: String,
+    /// The model.
+    pub model: String,
+    /// Requests answered without the backend.
+    pub hits: u64,
+    /// Compute time of the answers given, in microseconds.
+    pub cost_us: u64,
+}
+
+/// One request of a sampled key.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Trace {
+    /// When it was answered, in milliseconds since 1970.
+    pub at_ms: u64,
+    /// The service.
+    pub service: String,
+    /// The model.
+    pub model: String,
+    /// Hash of the tenant's name; 0 without tenants.
+    pub tenant: u64,
+    /// The key's keyed hash, the first eight bytes.
+    pub key: u64,
+    /// Size of the answer, in bytes.
+    pub bytes: u64,
+    /// Compute time of the answer, in microseconds; 0 when it is not known.
+    pub cost_us: u64,
+    /// What answered.
+    pub tier: Tier,
+}
+
+/// What answered a request.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Tier {
+    /// L1, for an exact repeat.
+    Raw,
+    /// L1, the worker's own map.
+    Vm,
+    /// L1, the slots that the workers share.
+    Shared,
+    /// The pool, through the gate.
+    L2,
+    /// An equal request that was on its way.
+    Collapsed,
+    /// The upstream.
+    Upstream,
+}
+
+/// Bytes that are no poll of this version.
+#[derive(Debug, thiserror::Error)]
+pub enum PollError {
+    /// Not JSON, or of another shape.
+    #[error("the poll is not the JSON expected: {0}")]
+    Shape(#[from] serde_json::Error),
+    /// Of another version.
+    #[error("the poll has format {0}: this program reads format {FORMAT}")]
+    UnknownFormat(u32),
+    /// More than is taken.
+    #[error("the poll's {field} is {found}: at most {most} is taken")]
+    TooLarge {
+        /// Which member.
+        field: &'static str,
+        /// How much came.
+        found: u64,
+        /// How much is taken.
+        most: u64,
+    },
+}
+
+/// What is looked at first: a later version may have any other members.
+#[derive(Deserialize)]
+struct Versioned {
+    format: u32,
+}
+
+impl Poll {
+    /// Reads a poll and checks its bounds.
+    ///
+    /// # Errors
+    /// [`PollError`].
+    pub fn parse(json: &[u8]) -> Result<Self, PollError> {
+        let within = |field, found: u64, most: u64| {
+            if found > most { Err(PollError::TooLarge { field, found, most }) } else { Ok(()) }
+        };
+        within("size in bytes", json.len() as u64, MAX_POLL_BYTES as u64)?;
+        let Versioned { format } = serde_json::from_slice(json)?;
+        if format != FORMAT {
+            return Err(PollError::UnknownFormat(format));
+        }
+        let poll: Self = serde_json::from_slice(json)?;
+        within("name of the proxy in bytes", poll.proxy.len() as u64, 64)?;
+        within("wait_ms", poll.wait_ms, MAX_WAIT_MS)?;
+        within("number of sums", poll.report.saved.len() as u64, MAX_ROWS as u64)?;
+        within("number of traces", poll.report.trace.len() as u64, MAX_ROWS as u64)?;
+        Ok(poll)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const PLAIN: &str = r#"{"format":2,"proxy":"p","vm":1,"epoch":0,"wait_ms":2000,"seq":1}"#;
+
+    #[test]
+    fn a_poll_needs_no_report_and_reads_back() {
+        let mut poll = Poll::parse(PLAIN.as_bytes()).unwrap();
+        assert!(poll.report.is_empty());
+        poll.report.saved.push(Saved { service: "s".into(), model: "m".into(), hits: 2, cost_us: 9 });
+        poll.report.trace.push(Trace {
+            at_ms: 1,
+            service: "s".into(),
+            model: "m".into(),
+            tenant: 0,
+            key: 7,
+            bytes: 10,
+            cost_us: 4,
+            tier: Tier::L2,
+        });
+        assert_eq!(Poll::parse(&serde_json::to_vec(&poll).unwrap()).unwrap(), poll);
+    }
+
+    #[test]
+    fn other_formats_and_what_is_too_large_are_refused_by_name() {
+        let refused =
+            |from: &str, to: &str| Poll::parse(PLAIN.replace(from, to).as_bytes()).unwrap_err().to_string();
+        assert!(refused("\"format\":2", "\"format\":9").contains("format 9"));
+        assert!(refused("2000", "2000000").contains("wait_ms"));
+        assert!(refused("\"p\"", &format!("\"{}\"", "p".repeat(65))).contains("name of the proxy"));
+        assert!(refused("\"vm\":1,", "").contains("vm"));
+    }
+}
