@@ -8,6 +8,9 @@ use std::fmt;
 /// Longest name, in bytes: room for a SPIFFE identity of a namespace and a service account, short of a header's usual bounds.
 pub const MAX_TENANT_BYTES: usize = 256;
 
+/// What a name must be, for messages of others.
+pub const EXPECTED: &str = "1 to 256 bytes of visible ASCII without comma and double quote";
+
 /// A tenant: 1 to 256 bytes of visible ASCII, without comma and double quote.
 #[derive(Clone, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct Tenant(String);

@@ -84,6 +84,14 @@ reasons! {
     Detail {
         /// The model that computed the kept answer is not served any more.
         GenerationGone = "generation-gone",
+        /// What is kept seems to come from the future: a clock was set, and its age is not known.
+        FromTheFuture = "from-the-future",
+        /// The request has an `Authorization` (or a `Cookie`, where the settings say so), and what is kept is not for all.
+        Authorization = "authorization",
+        /// The gate does not let this proxy ask, or not for this tenant.
+        GateRefused = "gate-refused",
+        /// Gate and filter are of different versions, and don't understand each other.
+        UnknownFormat = "unknown-format",
         /// The callout to the gate failed or was too slow.
         GateFailed = "gate-failed",
         /// It waited for an equal request, which failed or went away: it leads now.
@@ -108,10 +116,14 @@ reasons! {
         Status = "status",
         /// Its `Cache-Control` does not say for how long, or says not to.
         Uncacheable = "uncacheable",
-        /// It is encoded (`Content-Encoding`).
+        /// It is encoded (`Content-Encoding`), and its request has an id, which can't be taken out.
         Encoded = "content-encoding",
-        /// `Vary` or `Set-Cookie`.
+        /// It varies with more than `Accept-Encoding`.
         Varies = "varies",
+        /// It sets a cookie, or its header fields are too many or no text.
+        Fields = "fields",
+        /// The request has an `Authorization` (or a `Cookie`, where the settings say so), and the answer is not for all.
+        Authorized = "authorized",
         /// A header that must come once came more than once.
         AmbiguousHeaders = "ambiguous-headers",
         /// It is larger than an entry may be.

@@ -1,10 +1,14 @@
 //! The plugin configuration: JSON from Envoy's `configuration` enters, a checked [`Config`] leaves, once, when the VM starts.
 //!
-//! Every field has a default but `service`; an unknown field, a wrong type or a value out of range ends the start with a
-//! message that names the field.
+//! Every field has a default but `service`; an unknown field, a wrong type or a value out of range is refused with a message that
+//! names the field, and the filter then passes everything ([`Config::passing`]).
+
+mod trust;
 
 use serde::Deserialize;
 use std::collections::BTreeMap;
+
+pub use trust::{Authorization, Cookie, Tenancy, Tenant};
 
 /// How the filter takes part.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize)]
@@ -18,19 +22,6 @@ pub enum Mode {
     Off,
 }
 
-/// Who may share results: a fixed name, or a property of the stream that an authenticated source fills.
-#[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
-#[serde(untagged)]
-pub enum Tenant {
-    /// The same tenant for all requests.
-    Fixed(String),
-    /// An Envoy attribute, for instance `["connection", "uri_san_peer_certificate"]`. A request without it passes uncached.
-    Property {
-        /// The attribute's path.
-        property: Vec<String>,
-    },
-}
-
 /// Settings of one Envoy route, by the route's name.
 #[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
 #[serde(deny_unknown_fields)]
@@ -39,6 +30,8 @@ pub struct Route {
     pub service: String,
     /// This route's mode; the filter's own when absent.
     pub mode: Option<Mode>,
+    /// Where this route's tenant comes from; as the filter's own when absent.
+    pub tenant: Option<Tenant>,
 }
 
 /// Bounds of L1, each per what its name says.
@@ -90,6 +83,9 @@ impl Default for Join {
 pub struct Gate {
     /// Envoy cluster of the gate.
     pub cluster: String,
+    /// `:authority` of the callouts; by default the last part of the cluster's name, since Istio's names
+    /// (`outbound|8010||gate.ns.svc.cluster.local`) are no authorities.
+    pub authority: Option<String>,
     /// A lookup's deadline, in milliseconds. On the path of every miss: single digits.
     #[serde(default = "five")]
     pub timeout_ms: u64,
@@ -99,9 +95,6 @@ pub struct Gate {
     /// Age at which the table of live generations is no longer believed, in milliseconds.
     #[serde(default = "five_seconds")]
     pub stale_ms: u64,
-    /// Sent as `x-forebay-token`, where gate and backend ask for one.
-    #[serde(default)]
-    pub token: String,
     /// Models that are never looked up in L2 (L1 only), by name.
     #[serde(default)]
     pub skip_models: Vec<String>,
@@ -126,9 +119,17 @@ pub struct Config {
     pub mode: Mode,
     /// The service that answers where `routes` does not say otherwise.
     pub service: String,
-    /// Who may share results.
-    #[serde(default = "nobody")]
-    pub tenant: Tenant,
+    /// Whether results are parted by tenant.
+    #[serde(default)]
+    pub tenancy: Tenancy,
+    /// Where the tenant comes from, if there are tenants and `routes` does not say otherwise.
+    pub tenant: Option<Tenant>,
+    /// What a request's `Authorization` means.
+    #[serde(default)]
+    pub authorization: Authorization,
+    /// What a request's `Cookie` means.
+    #[serde(default)]
+    pub cookie: Cookie,
     /// Settings by Envoy route name.
     #[serde(default)]
     pub routes: BTreeMap<String, Route>,
@@ -150,9 +151,6 @@ pub struct Config {
 
 fn on() -> Mode {
     Mode::On
-}
-fn nobody() -> Tenant {
-    Tenant::Fixed(String::new())
 }
 fn four_mib() -> usize {
     4 << 20
@@ -199,8 +197,27 @@ impl Config {
         Ok(config)
     }
 
+    /// The settings of a filter that has none it can use: it passes every request, and takes off what only it may say.
+    pub fn passing() -> Self {
+        Self {
+            mode: Mode::Off,
+            service: "none".to_owned(),
+            tenancy: Tenancy::None,
+            tenant: None,
+            authorization: Authorization::Forbids,
+            cookie: Cookie::Ignored,
+            routes: BTreeMap::new(),
+            max_body_bytes: four_mib(),
+            max_json_bytes: quarter_mib(),
+            l1: L1 { vm_bytes: 0, shared_bytes: 0, ..L1::default() },
+            join: Join::default(),
+            gate: None,
+        }
+    }
+
     fn check(&self) -> Result<(), ConfigError> {
         name("service", &self.service)?;
+        trust::check(self.tenancy, self.tenant.as_ref(), &self.routes, self.authorization)?;
         for (route, settings) in &self.routes {
             name(&format!("routes.{route}.service"), &settings.service)?;
         }
@@ -220,12 +237,28 @@ impl Config {
             if gate.cluster.is_empty() {
                 return Err(out_of_range("gate.cluster", "an empty name", "the name of an Envoy cluster"));
             }
+            if !is_authority(gate.authority()) {
+                return Err(out_of_range("gate.authority", &format!("{:?}", gate.authority()), "a host, maybe with a port"));
+            }
             range("gate.timeout_ms", gate.timeout_ms, 1, 1000, "between 1 and 1000")?;
             range("gate.poll_ms", gate.poll_ms, 50, 60_000, "between 50 and 60000")?;
             range("gate.stale_ms", gate.stale_ms, gate.poll_ms, 600_000, "between gate.poll_ms and 600000")?;
         }
         Ok(())
     }
+}
+
+impl Gate {
+    /// `:authority` of the callouts.
+    pub fn authority(&self) -> &str {
+        self.authority.as_deref().unwrap_or_else(|| self.cluster.rsplit('|').next().unwrap_or_default())
+    }
+}
+
+/// What any proxy takes as `:authority`: a host, maybe with a port.
+fn is_authority(text: &str) -> bool {
+    let plain = |byte: u8| byte.is_ascii_alphanumeric() || b".-_:[]".contains(&byte);
+    (1..=255).contains(&text.len()) && text.bytes().all(plain)
 }
 
 /// A service's name goes into metric names and headers, so it is kept plain.
@@ -264,10 +297,29 @@ mod tests {
     }
 
     #[test]
-    fn a_tenant_can_be_a_property() {
-        let config =
-            Config::parse(br#"{"service": "demo", "tenant": {"property": ["connection", "x"]}}"#).unwrap();
-        assert_eq!(config.tenant, Tenant::Property { property: vec!["connection".into(), "x".into()] });
+    fn a_tenant_can_be_a_property_for_all_or_by_route() {
+        let config = Config::parse(
+            br#"{"service": "demo", "tenancy": "required", "tenant": {"property": ["connection", "x"]},
+                 "routes": {"r": {"service": "demo", "tenant": "team-a"}}}"#,
+        );
+        let config = config.unwrap();
+        assert_eq!(config.tenant, Some(Tenant::Property { property: vec!["connection".into(), "x".into()] }));
+        assert_eq!(config.routes["r"].tenant, Some(Tenant::Fixed("team-a".into())));
+    }
+
+    #[test]
+    fn an_authority_is_made_of_istios_names_and_can_be_set() {
+        let authority = |gate: &str| {
+            let config = Config::parse(format!(r#"{{"service": "a", "gate": {gate}}}"#).as_bytes());
+            config.map(|config| config.gate.unwrap().authority().to_owned())
+        };
+        assert_eq!(authority(r#"{"cluster": "forebay-gate"}"#).unwrap(), "forebay-gate");
+        let istios = r#"{"cluster": "outbound|8010||gate.ns.svc.cluster.local"}"#;
+        assert_eq!(authority(istios).unwrap(), "gate.ns.svc.cluster.local");
+        assert_eq!(authority(r#"{"cluster": "c", "authority": "gate:8010"}"#).unwrap(), "gate:8010");
+        for wrong in [r#"{"cluster": "a|"}"#, r#"{"cluster": "a b"}"#, r#"{"cluster": "c", "authority": "a|b"}"#] {
+            assert!(authority(wrong).unwrap_err().to_string().contains("`gate.authority`"), "{wrong}");
+        }
     }
 
     #[test]
@@ -282,6 +334,17 @@ mod tests {
             (r#"{"service": "a", "l1": {"vm_byte": 1}}"#, "`l1.vm_byte`"),
             (r#"{"service": "a", "gate": {"cluster": "g", "timeout_ms": 0}}"#, "`gate.timeout_ms`"),
             (r#"{"service": "a", "routes": {"r": {"service": "/"}}}"#, "`routes.r.service`"),
+            (r#"{"service": "a", "gate": {"cluster": "g", "token": "t"}}"#, "`gate.token`"),
+            (r#"{"service": "a", "tenancy": "maybe"}"#, "`tenancy`"),
+            (r#"{"service": "a", "tenant": "t"}"#, "`tenant`"),
+            (r#"{"service": "a", "tenancy": "required"}"#, "`tenant`"),
+            (r#"{"service": "a", "tenancy": "required", "tenant": "a "}"#, "`tenant`"),
+            (r#"{"service": "a", "tenancy": "required", "tenant": ""}"#, "`tenant`"),
+            (r#"{"service": "a", "tenancy": "required", "tenant": {"property": []}}"#, "`tenant`"),
+            (r#"{"service": "a", "tenancy": "required", "routes": {"r": {"service": "a"}}}"#, "`routes.r.tenant`"),
+            (r#"{"service": "a", "routes": {"r": {"service": "a", "tenant": "t"}}}"#, "`routes.r.tenant`"),
+            (r#"{"service": "a", "authorization": "names-tenant"}"#, "`authorization`"),
+            (r#"{"service": "a", "cookie": "eaten"}"#, "`cookie`"),
             (r#"{"service": "a"} x"#, "trailing"),
         ] {
             assert!(refusal(json).contains(field), "{json}: {}", refusal(json));

@@ -35,6 +35,10 @@ pub enum Event {
     Promoted,
     /// Callouts to the gate that failed or timed out.
     GateFailed,
+    /// Callouts that the gate refused: this proxy may not ask, or not for that tenant.
+    GateRefused,
+    /// Answers of a gate of another version.
+    GateUnknownFormat,
     /// Callouts not made because the breaker was open.
     GateSkipped,
     /// Shadow mode: the stored answer equals the upstream's.
@@ -63,6 +67,8 @@ fn event_label(event: Event) -> &'static str {
         Event::Freed => "waiter_freed",
         Event::Promoted => "waiter_promoted",
         Event::GateFailed => "gate_failed",
+        Event::GateRefused => "gate_refused",
+        Event::GateUnknownFormat => "gate_unknown_format",
         Event::GateSkipped => "gate_skipped",
         Event::ShadowMatch => "shadow_match",
         Event::ShadowMismatch => "shadow_mismatch",

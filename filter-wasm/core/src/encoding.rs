@@ -13,12 +13,16 @@ use crate::l1::Answer;
 use crate::reply::Reply;
 use bytes::Bytes;
 use forebay_protocol::digest::{Digest, Scope, Uncacheable, digest};
-use forebay_protocol::entry::Entry;
+use forebay_protocol::cache_control::ResponseDirectives;
+use forebay_protocol::entry::{Entry, Field};
+use forebay_protocol::fields;
 use forebay_protocol::limits::Limits;
 use forebay_protocol::path::InferPath;
 use forebay_protocol::response::Encoded;
 use forebay_protocol::wants::Wants;
 use forebay_protocol::{header, request, response};
+
+const CACHE_CONTROL: &str = "cache-control";
 
 /// A request that was parsed.
 #[derive(Clone, Debug)]
@@ -63,18 +67,39 @@ pub fn keep(body: Vec<u8>, header_length: Option<usize>, verbatim: bool) -> Opti
     response::without_id(&body, header_length).ok()
 }
 
-/// An entry of the pool, encoded as a request wants it; `None` when it can't be.
-pub fn from_entry(entry: &Entry, wants: &Wants, now_ms: u64) -> Option<Answer> {
+/// An entry of the pool, encoded as a request wants it; `None` when it can't be. Its times are the pool's: `skew_ms` is how far
+/// that clock is ahead of this one.
+pub fn from_entry(entry: &Entry, wants: &Wants, now_ms: u64, skew_ms: i64) -> Option<Answer> {
     let encoded = response::encode(entry.response.as_ref()?, wants, "").ok()?;
+    let kept = entry.fields.iter().filter(|field| !fields::is_of_encoding(&field.name));
+    let mut kept: Vec<Field> = kept.cloned().collect();
+    let cache_control = kept.iter().filter(|field| field.name == CACHE_CONTROL).map(|field| &field.value[..]);
+    let said = ResponseDirectives::parse(cache_control);
+    if said.is_none() {
+        kept.retain(|field| field.name != CACHE_CONTROL);
+        kept.push(field(CACHE_CONTROL, format!("max-age={}", entry.max_age_s)));
+    }
+    let content_type = match encoded.header_length {
+        Some(_) => header::CONTENT_TYPE_BINARY,
+        None => header::CONTENT_TYPE_JSON,
+    };
+    kept.push(field("content-type", content_type.to_owned()));
     Some(Answer {
         generation: entry.generation(),
-        created_ms: entry.created_ms,
+        created_ms: entry.created_ms.saturating_add_signed(skew_ms.saturating_neg()),
         stored_ms: now_ms,
         max_age_s: entry.max_age_s,
+        cost_us: entry.cost_us,
+        with_authorization: said.is_some_and(|said| said.with_authorization),
+        fields: kept,
         header_length: encoded.header_length,
         verbatim: false,
         body: encoded.body,
     })
+}
+
+fn field(name: &str, value: String) -> Field {
+    Field { name: name.to_owned(), value: value.into() }
 }
 
 /// Writes `reply`: status, headers and body, to be handed to the proxy.
@@ -95,8 +120,8 @@ pub fn send(reply: &Reply, write: impl FnOnce(u32, Vec<(&str, &str)>, &[u8])) {
     }
 }
 
-fn send_kept(
-    answer: &Answer,
+fn send_kept<'a>(
+    answer: &'a Answer,
     id: &str,
     status: &str,
     now_ms: u64,
@@ -111,16 +136,11 @@ fn send_kept(
     let header_length = header_length.map(|length| length.to_string());
     let generation = answer.generation.as_ref().map(ToString::to_string);
     let age = answer.age_s(now_ms).to_string();
-    let cache_control = format!("max-age={}", answer.max_age_s);
-    let content_type =
-        if header_length.is_some() { header::CONTENT_TYPE_BINARY } else { header::CONTENT_TYPE_JSON };
 
-    let mut headers = vec![
-        ("content-type", content_type),
-        ("cache-control", &cache_control),
-        (header::AGE, &age),
-        (header::CACHE_STATUS, status),
-    ];
+    // The proxy's interface takes text; what is none was not stored.
+    let text = |field: &'a Field| (field.name.as_str(), std::str::from_utf8(&field.value).unwrap_or_default());
+    let mut headers: Vec<(&str, &str)> = answer.fields.iter().map(text).collect();
+    headers.extend([(header::AGE, age.as_str()), (header::CACHE_STATUS, status)]);
     if let Some(length) = &header_length {
         headers.push((header::INFERENCE_HEADER_CONTENT_LENGTH, length));
     }

@@ -9,7 +9,7 @@ use crate::host::{Host, Of, number};
 use breaker::Breaker;
 use bytes::Bytes;
 use forebay_protocol::digest::Digest;
-use forebay_protocol::entry::Entry;
+use forebay_protocol::entry::{Entry, EntryError};
 use forebay_protocol::tenant::Tenant;
 use forebay_protocol::{gate, header};
 
@@ -18,7 +18,7 @@ use forebay_protocol::{gate, header};
 pub struct Question<'a> {
     /// The service.
     pub service: &'a str,
-    /// Who may share results.
+    /// Who may share results; `None` without tenants.
     pub tenant: Option<&'a Tenant>,
     /// The model's name.
     pub model: &'a str,
@@ -42,8 +42,12 @@ pub enum Unasked {
 pub enum Looked {
     /// The pool has it. Whether it may be given is still to be seen.
     Entry(Box<Entry>),
-    /// The pool does not have it, or what it has is no entry.
+    /// The pool does not have it.
     Miss,
+    /// Gate and filter are of different versions, and don't understand each other.
+    UnknownFormat,
+    /// The gate does not let this proxy ask, or not for this tenant. It is well: others may ask.
+    Refused,
     /// The gate could not say.
     Failed,
 }
@@ -77,13 +81,12 @@ impl Gate {
             (header::X_FOREBAY_MODEL, question.model.to_owned()),
             (header::X_FOREBAY_VERSION, question.version.to_owned()),
             (header::X_FOREBAY_DIGEST, question.digest.to_string()),
-            (header::X_FOREBAY_TOKEN, self.settings.token.clone()),
         ];
         headers.retain(|(_, value)| !value.is_empty());
         Ok(Call {
             ticket: Ticket::Lookup,
             cluster: self.settings.cluster.clone(),
-            authority: self.settings.cluster.clone(),
+            authority: self.settings.authority().to_owned(),
             method: "GET",
             path: gate::LOOKUP_PATH,
             headers,
@@ -94,23 +97,31 @@ impl Gate {
 
     /// The lookup was answered with a body of that size, or (`None`) failed.
     pub fn answered(&mut self, host: &dyn Host, body_size: Option<usize>, now_ms: u64) -> Looked {
-        let answer = body_size.and_then(|size| Some((size, number(&host.headers(Of::Call), ":status")?)));
-        match answer {
-            Some((size, 200_u16)) => {
-                self.breaker.succeeded();
-                let entry =
-                    host.body(Of::Call, size).and_then(|body| Entry::decode_plain(Bytes::from(body)).ok());
-                entry.map_or(Looked::Miss, |entry| Looked::Entry(Box::new(entry)))
-            }
-            Some((_, 404)) => {
-                self.breaker.succeeded();
-                Looked::Miss
-            }
-            _ => {
-                self.breaker.failed(now_ms);
-                Looked::Failed
-            }
+        let looked = body_size.map_or(Looked::Failed, |size| looked(host, size));
+        if looked == Looked::Failed {
+            self.breaker.failed(now_ms);
+        } else {
+            self.breaker.succeeded();
         }
+        looked
+    }
+}
+
+fn looked(host: &dyn Host, size: usize) -> Looked {
+    let headers = host.headers(Of::Call);
+    let status = number::<u16>(&headers, ":status");
+    if matches!(status, Some(200 | 404)) && number(&headers, header::X_FOREBAY_FORMAT) != Some(gate::FORMAT) {
+        return Looked::UnknownFormat;
+    }
+    match status {
+        Some(200) => match host.body(Of::Call, size).map(|body| Entry::decode_plain(Bytes::from(body))) {
+            Some(Ok(entry)) => Looked::Entry(Box::new(entry)),
+            Some(Err(EntryError::UnknownVersion(_))) => Looked::UnknownFormat,
+            _ => Looked::Miss,
+        },
+        Some(404) => Looked::Miss,
+        Some(400..=499) => Looked::Refused,
+        _ => Looked::Failed,
     }
 }
 
@@ -129,7 +140,7 @@ mod tests {
 
     fn told(status: &str, body: &[u8]) -> Double {
         let host = Double::default();
-        host.shows(Of::Call, &[(":status", status)], body);
+        host.shows(Of::Call, &[(":status", status), ("x-forebay-format", "2")], body);
         host
     }
 
@@ -141,6 +152,16 @@ mod tests {
         let expected =
             [("x-forebay-service", "demo"), ("x-forebay-model", "m"), ("x-forebay-digest", &digest)];
         assert_eq!(call.headers, expected.map(|(name, value)| (name, value.to_owned())));
+    }
+
+    #[test]
+    fn a_gate_that_does_not_name_its_format_is_of_another_version() {
+        for status in ["200", "404"] {
+            let host = Double::default();
+            host.shows(Of::Call, &[(":status", status)], b"FBP2");
+            let looked = gate(r#"{"cluster": "g"}"#).answered(&host, Some(4), 0);
+            assert_eq!(looked, Looked::UnknownFormat, "{status}");
+        }
     }
 
     #[test]
@@ -156,12 +177,14 @@ mod tests {
     }
 
     #[test]
-    fn only_200_and_404_are_answers() {
+    fn what_the_gate_says_is_told_apart() {
         for (status, body, looked) in [
             ("404", &b""[..], Looked::Miss),
             ("200", b"\xff\xff", Looked::Miss),
             ("503", b"", Looked::Failed),
-            ("401", b"", Looked::Failed),
+            ("200", b"FBP3", Looked::UnknownFormat),
+            ("401", b"", Looked::Refused),
+            ("403", b"", Looked::Refused),
             ("\u{fffd}", b"", Looked::Failed),
         ] {
             let mut gate = gate(r#"{"cluster": "g"}"#);

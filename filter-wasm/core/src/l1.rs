@@ -9,6 +9,9 @@ use crate::cache_status::Tier;
 use crate::config;
 use crate::host::Host;
 use forebay_protocol::digest::{Digest, Generation};
+use forebay_protocol::entry::Field;
+use forebay_protocol::fields;
+use forebay_protocol::freshness::Stored;
 use forebay_protocol::wants::Wants;
 use quick_cache::Weighter;
 use quick_cache::unsync::Cache;
@@ -19,15 +22,17 @@ use std::rc::Rc;
 pub type AnswerKey = [u8; 32];
 
 /// Domain tag of the answer key: a digest and what the client wants its answer to look like.
-const ANSWER_KEY_TAG: &[u8] = b"forebay answer v1";
+const ANSWER_KEY_TAG: &[u8] = b"forebay answer v2";
 
 /// What an entry costs beside its body, in bytes: struct, `Rc`, key and the map's own slot, rounded up.
 const OVERHEAD_BYTES: u64 = 256;
 
-/// The key of a request's answer in the encoding that it wants.
-pub fn answer_key(digest: &Digest, wants: &Wants) -> AnswerKey {
+/// The key of a request's answer in the encoding that it wants; what it accepts decides how the upstream encodes its bytes.
+pub fn answer_key(digest: &Digest, wants: &Wants, accept_encoding: &[u8]) -> AnswerKey {
     let mut hasher = blake3::Hasher::new();
-    hasher.update(ANSWER_KEY_TAG).update(&digest.0).update(&wants.fingerprint());
+    hasher.update(ANSWER_KEY_TAG).update(&digest.0);
+    hasher.update(&(accept_encoding.len() as u64).to_le_bytes()).update(accept_encoding);
+    hasher.update(&wants.fingerprint());
     *hasher.finalize().as_bytes()
 }
 
@@ -42,6 +47,12 @@ pub struct Answer {
     pub stored_ms: u64,
     /// How long it is fresh, from `created_ms`.
     pub max_age_s: u32,
+    /// Compute time spent on it, in microseconds; 0 when the upstream does not say.
+    pub cost_us: u64,
+    /// It may be given to requests with `Authorization` too.
+    pub with_authorization: bool,
+    /// The header fields that are kept with it.
+    pub fields: Vec<Field>,
     /// `Inference-Header-Content-Length` of a binary answer; `None`: JSON.
     pub header_length: Option<usize>,
     /// The body is kept as it came, id and all: its key covers the id.
@@ -51,14 +62,19 @@ pub struct Answer {
 }
 
 impl Answer {
+    /// Its times.
+    pub fn stored(&self) -> Stored {
+        Stored { created_ms: self.created_ms, max_age_s: self.max_age_s }
+    }
+
     /// Its age in whole seconds.
     pub fn age_s(&self, now_ms: u64) -> u64 {
         now_ms.saturating_sub(self.created_ms) / 1000
     }
 
-    /// How long it stays fresh, in seconds; `None` when it is stale.
-    pub fn ttl_s(&self, now_ms: u64) -> Option<u64> {
-        u64::from(self.max_age_s).checked_sub(self.age_s(now_ms)).filter(|ttl| *ttl > 0)
+    /// Bytes of body and fields.
+    pub fn bytes(&self) -> usize {
+        self.body.len().saturating_add(fields::bytes(&self.fields))
     }
 }
 
@@ -76,7 +92,7 @@ struct Bytes;
 impl Weighter<AnswerKey, Cached> for Bytes {
     fn weight(&self, _: &AnswerKey, cached: &Cached) -> u64 {
         match cached {
-            Cached::Answer(answer) => OVERHEAD_BYTES.saturating_add(answer.body.len() as u64),
+            Cached::Answer(answer) => OVERHEAD_BYTES.saturating_add(answer.bytes() as u64),
             Cached::Alias(_) => OVERHEAD_BYTES,
         }
     }
@@ -112,14 +128,30 @@ impl L1 {
         }
     }
 
-    /// The answer under `key`, from the map or else from the slots (and then into the map).
-    pub fn find(&mut self, host: &dyn Host, key: &AnswerKey) -> Option<(Rc<Answer>, Tier)> {
+    /// The answer under `key` that `may` be given, from the map or else from the slots (and then into the map). Where there is
+    /// none that may, why the last one found may not.
+    ///
+    /// # Errors
+    /// `Some` of what `may` said; `None`: nothing is kept.
+    pub fn find<T, E>(
+        &mut self,
+        host: &dyn Host,
+        key: &AnswerKey,
+        may: impl Fn(&Answer) -> Result<T, E>,
+    ) -> Result<(Rc<Answer>, Tier, T), Option<E>> {
+        let mut refused = None;
         if let Some(Cached::Answer(answer)) = self.map.get(key) {
-            return Some((answer.clone(), Tier::Vm));
+            match may(answer) {
+                Ok(usable) => return Ok((answer.clone(), Tier::Vm, usable)),
+                Err(why) => refused = Some(why),
+            }
         }
-        let answer = Rc::new(self.slots.get(host, key)?);
+        // Another worker may have stored a newer one.
+        let Some(answer) = self.slots.get(host, key) else { return Err(refused) };
+        let usable = may(&answer).map_err(Some)?;
+        let answer = Rc::new(answer);
         self.map.insert(*key, Cached::Answer(answer.clone()));
-        Some((answer, Tier::Shared))
+        Ok((answer, Tier::Shared, usable))
     }
 
     /// Remembers that the request with `raw_key` is answered by `key`.
@@ -132,8 +164,11 @@ impl L1 {
         self.max_entry_bytes
     }
 
-    /// Stores `answer` in both tiers.
+    /// Stores `answer` in both tiers, wherever it came from; one that is too large is not kept.
     pub fn store(&mut self, host: &dyn Host, key: AnswerKey, answer: &Rc<Answer>) {
+        if answer.body.len() > self.max_entry_bytes {
+            return;
+        }
         self.slots.put(host, &key, answer);
         self.map.insert(key, Cached::Answer(answer.clone()));
     }

@@ -42,12 +42,12 @@ impl Landed {
     }
 
     /// As `wanted` wants it; each form is made once. `None`: it has no such form, which is for the upstream to say.
-    fn encoded(&self, wanted: &Wanted, now_ms: u64) -> Option<Rc<Answer>> {
+    fn encoded(&self, wanted: &Wanted, now_ms: u64, skew_ms: i64) -> Option<Rc<Answer>> {
         if let Some(answer) = self.form(&wanted.key) {
             return Some(answer);
         }
         let wants = &wanted.parsed.as_ref()?.wants;
-        let answer = Rc::new(encoding::from_entry(self.entry.as_ref()?, wants, now_ms)?);
+        let answer = Rc::new(encoding::from_entry(self.entry.as_ref()?, wants, now_ms, skew_ms)?);
         self.forms.borrow_mut().push((wanted.key, answer.clone()));
         Some(answer)
     }
@@ -95,7 +95,7 @@ impl Worker {
         match release {
             Release::Answer(landed) => {
                 let now_ms = host.now_ms();
-                if let Some(answer) = landed.encoded(wanted, now_ms) {
+                if let Some(answer) = landed.encoded(wanted, now_ms, self.live.skew_ms()) {
                     let reply = Reply::Kept {
                         answer,
                         id: wanted.id().to_owned(),

@@ -1,24 +1,29 @@
 //! Which generations are live: the gate's table enters, a yes or no for a stored answer leaves.
 //!
-//! One worker of the proxy polls the gate; it writes the table into shared data, where every worker finds it on its tick.
+//! One worker of the proxy polls the gate, which holds the poll until the table changes; the worker writes what it hears into the
+//! proxy's shared data ([`board`]), where every worker looks before it answers. So from the moment a table is written no worker
+//! gives an answer that it forbids, and the next poll tells the gate that this proxy has it. Epochs only grow.
+
+mod board;
 
 use crate::acts::{Call, Ticket};
 use crate::config::Gate;
 use crate::host::{Host, Of, number};
 use crate::l1::Answer;
+use board::{Board, Head};
 use forebay_protocol::digest::Generation;
-use forebay_protocol::generations::Table;
-use forebay_protocol::{gate, header};
+use forebay_protocol::freshness::TOLERANCE_MS;
+use forebay_protocol::gate::{FORMAT, POLL_PATH};
+use forebay_protocol::generations::{MAX_TABLE_BYTES, Table};
+use forebay_protocol::header;
+use forebay_protocol::poll::{Poll, Report};
 use std::collections::HashMap;
 
-/// Shared data: until when some worker has the poll, as milliseconds in 8 little-endian bytes.
-const POLL_KEY: &str = "forebay.poll";
-/// Shared data: the time of the poll (as above), then the gate's table as it came.
-const TABLE_KEY: &str = "forebay.live";
-/// Largest table accepted from the gate, in bytes (about 10,000 models).
-const MAX_TABLE_BYTES: usize = 4 << 20;
-/// The poll's deadline, in milliseconds: nothing waits for it, so it is far longer than a lookup's.
-const POLL_TIMEOUT_MS: u64 = 1000;
+/// What a poll may take beyond the time for which the gate may hold it, in milliseconds: nothing waits for it, so it is far longer
+/// than a lookup's.
+const MARGIN_MS: u64 = 1000;
+/// An answer without news that comes sooner was not held, and the next poll waits for the tick, in milliseconds.
+const HELD_MS: u64 = 50;
 
 /// What an answer belongs to: the service, the model, and the version asked for ("" when none was).
 #[derive(Clone, Copy, Debug)]
@@ -38,32 +43,54 @@ impl Asked<'_> {
     }
 }
 
-/// The live generations as this worker last heard of them.
-#[derive(Debug, Default)]
-pub struct Live {
-    by_model: HashMap<String, Vec<Generation>>,
-    epoch: u64,
-    /// When the table's poll was sent; 0 when there is none.
-    polled_ms: u64,
-    /// Number of the shared data last read, to skip what did not change.
-    seen: u32,
-    /// When this worker's poll under way was sent.
+/// A poll under way.
+#[derive(Clone, Copy, Debug)]
+struct Sent {
+    number: u32,
     asked_ms: u64,
-    /// How many this worker has sent: the number of the last one.
+}
+
+/// The live generations as this worker last heard of them.
+#[derive(Debug)]
+pub struct Live {
+    board: Board,
+    by_model: HashMap<String, Vec<Generation>>,
+    /// Of the table in `by_model`; 0 for none.
+    epoch: u64,
+    /// What all workers know, as this one last read it.
+    head: Head,
+    sent: Option<Sent>,
+    /// How many this worker has sent.
     polls: u32,
 }
 
 impl Live {
+    /// Nothing is known. `settings` says which gate it is that tells: proxies may have several.
+    pub fn new(settings: &Gate) -> Self {
+        Self {
+            board: Board::of(settings),
+            by_model: HashMap::new(),
+            epoch: 0,
+            head: Head::default(),
+            sent: None,
+            polls: 0,
+        }
+    }
+
     /// The epoch of the table; 0 when there is none.
     pub fn epoch(&self) -> u64 {
         self.epoch
     }
 
+    /// How far the pool's clock is ahead of this proxy's, in milliseconds.
+    pub fn skew_ms(&self) -> i64 {
+        self.head.skew_ms
+    }
+
     /// May `answer` be given now?
     ///
-    /// An answer without a generation (its upstream gives none) lives by its freshness alone. One that came in after the
-    /// last poll was sent came from a live session. Otherwise the table decides; and where that is too old to be believed,
-    /// answers are given up to `unverified_max_age_ms`.
+    /// An answer without a generation (its upstream gives none) lives by its freshness alone. Otherwise the table decides; and
+    /// where there is none that can be believed, answers are given up to `unverified_max_age_ms` after they came.
     pub fn allows(
         &self,
         answer: &Answer,
@@ -73,185 +100,175 @@ impl Live {
         unverified_max_age_ms: u64,
     ) -> bool {
         let Some(generation) = &answer.generation else { return true };
-        if now_ms.saturating_sub(self.polled_ms) > stale_ms {
-            return now_ms.saturating_sub(answer.stored_ms) <= unverified_max_age_ms;
+        if self.is_believed(now_ms, stale_ms) {
+            return self.by_model.get(&asked.key()).is_some_and(|live| live.contains(generation));
         }
-        answer.stored_ms > self.polled_ms
-            || self.by_model.get(&asked.key()).is_some_and(|live| live.contains(generation))
+        // What seems to have come in the future came before the clock was set back: nobody knows when.
+        now_ms.checked_sub(answer.stored_ms).is_some_and(|age| age <= unverified_max_age_ms)
     }
 
-    /// On the tick: the poll to send, if it is this worker's turn.
-    pub fn poll(&mut self, host: &dyn Host, settings: &Gate, now_ms: u64) -> Option<Call> {
-        if !self.takes_poll(host, settings, now_ms) {
-            return None;
-        }
-        self.polls = self.polls.wrapping_add(1);
-        let token = Some(&settings.token).filter(|token| !token.is_empty());
-        Some(Call {
-            ticket: Ticket::Poll(self.polls),
-            cluster: settings.cluster.clone(),
-            authority: settings.cluster.clone(),
-            method: "GET",
-            path: gate::GENERATIONS_PATH,
-            headers: token.map(|token| (header::X_FOREBAY_TOKEN, token.clone())).into_iter().collect(),
-            body: Vec::new(),
-            timeout_ms: POLL_TIMEOUT_MS,
-        })
+    fn is_believed(&self, now_ms: u64, stale_ms: u64) -> bool {
+        let is_newest = self.epoch > 0 && self.epoch >= self.head.epoch;
+        let from_the_future = self.head.confirmed_ms > now_ms.saturating_add(TOLERANCE_MS);
+        is_newest && !from_the_future && now_ms.saturating_sub(self.head.confirmed_ms) <= stale_ms
     }
 
-    /// The poll with that number was answered with a body of that size, or (`None`) failed. An answer to one before the last is
-    /// too late.
-    pub fn polled(&mut self, host: &dyn Host, poll: u32, body_size: Option<usize>) {
-        if poll != self.polls
-            || body_size.is_none()
-            || number(&host.headers(Of::Call), ":status") != Some(200_u16)
-        {
-            return;
-        }
-        let size = body_size.unwrap_or(0).min(MAX_TABLE_BYTES.saturating_add(1));
-        if let Some(table) = host.body(Of::Call, size) {
-            self.publish(host, &table);
-        }
-    }
-
-    /// Is it this worker's turn to poll? The turn is taken for one poll period.
-    fn takes_poll(&mut self, host: &dyn Host, gate: &Gate, now_ms: u64) -> bool {
-        let held = host.shared_get(POLL_KEY);
-        let until = held.as_ref().and_then(|(value, _)| millis(value)).unwrap_or(0);
-        // A clock that jumped back must not stop the polling for longer than a period.
-        if now_ms < until && until.saturating_sub(now_ms) <= gate.poll_ms {
-            return false;
-        }
-        let next = now_ms.saturating_add(gate.poll_ms).to_le_bytes();
-        let won = host.shared_set(POLL_KEY, &next, held.map(|(_, cas)| cas));
-        if won {
-            self.asked_ms = now_ms;
-        }
-        won
-    }
-
-    /// Hands a poll's answer to all workers, if it is a table.
-    fn publish(&mut self, host: &dyn Host, table: &[u8]) {
-        if table.len() > MAX_TABLE_BYTES || serde_json::from_slice::<Table>(table).is_err() {
-            host.warn(
-                "the gate's table of live generations is not one; the last one stands until it is too old",
-            );
-            return;
-        }
-        let mut value = self.asked_ms.to_le_bytes().to_vec();
-        value.extend_from_slice(table);
-        host.shared_set(TABLE_KEY, &value, None);
-        self.refresh(host);
-    }
-
-    /// On the tick: take over the table if some worker wrote a newer one.
+    /// Before an answer is looked for: what do the proxy's workers know by now?
     pub fn refresh(&mut self, host: &dyn Host) {
-        let Some((value, cas)) = host.shared_get(TABLE_KEY) else { return };
-        if cas == self.seen {
-            return;
+        let Some(head) = self.board.head(host) else { return };
+        self.head = head;
+        if head.epoch > self.epoch
+            && let Some(table) = self.board.table(host)
+        {
+            self.adopt(table);
         }
-        self.seen = cas;
-        let Some((polled, table)) = value.split_at_checked(8) else { return };
-        let Ok(table) = serde_json::from_slice::<Table>(table) else { return };
-        self.polled_ms = millis(polled).unwrap_or(0);
-        if table.epoch == self.epoch {
+    }
+
+    fn adopt(&mut self, table: Table) {
+        if table.epoch <= self.epoch {
             return;
         }
         self.epoch = table.epoch;
-        self.by_model = table
-            .models
-            .into_iter()
-            .map(|m| {
-                (Asked { service: &m.service, model: &m.model, version: &m.version }.key(), m.generations)
-            })
-            .collect();
-    }
-}
-
-fn millis(bytes: &[u8]) -> Option<u64> {
-    bytes.try_into().ok().map(u64::from_le_bytes)
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-    use crate::host::double::Double;
-
-    const ASKED: Asked<'_> = Asked { service: "s", model: "m", version: "" };
-    const OLD: Generation = Generation([1; 32]);
-    const NEW: Generation = Generation([2; 32]);
-
-    fn gate() -> Gate {
-        serde_json::from_str(r#"{"cluster": "gate", "poll_ms": 500}"#).unwrap()
+        let key = |service: &str, model: &str, version: &str| Asked { service, model, version }.key();
+        let rows = table.models.into_iter();
+        self.by_model =
+            rows.map(|row| (key(&row.service, &row.model, &row.version), row.generations)).collect();
     }
 
-    fn table(epoch: u64, generation: &Generation) -> Vec<u8> {
-        format!(
-            r#"{{"format": 2, "now_ms": 0, "epoch": {epoch}, "models": [{{"service": "s", "model": "m", "version": "", "generations": ["{generation}"]}}]}}"#
-        )
-        .into_bytes()
+    /// The VM has started: the proxy has a name, and maybe a table.
+    pub fn on_start(&mut self, host: &dyn Host) {
+        self.board.name_proxy(host);
+        self.refresh(host);
     }
 
-    fn answer(generation: &Generation, stored_ms: u64) -> Answer {
-        Answer {
-            generation: Some(*generation),
-            created_ms: 0,
-            stored_ms,
-            max_age_s: 60,
-            header_length: None,
-            verbatim: false,
-            body: Vec::new(),
+    /// On the tick: is it this worker's turn to poll? The turn is taken for as long as a poll may take.
+    pub fn takes_turn(&mut self, host: &dyn Host, settings: &Gate, now_ms: u64) -> bool {
+        // An answer that never came: the proxy tells of every callout's end, unless a clock was set.
+        let lost = |sent: &Sent| now_ms.abs_diff(sent.asked_ms) > turn_ms(settings);
+        self.sent = self.sent.filter(|sent| !lost(sent));
+        self.sent.is_none() && self.board.takes_turn(host, now_ms, turn_ms(settings))
+    }
+
+    /// After a poll: goes this worker on at once, or may anybody poll on the next tick?
+    pub fn goes_on(&self, host: &dyn Host, settings: &Gate, heard: Heard, now_ms: u64) -> bool {
+        let goes_on = matches!(heard, Heard::Changed | Heard::Same);
+        self.board.keep_turn(host, if goes_on { now_ms.saturating_add(turn_ms(settings)) } else { 0 });
+        goes_on
+    }
+
+    /// The poll to send in this worker's turn.
+    pub fn poll(&mut self, settings: &Gate, said: Said, now_ms: u64) -> Call {
+        self.polls = self.polls.wrapping_add(1);
+        self.sent = Some(Sent { number: self.polls, asked_ms: now_ms });
+        self.call(settings, Ticket::Poll(self.polls), said, settings.poll_ms)
+    }
+
+    /// A report by itself, from a worker whose turn it is not.
+    pub fn report(&self, settings: &Gate, said: Said) -> Call {
+        self.call(settings, Ticket::Report(said.seq), said, 0)
+    }
+
+    fn call(&self, settings: &Gate, ticket: Ticket, said: Said, wait_ms: u64) -> Call {
+        let Said { vm, seq, report } = said;
+        let epoch = self.epoch;
+        let proxy = self.board.proxy.clone();
+        let poll = Poll { format: FORMAT, proxy, vm, epoch, wait_ms, seq, report };
+        Call {
+            ticket,
+            cluster: settings.cluster.clone(),
+            authority: settings.authority().to_owned(),
+            method: "POST",
+            path: POLL_PATH,
+            headers: vec![("content-type", header::CONTENT_TYPE_JSON.to_owned())],
+            body: serde_json::to_vec(&poll).unwrap_or_default(),
+            timeout_ms: wait_ms.saturating_add(MARGIN_MS),
         }
     }
 
-    fn allows(live: &Live, answer: &Answer, now_ms: u64) -> bool {
-        live.allows(answer, ASKED, now_ms, 5000, 30_000)
+    /// The poll with that number was answered with a body of that size, or (`None`) failed.
+    pub fn polled(&mut self, host: &dyn Host, poll: u32, body_size: Option<usize>, now_ms: u64) -> Heard {
+        let Some(sent) = self.sent.take_if(|sent| sent.number == poll) else { return Heard::Nothing };
+        let Some(size) = body_size else { return Heard::Nothing };
+        let headers = host.headers(Of::Call);
+        if number(&headers, header::X_FOREBAY_FORMAT) != Some(FORMAT) {
+            return Heard::UnknownFormat;
+        }
+        match number::<u16>(&headers, ":status") {
+            Some(200) => self.published(host, size, sent, now_ms),
+            Some(204) => {
+                let epoch = number(&headers, header::X_FOREBAY_EPOCH).unwrap_or(0);
+                let pools_ms = number(&headers, header::X_FOREBAY_NOW_MS);
+                self.confirm(host, epoch, sent, skew_ms(pools_ms, now_ms));
+                if now_ms.saturating_sub(sent.asked_ms) < HELD_MS { Heard::Nothing } else { Heard::Same }
+            }
+            _ => Heard::Nothing,
+        }
     }
 
-    fn polled_at(host: &Double, now_ms: u64, epoch: u64, generation: &Generation) -> Live {
-        let mut live = Live::default();
-        assert!(live.takes_poll(host, &gate(), now_ms));
-        live.publish(host, &table(epoch, generation));
-        live
+    /// A table came: hand it to all workers. Its rows first, then the head that makes them look.
+    fn published(&mut self, host: &dyn Host, size: usize, sent: Sent, now_ms: u64) -> Heard {
+        let json = host.body(Of::Call, size.min(MAX_TABLE_BYTES.saturating_add(1))).unwrap_or_default();
+        let table = match Table::parse(&json) {
+            Ok(table) => table,
+            Err(error) => {
+                host.warn(&format!("{error}; the last table stands until it is too old"));
+                return Heard::Nothing;
+            }
+        };
+        let (epoch, pools_ms) = (table.epoch, table.now_ms);
+        let is_new = epoch > self.epoch;
+        self.board.put_table(host, epoch, &json);
+        self.confirm(host, epoch, sent, skew_ms(Some(pools_ms), now_ms));
+        self.adopt(table);
+        if is_new { Heard::Changed } else { Heard::Nothing }
     }
 
-    #[test]
-    fn one_worker_polls_and_all_know() {
-        let host = Double::default();
-        let _polling = polled_at(&host, 10_000, 1, &NEW);
-        let mut other = Live::default();
-        assert!(!other.takes_poll(&host, &gate(), 10_100));
-        other.refresh(&host);
-        assert!(allows(&other, &answer(&NEW, 9000), 10_100));
-        assert!(!allows(&other, &answer(&OLD, 9000), 10_100));
-        assert!(other.takes_poll(&host, &gate(), 10_500));
-    }
-
-    #[test]
-    fn an_answer_that_came_after_the_poll_is_live_until_the_next_one() {
-        let host = Double::default();
-        let mut live = polled_at(&host, 10_000, 1, &OLD);
-        assert!(allows(&live, &answer(&NEW, 10_001), 10_100));
-        assert!(live.takes_poll(&host, &gate(), 10_500));
-        live.publish(&host, &table(2, &OLD));
-        assert!(!allows(&live, &answer(&NEW, 10_001), 10_600));
-    }
-
-    #[test]
-    fn without_a_believable_table_answers_serve_up_to_the_stated_age() {
-        let host = Double::default();
-        let live = polled_at(&host, 10_000, 1, &NEW);
-        assert!(!allows(&live, &answer(&OLD, 9000), 15_000));
-        assert!(allows(&live, &answer(&OLD, 9000), 15_001));
-        assert!(!allows(&live, &answer(&OLD, 9000), 39_001));
-    }
-
-    #[test]
-    fn what_is_no_table_leaves_the_last_one_standing() {
-        let host = Double::default();
-        let mut live = polled_at(&host, 10_000, 1, &NEW);
-        live.publish(&host, b"<html>");
-        assert!(allows(&live, &answer(&NEW, 9000), 10_100));
-        assert_eq!(host.warnings.borrow().len(), 1);
+    /// When the poll was sent, or later, the gate's table was that of `epoch`.
+    fn confirm(&mut self, host: &dyn Host, epoch: u64, sent: Sent, skew_ms: i64) {
+        self.board.confirm(host, Head { epoch, confirmed_ms: sent.asked_ms, skew_ms });
+        self.refresh(host);
     }
 }
+
+/// How long a turn is: the longest poll, and the way of its answer.
+fn turn_ms(settings: &Gate) -> u64 {
+    settings.poll_ms.saturating_add(MARGIN_MS.saturating_mul(2))
+}
+
+/// What a VM says with a poll.
+#[derive(Clone, Debug, Default)]
+pub struct Said {
+    /// Its number.
+    pub vm: u64,
+    /// The report's.
+    pub seq: u64,
+    /// What happened.
+    pub report: Report,
+}
+
+/// What a poll came to.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Heard {
+    /// A newer table: the next poll says that it is here.
+    Changed,
+    /// The table is still the newest; the next poll goes out at once.
+    Same,
+    /// Nothing that can be used; the next poll waits for the tick.
+    Nothing,
+    /// The gate is of another version.
+    UnknownFormat,
+}
+
+/// How far the pool's clock is ahead. What is less than the tolerance is the way of the answer, and no skew.
+fn skew_ms(pools_ms: Option<u64>, now_ms: u64) -> i64 {
+    let Some(pools_ms) = pools_ms.filter(|pools_ms| *pools_ms > 0) else { return 0 };
+    let ahead = i64::try_from(pools_ms.abs_diff(now_ms)).unwrap_or(i64::MAX);
+    match (ahead.unsigned_abs() > TOLERANCE_MS, pools_ms > now_ms) {
+        (false, _) => 0,
+        (true, true) => ahead,
+        (true, false) => ahead.saturating_neg(),
+    }
+}
+
+#[cfg(test)]
+mod tests;

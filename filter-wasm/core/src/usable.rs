@@ -6,6 +6,7 @@ use crate::config::Config;
 use crate::l1::Answer;
 use crate::live::{Asked, Live};
 use crate::wanted::Incoming;
+use forebay_protocol::freshness::{Unusable, Usable};
 
 /// What the rules go by.
 #[derive(Clone, Copy)]
@@ -21,20 +22,21 @@ pub struct Rules<'a> {
 }
 
 impl Rules<'_> {
-    /// How long `answer` may be given to this request, in seconds.
+    /// For how long `answer` may be given to this request, and how old it is.
     ///
     /// # Errors
     /// Why it may not: what the request goes upstream for.
-    pub fn usable(&self, incoming: &Incoming, answer: &Answer) -> Result<u64, Forward> {
-        let ttl_s = answer.ttl_s(self.now_ms).ok_or(Fwd::Stale)?;
-        self.young_enough(incoming, answer)?;
+    pub fn usable(&self, incoming: &Incoming, answer: &Answer) -> Result<Usable, Forward> {
+        let usable = answer.stored().usable(&incoming.directives, self.now_ms).map_err(|why| match why {
+            Unusable::Future => Forward { fwd: Fwd::Stale, detail: Some(Detail::FromTheFuture) },
+            Unusable::Stale => Fwd::Stale.into(),
+            Unusable::Request => Fwd::Request.into(),
+        })?;
+        if incoming.restricted && !answer.with_authorization {
+            return Err(Forward { fwd: Fwd::Request, detail: Some(Detail::Authorization) });
+        }
         self.computed_by_a_live_model(incoming, answer)?;
-        Ok(ttl_s)
-    }
-
-    fn young_enough(&self, incoming: &Incoming, answer: &Answer) -> Result<(), Forward> {
-        let too_old = |max: u32| answer.age_s(self.now_ms) > u64::from(max);
-        if incoming.directives.max_age.is_some_and(too_old) { Err(Fwd::Request.into()) } else { Ok(()) }
+        Ok(usable)
     }
 
     fn computed_by_a_live_model(&self, incoming: &Incoming, answer: &Answer) -> Result<(), Forward> {

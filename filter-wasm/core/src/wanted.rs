@@ -26,8 +26,10 @@ pub struct ModelPath {
 pub struct Incoming {
     /// What holds on its route.
     pub route: RouteSettings,
-    /// Who may share results; `None`: one namespace for all.
+    /// Who may share results; `None` without tenants.
     pub tenant: Option<Tenant>,
+    /// It carries what forbids shared caching, unless the answer allows it.
+    pub restricted: bool,
     /// Which model.
     pub path: ModelPath,
     /// `content-type`, "" when there is none.
@@ -139,7 +141,7 @@ impl Wanted {
             Err(why) => return Err((incoming, why)),
         };
         let (what, key) = match &parsed {
-            Some(parsed) => (parsed.digest.0, answer_key(&parsed.digest, &parsed.wants)),
+            Some(parsed) => (parsed.digest.0, answer_key(&parsed.digest, &parsed.wants, &incoming.accept_encoding)),
             None => (raw_key, raw_key),
         };
         let repeatable = parsed.as_ref().is_none_or(|parsed| parsed.id.is_empty());

@@ -2,16 +2,18 @@
 //! work, on its tick and when woken. Who waited is released in [`crate::landing`].
 
 use crate::acts::{Act, Acts, Ticket};
-use crate::config::{Config, Mode};
+use crate::cache_status::{Forward, Tier};
+use crate::config::{self, Config, Mode, Tenancy};
 use crate::counters::Counters;
 use crate::gate::Gate;
 use crate::host::Host;
 use crate::join::Join;
-use crate::l1::L1;
+use crate::l1::{Answer, L1};
 use crate::landing::Landed;
 use crate::live::Live;
 use crate::usable::Rules;
 use crate::wanted::Wanted;
+use forebay_protocol::freshness::Usable;
 use forebay_protocol::header;
 use forebay_protocol::tenant::Tenant;
 use std::rc::Rc;
@@ -98,6 +100,22 @@ impl Worker {
         Rules { config: &self.config, live: &self.live, service: self.service(service), now_ms }
     }
 
+    /// The answer that L1 has for `wanted` and that may be given to it, or why there is none.
+    ///
+    /// # Errors
+    /// `Some`: what L1 has may not be given.
+    pub fn find(
+        &mut self,
+        host: &dyn Host,
+        wanted: &Wanted,
+        now_ms: u64,
+    ) -> Result<(Rc<Answer>, Tier, Usable), Option<Forward>> {
+        let service = self.services.get(usize::from(wanted.incoming.route.service));
+        let service = service.map_or("", String::as_str);
+        let rules = Rules { config: &self.config, live: &self.live, service, now_ms };
+        self.l1.find(host, &wanted.key, |answer| rules.usable(&wanted.incoming, answer))
+    }
+
     /// The VM has just started: take over what the proxy's workers, or this one before a trap, left in shared data.
     pub fn on_start(&mut self, host: &dyn Host) {
         self.l1.refresh(host);
@@ -141,16 +159,32 @@ impl Worker {
         Acts::go()
     }
 
-    /// Says who asks, where backend and gate want to know it. On infer paths only: with an in-memory pool the token would open
-    /// the gate's own endpoints, which are then the backend's.
-    pub fn identify(&self, acts: &mut Acts, tenant: Option<&Tenant>) {
-        let token = self.config.gate.as_ref().map_or("", |gate| gate.token.as_str());
-        if token.is_empty() {
-            return;
+    /// The tenant of a request on that route: `Some(None)` without tenants, `None` where one is required and the stream does not
+    /// have the property that says it.
+    pub fn tenant(&self, route: RouteSettings, host: &dyn Host) -> Option<Option<Tenant>> {
+        if self.config.tenancy == Tenancy::None {
+            return Some(None);
         }
-        let tenant = tenant.map(|tenant| (header::X_FOREBAY_TENANT, tenant.as_str()));
-        for (name, value) in std::iter::once((header::X_FOREBAY_TOKEN, token)).chain(tenant) {
-            acts.push(Act::SetRequestHeader { name, value: value.to_owned() });
+        let number = usize::from(route.service).checked_sub(1);
+        let own = number.and_then(|number| self.config.routes.values().nth(number)?.tenant.as_ref());
+        match own.or(self.config.tenant.as_ref())? {
+            config::Tenant::Fixed(tenant) => Tenant::parse(tenant).ok().map(Some),
+            config::Tenant::Property { property } => {
+                let path: Vec<&str> = property.iter().map(String::as_str).collect();
+                Tenant::parse(host.property(&path)?).ok().map(Some)
+            }
+        }
+    }
+
+    /// Says on whose behalf a request goes upstream, where there are tenants. That it comes from the proxy, the proxy proves by a
+    /// credential that the filter never sees.
+    pub fn identify(&self, acts: &mut Acts, tenant: Option<&Tenant>) {
+        if self.config.tenancy == Tenancy::Required {
+            let value = "required".to_owned();
+            acts.push(Act::SetRequestHeader { name: header::X_FOREBAY_TENANCY, value });
+        }
+        if let Some(tenant) = tenant {
+            acts.push(Act::SetRequestHeader { name: header::X_FOREBAY_TENANT, value: tenant.to_string() });
         }
     }
 }

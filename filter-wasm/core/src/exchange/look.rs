@@ -14,6 +14,7 @@ use crate::landing::Landed;
 use crate::reply::Reply;
 use crate::wanted::{Incoming, Reading, Wanted};
 use crate::worker::Worker;
+use forebay_protocol::freshness::Usable;
 use std::rc::Rc;
 
 /// A kept answer that may be given.
@@ -41,7 +42,7 @@ impl Exchange {
         if incoming.looks_up()
             && incoming.route.mode == Mode::On
             && let Some(answer) = worker.l1.repeat(&raw_key)
-            && let Ok(ttl_s) = worker.rules(service, now_ms).usable(&incoming, &answer)
+            && let Ok(Usable { ttl_s, .. }) = worker.rules(service, now_ms).usable(&incoming, &answer)
         {
             let hit = Hit { answer, tier: Tier::Raw, ttl_s, now_ms };
             return self.answer(worker, service, "", hit);
@@ -63,20 +64,20 @@ impl Exchange {
             going.forward = Fwd::Request.into();
             return self.forward(worker, going);
         }
-        if let Some((answer, tier)) = worker.l1.find(host, &wanted.key) {
-            let service = wanted.incoming.route.service;
-            match worker.rules(service, now_ms).usable(&wanted.incoming, &answer) {
-                Ok(ttl_s) if !going.is_shadow() => {
-                    if let Some(raw_key) = wanted.raw_key {
-                        worker.l1.alias(raw_key, wanted.key);
-                    }
-                    return self.answer(worker, service, wanted.id(), Hit { answer, tier, ttl_s, now_ms });
+        match worker.find(host, &wanted, now_ms) {
+            Ok((answer, tier, Usable { ttl_s, .. })) if !going.is_shadow() => {
+                if let Some(raw_key) = wanted.raw_key {
+                    worker.l1.alias(raw_key, wanted.key);
                 }
-                Ok(_) => going.shadow = Some(answer),
-                Err(forward) => going.forward = forward,
+                let service = wanted.incoming.route.service;
+                return self.answer(worker, service, wanted.id(), Hit { answer, tier, ttl_s, now_ms });
             }
+            Ok((answer, ..)) => going.shadow = Some(answer),
+            Err(Some(forward)) => going.forward = forward,
+            Err(None) => {}
         }
-        if !going.is_shadow() && !wanted.incoming.directives.only_if_cached {
+        let joins = !going.is_shadow() && !wanted.incoming.restricted;
+        if joins && !wanted.incoming.directives.only_if_cached {
             match worker.join.enter(wanted.flight, self.context, &wanted, wanted.body_bytes, now_ms) {
                 Entered::Leads => going.leads = true,
                 Entered::Alone(why) => going.forward.detail = Some(why),
@@ -133,18 +134,23 @@ impl Exchange {
         let entry = match worker.gate.as_mut().map(|gate| gate.answered(host, body_size, now_ms)) {
             Some(Looked::Entry(entry)) => entry,
             Some(Looked::Miss) | None => return self.forward(worker, going),
-            Some(Looked::Failed) => {
-                worker.counters.event(Event::GateFailed);
-                going.forward.detail = Some(Detail::GateFailed);
+            Some(unheard) => {
+                let (event, detail) = match unheard {
+                    Looked::UnknownFormat => (Event::GateUnknownFormat, Detail::UnknownFormat),
+                    Looked::Refused => (Event::GateRefused, Detail::GateRefused),
+                    _ => (Event::GateFailed, Detail::GateFailed),
+                };
+                worker.counters.event(event);
+                going.forward.detail = Some(detail);
                 return self.forward(worker, going);
             }
         };
         let wanted = going.wanted.clone();
         let service = wanted.incoming.route.service;
         let wants = wanted.parsed.as_ref().map(|parsed| &parsed.wants);
-        let answer = wants.and_then(|wants| encoding::from_entry(&entry, wants, now_ms)).map(Rc::new);
+        let answer = wants.and_then(|wants| encoding::from_entry(&entry, wants, now_ms, worker.live.skew_ms())).map(Rc::new);
         let usable = answer.and_then(|answer| {
-            let ttl_s = worker.rules(service, now_ms).usable(&wanted.incoming, &answer).ok()?;
+            let Usable { ttl_s, .. } = worker.rules(service, now_ms).usable(&wanted.incoming, &answer).ok()?;
             Some((ttl_s, answer))
         });
         let Some((ttl_s, answer)) = usable else {

@@ -3,12 +3,12 @@
 use super::{Exchange, State};
 use crate::acts::{Act, Acts};
 use crate::cache_status::Bypass;
-use crate::config::{self, Mode};
-use crate::host::{Headers, Host, Of, first, number, values};
+use crate::config::{Authorization, Config, Cookie, Mode, Tenancy};
+use crate::host::{Headers, Host, Of, first, values};
 use crate::wanted::{Incoming, ModelPath};
 use crate::worker::{RouteSettings, Worker};
 use forebay_protocol::cache_control::RequestDirectives;
-use forebay_protocol::tenant::Tenant;
+use forebay_protocol::field_value::content_length;
 use forebay_protocol::{header, request};
 
 impl Exchange {
@@ -30,36 +30,26 @@ impl Exchange {
         headers: &Headers,
         end_of_stream: bool,
     ) -> Acts {
-        let Some(path) = infer_path(headers) else {
+        let path = infer_path(headers);
+        // Without tenants nothing is to be said of a request that is not for us.
+        if path.is_none() && worker.config.tenancy == Tenancy::None {
             self.state = State::Passing(None);
             return Acts::go();
-        };
-        let route = worker.route(host);
-        let tenant = tenant(&worker.config.tenant, host);
-        if end_of_stream || route.mode == Mode::Off {
-            return self.pass(worker, tenant.flatten().as_ref());
         }
+        let route = worker.route(host);
+        let tenant = worker.tenant(route, host);
+        let Some(path) = path.filter(|_| !end_of_stream && route.mode != Mode::Off) else {
+            return self.pass(worker, tenant.flatten().as_ref());
+        };
         let Some(tenant) = tenant else {
             return self.bypass_as(worker, route.service, None, Bypass::NoTenant);
         };
-        match incoming(headers, route, path, worker.config.max_body_bytes) {
+        match incoming(headers, route, path, &worker.config) {
             Ok(incoming) => {
                 self.state = State::Reading(Box::new(Incoming { tenant, ..incoming }));
                 Acts::hold()
             }
             Err(why) => self.bypass_as(worker, route.service, tenant.as_ref(), why),
-        }
-    }
-}
-
-/// The scope's tenant, or `None` when one is needed and the stream does not have the property that says it.
-fn tenant(setting: &config::Tenant, host: &dyn Host) -> Option<Option<Tenant>> {
-    match setting {
-        config::Tenant::Fixed(tenant) if tenant.is_empty() => Some(None),
-        config::Tenant::Fixed(tenant) => Tenant::parse(tenant).ok().map(Some),
-        config::Tenant::Property { property } => {
-            let path: Vec<&str> = property.iter().map(String::as_str).collect();
-            Tenant::parse(host.property(&path)?).ok().map(Some)
         }
     }
 }
@@ -76,7 +66,7 @@ fn incoming(
     headers: &Headers,
     route: RouteSettings,
     path: ModelPath,
-    max_body_bytes: usize,
+    config: &Config,
 ) -> Result<Incoming, Bypass> {
     let directives = RequestDirectives::parse(values(headers, "cache-control"));
     if directives.no_store {
@@ -88,7 +78,8 @@ fn incoming(
     if values(headers, "content-type").nth(1).is_some() {
         return Err(Bypass::AmbiguousHeaders);
     }
-    if number(headers, "content-length").is_some_and(|length: usize| length > max_body_bytes) {
+    let length = content_length(values(headers, "content-length"));
+    if length.is_some_and(|length| length > config.max_body_bytes) {
         return Err(Bypass::BodyTooLarge);
     }
     let header_length = request::header_length(values(headers, header::INFERENCE_HEADER_CONTENT_LENGTH))
@@ -97,12 +88,25 @@ fn incoming(
     Ok(Incoming {
         route,
         tenant: None,
+        restricted: restricted(headers, config),
         path,
         content_type: copy("content-type"),
         header_length_raw: copy(header::INFERENCE_HEADER_CONTENT_LENGTH),
         header_length,
-        accept: values(headers, "accept").collect::<Vec<_>>().join(&b","[..]),
-        accept_encoding: values(headers, "accept-encoding").collect::<Vec<_>>().join(&b","[..]),
+        accept: joined(headers, "accept"),
+        accept_encoding: joined(headers, "accept-encoding"),
         directives,
     })
+}
+
+/// Does the request carry what forbids shared caching, unless the answer allows it?
+fn restricted(headers: &Headers, config: &Config) -> bool {
+    let has = |name| first(headers, name).is_some();
+    (config.authorization == Authorization::Forbids && has("authorization"))
+        || (config.cookie == Cookie::Forbids && has("cookie"))
+}
+
+/// All values of a list.
+fn joined(headers: &Headers, name: &str) -> Vec<u8> {
+    values(headers, name).collect::<Vec<_>>().join(&b","[..])
 }

@@ -2,22 +2,31 @@
 
 use crate::cache_status::NotStored;
 use crate::host::{Headers, first, number, values};
+use crate::wanted::Wanted;
 use forebay_protocol::cache_control::{Freshness, ResponseDirectives};
 use forebay_protocol::digest::Generation;
-use forebay_protocol::{header, request};
+use forebay_protocol::entry::Field;
+use forebay_protocol::field_value::{age, content_length, members};
+use forebay_protocol::{fields, header, request};
 
 /// What the headers of a storable answer say.
 pub(super) struct Storable {
     pub(super) generation: Option<Generation>,
-    pub(super) age_s: u64,
+    pub(super) age_s: u32,
     pub(super) freshness: Freshness,
+    pub(super) with_authorization: bool,
+    pub(super) cost_us: u64,
+    pub(super) fields: Vec<Field>,
     pub(super) header_length: Option<usize>,
     pub(super) content_length: Option<usize>,
+    /// It is kept as it comes: its bytes are encoded, or were asked for by a request too large to parse.
+    pub(super) verbatim: bool,
 }
 
 /// Reads them.
 pub(super) fn storable(
     headers: &Headers,
+    wanted: &Wanted,
     needs_generation: bool,
     max_bytes: usize,
 ) -> Result<Storable, NotStored> {
@@ -26,15 +35,20 @@ pub(super) fn storable(
     }
     let directives =
         ResponseDirectives::parse(values(headers, "cache-control")).ok_or(NotStored::Uncacheable)?;
-    if values(headers, "content-encoding").any(|encoding| !encoding.eq_ignore_ascii_case(b"identity")) {
+    if wanted.incoming.restricted && !directives.with_authorization {
+        return Err(NotStored::Authorized);
+    }
+    let encoded =
+        values(headers, "content-encoding").any(|encoding| !encoding.eq_ignore_ascii_case(b"identity"));
+    if encoded && !wanted.id().is_empty() {
         return Err(NotStored::Encoded);
     }
-    if first(headers, "vary").is_some() || first(headers, "set-cookie").is_some() {
+    if values(headers, "vary").any(varies) {
         return Err(NotStored::Varies);
     }
     let header_length = request::header_length(values(headers, header::INFERENCE_HEADER_CONTENT_LENGTH))
         .map_err(|_| NotStored::AmbiguousHeaders)?;
-    let content_length = number(headers, "content-length");
+    let content_length = content_length(values(headers, "content-length"));
     if content_length.is_some_and(|length| length > max_bytes) {
         return Err(NotStored::TooLarge);
     }
@@ -42,6 +56,27 @@ pub(super) fn storable(
     if needs_generation && generation.is_none() {
         return Err(NotStored::NoGeneration);
     }
-    let age_s = number(headers, header::AGE).unwrap_or(0);
-    Ok(Storable { generation, age_s, freshness: directives.freshness, header_length, content_length })
+    let pairs = headers.iter().map(|(name, value)| (name.as_str(), value.as_slice()));
+    let fields = fields::kept(pairs).map_err(|_| NotStored::Fields)?;
+    // The proxy's interface takes no other back.
+    if fields.iter().any(|field| std::str::from_utf8(&field.value).is_err()) {
+        return Err(NotStored::Fields);
+    }
+    Ok(Storable {
+        generation,
+        age_s: age(values(headers, header::AGE)),
+        freshness: directives.freshness,
+        with_authorization: directives.with_authorization,
+        cost_us: number(headers, header::X_FOREBAY_COST_US).unwrap_or(0),
+        fields,
+        header_length,
+        content_length,
+        verbatim: encoded || wanted.parsed.is_none(),
+    })
+}
+
+/// Does the answer vary with more than what its key holds, `Accept-Encoding`?
+fn varies(value: &[u8]) -> bool {
+    let held = |name: &&[u8]| name.eq_ignore_ascii_case(b"accept-encoding");
+    !members(value).is_ok_and(|names| names.iter().all(held))
 }

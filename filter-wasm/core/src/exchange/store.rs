@@ -33,7 +33,7 @@ impl Exchange {
         end_of_stream: bool,
     ) -> Acts {
         let headers = host.headers(Of::Response);
-        let storable = storable(&headers, worker.config.gate.is_some(), worker.l1.max_entry_bytes())
+        let storable = storable(&headers, &going.wanted, worker.config.gate.is_some(), worker.l1.max_entry_bytes())
             .and_then(|storable| if end_of_stream { Err(NotStored::Empty) } else { Ok(storable) });
         let status = CacheStatus::Miss {
             forward: going.forward,
@@ -88,15 +88,18 @@ impl Exchange {
         if storable.content_length.is_some_and(|length| length != body.len()) {
             return self.give_up(worker, host, &going, Outcome::Failed);
         }
-        let verbatim = wanted.parsed.is_none();
+        let verbatim = storable.verbatim;
         let Some(encoded) = encoding::keep(body, storable.header_length, verbatim) else {
             return self.give_up(worker, host, &going, Outcome::Unshareable);
         };
         let answer = Rc::new(Answer {
             generation: storable.generation,
-            created_ms: begun_ms.saturating_sub(storable.age_s.saturating_mul(1000)),
+            created_ms: begun_ms.saturating_sub(u64::from(storable.age_s).saturating_mul(1000)),
             stored_ms: begun_ms,
             max_age_s: storable.freshness.max_age_s,
+            cost_us: storable.cost_us,
+            with_authorization: storable.with_authorization,
+            fields: storable.fields,
             header_length: encoded.header_length,
             verbatim,
             body: encoded.body,

@@ -36,13 +36,7 @@ impl Exchange {
     }
 
     /// Lets a request through unlooked-at, of which no more than that is known.
-    pub(super) fn bypass_as(
-        &mut self,
-        worker: &mut Worker,
-        service: u16,
-        tenant: Option<&Tenant>,
-        why: Bypass,
-    ) -> Acts {
+    pub(super) fn bypass_as(&mut self, worker: &mut Worker, service: u16, tenant: Option<&Tenant>, why: Bypass) -> Acts {
         let state = State::Passing(Some(CacheStatus::Bypass(why)));
         self.upstream(worker, tenant, Some((service, Counted::Bypass)), state)
     }

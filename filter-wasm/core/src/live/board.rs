@@ -1,0 +1,135 @@
+//! What the proxy's workers know together, in its shared data: a head of 24 bytes that every request looks at, the table, whose
+//! turn it is to poll, and the proxy's name. What was written by a newer table is never overwritten by an older one.
+
+use crate::config::Gate;
+use crate::host::Host;
+use forebay_protocol::generations::Table;
+
+/// Attempts of a compare-and-swap: each fails only because another worker's succeeded.
+const ATTEMPTS: usize = 1024;
+/// A compare-and-swap number that no value has: it writes only where nothing is. (On an absent key the proxy ignores the number.)
+const ABSENT: u32 = u32::MAX;
+/// The proxy's name, 16 hex digits.
+const PROXY_KEY: &str = "forebay.2.proxy";
+/// Key context of the proxy's name.
+const PROXY_CONTEXT: &str = "forebay 2026-11 name of a proxy v1";
+
+/// What all workers know of the newest table.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(super) struct Head {
+    /// Its epoch.
+    pub(super) epoch: u64,
+    /// When the poll was sent that last said so, by this proxy's clock.
+    pub(super) confirmed_ms: u64,
+    /// How far the pool's clock is ahead.
+    pub(super) skew_ms: i64,
+}
+
+/// Where it is written. Two configurations with one VM and different gates have a board each.
+#[derive(Debug)]
+pub(super) struct Board {
+    /// The proxy's name.
+    pub(super) proxy: String,
+    head: String,
+    table: String,
+    turn: String,
+}
+
+impl Head {
+    fn read(bytes: &[u8]) -> Option<Self> {
+        let ([epoch, confirmed, skew], []) = bytes.as_chunks::<8>() else { return None };
+        Some(Self {
+            epoch: u64::from_le_bytes(*epoch),
+            confirmed_ms: u64::from_le_bytes(*confirmed),
+            skew_ms: i64::from_le_bytes(*skew),
+        })
+    }
+
+    fn write(self) -> [u8; 24] {
+        let mut bytes = [0; 24];
+        let fields = [self.epoch.to_le_bytes(), self.confirmed_ms.to_le_bytes(), self.skew_ms.to_le_bytes()];
+        for (place, field) in bytes.as_chunks_mut::<8>().0.iter_mut().zip(fields) {
+            *place = field;
+        }
+        bytes
+    }
+}
+
+impl Board {
+    /// The board of that gate.
+    pub(super) fn of(gate: &Gate) -> Self {
+        let gate = blake3::hash(format!("{}\n{}", gate.cluster, gate.authority()).as_bytes()).to_hex();
+        let gate = gate.get(..16).unwrap_or_default();
+        let key = |what: &str| format!("forebay.2.{what}.{gate}");
+        Self { proxy: String::new(), head: key("head"), table: key("table"), turn: key("turn") }
+    }
+
+    /// Takes over the proxy's name, or gives it one.
+    pub(super) fn name_proxy(&mut self, host: &dyn Host) {
+        // The VM has no source of randomness: the time and an address must do. The name only tells proxies apart.
+        let seed = [host.now_ms().to_le_bytes(), (std::ptr::from_ref(self) as u64).to_le_bytes()].concat();
+        let name = blake3::Hash::from_bytes(blake3::derive_key(PROXY_CONTEXT, &seed)).to_hex();
+        let name = name.get(..16).unwrap_or_default();
+        host.shared_set(PROXY_KEY, name.as_bytes(), Some(ABSENT));
+        let kept = host.shared_get(PROXY_KEY).and_then(|(name, _)| String::from_utf8(name).ok());
+        self.proxy = kept.unwrap_or_else(|| name.to_owned());
+    }
+
+    /// What all know.
+    pub(super) fn head(&self, host: &dyn Host) -> Option<Head> {
+        Head::read(&host.shared_get(&self.head)?.0)
+    }
+
+    /// The newest table.
+    pub(super) fn table(&self, host: &dyn Host) -> Option<Table> {
+        let (value, _) = host.shared_get(&self.table)?;
+        let (_, json) = value.split_at_checked(8)?;
+        Table::parse(json).ok()
+    }
+
+    /// Writes a table, unless a newer one is there.
+    pub(super) fn put_table(&self, host: &dyn Host, epoch: u64, json: &[u8]) {
+        swap(host, &self.table, |old| {
+            let there = old.and_then(|old| old.first_chunk::<8>()).map_or(0, |epoch| u64::from_le_bytes(*epoch));
+            (epoch > there).then(|| [&epoch.to_le_bytes()[..], json].concat())
+        });
+    }
+
+    /// Writes what a poll said, unless more is known.
+    pub(super) fn confirm(&self, host: &dyn Host, said: Head) {
+        swap(host, &self.head, |old| {
+            let old = old.and_then(Head::read).unwrap_or_default();
+            let is_news = said.epoch > old.epoch || (said.epoch == old.epoch && said != old);
+            (said.epoch > 0 && is_news).then(|| said.write().to_vec())
+        });
+    }
+
+    /// Takes the turn for `longest_ms`, if nobody has it.
+    pub(super) fn takes_turn(&self, host: &dyn Host, now_ms: u64, longest_ms: u64) -> bool {
+        let mut taken = false;
+        swap(host, &self.turn, |old| {
+            let until = old.and_then(|old| old.first_chunk::<8>()).map_or(0, |until| u64::from_le_bytes(*until));
+            // A clock that was set back must not stop the polling.
+            let is_free = now_ms >= until || until.saturating_sub(now_ms) > longest_ms;
+            taken = is_free;
+            is_free.then(|| now_ms.saturating_add(longest_ms).to_le_bytes().to_vec())
+        });
+        taken
+    }
+
+    /// Who has the turn keeps it until then; 0: anybody may take it.
+    pub(super) fn keep_turn(&self, host: &dyn Host, until_ms: u64) {
+        host.shared_set(&self.turn, &until_ms.to_le_bytes(), None);
+    }
+}
+
+/// Replaces a value by what `change` makes of it, unless it makes nothing.
+fn swap(host: &dyn Host, key: &str, mut change: impl FnMut(Option<&[u8]>) -> Option<Vec<u8>>) {
+    for _ in 0..ATTEMPTS {
+        let (old, cas) = host.shared_get(key).unzip();
+        let Some(new) = change(old.as_deref()) else { return };
+        if host.shared_set(key, &new, Some(cas.unwrap_or(ABSENT))) {
+            return;
+        }
+    }
+}

@@ -1,0 +1,152 @@
+use super::*;
+use crate::host::double::Double;
+
+const ASKED: Asked<'_> = Asked { service: "s", model: "m", version: "" };
+const OLD: Generation = Generation([1; 32]);
+const NEW: Generation = Generation([2; 32]);
+
+fn gate() -> Gate {
+    serde_json::from_str(r#"{"cluster": "gate"}"#).unwrap()
+}
+
+fn live() -> Live {
+    Live::new(&gate())
+}
+
+fn table(epoch: u64, generation: &Generation, pools_ms: u64) -> Vec<u8> {
+    let model = format!(r#"{{"service": "s", "model": "m", "version": "", "generations": ["{generation}"]}}"#);
+    format!(r#"{{"format": 2, "epoch": {epoch}, "now_ms": {pools_ms}, "models": [{model}]}}"#).into_bytes()
+}
+
+fn answer(generation: &Generation, stored_ms: u64) -> Answer {
+    Answer { generation: Some(*generation), stored_ms, ..Answer::of_body(Vec::new()) }
+}
+
+fn allows(live: &Live, answer: &Answer, now_ms: u64) -> bool {
+    live.allows(answer, ASKED, now_ms, 5000, 30_000)
+}
+
+/// Sends a poll, and hears `body` with `status`.
+fn polls(live: &mut Live, host: &Double, at_ms: (u64, u64), status: &str, body: &[u8]) -> Heard {
+    let (asked_ms, heard_ms) = at_ms;
+    let call = live.poll(&gate(), Said::default(), asked_ms);
+    let Ticket::Poll(number) = call.ticket else { panic!("{call:?}") };
+    host.shows(Of::Call, &[(":status", status), ("x-forebay-format", "2"), ("x-forebay-epoch", "1")], body);
+    live.polled(host, number, Some(body.len()), heard_ms)
+}
+
+fn hears(live: &mut Live, host: &Double, at_ms: u64, epoch: u64, generation: &Generation) -> Heard {
+    polls(live, host, (at_ms, at_ms), "200", &table(epoch, generation, at_ms))
+}
+
+#[test]
+fn one_worker_polls_and_all_know() {
+    let host = Double::default();
+    let (mut one, mut other) = (live(), live());
+    assert!(one.takes_turn(&host, &gate(), 10_000));
+    assert!(!other.takes_turn(&host, &gate(), 10_001), "one polls at a time");
+    assert_eq!(hears(&mut one, &host, 10_000, 1, &NEW), Heard::Changed);
+    other.refresh(&host);
+    assert!(allows(&other, &answer(&NEW, 9000), 10_100));
+    assert!(!allows(&other, &answer(&OLD, 9000), 10_100));
+    assert!(!allows(&other, &answer(&OLD, 10_050), 10_100), "however late it came");
+    assert!(one.goes_on(&host, &gate(), Heard::Changed, 10_100));
+    assert!(!other.takes_turn(&host, &gate(), 10_101));
+    assert!(!one.goes_on(&host, &gate(), Heard::Nothing, 10_200));
+    assert!(other.takes_turn(&host, &gate(), 10_201));
+}
+
+#[test]
+fn two_gates_have_a_board_each() {
+    let host = Double::default();
+    let settings: Gate = serde_json::from_str(r#"{"cluster": "another"}"#).unwrap();
+    let (mut one, mut other) = (live(), Live::new(&settings));
+    assert!(one.takes_turn(&host, &gate(), 10_000) && other.takes_turn(&host, &settings, 10_000));
+    hears(&mut one, &host, 10_000, 1, &NEW);
+    other.refresh(&host);
+    assert_eq!(other.epoch(), 0);
+}
+
+#[test]
+fn epochs_only_grow_whoever_writes_last() {
+    let host = Double::default();
+    let (mut one, mut late) = (live(), live());
+    assert_eq!(hears(&mut one, &host, 10_000, 7, &NEW), Heard::Changed);
+    assert_eq!(hears(&mut late, &host, 10_001, 6, &OLD), Heard::Changed, "new to it, not to the proxy");
+    for mut worker in [one, late, live()] {
+        worker.refresh(&host);
+        assert_eq!(worker.epoch(), 7);
+        assert!(!allows(&worker, &answer(&OLD, 9000), 10_100));
+    }
+}
+
+#[test]
+fn a_poll_without_news_keeps_the_table_believed() {
+    let host = Double::default();
+    let mut live = live();
+    hears(&mut live, &host, 10_000, 1, &NEW);
+    assert_eq!(polls(&mut live, &host, (14_000, 16_000), "204", b""), Heard::Same);
+    assert!(allows(&live, &answer(&NEW, 1), 19_000), "5 s from when the poll was sent");
+    assert!(!allows(&live, &answer(&NEW, 1), 40_001));
+    assert_eq!(polls(&mut live, &host, (16_000, 16_010), "204", b""), Heard::Nothing, "it was not held");
+}
+
+#[test]
+fn without_a_believable_table_answers_serve_up_to_the_stated_age() {
+    let host = Double::default();
+    let mut live = live();
+    hears(&mut live, &host, 10_000, 1, &NEW);
+    assert!(!allows(&live, &answer(&OLD, 9000), 15_000));
+    assert!(allows(&live, &answer(&OLD, 9000), 15_001));
+    assert!(!allows(&live, &answer(&OLD, 9000), 39_001));
+}
+
+#[test]
+fn a_clock_that_is_set_back_turns_no_check_off() {
+    let host = Double::default();
+    let mut live = live();
+    hears(&mut live, &host, 3_600_000, 1, &NEW);
+    // An hour back: neither the table nor what was stored has an age that is known.
+    assert!(!allows(&live, &answer(&NEW, 3_590_000), 1000));
+    assert!(live.takes_turn(&host, &gate(), 1000), "and it is polled again");
+    hears(&mut live, &host, 1000, 2, &NEW);
+    assert!(allows(&live, &answer(&NEW, 500), 1001));
+}
+
+#[test]
+fn what_is_no_table_or_of_another_format_leaves_the_last_one_standing() {
+    let host = Double::default();
+    let mut live = live();
+    hears(&mut live, &host, 10_000, 1, &NEW);
+    for (status, body) in [("200", &b"<html>"[..]), ("200", br#"{"format": 3}"#), ("503", b"")] {
+        assert_eq!(polls(&mut live, &host, (10_100, 10_200), status, body), Heard::Nothing);
+    }
+    assert!(allows(&live, &answer(&NEW, 9000), 10_300));
+    assert_eq!(host.warnings.borrow().len(), 2);
+    let call = live.poll(&gate(), Said::default(), 10_300);
+    let Ticket::Poll(number) = call.ticket else { panic!("{call:?}") };
+    host.shows(Of::Call, &[(":status", "200")], b"");
+    assert_eq!(live.polled(&host, number, Some(0), 10_301), Heard::UnknownFormat);
+}
+
+#[test]
+fn a_poll_acknowledges_the_table_that_the_workers_have() {
+    let host = Double::default();
+    let mut live = live();
+    live.on_start(&host);
+    hears(&mut live, &host, 10_000, 7, &NEW);
+    let said = Said { vm: 3, seq: 2, report: Report::default() };
+    let poll = Poll::parse(&live.poll(&gate(), said, 10_001).body).unwrap();
+    assert_eq!((poll.epoch, poll.vm, poll.seq, poll.wait_ms), (7, 3, 2, 2000));
+    assert_eq!(poll.proxy.len(), 16);
+    let mut other = self::live();
+    other.on_start(&host);
+    let poll = Poll::parse(&other.report(&gate(), Said { seq: 1, ..Said::default() }).body).unwrap();
+    assert_eq!((poll.epoch, poll.wait_ms), (7, 0));
+}
+
+#[test]
+fn skew_is_what_is_more_than_the_way() {
+    assert_eq!([skew_ms(Some(10_900), 10_000), skew_ms(None, 1)], [0, 0]);
+    assert_eq!([skew_ms(Some(3_610_000), 10_000), skew_ms(Some(10_000), 3_610_000)], [3_600_000, -3_600_000]);
+}

@@ -1,0 +1,77 @@
+//! One budget of bytes for all that one worker holds for requests under way: answers that are collected, bodies that wait for an
+//! equal request or for the gate. What is held is counted as it comes, and given back when its holder goes.
+//!
+//! A VM's memory is capped at 1 GiB by the proxy, and never shrinks: past it the VM traps, and with it all requests of the worker.
+
+use std::cell::Cell;
+use std::rc::Rc;
+
+/// A worker's budget.
+#[derive(Clone, Debug)]
+pub struct Memory {
+    held: Rc<Cell<usize>>,
+    most: usize,
+}
+
+/// Bytes that are held. Dropping it gives them back.
+#[derive(Debug)]
+pub struct Held {
+    memory: Memory,
+    bytes: usize,
+}
+
+impl Memory {
+    /// A budget of so many bytes.
+    pub fn new(most: usize) -> Self {
+        Self { held: Rc::default(), most }
+    }
+
+    /// Nothing yet, on this budget.
+    pub fn hold(&self) -> Held {
+        Held { memory: self.clone(), bytes: 0 }
+    }
+
+    /// Bytes held now.
+    pub fn held(&self) -> usize {
+        self.held.get()
+    }
+}
+
+impl Held {
+    /// Holds so many in all, if there is room. `false`: there is not, and it holds what it held.
+    #[must_use]
+    pub fn grow_to(&mut self, bytes: usize) -> bool {
+        let more = bytes.saturating_sub(self.bytes);
+        let total = self.memory.held.get().saturating_add(more);
+        let fits = total <= self.memory.most;
+        if fits {
+            self.memory.held.set(total);
+            self.bytes = self.bytes.max(bytes);
+        }
+        fits
+    }
+}
+
+impl Drop for Held {
+    fn drop(&mut self) {
+        self.memory.held.set(self.memory.held.get().saturating_sub(self.bytes));
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_is_held_is_bounded_and_given_back() {
+        let memory = Memory::new(100);
+        let (mut one, mut other) = (memory.hold(), memory.hold());
+        assert!(one.grow_to(60) && one.grow_to(40) && other.grow_to(40));
+        assert!(!other.grow_to(41), "a byte too many");
+        assert_eq!(memory.held(), 100);
+        drop(one);
+        assert!(other.grow_to(100));
+        drop(other);
+        assert_eq!(memory.held(), 0);
+    }
+}
