@@ -8,11 +8,10 @@ use std::sync::Arc;
 use ::http::HeaderMap;
 use ::http::header::{CACHE_CONTROL, CONTENT_TYPE};
 use axum::Router;
-use axum::extract::State;
+use axum::extract::{Extension, State};
 use axum::response::{IntoResponse, Response};
 use axum::routing::get;
 use forebay_protocol::gate::{GENERATIONS_PATH, LOOKUP_PATH};
-use forebay_protocol::header::X_FOREBAY_TOKEN;
 use tokio_util::sync::CancellationToken;
 
 use crate::drain::{self, Ports, Signals};
@@ -22,16 +21,16 @@ use crate::http::tls::Tls;
 use crate::live::{self, LiveTable};
 use crate::metrics::{self, GateMetrics};
 use crate::pool::{self, RedisPool};
-use crate::settings::{self, GateSettings, SettingsError};
+use crate::settings::{self, GateSettings, PrivacySettings, SettingsError};
 use crate::store::Store;
+use crate::trust::{Peer, Trust};
 use crate::{http, logs};
 
 /// What the gate's routes need.
 pub(crate) struct Gate {
     pub(crate) store: Arc<Store>,
     pub(crate) live: Arc<LiveTable>,
-    /// Hash of the token that every request must carry, if any.
-    pub(crate) token: Option<blake3::Hash>,
+    pub(crate) trust: Trust,
     pub(crate) metrics: GateMetrics,
 }
 
@@ -44,16 +43,23 @@ pub(crate) fn routes(gate: Arc<Gate>) -> Router {
 }
 
 impl Gate {
-    fn admit(&self, headers: &HeaderMap) -> Result<(), HttpError> {
-        let Some(expected) = self.token else { return Ok(()) };
-        let token = headers.get(X_FOREBAY_TOKEN).map(|token| blake3::hash(token.as_bytes()));
-        // Hashes compare in constant time.
-        if token == Some(expected) { Ok(()) } else { Err(HttpError::Token) }
+    /// Lets a caller in that has proven itself, for that service if it asks for one.
+    fn admit(
+        &self,
+        service: Option<&str>,
+        headers: &HeaderMap,
+        peer: Option<&Peer>,
+    ) -> Result<(), HttpError> {
+        if self.trust.admits(service, headers, peer) { Ok(()) } else { Err(HttpError::Credential) }
     }
 }
 
-async fn generations(State(gate): State<Arc<Gate>>, headers: HeaderMap) -> Result<Response, HttpError> {
-    gate.admit(&headers)?;
+async fn generations(
+    State(gate): State<Arc<Gate>>,
+    peer: Option<Extension<Peer>>,
+    headers: HeaderMap,
+) -> Result<Response, HttpError> {
+    gate.admit(None, &headers, peer.as_deref())?;
     let table = gate.live.table().ok_or(HttpError::NoGenerations)?;
     let body = serde_json::to_vec(&*table).map_err(|_| HttpError::NoGenerations)?;
     let headers = [(CONTENT_TYPE, "application/json"), (CACHE_CONTROL, "no-store")];
@@ -66,7 +72,7 @@ async fn generations(State(gate): State<Arc<Gate>>, headers: HeaderMap) -> Resul
 /// `SettingsError` for what can't be used; others when a port is taken.
 pub(crate) fn run(settings: &GateSettings) -> anyhow::Result<()> {
     logs::start(&settings.logs)?;
-    let token = settings::read_token("--gate-token-file", settings.gate_token_file.as_deref())?;
+    let trust = settings.trust.trust(&PrivacySettings::default())?;
     let secret = settings::read_pool_secret(&settings.pool)?;
     let url = settings.pool.redis_url.clone().unwrap_or_default();
     let tls = Tls::of(&settings.tls).map_err(SettingsError::from)?;
@@ -83,10 +89,11 @@ pub(crate) fn run(settings: &GateSettings) -> anyhow::Result<()> {
         let redis = RedisPool::new(connection.clone(), secret, settings.pool.timeout());
         let live = Arc::new(LiveTable::new(false));
         let stop = CancellationToken::new();
+        settings.trust.follow(&trust, &stop);
         let following = tokio::spawn(live::redis::follow(connection, live.clone(), stop.clone()));
         let store = Store::redis(redis, settings.pool.max_entry_bytes, settings.pool.pool_queue_bytes);
         let gate =
-            Arc::new(Gate { store: Arc::new(store), live: live.clone(), token, metrics: GateMetrics::new() });
+            Arc::new(Gate { store: Arc::new(store), live: live.clone(), trust, metrics: GateMetrics::new() });
         let draining = Draining::default();
         let main = routes(gate).merge(health::routes(draining.readiness(move || live.table().is_some())));
         let ports = Ports { http: http_port, grpc: None, metrics: metrics_port };

@@ -41,8 +41,6 @@ pub(crate) struct Shared {
 /// The service.
 pub(crate) struct GrpcService {
     pub(crate) shared: Arc<Shared>,
-    /// Hash of the token by which the filter proves itself.
-    pub(crate) filter_token: Option<blake3::Hash>,
     pub(crate) is_ready: Readiness,
     pub(crate) control: Arc<Control>,
     pub(crate) logs: Logs,

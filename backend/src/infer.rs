@@ -9,9 +9,9 @@ use std::sync::Arc;
 use std::time::Instant;
 
 use forebay_protocol::cache_control::RequestDirectives;
-use forebay_protocol::digest::{self, Key, Scope};
+use forebay_protocol::digest::{self, Key};
 use forebay_protocol::messages::{ModelInferRequest, ModelInferResponse};
-use forebay_protocol::tenant::Tenant;
+use http::{Extensions, HeaderMap};
 
 use crate::busy_poll::BusyPoll;
 use crate::engine::EngineError;
@@ -20,6 +20,7 @@ use crate::schedule::{QueueError, RunError};
 use crate::signature::Mismatch;
 use crate::statistics::Failure;
 use crate::store::{Store, age_s, now_ms};
+use crate::trust::{Trust, Unproven, Whose, directives};
 use work::Asked;
 pub(crate) use work::Done;
 
@@ -30,15 +31,18 @@ pub(crate) struct Inference {
     /// `None` with `--pool none`.
     pub(crate) store: Option<Arc<Store>>,
     pub(crate) service: String,
+    pub(crate) trust: Trust,
     /// `None` with `--busy-poll-us 0`.
     pub(crate) busy_poll: Option<Arc<BusyPoll>>,
 }
 
 /// On whose behalf a request is answered, and until when.
-pub(crate) struct Caller<'a> {
-    /// Who may share the answer; `None`: everyone without a tenant.
-    pub(crate) tenant: Option<&'a Tenant>,
-    pub(crate) directives: &'a RequestDirectives,
+pub(crate) struct Caller {
+    /// Whose cache it uses.
+    pub(crate) whose: Whose,
+    /// It carries what forbids shared caching, unless the answer allows it.
+    pub(crate) restricted: bool,
+    pub(crate) directives: RequestDirectives,
     /// When the answer is of no use any more; `None`: never.
     pub(crate) deadline: Option<Instant>,
 }
@@ -96,12 +100,25 @@ pub(crate) enum Source {
 pub(crate) enum Miss {
     /// Caching is off, for the model or the server.
     Off,
-    /// The request can't be cached, or says no-store.
-    Bypass,
+    /// The request uses no cache.
+    Bypass(Bypass),
     /// The request says no-cache.
     Request,
     /// Nothing fresh was there.
     Absent,
+}
+
+/// Why a request uses no cache.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Bypass {
+    /// It says no-store.
+    NoStore,
+    /// Its answer depends on more than itself.
+    Uncacheable,
+    /// It carries an authorization, and the model's answers are not said to be for everyone.
+    Authorization,
+    /// It belongs to no tenant that is proven.
+    Unproven(Unproven),
 }
 
 /// An answer, without its request's id.
@@ -113,6 +130,21 @@ pub(crate) struct Answer {
 }
 
 impl Inference {
+    /// On whose behalf a request comes with these headers, over a connection whose peer is in `extensions`.
+    pub(crate) fn caller(
+        &self,
+        headers: &HeaderMap,
+        extensions: &Extensions,
+        deadline: Option<Instant>,
+    ) -> Caller {
+        Caller {
+            whose: self.trust.whose(&self.service, headers, extensions.get()),
+            restricted: self.trust.restricts(headers),
+            directives: directives(headers),
+            deadline,
+        }
+    }
+
     /// Answers a request from the pool or a session.
     ///
     /// # Errors
@@ -120,7 +152,7 @@ impl Inference {
     pub(crate) async fn answer(
         &self,
         request: ModelInferRequest,
-        caller: &Caller<'_>,
+        caller: &Caller,
     ) -> Result<Answer, InferError> {
         let began = Instant::now();
         let version = self.models.find(&request.model_name, &request.model_version)?;
@@ -154,14 +186,14 @@ impl Inference {
         &self,
         version: &Arc<Version>,
         request: ModelInferRequest,
-        caller: &Caller<'_>,
+        caller: &Caller,
     ) -> Result<(ModelInferResponse, u64, Source), InferError> {
-        let Caller { tenant, directives, deadline } = *caller;
+        let Caller { ref directives, deadline, .. } = *caller;
         if uses_shared_memory(&request) {
             return Err(InferError::SharedMemory);
         }
         let outputs = version.signature.check(&request, version.config.max_batch_size)?;
-        let key = self.key(version, &request, tenant, directives);
+        let key = self.key(version, &request, caller);
         let miss = match (&self.store, &key) {
             (Some(store), Ok(key)) => match self.lookup(store, version, key, directives).await {
                 Ok(found) => return Ok(found),
@@ -187,21 +219,16 @@ impl Inference {
     }
 
     /// Under which key the answer is kept; `Err` says why under none.
-    fn key(
-        &self,
-        version: &Version,
-        request: &ModelInferRequest,
-        tenant: Option<&Tenant>,
-        directives: &RequestDirectives,
-    ) -> Result<Key, Miss> {
-        if self.store.is_none() || version.freshness.is_none() {
-            return Err(Miss::Off);
+    fn key(&self, version: &Version, request: &ModelInferRequest, caller: &Caller) -> Result<Key, Miss> {
+        let Some(policy) = version.policy.filter(|_| self.store.is_some()) else { return Err(Miss::Off) };
+        if caller.directives.no_store {
+            return Err(Miss::Bypass(Bypass::NoStore));
         }
-        if directives.no_store {
-            return Err(Miss::Bypass);
+        if caller.restricted && !policy.public {
+            return Err(Miss::Bypass(Bypass::Authorization));
         }
-        let scope = Scope { service: &self.service, tenant };
-        let digest = digest::digest(&scope, request).map_err(|_| Miss::Bypass)?;
+        let scope = caller.whose.scope(&self.service).map_err(|why| Miss::Bypass(Bypass::Unproven(why)))?;
+        let digest = digest::digest(&scope, request).map_err(|_| Miss::Bypass(Bypass::Uncacheable))?;
         Ok(Key::derive(&version.generation, &scope, &digest))
     }
 

@@ -39,6 +39,7 @@ mod signature;
 mod statistics;
 mod store;
 mod trace;
+mod trust;
 mod warmup;
 
 use std::process::ExitCode;

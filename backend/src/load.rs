@@ -5,7 +5,6 @@ use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use forebay_protocol::cache_control::Freshness;
 use tokio_util::sync::CancellationToken;
 
 use crate::engine::gpu::Gpu;
@@ -16,7 +15,7 @@ use crate::infer::headers;
 use crate::memory;
 use crate::model_config::{self, Device, ModelConfig};
 use crate::models::{Model, ModelSet, Origin, Version};
-use crate::policy::{self, PolicyError};
+use crate::policy::{self, Policy, PolicyError};
 use crate::repository::{self, RepositoryError};
 use crate::schedule::batching::{Batching, BatchingError};
 use crate::schedule::{QueueLimits, Schedule};
@@ -75,7 +74,7 @@ struct Loading<'a> {
     root: &'a Path,
     name: &'a str,
     config: ModelConfig,
-    freshness: Option<Freshness>,
+    policy: Option<Policy>,
     labels: BTreeMap<String, Arc<[u8]>>,
     before: Option<&'a Model>,
     stop: &'a CancellationToken,
@@ -101,10 +100,10 @@ impl Loader {
             None => repository::read_config(root, name)?,
         };
         let path = root.join(name).join(model_config::FILE_NAME);
-        let freshness =
+        let policy =
             policy::of(&config).map_err(|source| LoadError::Policy { path: path.clone(), source })?;
         let labels = repository::read_labels(root, name, &config)?;
-        let loading = Loading { root, name, config, freshness, labels, before, stop };
+        let loading = Loading { root, name, config, policy, labels, before, stop };
         let mut versions = BTreeMap::new();
         for number in repository::versions(root, name, &loading.config)? {
             let version = self.load_version(&loading, number)?;
@@ -167,7 +166,7 @@ impl Loader {
             signature,
             generation,
             generation_header: headers::visible(&generation.to_string()),
-            freshness: loading.freshness,
+            policy: loading.policy,
             platform: engine.platform().name(),
             schedule: schedule.map_err(LoadError::Thread)?,
             flights: Flights::new(self.limits, statistics.waiters.clone()),

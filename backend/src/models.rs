@@ -5,7 +5,6 @@ use std::collections::{BTreeMap, HashMap};
 use std::sync::{Arc, Weak};
 
 use arc_swap::ArcSwap;
-use forebay_protocol::cache_control::Freshness;
 use forebay_protocol::digest::{Generation, Key};
 use http::HeaderValue;
 
@@ -14,6 +13,7 @@ use crate::flight::Flights;
 use crate::infer::Done;
 use crate::live::Served;
 use crate::model_config::{Device, ModelConfig};
+use crate::policy::Policy;
 use crate::repository::{self, Fingerprint};
 use crate::schedule::Schedule;
 use crate::signature::Signature;
@@ -35,7 +35,8 @@ pub(crate) struct Version {
     pub(crate) generation: Generation,
     /// The generation as every answer's header says it.
     pub(crate) generation_header: HeaderValue,
-    pub(crate) freshness: Option<Freshness>,
+    /// `None`: its answers are not kept.
+    pub(crate) policy: Option<Policy>,
     /// The settings it runs with, completed from the model.
     pub(crate) config: ModelConfig,
     /// Of outputs that have a label file: what each index of a class is called.

@@ -40,8 +40,9 @@ use crate::poll;
 use crate::recovery;
 use crate::schedule::QueueLimits;
 use crate::settings::{
-    self, LogSettings, ModelControlMode, ModelSettings, ServeSettings, SettingsError, TensorRtFlavour,
+    LogSettings, ModelControlMode, ModelSettings, ServeSettings, SettingsError, TensorRtFlavour,
 };
+use crate::trust::Trust;
 use pooled::Pooled;
 
 /// Writes to the pool that still wait at the end get so long.
@@ -57,7 +58,8 @@ const ORT_DYLIB_PATH: &str = "ORT_DYLIB_PATH";
 /// `SettingsError` for what can't be used; others when a port is taken or a model can't be loaded.
 pub(crate) fn run(settings: &ServeSettings) -> anyhow::Result<()> {
     let logs = logs::start(&settings.logs)?;
-    let trust = Trust::read(settings)?;
+    let trust = settings.trust.trust(&settings.privacy)?;
+    let tls = Tls::of(&settings.tls).map_err(SettingsError::from)?;
     let loader = loader(&settings.models, &settings.logs)?;
     let prometheus = metrics::install()?;
     let mut runtime = tokio::runtime::Builder::new_multi_thread();
@@ -66,14 +68,14 @@ pub(crate) fn run(settings: &ServeSettings) -> anyhow::Result<()> {
     }
     let runtime = runtime.enable_all().build()?;
     runtime.spawn(metrics::keep_up(prometheus.clone()));
-    let ended = runtime.block_on(serve(settings, trust, loader, prometheus, logs));
+    let ended = runtime.block_on(serve(settings, (trust, tls), loader, prometheus, logs));
     runtime.shutdown_timeout(DRAIN_WRITES);
     ended
 }
 
 async fn serve(
     settings: &ServeSettings,
-    trust: Trust,
+    (trust, tls): (Trust, Option<Arc<Tls>>),
     loader: Loader,
     prometheus: PrometheusHandle,
     logs: Logs,
@@ -85,6 +87,7 @@ async fn serve(
         http::listen(settings.http.metrics_address, settings.metrics_port)?;
     let stop = CancellationToken::new();
     let Pooled { store, own_table, on_change, farewell } = Pooled::start(settings, &stop)?;
+    settings.trust.follow(&trust, &stop);
     let models = Arc::new(Models::default());
     let draining = Draining::default();
     let mode = settings.models.model_control_mode;
@@ -100,7 +103,7 @@ async fn serve(
     let gate = own_table.zip(store.clone()).map(|(live, store)| Gate {
         store,
         live,
-        token: trust.gate,
+        trust: trust.clone(),
         metrics: GateMetrics::new(),
     });
     let is_ready = {
@@ -109,11 +112,11 @@ async fn serve(
     };
     let busy_poll = (settings.busy_poll_us > 0)
         .then(|| BusyPoll::start(Duration::from_micros(u64::from(settings.busy_poll_us))));
-    let inference = Inference { models, store: store.clone(), service: settings.service.clone(), busy_poll };
+    let inference =
+        Inference { models, store: store.clone(), service: settings.service.clone(), trust, busy_poll };
     let limits = Limits { max_body_bytes: settings.http.max_body_bytes, ..Limits::default() };
     let service = GrpcService {
         shared: Arc::new(grpc::Shared { inference: inference.clone(), limits }),
-        filter_token: trust.filter,
         is_ready: is_ready.clone(),
         control: control.clone(),
         logs: logs.clone(),
@@ -128,7 +131,7 @@ async fn serve(
         }
     };
     let body_limits = BodyLimits { bytes: limits.max_body_bytes, time: settings.http.body_timeout_secs };
-    let infer = InferRoutes { inference, limits, body_limits, filter_token: trust.filter };
+    let infer = InferRoutes { inference, limits, body_limits };
     let observe = ObserveRoutes { logs, models: control.models.clone(), body_limits };
     let repository = RepositoryRoutes { control, body_limits };
     let routes = routes(infer, is_ready)
@@ -137,7 +140,7 @@ async fn serve(
         .merge(http::shared_memory::routes())
         .merge(gate.map(|gate| gate::routes(Arc::new(gate))).unwrap_or_default());
     let listeners = drain::Listeners {
-        tls: trust.tls,
+        tls,
         main: vec![(listener, http::with_fallback(routes)), (grpc_listener, grpc::routes(service))],
         metrics: (metrics_listener, http::metrics::routes(prometheus, sample)),
     };
@@ -155,23 +158,6 @@ async fn serve(
         following.await?;
     }
     Ok(())
-}
-
-/// What proves others to us and us to them: hashes of tokens, certificates.
-struct Trust {
-    filter: Option<blake3::Hash>,
-    gate: Option<blake3::Hash>,
-    tls: Option<Arc<Tls>>,
-}
-
-impl Trust {
-    fn read(settings: &ServeSettings) -> Result<Self, SettingsError> {
-        Ok(Self {
-            filter: settings::read_token("--filter-token-file", settings.filter_token_file.as_deref())?,
-            gate: settings::read_token("--gate-token-file", settings.gate_token_file.as_deref())?,
-            tls: Tls::of(&settings.tls)?,
-        })
-    }
 }
 
 /// Inference over V2 and V1, metadata and health.

@@ -3,6 +3,7 @@
 
 mod parts;
 mod secrets;
+mod trust;
 mod units;
 
 use std::ffi::OsString;
@@ -13,7 +14,8 @@ use std::path::PathBuf;
 use clap::{Args, Parser, Subcommand, ValueEnum};
 
 pub(crate) use parts::{HttpSettings, LogFormat, LogSettings, PoolKind, PoolSettings, TlsSettings};
-pub(crate) use secrets::{SECRETS, read_pool_secret, read_token};
+pub(crate) use secrets::{SECRETS, read_pool_secret};
+pub(crate) use trust::{PrivacySettings, TrustSettings};
 use units::{parse_bytes, parse_seconds};
 
 #[derive(Debug, Parser)]
@@ -98,12 +100,10 @@ pub(crate) struct ServeSettings {
     /// Name of this service: two services may each have a model of the same name, and never share answers
     #[arg(long, env = "FOREBAY_SERVICE", default_value = "default", help_heading = "Trust")]
     pub(crate) service: String,
-    /// File with the token by which the filter proves itself; only then is x-forebay-tenant believed
-    #[arg(long, env = "FOREBAY_FILTER_TOKEN_FILE", help_heading = "Trust")]
-    pub(crate) filter_token_file: Option<PathBuf>,
-    /// File with the token that the gate's routes ask for (they run in here with --pool memory)
-    #[arg(long, env = "FOREBAY_GATE_TOKEN_FILE", help_heading = "Trust")]
-    pub(crate) gate_token_file: Option<PathBuf>,
+    #[command(flatten)]
+    pub(crate) trust: TrustSettings,
+    #[command(flatten)]
+    pub(crate) privacy: PrivacySettings,
     #[command(flatten)]
     pub(crate) logs: LogSettings,
 }
@@ -189,9 +189,8 @@ pub(crate) struct GateSettings {
     pub(crate) tls: TlsSettings,
     #[command(flatten)]
     pub(crate) pool: PoolSettings,
-    /// File with the token that every lookup must carry in x-forebay-token
-    #[arg(long, env = "FOREBAY_GATE_TOKEN_FILE", help_heading = "Trust")]
-    pub(crate) gate_token_file: Option<PathBuf>,
+    #[command(flatten)]
+    pub(crate) trust: TrustSettings,
     #[command(flatten)]
     pub(crate) logs: LogSettings,
 }
@@ -255,6 +254,8 @@ fn check(command: &Command) -> Result<(), SettingsError> {
             if settings.service.is_empty() || !settings.service.bytes().all(|byte| byte.is_ascii_graphic()) {
                 return Err(wrong("--service", "must be a name of visible ASCII characters"));
             }
+            settings.trust.check()?;
+            settings.privacy.check(&settings.trust)?;
             settings.pool.check()
         }
         Command::Gate(settings) => {
@@ -263,6 +264,7 @@ fn check(command: &Command) -> Result<(), SettingsError> {
                     "a gate of its own needs --pool redis; with --pool memory its routes run in `serve`";
                 return Err(wrong("--pool", reason));
             }
+            settings.trust.check()?;
             settings.pool.check()
         }
         Command::Plan(_) => Ok(()),

@@ -23,6 +23,8 @@ pub const X_FOREBAY_COST_US: &str = "x-forebay-cost-us";
 pub const X_FOREBAY_SERVICE: &str = "x-forebay-service";
 /// Tenant of a request or lookup; absent in the mode without tenants.
 pub const X_FOREBAY_TENANT: &str = "x-forebay-tenant";
+/// The proxy's tenancy, `none` or `required`: with `required` nothing may be shared among its requests but within a tenant.
+pub const X_FOREBAY_TENANCY: &str = "x-forebay-tenancy";
 /// Model of a lookup.
 pub const X_FOREBAY_MODEL: &str = "x-forebay-model";
 /// Requested version of a lookup; absent: "".

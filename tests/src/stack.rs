@@ -125,7 +125,6 @@ impl Stack {
         let wiring = Wiring {
             backends: backends.iter().map(|b| (b.service.clone(), b.bound.http_port)).collect(),
             gate_port: self.gate_port.unwrap_or(gate_port),
-            token: secrets.token.clone(),
             settings: self.settings,
             workers: self.workers,
         };

@@ -4,28 +4,32 @@
 use std::sync::Arc;
 use std::time::Instant;
 
-use axum::extract::State;
+use axum::extract::{Extension, State};
 use axum::response::{IntoResponse, Response};
-use forebay_protocol::digest::{Digest, Generation, Key, Scope};
+use forebay_protocol::digest::{Digest, Generation, Key};
 use forebay_protocol::header::{
-    X_FOREBAY_DIGEST, X_FOREBAY_GENERATION, X_FOREBAY_MODEL, X_FOREBAY_SERVICE, X_FOREBAY_TENANT,
-    X_FOREBAY_VERSION,
+    X_FOREBAY_DIGEST, X_FOREBAY_GENERATION, X_FOREBAY_MODEL, X_FOREBAY_SERVICE, X_FOREBAY_VERSION,
 };
-use forebay_protocol::tenant::Tenant;
 use http::header::{CACHE_CONTROL, CONTENT_TYPE};
 use http::{HeaderMap, HeaderName, HeaderValue, StatusCode};
 
 use super::Gate;
 use crate::http::error::HttpError;
 use crate::http::single;
-use crate::infer::headers::tenant_of as tenant;
+use crate::trust::Peer;
 
 /// Answers one lookup: 200 with the entry, 404 with the live generations, 400 for what can't be a lookup.
-pub(super) async fn lookup(State(gate): State<Arc<Gate>>, headers: HeaderMap) -> Result<Response, HttpError> {
+/// A caller that shows no credential is refused, and so is one that may not speak for the tenant.
+pub(super) async fn lookup(
+    State(gate): State<Arc<Gate>>,
+    peer: Option<Extension<Peer>>,
+    headers: HeaderMap,
+) -> Result<Response, HttpError> {
     let began = Instant::now();
-    gate.admit(&headers)?;
     let asked = Asked::read(&headers)?;
-    let scope = Scope { service: asked.service, tenant: asked.tenant.as_ref() };
+    gate.admit(Some(asked.service), &headers, peer.as_deref())?;
+    let whose = gate.trust.whose(asked.service, &headers, peer.as_deref());
+    let scope = whose.scope(asked.service).map_err(|_| HttpError::Tenant)?;
     let generations = gate.live.generations(asked.service, asked.model, asked.version);
     let keys: Vec<Key> =
         generations.iter().map(|generation| Key::derive(generation, &scope, &asked.digest)).collect();
@@ -49,7 +53,6 @@ pub(super) async fn lookup(State(gate): State<Arc<Gate>>, headers: HeaderMap) ->
 
 struct Asked<'a> {
     service: &'a str,
-    tenant: Option<Tenant>,
     model: &'a str,
     version: &'a str,
     digest: Digest,
@@ -64,7 +67,6 @@ impl<'a> Asked<'a> {
         })?;
         Ok(Self {
             service: required(headers, X_FOREBAY_SERVICE)?,
-            tenant: tenant(headers)?,
             model: required(headers, X_FOREBAY_MODEL)?,
             version: single(headers, X_FOREBAY_VERSION)?,
             digest: Digest(*digest.as_bytes()),

@@ -4,12 +4,10 @@
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use forebay_protocol::cache_control::RequestDirectives;
 use forebay_protocol::messages::{ModelInferRequest, ModelInferResponse};
-use forebay_protocol::tenant::Tenant;
 use forebay_protocol::{contents, request, response};
 use futures_util::StreamExt as _;
-use http::HeaderMap;
+use http::{Extensions, HeaderMap};
 use tonic::metadata::MetadataMap;
 use tonic::{Request, Response, Status, Streaming};
 
@@ -26,14 +24,12 @@ const STREAM_REQUESTS: usize = 16;
 struct Call {
     /// The client compresses, so it wants to be answered so: compressing costs more than most answers do.
     compresses: bool,
-    tenant: Option<Tenant>,
-    directives: RequestDirectives,
-    deadline: Option<Instant>,
+    caller: Caller,
 }
 
 impl GrpcService {
     pub(super) async fn infer(&self, request: Request<ModelInferRequest>) -> Answered<ModelInferResponse> {
-        let call = self.call(request.metadata().as_ref())?;
+        let call = self.call(request.metadata().as_ref(), request.extensions())?;
         let answer = self.shared.answer(request.into_inner(), &call).await?;
         let metadata = MetadataMap::from_headers(headers::of(&answer));
         let mut answered = Response::new(answer.response);
@@ -49,7 +45,7 @@ impl GrpcService {
         &self,
         request: Request<Streaming<ModelInferRequest>>,
     ) -> Answered<<Self as GrpcInferenceService>::ModelStreamInferStream> {
-        let call = Arc::new(self.call(request.metadata().as_ref())?);
+        let call = Arc::new(self.call(request.metadata().as_ref(), request.extensions())?);
         let (shared, compresses) = (self.shared.clone(), call.compresses);
         let answers = request.into_inner().map(move |request| {
             let (shared, call) = (shared.clone(), call.clone());
@@ -76,14 +72,11 @@ impl GrpcService {
         Ok(answered)
     }
 
-    fn call(&self, metadata: &HeaderMap) -> Result<Call, Status> {
-        let is_filter = headers::is_filter(metadata, self.filter_token);
-        let tenant = headers::tenant(metadata, is_filter).map_err(|error| status::bad(&error))?;
+    fn call(&self, metadata: &HeaderMap, extensions: &Extensions) -> Result<Call, Status> {
+        let deadline = timeout(metadata)?.and_then(|timeout| Instant::now().checked_add(timeout));
         Ok(Call {
             compresses: metadata.contains_key(GRPC_ENCODING),
-            tenant,
-            directives: headers::directives(metadata),
-            deadline: timeout(metadata)?.and_then(|timeout| Instant::now().checked_add(timeout)),
+            caller: self.shared.inference.caller(metadata, extensions, deadline),
         })
     }
 }
@@ -95,9 +88,7 @@ impl super::Shared {
         request::validate(&request, &self.limits).map_err(|error| status::bad(&error))?;
         let id = request.id.clone();
         let wanted: Vec<String> = request.outputs.iter().map(|output| output.name.clone()).collect();
-        let caller =
-            Caller { tenant: call.tenant.as_ref(), directives: &call.directives, deadline: call.deadline };
-        let answered = self.inference.answer(request, &caller).await;
+        let answered = self.inference.answer(request, &call.caller).await;
         let mut answer = answered.map_err(|error| status::of(&error))?;
         response::arrange(&mut answer.response, wanted.iter().map(String::as_str))
             .map_err(|error| status::bad(&error))?;

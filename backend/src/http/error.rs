@@ -53,8 +53,12 @@ pub(crate) enum HttpError {
     Response(#[from] ResponseError),
     #[error("header {name}: {reason}")]
     Header { name: &'static str, reason: &'static str },
-    #[error("x-forebay-token is missing or wrong")]
-    Token,
+    #[error(
+        "no credential is shown that may speak for this service: x-forebay-token, or a client's certificate"
+    )]
+    Credential,
+    #[error("the credential that is shown may not speak for this tenant")]
+    Tenant,
     #[error("the live generations are not known: the pool can't be reached")]
     NoGenerations,
 }
@@ -73,7 +77,8 @@ impl HttpError {
             Self::BodyTooLarge { .. } => StatusCode::PAYLOAD_TOO_LARGE,
             Self::BodyTooSlow { .. } => StatusCode::REQUEST_TIMEOUT,
             Self::Encoding { .. } => StatusCode::UNSUPPORTED_MEDIA_TYPE,
-            Self::Token => StatusCode::UNAUTHORIZED,
+            Self::Credential => StatusCode::UNAUTHORIZED,
+            Self::Tenant => StatusCode::FORBIDDEN,
             Self::Log(LogError::Reload(_)) | Self::Ended { .. } => StatusCode::INTERNAL_SERVER_ERROR,
             Self::Log(LogError::Fixed { .. }) | Self::Trace(_) => StatusCode::NOT_IMPLEMENTED,
             Self::BodyBroken { .. }

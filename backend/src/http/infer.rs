@@ -15,21 +15,19 @@ use forebay_protocol::path::InferPath;
 use forebay_protocol::request;
 use forebay_protocol::response::{self, Encoded};
 use forebay_protocol::wants::Wants;
-use http::header::CONTENT_TYPE;
+use http::header::{ACCEPT_ENCODING, CONTENT_TYPE};
 use http::{HeaderName, HeaderValue};
 
 use super::body::{self, BodyLimits};
 use super::coding::{self, AsItIs};
 use super::error::HttpError;
-use crate::infer::{Answer, Caller, Inference, headers};
+use crate::infer::{Answer, Inference, headers};
 
 /// What the infer routes need.
 pub(crate) struct InferRoutes {
     pub(crate) inference: Inference,
     pub(crate) limits: Limits,
     pub(crate) body_limits: BodyLimits,
-    /// Hash of the token by which the filter proves itself.
-    pub(crate) filter_token: Option<blake3::Hash>,
 }
 
 /// The two spellings of infer.
@@ -51,14 +49,11 @@ async fn infer(State(routes): State<Arc<InferRoutes>>, request: Request) -> Resu
     let request = request::decode(&parsed, header_length, &body, &routes.limits)?;
     let wants = Wants::of(&request);
     let id = request.id.clone();
-    let is_filter = headers::is_filter(&head.headers, routes.filter_token);
-    let tenant = headers::tenant(&head.headers, is_filter)?;
-    let directives = headers::directives(&head.headers);
-    let caller = Caller { tenant: tenant.as_ref(), directives: &directives, deadline: None };
+    let caller = routes.inference.caller(&head.headers, &head.extensions, None);
     let answer = routes.inference.answer(request, &caller).await?;
     let encoded = response::encode(&answer.response, &wants, &id)?;
     let mut response = respond(&answer, encoded);
-    if is_filter {
+    if !head.headers.contains_key(ACCEPT_ENCODING) {
         response.extensions_mut().insert(AsItIs);
     }
     Ok(response)

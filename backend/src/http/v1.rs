@@ -18,7 +18,7 @@ use serde_json::{Map, Value, json};
 use super::body;
 use super::error::HttpError;
 use super::infer::InferRoutes;
-use crate::infer::{Caller, headers};
+use crate::infer::headers;
 use crate::signature::Signature;
 
 /// What a model's path ends with when it is to predict.
@@ -94,16 +94,12 @@ async fn predict(
         // A model itself is only asked whether it is ready.
         return Ok(not_allowed(request.method().clone(), request.uri().clone()).await);
     };
-    let metadata = request.headers().clone();
+    let caller = routes.inference.caller(request.headers(), request.extensions(), None);
     let asked: PredictRequest = body::read_json(request, routes.body_limits).await?;
     let version = routes.inference.models.find(model, "")?;
     let infer_path = InferPath { model, version: "" };
     let v2 = asked.v2(&version.signature)?;
     let request = request::decode(&infer_path, None, &v2.into(), &routes.limits)?;
-    let is_filter = headers::is_filter(&metadata, routes.filter_token);
-    let tenant = headers::tenant(&metadata, is_filter)?;
-    let directives = headers::directives(&metadata);
-    let caller = Caller { tenant: tenant.as_ref(), directives: &directives, deadline: None };
     let wants = Wants::of(&request);
     let answer = routes.inference.answer(request, &caller).await?;
     let encoded = response::encode(&answer.response, &wants, "")?;

@@ -1,51 +1,14 @@
-//! What HTTP headers and gRPC metadata have in common. Headers of a request -> tenant and directives; an answer -> the
-//! headers that say whether it may be kept, and where it came from.
+//! What HTTP headers and gRPC metadata have in common: an answer -> the headers that say whether it may be kept, and where it
+//! came from.
 
-use forebay_protocol::cache_control::RequestDirectives;
-use forebay_protocol::header::{
-    AGE, CACHE_STATUS, X_FOREBAY_COST_US, X_FOREBAY_GENERATION, X_FOREBAY_TENANT, X_FOREBAY_TOKEN,
-};
-use forebay_protocol::tenant::Tenant;
+use forebay_protocol::entry::Field;
+use forebay_protocol::header::{AGE, CACHE_STATUS, X_FOREBAY_COST_US, X_FOREBAY_GENERATION};
 use http::header::CACHE_CONTROL;
 use http::{HeaderMap, HeaderName, HeaderValue};
 
-use super::{Answer, Miss, Source};
-use crate::http::error::HttpError;
-use crate::http::single;
-
-/// Whether the filter proves itself.
-pub(crate) fn is_filter(headers: &HeaderMap, filter_token: Option<blake3::Hash>) -> bool {
-    let token = headers.get(X_FOREBAY_TOKEN).map(|token| blake3::hash(token.as_bytes()));
-    // Hashes compare in constant time.
-    token.is_some() && token == filter_token
-}
-
-/// The tenant that the filter names; none of others, whatever they sent.
-///
-/// # Errors
-/// `Header` when the filter's tenant is ambiguous, or none.
-pub(crate) fn tenant(headers: &HeaderMap, is_filter: bool) -> Result<Option<Tenant>, HttpError> {
-    if is_filter { tenant_of(headers) } else { Ok(None) }
-}
-
-/// The tenant that the headers name.
-///
-/// # Errors
-/// `Header` when it is ambiguous, or none.
-pub(crate) fn tenant_of(headers: &HeaderMap) -> Result<Option<Tenant>, HttpError> {
-    match single(headers, X_FOREBAY_TENANT)? {
-        "" => Ok(None),
-        name => Tenant::parse(name).map(Some).map_err(|_| HttpError::Header {
-            name: X_FOREBAY_TENANT,
-            reason: "must be 1 to 256 bytes of visible ASCII without comma and double quote",
-        }),
-    }
-}
-
-/// What the request says in `Cache-Control`.
-pub(crate) fn directives(headers: &HeaderMap) -> RequestDirectives {
-    RequestDirectives::parse(headers.get_all(CACHE_CONTROL).iter().map(HeaderValue::as_bytes))
-}
+use super::{Answer, Bypass, Miss, Source};
+use crate::policy::Policy;
+use crate::trust::Unproven;
 
 /// The headers of an answer.
 pub(crate) fn of(answer: &Answer) -> HeaderMap {
@@ -65,12 +28,17 @@ pub(crate) fn of(answer: &Answer) -> HeaderMap {
 
 /// The model's policy; no-store when caching is off, or this answer isn't kept here either.
 fn policy(answer: &Answer) -> HeaderValue {
-    match (answer.version.freshness, answer.source) {
-        (None, _) | (_, Source::Session { miss: Miss::Off | Miss::Bypass, .. }) => {
+    match (answer.version.policy, answer.source) {
+        (None, _) | (_, Source::Session { miss: Miss::Off | Miss::Bypass(_), .. }) => {
             HeaderValue::from_static("no-store")
         }
-        (Some(freshness), _) => visible(&freshness.to_string()),
+        (Some(policy), _) => visible(&policy.to_string()),
     }
+}
+
+/// The field that is kept with an answer of that policy.
+pub(super) fn kept(policy: Policy) -> Field {
+    Field { name: CACHE_CONTROL.as_str().to_owned(), value: policy.to_string().into() }
 }
 
 /// RFC 9211, with this server as the cache.
@@ -82,11 +50,21 @@ fn status(source: Source) -> &'static str {
     };
     match (miss, stored) {
         (Miss::Off, _) => "forebay-serve; fwd=bypass; detail=off",
-        (Miss::Bypass, _) => "forebay-serve; fwd=bypass",
+        (Miss::Bypass(why), _) => bypass(why),
         (Miss::Request, true) => "forebay-serve; fwd=request; stored",
         (Miss::Request, false) => "forebay-serve; fwd=request",
         (Miss::Absent, true) => "forebay-serve; fwd=uri-miss; stored",
         (Miss::Absent, false) => "forebay-serve; fwd=uri-miss",
+    }
+}
+
+fn bypass(why: Bypass) -> &'static str {
+    match why {
+        Bypass::NoStore => "forebay-serve; fwd=bypass; detail=no-store",
+        Bypass::Uncacheable => "forebay-serve; fwd=bypass; detail=uncacheable",
+        Bypass::Authorization => "forebay-serve; fwd=bypass; detail=authorization",
+        Bypass::Unproven(Unproven::NoTenant) => "forebay-serve; fwd=bypass; detail=no-tenant",
+        Bypass::Unproven(Unproven::TenancyDiffers) => "forebay-serve; fwd=bypass; detail=tenancy-differs",
     }
 }
 

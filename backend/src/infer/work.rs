@@ -11,8 +11,8 @@ use forebay_protocol::messages::{Choice, InferOutputTensor, ModelInferRequest, M
 use tokio::sync::oneshot;
 use tokio::time::timeout_at;
 
-use super::InferError;
 use super::classify::Classified;
+use super::{InferError, headers};
 use crate::engine::{InputTensor, Parts};
 use crate::flight::Landed;
 use crate::models::Version;
@@ -152,7 +152,7 @@ impl Asked {
 
     /// Keeps the result, if it may be kept.
     fn keep(&self, response: &ModelInferResponse, cost_us: u64) -> bool {
-        let (Some((store, key)), Some(freshness)) = (&self.keep, self.version.freshness) else {
+        let (Some((store, key)), Some(policy)) = (&self.keep, self.version.policy) else {
             return false;
         };
         let mut response = response.clone();
@@ -165,10 +165,10 @@ impl Asked {
             generation: self.version.generation.0.to_vec().into(),
             cost_us,
             created_ms: now_ms(),
-            max_age_s: freshness.max_age_s,
-            stale_while_revalidate_s: freshness.stale_while_revalidate_s,
-            stale_if_error_s: freshness.stale_if_error_s,
-            ..Entry::default()
+            max_age_s: policy.freshness.max_age_s,
+            stale_while_revalidate_s: policy.freshness.stale_while_revalidate_s,
+            stale_if_error_s: policy.freshness.stale_if_error_s,
+            fields: vec![headers::kept(policy)],
         };
         store.keep(*key, entry)
     }

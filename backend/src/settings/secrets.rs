@@ -29,22 +29,6 @@ pub(crate) fn read_pool_secret(settings: &PoolSettings) -> Result<Secret, Settin
     Secret::from_bytes(&bytes).map_err(|error| wrong(flag, error.to_string()))
 }
 
-/// A token's hash: comparing hashes takes the same time whatever a caller sent.
-///
-/// # Errors
-/// When the file can't be read or is empty.
-pub(crate) fn read_token(
-    flag: &'static str,
-    path: Option<&Path>,
-) -> Result<Option<blake3::Hash>, SettingsError> {
-    let Some(path) = path else { return Ok(None) };
-    let bytes = read(flag, path)?;
-    if bytes.is_empty() {
-        return Err(wrong(flag, format!("{} is empty", path.display())));
-    }
-    Ok(Some(blake3::hash(&bytes)))
-}
-
 fn read(flag: &'static str, path: &Path) -> Result<Vec<u8>, SettingsError> {
     let bytes = std::fs::read(path).map_err(|source| SettingsError::Unreadable {
         flag,

@@ -84,20 +84,63 @@ fn a_model_without_response_cache_is_never_kept() {
 }
 
 #[test]
-fn only_an_authenticated_filter_names_the_tenant() {
+fn where_tenants_are_required_only_a_proven_caller_names_one_and_without_one_nothing_is_kept() {
     let folder = tempfile::tempdir().unwrap();
-    let token = folder.path().join("token");
-    std::fs::write(&token, "right\n").unwrap();
-    let forebay = Forebay::serve(&["--instances", "1", "--filter-token-file", token.to_str().unwrap()]);
-    let ask = |token: &str, tenant: &str| {
-        let headers = [("x-forebay-token", token), ("x-forebay-tenant", tenant)];
-        forebay.infer("identity_fp32", &headers, &fp32(&[6.0])).is_hit()
-    };
-    assert!(!ask("right", "a"));
-    assert!(ask("right", "a"));
-    assert!(!ask("right", "b"), "tenants don't see each other's");
-    assert!(!ask("wrong", "a"), "a client can't be a tenant by saying so");
-    assert!(ask("wrong", "b"), "it is everybody, and everybody has asked before");
+    let arguments = ["--instances", "1", "--tenancy", "required", "--credentials-file"];
+    let credentials = credentials(folder.path(), TOKEN);
+    let forebay = Forebay::serve(&[&arguments[..], &[credentials.to_str().unwrap()]].concat());
+    let ask = |headers: &[(&str, &str)]| forebay.infer("identity_fp32", headers, &fp32(&[6.0]));
+    let proven = |tenant: &'static str| [("x-forebay-token", TOKEN), ("x-forebay-tenant", tenant)];
+    assert!(!ask(&proven("a")).is_hit());
+    assert!(ask(&proven("a")).is_hit());
+    assert!(!ask(&proven("b")).is_hit(), "tenants don't see each other's");
+    for unproven in [&[][..], &[("x-forebay-tenant", "a")], &[("x-forebay-token", TOKEN)], &proven("a,b")] {
+        for _ in 0..2 {
+            let answer = ask(unproven);
+            let said = (answer.header("cache-control"), answer.header("cache-status"));
+            assert_eq!(said, ("no-store", "forebay-serve; fwd=bypass; detail=no-tenant"), "{unproven:?}");
+        }
+    }
+}
+
+#[test]
+fn a_server_without_tenants_shares_nothing_with_a_proxy_that_parts_them() {
+    let forebay = Forebay::serve(&["--instances", "1"]);
+    let ask = |headers: &[(&str, &str)]| forebay.infer("identity_fp32", headers, &fp32(&[6.5]));
+    assert!(!ask(&[]).is_hit());
+    assert!(ask(&[("x-forebay-tenancy", "none")]).is_hit());
+    for parted in [("x-forebay-tenant", "a"), ("x-forebay-tenancy", "required")] {
+        let said = ask(&[parted]).header("cache-status").to_owned();
+        assert_eq!(said, "forebay-serve; fwd=bypass; detail=tenancy-differs", "{parted:?}");
+    }
+}
+
+#[test]
+fn a_request_with_authorization_shares_only_what_is_said_to_be_public() {
+    let bearer = [("authorization", "Bearer x")];
+    let forebay = Forebay::serve(&["--instances", "1"]);
+    let ask = |headers: &[(&str, &str)]| forebay.infer("identity_fp32", headers, &fp32(&[6.25]));
+    assert_eq!(ask(&bearer).header("cache-control"), "no-store");
+    assert!(!ask(&[]).is_hit(), "the answer to it was not kept");
+    let said = ask(&bearer).header("cache-status").to_owned();
+    assert_eq!(said, "forebay-serve; fwd=bypass; detail=authorization");
+    assert!(!ask(&[("cookie", "a=1")]).header("cache-status").contains("bypass"), "cookies change nothing");
+    let checked = ["--instances", "1", "--authorization", "checked-before", "--cookie", "forbids"];
+    let forebay = Forebay::serve(&checked);
+    let ask = |headers: &[(&str, &str)]| forebay.infer("identity_fp32", headers, &fp32(&[6.25]));
+    assert!(!ask(&bearer).is_hit());
+    assert!(ask(&[]).is_hit());
+    assert_eq!(ask(&[("cookie", "a=1")]).header("cache-control"), "no-store");
+}
+
+const TOKEN: &str = "a-token-of-the-gateway";
+
+/// A file by which the bearer of `token` may speak for every tenant of the service `default`.
+fn credentials(folder: &std::path::Path, token: &str) -> std::path::PathBuf {
+    let path = folder.join("credentials.json");
+    let row = json!({"name": "gateway", "token": token, "service": "default", "tenants": ["*"]});
+    std::fs::write(&path, json!({"credentials": [row]}).to_string()).unwrap();
+    path
 }
 
 fn lookup(forebay: &Forebay, service: &str, tenant: &str, headers: &[(&str, &str)], body: &str) -> Answer {
@@ -114,7 +157,8 @@ fn lookup(forebay: &Forebay, service: &str, tenant: &str, headers: &[(&str, &str
         ("x-forebay-model", "identity_fp32"),
         ("x-forebay-digest", &digest),
     ];
-    let headers = [&asked, headers].concat();
+    let asked = asked.iter().filter(|(_, value)| !value.is_empty());
+    let headers: Vec<_> = asked.chain(headers).copied().collect();
     send(forebay.http_port, "GET", LOOKUP_PATH, &headers, b"")
 }
 
@@ -132,25 +176,25 @@ fn the_gate_finds_what_serve_kept_and_only_for_who_asked() {
     let entry = Entry::decode_plain(Bytes::from(hit.body)).unwrap();
     assert_eq!(entry.max_age_s, 60);
     assert_eq!(entry.response.unwrap().raw_output_contents, [&7.0_f32.to_le_bytes()[..]]);
-    assert_eq!(lookup(&forebay, "demo", "other", &[], &body).status, 404);
+    assert_eq!(lookup(&forebay, "demo", "other", &[], &body).status, 403, "a proxy that parts tenants");
     let other = lookup(&forebay, "other", "", &[], &body);
     assert_eq!((other.status, other.header("x-forebay-generation")), (404, ""));
 }
 
 #[test]
-fn the_gate_refuses_what_is_no_lookup_and_who_has_no_token() {
+fn the_gate_refuses_what_is_no_lookup_and_who_shows_no_credential() {
     let folder = tempfile::tempdir().unwrap();
-    let token = folder.path().join("token");
-    std::fs::write(&token, "secret").unwrap();
-    let forebay = Forebay::serve(&["--instances", "1", "--gate-token-file", token.to_str().unwrap()]);
+    let credentials = credentials(folder.path(), TOKEN);
+    let forebay = Forebay::serve(&["--instances", "1", "--credentials-file", credentials.to_str().unwrap()]);
     let body = fp32(&[7.0]).to_string();
     assert_eq!(lookup(&forebay, "default", "", &[], &body).status, 401);
     assert_eq!(forebay.get("/forebay/v1/generations").status, 401);
-    let right = [("x-forebay-token", "secret")];
+    let right = [("x-forebay-token", TOKEN)];
     assert_eq!(lookup(&forebay, "default", "", &right, &body).status, 404);
+    assert_eq!(lookup(&forebay, "other", "", &right, &body).status, 401, "another service's");
     let broken = [
-        ("x-forebay-token", "secret"),
-        ("x-forebay-service", "s"),
+        ("x-forebay-token", TOKEN),
+        ("x-forebay-service", "default"),
         ("x-forebay-model", "m"),
         ("x-forebay-digest", "xyz"),
     ];

@@ -91,11 +91,10 @@ fn a_bomb_stops_at_the_limit_in_bounded_memory() {
     assert!(grown < GROWTH_KIB, "{grown} KiB more");
 }
 
-async fn accepting(forebay: &Forebay, accepted: &str, token: &str, values: &[f32]) -> http::Response<Bytes> {
+async fn accepting(forebay: &Forebay, accepted: &str, values: &[f32]) -> http::Response<Bytes> {
     let client = Client::builder(TokioExecutor::new()).build_http::<Full<Bytes>>();
     let request = http::Request::post(format!("http://127.0.0.1:{}{PATH}", forebay.http_port))
         .header("accept-encoding", accepted)
-        .header("x-forebay-token", token)
         .body(Full::new(Bytes::from(fp32(values).to_string())));
     let (head, body) = client.request(request.unwrap()).await.unwrap().into_parts();
     http::Response::from_parts(head, body.collect().await.unwrap().to_bytes())
@@ -115,7 +114,7 @@ fn decoded(coding: &str, body: &[u8]) -> Vec<u8> {
 #[tokio::test]
 async fn an_answer_is_encoded_as_the_client_prefers() {
     let forebay = Forebay::serve(&["--instances", "1"]);
-    let plain = accepting(&forebay, "identity", "", &MANY).await;
+    let plain = accepting(&forebay, "identity", &MANY).await;
     assert!(!plain.headers().contains_key("content-encoding"));
     for (accepted, coding) in [
         ("gzip", "gzip"),
@@ -125,7 +124,7 @@ async fn an_answer_is_encoded_as_the_client_prefers() {
         ("gzip;q=0", ""),
         ("br", ""),
     ] {
-        let answer = accepting(&forebay, accepted, "", &MANY).await;
+        let answer = accepting(&forebay, accepted, &MANY).await;
         let found = answer.headers().get("content-encoding").map_or("", |value| value.to_str().unwrap());
         assert_eq!(found, coding, "{accepted}");
         assert_eq!(decoded(coding, answer.body()), *plain.body(), "{accepted}");
@@ -134,20 +133,12 @@ async fn an_answer_is_encoded_as_the_client_prefers() {
 }
 
 #[tokio::test]
-async fn a_small_answer_and_one_for_the_filter_go_out_as_they_are() {
-    let folder = tempfile::tempdir().unwrap();
-    let token = folder.path().join("token");
-    std::fs::write(&token, "right\n").unwrap();
-    let forebay = Forebay::serve(&["--instances", "1", "--filter-token-file", token.to_str().unwrap()]);
-    let values: [(&str, &[f32]); 2] = [("right", &MANY), ("", &[1.0])];
-    for (token, values) in values {
-        let answer = accepting(&forebay, "gzip", token, values).await;
-        assert_eq!(answer.status(), 200);
-        for name in ["content-encoding", "vary"] {
-            assert!(!answer.headers().contains_key(name), "{token:?}: {name}");
-        }
-        assert!(answer.headers().contains_key("content-length"));
+async fn a_small_answer_goes_out_as_it_is() {
+    let forebay = Forebay::serve(&["--instances", "1"]);
+    let answer = accepting(&forebay, "gzip", &[1.0]).await;
+    assert_eq!(answer.status(), 200);
+    for name in ["content-encoding", "vary"] {
+        assert!(!answer.headers().contains_key(name), "{name}");
     }
-    let answer = accepting(&forebay, "gzip", "wrong", &MANY).await;
-    assert_eq!(answer.headers()["content-encoding"], "gzip", "who isn't the filter is a client");
+    assert!(answer.headers().contains_key("content-length"));
 }

@@ -121,7 +121,10 @@ fn wrong_settings_end_with_2_and_one_line() {
         (&["--max-body-bytes", "many"], "--max-body-bytes"),
         (&["--pool", "redis"], "--redis-url"),
         (&["--pool", "redis", "--redis-url", "http://x"], "--redis-url"),
-        (&["--filter-token-file", missing.to_str().unwrap()], "--filter-token-file"),
+        (&["--credentials-file", missing.to_str().unwrap()], "--credentials-file"),
+        (&["--tenancy", "required"], "--credentials-file"),
+        (&["--authorization", "names-tenant"], "--tenancy required"),
+        (&["--trusted-proxies", "here"], "--trusted-proxies"),
         (&["--load-model", "x"], "--model-control-mode explicit"),
     ] {
         let (code, line) = ends(arguments);

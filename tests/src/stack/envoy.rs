@@ -17,7 +17,6 @@ pub(crate) struct Wiring {
     /// Service and port of each backend; the first is the default.
     pub(crate) backends: Vec<(String, u16)>,
     pub(crate) gate_port: u16,
-    pub(crate) token: String,
     pub(crate) settings: Value,
     pub(crate) workers: usize,
 }
@@ -78,7 +77,6 @@ fn with_settings(template: &str, wiring: &Wiring) -> String {
     let after: Vec<_> = rest.lines().skip(block.len()).collect();
     let mut settings: Value = serde_json::from_str(&block.concat()).expect("the filter's settings are JSON");
     settings["service"] = json!(wiring.backends[0].0);
-    settings["gate"]["token"] = json!(wiring.token);
     // Lookups that a busy machine delays must not become misses; tests of the deadline set their own.
     settings["gate"]["timeout_ms"] = json!(LOOKUP_MS);
     for (service, _) in &wiring.backends[1..] {

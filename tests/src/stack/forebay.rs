@@ -14,20 +14,17 @@ pub(crate) struct Bound {
     pub(crate) metrics_port: u16,
 }
 
-/// Secrets of one stack, and the files that hold them.
+/// Secrets of one stack: the files that hold them.
 pub(crate) struct Secrets {
-    pub(crate) token: String,
-    token_file: PathBuf,
     pool_file: PathBuf,
 }
 
 impl Secrets {
     pub(crate) fn create(folder: &Path) -> Self {
-        let token = format!("token-of-{}", folder.file_name().unwrap_or_default().to_string_lossy());
-        let (token_file, pool_file) = (folder.join("token"), folder.join("pool-secret"));
-        fs::write(&token_file, &token).expect("the token's file");
-        fs::write(&pool_file, format!("pool-secret-{token}")).expect("the secret's file");
-        Self { token, token_file, pool_file }
+        let pool_file = folder.join("pool-secret");
+        let secret = format!("pool-secret-of-{}", folder.file_name().unwrap_or_default().to_string_lossy());
+        fs::write(&pool_file, secret).expect("the secret's file");
+        Self { pool_file }
     }
 }
 
@@ -59,7 +56,7 @@ pub(crate) fn serve(
     command.args(["--grpc-address=127.0.0.1", "--grpc-port=0"]);
     command.args(["--service", service, "--model-control-mode", "poll", "--repository-poll-secs", "1"]);
     command.arg("--model-repository").arg(repository).arg("--onnxruntime").arg(onnxruntime());
-    command.arg("--filter-token-file").arg(&secrets.token_file).args(more);
+    command.args(more);
     command
 }
 
@@ -74,7 +71,6 @@ fn shared(subcommand: &str, port: u16, redis_url: Option<&str>, secrets: &Secret
     command.arg(format!("--http-port={port}"));
     command.args(["--log-format", "text", "--pool", if redis_url.is_some() { "redis" } else { "memory" }]);
     command.arg("--pool-secret-file").arg(&secrets.pool_file);
-    command.arg("--gate-token-file").arg(&secrets.token_file);
     if let Some(url) = redis_url {
         command.args(["--redis-url", url]);
     }

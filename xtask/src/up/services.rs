@@ -49,8 +49,6 @@ pub(crate) struct Bound {
 struct Shared {
     forebay: PathBuf,
     pool_secret: PathBuf,
-    token_file: PathBuf,
-    token: String,
     redis_url: Option<String>,
 }
 
@@ -66,12 +64,11 @@ impl Services {
         group: &mut Group,
     ) -> Result<Self> {
         let (pool_secret, _) = folder.secret("pool-secret")?;
-        let (token_file, token) = folder.secret("token")?;
         let redis_url = match settings.pool {
             Pool::Redis => Some(start_redis(layout, settings.ports.redis, folder, group)?),
             Pool::Memory => None,
         };
-        let shared = Shared { forebay: backend(layout)?, pool_secret, token_file, token, redis_url };
+        let shared = Shared { forebay: backend(layout)?, pool_secret, redis_url };
         let backend = start_backend(layout, settings, folder, &shared, group)?;
         let gate = match settings.pool {
             Pool::Redis => start_gate(settings, &shared, group)?.http,
@@ -89,7 +86,6 @@ impl Services {
                 ("gate_port", gate.to_string()),
                 ("filter", Value::from(layout.filter().to_string_lossy()).to_string()),
                 ("service", Value::from(SERVICE).to_string()),
-                ("token", Value::from(shared.token).to_string()),
             ],
         )?;
         Ok(Self {
@@ -132,7 +128,6 @@ fn start_backend(
     serve.args(["--model-control-mode", "poll", "--repository-poll-secs", "1", "--service", SERVICE]);
     serve.args(["--grpc-address=127.0.0.1", &format!("--grpc-port={}", settings.ports.backend_grpc)]);
     serve.arg("--onnxruntime").arg(layout.onnxruntime());
-    serve.arg("--filter-token-file").arg(&shared.token_file);
     group.start_until("backend", serve, PATIENCE, bound)
 }
 
@@ -150,7 +145,6 @@ fn forebay(shared: &Shared, subcommand: &str, port: u16, metrics_port: u16) -> C
     forebay.args(["--log-format", "text", "--pool"]).env("NO_COLOR", "1");
     forebay.arg(if shared.redis_url.is_some() { "redis" } else { "memory" });
     forebay.arg("--pool-secret-file").arg(&shared.pool_secret);
-    forebay.arg("--gate-token-file").arg(&shared.token_file);
     if let Some(redis_url) = &shared.redis_url {
         // With its password, so not among the arguments that everyone can list.
         forebay.env("FOREBAY_REDIS_URL", redis_url);
