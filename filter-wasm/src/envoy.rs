@@ -139,14 +139,11 @@ impl Host for Envoy {
         hostcalls::define_metric(kind, name).ok()
     }
 
-    fn add_metric(&self, metric: u32, amount: u64) {
-        if let Some(amount) = i64::try_from(amount).ok().filter(|amount| *amount > 0) {
+    fn add_metric(&self, metric: u32, amount: i64) {
+        // Adding nothing is an error to the proxy.
+        if amount != 0 {
             let _ = hostcalls::increment_metric(metric, amount);
         }
-    }
-
-    fn set_metric(&self, metric: u32, value: u64) {
-        let _ = hostcalls::record_metric(metric, value);
     }
 
     fn warn(&self, message: &str) {

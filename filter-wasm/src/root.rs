@@ -4,7 +4,7 @@ use crate::envoy::{Envoy, answered};
 use crate::stream::{SharedWorker, Stream};
 use forebay_filter_core::acts::Acts;
 use forebay_filter_core::config::Config;
-use forebay_filter_core::host::Host;
+use forebay_filter_core::host::{Host, MetricKind};
 use forebay_filter_core::worker::Worker;
 use proxy_wasm::hostcalls;
 use proxy_wasm::traits::{Context, HttpContext, RootContext};
@@ -42,12 +42,10 @@ impl Root {
         }
     }
 
-    /// A queue of this VM's own: only the VM that registers a name last is woken, so the name must be nobody else's.
-    fn own_queue(&self) -> Option<u32> {
-        let nanos =
-            hostcalls::get_current_time().ok()?.duration_since(std::time::UNIX_EPOCH).ok()?.as_nanos();
-        // The clock is for the proxy's first VMs: they may all find that nobody has counted yet.
-        hostcalls::register_shared_queue(&format!("forebay.wake.{}.{nanos}", self.number()?)).ok()
+    fn count_config_error(&self) {
+        if let Some(metric) = self.envoy.define_metric(MetricKind::Counter, "forebay_config_errors") {
+            self.envoy.add_metric(metric, 1);
+        }
     }
 
     /// How many VMs this proxy has started, with this one.
@@ -60,6 +58,13 @@ impl Root {
             envoy.shared_set(STARTED_VMS, &count.to_le_bytes(), cas).then_some(count)
         })
     }
+}
+
+/// A queue of this VM's own: only the VM that registers a name last is woken, so the name must be nobody else's.
+fn own_queue(vm: u64) -> Option<u32> {
+    let nanos = hostcalls::get_current_time().ok()?.duration_since(std::time::UNIX_EPOCH).ok()?.as_nanos();
+    // The clock is for the proxy's first VMs: they may all find that nobody has counted yet.
+    hostcalls::register_shared_queue(&format!("forebay.wake.{vm}.{nanos}")).ok()
 }
 
 impl Context for Root {
@@ -77,20 +82,19 @@ impl RootContext for Root {
             .ok()
             .flatten()
             .unwrap_or_default();
-        match Config::parse(&json) {
-            Ok(config) => {
-                let mut worker = Worker::new(config);
-                let _ = hostcalls::set_tick_period(Duration::from_millis(worker.tick_ms()));
-                self.envoy.queue = self.own_queue();
-                worker.on_start(&self.envoy);
-                self.worker = Some(Rc::new(RefCell::new(worker)));
-                true
-            }
-            Err(error) => {
-                log::error!("forebay: {error}");
-                false
-            }
-        }
+        // Settings are never refused: a proxy that was refused one would take no other, a new security policy neither.
+        let config = Config::parse(&json).unwrap_or_else(|error| {
+            log::error!("forebay: {error}; every request passes until it is mended");
+            self.count_config_error();
+            Config::passing()
+        });
+        let mut worker = Worker::new(config);
+        let _ = hostcalls::set_tick_period(Duration::from_millis(worker.tick_ms()));
+        let vm = self.number().unwrap_or(0);
+        self.envoy.queue = own_queue(vm);
+        worker.on_start(&self.envoy, vm);
+        self.worker = Some(Rc::new(RefCell::new(worker)));
+        true
     }
 
     fn on_tick(&mut self) {

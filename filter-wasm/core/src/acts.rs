@@ -63,6 +63,8 @@ pub enum Ticket {
     Lookup,
     /// The root context's poll for live generations, by number.
     Poll(u32),
+    /// The root context's report, by number.
+    Report(u64),
 }
 
 /// A callout.

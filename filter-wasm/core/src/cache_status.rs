@@ -1,6 +1,7 @@
 //! `Cache-Status` (RFC 9211): what became of a request and why, as the one list member that this cache adds. Every reason that the
 //! filter has is named here, once, with its text.
 
+use forebay_protocol::poll;
 use std::fmt;
 
 /// Our name in the list.
@@ -40,6 +41,18 @@ reasons! {
         Shared = "shared",
         /// The pool, through the gate.
         L2 = "l2",
+    }
+}
+
+impl Tier {
+    /// As the gate is told of it.
+    pub fn as_told(self) -> poll::Tier {
+        match self {
+            Self::Raw => poll::Tier::Raw,
+            Self::Vm => poll::Tier::Vm,
+            Self::Shared => poll::Tier::Shared,
+            Self::L2 => poll::Tier::L2,
+        }
     }
 }
 
@@ -96,12 +109,14 @@ reasons! {
         GateFailed = "gate-failed",
         /// It waited for an equal request, which failed or went away: it leads now.
         Promoted = "promoted",
-        /// It waited for an equal request, whose answer did not suit it (another encoding, too old): it leads now.
+        /// The answer to an equal request does not suit it (another encoding, too old, encoded bytes that take no id).
         Unsuited = "unsuited",
         /// The equal request that it waited for has had its time: this one was sent after it.
         WaitedTooLong = "waited-too-long",
         /// The answer to an equal request could not be shared.
         Unshareable = "unshareable",
+        /// What the worker may hold for requests under way is spent.
+        OutOfMemory = "out-of-memory",
         /// An equal request is on its way, but no more may wait.
         TooManyWaiters = "too-many-waiters",
         /// Not sent at all: the request wants nothing but a kept answer.

@@ -5,6 +5,7 @@
 
 mod trust;
 
+use forebay_protocol::poll::MAX_WAIT_MS;
 use serde::Deserialize;
 use std::collections::BTreeMap;
 
@@ -89,8 +90,9 @@ pub struct Gate {
     /// A lookup's deadline, in milliseconds. On the path of every miss: single digits.
     #[serde(default = "five")]
     pub timeout_ms: u64,
-    /// How often one worker of the proxy asks for the live generations, in milliseconds.
-    #[serde(default = "half_a_second")]
+    /// Longest that the gate may hold a poll for live generations, in milliseconds: so often a table that does not change is
+    /// confirmed. A change is told at once.
+    #[serde(default = "two_seconds")]
     pub poll_ms: u64,
     /// Age at which the table of live generations is no longer believed, in milliseconds.
     #[serde(default = "five_seconds")]
@@ -103,8 +105,8 @@ pub struct Gate {
 fn five() -> u64 {
     5
 }
-fn half_a_second() -> u64 {
-    500
+fn two_seconds() -> u64 {
+    2000
 }
 fn five_seconds() -> u64 {
     5000
@@ -139,6 +141,10 @@ pub struct Config {
     /// Larger JSON bodies are not parsed here: only an exact repeat is answered.
     #[serde(default = "quarter_mib")]
     pub max_json_bytes: usize,
+    /// Bytes that one worker holds at most for requests under way: answers that are collected, and bodies that wait for an equal
+    /// request or for the gate. Past it requests go on uncollected and alone.
+    #[serde(default = "quarter_gib")]
+    pub max_held_bytes: usize,
     /// L1's bounds.
     #[serde(default)]
     pub l1: L1,
@@ -157,6 +163,9 @@ fn four_mib() -> usize {
 }
 fn quarter_mib() -> usize {
     256 << 10
+}
+fn quarter_gib() -> usize {
+    256 << 20
 }
 
 /// Why a configuration was refused.
@@ -209,6 +218,7 @@ impl Config {
             routes: BTreeMap::new(),
             max_body_bytes: four_mib(),
             max_json_bytes: quarter_mib(),
+            max_held_bytes: quarter_gib(),
             l1: L1 { vm_bytes: 0, shared_bytes: 0, ..L1::default() },
             join: Join::default(),
             gate: None,
@@ -232,17 +242,35 @@ impl Config {
         )?;
         range("l1.shared_bytes", self.l1.shared_bytes, 0, 16 << 30, "at most 17179869184")?;
         range("l1.max_entry_bytes", self.l1.max_entry_bytes as u64, 1, 64 << 20, "between 1 and 67108864")?;
+        range(
+            "max_held_bytes",
+            self.max_held_bytes as u64,
+            1 << 20,
+            512 << 20,
+            "between 1048576 and 536870912",
+        )?;
         range("join.timeout_ms", self.join.timeout_ms, 1, 600_000, "between 1 and 600000")?;
         if let Some(gate) = &self.gate {
             if gate.cluster.is_empty() {
                 return Err(out_of_range("gate.cluster", "an empty name", "the name of an Envoy cluster"));
             }
             if !is_authority(gate.authority()) {
-                return Err(out_of_range("gate.authority", &format!("{:?}", gate.authority()), "a host, maybe with a port"));
+                return Err(out_of_range(
+                    "gate.authority",
+                    &format!("{:?}", gate.authority()),
+                    "a host, maybe with a port",
+                ));
             }
             range("gate.timeout_ms", gate.timeout_ms, 1, 1000, "between 1 and 1000")?;
-            range("gate.poll_ms", gate.poll_ms, 50, 60_000, "between 50 and 60000")?;
-            range("gate.stale_ms", gate.stale_ms, gate.poll_ms, 600_000, "between gate.poll_ms and 600000")?;
+            range("gate.poll_ms", gate.poll_ms, 50, MAX_WAIT_MS, "between 50 and 30000")?;
+            let soonest = gate.poll_ms.saturating_add(1000);
+            range(
+                "gate.stale_ms",
+                gate.stale_ms,
+                soonest,
+                600_000,
+                "between gate.poll_ms + 1000 and 600000",
+            )?;
         }
         Ok(())
     }
@@ -317,7 +345,9 @@ mod tests {
         let istios = r#"{"cluster": "outbound|8010||gate.ns.svc.cluster.local"}"#;
         assert_eq!(authority(istios).unwrap(), "gate.ns.svc.cluster.local");
         assert_eq!(authority(r#"{"cluster": "c", "authority": "gate:8010"}"#).unwrap(), "gate:8010");
-        for wrong in [r#"{"cluster": "a|"}"#, r#"{"cluster": "a b"}"#, r#"{"cluster": "c", "authority": "a|b"}"#] {
+        for wrong in
+            [r#"{"cluster": "a|"}"#, r#"{"cluster": "a b"}"#, r#"{"cluster": "c", "authority": "a|b"}"#]
+        {
             assert!(authority(wrong).unwrap_err().to_string().contains("`gate.authority`"), "{wrong}");
         }
     }
@@ -341,7 +371,10 @@ mod tests {
             (r#"{"service": "a", "tenancy": "required", "tenant": "a "}"#, "`tenant`"),
             (r#"{"service": "a", "tenancy": "required", "tenant": ""}"#, "`tenant`"),
             (r#"{"service": "a", "tenancy": "required", "tenant": {"property": []}}"#, "`tenant`"),
-            (r#"{"service": "a", "tenancy": "required", "routes": {"r": {"service": "a"}}}"#, "`routes.r.tenant`"),
+            (
+                r#"{"service": "a", "tenancy": "required", "routes": {"r": {"service": "a"}}}"#,
+                "`routes.r.tenant`",
+            ),
             (r#"{"service": "a", "routes": {"r": {"service": "a", "tenant": "t"}}}"#, "`routes.r.tenant`"),
             (r#"{"service": "a", "authorization": "names-tenant"}"#, "`authorization`"),
             (r#"{"service": "a", "cookie": "eaten"}"#, "`cookie`"),

@@ -41,6 +41,8 @@ pub enum Event {
     GateUnknownFormat,
     /// Callouts not made because the breaker was open.
     GateSkipped,
+    /// Answers not collected, and requests that neither waited nor asked, because the worker's memory for them was spent.
+    OutOfMemory,
     /// Shadow mode: the stored answer equals the upstream's.
     ShadowMatch,
     /// Shadow mode: it does not.
@@ -70,6 +72,7 @@ fn event_label(event: Event) -> &'static str {
         Event::GateRefused => "gate_refused",
         Event::GateUnknownFormat => "gate_unknown_format",
         Event::GateSkipped => "gate_skipped",
+        Event::OutOfMemory => "out_of_memory",
         Event::ShadowMatch => "shadow_match",
         Event::ShadowMismatch => "shadow_mismatch",
     }
@@ -87,6 +90,8 @@ enum Counter {
 pub struct Counters {
     pending: HashMap<Counter, u64>,
     ids: HashMap<String, u32>,
+    /// What this worker's share of each gauge was when it was written last.
+    shares: HashMap<&'static str, u64>,
 }
 
 impl Counters {
@@ -105,8 +110,9 @@ impl Counters {
         *count = count.saturating_add(1);
     }
 
-    /// Writes what was counted to the proxy, and the gauges with it. `services` gives each number its name.
-    pub fn flush(&mut self, host: &dyn Host, services: &[String], gauges: &[(&str, u64)]) {
+    /// Writes what was counted to the proxy, and this worker's share of the gauges with it: all VMs write the same gauge, so each
+    /// adds what its share has changed by. `services` gives each number its name.
+    pub fn flush(&mut self, host: &dyn Host, services: &[String], gauges: &[(&'static str, u64)]) {
         let pending = std::mem::take(&mut self.pending);
         for (counter, amount) in pending {
             let name = match counter {
@@ -117,12 +123,14 @@ impl Counters {
                 Counter::Event(event) => format!("forebay_events.event={}", event_label(event)),
             };
             if let Some(id) = self.id(host, MetricKind::Counter, name) {
-                host.add_metric(id, amount);
+                host.add_metric(id, i64::try_from(amount).unwrap_or(i64::MAX));
             }
         }
-        for (name, value) in gauges {
-            if let Some(id) = self.id(host, MetricKind::Gauge, (*name).to_owned()) {
-                host.set_metric(id, *value);
+        for (name, share) in gauges {
+            let before = self.shares.insert(name, *share).unwrap_or(0);
+            let change = i64::try_from(share.abs_diff(before)).unwrap_or(i64::MAX);
+            if let Some(id) = self.id(host, MetricKind::Gauge, (*name).to_owned()).filter(|_| change != 0) {
+                host.add_metric(id, if *share > before { change } else { change.saturating_neg() });
             }
         }
     }
@@ -152,9 +160,10 @@ mod tests {
         counters.event(Event::Stored);
         counters.flush(&host, &services, &[("forebay_waiters", 3)]);
         counters.flush(&host, &services, &[("forebay_waiters", 1)]);
+        Counters::default().flush(&host, &services, &[("forebay_waiters", 5)]);
         let metrics = host.metrics.borrow();
         assert_eq!(metrics.get("forebay_requests.service=demo.result=miss"), Some(&2));
         assert_eq!(metrics.get("forebay_events.event=stored"), Some(&1));
-        assert_eq!(metrics.get("forebay_waiters"), Some(&1));
+        assert_eq!(metrics.get("forebay_waiters"), Some(&6), "the shares of two workers");
     }
 }

@@ -12,8 +12,8 @@ use crate::cache_status::Bypass;
 use crate::l1::Answer;
 use crate::reply::Reply;
 use bytes::Bytes;
-use forebay_protocol::digest::{Digest, Scope, Uncacheable, digest};
 use forebay_protocol::cache_control::ResponseDirectives;
+use forebay_protocol::digest::{Digest, Scope, Uncacheable, digest};
 use forebay_protocol::entry::{Entry, Field};
 use forebay_protocol::fields;
 use forebay_protocol::limits::Limits;
@@ -138,7 +138,8 @@ fn send_kept<'a>(
     let age = answer.age_s(now_ms).to_string();
 
     // The proxy's interface takes text; what is none was not stored.
-    let text = |field: &'a Field| (field.name.as_str(), std::str::from_utf8(&field.value).unwrap_or_default());
+    let text =
+        |field: &'a Field| (field.name.as_str(), std::str::from_utf8(&field.value).unwrap_or_default());
     let mut headers: Vec<(&str, &str)> = answer.fields.iter().map(text).collect();
     headers.extend([(header::AGE, age.as_str()), (header::CACHE_STATUS, status)]);
     if let Some(length) = &header_length {

@@ -15,11 +15,12 @@ mod store;
 mod upstream;
 
 use crate::acts::{Act, Acts, Ticket};
-use crate::cache_status::{Bypass, CacheStatus, Forward};
+use crate::cache_status::{Bypass, CacheStatus, Forward, Fwd};
 use crate::config::Mode;
 use crate::host::Host;
 use crate::join::{Outcome, Seat, Standing};
 use crate::l1::Answer;
+use crate::memory::Held;
 use crate::wanted::{Incoming, Wanted};
 use crate::worker::Worker;
 use forebay_protocol::header;
@@ -35,9 +36,21 @@ struct Going {
     leads: bool,
     /// Shadow mode: what would have been answered.
     shadow: Option<Rc<Answer>>,
+    /// What it takes of the worker's memory while it is held.
+    held: Held,
 }
 
 impl Going {
+    fn new(wanted: Rc<Wanted>, worker: &Worker) -> Self {
+        let held = worker.memory.hold();
+        Self { wanted, forward: Fwd::Miss.into(), leads: false, shadow: None, held }
+    }
+
+    /// It is not held any more: its body goes on, or with it.
+    fn let_go(&mut self) {
+        self.held = self.held.nothing();
+    }
+
     fn is_shadow(&self) -> bool {
         self.wanted.incoming.route.mode == Mode::Shadow
     }
@@ -204,6 +217,7 @@ impl Exchange {
                 return Acts::go();
             }
         }
+        going.let_go();
         self.response_begins(worker, host, going, end_of_stream)
     }
 

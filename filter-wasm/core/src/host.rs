@@ -60,12 +60,10 @@ pub trait Host {
     fn shared_get(&self, key: &str) -> Option<(Vec<u8>, u32)>;
     /// Writes shared data; with a `cas` number only if nobody wrote since. `false` when somebody did.
     fn shared_set(&self, key: &str, value: &[u8], cas: Option<u32>) -> bool;
-    /// Defines a metric; its number, for [`Host::add_metric`] and [`Host::set_metric`].
+    /// Defines a metric; its number, for [`Host::add_metric`].
     fn define_metric(&self, kind: MetricKind, name: &str) -> Option<u32>;
-    /// Adds to a counter.
-    fn add_metric(&self, metric: u32, amount: u64);
-    /// Sets a gauge.
-    fn set_metric(&self, metric: u32, value: u64);
+    /// Adds to a counter, or to a gauge an amount that may be negative.
+    fn add_metric(&self, metric: u32, amount: i64);
     /// Logs a warning.
     fn warn(&self, message: &str);
 }

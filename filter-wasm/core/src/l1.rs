@@ -8,6 +8,7 @@ pub mod slots;
 use crate::cache_status::Tier;
 use crate::config;
 use crate::host::Host;
+use crate::wanted::Wanted;
 use forebay_protocol::digest::{Digest, Generation};
 use forebay_protocol::entry::Field;
 use forebay_protocol::fields;
@@ -78,12 +79,31 @@ impl Answer {
     }
 }
 
+#[cfg(test)]
+impl Answer {
+    /// An answer for tests: fresh for a minute from 0 on.
+    pub(crate) fn of_body(body: Vec<u8>) -> Self {
+        Self {
+            generation: None,
+            created_ms: 0,
+            stored_ms: 0,
+            max_age_s: 60,
+            cost_us: 0,
+            with_authorization: false,
+            fields: Vec::new(),
+            header_length: None,
+            verbatim: false,
+            body,
+        }
+    }
+}
+
 #[derive(Clone)]
 enum Cached {
     /// An answer, under its answer key.
     Answer(Rc<Answer>),
-    /// An exact request seen before, under its raw key: where its answer is.
-    Alias(AnswerKey),
+    /// An exact request seen before, under its raw key: where its answer is, and what it asks.
+    Alias(AnswerKey, Digest),
 }
 
 #[derive(Clone)]
@@ -93,7 +113,7 @@ impl Weighter<AnswerKey, Cached> for Bytes {
     fn weight(&self, _: &AnswerKey, cached: &Cached) -> u64 {
         match cached {
             Cached::Answer(answer) => OVERHEAD_BYTES.saturating_add(answer.bytes() as u64),
-            Cached::Alias(_) => OVERHEAD_BYTES,
+            Cached::Alias(..) => OVERHEAD_BYTES,
         }
     }
 }
@@ -117,13 +137,13 @@ impl L1 {
         }
     }
 
-    /// The answer to an exact repeat.
-    pub fn repeat(&self, raw_key: &AnswerKey) -> Option<Rc<Answer>> {
+    /// The answer to an exact repeat, and what it asks where that is known.
+    pub fn repeat(&self, raw_key: &AnswerKey) -> Option<(Rc<Answer>, Option<Digest>)> {
         match self.map.get(raw_key)? {
-            Cached::Answer(answer) => Some(answer.clone()),
-            Cached::Alias(key) => match self.map.get(key)? {
-                Cached::Answer(answer) => Some(answer.clone()),
-                Cached::Alias(_) => None,
+            Cached::Answer(answer) => Some((answer.clone(), None)),
+            Cached::Alias(key, digest) => match self.map.get(key)? {
+                Cached::Answer(answer) => Some((answer.clone(), Some(*digest))),
+                Cached::Alias(..) => None,
             },
         }
     }
@@ -154,9 +174,11 @@ impl L1 {
         Ok((answer, Tier::Shared, usable))
     }
 
-    /// Remembers that the request with `raw_key` is answered by `key`.
-    pub fn alias(&mut self, raw_key: AnswerKey, key: AnswerKey) {
-        self.map.insert(raw_key, Cached::Alias(key));
+    /// Remembers that this exact request, if it is to be found so, is answered by its key.
+    pub fn alias(&mut self, wanted: &Wanted) {
+        if let (Some(raw_key), Some(parsed)) = (wanted.raw_key, &wanted.parsed) {
+            self.map.insert(raw_key, Cached::Alias(wanted.key, parsed.digest));
+        }
     }
 
     /// Largest body that is kept.

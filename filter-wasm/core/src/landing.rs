@@ -10,8 +10,9 @@ use crate::l1::{Answer, AnswerKey};
 use crate::reply::Reply;
 use crate::usable::Rules;
 use crate::wanted::Wanted;
-use crate::worker::Worker;
+use crate::worker::{Answered, Worker};
 use forebay_protocol::entry::Entry;
+use forebay_protocol::poll;
 use std::cell::RefCell;
 use std::rc::Rc;
 
@@ -33,7 +34,7 @@ impl Landed {
     /// Might it be given to `wanted`?
     fn suits(&self, wanted: &Wanted, rules: &Rules<'_>) -> bool {
         let has_form = self.entry.is_some() || self.form(&wanted.key).is_some();
-        has_form && rules.usable(&wanted.incoming, &self.answer).is_ok()
+        has_form && rules.suits(wanted, &self.answer).is_ok()
     }
 
     fn form(&self, key: &AnswerKey) -> Option<Rc<Answer>> {
@@ -96,6 +97,9 @@ impl Worker {
             Release::Answer(landed) => {
                 let now_ms = host.now_ms();
                 if let Some(answer) = landed.encoded(wanted, now_ms, self.live.skew_ms()) {
+                    let (tier, bytes) = (poll::Tier::Collapsed, answer.body.len());
+                    let answered = Answered { tier, bytes, cost_us: answer.cost_us, at_ms: now_ms };
+                    self.tell(&wanted.incoming, wanted.digest(), answered);
                     let reply = Reply::Kept {
                         answer,
                         id: wanted.id().to_owned(),

@@ -15,7 +15,8 @@
 //!   store    the upstream's answer, collected chunk by chunk -> L1, and out (landing) to those who wait
 //! ```
 //!
-//! [`worker::Worker`] owns what the requests of one worker thread share, and polls for [`live`] generations. [`encoding`] knows how
+//! [`worker::Worker`] owns what the requests of one worker thread share, [`memory`] among it, and polls for [`live`] generations, with
+//! a [`tally`] of what was saved. [`encoding`] knows how
 //! requests and answers look in V2 over HTTP; [`cache_status`] has every reason with its text. Nothing here panics, and nothing
 //! here knows the proxy-wasm SDK.
 #![deny(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::indexing_slicing)]
@@ -33,7 +34,9 @@ pub mod join;
 pub mod l1;
 pub mod landing;
 pub mod live;
+pub mod memory;
 pub mod reply;
+pub mod tally;
 pub mod usable;
 pub mod wanted;
 pub mod worker;

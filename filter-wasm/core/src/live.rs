@@ -66,7 +66,7 @@ pub struct Live {
 
 impl Live {
     /// Nothing is known. `settings` says which gate it is that tells: proxies may have several.
-    pub fn new(settings: &Gate) -> Self {
+    pub fn new(settings: Option<&Gate>) -> Self {
         Self {
             board: Board::of(settings),
             by_model: HashMap::new(),
@@ -257,6 +257,11 @@ pub enum Heard {
     Nothing,
     /// The gate is of another version.
     UnknownFormat,
+}
+
+/// Did the gate take what the callout said?
+pub fn was_heard(host: &dyn Host) -> bool {
+    matches!(number::<u16>(&host.headers(Of::Call), ":status"), Some(200 | 204))
 }
 
 /// How far the pool's clock is ahead. What is less than the tolerance is the way of the answer, and no skew.

@@ -38,6 +38,12 @@ impl Memory {
 }
 
 impl Held {
+    /// Nothing, on the same budget.
+    #[must_use]
+    pub fn nothing(&self) -> Self {
+        self.memory.hold()
+    }
+
     /// Holds so many in all, if there is room. `false`: there is not, and it holds what it held.
     #[must_use]
     pub fn grow_to(&mut self, bytes: usize) -> bool {

@@ -113,7 +113,9 @@ impl Tally {
             at_ms: outcome.at_ms,
             service: String::new(),
             model: outcome.model.to_owned(),
-            tenant: outcome.tenant.map_or(0, |tenant| first_bytes(SAMPLE_CONTEXT, tenant.as_str().as_bytes())),
+            tenant: outcome
+                .tenant
+                .map_or(0, |tenant| first_bytes(SAMPLE_CONTEXT, tenant.as_str().as_bytes())),
             key,
             bytes: outcome.bytes as u64,
             cost_us: outcome.cost_us,

@@ -5,7 +5,7 @@ use crate::cache_status::{Detail, Forward, Fwd};
 use crate::config::Config;
 use crate::l1::Answer;
 use crate::live::{Asked, Live};
-use crate::wanted::Incoming;
+use crate::wanted::{Incoming, Wanted};
 use forebay_protocol::freshness::{Unusable, Usable};
 
 /// What the rules go by.
@@ -22,6 +22,17 @@ pub struct Rules<'a> {
 }
 
 impl Rules<'_> {
+    /// The same for a request that was understood.
+    ///
+    /// # Errors
+    /// As [`Self::usable`]; bytes that are kept as they came take no id.
+    pub fn suits(&self, wanted: &Wanted, answer: &Answer) -> Result<Usable, Forward> {
+        if answer.verbatim && !wanted.id().is_empty() {
+            return Err(Detail::Unsuited.into());
+        }
+        self.usable(&wanted.incoming, answer)
+    }
+
     /// For how long `answer` may be given to this request, and how old it is.
     ///
     /// # Errors

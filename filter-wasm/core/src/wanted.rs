@@ -8,7 +8,7 @@ use crate::join::FlightKey;
 use crate::l1::{AnswerKey, answer_key};
 use crate::worker::RouteSettings;
 use forebay_protocol::cache_control::RequestDirectives;
-use forebay_protocol::digest::{RawKeyParts, Scope, raw_key};
+use forebay_protocol::digest::{Digest, RawKeyParts, Scope, raw_key};
 use forebay_protocol::path::InferPath;
 use forebay_protocol::tenant::Tenant;
 use std::ops::Range;
@@ -141,7 +141,9 @@ impl Wanted {
             Err(why) => return Err((incoming, why)),
         };
         let (what, key) = match &parsed {
-            Some(parsed) => (parsed.digest.0, answer_key(&parsed.digest, &parsed.wants, &incoming.accept_encoding)),
+            Some(parsed) => {
+                (parsed.digest.0, answer_key(&parsed.digest, &parsed.wants, &incoming.accept_encoding))
+            }
             None => (raw_key, raw_key),
         };
         let repeatable = parsed.as_ref().is_none_or(|parsed| parsed.id.is_empty());
@@ -153,6 +155,11 @@ impl Wanted {
             body_bytes,
             parsed,
         })
+    }
+
+    /// What is asked, where it was parsed.
+    pub fn digest(&self) -> Option<&Digest> {
+        self.parsed.as_ref().map(|parsed| &parsed.digest)
     }
 
     /// The client's id; "" for none.

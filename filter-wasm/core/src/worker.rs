@@ -4,22 +4,41 @@
 use crate::acts::{Act, Acts, Ticket};
 use crate::cache_status::{Forward, Tier};
 use crate::config::{self, Config, Mode, Tenancy};
-use crate::counters::Counters;
+use crate::counters::{Counters, Event};
 use crate::gate::Gate;
 use crate::host::Host;
 use crate::join::Join;
 use crate::l1::{Answer, L1};
 use crate::landing::Landed;
-use crate::live::Live;
+use crate::live::{self, Heard, Live};
+use crate::memory::Memory;
+use crate::tally::{Outcome, Tally};
 use crate::usable::Rules;
-use crate::wanted::Wanted;
+use crate::wanted::{Incoming, Wanted};
+use forebay_protocol::digest::Digest;
 use forebay_protocol::freshness::Usable;
-use forebay_protocol::header;
 use forebay_protocol::tenant::Tenant;
+use forebay_protocol::{header, poll};
 use std::rc::Rc;
 
 /// The tick without a gate, in milliseconds: metrics and expired waits only.
 const IDLE_TICK_MS: u64 = 500;
+
+/// The tick with one, in milliseconds: so soon another worker takes over the poll from one that is gone.
+const TICK_MS: u64 = 250;
+
+/// What answered a request, for the tally.
+#[derive(Clone, Copy, Debug)]
+pub struct Answered {
+    /// Where the answer came from.
+    pub tier: poll::Tier,
+    /// Its size, in bytes.
+    pub bytes: usize,
+    /// Its compute time, in microseconds.
+    pub cost_us: u64,
+    /// When.
+    pub at_ms: u64,
+}
 
 /// The settings of the route that a request came by.
 #[derive(Clone, Copy, Debug)]
@@ -42,8 +61,12 @@ pub struct Worker {
     pub live: Live,
     /// Lookups in L2, where there is a gate.
     pub gate: Option<Gate>,
+    /// What requests under way may hold.
+    pub memory: Memory,
     /// Metrics since the last tick.
     pub counters: Counters,
+    /// What was saved since the last report.
+    pub tally: Tally,
     pub(crate) services: Vec<String>,
     /// The root context was asked to come, and has not come yet.
     pub(crate) woken: bool,
@@ -57,18 +80,20 @@ impl Worker {
         Self {
             l1: L1::new(&config.l1),
             join: Join::new(config.join.clone()),
-            live: Live::default(),
+            live: Live::new(config.gate.as_ref()),
             gate: config.gate.clone().map(Gate::new),
+            memory: Memory::new(config.max_held_bytes),
             counters: Counters::default(),
+            tally: Tally::default(),
             services,
             woken: false,
             config,
         }
     }
 
-    /// The tick's period, in milliseconds: twice a poll, so that a table is everywhere half a poll after it came.
+    /// The tick's period, in milliseconds.
     pub fn tick_ms(&self) -> u64 {
-        self.config.gate.as_ref().map_or(IDLE_TICK_MS, |gate| gate.poll_ms / 2)
+        if self.config.gate.is_some() { TICK_MS } else { IDLE_TICK_MS }
     }
 
     /// What holds on the route that the request came by. The route's name is only asked for where it matters; Envoy has none
@@ -113,13 +138,17 @@ impl Worker {
         let service = self.services.get(usize::from(wanted.incoming.route.service));
         let service = service.map_or("", String::as_str);
         let rules = Rules { config: &self.config, live: &self.live, service, now_ms };
-        self.l1.find(host, &wanted.key, |answer| rules.usable(&wanted.incoming, answer))
+        self.l1.find(host, &wanted.key, |answer| rules.suits(wanted, answer))
     }
 
-    /// The VM has just started: take over what the proxy's workers, or this one before a trap, left in shared data.
-    pub fn on_start(&mut self, host: &dyn Host) {
+    /// The VM has just started, as the proxy's number `vm`: take over what the proxy's workers, or this one before a trap, left in
+    /// shared data.
+    pub fn on_start(&mut self, host: &dyn Host, vm: u64) {
+        self.tally.vm = vm;
         self.l1.refresh(host);
-        self.live.refresh(host);
+        if self.gate.is_some() {
+            self.live.on_start(host);
+        }
     }
 
     /// The root context's tick.
@@ -129,19 +158,28 @@ impl Worker {
         self.l1.refresh(host);
         self.join.expire(now_ms);
         self.release(host, &mut acts);
-        if let Some(gate) = &self.config.gate {
-            self.live.refresh(host);
-            if let Some(call) = self.live.poll(host, gate, now_ms) {
-                acts.push(Act::Call(Box::new(call)));
-            }
-        }
+        self.poll_or_report(host, &mut acts, now_ms);
         let gauges = [
             ("forebay_l1_vm_bytes", self.l1.vm_bytes()),
+            ("forebay_held_bytes", self.memory.held() as u64),
             ("forebay_waiters", self.join.waiting() as u64),
             ("forebay_waiter_bytes", self.join.waiting_bytes() as u64),
         ];
         self.counters.flush(host, &self.services, &gauges);
         acts
+    }
+
+    fn poll_or_report(&mut self, host: &dyn Host, acts: &mut Acts, now_ms: u64) {
+        let Some(gate) = &self.config.gate else { return };
+        self.live.refresh(host);
+        let call = if self.live.takes_turn(host, gate, now_ms) {
+            self.live.poll(gate, self.tally.say(&self.services, now_ms), now_ms)
+        } else if self.tally.is_due(now_ms) {
+            self.live.report(gate, self.tally.say(&self.services, now_ms))
+        } else {
+            return;
+        };
+        acts.push(Act::Call(Box::new(call)));
     }
 
     /// The root context was woken.
@@ -153,10 +191,46 @@ impl Worker {
 
     /// A callout of the root context was answered with a body of that size, or (`None`) failed.
     pub fn on_call_response(&mut self, host: &dyn Host, ticket: Ticket, body_size: Option<usize>) -> Acts {
-        if let Ticket::Poll(number) = ticket {
-            self.live.polled(host, number, body_size);
+        let mut acts = Acts::go();
+        let (Some(gate), Ticket::Poll(number)) = (&self.config.gate, ticket) else {
+            if let Ticket::Report(seq) = ticket
+                && body_size.is_some()
+                && live::was_heard(host)
+            {
+                self.tally.arrived(seq);
+            }
+            return acts;
+        };
+        let now_ms = host.now_ms();
+        let heard = self.live.polled(host, number, body_size, now_ms);
+        if heard == Heard::UnknownFormat {
+            self.counters.event(Event::GateUnknownFormat);
+        } else if body_size.is_some() && live::was_heard(host) {
+            self.tally.arrived(self.tally.seq());
         }
-        Acts::go()
+        if self.live.goes_on(host, gate, heard, now_ms) {
+            let call = self.live.poll(gate, self.tally.say(&self.services, now_ms), now_ms);
+            acts.push(Act::Call(Box::new(call)));
+        }
+        acts
+    }
+
+    /// Tells the tally what answered a request.
+    pub fn tell(&mut self, incoming: &Incoming, digest: Option<&Digest>, answered: Answered) {
+        if self.gate.is_none() {
+            return;
+        }
+        let Answered { tier, bytes, cost_us, at_ms } = answered;
+        self.tally.count(Outcome {
+            service: incoming.route.service,
+            model: incoming.path.infer().model,
+            tenant: incoming.tenant.as_ref(),
+            digest,
+            tier,
+            bytes,
+            cost_us,
+            at_ms,
+        });
     }
 
     /// The tenant of a request on that route: `Some(None)` without tenants, `None` where one is required and the stream does not

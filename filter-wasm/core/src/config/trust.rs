@@ -80,7 +80,6 @@ pub(super) fn check(
 
 fn tenant(field: &str, tenancy: Tenancy, setting: Option<&Tenant>) -> Result<(), ConfigError> {
     match (tenancy, setting) {
-        (_, None) => Ok(()),
         (Tenancy::None, Some(_)) => {
             Err(out_of_range(field, "a tenant", "of use without `\"tenancy\": \"required\"`"))
         }
@@ -91,6 +90,6 @@ fn tenant(field: &str, tenancy: Tenancy, setting: Option<&Tenant>) -> Result<(),
         (Tenancy::Required, Some(Tenant::Property { property })) if property.is_empty() => {
             Err(out_of_range(field, "an empty path", "the path of an Envoy attribute"))
         }
-        (Tenancy::Required, Some(Tenant::Property { .. })) => Ok(()),
+        (_, None) | (Tenancy::Required, Some(Tenant::Property { .. })) => Ok(()),
     }
 }

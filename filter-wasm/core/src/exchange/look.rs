@@ -13,7 +13,8 @@ use crate::l1::Answer;
 use crate::landing::Landed;
 use crate::reply::Reply;
 use crate::wanted::{Incoming, Reading, Wanted};
-use crate::worker::Worker;
+use crate::worker::{Answered, Worker};
+use forebay_protocol::digest::Digest;
 use forebay_protocol::freshness::Usable;
 use std::rc::Rc;
 
@@ -39,13 +40,16 @@ impl Exchange {
         let service = incoming.route.service;
         let raw_key = incoming.raw_key(worker.service(service), &body);
         let now_ms = host.now_ms();
+        if worker.gate.is_some() {
+            worker.live.refresh(host);
+        }
         if incoming.looks_up()
             && incoming.route.mode == Mode::On
-            && let Some(answer) = worker.l1.repeat(&raw_key)
+            && let Some((answer, digest)) = worker.l1.repeat(&raw_key)
             && let Ok(Usable { ttl_s, .. }) = worker.rules(service, now_ms).usable(&incoming, &answer)
         {
             let hit = Hit { answer, tier: Tier::Raw, ttl_s, now_ms };
-            return self.answer(worker, service, "", hit);
+            return self.answer(worker, &incoming, (digest.as_ref(), ""), hit);
         }
         let reading =
             Reading { config: &worker.config, service: worker.service(service), epoch: worker.live.epoch() };
@@ -58,23 +62,26 @@ impl Exchange {
     /// L1 by digest, then join.
     fn look_up(&mut self, worker: &mut Worker, host: &dyn Host, wanted: Wanted, now_ms: u64) -> Acts {
         let wanted = Rc::new(wanted);
-        let mut going =
-            Going { wanted: wanted.clone(), forward: Fwd::Miss.into(), leads: false, shadow: None };
+        let mut going = Going::new(wanted.clone(), worker);
         if !wanted.incoming.looks_up() {
             going.forward = Fwd::Request.into();
             return self.forward(worker, going);
         }
         match worker.find(host, &wanted, now_ms) {
             Ok((answer, tier, Usable { ttl_s, .. })) if !going.is_shadow() => {
-                if let Some(raw_key) = wanted.raw_key {
-                    worker.l1.alias(raw_key, wanted.key);
-                }
-                let service = wanted.incoming.route.service;
-                return self.answer(worker, service, wanted.id(), Hit { answer, tier, ttl_s, now_ms });
+                worker.l1.alias(&wanted);
+                let hit = Hit { answer, tier, ttl_s, now_ms };
+                return self.answer(worker, &wanted.incoming, (wanted.digest(), wanted.id()), hit);
             }
             Ok((answer, ..)) => going.shadow = Some(answer),
             Err(Some(forward)) => going.forward = forward,
             Err(None) => {}
+        }
+        // Whether it waits or asks, its body stays where it is meanwhile.
+        if !going.held.grow_to(wanted.body_bytes) {
+            worker.counters.event(Event::OutOfMemory);
+            going.forward.detail = Some(Detail::OutOfMemory);
+            return self.forward(worker, going);
         }
         let joins = !going.is_shadow() && !wanted.incoming.restricted;
         if joins && !wanted.incoming.directives.only_if_cached {
@@ -87,10 +94,23 @@ impl Exchange {
         self.ask(worker, going, now_ms)
     }
 
-    /// Answers from the cache.
-    fn answer(&mut self, worker: &mut Worker, service: u16, id: &str, hit: Hit) -> Acts {
+    /// Answers from the cache, with the client's id.
+    fn answer(
+        &mut self,
+        worker: &mut Worker,
+        incoming: &Incoming,
+        (digest, id): (Option<&Digest>, &str),
+        hit: Hit,
+    ) -> Acts {
         let Hit { answer, tier, ttl_s, now_ms } = hit;
-        worker.counters.request(service, Counted::Hit(tier));
+        worker.counters.request(incoming.route.service, Counted::Hit(tier));
+        let answered = Answered {
+            tier: tier.as_told(),
+            bytes: answer.body.len(),
+            cost_us: answer.cost_us,
+            at_ms: now_ms,
+        };
+        worker.tell(incoming, digest, answered);
         let reply =
             Reply::Kept { answer, id: id.to_owned(), status: CacheStatus::Hit { ttl_s, tier }, now_ms };
         Acts::hold().and(Act::Answer { context: self.context, reply })
@@ -131,6 +151,7 @@ impl Exchange {
         body_size: Option<usize>,
     ) -> Acts {
         let now_ms = host.now_ms();
+        worker.live.refresh(host);
         let entry = match worker.gate.as_mut().map(|gate| gate.answered(host, body_size, now_ms)) {
             Some(Looked::Entry(entry)) => entry,
             Some(Looked::Miss) | None => return self.forward(worker, going),
@@ -148,17 +169,18 @@ impl Exchange {
         let wanted = going.wanted.clone();
         let service = wanted.incoming.route.service;
         let wants = wanted.parsed.as_ref().map(|parsed| &parsed.wants);
-        let answer = wants.and_then(|wants| encoding::from_entry(&entry, wants, now_ms, worker.live.skew_ms())).map(Rc::new);
+        let answer = wants
+            .and_then(|wants| encoding::from_entry(&entry, wants, now_ms, worker.live.skew_ms()))
+            .map(Rc::new);
         let usable = answer.and_then(|answer| {
-            let Usable { ttl_s, .. } = worker.rules(service, now_ms).usable(&wanted.incoming, &answer).ok()?;
+            let Usable { ttl_s, .. } =
+                worker.rules(service, now_ms).usable(&wanted.incoming, &answer).ok()?;
             Some((ttl_s, answer))
         });
         let Some((ttl_s, answer)) = usable else {
             return self.forward(worker, going);
         };
-        if let Some(raw_key) = wanted.raw_key {
-            worker.l1.alias(raw_key, wanted.key);
-        }
+        worker.l1.alias(&wanted);
         worker.l1.store(host, wanted.key, &answer);
         if going.is_shadow() {
             going.shadow = Some(answer);
@@ -168,6 +190,7 @@ impl Exchange {
             let landed = Rc::new(Landed::new(wanted.key, answer.clone(), Some(entry)));
             worker.finish(self.context, &wanted, Outcome::Answer(landed), now_ms);
         }
-        self.answer(worker, service, wanted.id(), Hit { answer, tier: Tier::L2, ttl_s, now_ms })
+        let hit = Hit { answer, tier: Tier::L2, ttl_s, now_ms };
+        self.answer(worker, &wanted.incoming, (wanted.digest(), wanted.id()), hit)
     }
 }

@@ -7,12 +7,13 @@ use crate::acts::{Act, Acts};
 use crate::cache_status::{CacheStatus, NotStored};
 use crate::counters::Event;
 use crate::encoding;
-use crate::host::{Host, Of};
+use crate::host::{Host, Of, number};
 use crate::join::Outcome;
 use crate::l1::Answer;
 use crate::landing::Landed;
-use crate::worker::Worker;
-use forebay_protocol::header;
+use crate::memory::Held;
+use crate::worker::{Answered, Worker};
+use forebay_protocol::{header, poll};
 use std::rc::Rc;
 
 /// An answer on its way through.
@@ -22,6 +23,8 @@ pub(super) struct Collecting {
     /// When its headers came.
     begun_ms: u64,
     body: Vec<u8>,
+    /// What `body` takes of the worker's memory.
+    held: Held,
 }
 
 impl Exchange {
@@ -33,18 +36,27 @@ impl Exchange {
         end_of_stream: bool,
     ) -> Acts {
         let headers = host.headers(Of::Response);
-        let storable = storable(&headers, &going.wanted, worker.config.gate.is_some(), worker.l1.max_entry_bytes())
-            .and_then(|storable| if end_of_stream { Err(NotStored::Empty) } else { Ok(storable) });
+        let storable =
+            storable(&headers, &going.wanted, worker.config.gate.is_some(), worker.l1.max_entry_bytes())
+                .and_then(|storable| if end_of_stream { Err(NotStored::Empty) } else { Ok(storable) });
         let status = CacheStatus::Miss {
             forward: going.forward,
             stored: storable.as_ref().is_ok_and(|storable| storable.content_length.is_some()),
             not_stored: storable.as_ref().err().copied(),
         };
+        let told = Answered {
+            tier: poll::Tier::Upstream,
+            bytes: number(&headers, "content-length").unwrap_or(0),
+            cost_us: number(&headers, header::X_FOREBAY_COST_US).unwrap_or(0),
+            at_ms: host.now_ms(),
+        };
+        worker.tell(&going.wanted.incoming, going.wanted.digest(), told);
         match storable {
             Ok(storable) => {
                 self.state = State::Storing(Box::new(Collecting {
                     begun_ms: host.now_ms(),
-                    body: Vec::with_capacity(storable.content_length.unwrap_or(0)),
+                    body: Vec::new(),
+                    held: worker.memory.hold(),
                     storable,
                     going,
                 }));
@@ -72,6 +84,16 @@ impl Exchange {
             let Some(chunk) = chunk else {
                 return self.give_up(worker, host, &collecting.going, Outcome::Failed);
             };
+            // A declared length reserves nothing: memory is taken as bytes come, and the body grows as it will be counted.
+            let bytes = collecting.body.len().saturating_add(chunk.len());
+            let capacity = if bytes > collecting.body.capacity() { bytes.next_power_of_two() } else { 0 };
+            if !collecting.held.grow_to(capacity) {
+                worker.counters.event(Event::OutOfMemory);
+                return self.give_up(worker, host, &collecting.going, Outcome::Failed);
+            }
+            if capacity > 0 {
+                collecting.body.reserve_exact(capacity.saturating_sub(collecting.body.len()));
+            }
             collecting.body.extend_from_slice(&chunk);
         }
         if end_of_stream {
@@ -83,7 +105,9 @@ impl Exchange {
 
     /// The answer is complete.
     fn store(&mut self, worker: &mut Worker, host: &dyn Host, collecting: Collecting) {
-        let Collecting { going, storable, begun_ms, body } = collecting;
+        let Collecting { going, storable, begun_ms, mut body, held } = collecting;
+        body.shrink_to_fit();
+        drop(held);
         let wanted = going.wanted.clone();
         if storable.content_length.is_some_and(|length| length != body.len()) {
             return self.give_up(worker, host, &going, Outcome::Failed);
@@ -109,9 +133,7 @@ impl Exchange {
             worker.counters.event(if same { Event::ShadowMatch } else { Event::ShadowMismatch });
         }
         worker.l1.store(host, wanted.key, &answer);
-        if let Some(raw_key) = wanted.raw_key.filter(|raw_key| *raw_key != wanted.key) {
-            worker.l1.alias(raw_key, wanted.key);
-        }
+        worker.l1.alias(&wanted);
         worker.counters.event(Event::Stored);
         if going.leads {
             let landed = Rc::new(Landed::new(wanted.key, answer, None));

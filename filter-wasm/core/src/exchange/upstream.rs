@@ -36,7 +36,13 @@ impl Exchange {
     }
 
     /// Lets a request through unlooked-at, of which no more than that is known.
-    pub(super) fn bypass_as(&mut self, worker: &mut Worker, service: u16, tenant: Option<&Tenant>, why: Bypass) -> Acts {
+    pub(super) fn bypass_as(
+        &mut self,
+        worker: &mut Worker,
+        service: u16,
+        tenant: Option<&Tenant>,
+        why: Bypass,
+    ) -> Acts {
         let state = State::Passing(Some(CacheStatus::Bypass(why)));
         self.upstream(worker, tenant, Some((service, Counted::Bypass)), state)
     }
@@ -47,7 +53,8 @@ impl Exchange {
     }
 
     /// Nothing to answer from: on to the upstream, unless the client wants nothing but a cached answer.
-    pub(super) fn forward(&mut self, worker: &mut Worker, going: Going) -> Acts {
+    pub(super) fn forward(&mut self, worker: &mut Worker, mut going: Going) -> Acts {
+        going.let_go();
         let wanted = going.wanted.clone();
         let service = wanted.incoming.route.service;
         if wanted.incoming.directives.only_if_cached && !going.is_shadow() {

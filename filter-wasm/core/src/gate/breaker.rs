@@ -18,7 +18,7 @@ const LONGEST_OPEN_MS: u64 = 30_000;
 
 /// Opens when too many callouts fail; open, it lets one through now and then until one succeeds.
 #[derive(Debug, Default)]
-pub struct Breaker {
+pub(super) struct Breaker {
     /// The last outcomes, the newest in the lowest bit; 1 is a failure.
     outcomes: u32,
     seen: u32,
@@ -30,7 +30,7 @@ pub struct Breaker {
 
 impl Breaker {
     /// May the gate be asked now? An open breaker says yes once each time it has waited.
-    pub fn admits(&mut self, now_ms: u64) -> bool {
+    pub(super) fn admits(&mut self, now_ms: u64) -> bool {
         if self.open_ms == 0 {
             return true;
         }
@@ -43,7 +43,7 @@ impl Breaker {
     }
 
     /// The gate answered, hit or miss.
-    pub fn succeeded(&mut self) {
+    pub(super) fn succeeded(&mut self) {
         if self.open_ms > 0 {
             // What was before it opened says nothing of the gate that answers now.
             *self = Self::default();
@@ -53,7 +53,7 @@ impl Breaker {
     }
 
     /// The gate failed or was too slow.
-    pub fn failed(&mut self, now_ms: u64) {
+    pub(super) fn failed(&mut self, now_ms: u64) {
         self.remember(1);
         self.in_a_row = self.in_a_row.saturating_add(1);
         if self.open_ms > 0 {
@@ -102,7 +102,11 @@ mod tests {
         let opens = |every: u32| {
             let mut breaker = Breaker::default();
             (1..1000_u32).any(|number| {
-                if number.is_multiple_of(every) { breaker.failed(0) } else { breaker.succeeded() }
+                if number.is_multiple_of(every) {
+                    breaker.failed(0);
+                } else {
+                    breaker.succeeded();
+                }
                 !breaker.admits(1)
             })
         };

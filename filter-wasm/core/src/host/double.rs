@@ -66,11 +66,8 @@ impl Host for Double {
         names.push(name.to_owned());
         u32::try_from(names.len() - 1).ok()
     }
-    fn add_metric(&self, metric: u32, amount: u64) {
-        self.metric(metric, |value| value + amount);
-    }
-    fn set_metric(&self, metric: u32, value: u64) {
-        self.metric(metric, |_| value);
+    fn add_metric(&self, metric: u32, amount: i64) {
+        self.metric(metric, |value| value.checked_add_signed(amount).expect("a metric below nothing"));
     }
     fn warn(&self, message: &str) {
         self.warnings.borrow_mut().push(message.to_owned());

@@ -57,8 +57,9 @@ impl Head {
 
 impl Board {
     /// The board of that gate.
-    pub(super) fn of(gate: &Gate) -> Self {
-        let gate = blake3::hash(format!("{}\n{}", gate.cluster, gate.authority()).as_bytes()).to_hex();
+    pub(super) fn of(gate: Option<&Gate>) -> Self {
+        let gate = gate.map(|gate| format!("{}\n{}", gate.cluster, gate.authority())).unwrap_or_default();
+        let gate = blake3::hash(gate.as_bytes()).to_hex();
         let gate = gate.get(..16).unwrap_or_default();
         let key = |what: &str| format!("forebay.2.{what}.{gate}");
         Self { proxy: String::new(), head: key("head"), table: key("table"), turn: key("turn") }
@@ -90,7 +91,8 @@ impl Board {
     /// Writes a table, unless a newer one is there.
     pub(super) fn put_table(&self, host: &dyn Host, epoch: u64, json: &[u8]) {
         swap(host, &self.table, |old| {
-            let there = old.and_then(|old| old.first_chunk::<8>()).map_or(0, |epoch| u64::from_le_bytes(*epoch));
+            let there =
+                old.and_then(|old| old.first_chunk::<8>()).map_or(0, |epoch| u64::from_le_bytes(*epoch));
             (epoch > there).then(|| [&epoch.to_le_bytes()[..], json].concat())
         });
     }
@@ -108,7 +110,8 @@ impl Board {
     pub(super) fn takes_turn(&self, host: &dyn Host, now_ms: u64, longest_ms: u64) -> bool {
         let mut taken = false;
         swap(host, &self.turn, |old| {
-            let until = old.and_then(|old| old.first_chunk::<8>()).map_or(0, |until| u64::from_le_bytes(*until));
+            let until =
+                old.and_then(|old| old.first_chunk::<8>()).map_or(0, |until| u64::from_le_bytes(*until));
             // A clock that was set back must not stop the polling.
             let is_free = now_ms >= until || until.saturating_sub(now_ms) > longest_ms;
             taken = is_free;

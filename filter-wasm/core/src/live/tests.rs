@@ -10,11 +10,12 @@ fn gate() -> Gate {
 }
 
 fn live() -> Live {
-    Live::new(&gate())
+    Live::new(Some(&gate()))
 }
 
 fn table(epoch: u64, generation: &Generation, pools_ms: u64) -> Vec<u8> {
-    let model = format!(r#"{{"service": "s", "model": "m", "version": "", "generations": ["{generation}"]}}"#);
+    let model =
+        format!(r#"{{"service": "s", "model": "m", "version": "", "generations": ["{generation}"]}}"#);
     format!(r#"{{"format": 2, "epoch": {epoch}, "now_ms": {pools_ms}, "models": [{model}]}}"#).into_bytes()
 }
 
@@ -60,7 +61,7 @@ fn one_worker_polls_and_all_know() {
 fn two_gates_have_a_board_each() {
     let host = Double::default();
     let settings: Gate = serde_json::from_str(r#"{"cluster": "another"}"#).unwrap();
-    let (mut one, mut other) = (live(), Live::new(&settings));
+    let (mut one, mut other) = (live(), Live::new(Some(&settings)));
     assert!(one.takes_turn(&host, &gate(), 10_000) && other.takes_turn(&host, &settings, 10_000));
     hears(&mut one, &host, 10_000, 1, &NEW);
     other.refresh(&host);
