@@ -1,17 +1,22 @@
-//! The proxy's host calls behind the core's `Host`: every call that the SDK can refuse or that this proxy can lack becomes
-//! `None`, `false` or without effect, and only byte values are read (the SDK's text variants trap on what is not UTF-8).
+//! The proxy's host calls: reads behind the core's `Host`, and the core's acts carried out. Every call that the SDK can refuse or
+//! that this proxy can lack becomes `None`, `false` or without effect, and only byte values are read (the SDK's text variants trap
+//! on what is not UTF-8).
 
-use forebay_filter_core::host::{Headers, Host, MetricKind};
+use forebay_filter_core::acts::{Act, Call, Ticket};
+use forebay_filter_core::encoding;
+use forebay_filter_core::host::{Headers, Host, MetricKind, Of};
 use proxy_wasm::hostcalls;
 use proxy_wasm::types::{BufferType, MapType, MetricType};
 use std::time::{Duration, UNIX_EPOCH};
 
-/// The proxy, from a callback of `context`.
+/// The proxy, from a callback of `context`, and that context's callouts.
 pub(crate) struct Envoy {
     /// The context whose callback this is.
     pub(crate) context: u32,
     /// This worker's own queue, which wakes its root context.
     pub(crate) queue: Option<u32>,
+    /// Callouts under way, by the proxy's numbers.
+    calls: Vec<(u32, Ticket)>,
 }
 
 /// The body size of a callout that was answered. One that failed has no headers, and asking for them would trap.
@@ -20,6 +25,63 @@ pub(crate) fn answered(headers: usize, body_size: usize) -> Option<usize> {
 }
 
 impl Envoy {
+    pub(crate) fn new(context: u32, queue: Option<u32>) -> Self {
+        Self { context, queue, calls: Vec::new() }
+    }
+
+    /// Does what the core wants done. Not while anything of the core's is borrowed: see [`Act`]. A callout that can't be sent is
+    /// returned.
+    pub(crate) fn carry_out(&mut self, act: Act) -> Option<Ticket> {
+        match act {
+            Act::SetRequestHeader { name, value } => {
+                let _ = hostcalls::set_map_value(MapType::HttpRequestHeaders, name, Some(&value));
+            }
+            Act::RemoveRequestHeader { name } => {
+                let _ = hostcalls::remove_map_value(MapType::HttpRequestHeaders, &name);
+            }
+            Act::AddResponseHeader { name, value } => {
+                let _ = hostcalls::add_map_value(MapType::HttpResponseHeaders, name, &value);
+            }
+            Act::Answer { context, reply } => encoding::send(&reply, |status, headers, body| {
+                let _ = self.within(context, || hostcalls::send_http_response(status, headers, Some(body)));
+            }),
+            Act::Resume { context } => self.resume(context),
+            Act::Call(call) => return self.call(&call),
+            Act::Wake => {
+                if let Some(queue) = self.queue {
+                    let _ = hostcalls::enqueue_shared_queue(queue, None);
+                }
+            }
+        }
+        None
+    }
+
+    /// Lets the held request of `context` go on.
+    pub(crate) fn resume(&self, context: u32) {
+        let _ = self.within(context, hostcalls::resume_http_request);
+    }
+
+    fn call(&mut self, call: &Call) -> Option<Ticket> {
+        let mut headers =
+            vec![(":method", call.method), (":path", call.path), (":authority", &call.authority)];
+        headers.extend(call.headers.iter().map(|(name, value)| (*name, value.as_str())));
+        let body = Some(call.body.as_slice()).filter(|body| !body.is_empty());
+        let timeout = Duration::from_millis(call.timeout_ms);
+        match hostcalls::dispatch_http_call(&call.cluster, headers, body, Vec::new(), timeout) {
+            Ok(token) => {
+                self.calls.push((token, call.ticket));
+                None
+            }
+            Err(_) => Some(call.ticket),
+        }
+    }
+
+    /// Which callout it is that ended.
+    pub(crate) fn ended(&mut self, token: u32) -> Option<Ticket> {
+        let at = self.calls.iter().position(|(sent, _)| *sent == token)?;
+        Some(self.calls.swap_remove(at).1)
+    }
+
     /// Acts on another context, and comes back. Only contexts of live streams may be named: the proxy traps on others.
     fn within<T>(&self, context: u32, act: impl FnOnce() -> T) -> T {
         if context == self.context {
@@ -38,60 +100,26 @@ impl Host for Envoy {
         since.and_then(|since| u64::try_from(since.as_millis()).ok()).unwrap_or(0)
     }
 
-    fn request_headers(&self) -> Headers {
-        hostcalls::get_map_bytes(MapType::HttpRequestHeaders).unwrap_or_default()
+    fn headers(&self, of: Of) -> Headers {
+        let map = match of {
+            Of::Request => MapType::HttpRequestHeaders,
+            Of::Response => MapType::HttpResponseHeaders,
+            Of::Call => MapType::HttpCallResponseHeaders,
+        };
+        hostcalls::get_map_bytes(map).unwrap_or_default()
     }
 
-    fn set_request_header(&self, name: &str, value: &str) {
-        let _ = hostcalls::set_map_value(MapType::HttpRequestHeaders, name, Some(value));
-    }
-
-    fn remove_request_header(&self, name: &str) {
-        let _ = hostcalls::remove_map_value(MapType::HttpRequestHeaders, name);
-    }
-
-    fn request_body(&self, size: usize) -> Option<Vec<u8>> {
-        hostcalls::get_buffer(BufferType::HttpRequestBody, 0, size).ok()?
-    }
-
-    fn response_headers(&self) -> Headers {
-        hostcalls::get_map_bytes(MapType::HttpResponseHeaders).unwrap_or_default()
-    }
-
-    fn add_response_header(&self, name: &str, value: &str) {
-        let _ = hostcalls::add_map_value(MapType::HttpResponseHeaders, name, value);
-    }
-
-    fn response_chunk(&self, size: usize) -> Option<Vec<u8>> {
-        hostcalls::get_buffer(BufferType::HttpResponseBody, 0, size).ok()?
+    fn body(&self, of: Of, size: usize) -> Option<Vec<u8>> {
+        let buffer = match of {
+            Of::Request => BufferType::HttpRequestBody,
+            Of::Response => BufferType::HttpResponseBody,
+            Of::Call => BufferType::HttpCallResponseBody,
+        };
+        hostcalls::get_buffer(buffer, 0, size).ok()?
     }
 
     fn property(&self, path: &[&str]) -> Option<Vec<u8>> {
         hostcalls::get_property(path.to_vec()).ok()?
-    }
-
-    fn reply(&self, context: u32, status: u32, headers: Vec<(&str, &str)>, body: &[u8]) {
-        let _ = self.within(context, || hostcalls::send_http_response(status, headers, Some(body)));
-    }
-
-    fn resume(&self, context: u32) {
-        let _ = self.within(context, hostcalls::resume_http_request);
-    }
-
-    fn call(&self, cluster: &str, path: &str, headers: &[(&str, &str)], timeout_ms: u64) -> Option<u32> {
-        let mut all = vec![(":method", "GET"), (":path", path), (":authority", cluster)];
-        all.extend_from_slice(headers);
-        let timeout = Duration::from_millis(timeout_ms);
-        hostcalls::dispatch_http_call(cluster, all, None, Vec::new(), timeout).ok()
-    }
-
-    fn call_status(&self) -> Option<u16> {
-        let status = hostcalls::get_map_value_bytes(MapType::HttpCallResponseHeaders, ":status").ok()??;
-        std::str::from_utf8(&status).ok()?.parse().ok()
-    }
-
-    fn call_body(&self, size: usize) -> Vec<u8> {
-        hostcalls::get_buffer(BufferType::HttpCallResponseBody, 0, size).ok().flatten().unwrap_or_default()
     }
 
     fn shared_get(&self, key: &str) -> Option<(Vec<u8>, u32)> {
@@ -101,12 +129,6 @@ impl Host for Envoy {
 
     fn shared_set(&self, key: &str, value: &[u8], cas: Option<u32>) -> bool {
         hostcalls::set_shared_data(key, Some(value), cas).is_ok()
-    }
-
-    fn wake(&self) {
-        if let Some(queue) = self.queue {
-            let _ = hostcalls::enqueue_shared_queue(queue, None);
-        }
     }
 
     fn define_metric(&self, kind: MetricKind, name: &str) -> Option<u32> {

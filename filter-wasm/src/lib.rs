@@ -1,4 +1,4 @@
-//! The Envoy filter: proxy-wasm's callbacks enter, are handed to `forebay-filter-core`, and its decisions leave as host calls.
+//! The Envoy filter: proxy-wasm's callbacks enter, are handed to `forebay-filter-core`, and the acts that it returns leave as host calls.
 //!
 //! Nothing is decided here. [`envoy`] wraps the host calls, [`root`] is the root context, [`stream`] a request's context.
 #![deny(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::indexing_slicing)]

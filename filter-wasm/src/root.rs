@@ -2,6 +2,7 @@
 
 use crate::envoy::{Envoy, answered};
 use crate::stream::{SharedWorker, Stream};
+use forebay_filter_core::acts::Acts;
 use forebay_filter_core::config::Config;
 use forebay_filter_core::host::Host;
 use forebay_filter_core::worker::Worker;
@@ -18,25 +19,26 @@ const STARTED_VMS: &str = "forebay.vms";
 const NUMBER_ATTEMPTS: usize = 1024;
 
 pub(crate) struct Root {
-    context: u32,
+    envoy: Envoy,
     worker: Option<SharedWorker>,
-    queue: Option<u32>,
 }
 
 impl Root {
     pub(crate) fn new(context: u32) -> Self {
-        Self { context, worker: None, queue: None }
+        Self { envoy: Envoy::new(context, None), worker: None }
     }
 
-    fn envoy(&self) -> Envoy {
-        Envoy { context: self.context, queue: self.queue }
-    }
-
-    fn with_worker(&self, act: impl FnOnce(&mut Worker, &dyn Host)) {
-        if let Some(worker) = &self.worker
-            && let Ok(mut worker) = worker.try_borrow_mut()
-        {
-            act(&mut worker, &self.envoy());
+    /// The core decides; its borrow ends; its acts are carried out. A callout that can't be sent has failed at once.
+    fn step(&mut self, decide: impl FnOnce(&mut Worker, &dyn Host) -> Acts) {
+        let Some(worker) = &self.worker else { return };
+        let mut acts = match worker.try_borrow_mut() {
+            Ok(mut worker) => decide(&mut worker, &self.envoy),
+            Err(_) => return,
+        };
+        loop {
+            let unsent = acts.list.into_iter().filter_map(|act| self.envoy.carry_out(act)).last();
+            let (Some(ticket), Ok(mut worker)) = (unsent, worker.try_borrow_mut()) else { return };
+            acts = worker.on_call_response(&self.envoy, ticket, None);
         }
     }
 
@@ -50,7 +52,7 @@ impl Root {
 
     /// How many VMs this proxy has started, with this one.
     fn number(&self) -> Option<u64> {
-        let envoy = self.envoy();
+        let envoy = &self.envoy;
         (0..NUMBER_ATTEMPTS).find_map(|_| {
             let (count, cas) = envoy.shared_get(STARTED_VMS).unzip();
             let count = count.and_then(|count| count.try_into().ok()).map_or(0, u64::from_le_bytes);
@@ -63,7 +65,9 @@ impl Root {
 impl Context for Root {
     fn on_http_call_response(&mut self, token: u32, headers: usize, body_size: usize, _trailers: usize) {
         let body_size = answered(headers, body_size);
-        self.with_worker(|worker, host| worker.on_call_response(host, token, body_size));
+        if let Some(ticket) = self.envoy.ended(token) {
+            self.step(|worker, host| worker.on_call_response(host, ticket, body_size));
+        }
     }
 }
 
@@ -75,11 +79,11 @@ impl RootContext for Root {
             .unwrap_or_default();
         match Config::parse(&json) {
             Ok(config) => {
-                let worker = Worker::new(config);
+                let mut worker = Worker::new(config);
                 let _ = hostcalls::set_tick_period(Duration::from_millis(worker.tick_ms()));
+                self.envoy.queue = self.own_queue();
+                worker.on_start(&self.envoy);
                 self.worker = Some(Rc::new(RefCell::new(worker)));
-                self.queue = self.own_queue();
-                self.with_worker(Worker::on_start);
                 true
             }
             Err(error) => {
@@ -90,16 +94,16 @@ impl RootContext for Root {
     }
 
     fn on_tick(&mut self) {
-        self.with_worker(Worker::on_tick);
+        self.step(Worker::on_tick);
     }
 
     fn on_queue_ready(&mut self, queue: u32) {
         let _ = hostcalls::dequeue_shared_queue(queue);
-        self.with_worker(Worker::release);
+        self.step(Worker::on_wake);
     }
 
     fn create_http_context(&self, context: u32) -> Option<Box<dyn HttpContext>> {
-        Some(Box::new(Stream::new(context, self.worker.clone(), self.queue)))
+        Some(Box::new(Stream::new(context, self.worker.clone(), self.envoy.queue)))
     }
 
     fn get_type(&self) -> Option<ContextType> {

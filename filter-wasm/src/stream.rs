@@ -1,7 +1,8 @@
-//! A request's context: each callback goes to the core's exchange.
+//! A request's context: each callback goes to the core's exchange, and what it comes to is carried out.
 
 use crate::envoy::{Envoy, answered};
-use forebay_filter_core::exchange::{Exchange, Flow};
+use forebay_filter_core::acts::{Acts, Flow};
+use forebay_filter_core::exchange::Exchange;
 use forebay_filter_core::host::Host;
 use forebay_filter_core::worker::Worker;
 use proxy_wasm::traits::{Context, HttpContext};
@@ -9,7 +10,7 @@ use proxy_wasm::types::Action;
 use std::cell::RefCell;
 use std::rc::Rc;
 
-/// What a VM's contexts share. Callbacks never nest inside one VM, so a borrow never meets another.
+/// What a VM's contexts share. Borrowed while the core decides, and never while its acts are carried out.
 pub(crate) type SharedWorker = Rc<RefCell<Worker>>;
 
 pub(crate) struct Stream {
@@ -22,16 +23,25 @@ pub(crate) struct Stream {
 
 impl Stream {
     pub(crate) fn new(context: u32, worker: Option<SharedWorker>, queue: Option<u32>) -> Self {
-        Self { envoy: Envoy { context, queue }, worker, exchange: Exchange::new(context), body_size: 0 }
+        Self { envoy: Envoy::new(context, queue), worker, exchange: Exchange::new(context), body_size: 0 }
     }
 
-    fn step<T>(&mut self, act: impl FnOnce(&mut Exchange, &mut Worker, &dyn Host) -> T) -> Option<T> {
-        let mut worker = self.worker.as_ref()?.try_borrow_mut().ok()?;
-        Some(act(&mut self.exchange, &mut worker, &self.envoy))
+    /// The core decides; its borrows end; its acts are carried out. A callout that can't be sent has failed at once.
+    fn step(&mut self, decide: impl FnOnce(&mut Exchange, &mut Worker, &dyn Host) -> Acts) -> Option<Flow> {
+        let mut acts = {
+            let mut worker = self.worker.as_ref()?.try_borrow_mut().ok()?;
+            decide(&mut self.exchange, &mut worker, &self.envoy)
+        };
+        loop {
+            let unsent = acts.list.into_iter().filter_map(|act| self.envoy.carry_out(act)).last();
+            let Some(ticket) = unsent else { return Some(acts.flow) };
+            let mut worker = self.worker.as_ref()?.try_borrow_mut().ok()?;
+            acts = self.exchange.on_call_response(&mut worker, &self.envoy, ticket, None);
+        }
     }
 
-    fn request_step(&mut self, act: impl FnOnce(&mut Exchange, &mut Worker, &dyn Host) -> Flow) -> Action {
-        match self.step(act) {
+    fn request_step(&mut self, decide: impl FnOnce(&mut Exchange, &mut Worker, &dyn Host) -> Acts) -> Action {
+        match self.step(decide) {
             Some(Flow::Pause) => Action::Pause,
             Some(Flow::Continue) | None => Action::Continue,
         }
@@ -49,7 +59,12 @@ impl Drop for Stream {
 impl Context for Stream {
     fn on_http_call_response(&mut self, token: u32, headers: usize, body_size: usize, _trailers: usize) {
         let body_size = answered(headers, body_size);
-        self.step(|exchange, worker, host| exchange.on_call_response(worker, host, token, body_size));
+        let Some(ticket) = self.envoy.ended(token) else { return };
+        let flow =
+            self.step(|exchange, worker, host| exchange.on_call_response(worker, host, ticket, body_size));
+        if flow == Some(Flow::Continue) {
+            self.envoy.resume(self.envoy.context);
+        }
     }
 }
 

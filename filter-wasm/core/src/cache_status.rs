@@ -1,46 +1,146 @@
-//! `Cache-Status` (RFC 9211): what became of a request and why, as the one list member that this cache adds.
+//! `Cache-Status` (RFC 9211): what became of a request and why, as the one list member that this cache adds. Every reason that the
+//! filter has is named here, once, with its text.
 
 use std::fmt;
 
 /// Our name in the list.
 const CACHE: &str = "forebay";
 
-/// Why a request went past the cache altogether.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Bypass {
-    /// The request said `no-store`.
-    NoStore,
-    /// The body is, or grew, larger than `max_body_bytes`.
-    BodyTooLarge,
-    /// The body is encoded (`Content-Encoding`), so it is not looked into.
-    Encoded,
-    /// A header that must come once came more than once.
-    AmbiguousHeaders,
-    /// The body is not a request that can be understood without doubt: the upstream says what is wrong.
-    Malformed,
-    /// JSON over `max_json_bytes` with an `id`: exact repeats are not to be expected.
-    JsonTooLarge,
-    /// A stateful sequence request.
-    Sequence,
-    /// Inputs or outputs in shared memory.
-    SharedMemory,
-    /// The tenant's property is missing or is not text.
-    NoTenant,
+/// Reasons as an enum, each with the text that stands for it.
+macro_rules! reasons {
+    ($(#[$about:meta])* $name:ident { $($(#[$doc:meta])* $reason:ident = $text:literal,)+ }) => {
+        $(#[$about])*
+        #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+        pub enum $name {
+            $($(#[$doc])* $reason,)+
+        }
+
+        impl $name {
+            /// All of them.
+            pub const ALL: &'static [Self] = &[$(Self::$reason),+];
+
+            /// As it is written.
+            pub fn text(self) -> &'static str {
+                match self {
+                    $(Self::$reason => $text,)+
+                }
+            }
+        }
+    };
 }
 
-impl Bypass {
-    fn detail(self) -> &'static str {
-        match self {
-            Self::NoStore => "no-store",
-            Self::BodyTooLarge => "body-too-large",
-            Self::Encoded => "content-encoding",
-            Self::AmbiguousHeaders => "ambiguous-headers",
-            Self::Malformed => "malformed",
-            Self::JsonTooLarge => "json-too-large",
-            Self::Sequence => "sequence",
-            Self::SharedMemory => "shared-memory",
-            Self::NoTenant => "no-tenant",
-        }
+reasons! {
+    /// Where a hit came from.
+    Tier {
+        /// The same bytes came before: this worker's map, without parsing.
+        Raw = "raw",
+        /// The same digest, from this worker's map.
+        Vm = "vm",
+        /// The same digest, from the slots that the workers share.
+        Shared = "shared",
+        /// The pool, through the gate.
+        L2 = "l2",
+    }
+}
+
+reasons! {
+    /// Why a request went past the cache altogether.
+    Bypass {
+        /// The request said `no-store`.
+        NoStore = "no-store",
+        /// The body is, or grew, larger than `max_body_bytes`.
+        BodyTooLarge = "body-too-large",
+        /// The body is encoded (`Content-Encoding`), so it is not looked into.
+        Encoded = "content-encoding",
+        /// A header that must come once came more than once.
+        AmbiguousHeaders = "ambiguous-headers",
+        /// The body is not a request that can be understood without doubt: the upstream says what is wrong.
+        Malformed = "malformed",
+        /// JSON over `max_json_bytes` with an `id`: exact repeats are not to be expected.
+        JsonTooLarge = "json-too-large",
+        /// A stateful sequence request.
+        Sequence = "sequence",
+        /// Inputs or outputs in shared memory.
+        SharedMemory = "shared-memory",
+        /// The tenant's property is missing or is not text.
+        NoTenant = "no-tenant",
+    }
+}
+
+reasons! {
+    /// Why a request that was looked up goes upstream, in RFC 9211's words for `fwd`.
+    Fwd {
+        /// Nothing is kept for it.
+        Miss = "miss",
+        /// What is kept is no longer fresh.
+        Stale = "stale",
+        /// The request's own directives forbid a lookup or its result.
+        Request = "request",
+    }
+}
+
+reasons! {
+    /// More of the reason, where there is more.
+    Detail {
+        /// The model that computed the kept answer is not served any more.
+        GenerationGone = "generation-gone",
+        /// The callout to the gate failed or was too slow.
+        GateFailed = "gate-failed",
+        /// It waited for an equal request, which failed or went away: it leads now.
+        Promoted = "promoted",
+        /// It waited for an equal request, whose answer did not suit it (another encoding, too old): it leads now.
+        Unsuited = "unsuited",
+        /// The equal request that it waited for has had its time: this one was sent after it.
+        WaitedTooLong = "waited-too-long",
+        /// The answer to an equal request could not be shared.
+        Unshareable = "unshareable",
+        /// An equal request is on its way, but no more may wait.
+        TooManyWaiters = "too-many-waiters",
+        /// Not sent at all: the request wants nothing but a kept answer.
+        OnlyIfCached = "only-if-cached",
+    }
+}
+
+reasons! {
+    /// Why an upstream's answer is not kept, as its headers say.
+    NotStored {
+        /// Its status is not 200.
+        Status = "status",
+        /// Its `Cache-Control` does not say for how long, or says not to.
+        Uncacheable = "uncacheable",
+        /// It is encoded (`Content-Encoding`).
+        Encoded = "content-encoding",
+        /// `Vary` or `Set-Cookie`.
+        Varies = "varies",
+        /// A header that must come once came more than once.
+        AmbiguousHeaders = "ambiguous-headers",
+        /// It is larger than an entry may be.
+        TooLarge = "answer-too-large",
+        /// With a gate an answer must say which generation computed it.
+        NoGeneration = "no-generation",
+        /// It has no body.
+        Empty = "empty",
+    }
+}
+
+/// Why a request goes upstream.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Forward {
+    /// The reason.
+    pub fwd: Fwd,
+    /// More of it.
+    pub detail: Option<Detail>,
+}
+
+impl From<Fwd> for Forward {
+    fn from(fwd: Fwd) -> Self {
+        Self { fwd, detail: None }
+    }
+}
+
+impl From<Detail> for Forward {
+    fn from(detail: Detail) -> Self {
+        Self { fwd: Fwd::Miss, detail: Some(detail) }
     }
 }
 
@@ -52,18 +152,18 @@ pub enum CacheStatus {
         /// Remaining freshness in seconds.
         ttl_s: u64,
         /// Which tier answered.
-        tier: &'static str,
+        tier: Tier,
     },
     /// Answered with the upstream's answer to an equal request that was on its way.
     Collapsed,
     /// Sent upstream: nothing usable was there.
     Miss {
-        /// `miss`, `stale`, or `request` when the request's own directives forbade a lookup or its result.
-        fwd: &'static str,
-        /// The answer is being stored.
+        /// Why.
+        forward: Forward,
+        /// The answer is being stored. Only said where its length is known beforehand.
         stored: bool,
-        /// More of the reason, where there is more.
-        detail: Option<&'static str>,
+        /// Why it is not.
+        not_stored: Option<NotStored>,
     },
     /// Sent upstream unlooked-at.
     Bypass(Bypass),
@@ -72,16 +172,17 @@ pub enum CacheStatus {
 impl fmt::Display for CacheStatus {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            Self::Hit { ttl_s, tier } => write!(f, "{CACHE}; hit; ttl={ttl_s}; detail={tier}"),
+            Self::Hit { ttl_s, tier } => write!(f, "{CACHE}; hit; ttl={ttl_s}; detail={}", tier.text()),
             Self::Collapsed => write!(f, "{CACHE}; fwd=miss; collapsed"),
-            Self::Miss { fwd, stored, detail } => {
-                write!(f, "{CACHE}; fwd={fwd}")?;
+            Self::Miss { forward, stored, not_stored } => {
+                write!(f, "{CACHE}; fwd={}", forward.fwd.text())?;
                 if *stored {
                     f.write_str("; stored")?;
                 }
+                let detail = forward.detail.map(Detail::text).or(not_stored.map(NotStored::text));
                 detail.map_or(Ok(()), |detail| write!(f, "; detail={detail}"))
             }
-            Self::Bypass(reason) => write!(f, "{CACHE}; fwd=bypass; detail={}", reason.detail()),
+            Self::Bypass(reason) => write!(f, "{CACHE}; fwd=bypass; detail={}", reason.text()),
         }
     }
 }
@@ -92,17 +193,32 @@ mod tests {
 
     #[test]
     fn reads_as_rfc_9211_members() {
+        let miss = |forward, stored, not_stored| CacheStatus::Miss { forward, stored, not_stored };
         for (status, text) in [
-            (CacheStatus::Hit { ttl_s: 59, tier: "l1" }, "forebay; hit; ttl=59; detail=l1"),
+            (CacheStatus::Hit { ttl_s: 59, tier: Tier::Vm }, "forebay; hit; ttl=59; detail=vm"),
             (CacheStatus::Collapsed, "forebay; fwd=miss; collapsed"),
-            (CacheStatus::Miss { fwd: "miss", stored: true, detail: None }, "forebay; fwd=miss; stored"),
+            (miss(Fwd::Miss.into(), true, None), "forebay; fwd=miss; stored"),
+            (miss(Fwd::Stale.into(), false, Some(NotStored::Varies)), "forebay; fwd=stale; detail=varies"),
             (
-                CacheStatus::Miss { fwd: "stale", stored: false, detail: Some("no-store") },
-                "forebay; fwd=stale; detail=no-store",
+                miss(Detail::Promoted.into(), false, Some(NotStored::Varies)),
+                "forebay; fwd=miss; detail=promoted",
             ),
             (CacheStatus::Bypass(Bypass::Encoded), "forebay; fwd=bypass; detail=content-encoding"),
         ] {
             assert_eq!(status.to_string(), text);
+        }
+    }
+
+    #[test]
+    fn the_page_names_every_reason() {
+        let page = include_str!("../../README.md");
+        let texts = (Tier::ALL.iter().map(|tier| tier.text()))
+            .chain(Bypass::ALL.iter().map(|bypass| bypass.text()))
+            .chain(Fwd::ALL.iter().map(|fwd| fwd.text()))
+            .chain(Detail::ALL.iter().map(|detail| detail.text()))
+            .chain(NotStored::ALL.iter().map(|not_stored| not_stored.text()));
+        for text in texts {
+            assert!(page.contains(text), "filter-wasm/README.md does not say what `{text}` means");
         }
     }
 }

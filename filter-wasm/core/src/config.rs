@@ -74,7 +74,7 @@ pub struct Join {
     pub max_waiters: usize,
     /// Most bytes of request bodies that wait in one worker.
     pub max_waiter_bytes: usize,
-    /// Longest wait before a request goes upstream on its own, in milliseconds.
+    /// Longest that others wait for one request before the next of them is sent after it, in milliseconds.
     pub timeout_ms: u64,
 }
 

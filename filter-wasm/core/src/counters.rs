@@ -3,20 +3,15 @@
 //!
 //! Names carry their labels as `.key=value` parts, which the `stats_tags` of Envoy's bootstrap turn into tags.
 
+use crate::cache_status::Tier;
 use crate::host::{Host, MetricKind};
 use std::collections::HashMap;
 
 /// What became of an inference request; one of these a request.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Result {
-    /// Exact repeat of bytes, from this worker's map.
-    HitRaw,
-    /// Same digest, from this worker's map.
-    HitVm,
-    /// Same digest, from the slots that the workers share.
-    HitShared,
-    /// From the pool, through the gate.
-    HitL2,
+    /// Answered from the cache.
+    Hit(Tier),
     /// Given another request's answer.
     Collapsed,
     /// Sent upstream.
@@ -50,10 +45,10 @@ pub enum Event {
 
 fn result_label(result: Result) -> &'static str {
     match result {
-        Result::HitRaw => "hit_raw",
-        Result::HitVm => "hit_vm",
-        Result::HitShared => "hit_shared",
-        Result::HitL2 => "hit_l2",
+        Result::Hit(Tier::Raw) => "hit_raw",
+        Result::Hit(Tier::Vm) => "hit_vm",
+        Result::Hit(Tier::Shared) => "hit_shared",
+        Result::Hit(Tier::L2) => "hit_l2",
         Result::Collapsed => "collapsed",
         Result::Miss => "miss",
         Result::Bypass => "bypass",

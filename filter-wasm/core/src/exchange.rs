@@ -1,83 +1,45 @@
-//! One request and its answer: the proxy's callbacks enter, in the order in which it makes them; `Continue` or `Pause` leaves.
+//! One request and its answer: the proxy's callbacks enter, in the order in which it makes them; [`Acts`] leave.
 //!
 //! ```text
 //! New ──headers──► Passing (not ours)
 //!     └──────────► Reading ──body──► Done     (answered from L1)
-//!                     ├────────────► Waiting  (an equal request leads) ──► Done | Forwarding
+//!                     ├────────────► Waiting  (an equal request leads) ──► Done | Storing
 //!                     ├────────────► Asking   (callout to the gate)    ──► Done | Forwarding
 //!                     └────────────► Forwarding ──response──► Storing ──► Done
 //! ```
 
 mod look;
 mod read;
+mod storable;
 mod store;
+mod upstream;
 
-use crate::cache_status::{Bypass, CacheStatus};
+use crate::acts::{Act, Acts, Ticket};
+use crate::cache_status::{Bypass, CacheStatus, Forward};
 use crate::config::Mode;
-use crate::counters::{Event, Result as Counted};
 use crate::host::Host;
-use crate::join::Release;
-use crate::l1::{Answer, AnswerKey};
-use crate::worker::{RouteSettings, Worker};
-use forebay_protocol::cache_control::RequestDirectives;
-use forebay_protocol::digest::Digest;
+use crate::join::{Outcome, Seat, Standing};
+use crate::l1::Answer;
+use crate::wanted::{Incoming, Wanted};
+use crate::worker::Worker;
 use forebay_protocol::header;
-use forebay_protocol::tenant::Tenant;
-use forebay_protocol::wants::Wants;
 use std::rc::Rc;
 use store::Collecting;
 
-/// What the proxy shall do with the stream after a callback.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Flow {
-    /// Go on to the next filter.
-    Continue,
-    /// Hold; the filter resumes or answers later.
-    Pause,
-}
-
-/// What the headers said, kept until the body is there.
-struct Incoming {
-    route: RouteSettings,
-    tenant: Option<Tenant>,
-    accept_encoding: Vec<u8>,
-    path: String,
-    content_type: Vec<u8>,
-    header_length_raw: Vec<u8>,
-    header_length: Option<usize>,
-    accept: Vec<u8>,
-    directives: RequestDirectives,
-}
-
-/// A request that is understood well enough to be looked up and stored.
-struct Wanted {
-    incoming: Incoming,
-    /// Where its answer is kept.
-    key: AnswerKey,
-    /// The exact request, to find it without parsing the next time; `None` when it has an id.
-    raw_key: Option<AnswerKey>,
-    /// Size of its body, which waits with it.
-    body_bytes: usize,
-    /// What was parsed; `None` for JSON too large to parse here.
-    parsed: Option<Parsed>,
+/// A request under way: what it wants, and what is known of its course.
+struct Going {
+    wanted: Rc<Wanted>,
     /// Why it goes upstream, if it does.
-    fwd: &'static str,
-    detail: Option<&'static str>,
+    forward: Forward,
     /// It leads a flight: others wait for it.
     leads: bool,
     /// Shadow mode: what would have been answered.
     shadow: Option<Rc<Answer>>,
 }
 
-struct Parsed {
-    digest: Digest,
-    wants: Wants,
-    id: String,
-}
-
-impl Wanted {
-    fn id(&self) -> &str {
-        self.parsed.as_ref().map_or("", |parsed| &parsed.id)
+impl Going {
+    fn is_shadow(&self) -> bool {
+        self.wanted.incoming.route.mode == Mode::Shadow
     }
 }
 
@@ -85,9 +47,9 @@ enum State {
     New,
     Passing(Option<CacheStatus>),
     Reading(Box<Incoming>),
-    Waiting(Box<Wanted>),
-    Asking(Box<Wanted>, u32),
-    Forwarding(Box<Wanted>),
+    Waiting(Going, Rc<Seat<Rc<Wanted>>>),
+    Asking(Going),
+    Forwarding(Going),
     Storing(Box<Collecting>),
     Done,
 }
@@ -105,7 +67,7 @@ impl Exchange {
     }
 
     /// The request's headers are there.
-    pub fn on_request_headers(&mut self, worker: &mut Worker, host: &dyn Host, end_of_stream: bool) -> Flow {
+    pub fn on_request_headers(&mut self, worker: &mut Worker, host: &dyn Host, end_of_stream: bool) -> Acts {
         self.read_headers(worker, host, end_of_stream)
     }
 
@@ -116,46 +78,60 @@ impl Exchange {
         host: &dyn Host,
         size: usize,
         end_of_stream: bool,
-    ) -> Flow {
-        let State::Reading(incoming) = &self.state else { return self.held() };
-        if size > worker.config.max_body_bytes {
-            let (service, tenant) = (incoming.route.service, incoming.tenant.clone());
-            return self.bypass(worker, host, service, tenant.as_ref(), Bypass::BodyTooLarge);
+    ) -> Acts {
+        match self.take() {
+            State::Reading(incoming) if size > worker.config.max_body_bytes => {
+                self.bypass(worker, &incoming, Bypass::BodyTooLarge)
+            }
+            State::Reading(incoming) if end_of_stream => self.look(worker, host, incoming, size),
+            State::Reading(incoming) => {
+                self.state = State::Reading(incoming);
+                Acts::hold()
+            }
+            decided => self.decided(decided),
         }
-        if end_of_stream { self.look(worker, host, size) } else { Flow::Pause }
     }
 
     /// The request ends with trailers: the body before them is all there is. `size` is the size last told.
-    pub fn on_request_trailers(&mut self, worker: &mut Worker, host: &dyn Host, size: usize) -> Flow {
-        if matches!(self.state, State::Reading(_)) { self.look(worker, host, size) } else { self.held() }
+    pub fn on_request_trailers(&mut self, worker: &mut Worker, host: &dyn Host, size: usize) -> Acts {
+        match self.take() {
+            State::Reading(incoming) => self.look(worker, host, incoming, size),
+            decided => self.decided(decided),
+        }
     }
 
-    /// The gate answered this request's callout with a body of that size, or (`None`) failed to.
+    /// A callout of this request was answered with a body of that size, or (`None`) failed. Continue: the request is resumed.
     pub fn on_call_response(
         &mut self,
         worker: &mut Worker,
         host: &dyn Host,
-        token: u32,
+        ticket: Ticket,
         body_size: Option<usize>,
-    ) {
-        match std::mem::replace(&mut self.state, State::Done) {
-            State::Asking(wanted, asked) if asked == token => self.looked_up(worker, host, wanted, body_size),
-            other => self.state = other,
-        }
+    ) -> Acts {
+        let mut acts = match (self.take(), ticket) {
+            (State::Asking(going), Ticket::Lookup) => self.looked_up(worker, host, going, body_size),
+            (other, _) => {
+                self.state = other;
+                Acts::hold()
+            }
+        };
+        worker.release_soon(&mut acts);
+        acts
     }
 
     /// The response's headers are there: the upstream's, or a local reply's.
-    pub fn on_response_headers(&mut self, worker: &mut Worker, host: &dyn Host, end_of_stream: bool) {
-        match std::mem::replace(&mut self.state, State::Done) {
-            State::Passing(Some(status)) => {
-                host.add_response_header(header::CACHE_STATUS, &status.to_string());
-            }
-            State::Forwarding(wanted) => self.response_begins(worker, host, wanted, end_of_stream),
-            State::Waiting(wanted) => self.released(worker, host, wanted, end_of_stream),
+    pub fn on_response_headers(&mut self, worker: &mut Worker, host: &dyn Host, end_of_stream: bool) -> Acts {
+        let mut acts = match self.take() {
+            State::Passing(Some(status)) => Acts::go()
+                .and(Act::AddResponseHeader { name: header::CACHE_STATUS, value: status.to_string() }),
+            State::Forwarding(going) => self.response_begins(worker, host, going, end_of_stream),
+            State::Waiting(going, seat) => self.released(worker, host, going, &seat, end_of_stream),
             // A local reply while the request was still on hold here: the proxy gave up on it.
-            State::Asking(wanted, _) => self.abandon(worker, host, &wanted),
-            _ => {}
-        }
+            State::Asking(going) => self.lost(worker, host, &going),
+            _ => Acts::go(),
+        };
+        worker.release_soon(&mut acts);
+        acts
     }
 
     /// `size` bytes of the response's body pass by.
@@ -165,60 +141,45 @@ impl Exchange {
         host: &dyn Host,
         size: usize,
         end_of_stream: bool,
-    ) {
-        if matches!(self.state, State::Storing(_)) {
-            self.collect(worker, host, size, end_of_stream);
+    ) -> Acts {
+        let mut acts = Acts::go();
+        match self.take() {
+            State::Storing(collecting) => self.collect(worker, host, collecting, size, end_of_stream),
+            other => self.state = other,
         }
+        worker.release_soon(&mut acts);
+        acts
     }
 
     /// The response ends with trailers.
-    pub fn on_response_trailers(&mut self, worker: &mut Worker, host: &dyn Host) {
-        if matches!(self.state, State::Storing(_)) {
-            self.collect(worker, host, 0, true);
-        }
+    pub fn on_response_trailers(&mut self, worker: &mut Worker, host: &dyn Host) -> Acts {
+        self.on_response_body(worker, host, 0, true)
     }
 
     /// The stream is over, in whatever state it was.
-    pub fn on_end(&mut self, worker: &mut Worker, host: &dyn Host) {
-        match std::mem::replace(&mut self.state, State::Done) {
-            State::Waiting(wanted) => match worker.join.take_release(self.context) {
-                Some(Release::Lead) => {
-                    worker.join.abandon(&wanted.key, self.context);
-                    worker.release_soon(host);
-                }
-                Some(_) => {}
-                None => {
-                    worker.join.leave(self.context);
-                    worker.release_soon(host);
-                }
-            },
-            State::Asking(wanted, _) | State::Forwarding(wanted) => self.abandon(worker, host, &wanted),
-            State::Storing(collecting) => self.abandon(worker, host, &collecting.wanted),
-            _ => {}
-        }
+    pub fn on_end(&mut self, worker: &mut Worker, host: &dyn Host) -> Acts {
+        let mut acts = match self.take() {
+            State::Waiting(_, seat) => {
+                worker.join.leave(&seat, host.now_ms());
+                Acts::go()
+            }
+            State::Asking(going) | State::Forwarding(going) => self.lost(worker, host, &going),
+            State::Storing(collecting) => self.lost(worker, host, &collecting.going),
+            _ => Acts::go(),
+        };
+        worker.release_soon(&mut acts);
+        acts
+    }
+
+    fn take(&mut self) -> State {
+        std::mem::replace(&mut self.state, State::Done)
     }
 
     /// More of a request on which was decided already: held while waiting or asking, let through otherwise.
-    fn held(&self) -> Flow {
-        match self.state {
-            State::Waiting(_) | State::Asking(..) => Flow::Pause,
-            _ => Flow::Continue,
-        }
-    }
-
-    /// Lets the request through unlooked-at.
-    fn bypass(
-        &mut self,
-        worker: &mut Worker,
-        host: &dyn Host,
-        service: u16,
-        tenant: Option<&Tenant>,
-        why: Bypass,
-    ) -> Flow {
-        worker.counters.request(service, Counted::Bypass);
-        worker.identify(host, tenant);
-        self.state = State::Passing(Some(CacheStatus::Bypass(why)));
-        Flow::Continue
+    fn decided(&mut self, state: State) -> Acts {
+        let held = matches!(state, State::Waiting(..) | State::Asking(_));
+        self.state = state;
+        if held { Acts::hold() } else { Acts::go() }
     }
 
     /// What the waiter was released for, seen when its response begins.
@@ -226,39 +187,34 @@ impl Exchange {
         &mut self,
         worker: &mut Worker,
         host: &dyn Host,
-        mut wanted: Box<Wanted>,
+        mut going: Going,
+        seat: &Rc<Seat<Rc<Wanted>>>,
         end_of_stream: bool,
-    ) {
-        let service = wanted.incoming.route.service;
-        match worker.join.take_release(self.context) {
-            Some(Release::Answer(_)) => return worker.counters.request(service, Counted::Collapsed),
-            Some(Release::Lead) => {
-                wanted.leads = true;
-                wanted.detail = Some("promoted");
+    ) -> Acts {
+        match seat.standing() {
+            Standing::Leads(why) => {
+                going.leads = true;
+                going.forward.detail = Some(why);
             }
-            Some(Release::Alone(why)) => wanted.detail = Some(why),
+            Standing::Alone(why) => going.forward.detail = Some(why),
+            Standing::Answered => return Acts::go(),
             // Never released, and yet a response: the proxy gave up on it.
-            None => return worker.join.leave(self.context),
+            Standing::Waits | Standing::Due | Standing::Left => {
+                worker.join.leave(seat, host.now_ms());
+                return Acts::go();
+            }
         }
-        worker.counters.request(service, Counted::Miss);
-        self.response_begins(worker, host, wanted, end_of_stream);
+        self.response_begins(worker, host, going, end_of_stream)
     }
 
-    /// A leader that has nothing to show: the next one takes over.
-    fn abandon(&self, worker: &mut Worker, host: &dyn Host, wanted: &Wanted) {
-        if wanted.leads {
-            worker.join.abandon(&wanted.key, self.context);
-            worker.release_soon(host);
+    /// A request that has nothing to show: when it leads, the next one takes over.
+    fn lost(&self, worker: &mut Worker, host: &dyn Host, going: &Going) -> Acts {
+        if going.leads {
+            worker.finish(self.context, &going.wanted, Outcome::Failed, host.now_ms());
         }
-    }
-
-    fn is_shadow(wanted: &Wanted) -> bool {
-        wanted.incoming.route.mode == Mode::Shadow
-    }
-
-    /// Counts a shadow comparison.
-    fn compare(worker: &mut Worker, shadow: &Answer, answer: &Answer) {
-        let same = shadow.body == answer.body && shadow.header_length == answer.header_length;
-        worker.counters.event(if same { Event::ShadowMatch } else { Event::ShadowMismatch });
+        Acts::go()
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -1,11 +1,18 @@
-//! Coalescing inside one worker: requests that want the same answer in the same form enter, one of them leads, the others
-//! wait, and releases leave in batches.
+//! Coalescing inside one worker: requests that ask the same enter, one of them leads, the others wait, and releases leave, a batch
+//! a time.
 //!
-//! Pure bookkeeping: who leads which flight, who waits since when, who is due for what. The worker carries releases out.
+//! Pure bookkeeping, of whatever waits (`W`) and whatever answers it (`A`). There is one [`Flight`] for what is asked, and one
+//! [`Seat`] for who waits: it lies in its flight's queue or among those that are due, and the request that waits holds it too,
+//! so each sees what became of the other. The worker carries releases out.
+//!
+//! A flight ends as its [`Outcome`] says. Only an answer that is by its nature nobody else's frees all who wait. When a leader
+//! fails, goes away or takes too long, **one** is promoted and the others go on waiting: an upstream in trouble gets one request
+//! after the other, never a crowd. The same happens with those whom an answer does not suit (another encoding, too old).
 
+use crate::cache_status::Detail;
 use crate::config;
-use crate::l1::{Answer, AnswerKey};
 use quick_cache::unsync::Cache;
+use std::cell::Cell;
 use std::collections::{HashMap, VecDeque};
 use std::rc::Rc;
 
@@ -16,179 +23,250 @@ const REMEMBER_MS: u64 = 10_000;
 /// Most such keys remembered at once.
 const REMEMBERED_KEYS: usize = 4096;
 
-/// What entering a flight comes to.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Entered {
-    /// The first one: goes on, and must [`Join::finish`] or [`Join::leave`].
-    Leads,
-    /// Waits for the leader.
-    Waits,
-    /// Goes on alone, for the reason given: its answer is nobody else's.
-    Alone(&'static str),
+/// What is asked, in whatever encoding, and of which set of live generations: who asks after a change of models does not get an
+/// answer from before it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub struct FlightKey {
+    /// The digest, or a raw key where none can be had.
+    pub what: [u8; 32],
+    /// The epoch of the live generations.
+    pub epoch: u64,
 }
 
-/// How a flight ends.
+/// What entering a flight comes to.
 #[derive(Clone, Debug)]
-pub enum Outcome {
-    /// With an answer for all.
-    Answer(Rc<Answer>),
-    /// Without: each goes upstream on its own, and the key is not coalesced for a while.
+pub enum Entered<W> {
+    /// The first one: goes on, and must [`Join::finish`].
+    Leads,
+    /// Waits for the leader; must [`Join::leave`] when it ends.
+    Waits(Rc<Seat<W>>),
+    /// Goes on alone, for the reason given: its answer is nobody else's.
+    Alone(Detail),
+}
+
+/// How a leader ends.
+#[derive(Clone, Debug)]
+pub enum Outcome<A> {
+    /// With an answer for those whom it suits.
+    Answer(A),
+    /// Without one, which may be its own fault (gone, broken off, an error status): the next one takes over.
+    Failed,
+    /// With an answer that is nobody else's: each goes upstream on its own, and the key is not coalesced for a while.
     Unshareable,
 }
 
 /// What a waiter is released for.
 #[derive(Clone, Debug)]
-pub enum Release {
-    /// To be answered, with its own id.
-    Answer(Rc<Answer>),
-    /// To go upstream as the new leader: the old one went away.
-    Lead,
+pub enum Release<A> {
+    /// To be answered.
+    Answer(A),
+    /// To go upstream as the new leader.
+    Lead(Detail),
     /// To go upstream on its own.
-    Alone(&'static str),
+    Alone(Detail),
 }
 
-struct Flight {
-    leader: u32,
-    queue: VecDeque<u32>,
+/// How a waiter stands.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Standing {
+    /// In its flight's queue.
+    Waits,
+    /// To be released, when its turn comes.
+    Due,
+    /// Released: it was answered.
+    Answered,
+    /// Released: it was sent upstream and leads.
+    Leads(Detail),
+    /// Released: it was sent upstream on its own.
+    Alone(Detail),
+    /// It has ended.
+    Left,
 }
 
-struct Waiter {
-    key: AnswerKey,
-    id: String,
+/// A request that waits.
+#[derive(Debug)]
+pub struct Seat<W> {
+    /// Whose request it is.
+    pub context: u32,
+    /// What it waits with.
+    pub claim: W,
+    key: FlightKey,
     bytes: usize,
-    since_ms: u64,
-    due: Option<Release>,
+    standing: Cell<Standing>,
 }
 
-/// The flights and waiters of one worker.
-pub struct Join {
-    flights: HashMap<AnswerKey, Flight>,
-    waiters: HashMap<u32, Waiter>,
+impl<W> Seat<W> {
+    /// How it stands now.
+    pub fn standing(&self) -> Standing {
+        self.standing.get()
+    }
+
+    /// It was to be answered, but can't be: it goes upstream on its own.
+    pub fn send_alone(&self, why: Detail) {
+        self.standing.set(Standing::Alone(why));
+    }
+}
+
+/// One question under way.
+struct Flight<W> {
+    leader: u32,
+    /// Since when it leads.
+    since_ms: u64,
+    /// Who waits, the longest first.
+    queue: VecDeque<Rc<Seat<W>>>,
+}
+
+/// The flights of one worker.
+pub struct Join<W, A> {
+    flights: HashMap<FlightKey, Flight<W>>,
+    due: VecDeque<(Rc<Seat<W>>, Release<A>)>,
+    waiting: usize,
     waiting_bytes: usize,
-    due: VecDeque<u32>,
-    /// Released, and not heard of since: what the waiter's own next callback is to know.
-    released: HashMap<u32, Release>,
-    unshareable: Cache<AnswerKey, u64>,
+    unshareable: Cache<FlightKey, u64>,
     bounds: config::Join,
 }
 
-impl Join {
+impl<W: Clone, A: Clone> Join<W, A> {
     /// Nobody waits.
     pub fn new(bounds: config::Join) -> Self {
         Self {
             flights: HashMap::new(),
-            waiters: HashMap::new(),
-            waiting_bytes: 0,
             due: VecDeque::new(),
-            released: HashMap::new(),
+            waiting: 0,
+            waiting_bytes: 0,
             unshareable: Cache::new(REMEMBERED_KEYS),
             bounds,
         }
     }
 
-    /// The request of `context`, with `id` and a body of `bytes`, wants the answer under `key`.
-    pub fn enter(&mut self, key: AnswerKey, context: u32, id: &str, bytes: usize, now_ms: u64) -> Entered {
+    /// The request of `context`, with a body of `bytes`, asks `key`. Where it waits, it does so with `claim`.
+    pub fn enter(
+        &mut self,
+        key: FlightKey,
+        context: u32,
+        claim: &W,
+        bytes: usize,
+        now_ms: u64,
+    ) -> Entered<W> {
         if self.unshareable.get(&key).is_some_and(|until| now_ms < *until) {
-            return Entered::Alone("unshareable");
+            return Entered::Alone(Detail::Unshareable);
         }
-        let waiting = self.waiters.len();
-        let waiting_bytes = self.waiting_bytes.saturating_add(bytes);
         let Some(flight) = self.flights.get_mut(&key) else {
-            self.flights.insert(key, Flight { leader: context, queue: VecDeque::new() });
+            let flight = Flight { leader: context, since_ms: now_ms, queue: VecDeque::new() };
+            self.flights.insert(key, flight);
             return Entered::Leads;
         };
-        if waiting >= self.bounds.max_waiters || waiting_bytes > self.bounds.max_waiter_bytes {
-            return Entered::Alone("too-many-waiters");
+        let waiting_bytes = self.waiting_bytes.saturating_add(bytes);
+        if self.waiting >= self.bounds.max_waiters || waiting_bytes > self.bounds.max_waiter_bytes {
+            return Entered::Alone(Detail::TooManyWaiters);
         }
-        flight.queue.push_back(context);
+        let standing = Cell::new(Standing::Waits);
+        let seat = Rc::new(Seat { context, claim: claim.clone(), key, bytes, standing });
+        flight.queue.push_back(seat.clone());
+        self.waiting = self.waiting.saturating_add(1);
         self.waiting_bytes = waiting_bytes;
-        self.waiters.insert(context, Waiter { key, id: id.to_owned(), bytes, since_ms: now_ms, due: None });
-        Entered::Waits
+        Entered::Waits(seat)
     }
 
-    /// The leader's flight has ended: all who wait become due.
-    pub fn finish(&mut self, key: &AnswerKey, leader: u32, outcome: &Outcome, now_ms: u64) {
-        if self.flights.get(key).is_none_or(|flight| flight.leader != leader) {
-            return;
-        }
-        let Some(flight) = self.flights.remove(key) else { return };
-        let release = match outcome {
-            Outcome::Answer(answer) => Release::Answer(answer.clone()),
-            Outcome::Unshareable => {
-                self.unshareable.insert(*key, now_ms.saturating_add(REMEMBER_MS));
-                Release::Alone("unshareable")
-            }
-        };
-        for context in flight.queue {
-            self.make_due(context, release.clone());
-        }
-    }
-
-    /// The leader went away with nothing to show: the next one takes over.
-    pub fn abandon(&mut self, key: &AnswerKey, leader: u32) {
-        let Some(flight) = self.flights.get_mut(key).filter(|flight| flight.leader == leader) else { return };
-        match flight.queue.pop_front() {
-            Some(next) => {
-                flight.leader = next;
-                self.make_due(next, Release::Lead);
-            }
-            None => {
-                self.flights.remove(key);
-            }
-        }
-    }
-
-    /// The waiting request of `context` has ended (its client went away).
-    pub fn leave(&mut self, context: u32) {
-        self.released.remove(&context);
-        let Some(waiter) = self.waiters.remove(&context) else { return };
-        self.waiting_bytes = self.waiting_bytes.saturating_sub(waiter.bytes);
-        self.due.retain(|due| *due != context);
-        match waiter.due {
-            Some(Release::Lead) => self.abandon(&waiter.key, context),
-            Some(_) => {}
-            None => {
-                if let Some(flight) = self.flights.get_mut(&waiter.key) {
-                    flight.queue.retain(|waiting| *waiting != context);
+    /// The request of `context`, which leads or has led `key`, has ended. `suits` says whom an answer can be given to.
+    pub fn finish(
+        &mut self,
+        key: &FlightKey,
+        context: u32,
+        outcome: Outcome<A>,
+        suits: impl Fn(&W) -> bool,
+        now_ms: u64,
+    ) {
+        let Some(flight) = self.flights.get_mut(key) else { return };
+        let leads = flight.leader == context;
+        match outcome {
+            // Late or not, it answers what was asked.
+            Outcome::Answer(answer) => {
+                let (suited, rest) = flight.queue.drain(..).partition(|seat| suits(&seat.claim));
+                flight.queue = rest;
+                let suited: VecDeque<_> = suited;
+                for seat in suited {
+                    make_due(&mut self.due, seat, Release::Answer(answer.clone()));
+                }
+                if leads {
+                    self.promote(key, Detail::Unsuited, now_ms);
                 }
             }
+            Outcome::Failed if leads => self.promote(key, Detail::Promoted, now_ms),
+            Outcome::Unshareable if leads => {
+                self.unshareable.insert(*key, now_ms.saturating_add(REMEMBER_MS));
+                for seat in self.flights.remove(key).into_iter().flat_map(|flight| flight.queue) {
+                    make_due(&mut self.due, seat, Release::Alone(Detail::Unshareable));
+                }
+            }
+            Outcome::Failed | Outcome::Unshareable => {}
         }
     }
 
-    /// Makes due all who have waited for too long.
+    /// The flight has no leader any more: the next one in line leads; without one it is over.
+    fn promote(&mut self, key: &FlightKey, why: Detail, now_ms: u64) {
+        let Some(flight) = self.flights.get_mut(key) else { return };
+        let Some(next) = flight.queue.pop_front() else {
+            self.flights.remove(key);
+            return;
+        };
+        (flight.leader, flight.since_ms) = (next.context, now_ms);
+        make_due(&mut self.due, next, Release::Lead(why));
+    }
+
+    /// The waiting request has ended, in whatever standing.
+    pub fn leave(&mut self, seat: &Rc<Seat<W>>, now_ms: u64) {
+        match seat.standing.replace(Standing::Left) {
+            Standing::Waits => {
+                if let Some(flight) = self.flights.get_mut(&seat.key) {
+                    flight.queue.retain(|waiting| !Rc::ptr_eq(waiting, seat));
+                }
+                self.uncount(seat);
+            }
+            Standing::Due => {
+                self.due.retain(|(due, _)| !Rc::ptr_eq(due, seat));
+                self.uncount(seat);
+                self.finish(&seat.key, seat.context, Outcome::Failed, |_| false, now_ms);
+            }
+            Standing::Leads(_) => {
+                self.finish(&seat.key, seat.context, Outcome::Failed, |_| false, now_ms);
+            }
+            Standing::Answered | Standing::Alone(_) | Standing::Left => {}
+        }
+    }
+
+    /// Where a leader has had its time and others wait for it, the next one is sent after it. What the first one still brings
+    /// counts for all.
     pub fn expire(&mut self, now_ms: u64) {
         let timeout_ms = self.bounds.timeout_ms;
-        let waited =
-            |waiter: &Waiter| waiter.due.is_none() && now_ms.saturating_sub(waiter.since_ms) >= timeout_ms;
-        let expired: Vec<u32> =
-            self.waiters.iter().filter(|(_, w)| waited(w)).map(|(context, _)| *context).collect();
-        for context in expired {
-            if let Some(flight) =
-                self.waiters.get(&context).and_then(|waiter| self.flights.get_mut(&waiter.key))
-            {
-                flight.queue.retain(|waiting| *waiting != context);
+        let mut expired = Vec::new();
+        for (key, flight) in &mut self.flights {
+            // A clock that was set back must not make a leader immortal.
+            flight.since_ms = flight.since_ms.min(now_ms);
+            if !flight.queue.is_empty() && now_ms.saturating_sub(flight.since_ms) >= timeout_ms {
+                expired.push(*key);
             }
-            self.make_due(context, Release::Alone("waited-too-long"));
+        }
+        for key in expired {
+            self.promote(&key, Detail::WaitedTooLong, now_ms);
         }
     }
 
-    fn make_due(&mut self, context: u32, release: Release) {
-        if let Some(waiter) = self.waiters.get_mut(&context) {
-            waiter.due = Some(release);
-            self.due.push_back(context);
-        }
+    /// The next waiter to release, and what for; it stands so from here on.
+    pub fn next_due(&mut self) -> Option<(Rc<Seat<W>>, Release<A>)> {
+        let (seat, release) = self.due.pop_front()?;
+        seat.standing.set(match release {
+            Release::Answer(_) => Standing::Answered,
+            Release::Lead(why) => Standing::Leads(why),
+            Release::Alone(why) => Standing::Alone(why),
+        });
+        self.uncount(&seat);
+        Some((seat, release))
     }
 
-    /// The next waiter to release: its context, its id, and what for.
-    pub fn next_due(&mut self) -> Option<(u32, String, Release)> {
-        loop {
-            let context = self.due.pop_front()?;
-            let Some(waiter) = self.waiters.remove(&context) else { continue };
-            self.waiting_bytes = self.waiting_bytes.saturating_sub(waiter.bytes);
-            let Some(release) = waiter.due else { continue };
-            self.released.insert(context, release.clone());
-            return Some((context, waiter.id, release));
-        }
+    fn uncount(&mut self, seat: &Seat<W>) {
+        self.waiting = self.waiting.saturating_sub(1);
+        self.waiting_bytes = self.waiting_bytes.saturating_sub(seat.bytes);
     }
 
     /// Is anybody due?
@@ -196,118 +274,23 @@ impl Join {
         !self.due.is_empty()
     }
 
-    /// What the waiter of `context` was released for; told once.
-    pub fn take_release(&mut self, context: u32) -> Option<Release> {
-        self.released.remove(&context)
-    }
-
-    /// How many wait.
+    /// How many wait or are due.
     pub fn waiting(&self) -> usize {
-        self.waiters.len()
+        self.waiting
     }
 
-    /// Bytes of the bodies that wait.
+    /// Bytes of the bodies that wait with them.
     pub fn waiting_bytes(&self) -> usize {
         self.waiting_bytes
     }
 }
 
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    const KEY: AnswerKey = [7; 32];
-
-    fn join() -> Join {
-        Join::new(config::Join { max_waiters: 3, max_waiter_bytes: 100, timeout_ms: 1000 })
-    }
-
-    fn answer() -> Outcome {
-        Outcome::Answer(Rc::new(Answer {
-            generation: None,
-            created_ms: 0,
-            stored_ms: 0,
-            max_age_s: 1,
-            header_length: None,
-            verbatim: false,
-            body: Vec::new(),
-        }))
-    }
-
-    fn led_by_1_with_waiters(waiters: &[u32]) -> Join {
-        let mut join = join();
-        assert_eq!(join.enter(KEY, 1, "", 10, 0), Entered::Leads);
-        for context in waiters {
-            assert_eq!(join.enter(KEY, *context, "", 10, 0), Entered::Waits);
-        }
-        join
-    }
-
-    fn due(join: &mut Join) -> Vec<(u32, &'static str)> {
-        std::iter::from_fn(|| join.next_due())
-            .map(|(context, _, release)| match release {
-                Release::Answer(_) => (context, "answer"),
-                Release::Lead => (context, "lead"),
-                Release::Alone(why) => (context, why),
-            })
-            .collect()
-    }
-
-    #[test]
-    fn the_leaders_answer_goes_to_all_in_order() {
-        let mut join = led_by_1_with_waiters(&[2, 3]);
-        join.finish(&KEY, 1, &answer(), 0);
-        assert_eq!(due(&mut join), [(2, "answer"), (3, "answer")]);
-        assert_eq!((join.waiting(), join.waiting_bytes()), (0, 0));
-        assert_eq!(join.enter(KEY, 4, "", 10, 0), Entered::Leads);
-    }
-
-    #[test]
-    fn an_unshareable_answer_frees_all_and_is_remembered() {
-        let mut join = led_by_1_with_waiters(&[2]);
-        join.finish(&KEY, 1, &Outcome::Unshareable, 0);
-        assert_eq!(due(&mut join), [(2, "unshareable")]);
-        assert_eq!(join.enter(KEY, 3, "", 10, REMEMBER_MS - 1), Entered::Alone("unshareable"));
-        assert_eq!(join.enter(KEY, 3, "", 10, REMEMBER_MS), Entered::Leads);
-    }
-
-    #[test]
-    fn a_lost_leader_is_followed_by_the_next_in_line_even_when_that_one_goes_too() {
-        let mut join = led_by_1_with_waiters(&[2, 3]);
-        join.abandon(&KEY, 1);
-        join.leave(2);
-        assert_eq!(due(&mut join), [(3, "lead")]);
-        join.finish(&KEY, 1, &answer(), 0);
-        join.finish(&KEY, 3, &answer(), 0);
-        assert!(matches!(join.take_release(3), Some(Release::Lead)));
-        assert_eq!(join.enter(KEY, 4, "", 10, 0), Entered::Leads);
-    }
-
-    #[test]
-    fn waiters_are_bounded_in_count_and_bytes() {
-        let mut join = led_by_1_with_waiters(&[2, 3, 4]);
-        assert_eq!(join.enter(KEY, 5, "", 0, 0), Entered::Alone("too-many-waiters"));
-        let mut join = led_by_1_with_waiters(&[2]);
-        assert_eq!(join.enter(KEY, 3, "", 91, 0), Entered::Alone("too-many-waiters"));
-    }
-
-    #[test]
-    fn a_waiter_that_left_is_not_released() {
-        let mut join = led_by_1_with_waiters(&[2, 3]);
-        join.leave(2);
-        join.finish(&KEY, 1, &answer(), 0);
-        join.leave(3);
-        assert_eq!(due(&mut join), []);
-        assert_eq!((join.waiting(), join.waiting_bytes()), (0, 0));
-    }
-
-    #[test]
-    fn one_who_waited_too_long_goes_alone_and_the_flight_goes_on() {
-        let mut join = led_by_1_with_waiters(&[2]);
-        join.expire(999);
-        assert!(!join.has_due());
-        join.expire(1000);
-        assert_eq!(due(&mut join), [(2, "waited-too-long")]);
-        assert_eq!(join.enter(KEY, 3, "", 10, 1000), Entered::Waits);
-    }
+fn make_due<W, A>(due: &mut VecDeque<(Rc<Seat<W>>, Release<A>)>, seat: Rc<Seat<W>>, release: Release<A>) {
+    seat.standing.set(Standing::Due);
+    due.push_back((seat, release));
 }
+
+#[cfg(test)]
+mod laws;
+#[cfg(test)]
+mod tests;

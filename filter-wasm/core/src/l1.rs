@@ -5,6 +5,7 @@
 
 pub mod slots;
 
+use crate::cache_status::Tier;
 use crate::config;
 use crate::host::Host;
 use forebay_protocol::digest::{Digest, Generation};
@@ -59,15 +60,6 @@ impl Answer {
     pub fn ttl_s(&self, now_ms: u64) -> Option<u64> {
         u64::from(self.max_age_s).checked_sub(self.age_s(now_ms)).filter(|ttl| *ttl > 0)
     }
-}
-
-/// Where L1 found an answer.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Tier {
-    /// This worker's map.
-    Vm,
-    /// The shared slots.
-    Shared,
 }
 
 #[derive(Clone)]

@@ -2,11 +2,13 @@
 //!
 //! One worker of the proxy polls the gate; it writes the table into shared data, where every worker finds it on its tick.
 
+use crate::acts::{Call, Ticket};
 use crate::config::Gate;
-use crate::host::Host;
+use crate::host::{Host, Of, number};
 use crate::l1::Answer;
 use forebay_protocol::digest::Generation;
 use forebay_protocol::generations::Table;
+use forebay_protocol::{gate, header};
 use std::collections::HashMap;
 
 /// Shared data: until when some worker has the poll, as milliseconds in 8 little-endian bytes.
@@ -14,7 +16,9 @@ const POLL_KEY: &str = "forebay.poll";
 /// Shared data: the time of the poll (as above), then the gate's table as it came.
 const TABLE_KEY: &str = "forebay.live";
 /// Largest table accepted from the gate, in bytes (about 10,000 models).
-pub const MAX_TABLE_BYTES: usize = 4 << 20;
+const MAX_TABLE_BYTES: usize = 4 << 20;
+/// The poll's deadline, in milliseconds: nothing waits for it, so it is far longer than a lookup's.
+const POLL_TIMEOUT_MS: u64 = 1000;
 
 /// What an answer belongs to: the service, the model, and the version asked for ("" when none was).
 #[derive(Clone, Copy, Debug)]
@@ -45,9 +49,16 @@ pub struct Live {
     seen: u32,
     /// When this worker's poll under way was sent.
     asked_ms: u64,
+    /// How many this worker has sent: the number of the last one.
+    polls: u32,
 }
 
 impl Live {
+    /// The epoch of the table; 0 when there is none.
+    pub fn epoch(&self) -> u64 {
+        self.epoch
+    }
+
     /// May `answer` be given now?
     ///
     /// An answer without a generation (its upstream gives none) lives by its freshness alone. One that came in after the
@@ -69,8 +80,42 @@ impl Live {
             || self.by_model.get(&asked.key()).is_some_and(|live| live.contains(generation))
     }
 
-    /// On the tick: is it this worker's turn to poll? The turn is taken for one poll period.
-    pub fn takes_poll(&mut self, host: &dyn Host, gate: &Gate, now_ms: u64) -> bool {
+    /// On the tick: the poll to send, if it is this worker's turn.
+    pub fn poll(&mut self, host: &dyn Host, settings: &Gate, now_ms: u64) -> Option<Call> {
+        if !self.takes_poll(host, settings, now_ms) {
+            return None;
+        }
+        self.polls = self.polls.wrapping_add(1);
+        let token = Some(&settings.token).filter(|token| !token.is_empty());
+        Some(Call {
+            ticket: Ticket::Poll(self.polls),
+            cluster: settings.cluster.clone(),
+            authority: settings.cluster.clone(),
+            method: "GET",
+            path: gate::GENERATIONS_PATH,
+            headers: token.map(|token| (header::X_FOREBAY_TOKEN, token.clone())).into_iter().collect(),
+            body: Vec::new(),
+            timeout_ms: POLL_TIMEOUT_MS,
+        })
+    }
+
+    /// The poll with that number was answered with a body of that size, or (`None`) failed. An answer to one before the last is
+    /// too late.
+    pub fn polled(&mut self, host: &dyn Host, poll: u32, body_size: Option<usize>) {
+        if poll != self.polls
+            || body_size.is_none()
+            || number(&host.headers(Of::Call), ":status") != Some(200_u16)
+        {
+            return;
+        }
+        let size = body_size.unwrap_or(0).min(MAX_TABLE_BYTES.saturating_add(1));
+        if let Some(table) = host.body(Of::Call, size) {
+            self.publish(host, &table);
+        }
+    }
+
+    /// Is it this worker's turn to poll? The turn is taken for one poll period.
+    fn takes_poll(&mut self, host: &dyn Host, gate: &Gate, now_ms: u64) -> bool {
         let held = host.shared_get(POLL_KEY);
         let until = held.as_ref().and_then(|(value, _)| millis(value)).unwrap_or(0);
         // A clock that jumped back must not stop the polling for longer than a period.
@@ -85,8 +130,8 @@ impl Live {
         won
     }
 
-    /// The poll's answer came: hand it to all workers, if it is a table.
-    pub fn publish(&mut self, host: &dyn Host, table: &[u8]) {
+    /// Hands a poll's answer to all workers, if it is a table.
+    fn publish(&mut self, host: &dyn Host, table: &[u8]) {
         if table.len() > MAX_TABLE_BYTES || serde_json::from_slice::<Table>(table).is_err() {
             host.warn(
                 "the gate's table of live generations is not one; the last one stands until it is too old",

@@ -1,22 +1,23 @@
-//! What the requests of one worker thread share: L1, flights, live generations, breaker, counters; and the root context's
-//! own work, on its tick and when woken.
+//! What the requests of one worker thread share: L1, flights, live generations, the gate, counters; and the root context's own
+//! work, on its tick and when woken. Who waited is released in [`crate::landing`].
 
-use crate::breaker::Breaker;
-use crate::cache_status::CacheStatus;
+use crate::acts::{Act, Acts, Ticket};
 use crate::config::{Config, Mode};
-use crate::counters::{Counters, Event};
+use crate::counters::Counters;
+use crate::gate::Gate;
 use crate::host::Host;
-use crate::join::{BATCH, Join, Release};
+use crate::join::Join;
 use crate::l1::L1;
-use crate::live::{Live, MAX_TABLE_BYTES};
-use crate::reply::reply;
+use crate::landing::Landed;
+use crate::live::Live;
+use crate::usable::Rules;
+use crate::wanted::Wanted;
+use forebay_protocol::header;
 use forebay_protocol::tenant::Tenant;
-use forebay_protocol::{gate, header};
+use std::rc::Rc;
 
 /// The tick without a gate, in milliseconds: metrics and expired waits only.
 const IDLE_TICK_MS: u64 = 500;
-/// The poll's deadline, in milliseconds: nothing waits for it, so it is far longer than a lookup's.
-const POLL_TIMEOUT_MS: u64 = 1000;
 
 /// The settings of the route that a request came by.
 #[derive(Clone, Copy, Debug)]
@@ -34,15 +35,16 @@ pub struct Worker {
     /// Ready answers.
     pub l1: L1,
     /// Who waits for whom.
-    pub join: Join,
+    pub join: Join<Rc<Wanted>, Rc<Landed>>,
     /// Live generations.
     pub live: Live,
-    /// The breaker of lookups.
-    pub breaker: Breaker,
+    /// Lookups in L2, where there is a gate.
+    pub gate: Option<Gate>,
     /// Metrics since the last tick.
     pub counters: Counters,
-    services: Vec<String>,
-    poll: Option<u32>,
+    pub(crate) services: Vec<String>,
+    /// The root context was asked to come, and has not come yet.
+    pub(crate) woken: bool,
 }
 
 impl Worker {
@@ -54,10 +56,10 @@ impl Worker {
             l1: L1::new(&config.l1),
             join: Join::new(config.join.clone()),
             live: Live::default(),
-            breaker: Breaker::default(),
+            gate: config.gate.clone().map(Gate::new),
             counters: Counters::default(),
             services,
-            poll: None,
+            woken: false,
             config,
         }
     }
@@ -91,6 +93,11 @@ impl Worker {
         self.services.get(usize::from(number)).map_or("", String::as_str)
     }
 
+    /// By what a kept answer is judged, for requests of that service.
+    pub fn rules(&self, service: u16, now_ms: u64) -> Rules<'_> {
+        Rules { config: &self.config, live: &self.live, service: self.service(service), now_ms }
+    }
+
     /// The VM has just started: take over what the proxy's workers, or this one before a trap, left in shared data.
     pub fn on_start(&mut self, host: &dyn Host) {
         self.l1.refresh(host);
@@ -98,17 +105,16 @@ impl Worker {
     }
 
     /// The root context's tick.
-    pub fn on_tick(&mut self, host: &dyn Host) {
+    pub fn on_tick(&mut self, host: &dyn Host) -> Acts {
         let now_ms = host.now_ms();
+        let mut acts = Acts::go();
         self.l1.refresh(host);
         self.join.expire(now_ms);
-        self.release(host);
+        self.release(host, &mut acts);
         if let Some(gate) = &self.config.gate {
             self.live.refresh(host);
-            if self.live.takes_poll(host, gate, now_ms) {
-                let headers = [(header::X_FOREBAY_TOKEN, gate.token.as_str())];
-                let headers = if gate.token.is_empty() { &[][..] } else { &headers[..] };
-                self.poll = host.call(&gate.cluster, gate::GENERATIONS_PATH, headers, POLL_TIMEOUT_MS);
+            if let Some(call) = self.live.poll(host, gate, now_ms) {
+                acts.push(Act::Call(Box::new(call)));
             }
         }
         let gauges = [
@@ -117,59 +123,34 @@ impl Worker {
             ("forebay_waiter_bytes", self.join.waiting_bytes() as u64),
         ];
         self.counters.flush(host, &self.services, &gauges);
+        acts
     }
 
-    /// The poll for live generations was answered with a body of that size, or (`None`) failed.
-    pub fn on_call_response(&mut self, host: &dyn Host, token: u32, body_size: Option<usize>) {
-        if self.poll == Some(token)
-            && let Some(size) = body_size
-            && host.call_status() == Some(200)
-        {
-            let table = host.call_body(size.min(MAX_TABLE_BYTES.saturating_add(1)));
-            self.live.publish(host, &table);
-        }
+    /// The root context was woken.
+    pub fn on_wake(&mut self, host: &dyn Host) -> Acts {
+        let mut acts = Acts::go();
+        self.release(host, &mut acts);
+        acts
     }
 
-    /// Has waiters that are due released by the root context. A stream's own callbacks may not do it: proxy-wasm's hosts stop
-    /// the stream in whose callback a reply is asked for, whoever the reply is for.
-    pub fn release_soon(&self, host: &dyn Host) {
-        if self.join.has_due() {
-            host.wake();
+    /// A callout of the root context was answered with a body of that size, or (`None`) failed.
+    pub fn on_call_response(&mut self, host: &dyn Host, ticket: Ticket, body_size: Option<usize>) -> Acts {
+        if let Ticket::Poll(number) = ticket {
+            self.live.polled(host, number, body_size);
         }
-    }
-
-    /// Releases waiters that are due: a batch now, and the rest when woken. In the root context's callbacks only.
-    pub fn release(&mut self, host: &dyn Host) {
-        for _ in 0..BATCH {
-            let Some((context, id, release)) = self.join.next_due() else { return };
-            match release {
-                Release::Answer(answer) => {
-                    reply(host, context, &answer, &id, CacheStatus::Collapsed, host.now_ms());
-                }
-                Release::Lead => {
-                    self.counters.event(Event::Promoted);
-                    host.resume(context);
-                }
-                Release::Alone(_) => {
-                    self.counters.event(Event::Freed);
-                    host.resume(context);
-                }
-            }
-        }
-        if self.join.has_due() {
-            host.wake();
-        }
+        Acts::go()
     }
 
     /// Says who asks, where backend and gate want to know it. On infer paths only: with an in-memory pool the token would open
     /// the gate's own endpoints, which are then the backend's.
-    pub fn identify(&self, host: &dyn Host, tenant: Option<&Tenant>) {
+    pub fn identify(&self, acts: &mut Acts, tenant: Option<&Tenant>) {
         let token = self.config.gate.as_ref().map_or("", |gate| gate.token.as_str());
-        if !token.is_empty() {
-            host.set_request_header(header::X_FOREBAY_TOKEN, token);
-            if let Some(tenant) = tenant {
-                host.set_request_header(header::X_FOREBAY_TENANT, tenant.as_str());
-            }
+        if token.is_empty() {
+            return;
+        }
+        let tenant = tenant.map(|tenant| (header::X_FOREBAY_TENANT, tenant.as_str()));
+        for (name, value) in std::iter::once((header::X_FOREBAY_TOKEN, token)).chain(tenant) {
+            acts.push(Act::SetRequestHeader { name, value: value.to_owned() });
         }
     }
 }

@@ -244,6 +244,42 @@ fn those_who_wait_share_a_hit_in_the_pool() {
 }
 
 #[test]
+fn all_encodings_that_wait_share_a_hit_in_the_pool() {
+    let mut host = host();
+    let worker = host.worker(0);
+    let (_, call) = asks(worker, infer(asking(7)));
+    let mut wants_binary: Value = serde_json::from_slice(&asking_as("b", 7)).expect("JSON");
+    wants_binary["parameters"] = json!({"binary_data_output": true});
+    let binary = worker.send(infer(wants_binary.to_string()));
+    assert_eq!(worker.calls().len(), 1);
+    worker.answer_call(call.token, 200, &[], &entry(7));
+    host.settle();
+    let worker = host.worker(0);
+    let response = worker.response(binary);
+    let length = response.header("inference-header-content-length").and_then(|value| value.parse().ok());
+    assert_eq!(response.body[length.unwrap_or(0)..], 7_i32.to_le_bytes());
+    assert_eq!(response.cache_status(), "forebay; fwd=miss; collapsed");
+    sound(worker);
+}
+
+#[test]
+fn who_wants_it_younger_than_the_pool_has_it_is_sent_upstream() {
+    let mut host = host();
+    let worker = host.worker(0);
+    let (_, call) = asks(worker, infer(asking(7)));
+    let strict: Vec<_> =
+        (0..3).map(|_| worker.send(infer(asking(7)).header("cache-control", "max-age=0"))).collect();
+    worker.answer_call(call.token, 200, &[], &entry(7));
+    host.settle();
+    let worker = host.worker(0);
+    assert_eq!(went_on(worker, strict[0]), "forebay; fwd=miss; stored; detail=unsuited");
+    assert!(strict[1..].iter().all(|id| worker.is_held(*id)), "one is sent for all of them");
+    host.settle();
+    assert!(strict[1..].iter().all(|id| host.worker(0).response(*id).header("age").as_deref() == Some("0")));
+    sound(host.worker(0));
+}
+
+#[test]
 fn a_leader_that_goes_away_while_asking_is_followed_by_the_next() {
     let mut host = host();
     let worker = host.worker(0);

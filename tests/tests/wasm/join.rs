@@ -178,14 +178,43 @@ fn an_uncacheable_answer_frees_all_at_its_headers_and_is_remembered() {
     sound(worker);
 }
 
+/// One of `waiting` went upstream, and its answer is for the others.
+#[track_caller]
+fn one_followed(host: &mut Host, waiting: &[StreamId]) {
+    host.settle();
+    let next = promoted(host.worker(0), waiting);
+    host.worker(0).respond(next, 200, &FRESH, &answering(7));
+    let status = host.worker(0).response(next).cache_status();
+    assert_eq!(status, "forebay; fwd=miss; stored; detail=promoted");
+    host.settle();
+    let rest: Vec<_> = waiting.iter().copied().filter(|id| *id != next).collect();
+    all_collapsed(host.worker(0), &rest, 7);
+    sound(host.worker(0));
+}
+
 #[test]
-fn a_failed_answer_frees_all() {
-    for status in [400, 429, 500, 503] {
+fn a_failed_answer_promotes_one_and_the_others_go_on_waiting() {
+    for status in [400, 404, 429, 500, 502, 503, 504] {
         let mut host = host(&json!({}));
         let (leader, waiting) = flight(host.worker(0), 3);
         host.worker(0).respond(leader, status, &[("content-type", "application/json")], br#"{"error":"no"}"#);
-        all_freed(&mut host, &waiting);
+        one_followed(&mut host, &waiting);
     }
+}
+
+#[test]
+fn an_upstream_that_always_fails_gets_one_request_after_the_other() {
+    let mut host = host(&json!({}));
+    let (leader, mut waiting) = flight(host.worker(0), 20);
+    host.worker(0).respond(leader, 503, &[], b"overloaded");
+    while !waiting.is_empty() {
+        host.settle();
+        let next = promoted(host.worker(0), &waiting);
+        host.worker(0).respond(next, 503, &[], b"overloaded");
+        waiting.retain(|id| *id != next);
+    }
+    assert_eq!(host.metric("forebay_waiters"), 0);
+    sound(host.worker(0));
 }
 
 #[test]
@@ -198,13 +227,13 @@ fn an_answer_that_outgrows_an_entry_frees_all_at_once() {
 }
 
 #[test]
-fn an_answer_cut_short_frees_all() {
+fn an_answer_cut_short_promotes_one() {
     let mut host = host(&json!({}));
     let (leader, waiting) = flight(host.worker(0), 3);
     let headers = [&FRESH[..], &[("content-length", "5000")]].concat();
     host.worker(0).respond_head(leader, 200, &headers, false);
     host.worker(0).respond_piece(leader, &answering(7), true);
-    all_freed(&mut host, &waiting);
+    one_followed(&mut host, &waiting);
 }
 
 #[test]
@@ -233,38 +262,62 @@ fn waiters_are_bounded_in_bytes() {
 }
 
 #[test]
-fn nobody_waits_longer_than_the_timeout() {
+fn a_leader_that_takes_too_long_is_followed_by_one_a_timeout_and_its_late_answer_counts() {
     let mut host = host(&json!({"join": {"timeout_ms": 1000}}));
-    let (leader, waiting) = flight(host.worker(0), 100);
+    let (leader, mut waiting) = flight(host.worker(0), 100);
     host.advance(Duration::from_millis(999));
     host.tick();
     assert!(waiting.iter().all(|id| host.worker(0).is_held(*id)));
-    host.advance(Duration::from_millis(1));
-    host.tick();
-    for id in &waiting {
-        let worker = host.worker(0);
-        assert!(worker.forwarded(*id).is_some());
-        worker.respond(*id, 200, &FRESH, &answering(7));
-        assert!(worker.response(*id).cache_status().ends_with("detail=waited-too-long"));
+    let mut sent = Vec::new();
+    for wait_ms in [1, 1000] {
+        host.advance(Duration::from_millis(wait_ms));
+        host.tick();
+        host.settle();
+        let next = promoted(host.worker(0), &waiting);
+        waiting.retain(|id| *id != next);
+        sent.push(next);
     }
     host.worker(0).respond(leader, 200, &FRESH, &answering(7));
     host.settle();
+    all_collapsed(host.worker(0), &waiting, 7);
+    for id in sent {
+        let worker = host.worker(0);
+        worker.respond(id, 200, &FRESH, &answering(7));
+        assert!(worker.response(id).cache_status().ends_with("detail=waited-too-long"));
+    }
+    hit(host.worker(0), infer(asking(7)));
     sound(host.worker(0));
 }
 
 #[test]
-fn other_encodings_other_values_and_no_cache_do_not_wait() {
+fn other_values_and_no_cache_do_not_wait() {
     let mut host = host(&json!({}));
     let worker = host.worker(0);
     flight(worker, 1);
     forwarded(worker, infer(asking(8)));
     forwarded(worker, infer(asking(7)).header("cache-control", "no-cache"));
+    sound(worker);
+}
+
+#[test]
+fn another_encoding_waits_and_is_sent_next_when_the_leaders_bytes_do_not_suit_it() {
+    let mut host = host(&json!({}));
     let wants_binary = json!({
         "inputs": [{"name": "x", "shape": [1, 1], "datatype": "INT32", "data": [7]}],
         "parameters": {"binary_data_output": true}
     });
-    forwarded(worker, infer(wants_binary.to_string()));
-    sound(worker);
+    let worker = host.worker(0);
+    let (leader, waiting) = flight(worker, 2);
+    let binary: Vec<_> = (0..3).map(|_| worker.send(infer(wants_binary.to_string()))).collect();
+    worker.respond(leader, 200, &FRESH, &answering(7));
+    host.settle();
+    all_collapsed(host.worker(0), &waiting, 7);
+    let next = promoted(host.worker(0), &binary);
+    host.worker(0).respond(next, 200, &FRESH, &answering(70));
+    assert!(host.worker(0).response(next).cache_status().ends_with("; stored; detail=unsuited"));
+    host.settle();
+    all_collapsed(host.worker(0), &binary[1..], 70);
+    sound(host.worker(0));
 }
 
 #[test]

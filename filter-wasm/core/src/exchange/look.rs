@@ -1,33 +1,22 @@
 //! The body is there: exact repeat? parse, digest, L1; else join, ask the gate, or go upstream.
 
-use super::{Exchange, Flow, Incoming, Parsed, State, Wanted};
-use crate::cache_status::{Bypass, CacheStatus};
+use super::{Exchange, Going, State};
+use crate::acts::{Act, Acts};
+use crate::cache_status::{Bypass, CacheStatus, Detail, Fwd, Tier};
 use crate::config::Mode;
 use crate::counters::{Event, Result as Counted};
-use crate::host::Host;
+use crate::encoding;
+use crate::gate::{Looked, Question, Unasked};
+use crate::host::{Host, Of};
 use crate::join::{Entered, Outcome};
-use crate::l1::{Answer, AnswerKey, Tier, answer_key};
-use crate::live::Asked;
-use crate::reply::{reply, reply_unsatisfiable};
+use crate::l1::Answer;
+use crate::landing::Landed;
+use crate::reply::Reply;
+use crate::wanted::{Incoming, Reading, Wanted};
 use crate::worker::Worker;
-use bytes::Bytes;
-use forebay_protocol::digest::{RawKeyParts, Scope, Uncacheable, digest, raw_key};
-use forebay_protocol::entry::Entry;
-use forebay_protocol::limits::Limits;
-use forebay_protocol::path::InferPath;
-use forebay_protocol::tenant::Tenant;
-use forebay_protocol::wants::Wants;
-use forebay_protocol::{gate, header, request, response};
 use std::rc::Rc;
 
-/// Why a stored answer can't be given.
-#[derive(Clone, Copy)]
-struct Unusable {
-    fwd: &'static str,
-    detail: Option<&'static str>,
-}
-
-/// A stored answer that may be given.
+/// A kept answer that may be given.
 struct Hit {
     answer: Rc<Answer>,
     tier: Tier,
@@ -36,114 +25,100 @@ struct Hit {
 }
 
 impl Exchange {
-    pub(super) fn look(&mut self, worker: &mut Worker, host: &dyn Host, size: usize) -> Flow {
-        let State::Reading(incoming) = std::mem::replace(&mut self.state, State::Done) else {
-            return Flow::Continue;
+    pub(super) fn look(
+        &mut self,
+        worker: &mut Worker,
+        host: &dyn Host,
+        incoming: Box<Incoming>,
+        size: usize,
+    ) -> Acts {
+        let Some(body) = host.body(Of::Request, size).filter(|body| body.len() == size) else {
+            return self.bypass(worker, &incoming, Bypass::Malformed);
         };
-        let Some(body) = host.request_body(size).filter(|body| body.len() == size) else {
-            let (service, tenant) = (incoming.route.service, incoming.tenant.as_ref());
-            return self.bypass(worker, host, service, tenant, Bypass::Malformed);
-        };
-        let raw_key = incoming.raw_key(worker, &body);
+        let service = incoming.route.service;
+        let raw_key = incoming.raw_key(worker.service(service), &body);
         let now_ms = host.now_ms();
         if incoming.looks_up()
             && incoming.route.mode == Mode::On
             && let Some(answer) = worker.l1.repeat(&raw_key)
-            && let Ok(ttl_s) = usable(worker, &incoming, &answer, now_ms)
+            && let Ok(ttl_s) = worker.rules(service, now_ms).usable(&incoming, &answer)
         {
-            worker.counters.request(incoming.route.service, Counted::HitRaw);
-            reply(host, self.context, &answer, "", CacheStatus::Hit { ttl_s, tier: "raw" }, now_ms);
-            return Flow::Pause;
+            let hit = Hit { answer, tier: Tier::Raw, ttl_s, now_ms };
+            return self.answer(worker, service, "", hit);
         }
-        let (service, tenant) = (incoming.route.service, incoming.tenant.clone());
-        match understand(worker, *incoming, raw_key, body) {
-            Ok(wanted) => self.look_up(worker, host, Box::new(wanted), now_ms),
-            Err(why) => self.bypass(worker, host, service, tenant.as_ref(), why),
+        let reading =
+            Reading { config: &worker.config, service: worker.service(service), epoch: worker.live.epoch() };
+        match Wanted::read(incoming, raw_key, body, reading) {
+            Ok(wanted) => self.look_up(worker, host, wanted, now_ms),
+            Err((incoming, why)) => self.bypass(worker, &incoming, why),
         }
     }
 
     /// L1 by digest, then join.
-    fn look_up(
-        &mut self,
-        worker: &mut Worker,
-        host: &dyn Host,
-        mut wanted: Box<Wanted>,
-        now_ms: u64,
-    ) -> Flow {
+    fn look_up(&mut self, worker: &mut Worker, host: &dyn Host, wanted: Wanted, now_ms: u64) -> Acts {
+        let wanted = Rc::new(wanted);
+        let mut going =
+            Going { wanted: wanted.clone(), forward: Fwd::Miss.into(), leads: false, shadow: None };
         if !wanted.incoming.looks_up() {
-            wanted.fwd = "request";
-            return self.forward(worker, host, wanted);
+            going.forward = Fwd::Request.into();
+            return self.forward(worker, going);
         }
         if let Some((answer, tier)) = worker.l1.find(host, &wanted.key) {
-            match usable(worker, &wanted.incoming, &answer, now_ms) {
-                Ok(ttl_s) if !Self::is_shadow(&wanted) => {
-                    return self.answer(worker, host, &wanted, &Hit { answer, tier, ttl_s, now_ms });
+            let service = wanted.incoming.route.service;
+            match worker.rules(service, now_ms).usable(&wanted.incoming, &answer) {
+                Ok(ttl_s) if !going.is_shadow() => {
+                    if let Some(raw_key) = wanted.raw_key {
+                        worker.l1.alias(raw_key, wanted.key);
+                    }
+                    return self.answer(worker, service, wanted.id(), Hit { answer, tier, ttl_s, now_ms });
                 }
-                Ok(_) => wanted.shadow = Some(answer),
-                Err(Unusable { fwd, detail }) => (wanted.fwd, wanted.detail) = (fwd, detail),
+                Ok(_) => going.shadow = Some(answer),
+                Err(forward) => going.forward = forward,
             }
         }
-        if !Self::is_shadow(&wanted) && !wanted.incoming.directives.only_if_cached {
-            match worker.join.enter(wanted.key, self.context, wanted.id(), wanted.body_bytes, now_ms) {
-                Entered::Leads => wanted.leads = true,
-                Entered::Alone(why) => wanted.detail = Some(why),
-                Entered::Waits => {
-                    worker.identify(host, wanted.incoming.tenant.as_ref());
-                    self.state = State::Waiting(wanted);
-                    return Flow::Pause;
-                }
+        if !going.is_shadow() && !wanted.incoming.directives.only_if_cached {
+            match worker.join.enter(wanted.flight, self.context, &wanted, wanted.body_bytes, now_ms) {
+                Entered::Leads => going.leads = true,
+                Entered::Alone(why) => going.forward.detail = Some(why),
+                Entered::Waits(seat) => return self.wait(worker, going, seat),
             }
         }
-        self.ask(worker, host, wanted, now_ms)
+        self.ask(worker, going, now_ms)
     }
 
-    fn answer(&mut self, worker: &mut Worker, host: &dyn Host, wanted: &Wanted, hit: &Hit) -> Flow {
-        let (counted, tier) = match hit.tier {
-            Tier::Vm => (Counted::HitVm, "vm"),
-            Tier::Shared => (Counted::HitShared, "shared"),
-        };
-        if let Some(raw_key) = wanted.raw_key {
-            worker.l1.alias(raw_key, wanted.key);
-        }
-        worker.counters.request(wanted.incoming.route.service, counted);
-        let status = CacheStatus::Hit { ttl_s: hit.ttl_s, tier };
-        reply(host, self.context, &hit.answer, wanted.id(), status, hit.now_ms);
-        Flow::Pause
+    /// Answers from the cache.
+    fn answer(&mut self, worker: &mut Worker, service: u16, id: &str, hit: Hit) -> Acts {
+        let Hit { answer, tier, ttl_s, now_ms } = hit;
+        worker.counters.request(service, Counted::Hit(tier));
+        let reply =
+            Reply::Kept { answer, id: id.to_owned(), status: CacheStatus::Hit { ttl_s, tier }, now_ms };
+        Acts::hold().and(Act::Answer { context: self.context, reply })
     }
 
     /// The L2 callout, where there is a gate to ask and it is worth asking.
-    fn ask(&mut self, worker: &mut Worker, host: &dyn Host, wanted: Box<Wanted>, now_ms: u64) -> Flow {
-        let (Some(settings), Some(parsed)) = (&worker.config.gate, &wanted.parsed) else {
-            return self.forward(worker, host, wanted);
+    fn ask(&mut self, worker: &mut Worker, going: Going, now_ms: u64) -> Acts {
+        let wanted = going.wanted.clone();
+        let (Some(parsed), None) = (&wanted.parsed, &going.shadow) else {
+            return self.forward(worker, going);
         };
-        let Some(path) = InferPath::parse(&wanted.incoming.path) else {
-            return self.forward(worker, host, wanted);
+        let service = worker.services.get(usize::from(wanted.incoming.route.service));
+        let path = wanted.incoming.path.infer();
+        let question = Question {
+            service: service.map_or("", String::as_str),
+            tenant: wanted.incoming.tenant.as_ref(),
+            model: path.model,
+            version: path.version,
+            digest: &parsed.digest,
         };
-        if wanted.shadow.is_some() || settings.skip_models.iter().any(|model| model == path.model) {
-            return self.forward(worker, host, wanted);
+        match worker.gate.as_mut().map(|gate| gate.ask(&question, now_ms)) {
+            Some(Ok(call)) => {
+                self.state = State::Asking(going);
+                return Acts::hold().and(Act::Call(Box::new(call)));
+            }
+            Some(Err(Unasked::BreakerOpen)) => worker.counters.event(Event::GateSkipped),
+            Some(Err(Unasked::SkippedModel)) | None => {}
         }
-        if !worker.breaker.admits(now_ms) {
-            worker.counters.event(Event::GateSkipped);
-            return self.forward(worker, host, wanted);
-        }
-        let digest = parsed.digest.to_string();
-        let mut headers = vec![
-            (header::X_FOREBAY_SERVICE, worker.service(wanted.incoming.route.service)),
-            (header::X_FOREBAY_TENANT, wanted.incoming.tenant.as_ref().map_or("", Tenant::as_str)),
-            (header::X_FOREBAY_MODEL, path.model),
-            (header::X_FOREBAY_VERSION, path.version),
-            (header::X_FOREBAY_DIGEST, &digest),
-            (header::X_FOREBAY_TOKEN, &settings.token),
-        ];
-        headers.retain(|(_, value)| !value.is_empty());
-        let Some(token) = host.call(&settings.cluster, gate::LOOKUP_PATH, &headers, settings.timeout_ms)
-        else {
-            worker.breaker.failed(now_ms);
-            worker.counters.event(Event::GateFailed);
-            return self.forward(worker, host, wanted);
-        };
-        self.state = State::Asking(wanted, token);
-        Flow::Pause
+        self.forward(worker, going)
     }
 
     /// The gate's answer: an entry to answer from, or on to the upstream.
@@ -151,161 +126,42 @@ impl Exchange {
         &mut self,
         worker: &mut Worker,
         host: &dyn Host,
-        mut wanted: Box<Wanted>,
+        mut going: Going,
         body_size: Option<usize>,
-    ) {
+    ) -> Acts {
         let now_ms = host.now_ms();
-        let status = body_size.and_then(|_| host.call_status());
-        if matches!(status, Some(200 | 404)) {
-            worker.breaker.succeeded();
-        } else {
-            worker.breaker.failed(now_ms);
-            worker.counters.event(Event::GateFailed);
-            wanted.detail = Some("gate-failed");
-        }
-        let entry = body_size.filter(|_| status == Some(200)).map(|size| host.call_body(size));
-        let answer = entry.and_then(|entry| from_entry(&wanted, Bytes::from(entry), now_ms)).map(Rc::new);
-        let usable =
-            answer.and_then(|answer| Some((usable(worker, &wanted.incoming, &answer, now_ms).ok()?, answer)));
+        let entry = match worker.gate.as_mut().map(|gate| gate.answered(host, body_size, now_ms)) {
+            Some(Looked::Entry(entry)) => entry,
+            Some(Looked::Miss) | None => return self.forward(worker, going),
+            Some(Looked::Failed) => {
+                worker.counters.event(Event::GateFailed);
+                going.forward.detail = Some(Detail::GateFailed);
+                return self.forward(worker, going);
+            }
+        };
+        let wanted = going.wanted.clone();
+        let service = wanted.incoming.route.service;
+        let wants = wanted.parsed.as_ref().map(|parsed| &parsed.wants);
+        let answer = wants.and_then(|wants| encoding::from_entry(&entry, wants, now_ms)).map(Rc::new);
+        let usable = answer.and_then(|answer| {
+            let ttl_s = worker.rules(service, now_ms).usable(&wanted.incoming, &answer).ok()?;
+            Some((ttl_s, answer))
+        });
         let Some((ttl_s, answer)) = usable else {
-            return self.go_on(worker, host, wanted);
+            return self.forward(worker, going);
         };
         if let Some(raw_key) = wanted.raw_key {
             worker.l1.alias(raw_key, wanted.key);
         }
         worker.l1.store(host, wanted.key, &answer);
-        if Self::is_shadow(&wanted) {
-            wanted.shadow = Some(answer);
-            return self.go_on(worker, host, wanted);
+        if going.is_shadow() {
+            going.shadow = Some(answer);
+            return self.forward(worker, going);
         }
-        worker.counters.request(wanted.incoming.route.service, Counted::HitL2);
-        reply(host, self.context, &answer, wanted.id(), CacheStatus::Hit { ttl_s, tier: "l2" }, now_ms);
-        if wanted.leads {
-            worker.join.finish(&wanted.key, self.context, &Outcome::Answer(answer), now_ms);
-            worker.release_soon(host);
+        if going.leads {
+            let landed = Rc::new(Landed::new(wanted.key, answer.clone(), Some(entry)));
+            worker.finish(self.context, &wanted, Outcome::Answer(landed), now_ms);
         }
+        self.answer(worker, service, wanted.id(), Hit { answer, tier: Tier::L2, ttl_s, now_ms })
     }
-
-    fn go_on(&mut self, worker: &mut Worker, host: &dyn Host, wanted: Box<Wanted>) {
-        if self.forward(worker, host, wanted) == Flow::Continue {
-            host.resume(self.context);
-        }
-    }
-
-    /// On to the upstream, unless the client wants nothing but a cached answer.
-    fn forward(&mut self, worker: &mut Worker, host: &dyn Host, wanted: Box<Wanted>) -> Flow {
-        let service = wanted.incoming.route.service;
-        if wanted.incoming.directives.only_if_cached && !Self::is_shadow(&wanted) {
-            worker.counters.request(service, Counted::Unsatisfiable);
-            let status = CacheStatus::Miss { fwd: wanted.fwd, stored: false, detail: Some("only-if-cached") };
-            reply_unsatisfiable(host, self.context, status);
-            return Flow::Pause;
-        }
-        worker.counters.request(service, Counted::Miss);
-        worker.identify(host, wanted.incoming.tenant.as_ref());
-        self.state = State::Forwarding(wanted);
-        Flow::Continue
-    }
-}
-
-impl Incoming {
-    /// May a stored answer be given at all?
-    fn looks_up(&self) -> bool {
-        !self.directives.no_cache
-    }
-
-    fn scope<'a>(&'a self, worker: &'a Worker) -> Scope<'a> {
-        Scope { service: worker.service(self.route.service), tenant: self.tenant.as_ref() }
-    }
-
-    fn raw_key(&self, worker: &Worker, body: &[u8]) -> AnswerKey {
-        raw_key(&RawKeyParts {
-            scope: self.scope(worker),
-            path: &self.path,
-            content_type: &self.content_type,
-            header_length: &self.header_length_raw,
-            accept: &self.accept,
-            accept_encoding: &self.accept_encoding,
-            body,
-        })
-    }
-}
-
-/// Parses and digests; JSON over the limit keeps its raw key as the only name of its answer.
-fn understand(
-    worker: &Worker,
-    incoming: Incoming,
-    raw_key: AnswerKey,
-    body: Vec<u8>,
-) -> Result<Wanted, Bypass> {
-    let body_bytes = body.len();
-    let json_bytes = incoming.header_length.unwrap_or(body_bytes);
-    if json_bytes > body_bytes {
-        return Err(Bypass::Malformed);
-    }
-    let (key, raw_key, parsed) = if json_bytes > worker.config.max_json_bytes {
-        if memchr::memmem::find(&body, b"\"id\"").is_some() {
-            return Err(Bypass::JsonTooLarge);
-        }
-        (raw_key, Some(raw_key), None)
-    } else {
-        let path = InferPath::parse(&incoming.path).ok_or(Bypass::Malformed)?;
-        let limits = Limits { max_body_bytes: worker.config.max_body_bytes, ..Limits::default() };
-        let request = request::decode(&path, incoming.header_length, &Bytes::from(body), &limits)
-            .map_err(|_| Bypass::Malformed)?;
-        let digest = digest(&incoming.scope(worker), &request).map_err(|why| match why {
-            Uncacheable::SharedMemory => Bypass::SharedMemory,
-            Uncacheable::Sequence => Bypass::Sequence,
-            Uncacheable::NotCanonical { .. } => Bypass::Malformed,
-        })?;
-        let wants = Wants::of(&request);
-        let raw_key = request.id.is_empty().then_some(raw_key);
-        (answer_key(&digest, &wants), raw_key, Some(Parsed { digest, wants, id: request.id }))
-    };
-    Ok(Wanted {
-        incoming,
-        key,
-        raw_key,
-        body_bytes,
-        parsed,
-        fwd: "miss",
-        detail: None,
-        leads: false,
-        shadow: None,
-    })
-}
-
-/// How long `answer` may be given to this request, in seconds, or why it may not.
-fn usable(worker: &Worker, incoming: &Incoming, answer: &Answer, now_ms: u64) -> Result<u64, Unusable> {
-    let ttl_s = answer.ttl_s(now_ms).ok_or(Unusable { fwd: "stale", detail: None })?;
-    if incoming.directives.max_age.is_some_and(|max| answer.age_s(now_ms) > u64::from(max)) {
-        return Err(Unusable { fwd: "request", detail: None });
-    }
-    let Some(gate) = &worker.config.gate else { return Ok(ttl_s) };
-    let gone = Unusable { fwd: "miss", detail: Some("generation-gone") };
-    let path = InferPath::parse(&incoming.path).ok_or(gone)?;
-    let asked =
-        Asked { service: worker.service(incoming.route.service), model: path.model, version: path.version };
-    let unverified_ms = worker.config.l1.unverified_max_age_ms;
-    if worker.live.allows(answer, asked, now_ms, gate.stale_ms, unverified_ms) {
-        Ok(ttl_s)
-    } else {
-        Err(gone)
-    }
-}
-
-/// A pool entry, encoded as this request wants it.
-fn from_entry(wanted: &Wanted, entry: Bytes, now_ms: u64) -> Option<Answer> {
-    let entry = Entry::decode_plain(entry).ok()?;
-    let parsed = wanted.parsed.as_ref()?;
-    let encoded = response::encode(&entry.response?, &parsed.wants, "").ok()?;
-    Some(Answer {
-        generation: entry.generation.as_ref().try_into().ok().map(forebay_protocol::digest::Generation),
-        created_ms: entry.created_ms,
-        stored_ms: now_ms,
-        max_age_s: entry.max_age_s,
-        header_length: encoded.header_length,
-        verbatim: false,
-        body: encoded.body,
-    })
 }

@@ -1,41 +1,53 @@
 //! Headers in: is it an inference request that can be answered without doubt? Then its body is read; if not, it passes.
 
-use super::{Exchange, Flow, Incoming, State};
+use super::{Exchange, State};
+use crate::acts::{Act, Acts};
 use crate::cache_status::Bypass;
 use crate::config::{self, Mode};
-use crate::host::{Headers, Host, first, values};
+use crate::host::{Headers, Host, Of, first, number, values};
+use crate::wanted::{Incoming, ModelPath};
 use crate::worker::{RouteSettings, Worker};
 use forebay_protocol::cache_control::RequestDirectives;
-use forebay_protocol::path::InferPath;
 use forebay_protocol::tenant::Tenant;
 use forebay_protocol::{header, request};
 
 impl Exchange {
-    pub(super) fn read_headers(&mut self, worker: &mut Worker, host: &dyn Host, end_of_stream: bool) -> Flow {
-        let headers = host.request_headers();
-        for (name, _) in headers.iter().filter(|(name, _)| name.starts_with(header::FOREBAY_PREFIX)) {
-            host.remove_request_header(name);
-        }
-        let Some(path) = infer_path(&headers) else {
+    pub(super) fn read_headers(&mut self, worker: &mut Worker, host: &dyn Host, end_of_stream: bool) -> Acts {
+        let headers = host.headers(Of::Request);
+        let acts = self.judge_headers(worker, host, &headers, end_of_stream);
+        // What a client says in our name goes, before we speak.
+        let mut forged =
+            headers.into_iter().map(|(name, _)| name).filter(|name| name.starts_with(header::FOREBAY_PREFIX));
+        let Some(first) = forged.next() else { return acts };
+        let removals = std::iter::once(first).chain(forged).map(|name| Act::RemoveRequestHeader { name });
+        Acts { list: removals.chain(acts.list).collect(), ..acts }
+    }
+
+    fn judge_headers(
+        &mut self,
+        worker: &mut Worker,
+        host: &dyn Host,
+        headers: &Headers,
+        end_of_stream: bool,
+    ) -> Acts {
+        let Some(path) = infer_path(headers) else {
             self.state = State::Passing(None);
-            return Flow::Continue;
+            return Acts::go();
         };
         let route = worker.route(host);
         let tenant = tenant(&worker.config.tenant, host);
         if end_of_stream || route.mode == Mode::Off {
-            worker.identify(host, tenant.flatten().as_ref());
-            self.state = State::Passing(None);
-            return Flow::Continue;
+            return self.pass(worker, tenant.flatten().as_ref());
         }
         let Some(tenant) = tenant else {
-            return self.bypass(worker, host, route.service, None, Bypass::NoTenant);
+            return self.bypass_as(worker, route.service, None, Bypass::NoTenant);
         };
-        match incoming(&headers, route, path, worker.config.max_body_bytes) {
+        match incoming(headers, route, path, worker.config.max_body_bytes) {
             Ok(incoming) => {
                 self.state = State::Reading(Box::new(Incoming { tenant, ..incoming }));
-                Flow::Pause
+                Acts::hold()
             }
-            Err(why) => self.bypass(worker, host, route.service, tenant.as_ref(), why),
+            Err(why) => self.bypass_as(worker, route.service, tenant.as_ref(), why),
         }
     }
 }
@@ -53,19 +65,17 @@ fn tenant(setting: &config::Tenant, host: &dyn Host) -> Option<Option<Tenant>> {
 }
 
 /// The path of a `POST` to an infer route in its plain form.
-fn infer_path(headers: &Headers) -> Option<String> {
+fn infer_path(headers: &Headers) -> Option<ModelPath> {
     if first(headers, ":method")? != b"POST" {
         return None;
     }
-    let path = std::str::from_utf8(first(headers, ":path")?).ok()?;
-    InferPath::parse(path)?;
-    Some(path.to_owned())
+    ModelPath::parse(std::str::from_utf8(first(headers, ":path")?).ok()?)
 }
 
 fn incoming(
     headers: &Headers,
     route: RouteSettings,
-    path: String,
+    path: ModelPath,
     max_body_bytes: usize,
 ) -> Result<Incoming, Bypass> {
     let directives = RequestDirectives::parse(values(headers, "cache-control"));
@@ -78,9 +88,7 @@ fn incoming(
     if values(headers, "content-type").nth(1).is_some() {
         return Err(Bypass::AmbiguousHeaders);
     }
-    let length =
-        first(headers, "content-length").and_then(|value| std::str::from_utf8(value).ok()?.parse().ok());
-    if length.is_some_and(|length: usize| length > max_body_bytes) {
+    if number(headers, "content-length").is_some_and(|length: usize| length > max_body_bytes) {
         return Err(Bypass::BodyTooLarge);
     }
     let header_length = request::header_length(values(headers, header::INFERENCE_HEADER_CONTENT_LENGTH))

@@ -1,6 +1,6 @@
-//! A proxy for unit tests: shared data, a clock that the test sets, and a record of what was asked of it.
+//! A proxy for unit tests: what is to be read, shared data, and a clock that the test sets.
 
-use super::{Headers, Host, MetricKind};
+use super::{Headers, Host, MetricKind, Of};
 use std::cell::{Cell, RefCell};
 use std::collections::HashMap;
 
@@ -8,6 +8,9 @@ use std::collections::HashMap;
 #[derive(Default)]
 pub(crate) struct Double {
     pub(crate) now_ms: Cell<u64>,
+    pub(crate) headers: RefCell<HashMap<Of, Headers>>,
+    pub(crate) bodies: RefCell<HashMap<Of, Vec<u8>>>,
+    pub(crate) properties: RefCell<HashMap<String, Vec<u8>>>,
     pub(crate) shared: RefCell<HashMap<String, (Vec<u8>, u32)>>,
     pub(crate) warnings: RefCell<Vec<String>>,
     pub(crate) metrics: RefCell<HashMap<String, u64>>,
@@ -15,6 +18,13 @@ pub(crate) struct Double {
 }
 
 impl Double {
+    /// What is read next as the headers and body of a message.
+    pub(crate) fn shows(&self, of: Of, headers: &[(&str, &str)], body: &[u8]) {
+        let list = headers.iter().map(|(name, value)| ((*name).to_owned(), value.as_bytes().to_vec()));
+        self.headers.borrow_mut().insert(of, list.collect());
+        self.bodies.borrow_mut().insert(of, body.to_vec());
+    }
+
     fn metric(&self, metric: u32, change: impl FnOnce(u64) -> u64) {
         let name = self.names.borrow()[metric as usize].clone();
         let mut metrics = self.metrics.borrow_mut();
@@ -27,34 +37,16 @@ impl Host for Double {
     fn now_ms(&self) -> u64 {
         self.now_ms.get()
     }
-    fn request_headers(&self) -> Headers {
-        Headers::new()
+    fn headers(&self, of: Of) -> Headers {
+        self.headers.borrow().get(&of).cloned().unwrap_or_default()
     }
-    fn set_request_header(&self, _: &str, _: &str) {}
-    fn remove_request_header(&self, _: &str) {}
-    fn request_body(&self, _: usize) -> Option<Vec<u8>> {
-        None
+    fn body(&self, of: Of, size: usize) -> Option<Vec<u8>> {
+        let bodies = self.bodies.borrow();
+        let body = bodies.get(&of)?;
+        Some(body[..size.min(body.len())].to_vec())
     }
-    fn response_headers(&self) -> Headers {
-        Headers::new()
-    }
-    fn add_response_header(&self, _: &str, _: &str) {}
-    fn response_chunk(&self, _: usize) -> Option<Vec<u8>> {
-        None
-    }
-    fn property(&self, _: &[&str]) -> Option<Vec<u8>> {
-        None
-    }
-    fn reply(&self, _: u32, _: u32, _: Vec<(&str, &str)>, _: &[u8]) {}
-    fn resume(&self, _: u32) {}
-    fn call(&self, _: &str, _: &str, _: &[(&str, &str)], _: u64) -> Option<u32> {
-        None
-    }
-    fn call_status(&self) -> Option<u16> {
-        None
-    }
-    fn call_body(&self, _: usize) -> Vec<u8> {
-        Vec::new()
+    fn property(&self, path: &[&str]) -> Option<Vec<u8>> {
+        self.properties.borrow().get(&path.join(".")).cloned()
     }
     fn shared_get(&self, key: &str) -> Option<(Vec<u8>, u32)> {
         self.shared.borrow().get(key).cloned()
@@ -69,7 +61,6 @@ impl Host for Double {
         *entry = (value.to_vec(), entry.1 + 1);
         true
     }
-    fn wake(&self) {}
     fn define_metric(&self, _: MetricKind, name: &str) -> Option<u32> {
         let mut names = self.names.borrow_mut();
         names.push(name.to_owned());

@@ -7,14 +7,14 @@ const OPEN_MS: u64 = 1000;
 
 /// Counts failures in a row; open, it lets one callout a second through until one succeeds.
 #[derive(Debug, Default)]
-pub struct Breaker {
+pub(super) struct Breaker {
     failures: u32,
     retry_at_ms: u64,
 }
 
 impl Breaker {
     /// May the gate be asked now? An open breaker says yes once a second.
-    pub fn admits(&mut self, now_ms: u64) -> bool {
+    pub(super) fn admits(&mut self, now_ms: u64) -> bool {
         if self.failures < FAILURES_TO_OPEN {
             return true;
         }
@@ -26,12 +26,12 @@ impl Breaker {
     }
 
     /// The gate answered, hit or miss.
-    pub fn succeeded(&mut self) {
+    pub(super) fn succeeded(&mut self) {
         self.failures = 0;
     }
 
     /// The gate failed or was too slow.
-    pub fn failed(&mut self, now_ms: u64) {
+    pub(super) fn failed(&mut self, now_ms: u64) {
         self.failures = self.failures.saturating_add(1);
         self.retry_at_ms = now_ms.saturating_add(OPEN_MS);
     }

@@ -1,0 +1,131 @@
+//! V2 over HTTP: how a request reads and how an answer is written, in headers and bytes. The stages know requests by digest and
+//! answers as [`Answer`]; what either looks like to a client is known here alone.
+//!
+//! ```text
+//! read        a request's body -> digest, wanted encoding, id
+//! keep        the upstream's bytes -> bytes to keep, without an id
+//! from_entry  the pool's entry -> an answer in the wanted encoding
+//! send        a reply -> status, headers, body
+//! ```
+
+use crate::cache_status::Bypass;
+use crate::l1::Answer;
+use crate::reply::Reply;
+use bytes::Bytes;
+use forebay_protocol::digest::{Digest, Scope, Uncacheable, digest};
+use forebay_protocol::entry::Entry;
+use forebay_protocol::limits::Limits;
+use forebay_protocol::path::InferPath;
+use forebay_protocol::response::Encoded;
+use forebay_protocol::wants::Wants;
+use forebay_protocol::{header, request, response};
+
+/// A request that was parsed.
+#[derive(Clone, Debug)]
+pub struct Parsed {
+    /// What is asked.
+    pub digest: Digest,
+    /// In which encoding.
+    pub wants: Wants,
+    /// The client's id; "" for none.
+    pub id: String,
+}
+
+/// Reads a request.
+///
+/// # Errors
+/// [`Bypass`]: it is not understood without doubt, or not for a cache.
+pub fn read(
+    scope: &Scope<'_>,
+    path: &InferPath<'_>,
+    header_length: Option<usize>,
+    body: Vec<u8>,
+    max_body_bytes: usize,
+) -> Result<Parsed, Bypass> {
+    let limits = Limits { max_body_bytes, ..Limits::default() };
+    let request =
+        request::decode(path, header_length, &Bytes::from(body), &limits).map_err(|_| Bypass::Malformed)?;
+    let digest = digest(scope, &request).map_err(|why| match why {
+        Uncacheable::SharedMemory => Bypass::SharedMemory,
+        Uncacheable::Sequence => Bypass::Sequence,
+        Uncacheable::NotCanonical { .. } => Bypass::Malformed,
+    })?;
+    Ok(Parsed { digest, wants: Wants::of(&request), id: request.id })
+}
+
+/// Bytes of the upstream's, as they are kept: without an id, unless `verbatim`. `None`: they are not an answer.
+pub fn keep(body: Vec<u8>, header_length: Option<usize>, verbatim: bool) -> Option<Encoded> {
+    let json = body.get(..header_length.unwrap_or(body.len())).unwrap_or_default();
+    // Looking for the text is many times faster than reading the JSON, and most answers have no id.
+    if verbatim || memchr::memmem::find(json, b"\"id\"").is_none() {
+        return Some(Encoded { header_length, body });
+    }
+    response::without_id(&body, header_length).ok()
+}
+
+/// An entry of the pool, encoded as a request wants it; `None` when it can't be.
+pub fn from_entry(entry: &Entry, wants: &Wants, now_ms: u64) -> Option<Answer> {
+    let encoded = response::encode(entry.response.as_ref()?, wants, "").ok()?;
+    Some(Answer {
+        generation: entry.generation(),
+        created_ms: entry.created_ms,
+        stored_ms: now_ms,
+        max_age_s: entry.max_age_s,
+        header_length: encoded.header_length,
+        verbatim: false,
+        body: encoded.body,
+    })
+}
+
+/// Writes `reply`: status, headers and body, to be handed to the proxy.
+pub fn send(reply: &Reply, write: impl FnOnce(u32, Vec<(&str, &str)>, &[u8])) {
+    match reply {
+        Reply::Kept { answer, id, status, now_ms } => {
+            send_kept(answer, id, &status.to_string(), *now_ms, write);
+        }
+        Reply::Unsatisfiable { status } => {
+            let body = response::error_body("no fresh result is cached, and the request says only-if-cached");
+            let status = status.to_string();
+            write(
+                504,
+                vec![("content-type", header::CONTENT_TYPE_JSON), (header::CACHE_STATUS, &status)],
+                &body,
+            );
+        }
+    }
+}
+
+fn send_kept(
+    answer: &Answer,
+    id: &str,
+    status: &str,
+    now_ms: u64,
+    write: impl FnOnce(u32, Vec<(&str, &str)>, &[u8]),
+) {
+    let with_id = (!id.is_empty() && !answer.verbatim)
+        .then(|| response::with_id(&answer.body, answer.header_length, id));
+    let (body, header_length) = match &with_id {
+        Some(encoded) => (encoded.body.as_slice(), encoded.header_length),
+        None => (answer.body.as_slice(), answer.header_length),
+    };
+    let header_length = header_length.map(|length| length.to_string());
+    let generation = answer.generation.as_ref().map(ToString::to_string);
+    let age = answer.age_s(now_ms).to_string();
+    let cache_control = format!("max-age={}", answer.max_age_s);
+    let content_type =
+        if header_length.is_some() { header::CONTENT_TYPE_BINARY } else { header::CONTENT_TYPE_JSON };
+
+    let mut headers = vec![
+        ("content-type", content_type),
+        ("cache-control", &cache_control),
+        (header::AGE, &age),
+        (header::CACHE_STATUS, status),
+    ];
+    if let Some(length) = &header_length {
+        headers.push((header::INFERENCE_HEADER_CONTENT_LENGTH, length));
+    }
+    if let Some(generation) = &generation {
+        headers.push((header::X_FOREBAY_GENERATION, generation));
+    }
+    write(200, headers, body);
+}

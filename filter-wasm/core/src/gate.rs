@@ -1,0 +1,171 @@
+//! The gate: what is asked for enters, the lookup's callout leaves; its answer enters, an entry or none leaves. Behind a breaker,
+//! so that a gate that is down costs nothing. The poll for live generations is [`crate::live`]'s.
+
+mod breaker;
+
+use crate::acts::{Call, Ticket};
+use crate::config;
+use crate::host::{Host, Of, number};
+use breaker::Breaker;
+use bytes::Bytes;
+use forebay_protocol::digest::Digest;
+use forebay_protocol::entry::Entry;
+use forebay_protocol::tenant::Tenant;
+use forebay_protocol::{gate, header};
+
+/// What a lookup asks for.
+#[derive(Clone, Copy, Debug)]
+pub struct Question<'a> {
+    /// The service.
+    pub service: &'a str,
+    /// Who may share results.
+    pub tenant: Option<&'a Tenant>,
+    /// The model's name.
+    pub model: &'a str,
+    /// The requested version, or "".
+    pub version: &'a str,
+    /// The request.
+    pub digest: &'a Digest,
+}
+
+/// Why the gate is not asked.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Unasked {
+    /// The model is never looked up in L2.
+    SkippedModel,
+    /// The breaker is open.
+    BreakerOpen,
+}
+
+/// What a lookup comes to.
+#[derive(Clone, Debug, PartialEq)]
+pub enum Looked {
+    /// The pool has it. Whether it may be given is still to be seen.
+    Entry(Box<Entry>),
+    /// The pool does not have it, or what it has is no entry.
+    Miss,
+    /// The gate could not say.
+    Failed,
+}
+
+/// The gate, as one worker knows it.
+pub struct Gate {
+    settings: config::Gate,
+    breaker: Breaker,
+}
+
+impl Gate {
+    /// A gate that is believed to be well.
+    pub fn new(settings: config::Gate) -> Self {
+        Self { settings, breaker: Breaker::default() }
+    }
+
+    /// The lookup to send.
+    ///
+    /// # Errors
+    /// [`Unasked`]: it is not worth asking.
+    pub fn ask(&mut self, question: &Question<'_>, now_ms: u64) -> Result<Call, Unasked> {
+        if self.settings.skip_models.iter().any(|model| model == question.model) {
+            return Err(Unasked::SkippedModel);
+        }
+        if !self.breaker.admits(now_ms) {
+            return Err(Unasked::BreakerOpen);
+        }
+        let mut headers = vec![
+            (header::X_FOREBAY_SERVICE, question.service.to_owned()),
+            (header::X_FOREBAY_TENANT, question.tenant.map_or("", Tenant::as_str).to_owned()),
+            (header::X_FOREBAY_MODEL, question.model.to_owned()),
+            (header::X_FOREBAY_VERSION, question.version.to_owned()),
+            (header::X_FOREBAY_DIGEST, question.digest.to_string()),
+            (header::X_FOREBAY_TOKEN, self.settings.token.clone()),
+        ];
+        headers.retain(|(_, value)| !value.is_empty());
+        Ok(Call {
+            ticket: Ticket::Lookup,
+            cluster: self.settings.cluster.clone(),
+            authority: self.settings.cluster.clone(),
+            method: "GET",
+            path: gate::LOOKUP_PATH,
+            headers,
+            body: Vec::new(),
+            timeout_ms: self.settings.timeout_ms,
+        })
+    }
+
+    /// The lookup was answered with a body of that size, or (`None`) failed.
+    pub fn answered(&mut self, host: &dyn Host, body_size: Option<usize>, now_ms: u64) -> Looked {
+        let answer = body_size.and_then(|size| Some((size, number(&host.headers(Of::Call), ":status")?)));
+        match answer {
+            Some((size, 200_u16)) => {
+                self.breaker.succeeded();
+                let entry =
+                    host.body(Of::Call, size).and_then(|body| Entry::decode_plain(Bytes::from(body)).ok());
+                entry.map_or(Looked::Miss, |entry| Looked::Entry(Box::new(entry)))
+            }
+            Some((_, 404)) => {
+                self.breaker.succeeded();
+                Looked::Miss
+            }
+            _ => {
+                self.breaker.failed(now_ms);
+                Looked::Failed
+            }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::host::double::Double;
+
+    const DIGEST: Digest = Digest([7; 32]);
+    const QUESTION: Question<'_> =
+        Question { service: "demo", tenant: None, model: "m", version: "", digest: &DIGEST };
+
+    fn gate(json: &str) -> Gate {
+        Gate::new(serde_json::from_str(json).unwrap())
+    }
+
+    fn told(status: &str, body: &[u8]) -> Double {
+        let host = Double::default();
+        host.shows(Of::Call, &[(":status", status)], body);
+        host
+    }
+
+    #[test]
+    fn a_lookup_names_only_what_there_is() {
+        let call = gate(r#"{"cluster": "g", "timeout_ms": 3}"#).ask(&QUESTION, 0).unwrap();
+        assert_eq!((call.ticket, call.cluster.as_str(), call.timeout_ms), (Ticket::Lookup, "g", 3));
+        let digest = DIGEST.to_string();
+        let expected =
+            [("x-forebay-service", "demo"), ("x-forebay-model", "m"), ("x-forebay-digest", &digest)];
+        assert_eq!(call.headers, expected.map(|(name, value)| (name, value.to_owned())));
+    }
+
+    #[test]
+    fn skipped_models_and_an_open_breaker_ask_nobody() {
+        let mut skips = gate(r#"{"cluster": "g", "skip_models": ["m"]}"#);
+        assert_eq!(skips.ask(&QUESTION, 0), Err(Unasked::SkippedModel));
+        let mut broken = gate(r#"{"cluster": "g"}"#);
+        for _ in 0..5 {
+            assert!(broken.ask(&QUESTION, 0).is_ok());
+            assert_eq!(broken.answered(&Double::default(), None, 0), Looked::Failed);
+        }
+        assert_eq!(broken.ask(&QUESTION, 1), Err(Unasked::BreakerOpen));
+    }
+
+    #[test]
+    fn only_200_and_404_are_answers() {
+        for (status, body, looked) in [
+            ("404", &b""[..], Looked::Miss),
+            ("200", b"\xff\xff", Looked::Miss),
+            ("503", b"", Looked::Failed),
+            ("401", b"", Looked::Failed),
+            ("\u{fffd}", b"", Looked::Failed),
+        ] {
+            let mut gate = gate(r#"{"cluster": "g"}"#);
+            assert_eq!(gate.answered(&told(status, body), Some(body.len()), 0), looked, "{status}");
+        }
+    }
+}

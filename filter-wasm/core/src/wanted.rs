@@ -1,0 +1,192 @@
+//! What a request wants. Its headers enter as [`Incoming`]; with its body it is understood, and leaves as [`Wanted`]: under which
+//! keys its answer is kept, and which flight it belongs to.
+
+use crate::cache_status::Bypass;
+use crate::config::Config;
+use crate::encoding::{self, Parsed};
+use crate::join::FlightKey;
+use crate::l1::{AnswerKey, answer_key};
+use crate::worker::RouteSettings;
+use forebay_protocol::cache_control::RequestDirectives;
+use forebay_protocol::digest::{RawKeyParts, Scope, raw_key};
+use forebay_protocol::path::InferPath;
+use forebay_protocol::tenant::Tenant;
+use std::ops::Range;
+
+/// An infer path, parsed once.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ModelPath {
+    text: String,
+    model: Range<usize>,
+    version: Range<usize>,
+}
+
+/// What the headers said, kept until the body is there and as long as the answer is waited for.
+#[derive(Debug)]
+pub struct Incoming {
+    /// What holds on its route.
+    pub route: RouteSettings,
+    /// Who may share results; `None`: one namespace for all.
+    pub tenant: Option<Tenant>,
+    /// Which model.
+    pub path: ModelPath,
+    /// `content-type`, "" when there is none.
+    pub content_type: Vec<u8>,
+    /// `inference-header-content-length` as it came.
+    pub header_length_raw: Vec<u8>,
+    /// The same as a number.
+    pub header_length: Option<usize>,
+    /// All values of `accept`.
+    pub accept: Vec<u8>,
+    /// All values of `accept-encoding`.
+    pub accept_encoding: Vec<u8>,
+    /// `cache-control`.
+    pub directives: RequestDirectives,
+}
+
+/// A request that is understood well enough to be looked up and stored.
+#[derive(Debug)]
+pub struct Wanted {
+    /// What its headers said.
+    pub incoming: Incoming,
+    /// Where its answer is kept.
+    pub key: AnswerKey,
+    /// The exact request, to find it without parsing the next time; `None` when it has an id.
+    pub raw_key: Option<AnswerKey>,
+    /// Which flight it belongs to: what is asked, in whatever encoding.
+    pub flight: FlightKey,
+    /// Size of its body, which waits with it.
+    pub body_bytes: usize,
+    /// What was parsed; `None` for JSON too large to parse here.
+    pub parsed: Option<Parsed>,
+}
+
+impl ModelPath {
+    /// The path of an infer route in its plain form; `None` for others.
+    pub fn parse(text: &str) -> Option<Self> {
+        let path = InferPath::parse(text)?;
+        let place = |part: &str| {
+            let start = (part.as_ptr() as usize).saturating_sub(text.as_ptr() as usize);
+            start..start.saturating_add(part.len())
+        };
+        // A version that is not there is "", which lies anywhere.
+        let version = if path.version.is_empty() { 0..0 } else { place(path.version) };
+        Some(Self { model: place(path.model), version, text: text.to_owned() })
+    }
+
+    /// The whole path.
+    pub fn text(&self) -> &str {
+        &self.text
+    }
+
+    /// Its parts.
+    pub fn infer(&self) -> InferPath<'_> {
+        let part = |range: &Range<usize>| self.text.get(range.clone()).unwrap_or_default();
+        InferPath { model: part(&self.model), version: part(&self.version) }
+    }
+}
+
+impl Incoming {
+    /// May a stored answer be given at all?
+    pub fn looks_up(&self) -> bool {
+        !self.directives.no_cache
+    }
+
+    /// Whose cache it is.
+    pub fn scope<'a>(&'a self, service: &'a str) -> Scope<'a> {
+        Scope { service, tenant: self.tenant.as_ref() }
+    }
+
+    /// The name of this very request, bytes and all.
+    pub fn raw_key(&self, service: &str, body: &[u8]) -> AnswerKey {
+        raw_key(&RawKeyParts {
+            scope: self.scope(service),
+            path: self.path.text(),
+            content_type: &self.content_type,
+            header_length: &self.header_length_raw,
+            accept: &self.accept,
+            accept_encoding: &self.accept_encoding,
+            body,
+        })
+    }
+}
+
+/// What a body is read with.
+#[derive(Clone, Copy)]
+pub struct Reading<'a> {
+    /// The settings.
+    pub config: &'a Config,
+    /// The name of the service that is asked.
+    pub service: &'a str,
+    /// The epoch of the live generations: an answer computed before a change is not joined after it.
+    pub epoch: u64,
+}
+
+impl Wanted {
+    /// Parses and digests; JSON over the limit keeps its raw key as the only name of its answer.
+    ///
+    /// # Errors
+    /// Why it passes unlooked-at, and what its headers said.
+    pub fn read(
+        incoming: Box<Incoming>,
+        raw_key: AnswerKey,
+        body: Vec<u8>,
+        reading: Reading<'_>,
+    ) -> Result<Self, (Box<Incoming>, Bypass)> {
+        let body_bytes = body.len();
+        let parsed = match parse(&incoming, body, reading) {
+            Ok(parsed) => parsed,
+            Err(why) => return Err((incoming, why)),
+        };
+        let (what, key) = match &parsed {
+            Some(parsed) => (parsed.digest.0, answer_key(&parsed.digest, &parsed.wants)),
+            None => (raw_key, raw_key),
+        };
+        let repeatable = parsed.as_ref().is_none_or(|parsed| parsed.id.is_empty());
+        Ok(Self {
+            incoming: *incoming,
+            key,
+            raw_key: repeatable.then_some(raw_key),
+            flight: FlightKey { what, epoch: reading.epoch },
+            body_bytes,
+            parsed,
+        })
+    }
+
+    /// The client's id; "" for none.
+    pub fn id(&self) -> &str {
+        self.parsed.as_ref().map_or("", |parsed| &parsed.id)
+    }
+}
+
+fn parse(incoming: &Incoming, body: Vec<u8>, reading: Reading<'_>) -> Result<Option<Parsed>, Bypass> {
+    let json_bytes = incoming.header_length.unwrap_or(body.len());
+    if json_bytes > body.len() {
+        return Err(Bypass::Malformed);
+    }
+    let Reading { config, service, .. } = reading;
+    if json_bytes > config.max_json_bytes {
+        let has_id = memchr::memmem::find(&body, b"\"id\"").is_some();
+        return if has_id { Err(Bypass::JsonTooLarge) } else { Ok(None) };
+    }
+    let (scope, path) = (incoming.scope(service), incoming.path.infer());
+    encoding::read(&scope, &path, incoming.header_length, body, config.max_body_bytes).map(Some)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_path_keeps_its_parts() {
+        for (text, model, version) in [
+            ("/v2/models/m/infer", "m", ""),
+            ("/v2/models/a.b/versions/3/infer", "a.b", "3"),
+            ("/v2/models/v2/versions/models/infer", "v2", "models"),
+        ] {
+            let path = ModelPath::parse(text).unwrap();
+            assert_eq!((path.text(), path.infer()), (text, InferPath { model, version }));
+        }
+        assert_eq!(ModelPath::parse("/v2/models/m"), None);
+    }
+}
