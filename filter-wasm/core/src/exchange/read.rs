@@ -37,10 +37,11 @@ impl Exchange {
         let route = worker.route(host);
         let tenant = tenant(&worker.config.tenant, host);
         if end_of_stream || route.mode == Mode::Off {
-            return self.pass(worker, tenant.flatten().as_ref());
+            return self.pass(worker, tenant.unwrap_or_default().as_ref());
         }
-        let Some(tenant) = tenant else {
-            return self.bypass_as(worker, route.service, None, Bypass::NoTenant);
+        let tenant = match tenant {
+            Ok(tenant) => tenant,
+            Err(why) => return self.bypass_as(worker, route.service, None, why),
         };
         match incoming(headers, route, path, worker.config.max_body_bytes) {
             Ok(incoming) => {
@@ -52,16 +53,20 @@ impl Exchange {
     }
 }
 
-/// The scope's tenant, or `None` when one is needed and the stream does not have the property that says it.
-fn tenant(setting: &config::Tenant, host: &dyn Host) -> Option<Option<Tenant>> {
-    match setting {
-        config::Tenant::Fixed(tenant) if tenant.is_empty() => Some(None),
-        config::Tenant::Fixed(tenant) => Tenant::parse(tenant).ok().map(Some),
+/// The scope's tenant.
+///
+/// # Errors
+/// [`Bypass::NoTenant`]: one is needed, and the stream does not have the property that says it.
+fn tenant(setting: &config::Tenant, host: &dyn Host) -> Result<Option<Tenant>, Bypass> {
+    let tenant = match setting {
+        config::Tenant::Fixed(tenant) if tenant.is_empty() => return Ok(None),
+        config::Tenant::Fixed(tenant) => Tenant::parse(tenant).ok(),
         config::Tenant::Property { property } => {
             let path: Vec<&str> = property.iter().map(String::as_str).collect();
-            Tenant::parse(host.property(&path)?).ok().map(Some)
+            host.property(&path).and_then(|value| Tenant::parse(value).ok())
         }
-    }
+    };
+    tenant.map(Some).ok_or(Bypass::NoTenant)
 }
 
 /// The path of a `POST` to an infer route in its plain form.
