@@ -29,9 +29,19 @@ impl Envoy {
         Self { context, queue, calls: Vec::new() }
     }
 
-    /// Does what the core wants done. Not while anything of the core's is borrowed: see [`Act`]. A callout that can't be sent is
-    /// returned.
-    pub(crate) fn carry_out(&mut self, act: Act) -> Option<Ticket> {
+    /// Does what the core wants done, in order. Not while anything of the core's is borrowed: see [`acts`]. A callout that can't be
+    /// sent is returned.
+    ///
+    /// [`acts`]: forebay_filter_core::acts
+    pub(crate) fn carry_out(&mut self, acts: impl IntoIterator<Item = Act>) -> Option<Ticket> {
+        let mut unsent = None;
+        for act in acts {
+            unsent = self.act(act).or(unsent);
+        }
+        unsent
+    }
+
+    fn act(&mut self, act: Act) -> Option<Ticket> {
         match act {
             Act::SetRequestHeader { name, value } => {
                 let _ = hostcalls::set_map_value(MapType::HttpRequestHeaders, name, Some(&value));

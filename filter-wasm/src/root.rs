@@ -36,7 +36,7 @@ impl Root {
             Err(_) => return,
         };
         loop {
-            let unsent = acts.list.into_iter().filter_map(|act| self.envoy.carry_out(act)).last();
+            let unsent = self.envoy.carry_out(acts.list);
             let (Some(ticket), Ok(mut worker)) = (unsent, worker.try_borrow_mut()) else { return };
             acts = worker.on_call_response(&self.envoy, ticket, None);
         }

@@ -33,7 +33,7 @@ impl Stream {
             decide(&mut self.exchange, &mut worker, &self.envoy)
         };
         loop {
-            let unsent = acts.list.into_iter().filter_map(|act| self.envoy.carry_out(act)).last();
+            let unsent = self.envoy.carry_out(acts.list);
             let Some(ticket) = unsent else { return Some(acts.flow) };
             let mut worker = self.worker.as_ref()?.try_borrow_mut().ok()?;
             acts = self.exchange.on_call_response(&mut worker, &self.envoy, ticket, None);
