@@ -3,13 +3,12 @@
 mod inner;
 mod tensors;
 
-use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex};
 
 use cxx::UniquePtr;
 
 use crate::bridge::ffi;
-use crate::cuda::{Access, CudaError, Device, Held, Order, Ordered, Stream};
+use crate::cuda::{Access, CudaError, Device, Epoch, Held, Order, Ordered, Stream};
 use crate::engine::Engine;
 use crate::enums::TensorIOMode;
 use crate::error::Error;
@@ -61,7 +60,7 @@ impl Context {
         };
         let held = device.account().hold(own);
         let slots = engine.tensors().iter().map(|_| Slot::Unbound).collect();
-        let (raw, epoch) = (Mutex::new(raw), AtomicU64::new(0));
+        let (raw, epoch) = (Mutex::new(raw), Epoch::default());
         let inner = Arc::new(Inner { raw, order, epoch, device, scratch, engine });
         Ok(Self { slots, checked: false, profile: 0, held, ordered: inner.clone(), inner })
     }
@@ -97,7 +96,7 @@ impl Context {
         self.checked = false;
         // Its own memory may be allocated anew, so nothing may run in it.
         stream.submit_alone(&self.ordered, |stream| -> Result<(), Error> {
-            self.inner.epoch.fetch_add(1, Ordering::AcqRel);
+            self.inner.epoch.next();
             Ok(self.inner.raw().pin_mut().set_profile(number, stream as usize)?)
         })?;
         self.profile = profile;
@@ -115,11 +114,13 @@ impl Context {
         Ok(self.inner.raw().pin_mut().set_persistent_cache_limit(bytes)?)
     }
 
-    /// Bytes of scratch memory that the shapes set now need: at most those of the profile.
+    /// Bytes of scratch memory that the shapes set now need: at most those of the profile. Graphs captured before can't be
+    /// launched any more.
     ///
     /// # Errors
     /// The context's scratch memory is its own, or shapes are missing.
     pub fn scratch_for_shapes(&mut self) -> Result<usize, Error> {
+        self.inner.outdate_graphs()?;
         Ok(self.inner.raw().pin_mut().scratch_for_shapes()?)
     }
 

@@ -207,6 +207,19 @@ impl Engine {
     /// # Errors
     /// There is no GPU, or not enough of its memory.
     pub fn context(&self, scratch: Scratch) -> Result<Context, Error> {
+        self.context_for(scratch, false)
+    }
+
+    /// Makes a context for a graph: with TensorRT-RTX, kernels for new shapes are compiled in the first run with them, which takes
+    /// as long, and not in the background, so that what is captured afterwards has them.
+    ///
+    /// # Errors
+    /// As [`Engine::context`].
+    pub fn graph_context(&self, scratch: Scratch) -> Result<Context, Error> {
+        self.context_for(scratch, true)
+    }
+
+    fn context_for(&self, scratch: Scratch, graphs: bool) -> Result<Context, Error> {
         let Some(device) = self.device() else {
             return Err(Error::Wrong("an engine of a runtime without a GPU can't be run".into()));
         };
@@ -216,7 +229,7 @@ impl Engine {
             Scratch::OwnPerProfile => Strategy::OnProfileChange,
             Scratch::Shared(_) => Strategy::UserManaged,
         };
-        let raw = self.raw().context(strategy.repr)?;
+        let raw = self.raw().context(strategy.repr, graphs)?;
         Context::new(raw, self.clone(), device.clone(), scratch)
     }
 

@@ -83,6 +83,7 @@ bool Context::setOptimizationProfileAsync(int32_t profile, cudaStream_t) noexcep
   }
   if (profile == profile_) return true;
   profile_ = profile;
+  ++*reshaped_;
   reset_shapes();
   if (strategy_ == ExecutionContextAllocationStrategy::kON_PROFILE_CHANGE) reserve_scratch();
   return has_scratch() || fail(where, ErrorCode::kFAILED_ALLOCATION, "no memory for the profile");
@@ -122,6 +123,7 @@ bool Context::setInputShape(const char* name, const Dims& dims) noexcept {
                     " does not satisfy any optimization profiles. Valid range for profile " +
                     std::to_string(profile_) + ": " + to_text(low) + ".." + to_text(high) + ".");
   }
+  if (inputs_[*index] != shape) ++*reshaped_;
   inputs_[*index] = shape;
   return true;
 }

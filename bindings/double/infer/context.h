@@ -1,6 +1,7 @@
 // An execution context: shapes, addresses and scratch memory for one run at a time.
 #pragma once
 
+#include <atomic>
 #include <future>
 #include <memory>
 #include <optional>
@@ -97,6 +98,7 @@ class Context final : public nvinfer1::IExecutionContext, public nvinfer1::apiv:
   nvinfer1::ExecutionContextAllocationStrategy strategy_;
   int32_t profile_ = 0;
   std::vector<Shape> inputs_;
+  const std::shared_ptr<std::atomic<uint64_t>> reshaped_ = std::make_shared<std::atomic<uint64_t>>(0);
   std::vector<CUdeviceptr> addresses_;  // of the inputs
   std::vector<Output> outputs_;
   std::unique_ptr<Scratch> scratch_;  // the context's own

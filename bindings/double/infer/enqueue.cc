@@ -45,7 +45,12 @@ bool Context::enqueueV3(cudaStream_t stream) noexcept {
   for (size_t index = 0; index < outputs_.size(); ++index) {
     if (!choose_output(*run, index, all[model_->outputs[index]], stream)) return false;
   }
-  if (!kernel::capturing(stream)) last_ = run;
+  run->reshaped = reshaped_;
+  if (kernel::capturing(stream)) {
+    run->captured_at = *reshaped_;
+  } else {
+    last_ = run;
+  }
   return launch(run, stream);
 }
 

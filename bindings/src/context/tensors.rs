@@ -20,7 +20,8 @@ pub(super) enum Slot {
 }
 
 impl Context {
-    /// Sets the dimensions of an input. What is set stays.
+    /// Sets the dimensions of an input. What is set stays. Others than before outdate the graphs that were captured from this
+    /// context, and wait for those of their launches that aren't done.
     ///
     /// # Errors
     /// It is no input, or the profile doesn't allow the dimensions.
@@ -30,6 +31,7 @@ impl Context {
             return Ok(());
         }
         self.checked = false;
+        self.inner.outdate_graphs()?;
         Ok(self.inner.raw().pin_mut().set_input_shape(tensor, dims)?)
     }
 
@@ -53,6 +55,7 @@ impl Context {
         }
         // TensorRT may read the values before as long as a run lasts.
         self.inner.order.wait()?;
+        self.inner.outdate_graphs()?;
         self.checked = false;
         self.inner.raw().pin_mut().bind(tensor, bytes.as_ptr() as usize)?;
         self.slots[tensor] = Slot::Host(bytes);
