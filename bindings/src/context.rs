@@ -97,7 +97,7 @@ impl Context {
         // Its own memory may be allocated anew, so nothing may run in it.
         stream.submit_alone(&self.ordered, |stream| -> Result<(), Error> {
             self.inner.epoch.next();
-            Ok(self.inner.raw().pin_mut().set_profile(number, stream as usize)?)
+            Ok(self.inner.raw()?.pin_mut().set_profile(number, stream as usize)?)
         })?;
         self.profile = profile;
         if matches!(self.inner.scratch, Scratch::OwnPerProfile) {
@@ -111,7 +111,7 @@ impl Context {
     /// # Errors
     /// The GPU can't do that.
     pub fn set_persistent_cache_limit(&mut self, bytes: usize) -> Result<(), Error> {
-        Ok(self.inner.raw().pin_mut().set_persistent_cache_limit(bytes)?)
+        Ok(self.inner.raw()?.pin_mut().set_persistent_cache_limit(bytes)?)
     }
 
     /// Bytes of scratch memory that the shapes set now need: at most those of the profile. Graphs captured before can't be
@@ -121,7 +121,7 @@ impl Context {
     /// The context's scratch memory is its own, or shapes are missing.
     pub fn scratch_for_shapes(&mut self) -> Result<usize, Error> {
         self.inner.outdate_graphs()?;
-        Ok(self.inner.raw().pin_mut().scratch_for_shapes()?)
+        Ok(self.inner.raw()?.pin_mut().scratch_for_shapes()?)
     }
 
     /// Puts a run on the stream. Buffers are in use until it is done. While a graph is captured on the stream, notes the run in
@@ -147,7 +147,7 @@ impl Context {
             }
         });
         let ticket = stream.submit(uses, Some(&self.ordered), |stream| -> Result<(), Error> {
-            Ok(self.inner.raw().pin_mut().enqueue(stream as usize)?)
+            Ok(self.inner.raw()?.pin_mut().enqueue(stream as usize)?)
         });
         let ticket = ticket.map_err(|error| self.reason(error))?;
         for slot in &mut self.slots {

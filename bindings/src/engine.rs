@@ -149,7 +149,7 @@ impl Engine {
     /// # Errors
     /// There is no such profile.
     pub fn scratch_size(&self, profile: usize) -> Result<usize, Error> {
-        let size = self.raw().scratch_size(self.profile(profile)?)?;
+        let size = self.raw()?.scratch_size(self.profile(profile)?)?;
         Ok(usize::try_from(size).unwrap_or(0))
     }
 
@@ -163,7 +163,7 @@ impl Engine {
     /// # Errors
     /// TensorRT can't tell.
     pub fn weight_budget(&self) -> Result<i64, Error> {
-        Ok(self.raw().weight_budget()?)
+        Ok(self.raw()?.weight_budget()?)
     }
 
     /// Bytes of GPU memory that TensorRT would give to streamable weights, by the memory that is free now.
@@ -171,7 +171,7 @@ impl Engine {
     /// # Errors
     /// TensorRT can't tell.
     pub fn automatic_weight_budget(&self) -> Result<i64, Error> {
-        Ok(self.raw().automatic_weight_budget()?)
+        Ok(self.raw()?.automatic_weight_budget()?)
     }
 
     /// Sets how many bytes of GPU memory streamable weights may take; the rest is streamed at each run.
@@ -190,7 +190,7 @@ impl Engine {
     /// # Errors
     /// TensorRT can't tell.
     pub fn describe(&self) -> Result<String, Error> {
-        Ok(self.raw().describe()?)
+        Ok(self.raw()?.describe()?)
     }
 
     /// The engine as a plan, with the weights that it has now.
@@ -198,8 +198,7 @@ impl Engine {
     /// # Errors
     /// TensorRT can't make one.
     pub fn serialize(&self) -> Result<crate::Plan, Error> {
-        self.bind()?;
-        Ok(crate::Plan(self.raw().serialize()?))
+        Ok(crate::Plan(self.raw()?.serialize()?))
     }
 
     /// Makes a context, which runs the engine.
@@ -223,13 +222,12 @@ impl Engine {
         let Some(device) = self.device() else {
             return Err(Error::Wrong("an engine of a runtime without a GPU can't be run".into()));
         };
-        device.bind()?;
         let strategy = match &scratch {
             Scratch::Own => Strategy::Static,
             Scratch::OwnPerProfile => Strategy::OnProfileChange,
             Scratch::Shared(_) => Strategy::UserManaged,
         };
-        let raw = self.raw().context(strategy.repr, graphs)?;
+        let raw = self.raw()?.context(strategy.repr, graphs)?;
         Context::new(raw, self.clone(), device.clone(), scratch)
     }
 
@@ -270,8 +268,10 @@ impl Engine {
         Arc::get_mut(&mut self.0).ok_or_else(used)
     }
 
-    fn raw(&self) -> MutexGuard<'_, UniquePtr<ffi::Engine>> {
-        self.0.raw.lock().unwrap_or_else(PoisonError::into_inner)
+    /// TensorRT's engine, for one caller at a time. The GPU becomes the thread's, for TensorRT works on the one that is.
+    fn raw(&self) -> Result<MutexGuard<'_, UniquePtr<ffi::Engine>>, Error> {
+        self.bind()?;
+        Ok(self.0.raw.lock().unwrap_or_else(PoisonError::into_inner))
     }
 }
 

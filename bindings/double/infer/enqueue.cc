@@ -28,7 +28,7 @@ bool Context::executeV2(void* const* bindings) noexcept {
 
 bool Context::enqueueV3(cudaStream_t stream) noexcept {
   Inside inside(busy_);
-  if (voice_.refuses(WHERE)) return false;
+  if (refuses(WHERE)) return false;
   const auto device = kernel::device_of(stream);
   if (device != engine_.device()) {
     return fail(WHERE, ErrorCode::kFAILED_EXECUTION,

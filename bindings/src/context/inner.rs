@@ -42,9 +42,10 @@ impl Inner {
         self.order.outdate(&self.epoch)
     }
 
-    /// TensorRT's context, for one caller at a time.
-    pub(super) fn raw(&self) -> MutexGuard<'_, UniquePtr<ffi::Context>> {
-        self.raw.lock().unwrap_or_else(PoisonError::into_inner)
+    /// TensorRT's context, for one caller at a time. The GPU becomes the thread's, for TensorRT works on the one that is.
+    pub(super) fn raw(&self) -> Result<MutexGuard<'_, UniquePtr<ffi::Context>>, CudaError> {
+        self.device.bind()?;
+        Ok(self.raw.lock().unwrap_or_else(PoisonError::into_inner))
     }
 }
 
