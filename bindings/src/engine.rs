@@ -239,7 +239,7 @@ impl Engine {
         self.bind()?;
         let inner = self.only("its weights can be replaced")?;
         let raw = inner.raw.get_mut().unwrap_or_else(PoisonError::into_inner);
-        Ok(Refitter::new(raw.pin_mut().refitter()?, inner.runtime.device().cloned()))
+        Ok(Refitter::new(raw.pin_mut().refitter()?, &inner.runtime))
     }
 
     /// The GPU that it is on.
