@@ -100,11 +100,12 @@ class TheEngine final : public Engine {
     return make_bytes(std::unique_ptr<nvinfer1::IHostMemory>(call.object(engine_->serialize())));
   }
 
-  std::unique_ptr<Context> context(std::int32_t allocation) const override {
+  std::unique_ptr<Context> context(std::int32_t allocation, bool for_graphs) const override {
     Call call("make an execution context");
     const auto strategy = static_cast<nvinfer1::ExecutionContextAllocationStrategy>(allocation);
-    std::unique_ptr<nvinfer1::IExecutionContext> context(
-        call.object(engine_->createExecutionContext(strategy)));
+    auto* const created =
+        for_graphs ? make_for_graphs(call, strategy) : engine_->createExecutionContext(strategy);
+    std::unique_ptr<nvinfer1::IExecutionContext> context(call.object(created));
     return make_context(*engine_, names_, std::move(context));
   }
 
@@ -112,6 +113,27 @@ class TheEngine final : public Engine {
 
  private:
   const char* name_of(std::size_t tensor) const { return names_->at(tensor).c_str(); }
+
+#ifdef FOREBAY_RTX
+  // RTX compiles kernels for new shapes in the background unless told otherwise, and takes them once they
+  // are there: a graph would keep what stood in for them, for ever.
+  nvinfer1::IExecutionContext* make_for_graphs(
+      const Call& call, nvinfer1::ExecutionContextAllocationStrategy strategy) const {
+    const std::unique_ptr<nvinfer1::IRuntimeConfig> config(call.object(engine_->createRuntimeConfig()));
+    config->setExecutionContextAllocationStrategy(strategy);
+    config->setDynamicShapesKernelSpecializationStrategy(
+        nvinfer1::DynamicShapesKernelSpecializationStrategy::kEAGER);
+    // Graphs are ours: one that RTX captured itself could be in none of them.
+    call.check(config->setCudaGraphStrategy(nvinfer1::CudaGraphStrategy::kDISABLED));
+    return engine_->createExecutionContext(config.get());
+  }
+#else
+  // All that its kernels need is in the plan.
+  nvinfer1::IExecutionContext* make_for_graphs(
+      const Call& /*call*/, nvinfer1::ExecutionContextAllocationStrategy strategy) const {
+    return engine_->createExecutionContext(strategy);
+  }
+#endif
 
   Entry entry_;
   std::unique_ptr<nvinfer1::ICudaEngine> engine_;

@@ -74,7 +74,8 @@ class Engine {
   virtual void set_weight_budget(std::int64_t bytes) = 0;
   virtual rust::String describe() const = 0;
   virtual std::unique_ptr<Bytes> serialize() const = 0;
-  virtual std::unique_ptr<Context> context(std::int32_t allocation) const = 0;
+  // `for_graphs`: whose first run with new shapes leaves nothing to be compiled later.
+  virtual std::unique_ptr<Context> context(std::int32_t allocation, bool for_graphs) const = 0;
   virtual std::unique_ptr<Refitter> refitter() = 0;
 };
 

@@ -113,7 +113,7 @@ pub(crate) mod ffi {
         fn set_weight_budget(self: Pin<&mut Engine>, bytes: i64) -> Result<()>;
         fn describe(self: &Engine) -> Result<String>;
         fn serialize(self: &Engine) -> Result<UniquePtr<Bytes>>;
-        fn context(self: &Engine, allocation: i32) -> Result<UniquePtr<Context>>;
+        fn context(self: &Engine, allocation: i32, for_graphs: bool) -> Result<UniquePtr<Context>>;
         fn refitter(self: Pin<&mut Engine>) -> Result<UniquePtr<Refitter>>;
 
         type Runtime;

@@ -64,7 +64,7 @@ impl Builder {
     ///
     /// # Errors
     /// It is no ONNX model, or has nodes that TensorRT doesn't know (the message names each); this flavour builds no plans; or
-    /// the ONNX parser's library is missing.
+    /// the ONNX parser's library can't be loaded (the message says why).
     pub fn parse(&self, model: &[u8], path: Option<&Path>) -> Result<Network, Error> {
         let path = match path.map(|path| path.to_str().ok_or(path)) {
             None => NOWHERE,
@@ -72,6 +72,7 @@ impl Builder {
             Some(Err(path)) => return Err(Error::Wrong(format!("{} is not UTF-8", path.display()))),
         };
         check::check(model)?;
+        self.library.check_parser()?;
         self.bind()?;
         let raw = self.library.raw().parse(model, path)?;
         let all = |infos: Vec<TensorInfo>| infos.into_iter().map(tensor).collect();
@@ -112,6 +113,7 @@ impl Network {
     /// # Errors
     /// Nothing was built, or the flavour has no such thing.
     pub fn timing_cache(&self) -> Result<Vec<u8>, Error> {
+        self.builder.bind()?;
         Ok(self.raw.timing_cache()?.bytes().to_vec())
     }
 }

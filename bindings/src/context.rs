@@ -3,13 +3,12 @@
 mod inner;
 mod tensors;
 
-use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex};
 
 use cxx::UniquePtr;
 
 use crate::bridge::ffi;
-use crate::cuda::{Access, CudaError, Device, Held, Order, Ordered, Stream};
+use crate::cuda::{Access, CudaError, Device, Epoch, Held, Order, Ordered, Stream};
 use crate::engine::Engine;
 use crate::enums::TensorIOMode;
 use crate::error::Error;
@@ -61,7 +60,7 @@ impl Context {
         };
         let held = device.account().hold(own);
         let slots = engine.tensors().iter().map(|_| Slot::Unbound).collect();
-        let (raw, epoch) = (Mutex::new(raw), AtomicU64::new(0));
+        let (raw, epoch) = (Mutex::new(raw), Epoch::default());
         let inner = Arc::new(Inner { raw, order, epoch, device, scratch, engine });
         Ok(Self { slots, checked: false, profile: 0, held, ordered: inner.clone(), inner })
     }
@@ -97,8 +96,8 @@ impl Context {
         self.checked = false;
         // Its own memory may be allocated anew, so nothing may run in it.
         stream.submit_alone(&self.ordered, |stream| -> Result<(), Error> {
-            self.inner.epoch.fetch_add(1, Ordering::AcqRel);
-            Ok(self.inner.raw().pin_mut().set_profile(number, stream as usize)?)
+            self.inner.epoch.next();
+            Ok(self.inner.raw()?.pin_mut().set_profile(number, stream as usize)?)
         })?;
         self.profile = profile;
         if matches!(self.inner.scratch, Scratch::OwnPerProfile) {
@@ -112,15 +111,17 @@ impl Context {
     /// # Errors
     /// The GPU can't do that.
     pub fn set_persistent_cache_limit(&mut self, bytes: usize) -> Result<(), Error> {
-        Ok(self.inner.raw().pin_mut().set_persistent_cache_limit(bytes)?)
+        Ok(self.inner.raw()?.pin_mut().set_persistent_cache_limit(bytes)?)
     }
 
-    /// Bytes of scratch memory that the shapes set now need: at most those of the profile.
+    /// Bytes of scratch memory that the shapes set now need: at most those of the profile. Graphs captured before can't be
+    /// launched any more.
     ///
     /// # Errors
     /// The context's scratch memory is its own, or shapes are missing.
     pub fn scratch_for_shapes(&mut self) -> Result<usize, Error> {
-        Ok(self.inner.raw().pin_mut().scratch_for_shapes()?)
+        self.inner.outdate_graphs()?;
+        Ok(self.inner.raw()?.pin_mut().scratch_for_shapes()?)
     }
 
     /// Puts a run on the stream. Buffers are in use until it is done. While a graph is captured on the stream, notes the run in
@@ -146,7 +147,7 @@ impl Context {
             }
         });
         let ticket = stream.submit(uses, Some(&self.ordered), |stream| -> Result<(), Error> {
-            Ok(self.inner.raw().pin_mut().enqueue(stream as usize)?)
+            Ok(self.inner.raw()?.pin_mut().enqueue(stream as usize)?)
         });
         let ticket = ticket.map_err(|error| self.reason(error))?;
         for slot in &mut self.slots {

@@ -31,5 +31,5 @@ pub use stream::Stream;
 
 pub(crate) use account::Held;
 pub(crate) use memory::{ALIGNMENT, Access};
-pub(crate) use order::{Order, Ordered};
+pub(crate) use order::{Epoch, Order, Ordered};
 pub(crate) use stream::Ticket;

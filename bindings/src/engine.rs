@@ -149,7 +149,7 @@ impl Engine {
     /// # Errors
     /// There is no such profile.
     pub fn scratch_size(&self, profile: usize) -> Result<usize, Error> {
-        let size = self.raw().scratch_size(self.profile(profile)?)?;
+        let size = self.raw()?.scratch_size(self.profile(profile)?)?;
         Ok(usize::try_from(size).unwrap_or(0))
     }
 
@@ -163,7 +163,7 @@ impl Engine {
     /// # Errors
     /// TensorRT can't tell.
     pub fn weight_budget(&self) -> Result<i64, Error> {
-        Ok(self.raw().weight_budget()?)
+        Ok(self.raw()?.weight_budget()?)
     }
 
     /// Bytes of GPU memory that TensorRT would give to streamable weights, by the memory that is free now.
@@ -171,7 +171,7 @@ impl Engine {
     /// # Errors
     /// TensorRT can't tell.
     pub fn automatic_weight_budget(&self) -> Result<i64, Error> {
-        Ok(self.raw().automatic_weight_budget()?)
+        Ok(self.raw()?.automatic_weight_budget()?)
     }
 
     /// Sets how many bytes of GPU memory streamable weights may take; the rest is streamed at each run.
@@ -190,7 +190,7 @@ impl Engine {
     /// # Errors
     /// TensorRT can't tell.
     pub fn describe(&self) -> Result<String, Error> {
-        Ok(self.raw().describe()?)
+        Ok(self.raw()?.describe()?)
     }
 
     /// The engine as a plan, with the weights that it has now.
@@ -198,8 +198,7 @@ impl Engine {
     /// # Errors
     /// TensorRT can't make one.
     pub fn serialize(&self) -> Result<crate::Plan, Error> {
-        self.bind()?;
-        Ok(crate::Plan(self.raw().serialize()?))
+        Ok(crate::Plan(self.raw()?.serialize()?))
     }
 
     /// Makes a context, which runs the engine.
@@ -207,16 +206,28 @@ impl Engine {
     /// # Errors
     /// There is no GPU, or not enough of its memory.
     pub fn context(&self, scratch: Scratch) -> Result<Context, Error> {
+        self.context_for(scratch, false)
+    }
+
+    /// Makes a context for a graph: with TensorRT-RTX, kernels for new shapes are compiled in the first run with them, which takes
+    /// as long, and not in the background, so that what is captured afterwards has them.
+    ///
+    /// # Errors
+    /// As [`Engine::context`].
+    pub fn graph_context(&self, scratch: Scratch) -> Result<Context, Error> {
+        self.context_for(scratch, true)
+    }
+
+    fn context_for(&self, scratch: Scratch, graphs: bool) -> Result<Context, Error> {
         let Some(device) = self.device() else {
             return Err(Error::Wrong("an engine of a runtime without a GPU can't be run".into()));
         };
-        device.bind()?;
         let strategy = match &scratch {
             Scratch::Own => Strategy::Static,
             Scratch::OwnPerProfile => Strategy::OnProfileChange,
             Scratch::Shared(_) => Strategy::UserManaged,
         };
-        let raw = self.raw().context(strategy.repr)?;
+        let raw = self.raw()?.context(strategy.repr, graphs)?;
         Context::new(raw, self.clone(), device.clone(), scratch)
     }
 
@@ -228,7 +239,7 @@ impl Engine {
         self.bind()?;
         let inner = self.only("its weights can be replaced")?;
         let raw = inner.raw.get_mut().unwrap_or_else(PoisonError::into_inner);
-        Ok(Refitter::new(raw.pin_mut().refitter()?, inner.runtime.device().cloned()))
+        Ok(Refitter::new(raw.pin_mut().refitter()?, &inner.runtime))
     }
 
     /// The GPU that it is on.
@@ -257,8 +268,10 @@ impl Engine {
         Arc::get_mut(&mut self.0).ok_or_else(used)
     }
 
-    fn raw(&self) -> MutexGuard<'_, UniquePtr<ffi::Engine>> {
-        self.0.raw.lock().unwrap_or_else(PoisonError::into_inner)
+    /// TensorRT's engine, for one caller at a time. The GPU becomes the thread's, for TensorRT works on the one that is.
+    fn raw(&self) -> Result<MutexGuard<'_, UniquePtr<ffi::Engine>>, Error> {
+        self.bind()?;
+        Ok(self.0.raw.lock().unwrap_or_else(PoisonError::into_inner))
     }
 }
 

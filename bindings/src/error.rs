@@ -41,6 +41,16 @@ pub enum Error {
         /// The version of the headers that these bindings are built with.
         needed: Version,
     },
+    /// The library is there, its ONNX parser's is not, or can't be loaded.
+    #[error("{flavour}'s ONNX parser can't be loaded from {path}: {reason}", path = path.display())]
+    Parser {
+        /// The flavour.
+        flavour: Flavour,
+        /// Where the parser was looked for: a file, or a name that the system's loader searches for.
+        path: PathBuf,
+        /// What the loader says.
+        reason: String,
+    },
     /// TensorRT refuses; its own words.
     #[error("TensorRT {0}")]
     Said(String),

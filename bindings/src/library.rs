@@ -22,6 +22,9 @@ mod rtx_version {
     include!(concat!(env!("OUT_DIR"), "/rtx_version.rs"));
 }
 
+/// What makes an ONNX parser.
+const PARSER: &str = "createNvOnnxParser_INTERNAL";
+
 /// A kind of TensorRT. All are used by the same calls.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
 pub enum Flavour {
@@ -114,6 +117,8 @@ struct Inner {
     flavour: Flavour,
     version: Version,
     path: PathBuf,
+    /// Where the ONNX parser was looked for and why it can't be used, if it can't.
+    no_parser: Option<(PathBuf, String)>,
     raw: UniquePtr<ffi::Library>,
 }
 
@@ -124,7 +129,7 @@ unsafe impl Sync for ffi::Library {}
 
 impl Library {
     /// Loads the library at that path, or, if it is a mere name, the one that the system's loader finds by it. The ONNX parser's
-    /// library is taken from the same place; without it nothing can be parsed.
+    /// library is taken from the same place; without it nothing can be parsed, which is told when something shall be.
     ///
     /// # Errors
     /// It is not there, needs a library that is not there, is none of TensorRT, or has another major version than the headers or
@@ -137,13 +142,18 @@ impl Library {
         if version.major != needed.major || version < needed {
             return Err(Error::Version { flavour, path: path.to_owned(), found: version, needed });
         }
-        let parser = flavour.parser_name().and_then(|name| load(&beside(path, name), flavour).ok());
+        let parser = flavour.parser_name().map(|name| beside(path, name));
+        let (parser, no_parser) = match parser.map(|path| (open_parser(&path), path)) {
+            None => (None, None),
+            Some((Ok(parser), _)) => (Some(parser), None),
+            Some((Err(reason), path)) => (None, Some((path, reason))),
+        };
         let in_parser = |symbol| parser.as_ref().map_or(0, |parser| address(parser, symbol));
         let symbols = Symbols {
             runtime: address(&library, "createInferRuntime_INTERNAL"),
             refitter: address(&library, "createInferRefitter_INTERNAL"),
             builder: address(&library, "createInferBuilder_INTERNAL"),
-            parser: in_parser("createNvOnnxParser_INTERNAL"),
+            parser: in_parser(PARSER),
             parser_refitter: in_parser("createNvOnnxParserRefitter_INTERNAL"),
         };
         if symbols.runtime == 0 {
@@ -154,7 +164,7 @@ impl Library {
             Flavour::Enterprise | Flavour::Lean => ffi::make_enterprise(&symbols)?,
             Flavour::Rtx => ffi::make_rtx(&symbols)?,
         };
-        Ok(Self(Arc::new(Inner { flavour, version, path: path.to_owned(), raw })))
+        Ok(Self(Arc::new(Inner { flavour, version, path: path.to_owned(), no_parser, raw })))
     }
 
     /// As [`Library::open`] with the flavour's own name: what the system's loader finds (`LD_LIBRARY_PATH`, `ldconfig`).
@@ -180,6 +190,15 @@ impl Library {
         &self.0.path
     }
 
+    /// Whether models can be parsed, where the flavour has a parser.
+    ///
+    /// # Errors
+    /// `Parser`: why they can't.
+    pub(crate) fn check_parser(&self) -> Result<(), Error> {
+        let Some((path, reason)) = &self.0.no_parser else { return Ok(()) };
+        Err(Error::Parser { flavour: self.flavour(), path: path.clone(), reason: reason.clone() })
+    }
+
     pub(crate) fn raw(&self) -> &ffi::Library {
         &self.0.raw
     }
@@ -201,15 +220,24 @@ fn beside(path: &Path, name: &str) -> PathBuf {
 
 /// Loads a library and keeps it for ever.
 fn load(path: &Path, flavour: Flavour) -> Result<std::mem::ManuallyDrop<Loaded>, Error> {
+    open(path).map_err(|reason| Error::NotLoaded { flavour, path: path.to_owned(), reason })
+}
+
+/// The same, or what the loader says.
+fn open(path: &Path) -> Result<std::mem::ManuallyDrop<Loaded>, String> {
     // SAFETY: what runs as the library is loaded is its own initialisation. That the file is what the operator wants to run is
     // the operator's word, as with every library and program.
     let loaded = unsafe { Loaded::open(Some(path), RTLD_NOW | RTLD_LOCAL) };
-    let loaded = loaded.map_err(|error| Error::NotLoaded {
-        flavour,
-        path: path.to_owned(),
-        reason: std::error::Error::source(&error).map_or(error.to_string(), ToString::to_string),
-    })?;
-    Ok(std::mem::ManuallyDrop::new(loaded))
+    let said = |error: libloading::Error| {
+        std::error::Error::source(&error).map_or(error.to_string(), ToString::to_string)
+    };
+    Ok(std::mem::ManuallyDrop::new(loaded.map_err(said)?))
+}
+
+/// The library of a parser, or why it is none.
+fn open_parser(path: &Path) -> Result<std::mem::ManuallyDrop<Loaded>, String> {
+    let parser = open(path)?;
+    if address(&parser, PARSER) == 0 { Err(format!("it has no {PARSER}")) } else { Ok(parser) }
 }
 
 /// The address of a function, or 0.

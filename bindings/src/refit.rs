@@ -8,17 +8,21 @@ use crate::bridge::ffi::{self, NamedBytes};
 use crate::cuda::Device;
 use crate::engine::Engine;
 use crate::error::Error;
+use crate::library::Library;
+use crate::runtime::Runtime;
 
 /// Replaces weights of an engine, which nothing else uses as long. One owner, on one thread.
 pub struct Refitter<'engine> {
     raw: UniquePtr<ffi::Refitter>,
     device: Option<Device>,
+    library: Library,
     engine: PhantomData<&'engine mut Engine>,
 }
 
 impl Refitter<'_> {
-    pub(crate) fn new(raw: UniquePtr<ffi::Refitter>, device: Option<Device>) -> Self {
-        Self { raw, device, engine: PhantomData }
+    pub(crate) fn new(raw: UniquePtr<ffi::Refitter>, runtime: &Runtime) -> Self {
+        let (device, library) = (runtime.device().cloned(), runtime.library().clone());
+        Self { raw, device, library, engine: PhantomData }
     }
 
     /// The names of all weights that can be replaced.
@@ -26,6 +30,7 @@ impl Refitter<'_> {
     /// # Errors
     /// TensorRT can't tell.
     pub fn weights(&self) -> Result<Vec<String>, Error> {
+        self.bind()?;
         Ok(self.raw.weights()?)
     }
 
@@ -44,6 +49,7 @@ impl Refitter<'_> {
     /// # Errors
     /// It is no ONNX model, or another one.
     pub fn refit_from_onnx(&mut self, model: &[u8]) -> Result<(), Error> {
+        self.library.check_parser()?;
         self.bind()?;
         Ok(self.raw.pin_mut().refit_from_onnx(model)?)
     }

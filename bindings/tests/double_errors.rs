@@ -153,6 +153,39 @@ fn weights_are_replaced_while_nothing_else_uses_the_engine() {
 }
 
 #[test]
+fn weights_of_a_change_that_failed_are_in_no_later_one() {
+    let held = double();
+    let plan = affine(|options| options.refit = Refit::Yes).unwrap();
+    let mut engine = engine(&plan);
+    let before = engine.serialize().unwrap().to_vec();
+    let weights = 10.0_f32.to_le_bytes();
+    let mut refitter = engine.refitter().unwrap();
+    for failing in ["refitCudaEngine:1=2", "setNamedWeights:2=2"] {
+        held.double.reset();
+        held.double.fail(failing);
+        message(refitter.refit(&[("factor", &weights), ("offset", &[0; 16])]));
+    }
+    held.double.reset();
+    held.double.fail("refitCudaEngine:1=2");
+    message(refitter.refit_from_onnx(&scaled_by(20.0)));
+    refitter.refit(&[]).unwrap();
+    drop(refitter);
+    assert_eq!(engine.serialize().unwrap().to_vec(), before);
+}
+
+/// The affine model with another factor.
+fn scaled_by(factor: f32) -> Vec<u8> {
+    onnx::Model::new("affine")
+        .input("x", onnx::Type::F32, &[None, Some(4)])
+        .constant("factor", &[1], &[factor])
+        .constant("offset", &[4], &[0.0, 1.0, 2.0, 3.0])
+        .node("Mul", &["x", "factor"], "scaled")
+        .node("Add", &["scaled", "offset"], "doubled")
+        .output("doubled", onnx::Type::F32, &[None, Some(4)])
+        .encode()
+}
+
+#[test]
 fn weights_are_streamed_within_a_budget_where_the_plan_allows_it() {
     let _held = double();
     assert_eq!(engine(&affine(|_| ()).unwrap()).streamable_weights(), 0);

@@ -60,6 +60,27 @@ fn the_lean_runtime_builds_nothing() {
     assert_eq!(refused, "TensorRT can't parse the model: this library runs engines and builds none");
 }
 
+#[test]
+fn a_parser_that_cannot_be_loaded_is_told_with_its_reason() {
+    const PARSER: &str = "libtensorrt_onnxparser_rtx.so.1";
+    let library = installed("FOREBAY_TENSORRT_RTX", "tensorrt-rtx/lib/libtensorrt_rtx.so.1");
+    let folder = tempfile::tempdir().unwrap();
+    let (there, parser) = (folder.path().join("libtensorrt_rtx.so.1"), folder.path().join(PARSER));
+    std::os::unix::fs::symlink(&library, &there).unwrap();
+    let refused = |reason: &str| {
+        let opened = Library::open(&there, Flavour::Rtx).expect("plans can be run without a parser");
+        let message = message(opened.builder(None).parse(&onnx::dense(), None));
+        let told = format!("TensorRT-RTX's ONNX parser can't be loaded from {}: ", parser.display());
+        assert!(message.starts_with(&told) && message.contains(reason), "{message}");
+    };
+    refused("cannot open shared object file: No such file");
+    std::fs::write(&parser, "no library at all").unwrap();
+    refused("file too short");
+    std::fs::remove_file(&parser).unwrap();
+    std::os::unix::fs::symlink(&library, &parser).unwrap();
+    refused("it has no createNvOnnxParser_INTERNAL");
+}
+
 /// On a machine with a driver there is nothing to see of its absence.
 fn without_a_driver() -> bool {
     matches!(Driver::load(), Err(CudaError::NoDriver))

@@ -7,7 +7,7 @@ use std::thread;
 use std::time::Duration;
 
 use forebay_bindings::cuda::Driver;
-use forebay_bindings::{HostCode, Scratch};
+use forebay_bindings::{HostCode, Refit, Scratch};
 use support::double::{Lane, affine, device, double, library};
 
 /// Everything that a model needs, in the order in which it is made.
@@ -109,6 +109,37 @@ fn parts_may_be_used_and_dropped_by_any_thread() {
         handle.join().unwrap();
     }
     assert_eq!(held.alive(), []);
+}
+
+#[test]
+fn each_call_of_a_thread_that_never_used_the_gpu_works_on_the_right_one() {
+    /// Does it on a thread of its own.
+    fn apart<T: Send>(call: impl FnOnce() -> T + Send) -> T {
+        thread::scope(|scope| scope.spawn(call).join().unwrap())
+    }
+    let _held = double();
+    let plan = affine(|options| (options.weight_streaming, options.refit) = (true, Refit::Yes)).unwrap();
+    let mut engine = apart(|| support::double::engine(&plan));
+    apart(|| engine.describe().map(drop)).unwrap();
+    apart(|| engine.scratch_size(1)).unwrap();
+    apart(|| engine.serialize().map(drop)).unwrap();
+    apart(|| engine.set_weight_budget(8)).unwrap();
+    apart(|| engine.weight_budget()).unwrap();
+    apart(|| engine.automatic_weight_budget()).unwrap();
+    apart(|| engine.refitter().and_then(|refitter| refitter.weights())).unwrap();
+    let mut context = apart(|| engine.context(Scratch::Own)).unwrap();
+    let lane = Lane::new(&device());
+    apart(|| context.set_profile(1, &lane.stream)).unwrap();
+    apart(|| context.set_persistent_cache_limit(0)).unwrap();
+    apart(|| context.set_input_shape(0, &[1, 4])).unwrap();
+    apart(|| context.infer_shapes()).unwrap();
+    apart(|| context.scratch_for_shapes()).unwrap();
+    apart(|| context.bind(0, &lane.x, 0)).unwrap();
+    apart(|| context.allocate_output(1)).unwrap();
+    assert_eq!(apart(|| context.size(1)).unwrap(), 16);
+    assert_eq!(*apart(|| context.shape(1)).unwrap(), [1, 4]);
+    apart(|| context.enqueue(&lane.stream)).unwrap();
+    apart(move || drop((context, engine, lane)));
 }
 
 #[test]

@@ -212,6 +212,43 @@ fn a_graph_does_the_work_of_a_lane_in_one_call() {
 }
 
 #[test]
+fn a_graph_is_out_of_date_once_its_context_took_other_shapes_even_if_it_has_its_own_again() {
+    let held = double();
+    let mut context = affine_context();
+    let mut lane = Lane::new(&device());
+    context.set_input_shape(0, &[1, 4]).unwrap();
+    lane.fill(&[1.0; 4]);
+    lane.start(&mut context, 4).unwrap();
+    lane.finish(4);
+    let graph = lane.stream.capture(|_| lane.put(&mut context, 4)).unwrap();
+    // The same shape is no change.
+    context.set_input_shape(0, &[1, 4]).unwrap();
+    held.double.close_gate("enqueueV3");
+    graph.launch(&lane.stream).unwrap();
+    lane.done.record(&lane.stream).unwrap();
+    assert!(held.double.await_held("enqueueV3", 1, LIMIT));
+    // Another waits for what was launched before: that would be wrong, too.
+    std::thread::scope(|scope| {
+        let reshaping = scope.spawn(|| context.set_input_shape(0, &[2, 4]).unwrap());
+        assert!(!reshaping.is_finished());
+        held.double.open_gate("enqueueV3");
+        assert_eq!(lane.finish(4), expected(1.0, 1));
+    });
+    context.infer_shapes().unwrap();
+    for rows in [2, 1] {
+        context.set_input_shape(0, &[rows, 4]).unwrap();
+        assert_eq!(graph.launch(&lane.stream), Err(CudaError::Stale));
+    }
+    lane.start(&mut context, 4).unwrap();
+    assert_eq!(lane.finish(4), expected(1.0, 1));
+    let graph = lane.stream.capture(|_| lane.put(&mut context, 4)).unwrap();
+    lane.fill(&[2.0; 4]);
+    graph.launch(&lane.stream).unwrap();
+    lane.done.record(&lane.stream).unwrap();
+    assert_eq!(lane.finish(4), expected(2.0, 1));
+}
+
+#[test]
 fn a_lane_is_captured_while_another_runs_and_both_launch_their_graphs() {
     let held = double();
     let mut context = affine_context();

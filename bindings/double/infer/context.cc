@@ -39,6 +39,13 @@ bool Context::fail(const char* where, ErrorCode code, const std::string& text) c
   return false;
 }
 
+bool Context::refuses(const char* where) const {
+  if (voice_.refuses(where)) return true;
+  if (kernel::current_device() == engine_.device()) return false;
+  fail(where, ErrorCode::kINVALID_STATE, "the thread's CUDA context is not of the engine's device, or can't be used");
+  return true;
+}
+
 std::optional<size_t> Context::find(const std::vector<uint32_t>& list, const char* name) const {
   if (name == nullptr) return std::nullopt;
   for (size_t index = 0; index < list.size(); ++index) {
@@ -74,7 +81,7 @@ void Context::reserve_scratch() {
 bool Context::setOptimizationProfileAsync(int32_t profile, cudaStream_t) noexcept {
   constexpr auto* where = "IExecutionContext::setOptimizationProfileAsync";
   Inside inside(busy_);
-  if (voice_.refuses(where)) return false;
+  if (refuses(where)) return false;
   if (profile < 0 || profile >= engine_.getNbOptimizationProfiles()) {
     return fail(where, ErrorCode::kINVALID_ARGUMENT,
                 "Parameter check failed, condition: profileIndex >= 0 && profileIndex < nbProfiles. Given " +
@@ -83,6 +90,7 @@ bool Context::setOptimizationProfileAsync(int32_t profile, cudaStream_t) noexcep
   }
   if (profile == profile_) return true;
   profile_ = profile;
+  ++*reshaped_;
   reset_shapes();
   if (strategy_ == ExecutionContextAllocationStrategy::kON_PROFILE_CHANGE) reserve_scratch();
   return has_scratch() || fail(where, ErrorCode::kFAILED_ALLOCATION, "no memory for the profile");
@@ -91,7 +99,7 @@ bool Context::setOptimizationProfileAsync(int32_t profile, cudaStream_t) noexcep
 bool Context::setInputShape(const char* name, const Dims& dims) noexcept {
   constexpr auto* where = "IExecutionContext::setInputShape";
   Inside inside(busy_);
-  if (voice_.refuses(where)) return false;
+  if (refuses(where)) return false;
   const auto index = find(model_->inputs, name);
   if (!index) {
     return fail(where, ErrorCode::kINVALID_ARGUMENT,
@@ -122,6 +130,7 @@ bool Context::setInputShape(const char* name, const Dims& dims) noexcept {
                     " does not satisfy any optimization profiles. Valid range for profile " +
                     std::to_string(profile_) + ": " + to_text(low) + ".." + to_text(high) + ".");
   }
+  if (inputs_[*index] != shape) ++*reshaped_;
   inputs_[*index] = shape;
   return true;
 }
@@ -141,7 +150,7 @@ std::optional<std::vector<Shape>> Context::shapes() const {
 int32_t Context::inferShapes(int32_t capacity, const char** names) noexcept {
   constexpr auto* where = "IExecutionContext::inferShapes";
   Inside inside(busy_);
-  if (voice_.refuses(where)) return -1;
+  if (refuses(where)) return -1;
   int32_t missing = 0;
   for (size_t index = 0; index < inputs_.size(); ++index) {
     if (std::find(inputs_[index].begin(), inputs_[index].end(), -1) == inputs_[index].end()) continue;
@@ -159,7 +168,7 @@ int32_t Context::inferShapes(int32_t capacity, const char** names) noexcept {
 Dims Context::getTensorShape(const char* name) const noexcept {
   constexpr auto* where = "IExecutionContext::getTensorShape";
   Inside inside(busy_);
-  if (voice_.refuses(where) || find_io(where, name) == nullptr) return Dims{-1, {}};
+  if (refuses(where) || find_io(where, name) == nullptr) return Dims{-1, {}};
   const auto all = shapes();
   if (!all) return Dims{-1, {}};
   const auto input = find(model_->inputs, name);
@@ -181,7 +190,7 @@ Dims Context::getTensorStrides(const char* name) const noexcept {
 bool Context::setTensorAddress(const char* name, void* data) noexcept {
   constexpr auto* where = "IExecutionContext::setTensorAddress";
   Inside inside(busy_);
-  if (voice_.refuses(where) || find_io(where, name) == nullptr) return false;
+  if (refuses(where) || find_io(where, name) == nullptr) return false;
   if (to_address(data) % 256 != 0) {
     return fail(where, ErrorCode::kINVALID_ARGUMENT,
                 std::string("the address of tensor ") + name + " is not aligned to 256 bytes");
@@ -217,7 +226,7 @@ void* Context::getOutputTensorAddress(const char* name) const noexcept {
 bool Context::setOutputAllocator(const char* name, IOutputAllocator* allocator) noexcept {
   constexpr auto* where = "IExecutionContext::setOutputAllocator";
   Inside inside(busy_);
-  if (voice_.refuses(where)) return false;
+  if (refuses(where)) return false;
   const auto output = find(model_->outputs, name);
   if (!output) return fail(where, ErrorCode::kINVALID_ARGUMENT, "it isn't the name of an output");
   outputs_[*output].allocator = allocator;
@@ -235,7 +244,7 @@ int64_t Context::getMaxOutputSize(const char* name) const noexcept {
   constexpr auto* where = "IExecutionContext::getMaxOutputSize";
   const auto output = find(model_->outputs, name);
   const auto all = shapes();
-  if (voice_.refuses(where) || !output || !all) return -1;
+  if (refuses(where) || !output || !all) return -1;
   const auto tensor = model_->outputs[*output];
   auto shape = (*all)[tensor];
   int64_t most = 1;
@@ -246,7 +255,7 @@ int64_t Context::getMaxOutputSize(const char* name) const noexcept {
 
 bool Context::setInputConsumedEvent(cudaEvent_t event) noexcept {
   Inside inside(busy_);
-  if (voice_.refuses("IExecutionContext::setInputConsumedEvent")) return false;
+  if (refuses("IExecutionContext::setInputConsumedEvent")) return false;
   consumed_ = event;
   return true;
 }
@@ -257,7 +266,7 @@ bool Context::setTemporaryStorageAllocator(IGpuAllocator* allocator) noexcept {
 }
 
 void Context::setPersistentCacheLimit(size_t size) noexcept {
-  if (!voice_.refuses("IExecutionContext::setPersistentCacheLimit")) cache_limit_ = size;
+  if (!refuses("IExecutionContext::setPersistentCacheLimit")) cache_limit_ = size;
 }
 
 bool Context::setNvtxVerbosity(ProfilingVerbosity verbosity) noexcept {
@@ -273,7 +282,7 @@ bool Context::setDebugListener(IDebugListener* listener) noexcept {
 size_t Context::updateDeviceMemorySizeForShapes() noexcept {
   constexpr auto* where = "IExecutionContext::updateDeviceMemorySizeForShapes";
   Inside inside(busy_);
-  if (voice_.refuses(where)) return 0;
+  if (refuses(where)) return 0;
   if (!allInputDimensionsSpecified()) {
     fail(where, ErrorCode::kINVALID_STATE, "not all input shapes are specified");
     return 0;
@@ -288,7 +297,7 @@ void Context::setDeviceMemory(void* memory) noexcept {
 void Context::setDeviceMemoryV2(void* memory, int64_t size) noexcept {
   constexpr auto* where = "IExecutionContext::setDeviceMemoryV2";
   Inside inside(busy_);
-  if (voice_.refuses(where)) return;
+  if (refuses(where)) return;
   if (strategy_ != USER_MANAGED || to_address(memory) % 256 != 0) {
     fail(where, ErrorCode::kINVALID_STATE,
          "the context manages its memory, or the address isn't aligned to 256 bytes");

@@ -1,6 +1,7 @@
 // An execution context: shapes, addresses and scratch memory for one run at a time.
 #pragma once
 
+#include <atomic>
 #include <future>
 #include <memory>
 #include <optional>
@@ -81,6 +82,9 @@ class Context final : public nvinfer1::IExecutionContext, public nvinfer1::apiv:
   std::optional<size_t> find(const std::vector<uint32_t>& list, const char* name) const;
   const Tensor* find_io(const char* where, const char* name) const;
   bool fail(const char* where, nvinfer1::ErrorCode code, const std::string& text) const;
+  // Counts the call; true, with an error said, if a rule makes it fail or the thread has no CUDA context of
+  // the engine's device, in whose place the real one takes the first device's.
+  bool refuses(const char* where) const;
   void reset_shapes();
   void reserve_scratch();
   // The shapes of all tensors now, none if they don't fit.
@@ -97,6 +101,7 @@ class Context final : public nvinfer1::IExecutionContext, public nvinfer1::apiv:
   nvinfer1::ExecutionContextAllocationStrategy strategy_;
   int32_t profile_ = 0;
   std::vector<Shape> inputs_;
+  const std::shared_ptr<std::atomic<uint64_t>> reshaped_ = std::make_shared<std::atomic<uint64_t>>(0);
   std::vector<CUdeviceptr> addresses_;  // of the inputs
   std::vector<Output> outputs_;
   std::unique_ptr<Scratch> scratch_;  // the context's own

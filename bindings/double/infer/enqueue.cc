@@ -28,7 +28,7 @@ bool Context::executeV2(void* const* bindings) noexcept {
 
 bool Context::enqueueV3(cudaStream_t stream) noexcept {
   Inside inside(busy_);
-  if (voice_.refuses(WHERE)) return false;
+  if (refuses(WHERE)) return false;
   const auto device = kernel::device_of(stream);
   if (device != engine_.device()) {
     return fail(WHERE, ErrorCode::kFAILED_EXECUTION,
@@ -45,7 +45,12 @@ bool Context::enqueueV3(cudaStream_t stream) noexcept {
   for (size_t index = 0; index < outputs_.size(); ++index) {
     if (!choose_output(*run, index, all[model_->outputs[index]], stream)) return false;
   }
-  if (!kernel::capturing(stream)) last_ = run;
+  run->reshaped = reshaped_;
+  if (kernel::capturing(stream)) {
+    run->captured_at = *reshaped_;
+  } else {
+    last_ = run;
+  }
   return launch(run, stream);
 }
 

@@ -3,7 +3,9 @@
 // copy's.
 #pragma once
 
+#include <atomic>
 #include <memory>
+#include <optional>
 
 #include "kernel.h"
 #include "model.h"
@@ -24,6 +26,10 @@ struct Run {
   void* code = nullptr;  // see kernel::code
   CUdeviceptr scratch = 0;
   size_t scratch_bytes = 0;
+  // How often the context took other shapes, and, of a run in a graph, how often it had when that was
+  // captured: what the context changed for others is wrong for this.
+  std::shared_ptr<const std::atomic<uint64_t>> reshaped;
+  std::optional<uint64_t> captured_at;
 
   std::vector<Array> values;  // the inputs, then the outputs
 

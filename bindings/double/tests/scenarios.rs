@@ -85,6 +85,7 @@ scenarios! {
     contexts_can_use_memory_of_the_users: passes;
     consumed_inputs_are_told_before_outputs_are_done: passes;
     a_captured_run_is_replayed_with_new_inputs: passes;
+    a_graph_gives_other_bytes_once_its_context_took_other_shapes: passes;
     memory_for_engines_and_contexts_ends: passes;
     the_budget_of_streamed_weights_is_bounded: passes;
 }

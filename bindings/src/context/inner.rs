@@ -1,12 +1,11 @@
 //! What work on streams and captured graphs keep of a context: it goes when they are done.
 
-use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use cxx::UniquePtr;
 
 use crate::bridge::ffi;
-use crate::cuda::{Device, Order, Ordered};
+use crate::cuda::{CudaError, Device, Epoch, Order, Ordered};
 use crate::engine::Engine;
 use crate::scratch::Scratch;
 
@@ -15,7 +14,7 @@ pub(super) struct Inner {
     // Before what it needs: fields are dropped in this order.
     pub(super) raw: Mutex<UniquePtr<ffi::Context>>,
     pub(super) order: Arc<Order>,
-    pub(super) epoch: AtomicU64,
+    pub(super) epoch: Epoch,
     pub(super) device: Device,
     pub(super) scratch: Scratch,
     pub(super) engine: Engine,
@@ -29,15 +28,24 @@ impl Ordered for Inner {
         &self.order
     }
 
-    fn epoch(&self) -> u64 {
-        self.epoch.load(Ordering::Acquire)
+    fn epoch(&self) -> &Epoch {
+        &self.epoch
     }
 }
 
 impl Inner {
-    /// TensorRT's context, for one caller at a time.
-    pub(super) fn raw(&self) -> MutexGuard<'_, UniquePtr<ffi::Context>> {
-        self.raw.lock().unwrap_or_else(PoisonError::into_inner)
+    /// Outdates the graphs that were captured from it, before what they rely on changes.
+    ///
+    /// # Errors
+    /// What was launched failed, or is on a stream that is being captured.
+    pub(super) fn outdate_graphs(&self) -> Result<(), CudaError> {
+        self.order.outdate(&self.epoch)
+    }
+
+    /// TensorRT's context, for one caller at a time. The GPU becomes the thread's, for TensorRT works on the one that is.
+    pub(super) fn raw(&self) -> Result<MutexGuard<'_, UniquePtr<ffi::Context>>, CudaError> {
+        self.device.bind()?;
+        Ok(self.raw.lock().unwrap_or_else(PoisonError::into_inner))
     }
 }
 

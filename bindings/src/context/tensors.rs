@@ -20,7 +20,8 @@ pub(super) enum Slot {
 }
 
 impl Context {
-    /// Sets the dimensions of an input. What is set stays.
+    /// Sets the dimensions of an input. What is set stays. Others than before outdate the graphs that were captured from this
+    /// context, and wait for those of their launches that aren't done.
     ///
     /// # Errors
     /// It is no input, or the profile doesn't allow the dimensions.
@@ -30,7 +31,8 @@ impl Context {
             return Ok(());
         }
         self.checked = false;
-        Ok(self.inner.raw().pin_mut().set_input_shape(tensor, dims)?)
+        self.inner.outdate_graphs()?;
+        Ok(self.inner.raw()?.pin_mut().set_input_shape(tensor, dims)?)
     }
 
     /// Sets the values of an input that decides shapes and lies in host memory.
@@ -46,15 +48,16 @@ impl Context {
         if matches!(&self.slots[tensor], Slot::Host(there) if *there == bytes) {
             return Ok(());
         }
-        let size = self.inner.raw().size(tensor)?;
+        let size = self.inner.raw()?.size(tensor)?;
         if bytes.len() != size {
             let name = &about.name;
             return Err(Error::Wrong(format!("{name} takes {size} bytes of values, not {}", bytes.len())));
         }
         // TensorRT may read the values before as long as a run lasts.
         self.inner.order.wait()?;
+        self.inner.outdate_graphs()?;
         self.checked = false;
-        self.inner.raw().pin_mut().bind(tensor, bytes.as_ptr() as usize)?;
+        self.inner.raw()?.pin_mut().bind(tensor, bytes.as_ptr() as usize)?;
         self.slots[tensor] = Slot::Host(bytes);
         Ok(())
     }
@@ -65,7 +68,7 @@ impl Context {
     /// There is no such tensor.
     pub fn shape(&self, tensor: usize) -> Result<Dims, Error> {
         self.about(tensor)?;
-        Ok(self.inner.raw().shape(tensor)?)
+        Ok(self.inner.raw()?.shape(tensor)?)
     }
 
     /// Bytes that the tensor takes with the shapes set now.
@@ -74,7 +77,7 @@ impl Context {
     /// Dimensions aren't known: shapes of inputs are missing, or it is an output that tells its size as it is computed.
     pub fn size(&self, tensor: usize) -> Result<usize, Error> {
         self.about(tensor)?;
-        Ok(self.inner.raw().size(tensor)?)
+        Ok(self.inner.raw()?.size(tensor)?)
     }
 
     /// Computes the outputs' shapes from the inputs'.
@@ -82,7 +85,7 @@ impl Context {
     /// # Errors
     /// An input's shape or values are missing (the message names it) or wrong.
     pub fn infer_shapes(&mut self) -> Result<(), Error> {
-        Ok(self.inner.raw().pin_mut().infer_shapes()?)
+        Ok(self.inner.raw()?.pin_mut().infer_shapes()?)
     }
 
     /// Binds a tensor to memory of the GPU, from that byte on, a multiple of 256. It stays bound, and is kept, until it is bound
@@ -117,7 +120,7 @@ impl Context {
         }
         let address = buffer.memory().range(offset, 1)?;
         self.checked = false;
-        self.inner.raw().pin_mut().bind(tensor, address)?;
+        self.inner.raw()?.pin_mut().bind(tensor, address)?;
         self.slots[tensor] = Slot::Device(buffer.clone(), offset);
         Ok(())
     }
@@ -133,7 +136,7 @@ impl Context {
         self.checked = false;
         // The allocator before goes away, and with it its memory, which runs may use.
         self.inner.order.wait()?;
-        self.inner.raw().pin_mut().allocate_output(tensor, Box::new(memory.clone()))?;
+        self.inner.raw()?.pin_mut().allocate_output(tensor, Box::new(memory.clone()))?;
         self.slots[tensor] = Slot::Allocated(memory, None);
         Ok(())
     }

@@ -63,8 +63,8 @@ pub enum CudaError {
         /// What was tried.
         what: &'static str,
     },
-    /// A graph's execution context has other memory now.
-    #[error("the graph is out of date: its execution context took another profile since")]
+    /// A graph's execution context is not as it was when the graph was captured.
+    #[error("the graph is out of date: its execution context took other shapes or another profile since")]
     Stale,
     /// The driver refuses.
     #[error("{call} failed: {text} ({name}, {code})")]

@@ -14,6 +14,11 @@ use super::stream::{Stream, Ticket};
 ///
 /// It keeps handles of the buffers that it uses and of the execution context that it was captured from. Buffers may be lent to the
 /// host between launches; they are the same ones at each.
+///
+/// It is of the shapes that its context had. Once the context takes others, or another profile, the graph can't be launched any
+/// more, even if the context has the same ones again: TensorRT keeps a state in the context that the captured work relies on, and
+/// says that it must be captured anew. So graphs of several shapes that shall be kept need a context each
+/// ([`crate::Engine::graph_context`]), which may share scratch memory.
 pub struct Graph {
     exec: CUgraphExec,
     device: Device,
@@ -53,8 +58,11 @@ impl Captured {
             Some((other, _)) if !std::ptr::addr_eq(Arc::as_ptr(other), Arc::as_ptr(ordered)) => {
                 Err(CudaError::Capturing { what: "a second execution context" })
             }
+            Some((_, epoch)) if *epoch != ordered.epoch().number() => {
+                Err(CudaError::Capturing { what: "a second shape" })
+            }
             _ => {
-                self.ordered = Some((ordered.clone(), ordered.epoch()));
+                self.ordered = Some((ordered.clone(), ordered.epoch().captured()));
                 Ok(())
             }
         }
@@ -125,7 +133,8 @@ impl Graph {
     /// Puts the captured work on the stream. Launches of one graph are done one after another.
     ///
     /// # Errors
-    /// A buffer is in use, the stream is of another GPU, or the driver fails.
+    /// [`CudaError::Stale`]: its execution context took other shapes. Or a buffer is in use, the stream is of another GPU, or the
+    /// driver fails.
     pub fn launch(&self, stream: &Stream) -> Result<(), CudaError> {
         if stream.device() != &self.device {
             return Err(CudaError::OtherDevice { what: "the graph" });
@@ -137,7 +146,7 @@ impl Graph {
         let ordered = self.captured.ordered.as_ref();
         let turn = ordered.map(|(context, _)| (context, context.order().lock()));
         // From here to the launch the context can't change.
-        if ordered.is_some_and(|(context, epoch)| context.epoch() != *epoch) {
+        if ordered.is_some_and(|(context, epoch)| context.epoch().number() != *epoch) {
             return Err(CudaError::Stale);
         }
         let uses = self.captured.uses.iter().map(|(memory, access)| (memory, *access));

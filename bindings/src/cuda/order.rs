@@ -1,5 +1,6 @@
 //! Work of one execution context enters on any streams; it is done one after another.
 
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use cudarc::driver::sys::{self, CUevent, CUevent_flags};
@@ -17,8 +18,34 @@ pub(crate) trait Ordered: Send + Sync {
     /// Its order.
     fn order(&self) -> &Order;
 
-    /// Grows when what was captured from it can't be launched any more; only in the order's turn.
-    fn epoch(&self) -> u64;
+    /// What outdates the graphs that were captured from it.
+    fn epoch(&self) -> &Epoch;
+}
+
+/// Counts what changes in an execution context, so that a graph tells whether it was captured from the context as it is now.
+#[derive(Default)]
+pub(crate) struct Epoch {
+    number: AtomicU64,
+    /// Was anything captured in this epoch?
+    captured: AtomicBool,
+}
+
+impl Epoch {
+    /// The number of this epoch, for what is captured now.
+    pub(super) fn captured(&self) -> u64 {
+        self.captured.store(true, Ordering::Release);
+        self.number()
+    }
+
+    pub(super) fn number(&self) -> u64 {
+        self.number.load(Ordering::Acquire)
+    }
+
+    /// Begins the next. Only in the order's turn, so that nothing is launched meanwhile.
+    pub(crate) fn next(&self) {
+        self.number.fetch_add(1, Ordering::AcqRel);
+        self.captured.store(false, Ordering::Release);
+    }
 }
 
 /// The newest work, and an event after it.
@@ -49,6 +76,17 @@ impl Order {
     /// Waits until all its work is done.
     pub(crate) fn wait(&self) -> Result<(), CudaError> {
         self.lock().wait()
+    }
+
+    /// Outdates the graphs that were captured in that epoch, once those that were launched are done: what changes the execution
+    /// context would change their run, too.
+    pub(crate) fn outdate(&self, epoch: &Epoch) -> Result<(), CudaError> {
+        if epoch.captured.load(Ordering::Acquire) {
+            let turn = self.lock();
+            turn.wait()?;
+            epoch.next();
+        }
+        Ok(())
     }
 }
 

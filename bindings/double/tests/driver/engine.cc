@@ -295,6 +295,37 @@ void a_captured_run_is_replayed_with_new_inputs() {
   OK(cuGraphDestroy(graph));
 }
 
+void a_graph_gives_other_bytes_once_its_context_took_other_shapes() {
+  const Gpu gpu;
+  Log log;
+  const Loaded loaded(log, affine_plan(log));
+  const std::unique_ptr<IExecutionContext> context(loaded.engine->createExecutionContext());
+  const auto x = gpu.allocate(32);
+  const auto y = gpu.allocate(32);
+  const float numbers[4] = {1, 1, 1, 1};
+  OK(cuMemcpyHtoD_v2(x, numbers, sizeof numbers));
+  CHECK(context->setInputShape("x", dims({1, 4})));
+  CHECK(context->setTensorAddress("x", pointer(x)) && context->setTensorAddress("doubled", pointer(y)));
+  OK(cuStreamBeginCapture_v2(gpu.stream, CAPTURE_THREAD_LOCAL));
+  CHECK(context->enqueueV3(stream_of(gpu)));
+  CUgraph graph = nullptr;
+  CUgraphExec exec = nullptr;
+  OK(cuStreamEndCapture(gpu.stream, &graph));
+  OK(cuGraphInstantiateWithFlags(&exec, graph, 0));
+  const auto launched = [&] {
+    float result[4] = {};
+    OK(cuGraphLaunch(exec, gpu.stream));
+    OK(cuMemcpyDtoHAsync_v2(result, y, sizeof result, gpu.stream));
+    return result[3];
+  };
+  CHECK(launched() == 5);
+  CHECK(context->setInputShape("x", dims({1, 4})) && launched() == 5);
+  CHECK(context->setInputShape("x", dims({2, 4})) && launched() != 5);
+  CHECK(context->setInputShape("x", dims({1, 4})) && launched() != 5);
+  OK(cuGraphExecDestroy(exec));
+  OK(cuGraphDestroy(graph));
+}
+
 void memory_for_engines_and_contexts_ends() {
   const Gpu gpu;
   Log log;
@@ -342,6 +373,7 @@ Scenarios engine_scenarios() {
       SCENARIO(contexts_can_use_memory_of_the_users),
       SCENARIO(consumed_inputs_are_told_before_outputs_are_done),
       SCENARIO(a_captured_run_is_replayed_with_new_inputs),
+      SCENARIO(a_graph_gives_other_bytes_once_its_context_took_other_shapes),
       SCENARIO(memory_for_engines_and_contexts_ends),
       SCENARIO(the_budget_of_streamed_weights_is_bounded),
   };
