@@ -97,14 +97,14 @@ impl Board {
         let known = [reader.known, &[reader.epoch]].concat();
         let traced = self.trace(&known, now_us);
         let (epoch, signature) = self.count(traced, now_us);
-        let now_ms = now_us / 1000;
+        let heard_ms = now_us / 1000;
         for (name, has) in reader.proxies {
             let before = self.proxies.get(name).map_or(0, |(_, epoch)| *epoch);
-            self.proxies.insert(name.clone(), (now_ms, before.max(*has)));
+            self.proxies.insert(name.clone(), (heard_ms, before.max(*has)));
         }
-        self.gates.insert(reader.gate.to_owned(), (now_ms, reader.epoch));
+        self.gates.insert(reader.gate.to_owned(), (heard_ms, reader.epoch));
         let heard = (signature != reader.signature).then(|| self.heard());
-        Read { epoch, signature, now_ms, heard }
+        Read { epoch, signature, now_ms: heard_ms, heard }
     }
 
     pub(super) fn heard(&self) -> Vec<Heard> {

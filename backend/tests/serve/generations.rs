@@ -60,7 +60,7 @@ impl Served {
     fn in_memory(more: &[&str]) -> Self {
         let root = tempfile::tempdir().unwrap();
         install(root.path(), 1, "identity_fp32");
-        let one = Forebay::serve_from(root.path(), &[&EXPLICIT, &["--load-model", "m"], more].concat());
+        let one = Forebay::serve_from(root.path(), &[&EXPLICIT[..], &["--load-model", "m"], more].concat());
         Self { root, mesh: None, one, gate: None }
     }
 
@@ -68,7 +68,7 @@ impl Served {
         let root = tempfile::tempdir().unwrap();
         install(root.path(), 1, "identity_fp32");
         let mesh = Mesh::new();
-        let arguments = [&EXPLICIT, &["--load-model", "m"], more].concat();
+        let arguments = [&EXPLICIT[..], &["--load-model", "m"], more].concat();
         let one = Forebay::serve_from(root.path(), &mesh.arguments(&arguments));
         let gate = mesh.gate();
         until("the gate knows what is live", || {
