@@ -11,6 +11,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 
 use tokio_util::sync::CancellationToken;
 
+use crate::live::Tier;
 use crate::load::{LoadError, Loader};
 use crate::model_config::{ConfigError, ModelConfig};
 use crate::models::{Model, ModelSet, Models, UnknownModel, Unloaded};
@@ -20,9 +21,6 @@ use crate::repository::{self, Fingerprint, RepositoryError};
 use crate::settings::ModelControlMode;
 use loads::{Loads, Turn};
 use overrides::Overrides;
-
-/// Told after each swap of the models.
-pub(crate) type OnChange = Box<dyn Fn(&ModelSet) + Send + Sync>;
 
 /// Parameters of a load, by their names in Triton's extension.
 pub(crate) type Parameters = BTreeMap<String, ModelRepositoryParameter>;
@@ -57,7 +55,8 @@ pub(crate) enum ControlError {
 pub(crate) struct Control {
     pub(crate) loader: Loader,
     pub(crate) models: Arc<Models>,
-    on_change: OnChange,
+    /// Told after each swap of the models.
+    pub(crate) tier: Arc<Tier>,
     mode: ModelControlMode,
     /// Cancelled once the server ends: no load goes on then.
     stop: CancellationToken,
@@ -77,12 +76,12 @@ impl Control {
     pub(crate) fn new(
         loader: Loader,
         models: Arc<Models>,
-        on_change: OnChange,
+        tier: Arc<Tier>,
         mode: ModelControlMode,
         stop: CancellationToken,
     ) -> Self {
         let (changing, loads) = (Mutex::new(()), Loads::default());
-        Self { loader, models, on_change, mode, stop, changing, loads }
+        Self { loader, models, tier, mode, stop, changing, loads }
     }
 
     /// Loads `names`, or every model of the repository, and publishes what could be loaded.
@@ -220,7 +219,7 @@ impl Control {
         let mut set = ModelSet::clone(&self.models.current());
         let changed = change(&mut set);
         self.models.publish(set);
-        (self.on_change)(&self.models.current());
+        self.tier.say(self.models.current().live());
         changed
     }
 }

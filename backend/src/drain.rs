@@ -16,13 +16,16 @@ use crate::http::tls::Tls;
 use crate::settings::HttpSettings;
 
 /// The bound ports, as the ready line names them.
-#[derive(Debug, Clone, Copy, Serialize)]
+#[derive(Debug, Default, Clone, Copy, Serialize)]
 pub(crate) struct Ports {
-    #[serde(rename = "http_port")]
-    pub(crate) http: u16,
-    /// The gate has none.
+    /// Of `serve`.
+    #[serde(rename = "http_port", skip_serializing_if = "Option::is_none")]
+    pub(crate) http: Option<u16>,
     #[serde(rename = "grpc_port", skip_serializing_if = "Option::is_none")]
     pub(crate) grpc: Option<u16>,
+    /// Of `gate`, and of `serve` with the pool in memory.
+    #[serde(rename = "gate_port", skip_serializing_if = "Option::is_none")]
+    pub(crate) gate: Option<u16>,
     #[serde(rename = "metrics_port")]
     pub(crate) metrics: u16,
 }
@@ -108,6 +111,6 @@ fn say_ready(ports: Ports) -> anyhow::Result<()> {
     let mut stdout = std::io::stdout().lock();
     writeln!(stdout, "{}", serde_json::to_string(&line)?)?;
     stdout.flush()?;
-    tracing::info!(ports.http, ports.grpc, ports.metrics, "ready");
+    tracing::info!(ports.http, ports.grpc, ports.gate, ports.metrics, "ready");
     Ok(())
 }

@@ -1,45 +1,66 @@
 //! The gate: lookups by digest and the table of live generations, over HTTP, for the filters. `forebay gate` runs it
-//! on Redis; `serve` has the same routes with the pool in memory.
+//! on Redis; `serve` has the same routes with the pool in memory, on a port of their own too.
 
 mod lookup;
+mod poll;
+mod ready;
+mod savings;
 
 use std::sync::Arc;
 
 use ::http::HeaderMap;
 use ::http::header::{CACHE_CONTROL, CONTENT_TYPE};
+use std::time::Instant;
+
+use ::http::HeaderValue;
 use axum::Router;
 use axum::extract::{Extension, State};
+use axum::middleware::map_response;
 use axum::response::{IntoResponse, Response};
-use axum::routing::get;
-use forebay_protocol::gate::{GENERATIONS_PATH, LOOKUP_PATH};
+use axum::routing::{get, post};
+use forebay_protocol::gate::{FORMAT, GENERATIONS_PATH, LOOKUP_PATH, POLL_PATH};
+use forebay_protocol::header::X_FOREBAY_FORMAT;
 use tokio_util::sync::CancellationToken;
 
 use crate::drain::{self, Ports, Signals};
 use crate::http::error::HttpError;
-use crate::http::health::{self, Draining};
+use crate::http::health::Draining;
 use crate::http::tls::Tls;
-use crate::live::{self, LiveTable};
+use crate::live::{self, Follow, LiveTable, Proxies};
 use crate::metrics::{self, GateMetrics};
-use crate::pool::{self, RedisPool};
+use crate::pool::{RedisPool, Server};
 use crate::settings::{self, GateSettings, PrivacySettings, SettingsError};
 use crate::store::Store;
 use crate::trust::{Peer, Trust};
 use crate::{http, logs};
+pub(crate) use savings::Savings;
 
 /// What the gate's routes need.
 pub(crate) struct Gate {
     pub(crate) store: Arc<Store>,
     pub(crate) live: Arc<LiveTable>,
     pub(crate) trust: Trust,
+    /// Those that poll.
+    pub(crate) proxies: Arc<Proxies>,
+    pub(crate) savings: Savings,
     pub(crate) metrics: GateMetrics,
+    /// Cancelled once the process ends: no poll is held then.
+    pub(crate) ending: CancellationToken,
 }
 
-/// The two routes.
+/// The routes. Every answer of theirs names its format.
 pub(crate) fn routes(gate: Arc<Gate>) -> Router {
     Router::new()
         .route(LOOKUP_PATH, get(lookup::lookup))
+        .route(POLL_PATH, post(poll::poll))
         .route(GENERATIONS_PATH, get(generations))
+        .layer(map_response(with_format))
         .with_state(gate)
+}
+
+async fn with_format(mut answer: Response) -> Response {
+    answer.headers_mut().insert(X_FOREBAY_FORMAT, HeaderValue::from(FORMAT));
+    answer
 }
 
 impl Gate {
@@ -54,16 +75,16 @@ impl Gate {
     }
 }
 
+/// The table as the filters of version 1 ask for it.
 async fn generations(
     State(gate): State<Arc<Gate>>,
     peer: Option<Extension<Peer>>,
     headers: HeaderMap,
 ) -> Result<Response, HttpError> {
     gate.admit(None, &headers, peer.as_deref())?;
-    let table = gate.live.table().ok_or(HttpError::NoGenerations)?;
-    let body = serde_json::to_vec(&*table).map_err(|_| HttpError::NoGenerations)?;
+    let (_, json) = gate.live.json(Instant::now()).ok_or(HttpError::NoGenerations)?;
     let headers = [(CONTENT_TYPE, "application/json"), (CACHE_CONTROL, "no-store")];
-    Ok((headers, body).into_response())
+    Ok((headers, json).into_response())
 }
 
 /// Runs `forebay gate` until SIGTERM or SIGINT.
@@ -79,24 +100,33 @@ pub(crate) fn run(settings: &GateSettings) -> anyhow::Result<()> {
     let prometheus = metrics::install()?;
     let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build()?;
     runtime.spawn(metrics::keep_up(prometheus.clone()));
-    runtime.block_on(async {
+    let ended = runtime.block_on(async {
         let signals = Signals::listen()?;
-        let connection = pool::connect(&url)
-            .map_err(|error| SettingsError::Wrong { flag: "--redis-url", reason: error.to_string() })?;
-        let (listener, http_port) = http::listen(settings.http.http_address, settings.http_port)?;
+        let server = Server::open(&url).await?;
+        let (listener, gate_port) = http::listen(settings.gate.gate_address, settings.gate.gate_port)?;
         let (metrics_listener, metrics_port) =
             http::listen(settings.http.metrics_address, settings.metrics_port)?;
-        let redis = RedisPool::new(connection.clone(), secret, settings.pool.timeout());
-        let live = Arc::new(LiveTable::new(false));
+        let redis = RedisPool::new(server.clone(), secret, settings.pool.timeout());
+        let (live, proxies) = (Arc::new(LiveTable::new(false)), Arc::<Proxies>::default());
         let stop = CancellationToken::new();
         settings.trust.follow(&trust, &stop);
-        let following = tokio::spawn(live::redis::follow(connection, live.clone(), stop.clone()));
+        let (table, name) = (live.clone(), live::random_name());
+        let follow = Follow { server: server.clone(), gate: name, table, proxies: proxies.clone() };
+        let following = tokio::spawn(follow.run(stop.clone()));
         let store = Store::redis(redis, settings.pool.max_entry_bytes, settings.pool.pool_queue_bytes);
-        let gate =
-            Arc::new(Gate { store: Arc::new(store), live: live.clone(), trust, metrics: GateMetrics::new() });
         let draining = Draining::default();
-        let main = routes(gate).merge(health::routes(draining.readiness(move || live.table().is_some())));
-        let ports = Ports { http: http_port, grpc: None, metrics: metrics_port };
+        let gate = Arc::new(Gate {
+            store: Arc::new(store),
+            live: live.clone(),
+            proxies,
+            savings: Savings::default(),
+            trust,
+            metrics: GateMetrics::new(),
+            ending: draining.begun(),
+        });
+        let needs = ready::Needs { server, live, draining: draining.clone() };
+        let main = routes(gate).merge(ready::routes(needs));
+        let ports = Ports { gate: Some(gate_port), metrics: metrics_port, ..Ports::default() };
         let listeners = drain::Listeners {
             main: vec![(listener, http::with_fallback(main))],
             tls,
@@ -106,5 +136,8 @@ pub(crate) fn run(settings: &GateSettings) -> anyhow::Result<()> {
         stop.cancel();
         following.await?;
         Ok(())
-    })
+    });
+    // A name that is being resolved doesn't hold up the end.
+    runtime.shutdown_background();
+    ended
 }

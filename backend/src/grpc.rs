@@ -59,6 +59,11 @@ impl GrpcService {
         let changed = changed.map_err(|error| Status::internal(format!("the call ended early: {error}")))?;
         changed.map(Response::new).map_err(|error| status::of_control(&error))
     }
+
+    /// Waits until the tier knows of a change.
+    async fn settled(&self) -> Result<(), Status> {
+        self.control.tier.settled().await.map_err(|error| status::of_untold(&error))
+    }
 }
 
 /// The service as routes; messages may be as large as a body over HTTP, after decompression too.
@@ -190,9 +195,11 @@ impl GrpcInferenceService for GrpcService {
         let asked = request.into_inner();
         self.change(move |control| {
             control.load(&asked.model_name, &asked.parameters)?;
-            Ok(proto::RepositoryModelLoadResponse {})
+            Ok(())
         })
-        .await
+        .await?;
+        self.settled().await?;
+        Ok(Response::new(proto::RepositoryModelLoadResponse {}))
     }
 
     async fn repository_model_unload(
@@ -202,9 +209,11 @@ impl GrpcInferenceService for GrpcService {
         let asked = request.into_inner();
         self.change(move |control| {
             control.unload(&asked.model_name)?;
-            Ok(proto::RepositoryModelUnloadResponse {})
+            Ok(())
         })
-        .await
+        .await?;
+        self.settled().await?;
+        Ok(Response::new(proto::RepositoryModelUnloadResponse {}))
     }
 
     /// No regions, as is true: clients ask before they clean up.

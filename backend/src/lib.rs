@@ -7,6 +7,7 @@
 #![forbid(unsafe_code)]
 
 mod busy_poll;
+mod clock;
 mod control;
 mod drain;
 mod engine;

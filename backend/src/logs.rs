@@ -1,6 +1,8 @@
 //! Settings -> structured logs on stderr; stdout carries the ready line alone. What is logged can be changed by call, as
 //! Triton's logging extension has it.
 
+mod seldom;
+
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, PoisonError};
 
@@ -14,6 +16,8 @@ use crate::proto::log_settings_response::SettingValue;
 use crate::proto::log_settings_response::setting_value::ParameterChoice;
 use crate::proto::{LogSettingsRequest, LogSettingsResponse};
 use crate::settings::{LogFormat, LogSettings, SettingsError};
+
+pub(crate) use seldom::Seldom;
 
 /// Settings by call that are not taken.
 #[derive(Debug, thiserror::Error)]

@@ -104,6 +104,17 @@ fn describe() {
     describe_counter!("forebay_pool_dropped_writes", "Results not written to the pool, by reason");
     describe_counter!("forebay_pool_failed_lookups", "Lookups that failed open, by reason");
     describe_counter!("forebay_pool_bad_entries", "Entries that failed their check and count as misses");
+    describe_counter!("forebay_pool_lost_connections", "Connections to the pool that were lost, by what for");
+    describe_gauge!(
+        "forebay_pool_clock_skew_seconds",
+        "How far the pool's clock is ahead of this machine's, by which entries are stamped and judged"
+    );
+    describe_counter!(
+        "forebay_proxy_hits",
+        "Requests that proxies answered without the backend, as they tell"
+    );
+    describe_counter!("forebay_proxy_saved_us", "Compute time that those hits saved");
+    describe_counter!("forebay_proxy_dropped_reports", "Reports of more proxies than are kept count of");
     describe_counter!("forebay_saved_us", "Compute time that hits and collapsed requests saved");
     describe_counter!("forebay_gate_lookups", "Lookups at the gate, by result");
     describe_histogram!("forebay_gate_lookup_seconds", "Time of a lookup at the gate");

@@ -23,9 +23,18 @@ pub(crate) async fn follow(control: Arc<Control>, every: Duration, stop: Cancell
             () = stop.cancelled() => return,
             _ = ticks.tick() => {}
         }
-        let control = control.clone();
-        match tokio::task::spawn_blocking(move || control.follow(stands_still)).await {
-            Ok(Ok(())) => {}
+        let before = control.tier.changes();
+        let looking = {
+            let control = control.clone();
+            tokio::task::spawn_blocking(move || control.follow(stands_still))
+        };
+        match looking.await {
+            Ok(Ok(())) if control.tier.changes() == before => {}
+            Ok(Ok(())) => {
+                if let Err(error) = control.tier.settled().await {
+                    tracing::error!("a change of the repository: {error}");
+                }
+            }
             Ok(Err(error)) => tracing::error!("the repository can't be followed: {error}"),
             Err(error) => tracing::error!("a look at the repository ended early: {error}"),
         }

@@ -1,8 +1,12 @@
 //! Where entries are kept: keys -> the first entry found, in one round trip. Next: `store` decides whether it is
 //! fresh.
 
+mod breaker;
+mod link;
 mod memory;
 mod redis;
+mod server;
+mod why;
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -10,15 +14,19 @@ use std::time::Duration;
 use forebay_protocol::digest::Key;
 use forebay_protocol::entry::Entry;
 
+pub(crate) use link::Link;
 pub(crate) use memory::MemoryPool;
-pub(crate) use redis::{RedisPool, connect};
+pub(crate) use redis::RedisPool;
+pub(crate) use server::{ConnectError, Server};
 
 /// A lookup or a write that didn't happen.
 #[derive(Debug, thiserror::Error)]
 pub(crate) enum PoolError {
     #[error("the pool took longer than {0:?}")]
     Timeout(Duration),
-    #[error("the pool can't be reached: {0}")]
+    #[error("the pool can't be used: {0}")]
+    Down(Arc<ConnectError>),
+    #[error("the pool failed: {0}")]
     Redis(#[from] ::redis::RedisError),
     #[error("the pool failed repeatedly and rests for a moment")]
     Resting,
@@ -29,6 +37,7 @@ impl PoolError {
     pub(crate) fn reason(&self) -> &'static str {
         match self {
             Self::Timeout(_) => "timeout",
+            Self::Down(_) => "down",
             Self::Redis(_) => "error",
             Self::Resting => "resting",
         }

@@ -21,7 +21,7 @@ use crate::engine::kept::Kept;
 use crate::engine::ort::OrtEngine;
 use crate::engine::tensorrt::{Choice, Compiling, TensorRt};
 use crate::engine::{Engine as _, Engines, SessionOptions};
-use crate::gate::{self, Gate};
+use crate::gate::{self, Gate, Savings};
 use crate::grpc::{self, GrpcService};
 use crate::http::body::BodyLimits;
 use crate::http::health::{self, Draining, Readiness};
@@ -40,7 +40,7 @@ use crate::poll;
 use crate::recovery;
 use crate::schedule::QueueLimits;
 use crate::settings::{
-    LogSettings, ModelControlMode, ModelSettings, ServeSettings, SettingsError, TensorRtFlavour,
+    LogSettings, ModelControlMode, ModelSettings, PoolKind, ServeSettings, SettingsError, TensorRtFlavour,
 };
 use crate::trust::Trust;
 use pooled::Pooled;
@@ -81,17 +81,21 @@ async fn serve(
     logs: Logs,
 ) -> anyhow::Result<()> {
     let mut signals = Signals::listen()?;
-    let (listener, http_port) = http::listen(settings.http.http_address, settings.http_port)?;
+    let (listener, http_port) = http::listen(settings.http_address, settings.http_port)?;
     let (grpc_listener, grpc_port) = http::listen(settings.grpc_address, settings.grpc_port)?;
     let (metrics_listener, metrics_port) =
         http::listen(settings.http.metrics_address, settings.metrics_port)?;
     let stop = CancellationToken::new();
-    let Pooled { store, own_table, on_change, farewell } = Pooled::start(settings, &stop)?;
+    let gate_listener = match settings.pool.pool {
+        PoolKind::Memory => Some(http::listen(settings.gate.gate_address, settings.gate.gate_port)?),
+        PoolKind::Redis | PoolKind::None => None,
+    };
+    let Pooled { store, own, tier, farewell } = Pooled::start(settings, &stop).await?;
     settings.trust.follow(&trust, &stop);
     let models = Arc::new(Models::default());
     let draining = Draining::default();
     let mode = settings.models.model_control_mode;
-    let control = Arc::new(Control::new(loader, models.clone(), on_change, mode, draining.begun()));
+    let control = Arc::new(Control::new(loader, models.clone(), tier, mode, draining.begun()));
     recovery::start(&control, &stop);
     let following = tokio::select! {
         following = load(&settings.models, &control, &stop) => following?,
@@ -100,11 +104,14 @@ async fn serve(
             return Ok(());
         }
     };
-    let gate = own_table.zip(store.clone()).map(|(live, store)| Gate {
+    let gate = own.zip(store.clone()).map(|(own, store)| Gate {
         store,
-        live,
+        live: own.table,
+        proxies: own.proxies,
+        savings: Savings::default(),
         trust: trust.clone(),
         metrics: GateMetrics::new(),
+        ending: draining.begun(),
     });
     let is_ready = {
         let models = models.clone();
@@ -137,14 +144,18 @@ async fn serve(
     let routes = routes(infer, is_ready)
         .merge(http::repository::routes(Arc::new(repository)))
         .merge(http::observe::routes(Arc::new(observe)))
-        .merge(http::shared_memory::routes())
-        .merge(gate.map(|gate| gate::routes(Arc::new(gate))).unwrap_or_default());
+        .merge(http::shared_memory::routes());
+    let mut main = vec![(listener, http::with_fallback(routes)), (grpc_listener, grpc::routes(service))];
+    let mut ports = Ports { http: Some(http_port), grpc: Some(grpc_port), gate: None, metrics: metrics_port };
+    if let (Some((listener, port)), Some(gate)) = (gate_listener, gate) {
+        main.push((listener, http::with_fallback(gate::routes(Arc::new(gate)))));
+        ports.gate = Some(port);
+    }
     let listeners = drain::Listeners {
         tls,
-        main: vec![(listener, http::with_fallback(routes)), (grpc_listener, grpc::routes(service))],
+        main,
         metrics: (metrics_listener, http::metrics::routes(prometheus, sample)),
     };
-    let ports = Ports { http: http_port, grpc: Some(grpc_port), metrics: metrics_port };
     drain::serve_until_signal(listeners, signals, &settings.http, draining, ports).await?;
     stop.cancel();
     if let Some(store) = store {

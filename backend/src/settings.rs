@@ -13,7 +13,9 @@ use std::path::PathBuf;
 
 use clap::{Args, Parser, Subcommand, ValueEnum};
 
-pub(crate) use parts::{HttpSettings, LogFormat, LogSettings, PoolKind, PoolSettings, TlsSettings};
+pub(crate) use parts::{
+    GateAddress, HttpSettings, LogFormat, LogSettings, PoolKind, PoolSettings, TlsSettings,
+};
 pub(crate) use secrets::{SECRETS, read_pool_secret};
 pub(crate) use trust::{PrivacySettings, TrustSettings};
 use units::{parse_bytes, parse_seconds};
@@ -72,6 +74,9 @@ pub(crate) struct ServeSettings {
     pub(crate) models: ModelSettings,
     #[command(flatten)]
     pub(crate) http: HttpSettings,
+    /// Address of the HTTP port
+    #[arg(long, env = "FOREBAY_HTTP_ADDRESS", default_value = "0.0.0.0", help_heading = "Network")]
+    pub(crate) http_address: IpAddr,
     /// HTTP port of the inference protocol; 0 picks a free one
     #[arg(long, env = "FOREBAY_HTTP_PORT", default_value_t = 8000, help_heading = "Network")]
     pub(crate) http_port: u16,
@@ -94,9 +99,16 @@ pub(crate) struct ServeSettings {
           value_parser = clap::value_parser!(u32).range(..=1_000_000))]
     pub(crate) busy_poll_us: u32,
     #[command(flatten)]
+    pub(crate) gate: GateAddress,
+    #[command(flatten)]
     pub(crate) tls: TlsSettings,
     #[command(flatten)]
     pub(crate) pool: PoolSettings,
+    /// Seconds that load and unload wait until every proxy that polls has heard of the change. By the default's end one that has
+    /// not gives no hits any more; a shorter wait doesn't promise that
+    #[arg(long, env = "FOREBAY_GENERATIONS_TIMEOUT_SECS", default_value = "10", value_parser = parse_seconds,
+          help_heading = "Pool")]
+    pub(crate) generations_timeout_secs: std::time::Duration,
     /// Name of this service: two services may each have a model of the same name, and never share answers
     #[arg(long, env = "FOREBAY_SERVICE", default_value = "default", help_heading = "Trust")]
     pub(crate) service: String,
@@ -179,9 +191,8 @@ pub(crate) struct ModelSettings {
 pub(crate) struct GateSettings {
     #[command(flatten)]
     pub(crate) http: HttpSettings,
-    /// HTTP port of lookups and generations; 0 picks a free one
-    #[arg(long, env = "FOREBAY_HTTP_PORT", default_value_t = 8010, help_heading = "Network")]
-    pub(crate) http_port: u16,
+    #[command(flatten)]
+    pub(crate) gate: GateAddress,
     /// Port of /metrics; 0 picks a free one
     #[arg(long, env = "FOREBAY_METRICS_PORT", default_value_t = 8012, help_heading = "Network")]
     pub(crate) metrics_port: u16,

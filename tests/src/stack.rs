@@ -17,7 +17,7 @@ use tempfile::TempDir;
 /// Where results are kept.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Pool {
-    /// In the backend, which is then the gate too.
+    /// In the backend, which then has the gate's port too.
     Memory,
     /// In Redis, with a gate of its own.
     Redis,
@@ -121,9 +121,9 @@ impl Stack {
             backends.push(Backend { service: service.clone(), repository, process, bound });
         }
         let gate = url.as_deref().map(|url| forebay::start("gate", forebay::gate(url, 0, &secrets)));
-        let gate_port = gate.as_ref().map_or(backends[0].bound.http_port, |(_, bound)| bound.http_port);
+        let gate_port = gate.as_ref().map_or(backends[0].bound.gate, |(_, bound)| bound.gate);
         let wiring = Wiring {
-            backends: backends.iter().map(|b| (b.service.clone(), b.bound.http_port)).collect(),
+            backends: backends.iter().map(|b| (b.service.clone(), b.bound.http)).collect(),
             gate_port: self.gate_port.unwrap_or(gate_port),
             settings: self.settings,
             workers: self.workers,
@@ -181,7 +181,7 @@ impl Running {
     /// # Panics
     /// The backend does not answer.
     pub fn backend_metric(&self, backend: usize, name: &str, with: &str) -> u64 {
-        let port = self.backends[backend].bound.metrics_port;
+        let port = self.backends[backend].bound.metrics;
         let answer = http::send(port, &http::get("/metrics")).expect("the backend's metrics");
         let text = String::from_utf8_lossy(&answer.body).into_owned();
         let lines = text.lines().filter(|line| line.starts_with(name) && line.contains(with));
@@ -226,7 +226,7 @@ impl Running {
         let backend = &self.backends[index];
         let url = self.redis.as_ref().map(Redis::url);
         let (model_source, port) =
-            ((backend.repository.as_path(), backend.service.as_str()), backend.bound.http_port);
+            ((backend.repository.as_path(), backend.service.as_str()), backend.bound.http);
         let command = forebay::serve(model_source, port, url.as_deref(), &self.secrets, &self.arguments);
         let (process, bound) = forebay::start(&self.backends[index].service, command);
         let backend = &mut self.backends[index];
@@ -242,7 +242,7 @@ impl Running {
     pub fn restart_gate(&mut self) {
         if let (Some(redis), Some((process, bound))) = (&self.redis, &mut self.gate) {
             (*process, *bound) =
-                forebay::start("gate", forebay::gate(&redis.url(), bound.http_port, &self.secrets));
+                forebay::start("gate", forebay::gate(&redis.url(), bound.gate, &self.secrets));
         }
     }
 

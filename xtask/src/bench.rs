@@ -232,6 +232,7 @@ impl Backend<'_> {
     fn start(&self, layout: &Layout, group: &mut Group) -> Result<Bound> {
         let mut serve = command("taskset", ["-c", self.cpu]);
         serve.arg(up::backend(layout)?).args(["serve", "--http-address=127.0.0.1", "--http-port=0"]);
+        serve.arg("--gate-port=0");
         serve.args(["--metrics-address=127.0.0.1", "--metrics-port=0", "--grpc-address=127.0.0.1"]);
         serve.args(["--grpc-port=0", "--instances=1", "--service=bench", "--pool", self.pool]);
         serve.arg("--model-repository").arg(self.repository).arg("--onnxruntime").arg(layout.onnxruntime());

@@ -18,8 +18,8 @@ use crate::http::error::HttpError;
 use crate::http::single;
 use crate::trust::Peer;
 
-/// Answers one lookup: 200 with the entry, 404 with the live generations, 400 for what can't be a lookup.
-/// A caller that shows no credential is refused, and so is one that may not speak for the tenant.
+/// Answers one lookup: 200 with the entry, 404 with the live generations, 400 for what can't be a lookup, 503 when it is not known
+/// what is live. A caller that shows no credential is refused, and so is one that may not speak for the tenant.
 pub(super) async fn lookup(
     State(gate): State<Arc<Gate>>,
     peer: Option<Extension<Peer>>,
@@ -30,7 +30,8 @@ pub(super) async fn lookup(
     gate.admit(Some(asked.service), &headers, peer.as_deref())?;
     let whose = gate.trust.whose(asked.service, &headers, peer.as_deref());
     let scope = whose.scope(asked.service).map_err(|_| HttpError::Tenant)?;
-    let generations = gate.live.generations(asked.service, asked.model, asked.version);
+    let live = gate.live.generations(asked.service, asked.model, asked.version);
+    let generations = live.ok_or(HttpError::NoGenerations)?;
     let keys: Vec<Key> =
         generations.iter().map(|generation| Key::derive(generation, &scope, &asked.digest)).collect();
     let found = gate.store.lookup(&keys).await;

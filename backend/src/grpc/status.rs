@@ -6,6 +6,7 @@ use tonic::{Code, Status};
 use crate::control::ControlError;
 use crate::engine::EngineError;
 use crate::infer::InferError;
+use crate::live::Untold;
 use crate::logs::LogError;
 use crate::schedule::RunError;
 
@@ -45,6 +46,11 @@ pub(super) fn of_control(error: &ControlError) -> Status {
         _ => Code::InvalidArgument,
     };
     Status::new(code, error.to_string())
+}
+
+/// A change of the models that the tier has not heard of.
+pub(super) fn of_untold(error: &Untold) -> Status {
+    Status::unavailable(error.to_string())
 }
 
 /// Log settings that were not taken.

@@ -10,6 +10,7 @@ use http::{HeaderValue, StatusCode};
 use crate::control::ControlError;
 use crate::engine::EngineError;
 use crate::infer::InferError;
+use crate::live::{TooMany, Untold};
 use crate::logs::LogError;
 use crate::models::UnknownModel;
 use crate::schedule::RunError;
@@ -61,6 +62,10 @@ pub(crate) enum HttpError {
     Tenant,
     #[error("the live generations are not known: the pool can't be reached")]
     NoGenerations,
+    #[error(transparent)]
+    TooManyProxies(#[from] TooMany),
+    #[error(transparent)]
+    Untold(#[from] Untold),
 }
 
 impl From<UnknownModel> for HttpError {
@@ -93,7 +98,9 @@ impl HttpError {
                 ControlError::Files { .. } | ControlError::Repository(_) => StatusCode::INTERNAL_SERVER_ERROR,
                 _ => StatusCode::BAD_REQUEST,
             },
-            Self::NoGenerations => StatusCode::SERVICE_UNAVAILABLE,
+            Self::NoGenerations | Self::TooManyProxies(_) | Self::Untold(_) => {
+                StatusCode::SERVICE_UNAVAILABLE
+            }
             Self::Infer(error) => match error {
                 InferError::Unknown(_) => StatusCode::NOT_FOUND,
                 InferError::SharedMemory => StatusCode::NOT_IMPLEMENTED,

@@ -1,5 +1,5 @@
 //! The repository over HTTP: the index, loading and unloading by call, as in Triton's model repository extension. The
-//! answers are `control`'s.
+//! answers are `control`'s, given when the tier knows of the change.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -70,6 +70,7 @@ async fn load(
     let asked: ChangeRequest = body::read_json(request, routes.body_limits).await?;
     let parameters = parameters(asked.parameters)?;
     routes.call(move |control| control.load(&model, &parameters)).await?;
+    routes.control.tier.settled().await?;
     Ok(StatusCode::OK)
 }
 
@@ -82,6 +83,7 @@ async fn unload(
     let asked: ChangeRequest = body::read_json(request, routes.body_limits).await?;
     parameters(asked.parameters)?;
     routes.call(move |control| control.unload(&model)).await?;
+    routes.control.tier.settled().await?;
     Ok(StatusCode::OK)
 }
 

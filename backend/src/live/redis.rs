@@ -1,161 +1,174 @@
-//! The live generations in Redis: `serve` says what it serves once a second and at once when that changes; the gate
-//! reads what all of them said. Times are Redis' own, so that clocks of machines don't matter.
+//! The live generations in Redis: `serve` says what it serves once a second and at once when that changes; the gate reads what all
+//! of them said, and says which tables it and its proxies have. Times are Redis' own, so that clocks of machines don't matter.
 
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
-use forebay_protocol::generations::{LiveModel, Table};
-use redis::aio::ConnectionManager;
-use redis::{RedisError, RedisResult};
 use tokio::sync::{oneshot, watch};
 use tokio::time::MissedTickBehavior;
 use tokio_util::sync::CancellationToken;
 
-use super::{ALIVE, Heard, LiveTable, Record, live_models, millis, outdated};
+use super::heard::{Record, live_models, outdated};
+use super::proxies::Proxies;
+use super::script::{self, Reader, Stands};
+use super::table::LiveTable;
+use crate::pool::{PoolError, Server};
 
-/// A hash: instance -> "<milliseconds> <record as JSON>".
-const INSTANCES: &str = "forebay:instances";
-/// A hash: `epoch`, and the `digest` of the table it belongs to.
-const EPOCH: &str = "forebay:epoch";
 const HEARTBEAT: Duration = Duration::from_secs(1);
-/// How often the gate reads: well below the filters' own poll, so that it adds little to their delay.
-const READ: Duration = Duration::from_millis(200);
-const PATIENCE: Duration = Duration::from_secs(1);
+/// After a heartbeat that failed.
+const AGAIN: Duration = Duration::from_millis(200);
+/// How often the gate reads: it adds this to the time that a load takes to be known.
+const READ: Duration = Duration::from_millis(100);
+/// Between two reads, whatever there is to ask.
+const SHORTEST_READ: Duration = Duration::from_millis(10);
 /// Outdated records are looked for every so many heartbeats.
 const BEATS_TO_SWEEP: u64 = 60;
 
-/// KEYS: instances. ARGV: instance, record, milliseconds to date it back.
-const SAY: &str = "
-local t = redis.call('TIME')
-local ms = t[1] * 1000 + math.floor(t[2] / 1000) - ARGV[3]
-return redis.call('HSET', KEYS[1], ARGV[1], string.format('%.0f', ms) .. ' ' .. ARGV[2])";
+/// A record, and which one it is in the order in which they were made.
+#[derive(Debug, Clone)]
+pub(super) struct Numbered {
+    pub(super) number: u64,
+    pub(super) record: Record,
+}
 
-/// KEYS: epoch. ARGV: digest of the table. The epoch grows when the digest is another.
-const COUNT: &str = "
-local epoch = tonumber(redis.call('HGET', KEYS[1], 'epoch') or '0')
-if redis.call('HGET', KEYS[1], 'digest') == ARGV[1] then return string.format('%.0f', epoch) end
-local t = redis.call('TIME')
-local now = t[1] * 1000 + math.floor(t[2] / 1000)
-local next = string.format('%.0f', math.max(epoch + 1, now))
-redis.call('HSET', KEYS[1], 'epoch', next, 'digest', ARGV[1])
-return next";
+/// How far the pool has heard.
+#[derive(Debug, Clone, Default)]
+pub(super) struct Told {
+    /// The newest record that was said, 0 for none.
+    pub(super) number: u64,
+    /// The epoch by which everybody who has it knows that record.
+    pub(super) epoch: u64,
+    /// Why the last attempt failed, if it did.
+    pub(super) trouble: Option<Arc<str>>,
+}
 
-/// Says what this instance serves until `stop`, then dates itself back: others take over at once, and if there are
-/// none, its generations stay the last ones. `done` is told when that is said.
-pub(crate) async fn register(
-    mut connection: ConnectionManager,
-    instance: String,
-    mut records: watch::Receiver<Record>,
-    stop: CancellationToken,
-    done: oneshot::Sender<()>,
-) {
-    let mut ticks = tokio::time::interval(HEARTBEAT);
-    ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
-    let mut beats: u64 = 0;
-    // Without --model-control-mode poll nobody is left to change anything; the heartbeat goes on.
-    let mut may_change = true;
-    loop {
-        tokio::select! {
-            () = stop.cancelled() => break,
-            _ = ticks.tick() => {}
-            changed = records.changed(), if may_change => may_change = changed.is_ok(),
+/// Who says what is served here.
+pub(super) struct Register {
+    pub(super) server: Server,
+    pub(super) instance: String,
+    pub(super) records: watch::Receiver<Numbered>,
+    pub(super) told: watch::Sender<Told>,
+}
+
+impl Register {
+    /// Says what this instance serves until `stop`, then that it leaves: others take over at once, and if there are none, its
+    /// generations stay the last ones. `done` is told when that is said.
+    pub(super) async fn run(mut self, stop: CancellationToken, done: oneshot::Sender<()>) {
+        let (mut beats, mut known): (u64, u64) = (0, 0);
+        // The digest that the pool has, as far as is known.
+        let mut said = String::new();
+        let mut pause = Duration::ZERO;
+        // Without --model-control-mode poll or explicit nobody is left to change anything; the heartbeat goes on.
+        let mut may_change = true;
+        loop {
+            tokio::select! {
+                () = stop.cancelled() => break,
+                () = tokio::time::sleep(pause) => {}
+                changed = self.records.changed(), if may_change => may_change = changed.is_ok(),
+            }
+            pause = match self.beat(false, &mut said, &mut known).await {
+                Ok(()) => HEARTBEAT,
+                Err(error) => {
+                    self.server
+                        .complain(&format!("what is served here can't be said to the others: {error}"));
+                    self.told.send_modify(|told| told.trouble = Some(error.to_string().into()));
+                    AGAIN
+                }
+            };
+            if beats.is_multiple_of(BEATS_TO_SWEEP)
+                && let Err(error) = self.sweep().await
+            {
+                tracing::debug!("sweep: {error}");
+            }
+            beats += 1;
         }
-        let record = records.borrow_and_update().clone();
-        if let Err(error) = say(&mut connection, &instance, &record, Duration::ZERO).await {
-            tracing::debug!("heartbeat: {error}");
+        if let Err(error) = self.beat(true, &mut said, &mut known).await {
+            self.server.complain(&format!("the others were not told that this server leaves: {error}"));
         }
-        if beats.is_multiple_of(BEATS_TO_SWEEP)
-            && let Err(error) = sweep(&mut connection).await
-        {
-            tracing::debug!("sweep: {error}");
-        }
-        beats += 1;
+        // The end of the program may not wait for it.
+        let _ = done.send(());
     }
-    let record = records.borrow().clone();
-    if let Err(error) = say(&mut connection, &instance, &record, ALIVE + HEARTBEAT).await {
-        tracing::debug!("farewell: {error}");
-    }
-    // The end of the program may not wait for it.
-    let _ = done.send(());
-}
 
-async fn say(
-    connection: &mut ConnectionManager,
-    instance: &str,
-    record: &Record,
-    ago: Duration,
-) -> RedisResult<()> {
-    let record = serde_json::to_string(record).map_err(|error| not_json(&error))?;
-    let mut command = redis::cmd("EVAL");
-    command.arg(SAY).arg(1).arg(INSTANCES).arg(instance).arg(record).arg(millis(ago));
-    bounded(command.query_async(connection)).await
-}
-
-async fn sweep(connection: &mut ConnectionManager) -> RedisResult<()> {
-    let (now_ms, heard) = hear(connection).await?;
-    let gone = outdated(&heard, now_ms);
-    if gone.is_empty() {
-        return Ok(());
-    }
-    bounded(redis::cmd("HDEL").arg(INSTANCES).arg(gone).query_async(connection)).await
-}
-
-/// Keeps `table` as Redis has it, until `stop`.
-pub(crate) async fn follow(
-    mut connection: ConnectionManager,
-    table: Arc<LiveTable>,
-    stop: CancellationToken,
-) {
-    let mut ticks = tokio::time::interval(READ);
-    ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
-    loop {
-        tokio::select! {
-            () = stop.cancelled() => return,
-            _ = ticks.tick() => {}
+    async fn beat(&mut self, left: bool, said: &mut String, known: &mut u64) -> Result<(), PoolError> {
+        let Numbered { number, record } = self.records.borrow_and_update().clone();
+        let text = script::text(&record);
+        let digest = script::digest(&text);
+        let link = &self.server.generations;
+        let short = if *said == digest { "" } else { text.as_str() };
+        let mut answer = script::say(link, &self.instance, left, (&digest, short), *known).await?;
+        if answer.record == Stands::Lacking {
+            *known = answer.epoch;
+            answer = script::say(link, &self.instance, left, (&digest, &text), *known).await?;
         }
-        match read(&mut connection).await {
-            Ok(fresh) => table.set(fresh),
-            Err(error) => tracing::debug!("generations: {error}"),
-        }
+        *known = answer.epoch;
+        *said = digest;
+        self.told.send_modify(|told| {
+            told.trouble = None;
+            // One that was lost is said again, by an epoch of its own.
+            if told.number < number || answer.record == Stands::Written {
+                *told = Told { number, epoch: answer.epoch, trouble: None };
+            }
+        });
+        Ok(())
+    }
+
+    async fn sweep(&self) -> Result<(), PoolError> {
+        let (now_ms, heard) = script::peek(&self.server.generations).await?;
+        let gone = outdated(&heard, now_ms);
+        if gone.is_empty() { Ok(()) } else { script::sweep(&self.server.generations, &gone).await }
     }
 }
 
-async fn read(connection: &mut ConnectionManager) -> RedisResult<Table> {
-    let (now_ms, heard) = hear(connection).await?;
-    let models = live_models(&heard, now_ms);
-    let mut command = redis::cmd("EVAL");
-    command.arg(COUNT).arg(1).arg(EPOCH).arg(digest(&models)?);
-    let epoch: u64 = bounded(command.query_async(connection)).await?;
-    Ok(Table { models, now_ms, ..Table::empty(epoch) })
+/// Who keeps a gate's table.
+pub(crate) struct Follow {
+    pub(crate) server: Server,
+    /// This gate's name among the others.
+    pub(crate) gate: String,
+    pub(crate) table: Arc<LiveTable>,
+    pub(crate) proxies: Arc<Proxies>,
 }
 
-/// What all instances said, and Redis' time.
-async fn hear(connection: &mut ConnectionManager) -> RedisResult<(u64, Vec<Heard>)> {
-    let mut pipeline = redis::pipe();
-    pipeline.cmd("TIME").cmd("HGETALL").arg(INSTANCES);
-    let ((seconds, micros), said): ((u64, u64), Vec<(String, String)>) =
-        bounded(pipeline.query_async(connection)).await?;
-    let heard = said.into_iter().filter_map(|(instance, said)| parse(instance, &said)).collect();
-    Ok((seconds * 1000 + micros / 1000, heard))
-}
+impl Follow {
+    /// Keeps the table as Redis has it, until `stop`.
+    pub(crate) async fn run(self, stop: CancellationToken) {
+        let mut ticks = tokio::time::interval(READ);
+        ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
+        let mut signature = String::new();
+        loop {
+            tokio::select! {
+                () = stop.cancelled() => return,
+                _ = ticks.tick() => {}
+                () = self.proxies.news() => {}
+                () = self.table.until_untraced() => {}
+            }
+            let before = self.table.epoch();
+            match self.read(&mut signature).await {
+                // That this gate has it is news itself.
+                Ok(()) if self.table.epoch() != before => ticks.reset_immediately(),
+                Ok(()) => {}
+                Err(error) => {
+                    self.server.complain(&format!("the live generations can't be read: {error}"));
+                }
+            }
+            tokio::time::sleep(SHORTEST_READ).await;
+        }
+    }
 
-/// What can't be read was said by another release: it is left alone.
-fn parse(instance: String, said: &str) -> Option<Heard> {
-    let (beat_ms, record) = said.split_once(' ')?;
-    Some(Heard { instance, beat_ms: beat_ms.parse().ok()?, record: serde_json::from_str(record).ok()? })
-}
-
-fn digest(models: &[LiveModel]) -> RedisResult<String> {
-    let text = serde_json::to_vec(models).map_err(|error| not_json(&error))?;
-    Ok(blake3::hash(&text).to_hex().to_string())
-}
-
-fn not_json(error: &serde_json::Error) -> RedisError {
-    RedisError::from((redis::ErrorKind::Client, "can't be written as JSON", error.to_string()))
-}
-
-async fn bounded<T>(answer: impl Future<Output = RedisResult<T>>) -> RedisResult<T> {
-    tokio::time::timeout(PATIENCE, answer)
-        .await
-        .unwrap_or_else(|_| Err(RedisError::from((redis::ErrorKind::Io, "redis took longer than a second"))))
+    async fn read(&self, signature: &mut String) -> Result<(), PoolError> {
+        let asked = Instant::now();
+        let (known, proxies) = (self.table.untraced(), self.proxies.to_say(asked));
+        let reader = Reader {
+            gate: &self.gate,
+            epoch: self.table.epoch(),
+            signature,
+            known: &known,
+            proxies: &proxies,
+        };
+        let read = script::read(&self.server.generations, &reader).await?;
+        self.proxies.said(&proxies, asked);
+        let models = read.heard.map(|heard| live_models(&heard, read.now_ms));
+        self.table.set(read.epoch, models, asked, &known);
+        *signature = read.signature;
+        Ok(())
+    }
 }

@@ -5,18 +5,24 @@ use std::sync::Arc;
 use forebay_protocol::digest::Key;
 use forebay_protocol::entry::Entry;
 use prost::Message as _;
-use quick_cache::Weighter;
-use quick_cache::sync::Cache;
+use quick_cache::sync::{Cache, DefaultLifecycle};
+use quick_cache::{DefaultHashBuilder, Options, OptionsBuilder, Weighter};
 
 /// What an entry costs besides its encoded bytes: key, reference counts, names, the cache's own slot. Measured
 /// generously rather than exactly.
 const OVERHEAD_BYTES: u64 = 512;
 /// For sizing the cache's tables only.
 const TYPICAL_ENTRY_BYTES: usize = 4096;
+/// A shard takes so many of the largest entries at least: one that filled its shard would push out all else there.
+const ENTRIES_A_SHARD: u64 = 4;
+/// The part of a shard, in hundredths, that is for what was asked for again; the cache takes no entry that weighs more.
+const HOT_PERCENT: u8 = 97;
 
 /// Entries by key.
 pub(crate) struct MemoryPool {
     entries: Cache<[u8; 32], Arc<Entry>, Weight>,
+    /// The heaviest entry that a shard takes.
+    heaviest: u64,
 }
 
 #[derive(Clone)]
@@ -24,14 +30,23 @@ struct Weight;
 
 impl Weighter<[u8; 32], Arc<Entry>> for Weight {
     fn weight(&self, _: &[u8; 32], entry: &Arc<Entry>) -> u64 {
-        entry.encoded_len() as u64 + OVERHEAD_BYTES
+        weight(entry.encoded_len() as u64)
     }
 }
 
+fn weight(entry_bytes: u64) -> u64 {
+    entry_bytes.saturating_add(OVERHEAD_BYTES)
+}
+
 impl MemoryPool {
-    /// Keeps at most `bytes`.
-    pub(crate) fn new(bytes: usize) -> Self {
-        Self { entries: Cache::with_weighter((bytes / TYPICAL_ENTRY_BYTES).max(16), bytes as u64, Weight) }
+    /// Keeps at most `bytes`, in as many shards as leave each room for entries of `max_entry_bytes`.
+    pub(crate) fn new(bytes: usize, max_entry_bytes: usize) -> Self {
+        let cores = std::thread::available_parallelism().map_or(1, std::num::NonZero::get);
+        let options = options(bytes as u64, max_entry_bytes as u64, cores);
+        let hashes = DefaultHashBuilder::default();
+        let entries = Cache::with_options(options, Weight, hashes, DefaultLifecycle::default());
+        let heaviest = entries.shard_capacity() / 100 * u64::from(HOT_PERCENT);
+        Self { entries, heaviest }
     }
 
     /// The entries under `keys` that are there.
@@ -39,10 +54,28 @@ impl MemoryPool {
         keys.iter().filter_map(|key| self.entries.get(&key.0)).collect()
     }
 
-    /// Keeps an entry; an entry larger than a shard of the pool is not kept.
-    pub(crate) fn put(&self, key: &Key, entry: Arc<Entry>) {
+    /// Keeps an entry. False when the pool is too small for it: what stood under the key is gone then, too.
+    pub(crate) fn put(&self, key: &Key, entry: Arc<Entry>) -> bool {
+        if weight(entry.encoded_len() as u64) > self.heaviest {
+            self.entries.remove(&key.0);
+            return false;
+        }
         self.entries.insert(key.0, entry);
+        true
     }
+}
+
+/// Four shards a processor, unless that would make them too small for what they are to hold.
+fn options(bytes: u64, max_entry_bytes: u64, cores: usize) -> Options {
+    let least = weight(max_entry_bytes).saturating_mul(ENTRIES_A_SHARD);
+    let most = usize::try_from(bytes / least.max(1)).unwrap_or(usize::MAX).max(1);
+    // The cache rounds up to a power of two.
+    let shards = (cores * 4).next_power_of_two().min(1 << most.ilog2());
+    let items = usize::try_from(bytes).unwrap_or(usize::MAX) / TYPICAL_ENTRY_BYTES;
+    let mut options = OptionsBuilder::new();
+    options.shards(shards).estimated_items_capacity(items.max(16)).weight_capacity(bytes);
+    options.hot_allocation(f64::from(HOT_PERCENT) / 100.0);
+    options.build().unwrap_or_else(|_| unreachable!("both capacities are set"))
 }
 
 #[cfg(test)]
@@ -53,22 +86,53 @@ mod tests {
         Arc::new(Entry { generation: vec![1; bytes].into(), ..Entry::default() })
     }
 
+    fn key(number: u32) -> Key {
+        let mut key = [0; 32];
+        key[..4].copy_from_slice(&number.to_le_bytes());
+        Key(key)
+    }
+
     #[test]
     fn what_was_put_is_found() {
-        let pool = MemoryPool::new(1 << 20);
-        pool.put(&Key([1; 32]), entry(10));
-        assert_eq!(pool.get(&[Key([2; 32]), Key([1; 32])]).len(), 1);
+        let pool = MemoryPool::new(1 << 20, 1 << 16);
+        assert!(pool.put(&key(1), entry(10)));
+        assert_eq!(pool.get(&[key(2), key(1)]).len(), 1);
     }
 
     #[test]
     fn never_more_than_its_bytes() {
-        let pool = MemoryPool::new(1 << 20);
-        for number in 0..2000_u32 {
-            let mut key = [0; 32];
-            key[..4].copy_from_slice(&number.to_le_bytes());
-            pool.put(&Key(key), entry(10_000));
+        let pool = MemoryPool::new(1 << 20, 1 << 16);
+        for number in 0..2000 {
+            pool.put(&key(number), entry(10_000));
         }
         assert!(pool.entries.weight() <= 1 << 20);
         assert!(pool.entries.len() > 10);
+    }
+
+    #[test]
+    fn an_entry_of_the_limit_fits_a_shard_on_any_machine() {
+        const MIB: u64 = 1 << 20;
+        for cores in [1, 2, 64, 1024] {
+            let cache: Cache<[u8; 32], Arc<Entry>, Weight> = Cache::with_options(
+                options(256 * MIB, 8 * MIB, cores),
+                Weight,
+                DefaultHashBuilder::default(),
+                DefaultLifecycle::default(),
+            );
+            assert!(cache.shard_capacity() / 2 >= weight(8 * MIB), "{cores} processors");
+        }
+    }
+
+    #[test]
+    fn put_says_what_is_kept() {
+        let (bytes, largest) = (1 << 20, 1 << 18);
+        let pool = MemoryPool::new(bytes, largest);
+        for number in 0..100 {
+            for size in [largest - 100, largest / 2, bytes, 2 * bytes] {
+                let kept = pool.put(&key(number), entry(size));
+                assert_eq!(kept, !pool.get(&[key(number)]).is_empty(), "{size} bytes");
+                assert_eq!(kept, size < largest, "{size} bytes");
+            }
+        }
     }
 }

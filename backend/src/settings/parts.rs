@@ -13,9 +13,6 @@ use super::{SettingsError, wrong};
 #[derive(Debug, Clone, Args)]
 #[command(next_help_heading = "Network")]
 pub(crate) struct HttpSettings {
-    /// Address of the HTTP port
-    #[arg(long, env = "FOREBAY_HTTP_ADDRESS", default_value = "0.0.0.0")]
-    pub(crate) http_address: IpAddr,
     /// Address of the metrics port
     #[arg(long, env = "FOREBAY_METRICS_ADDRESS", default_value = "0.0.0.0")]
     pub(crate) metrics_address: IpAddr,
@@ -40,6 +37,18 @@ pub(crate) struct HttpSettings {
     /// Seconds that requests in flight get to finish after that
     #[arg(long, env = "FOREBAY_EXIT_TIMEOUT_SECS", default_value = "30", value_parser = parse_seconds)]
     pub(crate) exit_timeout_secs: Duration,
+}
+
+/// Where the filters find the gate: in `forebay gate`, and in `serve` with the pool in memory.
+#[derive(Debug, Clone, Args)]
+#[command(next_help_heading = "Network")]
+pub(crate) struct GateAddress {
+    /// Address of the gate's port: of the proxies that may ask it, and of nobody else
+    #[arg(long, env = "FOREBAY_GATE_ADDRESS", default_value = "127.0.0.1")]
+    pub(crate) gate_address: IpAddr,
+    /// Port of lookups and polls, with --pool memory in `serve`; 0 picks a free one
+    #[arg(long, env = "FOREBAY_GATE_PORT", default_value_t = 8010)]
+    pub(crate) gate_port: u16,
 }
 
 /// Encryption of the ports that take requests.

@@ -3,7 +3,7 @@
 use bytes::Bytes;
 use forebay_protocol::digest::{Scope, digest};
 use forebay_protocol::entry::Entry;
-use forebay_protocol::gate::LOOKUP_PATH;
+use forebay_protocol::gate::{GENERATIONS_PATH, LOOKUP_PATH, POLL_PATH};
 use forebay_protocol::limits::Limits;
 use forebay_protocol::path::InferPath;
 use forebay_protocol::tenant::Tenant;
@@ -159,7 +159,7 @@ fn lookup(forebay: &Forebay, service: &str, tenant: &str, headers: &[(&str, &str
     ];
     let asked = asked.iter().filter(|(_, value)| !value.is_empty());
     let headers: Vec<_> = asked.chain(headers).copied().collect();
-    send(forebay.http_port, "GET", LOOKUP_PATH, &headers, b"")
+    send(forebay.gate_port, "GET", LOOKUP_PATH, &headers, b"")
 }
 
 #[test]
@@ -188,7 +188,7 @@ fn the_gate_refuses_what_is_no_lookup_and_who_shows_no_credential() {
     let forebay = Forebay::serve(&["--instances", "1", "--credentials-file", credentials.to_str().unwrap()]);
     let body = fp32(&[7.0]).to_string();
     assert_eq!(lookup(&forebay, "default", "", &[], &body).status, 401);
-    assert_eq!(forebay.get("/forebay/v1/generations").status, 401);
+    assert_eq!(send(forebay.gate_port, "GET", GENERATIONS_PATH, &[], b"").status, 401);
     let right = [("x-forebay-token", TOKEN)];
     assert_eq!(lookup(&forebay, "default", "", &right, &body).status, 404);
     assert_eq!(lookup(&forebay, "other", "", &right, &body).status, 401, "another service's");
@@ -198,11 +198,20 @@ fn the_gate_refuses_what_is_no_lookup_and_who_shows_no_credential() {
         ("x-forebay-model", "m"),
         ("x-forebay-digest", "xyz"),
     ];
-    let answer = send(forebay.http_port, "GET", LOOKUP_PATH, &broken, b"");
+    let answer = send(forebay.gate_port, "GET", LOOKUP_PATH, &broken, b"");
     assert_eq!((answer.status, answer.error().contains("x-forebay-digest")), (400, true));
-    let table = send(forebay.http_port, "GET", "/forebay/v1/generations", &right, b"");
+    let table = send(forebay.gate_port, "GET", GENERATIONS_PATH, &right, b"");
     let table: forebay_protocol::generations::Table = serde_json::from_slice(&table.body).unwrap();
     let models: Vec<_> = table.models.iter().filter(|live| live.model == "add_fp32").collect();
     assert_eq!(models.iter().map(|live| live.version.as_str()).collect::<Vec<_>>(), ["", "1"]);
     assert!(models.iter().all(|live| live.service == "default" && live.generations.len() == 1));
+}
+
+#[test]
+fn the_gate_is_not_on_the_public_port() {
+    let forebay = Forebay::serve(&["--instances", "1"]);
+    for (method, path) in [("GET", LOOKUP_PATH), ("GET", GENERATIONS_PATH), ("POST", POLL_PATH)] {
+        assert_eq!(send(forebay.http_port, method, path, &[], b"{}").status, 404, "{path}");
+        assert_ne!(send(forebay.gate_port, method, path, &[], b"{}").status, 404, "{path}");
+    }
 }

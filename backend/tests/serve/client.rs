@@ -74,6 +74,11 @@ impl Forebay {
         send(self.http_port, "GET", path, &[], b"")
     }
 
+    /// Of the gate's port.
+    pub(crate) fn get_of_gate(&self, path: &str) -> Answer {
+        send(self.gate_port, "GET", path, &[], b"")
+    }
+
     pub(crate) fn infer(&self, model: &str, headers: Headers<'_>, body: &Value) -> Answer {
         let path = format!("/v2/models/{model}/infer");
         send(self.http_port, "POST", &path, headers, body.to_string().as_bytes())

@@ -9,17 +9,17 @@ use crate::client::{Answer, fp32, send};
 use crate::poll::install;
 use crate::process::{Forebay, serve_command, test_repository, until};
 
-const EXPLICIT: [&str; 4] = ["--instances", "1", "--model-control-mode", "explicit"];
+pub(crate) const EXPLICIT: [&str; 4] = ["--instances", "1", "--model-control-mode", "explicit"];
 
 fn post(forebay: &Forebay, path: &str, body: &Value) -> Answer {
     send(forebay.http_port, "POST", path, &[], body.to_string().as_bytes())
 }
 
-fn load(forebay: &Forebay, model: &str, parameters: &Value) -> Answer {
+pub(crate) fn load(forebay: &Forebay, model: &str, parameters: &Value) -> Answer {
     post(forebay, &format!("/v2/repository/models/{model}/load"), &json!({ "parameters": parameters }))
 }
 
-fn unload(forebay: &Forebay, model: &str) -> Answer {
+pub(crate) fn unload(forebay: &Forebay, model: &str) -> Answer {
     send(forebay.http_port, "POST", &format!("/v2/repository/models/{model}/unload"), &[], b"")
 }
 

@@ -1,6 +1,6 @@
 //! Processes that are gone when the test is, and the folders they work on.
 
-use std::io::{BufRead, BufReader};
+use std::io::{BufRead, BufReader, Write as _};
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, ExitStatus, Stdio};
 use std::time::{Duration, Instant};
@@ -11,7 +11,10 @@ pub(crate) const PATIENCE: Duration = Duration::from_secs(20);
 /// A running `forebay`.
 pub(crate) struct Forebay {
     child: Child,
+    /// 0 of a gate: it has none.
     pub(crate) http_port: u16,
+    /// 0 of a server whose pool isn't in memory.
+    pub(crate) gate_port: u16,
     /// 0 of a gate: it has none.
     pub(crate) grpc_port: u16,
     pub(crate) metrics_port: u16,
@@ -64,9 +67,15 @@ fn onnxruntime() -> PathBuf {
 /// `forebay serve` on free ports of the loopback, without its environment's settings.
 pub(crate) fn serve_command(repository: &Path, arguments: &[&str]) -> Command {
     let mut command = forebay_command("serve", arguments);
+    command.args(["--http-port", "0", "--http-address", "127.0.0.1"]);
     command.args(["--grpc-port", "0", "--grpc-address", "127.0.0.1"]);
     command.arg("--model-repository").arg(repository).arg("--onnxruntime").arg(onnxruntime());
     command
+}
+
+/// `forebay gate` on free ports of the loopback.
+pub(crate) fn gate_command(arguments: &[&str]) -> Command {
+    forebay_command("gate", arguments)
 }
 
 fn forebay_command(subcommand: &str, arguments: &[&str]) -> Command {
@@ -75,8 +84,8 @@ fn forebay_command(subcommand: &str, arguments: &[&str]) -> Command {
         command.env_remove(name);
     }
     command.arg(subcommand);
-    command.args(["--http-port", "0", "--metrics-port", "0", "--log", "warn"]);
-    command.args(["--http-address", "127.0.0.1", "--metrics-address", "127.0.0.1"]);
+    command.args(["--gate-port", "0", "--metrics-port", "0", "--metrics-address", "127.0.0.1"]);
+    command.args(["--log", "warn"]);
     command.args(arguments);
     command
 }
@@ -91,7 +100,7 @@ impl Forebay {
     }
 
     pub(crate) fn gate(arguments: &[&str]) -> Self {
-        Self::start(forebay_command("gate", arguments))
+        Self::start(gate_command(arguments))
     }
 
     /// The most memory that the process has held at once, as the kernel counts it.
@@ -139,6 +148,7 @@ impl Forebay {
         let port = |name: &str| u16::try_from(ready[name].as_u64().unwrap_or_default()).unwrap();
         Self {
             http_port: port("http_port"),
+            gate_port: port("gate_port"),
             grpc_port: port("grpc_port"),
             metrics_port: port("metrics_port"),
             child,
@@ -183,19 +193,46 @@ pub(crate) fn signal(child: &Child, name: &str) {
 pub(crate) struct Redis {
     child: Option<Child>,
     folder: tempfile::TempDir,
+    arguments: Vec<String>,
     pub(crate) port: u16,
 }
 
 impl Redis {
     pub(crate) fn start() -> Self {
+        Self::start_with(&[])
+    }
+
+    /// With more arguments.
+    pub(crate) fn start_with(arguments: &[&str]) -> Self {
+        let arguments = arguments.iter().map(ToString::to_string).collect();
         let port = std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port();
-        let mut redis = Self { child: None, folder: tempfile::tempdir().unwrap(), port };
+        let mut redis = Self { child: None, folder: tempfile::tempdir().unwrap(), arguments, port };
         redis.restart();
         redis
     }
 
     pub(crate) fn url(&self) -> String {
         format!("redis://127.0.0.1:{}/", self.port)
+    }
+
+    /// A file in its folder.
+    pub(crate) fn file(&self, name: &str) -> PathBuf {
+        self.folder.path().join(name)
+    }
+
+    /// Sends it a command; the first line of what it answers.
+    pub(crate) fn tell(&self, command: &str) -> String {
+        let mut stream = std::net::TcpStream::connect(("127.0.0.1", self.port)).unwrap();
+        stream.set_read_timeout(Some(PATIENCE)).unwrap();
+        stream.write_all(format!("{command}\r\n").as_bytes()).unwrap();
+        let mut line = String::new();
+        BufReader::new(stream).read_line(&mut line).unwrap();
+        line.trim().to_owned()
+    }
+
+    /// Stops it where it stands, or lets it go on.
+    pub(crate) fn freeze(&self, frozen: bool) {
+        signal(self.child.as_ref().unwrap(), if frozen { "STOP" } else { "CONT" });
     }
 
     pub(crate) fn kill(&mut self) {
@@ -209,7 +246,7 @@ impl Redis {
         let local = forebay_dir().join("bin/redis-server");
         let mut command = Command::new(if local.exists() { local } else { "redis-server".into() });
         command.args(["--port", &self.port.to_string(), "--save", "", "--appendonly", "no"]);
-        command.args(["--bind", "127.0.0.1"]).current_dir(self.folder.path());
+        command.args(["--bind", "127.0.0.1"]).args(&self.arguments).current_dir(self.folder.path());
         self.child = Some(command.stdout(Stdio::null()).spawn().unwrap());
         until("redis listens", || std::net::TcpStream::connect(("127.0.0.1", self.port)).ok());
     }

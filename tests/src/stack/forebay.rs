@@ -10,8 +10,11 @@ use std::process::Command;
 /// Ports of a ready line.
 #[derive(Clone, Copy)]
 pub(crate) struct Bound {
-    pub(crate) http_port: u16,
-    pub(crate) metrics_port: u16,
+    /// 0 of a gate: it has none.
+    pub(crate) http: u16,
+    /// 0 of a backend whose pool is in Redis.
+    pub(crate) gate: u16,
+    pub(crate) metrics: u16,
 }
 
 /// Secrets of one stack: the files that hold them.
@@ -52,7 +55,8 @@ pub(crate) fn serve(
     secrets: &Secrets,
     more: &[String],
 ) -> Command {
-    let mut command = shared("serve", port, redis_url, secrets);
+    let mut command = shared("serve", redis_url, secrets);
+    command.args(["--http-address=127.0.0.1", "--gate-port=0"]).arg(format!("--http-port={port}"));
     command.args(["--grpc-address=127.0.0.1", "--grpc-port=0"]);
     command.args(["--service", service, "--model-control-mode", "poll", "--repository-poll-secs", "1"]);
     command.arg("--model-repository").arg(repository).arg("--onnxruntime").arg(onnxruntime());
@@ -62,13 +66,14 @@ pub(crate) fn serve(
 
 /// `gate` on that port; 0 picks a free one.
 pub(crate) fn gate(redis_url: &str, port: u16, secrets: &Secrets) -> Command {
-    shared("gate", port, Some(redis_url), secrets)
+    let mut command = shared("gate", Some(redis_url), secrets);
+    command.arg(format!("--gate-port={port}"));
+    command
 }
 
-fn shared(subcommand: &str, port: u16, redis_url: Option<&str>, secrets: &Secrets) -> Command {
+fn shared(subcommand: &str, redis_url: Option<&str>, secrets: &Secrets) -> Command {
     let mut command = Command::new(forebay());
-    command.args([subcommand, "--http-address=127.0.0.1", "--metrics-address=127.0.0.1", "--metrics-port=0"]);
-    command.arg(format!("--http-port={port}"));
+    command.args([subcommand, "--metrics-address=127.0.0.1", "--metrics-port=0"]);
     command.args(["--log-format", "text", "--pool", if redis_url.is_some() { "redis" } else { "memory" }]);
     command.arg("--pool-secret-file").arg(&secrets.pool_file);
     if let Some(url) = redis_url {
@@ -90,7 +95,11 @@ pub(crate) fn start(name: &str, command: Command) -> (Process, Bound) {
     let bound = process.until_line(|line| {
         let line: Value = serde_json::from_str(line).ok()?;
         let port = |name: &str| u16::try_from(line.get(name)?.as_u64()?).ok();
-        Some(Bound { http_port: port("http_port")?, metrics_port: port("metrics_port")? })
+        Some(Bound {
+            http: port("http_port").unwrap_or(0),
+            gate: port("gate_port").unwrap_or(0),
+            metrics: port("metrics_port")?,
+        })
     });
     (process, bound)
 }

@@ -27,6 +27,7 @@ pub(super) struct Served<'a> {
 pub(super) fn start(kit: &Kit, engine: &Engine, served: &Served, group: &mut Group) -> Result<u16> {
     let Served { repository, models, flags, environment } = served;
     let mut serve = command(kit.program("forebay"), ["serve", "--http-address=127.0.0.1", "--http-port=0"]);
+    serve.arg("--gate-port=0");
     serve.args(["--metrics-address=127.0.0.1", "--metrics-port=0"]);
     serve.args(["--grpc-address=127.0.0.1", "--grpc-port=0", "--pool=none", "--log-format=text"]);
     serve.args(["--model-control-mode=explicit", "--instances=1"]);

@@ -39,9 +39,12 @@ pub(super) struct Services {
 
 /// Ports from a `forebay` process's ready line.
 pub(crate) struct Bound {
+    /// `serve` only; 0 of a gate.
     pub(crate) http: u16,
     /// `serve` only.
     pub(crate) grpc: Option<u16>,
+    /// `gate`, and `serve` with the pool in memory.
+    gate: Option<u16>,
     metrics: u16,
 }
 
@@ -71,9 +74,10 @@ impl Services {
         let shared = Shared { forebay: backend(layout)?, pool_secret, redis_url };
         let backend = start_backend(layout, settings, folder, &shared, group)?;
         let gate = match settings.pool {
-            Pool::Redis => start_gate(settings, &shared, group)?.http,
-            Pool::Memory => backend.http,
+            Pool::Redis => start_gate(settings, &shared, group)?.gate,
+            Pool::Memory => backend.gate,
         };
+        let gate = gate.context("there is no gate")?;
         let (admin, envoy) = start_envoy(
             layout,
             settings,
@@ -123,7 +127,9 @@ fn start_backend(
     group: &mut Group,
 ) -> Result<Bound> {
     println!("starting backend ({})", settings.models.join(", "));
-    let mut serve = forebay(shared, "serve", settings.ports.backend, settings.ports.backend_metrics);
+    let mut serve = forebay(shared, "serve", settings.ports.backend_metrics);
+    serve.args(["--http-address=127.0.0.1", &format!("--http-port={}", settings.ports.backend)]);
+    serve.arg(format!("--gate-port={}", settings.ports.gate));
     serve.arg("--model-repository").arg(folder.repository());
     serve.args(["--model-control-mode", "poll", "--repository-poll-secs", "1", "--service", SERVICE]);
     serve.args(["--grpc-address=127.0.0.1", &format!("--grpc-port={}", settings.ports.backend_grpc)]);
@@ -133,15 +139,15 @@ fn start_backend(
 
 fn start_gate(settings: &Settings, shared: &Shared, group: &mut Group) -> Result<Bound> {
     println!("starting gate");
-    let gate = forebay(shared, "gate", settings.ports.gate, settings.ports.gate_metrics);
+    let mut gate = forebay(shared, "gate", settings.ports.gate_metrics);
+    gate.arg(format!("--gate-port={}", settings.ports.gate));
     group.start_until("gate", gate, PATIENCE, bound)
 }
 
 /// The flags that `serve` and `gate` share.
-fn forebay(shared: &Shared, subcommand: &str, port: u16, metrics_port: u16) -> Command {
-    let mut forebay =
-        command(&shared.forebay, [subcommand, "--http-address=127.0.0.1", "--metrics-address=127.0.0.1"]);
-    forebay.args([format!("--http-port={port}"), format!("--metrics-port={metrics_port}")]);
+fn forebay(shared: &Shared, subcommand: &str, metrics_port: u16) -> Command {
+    let mut forebay = command(&shared.forebay, [subcommand, "--metrics-address=127.0.0.1"]);
+    forebay.arg(format!("--metrics-port={metrics_port}"));
     forebay.args(["--log-format", "text", "--pool"]).env("NO_COLOR", "1");
     forebay.arg(if shared.redis_url.is_some() { "redis" } else { "memory" });
     forebay.arg("--pool-secret-file").arg(&shared.pool_secret);
@@ -152,13 +158,14 @@ fn forebay(shared: &Shared, subcommand: &str, port: u16, metrics_port: u16) -> C
     forebay
 }
 
-/// The ready line `{"ready":true,"http_port":N,"metrics_port":M}`, with a `grpc_port` from `serve`.
+/// The ready line `{"ready":true,"gate_port":N,"metrics_port":M}`; from `serve` with `http_port` and `grpc_port`.
 pub(crate) fn bound(line: &str) -> Option<Bound> {
     let line: Value = serde_json::from_str(line).ok()?;
     let port = |name: &str| line.get(name)?.as_u64().and_then(|port| u16::try_from(port).ok());
     line.get("ready")?.as_bool()?.then_some(Bound {
-        http: port("http_port")?,
+        http: port("http_port").unwrap_or(0),
         grpc: port("grpc_port"),
+        gate: port("gate_port"),
         metrics: port("metrics_port")?,
     })
 }

@@ -1,0 +1,94 @@
+//! `POST /forebay/v2/poll`: which table a proxy has, and what it counted -> the table once there is a newer one. A poll is held
+//! until then, or until its time is over, so that proxies hear of a change at once.
+
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use axum::body::Body;
+use axum::extract::{Extension, State};
+use axum::response::{IntoResponse, Response};
+use forebay_protocol::header::{X_FOREBAY_EPOCH, X_FOREBAY_NOW_MS};
+use forebay_protocol::poll::{MAX_POLL_BYTES, MAX_WAIT_MS, Poll, PollError};
+use http::header::{CACHE_CONTROL, CONTENT_TYPE};
+use http::{HeaderMap, StatusCode};
+
+use super::Gate;
+use crate::clock::now_ms;
+use crate::http::body::{self, BodyLimits};
+use crate::http::error::HttpError;
+use crate::live::Standing;
+use crate::trust::Peer;
+
+/// A poll's body may take so long.
+const BODY: BodyLimits = BodyLimits { bytes: MAX_POLL_BYTES, time: Duration::from_secs(10) };
+/// An epoch of a proxy's that the pool must be asked after may take so long, whatever the proxy's patience.
+const TRACE: Duration = Duration::from_secs(1);
+/// How long a poll is held once the process is about to end: not at all would have proxies poll without a pause.
+const AT_THE_END: Duration = Duration::from_millis(200);
+/// No clock is ahead by so many microseconds: a year.
+const FARTHEST: u64 = 366 * 24 * 3600 * 1_000_000;
+
+/// Answers one poll: 200 with the table, 204 when there is no newer one, 503 when none is known.
+pub(super) async fn poll(
+    State(gate): State<Arc<Gate>>,
+    peer: Option<Extension<Peer>>,
+    headers: HeaderMap,
+    body: Body,
+) -> Result<Response, HttpError> {
+    let arrived = Instant::now();
+    gate.admit(None, &headers, peer.as_deref())?;
+    let poll = Poll::parse(&body::read(&headers, body, BODY).await?).map_err(|error| not_a_poll(&error))?;
+    if poll.epoch > now_ms().saturating_mul(1000).saturating_add(FARTHEST) {
+        let reason = format!("the poll's epoch is {}, which no gate has given out", poll.epoch);
+        return Err(HttpError::Body { reason });
+    }
+    gate.savings.count(&poll);
+    let waiting = gate.proxies.polls(&poll.proxy, poll.epoch)?;
+    let wait = Duration::from_millis(poll.wait_ms.min(MAX_WAIT_MS));
+    let answer = answer(&gate, poll.epoch, arrived, wait).await;
+    // Until here it is one that waits.
+    drop(waiting);
+    answer
+}
+
+async fn answer(gate: &Gate, known: u64, arrived: Instant, wait: Duration) -> Result<Response, HttpError> {
+    let mut epochs = gate.live.epochs();
+    loop {
+        epochs.borrow_and_update();
+        let now = Instant::now();
+        let (until, at_the_end) = match gate.live.standing(known, now) {
+            Standing::Newer => return table(gate, now),
+            Standing::Unknown => return Err(HttpError::NoGenerations),
+            Standing::Same => (arrived + wait, Ok(())),
+            Standing::Untraced => (arrived + wait.max(TRACE), Err(HttpError::NoGenerations)),
+        };
+        let ends = gate.ending.is_cancelled();
+        let until = if ends { until.min(arrived + AT_THE_END) } else { until };
+        if now >= until {
+            return at_the_end.map(|()| unchanged(known));
+        }
+        // Silence of the pool is told as soon as it is one; the table may have been refreshed by then.
+        let trusted = gate.live.trusted_until().map_or(until, |trusted| trusted + Duration::from_millis(1));
+        let until = until.min(trusted.max(now + Duration::from_millis(1)));
+        tokio::select! {
+            _ = epochs.changed() => {}
+            () = tokio::time::sleep_until(until.into()) => {}
+            () = gate.ending.cancelled(), if !ends => {}
+        }
+    }
+}
+
+fn table(gate: &Gate, now: Instant) -> Result<Response, HttpError> {
+    let (epoch, json) = gate.live.json(now).ok_or(HttpError::NoGenerations)?;
+    let headers = [(CONTENT_TYPE, "application/json"), (CACHE_CONTROL, "no-store")];
+    Ok((headers, [(X_FOREBAY_EPOCH, epoch.to_string())], json).into_response())
+}
+
+fn unchanged(epoch: u64) -> Response {
+    let said = [(X_FOREBAY_EPOCH, epoch.to_string()), (X_FOREBAY_NOW_MS, now_ms().to_string())];
+    (StatusCode::NO_CONTENT, [(CACHE_CONTROL, "no-store")], said).into_response()
+}
+
+fn not_a_poll(error: &PollError) -> HttpError {
+    HttpError::Body { reason: error.to_string() }
+}

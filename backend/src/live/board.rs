@@ -1,0 +1,139 @@
+//! What the scripts do, in Rust: a pool in memory for the laws, which play it against everything that can go wrong between the pool
+//! and those who use it. That it does what the scripts do is a test of its own, with Redis.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use super::heard::{ALIVE, Heard};
+use super::millis;
+use super::script::{KEPT_EPOCHS, Read, Reader, Said, Stands};
+
+/// A pool.
+#[derive(Clone, Default)]
+pub(super) struct Board {
+    beats: BTreeMap<String, Beat>,
+    records: BTreeMap<String, String>,
+    epoch: u64,
+    signature: Option<String>,
+    order: u64,
+    lost_ms: u64,
+    pub(super) epochs: BTreeSet<u64>,
+    /// Name -> time and epoch.
+    pub(super) proxies: BTreeMap<String, (u64, u64)>,
+    pub(super) gates: BTreeMap<String, (u64, u64)>,
+}
+
+#[derive(Clone)]
+struct Beat {
+    order: u64,
+    changed: u64,
+    ms: u64,
+    left: bool,
+    digest: String,
+}
+
+impl Board {
+    fn trace(&mut self, known: &[u64], now_us: u64) -> (u64, bool) {
+        let mut highest = self.epoch.max(self.epochs.last().copied().unwrap_or(0));
+        let full = self.epochs.len() >= KEPT_EPOCHS;
+        let oldest = self.epochs.first().copied().filter(|_| full).unwrap_or(0);
+        let mut lost = false;
+        for known in known {
+            highest = highest.max(*known);
+            lost |= *known > oldest && self.epochs.insert(*known);
+        }
+        if lost {
+            self.beats.clear();
+            self.records.clear();
+            self.lost_ms = now_us / 1000;
+        }
+        (highest, lost)
+    }
+
+    fn count(&mut self, (highest, lost): (u64, bool), now_us: u64) -> (u64, String) {
+        let line = |(instance, beat): (&String, &Beat)| {
+            let alive = !beat.left && beat.ms.abs_diff(now_us / 1000) <= millis(ALIVE);
+            let order = if alive { "alive".to_owned() } else { beat.order.to_string() };
+            format!("{instance} {} {} {order}\n", beat.digest, beat.changed)
+        };
+        let signature: String = self.beats.iter().map(line).collect();
+        if lost || self.signature.as_ref() != Some(&signature) {
+            self.epoch = now_us.max(highest + 1);
+            self.signature = Some(signature.clone());
+            self.epochs.insert(self.epoch);
+            while self.epochs.len() > KEPT_EPOCHS {
+                self.epochs.pop_first();
+            }
+        }
+        (self.epoch, signature)
+    }
+
+    pub(super) fn say(
+        &mut self,
+        instance: &str,
+        left: bool,
+        (digest, record): (&str, &str),
+        known: u64,
+        now_us: u64,
+    ) -> Said {
+        let traced = self.trace(&[known], now_us);
+        let before = self.beats.get(instance).filter(|beat| beat.digest == digest);
+        let mut changed = before.map(|beat| beat.changed);
+        if before.is_none() || !self.records.contains_key(instance) {
+            if record.is_empty() {
+                return Said { epoch: self.count(traced, now_us).0, record: Stands::Lacking };
+            }
+            self.records.insert(instance.to_owned(), record.to_owned());
+            changed = None;
+        }
+        self.order += 1;
+        let (order, ms) = (self.order, now_us / 1000);
+        let beat = Beat { order, changed: changed.unwrap_or(order), ms, left, digest: digest.to_owned() };
+        self.beats.insert(instance.to_owned(), beat);
+        let record = if changed.is_some() { Stands::Known } else { Stands::Written };
+        Said { epoch: self.count(traced, now_us).0, record }
+    }
+
+    pub(super) fn read(&mut self, reader: &Reader<'_>, now_us: u64) -> Read {
+        let known = [reader.known, &[reader.epoch]].concat();
+        let traced = self.trace(&known, now_us);
+        let (epoch, signature) = self.count(traced, now_us);
+        let now_ms = now_us / 1000;
+        for (name, has) in reader.proxies {
+            let before = self.proxies.get(name).map_or(0, |(_, epoch)| *epoch);
+            self.proxies.insert(name.clone(), (now_ms, before.max(*has)));
+        }
+        self.gates.insert(reader.gate.to_owned(), (now_ms, reader.epoch));
+        let heard = (signature != reader.signature).then(|| self.heard());
+        Read { epoch, signature, now_ms, heard }
+    }
+
+    pub(super) fn heard(&self) -> Vec<Heard> {
+        let one = |(instance, beat): (&String, &Beat)| {
+            let Beat { order, changed, ms: beat_ms, left, .. } = *beat;
+            let record = serde_json::from_str(self.records.get(instance)?).ok()?;
+            Some(Heard { instance: instance.clone(), order, changed, beat_ms, left, record })
+        };
+        self.beats.iter().filter_map(one).collect()
+    }
+
+    pub(super) fn behind(&mut self, epoch: u64, lease_ms: u64, now_us: u64) -> u64 {
+        let now_ms = now_us / 1000;
+        let mut behind = 0;
+        for heard in [&mut self.gates, &mut self.proxies] {
+            heard.retain(|_, (ms, _)| now_ms.saturating_sub(*ms) <= lease_ms);
+            behind += heard.values().filter(|(_, has)| *has < epoch).count() as u64;
+        }
+        behind += u64::from(epoch != 0 && !self.epochs.contains(&epoch));
+        behind + u64::from(self.lost_ms.abs_diff(now_ms) <= lease_ms)
+    }
+
+    pub(super) fn sweep(&mut self, gone: &[&Heard]) {
+        for of in gone {
+            let same = |beat: &Beat| beat.order == of.order && beat.ms == of.beat_ms;
+            if self.beats.get(&of.instance).is_some_and(same) {
+                self.beats.remove(&of.instance);
+                self.records.remove(&of.instance);
+            }
+        }
+    }
+}

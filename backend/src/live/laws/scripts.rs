@@ -1,0 +1,196 @@
+//! The scripts do in Redis what `board` does: both are told the same, at the same times, and answer the same.
+
+use std::path::Path;
+use std::process::{Child, Command, Stdio};
+use std::time::{Duration, Instant};
+
+use ::redis::{Client, Connection, FromRedisValue};
+use proptest::prelude::*;
+use proptest::test_runner::{Config, TestRunner};
+
+use crate::live::board::Board;
+use crate::live::heard::{Heard, Record, Served, outdated};
+use crate::live::script::{Read, ReadAnswer, Reader, Stands, Step as Script, beat, digest, text};
+use forebay_protocol::digest::Generation;
+
+/// The time comes as the last argument.
+const NOW: &str = "local now_us = tonumber(table.remove(ARGV))\n";
+
+/// A Redis of the test's own, on a socket in a folder.
+struct Redis {
+    child: Child,
+    _folder: tempfile::TempDir,
+    connection: Connection,
+}
+
+impl Redis {
+    fn start() -> Self {
+        let folder = tempfile::tempdir().unwrap();
+        let socket = folder.path().join("redis.sock");
+        let installed = std::env::var_os("FOREBAY_DIR").map_or_else(
+            || Path::new(env!("CARGO_MANIFEST_DIR")).join("../.forebay"),
+            std::path::PathBuf::from,
+        );
+        let program = installed.join("bin/redis-server");
+        let mut command = Command::new(if program.exists() { program } else { "redis-server".into() });
+        command.args(["--port", "0", "--save", "", "--appendonly", "no", "--unixsocket"]).arg(&socket);
+        let child = command.current_dir(folder.path()).stdout(Stdio::null()).spawn().unwrap();
+        let client = Client::open(format!("unix://{}", socket.display())).unwrap();
+        let deadline = Instant::now() + Duration::from_secs(20);
+        let connection = loop {
+            match client.get_connection() {
+                Ok(connection) => break connection,
+                Err(error) => assert!(Instant::now() < deadline, "{error}"),
+            }
+            std::thread::sleep(Duration::from_millis(5));
+        };
+        Self { child, _folder: folder, connection }
+    }
+
+    fn run<T: FromRedisValue>(&mut self, rest: &str, arguments: &[String], now_us: u64) -> T {
+        let arguments = [arguments, &[now_us.to_string()]].concat();
+        Script::new(NOW, rest).command(&arguments).query(&mut self.connection).unwrap()
+    }
+}
+
+impl Drop for Redis {
+    fn drop(&mut self) {
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+    }
+}
+
+#[derive(Debug, Clone)]
+enum Step {
+    Wait(i32),
+    /// Instance, whether it leaves, what it serves, whether it says the record, which of the epochs it knows.
+    Say(u8, bool, u8, bool, usize),
+    /// Gate, which epoch it has, whether it says the signature, further epochs, proxies.
+    Read(u8, usize, bool, Vec<usize>, Vec<(u8, usize)>),
+    Behind(usize),
+    Sweep,
+}
+
+fn step() -> impl Strategy<Value = Step> {
+    let which = 0..40_usize;
+    let proxies = prop::collection::vec((0_u8..4, which.clone()), 0..3);
+    prop_oneof![
+        3 => (-2000..12_000).prop_map(Step::Wait),
+        6 => (0_u8..4, prop::bool::weighted(0.1), 0_u8..3, any::<bool>(), which.clone())
+            .prop_map(|(i, left, model, record, known)| Step::Say(i, left, model, record, known)),
+        6 => (0_u8..2, which.clone(), any::<bool>(), prop::collection::vec(which.clone(), 0..2), proxies)
+            .prop_map(|(g, has, signed, known, proxies)| Step::Read(g, has, signed, known, proxies)),
+        2 => which.prop_map(Step::Behind),
+        1 => Just(Step::Sweep),
+    ]
+}
+
+/// Epochs that were given out, some that were not, and none.
+fn epoch(epochs: &[u64], which: usize) -> u64 {
+    match which {
+        39 => 77,
+        38 => epochs.last().map_or(0, |last| last + 3),
+        which => which.checked_rem(epochs.len() + 1).and_then(|at| epochs.get(at)).copied().unwrap_or(0),
+    }
+}
+
+struct Both {
+    redis: Redis,
+    board: Board,
+    now_us: u64,
+    epochs: Vec<u64>,
+    /// Signatures of the last table, as each has them.
+    signatures: (String, String),
+}
+
+impl Both {
+    fn take(&mut self, step: &Step) {
+        let now_us = self.now_us;
+        match step {
+            Step::Wait(ms) => self.now_us = now_us.saturating_add_signed(i64::from(*ms) * 1000 + 7),
+            Step::Say(instance, left, model, whole, known) => {
+                let instance = format!("instance {instance}");
+                let generation = Generation([*model; 32]);
+                let served = Served { model: "m".into(), version: String::new(), generation };
+                let record = text(&Record::empty("s").then(vec![served]));
+                let (digest, known) = (digest(&record), epoch(&self.epochs, *known));
+                let record = if *whole { record } else { String::new() };
+                let said = self.board.say(&instance, *left, (&digest, &record), known, now_us);
+                let state = if *left { "l" } else { "h" };
+                let arguments =
+                    [&instance, state, &digest, &record, known.to_string().as_str()].map(ToString::to_string);
+                let answer: (u64, u64, String) =
+                    self.redis.run(include_str!("../say.lua"), &arguments, now_us);
+                let expected = (said.epoch, now_us / 1000, said.record);
+                assert_eq!((answer.0, answer.1, Stands::of(&answer.2)), expected, "{step:?}");
+                self.epochs.push(said.epoch);
+            }
+            Step::Read(gate, has, signed, known, proxies) => {
+                let known: Vec<u64> = known.iter().map(|which| epoch(&self.epochs, *which)).collect();
+                let proxy = |(name, which): &(u8, usize)| (name.to_string(), epoch(&self.epochs, *which));
+                let proxies: Vec<(String, u64)> = proxies.iter().map(proxy).collect();
+                let (gate, has) = (format!("gate {gate}"), epoch(&self.epochs, *has));
+                let reader = |signature| Reader {
+                    gate: &gate,
+                    epoch: has,
+                    signature,
+                    known: &known,
+                    proxies: &proxies,
+                };
+                let (ours, theirs) = if *signed { self.signatures.clone() } else { Default::default() };
+                let read = self.board.read(&reader(&ours), now_us);
+                let answer: ReadAnswer =
+                    self.redis.run(include_str!("../read.lua"), &reader(&theirs).arguments(), now_us);
+                let answer = Read::of(answer, &theirs);
+                assert_eq!((answer.epoch, answer.now_ms), (read.epoch, now_us / 1000), "{step:?}");
+                assert_eq!(sorted(answer.heard), sorted(read.heard), "{step:?}");
+                self.epochs.push(read.epoch);
+                self.signatures = (read.signature, answer.signature);
+            }
+            Step::Behind(which) => {
+                let epoch = epoch(&self.epochs, *which);
+                let behind = self.board.behind(epoch, 5000, now_us);
+                let arguments = [epoch.to_string(), "5000".to_owned()];
+                let answer: (u64, String) = self.redis.run(include_str!("../behind.lua"), &arguments, now_us);
+                assert_eq!(answer.0, behind, "{step:?}");
+            }
+            Step::Sweep => {
+                let heard = self.board.heard();
+                let gone = outdated(&heard, now_us / 1000);
+                let arguments: Vec<String> =
+                    gone.iter().flat_map(|of| [of.instance.clone(), beat(of)]).collect();
+                self.board.sweep(&gone);
+                let _: u64 = self.redis.run(include_str!("../sweep.lua"), &arguments, now_us);
+            }
+        }
+    }
+}
+
+fn sorted(heard: Option<Vec<Heard>>) -> Option<Vec<Heard>> {
+    heard.map(|mut heard| {
+        heard.sort_unstable_by(|a, b| a.instance.cmp(&b.instance));
+        heard
+    })
+}
+
+#[test]
+fn the_scripts_do_what_the_board_does() {
+    let mut redis = Some(Redis::start());
+    let mut runner = TestRunner::new(Config { cases: 100, failure_persistence: None, ..Config::default() });
+    let steps = prop::collection::vec(step(), 1..80);
+    let state = std::cell::RefCell::new(&mut redis);
+    let done = runner.run(&steps, |steps| {
+        let mut slot = state.borrow_mut();
+        let mut redis = slot.take().unwrap_or_else(Redis::start);
+        let _: () = ::redis::cmd("FLUSHALL").query(&mut redis.connection).unwrap();
+        let (board, epochs) = (Board::default(), Vec::new());
+        let now_us = 1_700_000_000_000_000;
+        let mut both = Both { redis, board, now_us, epochs, signatures: Default::default() };
+        for step in &steps {
+            both.take(step);
+        }
+        **slot = Some(both.redis);
+        Ok(())
+    });
+    done.unwrap();
+}

@@ -1,0 +1,183 @@
+//! Which proxies poll this gate, and which table each of them has. Polls enter; what the other gates and `serve` should know of
+//! them leaves.
+
+use std::collections::HashMap;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::{Duration, Instant};
+
+use tokio::sync::Notify;
+
+/// A proxy that did not poll for so long gives no hits any more: it doesn't trust its table for as long.
+pub(crate) const LEASE: Duration = Duration::from_secs(10);
+/// Of one that waits for an answer it is said again that it is there.
+const SAID_AGAIN: Duration = Duration::from_secs(2);
+/// More proxies get no table.
+const MOST: usize = 16_384;
+
+/// The proxies by name.
+#[derive(Default)]
+pub(crate) struct Proxies {
+    by_name: Mutex<HashMap<String, Proxy>>,
+    /// Rung when one has a table that it didn't have before.
+    news: Notify,
+}
+
+struct Proxy {
+    epoch: u64,
+    /// Polls that wait for their answers.
+    polls: u32,
+    heard: Instant,
+    /// What was said of it to the pool, and when.
+    said: Option<(u64, Instant)>,
+}
+
+/// A proxy more than are counted.
+#[derive(Debug, thiserror::Error)]
+#[error("{MOST} proxies poll this gate already")]
+pub(crate) struct TooMany;
+
+/// A poll that waits for its answer.
+pub(crate) struct Waiting {
+    proxies: Arc<Proxies>,
+    name: String,
+}
+
+impl Proxies {
+    /// A poll came: the proxy has the table of that epoch.
+    ///
+    /// # Errors
+    /// When there are too many to keep count of.
+    pub(crate) fn polls(self: &Arc<Self>, name: &str, epoch: u64) -> Result<Waiting, TooMany> {
+        self.hear(name, epoch, Instant::now())?;
+        Ok(Waiting { proxies: self.clone(), name: name.to_owned() })
+    }
+
+    pub(super) fn hear(&self, name: &str, epoch: u64, now: Instant) -> Result<(), TooMany> {
+        let mut by_name = self.lock();
+        if !by_name.contains_key(name) {
+            if by_name.len() >= MOST {
+                by_name.retain(|_, proxy| proxy.is_there(now));
+            }
+            if by_name.len() >= MOST {
+                return Err(TooMany);
+            }
+        }
+        let fresh = || Proxy { epoch: 0, polls: 0, heard: now, said: None };
+        let proxy = by_name.entry(name.to_owned()).or_insert_with(fresh);
+        let is_news = proxy.said.is_none() || epoch > proxy.epoch;
+        proxy.epoch = proxy.epoch.max(epoch);
+        proxy.polls += 1;
+        proxy.heard = now;
+        drop(by_name);
+        if is_news {
+            self.news.notify_one();
+        }
+        Ok(())
+    }
+
+    /// A poll of that proxy's was answered.
+    pub(super) fn answered(&self, name: &str, now: Instant) {
+        if let Some(proxy) = self.lock().get_mut(name) {
+            proxy.polls = proxy.polls.saturating_sub(1);
+            proxy.heard = now;
+        }
+    }
+
+    /// Waits for a proxy that has another table than was said of it.
+    pub(crate) async fn news(&self) {
+        self.news.notified().await;
+    }
+
+    /// Of whom the pool should hear now, and which epoch they have.
+    pub(crate) fn to_say(&self, now: Instant) -> Vec<(String, u64)> {
+        let mut by_name = self.lock();
+        by_name.retain(|_, proxy| proxy.is_there(now));
+        let is_due = |proxy: &Proxy| match proxy.said {
+            None => true,
+            Some((epoch, at)) => {
+                let heard_since = proxy.polls > 0 || proxy.heard > at;
+                epoch != proxy.epoch || (heard_since && now.duration_since(at) >= SAID_AGAIN)
+            }
+        };
+        let due = by_name.iter().filter(|(_, proxy)| is_due(proxy));
+        due.map(|(name, proxy)| (name.clone(), proxy.epoch)).collect()
+    }
+
+    /// The pool has heard of them.
+    pub(crate) fn said(&self, of: &[(String, u64)], now: Instant) {
+        let mut by_name = self.lock();
+        for (name, epoch) in of {
+            if let Some(proxy) = by_name.get_mut(name) {
+                proxy.said = Some((*epoch, now));
+            }
+        }
+    }
+
+    /// One that doesn't have the table of that epoch.
+    pub(crate) fn behind(&self, epoch: u64, now: Instant) -> Option<String> {
+        let by_name = self.lock();
+        let behind = by_name.iter().find(|(_, proxy)| proxy.is_there(now) && proxy.epoch < epoch);
+        behind.map(|(name, _)| name.clone())
+    }
+
+    fn lock(&self) -> MutexGuard<'_, HashMap<String, Proxy>> {
+        self.by_name.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Proxy {
+    fn is_there(&self, now: Instant) -> bool {
+        self.polls > 0 || now.duration_since(self.heard) <= LEASE
+    }
+}
+
+impl Drop for Waiting {
+    fn drop(&mut self) {
+        self.proxies.answered(&self.name, Instant::now());
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_proxy_is_behind_until_it_polls_with_the_epoch_or_its_lease_is_over() {
+        let (proxies, start) = (Arc::new(Proxies::default()), Instant::now());
+        let waiting = proxies.polls("p", 5).unwrap();
+        assert_eq!(proxies.behind(6, start).as_deref(), Some("p"));
+        let later = Instant::now() + LEASE + Duration::from_secs(1);
+        assert!(proxies.behind(6, later).is_some(), "it waits for its answer");
+        drop(waiting);
+        assert!(proxies.behind(6, Instant::now() + LEASE / 2).is_some());
+        assert!(proxies.behind(6, later + LEASE).is_none());
+        drop(proxies.polls("p", 6).unwrap());
+        drop(proxies.polls("p", 4).unwrap());
+        assert!(proxies.behind(6, Instant::now()).is_none(), "what was late changes nothing");
+    }
+
+    #[test]
+    fn the_pool_hears_of_news_at_once_and_of_those_that_wait_now_and_then() {
+        let (proxies, start) = (Arc::new(Proxies::default()), Instant::now());
+        let _waiting = proxies.polls("p", 5).unwrap();
+        let due = proxies.to_say(start);
+        assert_eq!(due, [("p".to_owned(), 5)]);
+        assert_eq!(proxies.to_say(start).len(), 1, "until it has heard");
+        proxies.said(&due, start);
+        assert!(proxies.to_say(start).is_empty());
+        assert_eq!(proxies.to_say(start + SAID_AGAIN).len(), 1);
+        drop(proxies.polls("p", 6).unwrap());
+        assert_eq!(proxies.to_say(start), [("p".to_owned(), 6)]);
+    }
+
+    #[test]
+    fn there_is_a_bound_on_proxies_and_the_gone_make_room() {
+        let (proxies, now) = (Arc::new(Proxies::default()), Instant::now());
+        for number in 0..MOST {
+            proxies.hear(&number.to_string(), 1, now).unwrap();
+        }
+        assert!(proxies.hear("one more", 1, now).is_err());
+        proxies.lock().values_mut().for_each(|proxy| proxy.polls = 0);
+        assert!(proxies.hear("one more", 1, now + LEASE * 2).is_ok());
+    }
+}

@@ -1,0 +1,17 @@
+-- ARGV: gate, the epoch of its table, the signature of its table, how many epochs follow that it or its proxies know, these,
+-- and then by twos proxies and the epochs that they have.
+-- Returns epoch, signature, time in ms, beats, records; the last two are empty when the signature is the gate's.
+local known = {}
+local proxies = 5 + tonumber(ARGV[4])
+for i = 5, proxies - 1 do known[#known + 1] = ARGV[i] end
+local epoch, signature = count(trace(known))
+for i = proxies, #ARGV, 2 do
+  local before = string.match(redis.call('HGET', PROXIES, ARGV[i]) or '', '^%d+ (%d+)$')
+  local has = ARGV[i + 1]
+  if before and tonumber(before) > tonumber(has) then has = before end
+  redis.call('HSET', PROXIES, ARGV[i], whole(now_ms) .. ' ' .. has)
+end
+-- Always: where nothing can be written, nothing that is read can be trusted for long.
+redis.call('HSET', GATES, ARGV[1], whole(now_ms) .. ' ' .. ARGV[2])
+if signature == ARGV[3] then return {epoch, signature, whole(now_ms), {}, {}} end
+return {epoch, signature, whole(now_ms), redis.call('HGETALL', BEATS), redis.call('HGETALL', RECORDS)}

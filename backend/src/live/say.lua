@@ -1,0 +1,15 @@
+-- ARGV: instance, h or l, digest of the record, the record or '' when it should be there, an epoch that the caller knows.
+-- Returns epoch, time in ms, and 'lacking' when the record must come along, 'written' when it is new here, else 'known'.
+local instance, state, digest, record = ARGV[1], ARGV[2], ARGV[3], ARGV[4]
+local highest, lost = trace({ARGV[5]})
+local changed, before = string.match(redis.call('HGET', BEATS, instance) or '', '^%d+ (%d+) %d+ %a (%x+)$')
+if before ~= digest or redis.call('HEXISTS', RECORDS, instance) == 0 then
+  if record == '' then
+    return {(count(highest, lost)), whole(now_ms), 'lacking'}
+  end
+  redis.call('HSET', RECORDS, instance, record)
+  changed = nil
+end
+local order = whole(redis.call('HINCRBY', STATE, 'order', 1))
+redis.call('HSET', BEATS, instance, table.concat({order, changed or order, whole(now_ms), state, digest}, ' '))
+return {(count(highest, lost)), whole(now_ms), changed and 'known' or 'written'}

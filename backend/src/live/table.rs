@@ -1,0 +1,291 @@
+//! The table of live generations as this process has it, for lookups and polls, which don't wait for the pool. Epochs only grow,
+//! and what could not be refreshed for a while says nothing any more.
+
+use std::collections::{BTreeSet, HashMap};
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::{Duration, Instant};
+
+use arc_swap::ArcSwap;
+use forebay_protocol::digest::Generation;
+use forebay_protocol::gate::FORMAT;
+use forebay_protocol::generations::LiveModel;
+use tokio::sync::{Notify, watch};
+
+use crate::clock::now_ms;
+
+/// A table that could not be refreshed for so long says nothing any more.
+pub(crate) const TRUSTED: Duration = Duration::from_secs(3);
+/// Epochs of others that are remembered as those of this pool.
+const TRACED: usize = 4096;
+
+type Index = HashMap<(String, String, String), Vec<Generation>>;
+
+/// The table as it stands.
+pub(crate) struct LiveTable {
+    current: ArcSwap<Current>,
+    /// Held by who changes it, for a moment.
+    changing: Mutex<()>,
+    /// Told when the epoch is another.
+    epochs: watch::Sender<u64>,
+    traces: Mutex<Traces>,
+    /// Rung when an epoch must be asked after.
+    untraced: Notify,
+    /// Set where the table can't grow old: it is this process that it tells of.
+    own: bool,
+}
+
+#[derive(Clone)]
+struct Current {
+    epoch: u64,
+    models: Arc<Vec<LiveModel>>,
+    /// The models as JSON.
+    json: Arc<str>,
+    index: Arc<Index>,
+    /// When what is known now was asked for.
+    refreshed: Option<Instant>,
+}
+
+/// Epochs that others know.
+#[derive(Default)]
+struct Traces {
+    /// Those that the pool has given out before the table's.
+    traced: BTreeSet<u64>,
+    /// Those that it must be asked after.
+    untraced: BTreeSet<u64>,
+}
+
+/// What a poll gets.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Standing {
+    /// The table, which is newer.
+    Newer,
+    /// Nothing yet: it has this table.
+    Same,
+    /// Nothing yet: it may know more than this table does. The pool is asked.
+    Untraced,
+    /// Nothing: there is no table to be trusted.
+    Unknown,
+}
+
+impl LiveTable {
+    /// An empty table. `own` tables are kept by the process they tell of, and never grow old.
+    pub(crate) fn new(own: bool) -> Self {
+        let current = Current {
+            epoch: 0,
+            models: Arc::default(),
+            json: "[]".into(),
+            index: Arc::default(),
+            refreshed: None,
+        };
+        Self {
+            current: ArcSwap::from_pointee(current),
+            changing: Mutex::default(),
+            epochs: watch::Sender::new(0),
+            traces: Mutex::default(),
+            untraced: Notify::new(),
+            own,
+        }
+    }
+
+    /// Replaces the table by what the pool said since `asked`. `confirmed` are epochs of others that it was asked after.
+    pub(crate) fn set(&self, epoch: u64, models: Option<Vec<LiveModel>>, asked: Instant, confirmed: &[u64]) {
+        let _changing = self.changing.lock().unwrap_or_else(PoisonError::into_inner);
+        {
+            let mut traces = self.traces.lock().unwrap_or_else(PoisonError::into_inner);
+            for epoch in confirmed {
+                traces.untraced.remove(epoch);
+            }
+            traces.traced.extend(confirmed);
+            traces.traced.insert(epoch);
+            while traces.traced.len() > TRACED {
+                traces.traced.pop_first();
+            }
+        }
+        self.change(epoch, models, asked);
+    }
+
+    /// Called by who may change it now.
+    fn change(&self, epoch: u64, models: Option<Vec<LiveModel>>, asked: Instant) {
+        let mut next = Current::clone(&self.current.load());
+        // One task alone hears the pool, so this is for the reader of this line.
+        if epoch < next.epoch {
+            return;
+        }
+        next.epoch = epoch;
+        next.refreshed = Some(asked);
+        if let Some(models) = models {
+            let key = |live: &LiveModel| (live.service.clone(), live.model.clone(), live.version.clone());
+            next.index = Arc::new(models.iter().map(|live| (key(live), live.generations.clone())).collect());
+            next.json = serde_json::to_string(&models).unwrap_or_default().into();
+            next.models = Arc::new(models);
+        }
+        self.current.store(Arc::new(next));
+        self.epochs.send_if_modified(|before| std::mem::replace(before, epoch) != epoch);
+    }
+
+    /// Replaces the models and counts the epoch up if they changed: for a table of one process. Returns the epoch.
+    pub(crate) fn set_models(&self, models: Vec<LiveModel>) -> u64 {
+        let _changing = self.changing.lock().unwrap_or_else(PoisonError::into_inner);
+        let before = self.current.load_full();
+        if *before.models != models || before.epoch == 0 {
+            self.change(next_epoch(before.epoch), Some(models), Instant::now());
+        }
+        self.epoch()
+    }
+
+    /// Goes past an epoch that this process gave out when it ran before.
+    fn pass(&self, known: u64, now: Instant) {
+        let _changing = self.changing.lock().unwrap_or_else(PoisonError::into_inner);
+        if self.epoch() <= known {
+            self.change(next_epoch(known), None, now);
+        }
+    }
+
+    /// Where one who knows the table of that epoch stands, and 0 is none.
+    pub(crate) fn standing(&self, known: u64, now: Instant) -> Standing {
+        let current = self.current.load();
+        if !self.is_trusted(&current, now) {
+            return Standing::Unknown;
+        }
+        if known == current.epoch {
+            return Standing::Same;
+        }
+        if self.own {
+            if known > current.epoch {
+                self.pass(known, now);
+            }
+            return Standing::Newer;
+        }
+        let mut traces = self.traces.lock().unwrap_or_else(PoisonError::into_inner);
+        if known == 0 || (known < current.epoch && traces.traced.contains(&known)) {
+            return Standing::Newer;
+        }
+        if traces.untraced.len() < TRACED && traces.untraced.insert(known) {
+            self.untraced.notify_one();
+        }
+        Standing::Untraced
+    }
+
+    /// Epochs that the pool must be asked after.
+    pub(crate) fn untraced(&self) -> Vec<u64> {
+        let traces = self.traces.lock().unwrap_or_else(PoisonError::into_inner);
+        traces.untraced.iter().copied().collect()
+    }
+
+    /// Waits for an epoch that the pool must be asked after.
+    pub(crate) async fn until_untraced(&self) {
+        self.untraced.notified().await;
+    }
+
+    /// Told when the epoch is another.
+    pub(crate) fn epochs(&self) -> watch::Receiver<u64> {
+        self.epochs.subscribe()
+    }
+
+    /// The epoch, trusted or not.
+    pub(crate) fn epoch(&self) -> u64 {
+        self.current.load().epoch
+    }
+
+    /// When the table stops being trusted if it isn't refreshed; `None` for one's own.
+    pub(crate) fn trusted_until(&self) -> Option<Instant> {
+        if self.own { None } else { self.current.load().refreshed.map(|refreshed| refreshed + TRUSTED) }
+    }
+
+    /// The table as JSON, if it can be trusted, with its epoch.
+    pub(crate) fn json(&self, now: Instant) -> Option<(u64, String)> {
+        let current = self.current.load();
+        let Current { epoch, json, .. } = &**current;
+        self.is_trusted(&current, now).then(|| {
+            let now_ms = now_ms();
+            (*epoch, format!(r#"{{"format":{FORMAT},"epoch":{epoch},"now_ms":{now_ms},"models":{json}}}"#))
+        })
+    }
+
+    /// The live generations of one place, none where nothing is known of it; `None` when the table can't be trusted.
+    pub(crate) fn generations(&self, service: &str, model: &str, version: &str) -> Option<Vec<Generation>> {
+        let current = self.current.load();
+        if !self.is_trusted(&current, Instant::now()) {
+            return None;
+        }
+        let key = (service.to_owned(), model.to_owned(), version.to_owned());
+        Some(current.index.get(&key).cloned().unwrap_or_default())
+    }
+
+    /// Whether the table can be trusted now.
+    pub(crate) fn is_known(&self) -> bool {
+        self.is_trusted(&self.current.load(), Instant::now())
+    }
+
+    fn is_trusted(&self, current: &Current, now: Instant) -> bool {
+        current.refreshed.is_some_and(|refreshed| self.own || now.duration_since(refreshed) <= TRUSTED)
+    }
+}
+
+/// Epochs are microseconds of the clock where that has moved on: one that two pools gave out is next to impossible then.
+fn next_epoch(before: u64) -> u64 {
+    now_ms().saturating_mul(1000).max(before + 1)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn row(generation: u8) -> Vec<LiveModel> {
+        let generations = vec![Generation([generation; 32])];
+        vec![LiveModel { service: "s".into(), model: "m".into(), version: String::new(), generations }]
+    }
+
+    #[test]
+    fn the_epoch_grows_when_the_models_change_and_only_then() {
+        let table = LiveTable::new(true);
+        assert!(!table.is_known());
+        let first = table.set_models(row(1));
+        assert_eq!(table.set_models(row(1)), first);
+        assert!(table.set_models(row(2)) > first);
+        assert_eq!(table.generations("s", "m", "").unwrap(), [Generation([2; 32])]);
+        assert!(table.generations("other", "m", "").unwrap().is_empty());
+    }
+
+    #[test]
+    fn who_heard_this_process_before_it_was_started_again_gets_a_higher_epoch() {
+        let table = LiveTable::new(true);
+        let now = Instant::now();
+        let known = table.set_models(row(1)) + 1_000_000_000;
+        assert_eq!(table.standing(known, now), Standing::Newer);
+        assert!(table.json(now).unwrap().0 > known);
+        assert_eq!(table.standing(table.epoch(), now), Standing::Same);
+    }
+
+    #[test]
+    fn a_table_that_is_not_refreshed_says_nothing() {
+        let (table, asked) = (LiveTable::new(false), Instant::now());
+        assert_eq!(table.standing(0, asked), Standing::Unknown);
+        table.set(7, Some(row(1)), asked, &[]);
+        assert_eq!(table.standing(0, asked + TRUSTED), Standing::Newer);
+        let late = asked + TRUSTED + Duration::from_millis(1);
+        assert_eq!((table.standing(0, late), table.json(late)), (Standing::Unknown, None));
+        table.set(7, None, late, &[]);
+        assert_eq!(table.standing(7, late), Standing::Same);
+    }
+
+    #[test]
+    fn an_epoch_that_was_never_seen_is_asked_after_before_it_is_answered() {
+        let (table, asked) = (LiveTable::new(false), Instant::now());
+        table.set(7, Some(row(1)), asked, &[]);
+        assert_eq!([table.standing(5, asked), table.standing(9, asked)], [Standing::Untraced; 2]);
+        assert_eq!(table.untraced(), [5, 9]);
+        table.set(10, Some(row(2)), asked, &[5, 9]);
+        assert!(table.untraced().is_empty());
+        assert_eq!([5, 7, 9].map(|known| table.standing(known, asked)), [Standing::Newer; 3]);
+    }
+
+    #[test]
+    fn its_json_is_what_the_protocol_reads() {
+        let (table, now) = (LiveTable::new(false), Instant::now());
+        table.set(7, Some(row(1)), now, &[]);
+        let (epoch, json) = table.json(now).unwrap();
+        let read = forebay_protocol::generations::Table::parse(json.as_bytes()).unwrap();
+        assert_eq!((read.epoch, read.models), (epoch, row(1)));
+    }
+}

@@ -1,0 +1,157 @@
+//! A pool that goes wrong: it is found out, told, and used again when it is back. No request fails of it.
+
+use std::process::Stdio;
+use std::time::{Duration, Instant};
+
+use crate::process::{Forebay, Redis, gate_command, serve_command, test_repository, until};
+use crate::proxy::Proxy;
+use crate::redis::{Mesh, ask, lookup};
+
+/// Whether an answer that was computed is said to be kept.
+fn is_stored(forebay: &Forebay, value: f32) -> bool {
+    ask(forebay, value).header("cache-status").contains("stored")
+}
+
+fn hits_again(one: &Forebay, gate: &Forebay, values: std::ops::Range<u16>) {
+    let mut values = values.map(f32::from);
+    until("results are kept again", || {
+        let value = values.next()?;
+        (is_stored(one, value) && until_hit(one, value)).then_some(())
+    });
+    let value = values.next().unwrap();
+    ask(one, value);
+    until("the gate finds them", || (lookup(gate, value).status == 200).then_some(()));
+}
+
+fn until_hit(one: &Forebay, value: f32) -> bool {
+    let began = Instant::now();
+    while began.elapsed() < Duration::from_secs(1) {
+        if ask(one, value).is_hit() {
+            return true;
+        }
+    }
+    false
+}
+
+#[test]
+fn connections_that_fell_silent_are_replaced_by_ones_to_whoever_has_the_address_now() {
+    let (before, after) = (Redis::start(), Redis::start());
+    let proxy = Proxy::start(before.port);
+    let mesh = Mesh::at(before, &proxy.url());
+    let (one, gate) = (mesh.serve(), mesh.gate());
+    ask(&one, 1.0);
+    until("the gate finds it", || (lookup(&gate, 1.0).status == 200).then_some(()));
+    proxy.move_to(after.port);
+    let began = Instant::now();
+    hits_again(&one, &gate, 100..5000);
+    assert!(began.elapsed() < Duration::from_secs(10), "{:?}", began.elapsed());
+    assert_ne!(after.tell("EXISTS forebay:2:beats"), ":0");
+}
+
+#[test]
+fn a_redis_that_stands_still_costs_hits_and_no_request_and_is_used_again() {
+    let mesh = Mesh::new();
+    let (one, gate) = (mesh.serve(), mesh.gate());
+    ask(&one, 1.0);
+    until("the gate finds it", || (lookup(&gate, 1.0).status == 200).then_some(()));
+    mesh.redis.freeze(true);
+    until("the gate says why", || {
+        let ready = gate.get_of_gate("/v2/health/ready");
+        (ready.status == 503 && ready.error().contains("no answer")).then_some(())
+    });
+    for number in 2..20_u8 {
+        ask(&one, f32::from(number));
+    }
+    assert_eq!(lookup(&gate, 1.0).status, 503, "what is live is not known any more");
+    mesh.redis.freeze(false);
+    hits_again(&one, &gate, 100..5000);
+    until("the gate is ready", || (gate.get_of_gate("/v2/health/ready").status == 200).then_some(()));
+}
+
+#[test]
+fn what_redis_refuses_is_not_said_to_be_stored() {
+    let mesh = Mesh::new();
+    let (one, gate) = (mesh.serve(), mesh.gate());
+    assert!(is_stored(&one, 1.0));
+    mesh.redis.tell("CONFIG SET maxmemory 1");
+    let mut values = (2..5000_u16).map(f32::from);
+    until("it is found out", || (!is_stored(&one, values.next()?)).then_some(()));
+    assert!((5000..5020_u16).all(|value| !is_stored(&one, f32::from(value))));
+    mesh.redis.tell("CONFIG SET maxmemory 0");
+    hits_again(&one, &gate, 6000..9000);
+}
+
+#[test]
+fn a_server_that_became_a_replica_is_left_for_whoever_has_the_address_now() {
+    let (before, after) = (Redis::start(), Redis::start());
+    let proxy = Proxy::start(before.port);
+    let mesh = Mesh::at(before, &proxy.url());
+    let (one, gate) = (mesh.serve(), mesh.gate());
+    ask(&one, 1.0);
+    until("the gate finds it", || (lookup(&gate, 1.0).status == 200).then_some(()));
+    mesh.redis.tell(&format!("REPLICAOF 127.0.0.1 {}", after.port));
+    until("the gate trusts it no more", || {
+        (gate.get_of_gate("/v2/health/ready").status == 503).then_some(())
+    });
+    proxy.move_to(after.port);
+    hits_again(&one, &gate, 100..5000);
+}
+
+/// What `forebay` says when it doesn't start, and its exit code.
+fn refused(command: &mut std::process::Command) -> (Option<i32>, String) {
+    let ended = command.stdout(Stdio::null()).output().unwrap();
+    (ended.status.code(), String::from_utf8_lossy(&ended.stderr).into_owned())
+}
+
+#[test]
+fn what_can_be_known_to_be_wrong_is_refused_at_start() {
+    let redis = Redis::start_with(&["--requirepass", "right", "--databases", "4"]);
+    let cluster = Redis::start_with(&["--cluster-enabled", "yes"]);
+    let secrets = tempfile::tempdir().unwrap();
+    let secret = secrets.path().join("secret");
+    std::fs::write(&secret, "0123456789abcdef").unwrap();
+    let secret = secret.to_str().unwrap();
+    let (port, of_cluster) = (redis.port, cluster.port);
+    for (url, named) in [
+        (format!("redis://:hidden@127.0.0.1:{port}/"), "assword"),
+        (format!("redis://127.0.0.1:{port}/"), "NOAUTH"),
+        (format!("redis://:right@127.0.0.1:{port}/99"), "database"),
+        (format!("redis://127.0.0.1:{of_cluster}/"), "cluster mode"),
+        ("memcached://127.0.0.1/".to_owned(), "memcached"),
+        ("redis://127.0.0.1/main".to_owned(), "database"),
+    ] {
+        let arguments = ["--pool", "redis", "--redis-url", &url, "--pool-secret-file", secret];
+        let gate = refused(&mut gate_command(&arguments));
+        let serve = refused(&mut serve_command(&test_repository(), &arguments));
+        for (code, line) in [gate, serve] {
+            assert_eq!(code, Some(2), "{url}: {line}");
+            assert!(line.contains("--redis-url") && line.contains(named), "{url}: {line}");
+            assert!(!line.contains("hidden") && !line.contains("right"), "{line}");
+        }
+    }
+    let right = format!("redis://:right@127.0.0.1:{port}/3");
+    let gate = Forebay::gate(&["--pool", "redis", "--redis-url", &right, "--pool-secret-file", secret]);
+    until("it is ready", || (gate.get_of_gate("/v2/health/ready").status == 200).then_some(()));
+}
+
+#[test]
+fn a_pool_that_is_not_there_is_told_in_few_lines_and_nothing_is_said_to_be_stored() {
+    let url = "redis://nowhere.invalid:6379/";
+    let mesh = Mesh::at(Redis::start(), url);
+    let log = mesh.redis.file("log");
+    let mut command = serve_command(&test_repository(), &mesh.arguments(&["--instances", "1"]));
+    command.stderr(std::fs::File::create(&log).unwrap());
+    let began = Instant::now();
+    let (one, gate) = (Forebay::start(command), mesh.gate());
+    let ready = gate.get_of_gate("/v2/health/ready");
+    assert_eq!(ready.status, 503);
+    assert!(ready.error().contains("the pool (lookups)"), "{}", ready.error());
+    assert!((0..50_u8).all(|value| !is_stored(&one, f32::from(value))));
+    assert_eq!(lookup(&gate, 1.0).status, 503);
+    let lines = until("it is told", || {
+        let lines = std::fs::read_to_string(&log).unwrap();
+        let lines = lines.lines().filter(|line| line.contains("the pool can't be used")).count();
+        (lines > 0).then_some(lines)
+    });
+    assert!(lines as u64 <= began.elapsed().as_secs() + 1, "{lines} lines in {:?}", began.elapsed());
+}
