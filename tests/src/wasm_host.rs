@@ -21,14 +21,18 @@ pub mod worker;
 
 use shared::Shared;
 pub use state::MEMORY_LIMIT_BYTES;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::rc::Rc;
 use std::time::Duration;
 pub use stream::{Call, Forwarded, Headers, Request, Response, StreamId};
 pub use worker::Worker;
 
+/// The main thread's number, which is no worker's.
+const MAIN: usize = usize::MAX;
+
 /// One proxy process.
 pub struct Host {
+    path: PathBuf,
     shared: Rc<Shared>,
     main: Worker,
     workers: Vec<Worker>,
@@ -51,9 +55,19 @@ impl Host {
         let shared = Rc::new(Shared::default());
         let start = |number| Worker::start(path, configuration, number, shared.clone());
         // Envoy starts the main thread's first.
-        let main = start(workers)?.without_streams();
+        let main = start(MAIN)?.without_streams();
         let workers = (0..workers).map(start).collect::<Result<_, _>>()?;
-        Ok(Self { shared, main, workers })
+        Ok(Self { path: path.to_owned(), shared, main, workers })
+    }
+
+    /// One worker more, with another configuration of the same `vm_id`: the proxy's shared data is its too. Its number.
+    ///
+    /// # Errors
+    /// As [`Host::load`].
+    pub fn add_worker(&mut self, configuration: &str) -> Result<usize, String> {
+        let number = self.workers.len();
+        self.workers.push(Worker::start(&self.path, configuration, number, self.shared.clone())?);
+        Ok(number)
     }
 
     /// The main thread. A request sent to it is a mistake.
