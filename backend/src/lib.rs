@@ -1,5 +1,5 @@
-//! Forebay's backend: `serve` answers inference requests, `gate` answers the filters' lookups, `plan` builds one plan of
-//! TensorRT's for `serve`. Arguments enter ([`run`]), an exit code leaves.
+//! Forebay's backend: `serve` answers inference requests, `gate` answers the filters' lookups, `check-filter` reads a filter's
+//! settings as the filter does, `plan` builds one plan of TensorRT's for `serve`. Arguments enter ([`run`]), an exit code leaves.
 //!
 //! In the order of a request: `http` takes it, `models` finds who answers, `signature` checks it, `store` looks
 //! it up, `flight` joins it to an equal one, `schedule` queues it, `engine` computes it, `store` keeps it.
@@ -7,6 +7,7 @@
 #![forbid(unsafe_code)]
 
 mod busy_poll;
+mod check_filter;
 mod clock;
 mod control;
 mod drain;
@@ -67,6 +68,7 @@ pub fn run() -> ExitCode {
     let ended = match command {
         Command::Serve(settings) => serve::run(&settings),
         Command::Gate(settings) => gate::run(&settings),
+        Command::CheckFilter(settings) => check_filter::run(&settings),
         Command::Plan(settings) => match logs::start(&settings) {
             Ok(_) => return Job::serve(),
             Err(error) => Err(error.into()),

@@ -34,6 +34,8 @@ pub(crate) enum Command {
     Serve(Box<ServeSettings>),
     /// Answer the filters' lookups and say which generations are live, from the shared pool
     Gate(Box<GateSettings>),
+    /// Check the filter's settings before they are deployed: says what is wrong with them, and ends with code 2 then
+    CheckFilter(CheckFilterSettings),
     /// Build a plan as a job on stdin says: `serve` starts this for models that TensorRT compiles
     #[command(name = PLAN, hide = true)]
     Plan(LogSettings),
@@ -206,6 +208,13 @@ pub(crate) struct GateSettings {
     pub(crate) logs: LogSettings,
 }
 
+/// Settings of `forebay check-filter`.
+#[derive(Debug, Args)]
+pub(crate) struct CheckFilterSettings {
+    /// File with the JSON that stands in the plugin's `configuration`; - reads it from the standard input
+    pub(crate) file: PathBuf,
+}
+
 /// Settings that can't be used. Ends the program with exit code 2.
 #[derive(Debug, thiserror::Error)]
 pub(crate) enum SettingsError {
@@ -278,7 +287,7 @@ fn check(command: &Command) -> Result<(), SettingsError> {
             settings.trust.check()?;
             settings.pool.check()
         }
-        Command::Plan(_) => Ok(()),
+        Command::CheckFilter(_) | Command::Plan(_) => Ok(()),
     }
 }
 
@@ -292,7 +301,7 @@ fn first_paragraph(rendered: &str) -> String {
     let line = lines.collect::<Vec<_>>().join(" ");
     let line = line.strip_prefix("error: ").unwrap_or(&line);
     if line.is_empty() {
-        "a command is missing: serve or gate (see --help)".to_owned()
+        "a command is missing: serve, gate or check-filter (see --help)".to_owned()
     } else {
         line.to_owned()
     }

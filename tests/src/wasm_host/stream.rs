@@ -144,6 +144,8 @@ pub struct Call {
     pub cluster: String,
     /// Its headers.
     pub headers: Headers,
+    /// Its body.
+    pub body: Vec<u8>,
     /// Deadline in milliseconds.
     pub timeout_ms: u32,
 }

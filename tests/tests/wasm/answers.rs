@@ -189,35 +189,19 @@ fn routes_with_other_services_never_share() {
 }
 
 #[test]
-fn tenants_never_see_each_others_hits() {
-    let mut host = host(&json!({"tenant": {"property": ["connection", "uri_san_peer_certificate"]}}));
-    let worker = host.worker(0);
-    let from = |who: &str| infer(asking(7)).property("connection.uri_san_peer_certificate", who);
-    let first = forwarded(worker, from("spiffe://a"));
-    worker.respond(first, 200, &FRESH, &answering(7));
-    hit(worker, from("spiffe://a"));
-    let other = forwarded(worker, from("spiffe://b"));
-    worker.reset(other);
-    let nobody = forwarded(worker, infer(asking(7)));
-    worker.respond(nobody, 200, &FRESH, &answering(7));
-    assert_eq!(worker.response(nobody).cache_status(), "forebay; fwd=bypass; detail=no-tenant");
-    sound(worker);
-}
-
-#[test]
 fn only_a_whole_200_that_says_how_long_is_stored() {
     let plain = [("content-type", "application/json")];
-    let too_short = [&FRESH[..], &[("content-length", "9999")]].concat();
+    let long = "x".repeat(8 << 10);
     for (status, headers, why) in [
-        (200, &plain[..], "no cache-control"),
-        (200, &[("cache-control", "private, max-age=60")], "private"),
-        (200, &[("cache-control", "max-age=0")], "max-age=0"),
-        (200, &[("cache-control", "max-age=60"), ("content-encoding", "gzip")], "encoded"),
+        (200, &plain[..], "uncacheable"),
+        (200, &[("cache-control", "private, max-age=60")], "uncacheable"),
+        (200, &[("cache-control", "max-age=0")], "uncacheable"),
         (200, &[("cache-control", "max-age=60"), ("vary", "accept")], "varies"),
-        (200, &[("cache-control", "max-age=60"), ("set-cookie", "a=b")], "a cookie"),
-        (500, &FRESH, "500"),
-        (203, &FRESH, "203"),
-        (200, &too_short, "cut short"),
+        (200, &[("cache-control", "max-age=60"), ("vary", "*")], "varies"),
+        (200, &[("cache-control", "max-age=60"), ("set-cookie", "a=b")], "fields"),
+        (200, &[("cache-control", "max-age=60"), ("x-long", long.as_str())], "fields"),
+        (500, &FRESH, "status"),
+        (203, &FRESH, "status"),
     ] {
         let mut host = host(&json!({}));
         let worker = host.worker(0);
@@ -225,10 +209,80 @@ fn only_a_whole_200_that_says_how_long_is_stored() {
         worker.respond_head(first, status, headers, false);
         worker.respond_piece(first, &answering(7), true);
         assert_eq!(worker.response(first).body, answering(7), "{why}");
+        assert_eq!(worker.response(first).cache_status(), format!("forebay; fwd=miss; detail={why}"));
         let again = worker.send(infer(asking(7)));
         assert!(worker.forwarded(again).is_some(), "stored: {why}");
         sound(worker);
     }
+}
+
+#[test]
+fn an_answer_cut_short_is_not_stored() {
+    let mut host = host(&json!({}));
+    let worker = host.worker(0);
+    let first = forwarded(worker, infer(asking(7)));
+    worker.respond_head(first, 200, &[&FRESH[..], &[("content-length", "9999")]].concat(), false);
+    worker.respond_piece(first, &answering(7), true);
+    forwarded(worker, infer(asking(7)));
+    sound(worker);
+}
+
+#[test]
+fn a_hit_has_the_fields_of_the_answer_that_was_stored() {
+    let mut host = hosts(&json!({}), 2);
+    let kept = [
+        ("content-type", "application/json; charset=utf-8"),
+        ("cache-control", "max-age=5, s-maxage=600, must-revalidate"),
+        ("etag", "\"a\""),
+        ("access-control-allow-origin", "*"),
+        ("x-custom", "one"),
+        ("x-custom", "two"),
+        ("vary", "Accept-Encoding"),
+    ];
+    let left =
+        [("connection", "x-hop"), ("x-hop", "1"), ("date", "then"), ("server", "it"), ("x-forebay-cost-us", "9"), ("x-envoy-a", "b")];
+    let worker = host.worker(0);
+    let first = forwarded(worker, infer(asking(7)));
+    worker.respond(first, 200, &[&kept[..], &left[..]].concat(), &answering(7));
+    // From the map, from the slots, and as an exact repeat.
+    for number in [0, 1, 0, 1] {
+        let worker = host.worker(number);
+        let id = hit(worker, infer(asking(7)));
+        let headers = &worker.response(id).headers;
+        for (name, value) in kept {
+            let pair = (name.to_owned(), value.as_bytes().to_vec());
+            assert_eq!(headers.iter().filter(|held| **held == pair).count(), 1, "{name} of {headers:?}");
+        }
+        assert!(left.iter().all(|(name, _)| !headers.iter().any(|(held, _)| held == name)), "{headers:?}");
+        assert!(worker.response(id).cache_status().contains("ttl=600;"), "for a shared cache it is s-maxage");
+        sound(worker);
+    }
+}
+
+#[test]
+fn encoded_bytes_are_kept_for_those_who_accept_the_same() {
+    let mut host = host(&json!({}));
+    let worker = host.worker(0);
+    let accepting = |body: Vec<u8>, encodings: &str| infer(body).header("accept-encoding", encodings);
+    let gzip = [&FRESH[..], &[("content-encoding", "gzip"), ("vary", "accept-encoding")]].concat();
+    let first = forwarded(worker, accepting(asking(7), "gzip"));
+    worker.respond(first, 200, &gzip, b"\x1f\x8b bytes");
+    assert_eq!(worker.response(first).cache_status(), "forebay; fwd=miss; stored");
+    for body in [asking(7), [&asking(7)[..], b" "].concat()] {
+        let id = hit(worker, accepting(body, "gzip"));
+        assert_eq!(worker.response(id).body, b"\x1f\x8b bytes");
+        assert_eq!(worker.response(id).header("content-encoding").as_deref(), Some("gzip"));
+    }
+    // Not for others, nor with an id, which can't be put into encoded bytes.
+    forwarded(worker, infer(asking(7)));
+    forwarded(worker, accepting(asking(7), "br"));
+    let with_id = forwarded(worker, accepting(asking_as("one", 7), "gzip"));
+    worker.respond(with_id, 200, &gzip, b"\x1f\x8b more");
+    assert_eq!(worker.response(with_id).cache_status(), "forebay; fwd=miss; detail=unsuited");
+    let with_id = forwarded(worker, accepting(asking_as("one", 8), "gzip"));
+    worker.respond(with_id, 200, &gzip, b"\x1f\x8b more");
+    assert_eq!(worker.response(with_id).cache_status(), "forebay; fwd=miss; detail=content-encoding");
+    sound(worker);
 }
 
 #[test]

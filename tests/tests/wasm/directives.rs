@@ -81,3 +81,45 @@ fn what_is_no_directive_changes_nothing() {
     }
     sound(worker);
 }
+
+#[test]
+fn what_is_not_text_forbids_what_it_might() {
+    let mut host = host(&json!({}));
+    let worker = host.worker(0);
+    miss(worker, 7);
+    let odd = infer(asking(7)).header("cache-control", b"no-store, x=\xff");
+    let id = forwarded(worker, odd);
+    worker.respond(id, 200, &FRESH, &answering(7));
+    assert_eq!(worker.response(id).cache_status(), "forebay; fwd=bypass; detail=no-store");
+    sound(worker);
+}
+
+#[test]
+fn min_fresh_refuses_what_is_about_to_end() {
+    let mut host = host(&json!({}));
+    miss(host.worker(0), 7);
+    host.advance(Duration::from_secs(10));
+    let worker = host.worker(0);
+    hit(worker, with("min-fresh=50"));
+    hit(worker, with("min-fresh=50"));
+    let id = forwarded(worker, with("min-fresh=51"));
+    worker.respond(id, 200, &FRESH, &answering(7));
+    assert_eq!(worker.response(id).cache_status(), "forebay; fwd=request; stored");
+    sound(worker);
+}
+
+#[test]
+fn a_stale_answer_in_one_worker_does_not_hide_the_fresh_one_of_another() {
+    let mut host = super::hosts(&json!({}), 2);
+    for number in 0..2 {
+        let worker = host.worker(number);
+        let id = worker.send(infer(asking(7)));
+        if worker.forwarded(id).is_some() {
+            worker.respond(id, 200, &FRESH, &answering(7));
+        }
+    }
+    host.advance(Duration::from_secs(61));
+    let stale = miss(host.worker(0), 7);
+    assert_eq!(host.worker(0).response(stale).cache_status(), "forebay; fwd=stale; stored");
+    hit(host.worker(1), infer(asking(7)));
+}

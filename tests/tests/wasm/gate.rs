@@ -1,9 +1,9 @@
 //! Lookups in L2: what is asked, and that no trouble with the gate is the client's.
 
-use super::{FRESH, GENERATION, INFER, answered, answering, asking, asking_as, forwarded, hit, infer, sound};
+use super::{FORMAT, FRESH, GENERATION, INFER, answered, answering, asking, asking_as, forwarded, hit, infer, sound};
 use e2e::wasm_host::{Call, Host, Request, StreamId, Worker};
 use forebay_protocol::digest::Generation;
-use forebay_protocol::entry::Entry;
+use forebay_protocol::entry::{Entry, Field};
 use forebay_protocol::gate::LOOKUP_PATH;
 use forebay_protocol::messages::{InferOutputTensor, ModelInferResponse};
 use serde_json::{Value, json};
@@ -13,15 +13,15 @@ use std::time::Duration;
 const NOW_MS: u64 = 1_790_000_000_000;
 
 fn host() -> Host {
-    host_with(&json!({"cluster": "gate", "token": "secret"}))
+    host_with(&json!({"cluster": "gate"}))
 }
 
 fn host_with(gate: &Value) -> Host {
-    super::host(&json!({"tenant": "acme", "gate": gate}))
+    super::host(&json!({"gate": gate}))
 }
 
 /// What the gate has for `asking(value)`.
-fn entry(value: i32) -> Vec<u8> {
+pub(super) fn entry(value: i32) -> Vec<u8> {
     let generation: Generation = GENERATION.parse().expect("64 hex digits");
     let output = InferOutputTensor {
         name: "y".into(),
@@ -64,19 +64,20 @@ fn went_on(worker: &mut Worker, id: StreamId) -> String {
 }
 
 #[test]
-fn a_lookup_says_who_asks_for_what_and_shows_the_token() {
-    let mut host = host();
+fn a_lookup_says_who_asks_for_what_and_holds_no_secret() {
+    let tenants = json!({"tenancy": "required", "tenant": "acme", "gate": {"cluster": "outbound|8010||gate.ns"}});
+    let mut host = super::host(&tenants);
     let worker = host.worker(0);
     let path = "/v2/models/m/versions/3/infer";
     let (_, call) = asks(worker, Request::post(path).body(asking_as("an id", 7)));
-    assert_eq!((call.cluster.as_str(), call.timeout_ms), ("gate", 5));
+    assert_eq!((call.cluster.as_str(), call.timeout_ms), ("outbound|8010||gate.ns", 5));
     let header = |name: &str| call.header(name).unwrap_or_default();
     assert_eq!((header(":method"), header(":path")), ("GET".to_owned(), LOOKUP_PATH.to_owned()));
     assert_eq!(header("x-forebay-service"), "demo");
     assert_eq!(header("x-forebay-tenant"), "acme");
     assert_eq!(header("x-forebay-model"), "m");
     assert_eq!(header("x-forebay-version"), "3");
-    assert_eq!(header("x-forebay-token"), "secret");
+    assert_eq!((header(":authority"), header("x-forebay-token")), ("gate.ns".to_owned(), String::new()));
     let digest = header("x-forebay-digest");
     assert!(digest.len() == 64 && digest.bytes().all(|byte| byte.is_ascii_hexdigit()), "{digest}");
 }
@@ -86,7 +87,7 @@ fn a_hit_in_the_pool_is_answered_and_kept() {
     let mut host = host();
     let worker = host.worker(0);
     let (id, call) = asks(worker, infer(asking_as("mine", 7)));
-    worker.answer_call(call.token, 200, &[("x-forebay-generation", GENERATION)], &entry(7));
+    worker.answer_call(call.token, 200, &FORMAT, &entry(7));
     let response = worker.response(id);
     assert_eq!(response.cache_status(), "forebay; hit; ttl=55; detail=l2");
     assert_eq!(response.header("age").as_deref(), Some("5"));
@@ -105,7 +106,7 @@ fn an_entry_is_answered_in_the_encoding_that_the_client_wants() {
         .header("inference-header-content-length", head.len().to_string())
         .body([&head[..], &7_i32.to_le_bytes()].concat());
     let (id, call) = asks(worker, binary);
-    worker.answer_call(call.token, 200, &[], &entry(7));
+    worker.answer_call(call.token, 200, &FORMAT, &entry(7));
     let response = worker.response(id);
     assert!(response.cache_status().starts_with("forebay; hit"));
     let length: usize = response
@@ -135,18 +136,18 @@ fn all_encodings_of_a_request_ask_for_one_digest() {
 fn a_miss_a_timeout_a_broken_answer_and_garbage_all_go_upstream() {
     type Trouble = fn(&mut Worker, u32);
     let troubles: [(&str, Trouble); 9] = [
-        ("miss", |worker, token| worker.answer_call(token, 404, &[], b"")),
+        ("miss", |worker, token| worker.answer_call(token, 404, &FORMAT, b"")),
         ("timeout", Worker::time_out),
         ("broken off", Worker::fail),
         ("unreachable", |worker, token| worker.answer_call(token, 503, &[], b"no healthy upstream")),
-        ("unauthorized", |worker, token| worker.answer_call(token, 401, &[], br#"{"error":"token"}"#)),
-        ("garbage", |worker, token| worker.answer_call(token, 200, &[], b"\xff\xff\xff\xff")),
-        ("empty", |worker, token| worker.answer_call(token, 200, &[], b"")),
+        ("unauthorized", |worker, token| worker.answer_call(token, 401, &FORMAT, br#"{"error":"token"}"#)),
+        ("garbage", |worker, token| worker.answer_call(token, 200, &FORMAT, b"\xff\xff\xff\xff")),
+        ("empty", |worker, token| worker.answer_call(token, 200, &FORMAT, b"")),
         ("cut short", |worker, token| {
             let entry = entry(7);
-            worker.answer_call(token, 200, &[], &entry[..entry.len() - 8]);
+            worker.answer_call(token, 200, &FORMAT, &entry[..entry.len() - 8]);
         }),
-        ("a page", |worker, token| worker.answer_call(token, 200, &[], &vec![b'<'; 100_000])),
+        ("a page", |worker, token| worker.answer_call(token, 200, &FORMAT, &vec![b'<'; 100_000])),
     ];
     for (name, trouble) in troubles {
         let mut host = host();
@@ -159,6 +160,74 @@ fn a_miss_a_timeout_a_broken_answer_and_garbage_all_go_upstream() {
         hit(worker, infer(asking(7)));
         sound(worker);
     }
+}
+
+#[test]
+fn what_the_gate_says_is_told_to_who_looks() {
+    type Trouble = fn(&mut Worker, u32);
+    let troubles: [(&str, Trouble); 6] = [
+        ("gate-failed", Worker::time_out),
+        ("gate-failed", |worker, token| worker.answer_call(token, 503, &FORMAT, b"")),
+        ("gate-refused", |worker, token| worker.answer_call(token, 403, &FORMAT, b"")),
+        ("unknown-format", |worker, token| worker.answer_call(token, 404, &[], b"")),
+        ("unknown-format", |worker, token| worker.answer_call(token, 200, &[("x-forebay-format", "3")], &entry(7))),
+        ("unknown-format", |worker, token| {
+            let later = [&b"FBP3"[..], &entry(7)[4..]].concat();
+            worker.answer_call(token, 200, &FORMAT, &later);
+        }),
+    ];
+    for (reason, trouble) in troubles {
+        let mut host = host();
+        let worker = host.worker(0);
+        let (id, call) = asks(worker, infer(asking(7)));
+        trouble(worker, call.token);
+        assert_eq!(went_on(worker, id), format!("forebay; fwd=miss; stored; detail={reason}"));
+        sound(worker);
+    }
+}
+
+#[test]
+fn a_gate_that_refuses_is_well_and_is_asked_again() {
+    let mut host = host();
+    let worker = host.worker(0);
+    for value in 0..50 {
+        let (id, call) = asks(worker, infer(asking(value)));
+        worker.answer_call(call.token, 403, &FORMAT, b"");
+        worker.abort(id);
+    }
+    assert_eq!(host.metric("forebay_events.event=gate_refused"), 50);
+    sound(host.worker(0));
+}
+
+#[test]
+fn an_entry_is_given_with_the_fields_that_were_kept_with_it() {
+    let mut held = Entry::decode_plain(entry(7).into()).expect("an entry");
+    held.fields = [("access-control-allow-origin", "*"), ("cache-control", "max-age=5, s-maxage=60"), ("etag", "\"j\"")]
+        .map(|(name, value)| Field { name: name.into(), value: value.into() })
+        .to_vec();
+    let mut host = host();
+    let worker = host.worker(0);
+    let (id, call) = asks(worker, infer(asking(7)));
+    worker.answer_call(call.token, 200, &FORMAT, &held.encode_plain());
+    let response = worker.response(id);
+    assert_eq!(response.header("access-control-allow-origin").as_deref(), Some("*"));
+    assert_eq!(response.header("cache-control").as_deref(), Some("max-age=5, s-maxage=60"));
+    // Of the bytes in another encoding, which these may not be.
+    assert_eq!(response.header("etag"), None);
+    assert_eq!(response.header("content-type").as_deref(), Some("application/json"));
+    sound(worker);
+}
+
+#[test]
+fn an_entry_from_the_future_is_a_miss() {
+    let mut ahead = Entry::decode_plain(entry(7).into()).expect("an entry");
+    ahead.created_ms = NOW_MS + 3_600_000;
+    let mut host = host();
+    let worker = host.worker(0);
+    let (id, call) = asks(worker, infer(asking(7)));
+    worker.answer_call(call.token, 200, &FORMAT, &ahead.encode_plain());
+    went_on(worker, id);
+    sound(worker);
 }
 
 #[test]
@@ -181,7 +250,7 @@ fn a_stale_entry_or_one_without_an_answer_is_a_miss() {
         let mut host = host();
         let worker = host.worker(0);
         let (id, call) = asks(worker, infer(asking(7)));
-        worker.answer_call(call.token, 200, &[], &wrong.encode_plain());
+        worker.answer_call(call.token, 200, &FORMAT, &wrong.encode_plain());
         went_on(worker, id);
         sound(worker);
     }
@@ -219,7 +288,7 @@ fn the_breaker_opens_on_failures_in_a_row_and_closes_on_a_success() {
     let worker = host.worker(0);
     let (id, call) = asks(worker, infer(asking(7_000)));
     forwarded(worker, infer(asking(7_001)));
-    worker.answer_call(call.token, 404, &[], b"");
+    worker.answer_call(call.token, 404, &FORMAT, b"");
     assert!(worker.forwarded(id).is_some());
     asks(worker, infer(asking(7_002)));
     sound(worker);
@@ -233,7 +302,7 @@ fn those_who_wait_share_a_hit_in_the_pool() {
     let waiting: Vec<_> =
         (0..200).map(|number| worker.send(infer(asking_as(&number.to_string(), 7)))).collect();
     assert_eq!(worker.calls().len(), 1);
-    worker.answer_call(call.token, 200, &[], &entry(7));
+    worker.answer_call(call.token, 200, &FORMAT, &entry(7));
     host.settle();
     let worker = host.worker(0);
     assert_eq!(worker.response(leader).status, 200);
@@ -252,7 +321,7 @@ fn all_encodings_that_wait_share_a_hit_in_the_pool() {
     wants_binary["parameters"] = json!({"binary_data_output": true});
     let binary = worker.send(infer(wants_binary.to_string()));
     assert_eq!(worker.calls().len(), 1);
-    worker.answer_call(call.token, 200, &[], &entry(7));
+    worker.answer_call(call.token, 200, &FORMAT, &entry(7));
     host.settle();
     let worker = host.worker(0);
     let response = worker.response(binary);
@@ -269,7 +338,7 @@ fn who_wants_it_younger_than_the_pool_has_it_is_sent_upstream() {
     let (_, call) = asks(worker, infer(asking(7)));
     let strict: Vec<_> =
         (0..3).map(|_| worker.send(infer(asking(7)).header("cache-control", "max-age=0"))).collect();
-    worker.answer_call(call.token, 200, &[], &entry(7));
+    worker.answer_call(call.token, 200, &FORMAT, &entry(7));
     host.settle();
     let worker = host.worker(0);
     assert_eq!(went_on(worker, strict[0]), "forebay; fwd=miss; stored; detail=unsuited");
@@ -291,7 +360,7 @@ fn a_leader_that_goes_away_while_asking_is_followed_by_the_next() {
     let worker = host.worker(0);
     if worker.forwarded(waiting).is_none() {
         let call = worker.call_to(LOOKUP_PATH);
-        worker.answer_call(call.token, 404, &[], b"");
+        worker.answer_call(call.token, 404, &FORMAT, b"");
     }
     went_on(worker, waiting);
     sound(worker);
@@ -310,10 +379,10 @@ fn only_if_cached_asks_the_pool_too() {
     let worker = host.worker(0);
     let only = || infer(asking(7)).header("cache-control", "only-if-cached");
     let (id, call) = asks(worker, only());
-    worker.answer_call(call.token, 404, &[], b"");
+    worker.answer_call(call.token, 404, &FORMAT, b"");
     assert_eq!(worker.response(id).status, 504);
     let (id, call) = asks(worker, only());
-    worker.answer_call(call.token, 200, &[], &entry(7));
+    worker.answer_call(call.token, 200, &FORMAT, &entry(7));
     assert_eq!(worker.response(id).status, 200);
     let (_, status) = answered(worker, only());
     assert!(status.starts_with("forebay; hit"));
@@ -325,7 +394,7 @@ fn max_age_holds_for_entries_of_the_pool() {
     let mut host = host();
     let worker = host.worker(0);
     let (id, call) = asks(worker, infer(asking(7)).header("cache-control", "max-age=4"));
-    worker.answer_call(call.token, 200, &[], &entry(7));
+    worker.answer_call(call.token, 200, &FORMAT, &entry(7));
     went_on(worker, id);
     sound(worker);
 }

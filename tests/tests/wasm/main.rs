@@ -10,8 +10,10 @@ mod gate;
 mod join;
 mod life;
 mod live;
+mod memory;
 mod passing;
 mod shadow;
+mod trust;
 
 use e2e::wasm_host::{Host, Request, StreamId, Worker};
 use serde_json::{Value, json};
@@ -77,6 +79,8 @@ const FRESH: [(&str, &str); 3] = [
     ("cache-control", "max-age=60"),
     ("x-forebay-generation", GENERATION),
 ];
+/// What every answer of the gate says of itself.
+const FORMAT: [(&str, &str); 1] = [("x-forebay-format", "2")];
 const UNCACHEABLE: [(&str, &str); 2] = [("content-type", "application/json"), ("cache-control", "no-store")];
 
 /// Sends a request that must go upstream.

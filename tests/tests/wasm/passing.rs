@@ -219,26 +219,21 @@ fn a_clients_own_headers_of_ours_never_reach_the_upstream_nor_count() {
 }
 
 #[test]
-fn the_token_and_tenant_that_the_upstream_sees_are_the_filters() {
-    let gate =
-        json!({"gate": {"cluster": "gate", "token": "secret", "skip_models": ["m"]}, "tenant": "mine"});
-    let mut host = host(&gate);
+fn the_tenant_that_the_upstream_sees_is_the_filters() {
+    let tenants = json!({"tenancy": "required", "tenant": "mine"});
+    let mut host = host(&tenants);
     let worker = host.worker(0);
-    let claiming =
-        |request: Request| request.header("x-forebay-tenant", "theirs").header("x-forebay-token", "x");
-    for request in [infer(asking(1)), infer("{")] {
+    let claiming = |request: Request| {
+        request.header("x-forebay-tenant", "theirs").header("x-forebay-tenancy", "none").header("x-forebay-token", "x")
+    };
+    // What is no inference, and what is not looked at, may be the tenant's too.
+    for request in [infer(asking(1)), infer("{"), Request::new("GET", "/v2"), Request::post("/v2/models/m/load")] {
         let id = forwarded(worker, claiming(request));
         let seen = worker.forwarded(id).expect("forwarded");
-        assert_eq!(seen.header("x-forebay-token").as_deref(), Some("secret"));
+        assert_eq!(seen.header("x-forebay-tenancy").as_deref(), Some("required"));
         assert_eq!(seen.header("x-forebay-tenant").as_deref(), Some("mine"));
         let ours = seen.headers.iter().filter(|(name, _)| name.starts_with("x-forebay-")).count();
         assert_eq!(ours, 2, "{:?}", seen.headers);
-    }
-    // The token opens the gate's endpoints too: it goes along with inference alone.
-    for path in ["/v2", "/forebay/v1/generations"] {
-        let id = forwarded(worker, claiming(Request::new("GET", path)));
-        let seen = worker.forwarded(id).expect("forwarded");
-        assert!(!seen.headers.iter().any(|(name, _)| name.starts_with("x-forebay-")), "{:?}", seen.headers);
     }
     sound(worker);
 }

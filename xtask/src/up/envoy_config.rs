@@ -4,6 +4,7 @@
 //! the comment; and in the filter's JSON, where no comment can stand, what follows `"<name>": ` on a line of its own.
 
 use anyhow::{Context, Result, bail};
+use forebay_filter_core::config::Config;
 
 /// Replaces the values. `values` are (name, value) pairs, where a value is a number or a quoted string.
 ///
@@ -31,6 +32,25 @@ pub(super) fn fill(template: &str, values: &[(&str, String)]) -> Result<String> 
         Some(unused) => bail!("envoy/forebay.yaml has no line for `up`'s value {}", values[unused].0),
         None => Ok(filled),
     }
+}
+
+/// Reads the filter's settings as the filter will: with wrong ones it would start, and pass every request.
+///
+/// # Errors
+/// There are none, or the filter could not use them.
+pub(super) fn check_filter(filled: &str) -> Result<()> {
+    let settings = filter_settings(filled).context("envoy/forebay.yaml has no `configuration` of the filter with a `value: |`")?;
+    Config::parse(settings.as_bytes()).context("envoy/forebay.yaml, the filter's settings")?;
+    Ok(())
+}
+
+/// The lines of the block under the first `value: |` after `configuration:`.
+fn filter_settings(filled: &str) -> Option<String> {
+    let indent = |line: &str| line.len() - line.trim_start().len();
+    let mut lines = filled.lines().skip_while(|line| line.trim() != "configuration:");
+    let value = lines.find(|line| line.trim() == "value: |")?;
+    let block = lines.take_while(|line| line.trim().is_empty() || indent(line) > indent(value));
+    Some(block.collect::<Vec<_>>().join("\n"))
 }
 
 const MARK: &str = "# up:";
@@ -62,7 +82,9 @@ fn place(line: &str) -> Result<Option<Place<'_>>> {
 
 #[cfg(test)]
 mod tests {
-    use super::fill;
+    use super::{check_filter, fill, filter_settings};
+
+    const FILE: &str = include_str!("../../../envoy/forebay.yaml");
 
     #[test]
     fn marked_values_are_replaced_and_all_else_stays() {
@@ -75,6 +97,20 @@ mod tests {
     fn values_in_json_are_replaced_by_their_key() {
         let filled = fill("  \"token\": \"\",\n  \"other\": 1\n", &[("token", "\"x\"".into())]).unwrap();
         assert_eq!(filled, "  \"token\": \"x\",\n  \"other\": 1\n");
+    }
+
+    #[test]
+    fn the_filters_settings_in_the_file_are_right_and_read_whole() {
+        check_filter(FILE).unwrap();
+        let settings = filter_settings(FILE).unwrap();
+        assert!(settings.trim().starts_with('{') && settings.trim().ends_with('}'), "{settings}");
+    }
+
+    #[test]
+    fn settings_that_the_filter_could_not_use_are_refused_by_field() {
+        let wrong = FILE.replace("\"service\": \"demo\"", "\"service\": \"no spaces\"");
+        assert!(format!("{:#}", check_filter(&wrong).unwrap_err()).contains("`service`"));
+        assert!(check_filter("configuration:\n").is_err());
     }
 
     #[test]

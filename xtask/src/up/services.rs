@@ -9,7 +9,7 @@ use std::time::Duration;
 use anyhow::{Context, Result};
 use serde_json::Value;
 
-use super::envoy_config::fill;
+use super::envoy_config::{check_filter, fill};
 use super::folder::Folder;
 use super::{Pool, Settings, backend};
 use crate::command::command;
@@ -181,7 +181,9 @@ fn start_envoy(
     let template = layout.root.join("envoy/forebay.yaml");
     let template =
         fs::read_to_string(&template).with_context(|| format!("can't read {}", template.display()))?;
-    let config = folder.private("envoy.yaml", &fill(&template, values)?)?;
+    let filled = fill(&template, values)?;
+    check_filter(&filled)?;
+    let config = folder.private("envoy.yaml", &filled)?;
     println!("starting envoy (--concurrency {CONCURRENCY})");
     let admin_file = folder.path.join("envoy-admin-address");
     let mut envoy =

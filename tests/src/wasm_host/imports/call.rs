@@ -70,8 +70,8 @@ fn http_call(
     cluster_size: u32,
     headers: u32,
     headers_size: u32,
-    _body: u32,
-    _body_size: u32,
+    body: u32,
+    body_size: u32,
     _trailers: u32,
     _trailers_size: u32,
     timeout_ms: u32,
@@ -79,6 +79,7 @@ fn http_call(
 ) -> Result<i32> {
     let cluster = read_text(&mut caller, cluster, cluster_size)?;
     let headers = deserialize(&read(&mut caller, headers, headers_size)?)?;
+    let body = read(&mut caller, body, body_size)?;
     let pseudo = [":method", ":path", ":authority"];
     let complete = pseudo.iter().all(|name| headers.iter().any(|(held, _)| held == name));
     let state = caller.data_mut();
@@ -87,7 +88,7 @@ fn http_call(
     }
     let (token, context) = (state.next_token, state.acting());
     state.next_token += 1;
-    state.calls.insert(token, Call { token, context, cluster, headers, timeout_ms });
+    state.calls.insert(token, Call { token, context, cluster, headers, body, timeout_ms });
     write(&mut caller, place, &token.to_le_bytes())?;
     Ok(0)
 }
