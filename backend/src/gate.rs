@@ -66,7 +66,7 @@ async fn generations(
     Ok((headers, body).into_response())
 }
 
-/// Runs `forebay gate` until SIGTERM or SIGINT.
+/// Runs `forebay gate` until a signal to end.
 ///
 /// # Errors
 /// `SettingsError` for what can't be used; others when a port is taken.

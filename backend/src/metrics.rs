@@ -105,6 +105,13 @@ fn describe() {
     describe_counter!("forebay_pool_failed_lookups", "Lookups that failed open, by reason");
     describe_counter!("forebay_pool_bad_entries", "Entries that failed their check and count as misses");
     describe_counter!("forebay_saved_us", "Compute time that hits and collapsed requests saved");
+    describe_gauge!(
+        "forebay_body_bytes",
+        "Bytes that requests hold, from when they come to the end of computing"
+    );
+    describe_gauge!("forebay_body_budget_bytes", "Bytes that they may hold together");
+    describe_counter!("forebay_bodies_refused", "Bodies and messages not read to their end, by reason");
+    describe_counter!("forebay_connections_refused", "Connections closed at once because all were taken");
     describe_counter!("forebay_gate_lookups", "Lookups at the gate, by result");
     describe_histogram!("forebay_gate_lookup_seconds", "Time of a lookup at the gate");
 }

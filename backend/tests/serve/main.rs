@@ -5,6 +5,7 @@
 
 mod answers;
 mod batching;
+mod budget;
 mod busy_poll;
 mod cache;
 mod client;
@@ -22,6 +23,9 @@ mod optimized;
 mod poll;
 mod process;
 mod redis;
+mod refusals;
+mod resets;
+mod restricted;
 mod slow;
 mod tensorrt;
 mod tls;
