@@ -1,4 +1,4 @@
-//! From ready to the end: serve every port, say so in one line on stdout, wait for SIGTERM or SIGINT, turn readiness
+//! From ready to the end: serve every port, say so in one line on stdout, wait for a signal to end, turn readiness
 //! to 503, finish what is in flight.
 
 use std::io::Write as _;
@@ -46,10 +46,11 @@ pub(crate) struct Listeners {
     pub(crate) metrics: (TcpListener, Router),
 }
 
-/// SIGTERM and SIGINT, received from the moment this exists.
+/// SIGTERM, SIGINT and SIGHUP (a terminal that is gone), received from the moment this exists.
 pub(crate) struct Signals {
     terminate: Signal,
     interrupt: Signal,
+    hangup: Signal,
 }
 
 impl Signals {
@@ -58,14 +59,19 @@ impl Signals {
     /// # Errors
     /// When the system gives no handler.
     pub(crate) fn listen() -> std::io::Result<Self> {
-        Ok(Self { terminate: signal(SignalKind::terminate())?, interrupt: signal(SignalKind::interrupt())? })
+        Ok(Self {
+            terminate: signal(SignalKind::terminate())?,
+            interrupt: signal(SignalKind::interrupt())?,
+            hangup: signal(SignalKind::hangup())?,
+        })
     }
 
-    /// Waits for either.
+    /// Waits for one of them.
     pub(crate) async fn wait(&mut self) {
         tokio::select! {
             _ = self.terminate.recv() => tracing::info!("SIGTERM"),
             _ = self.interrupt.recv() => tracing::info!("SIGINT"),
+            _ = self.hangup.recv() => tracing::info!("SIGHUP"),
         }
     }
 }
@@ -97,6 +103,7 @@ pub(crate) async fn serve_until_signal(
     signals.wait().await;
     draining.begin();
     tokio::time::sleep(settings.drain_secs).await;
+    draining.close();
     stop_main.cancel();
     for served in main {
         served.await?;

@@ -15,7 +15,9 @@ use http::{HeaderMap, HeaderValue};
 
 use crate::engine::ModelFiles;
 use crate::engine::tensorrt::build_options;
-use crate::http::body::{self, BodyLimits};
+use crate::http::body::Bodies;
+use crate::http::budget::Budget;
+use crate::http::pace::Least;
 use crate::http::v1::PredictRequest;
 use crate::live::Record;
 use crate::model_config::Platform;
@@ -63,9 +65,10 @@ pub fn encoded_body(data: &[u8]) {
     let Some((coding, body)) = data.split_first() else { return };
     let coding = ["gzip", "deflate", "zstd", "identity"][usize::from(coding % 4)];
     let headers = HeaderMap::from_iter([(CONTENT_ENCODING, HeaderValue::from_static(coding))]);
-    let limits = BodyLimits { bytes: LIMIT, time: std::time::Duration::MAX };
+    let least = Least { time: std::time::Duration::MAX, rate: 0 };
+    let bodies = Bodies { bytes: LIMIT, least, budget: Budget::new(LIMIT) };
     let runtime = tokio::runtime::Builder::new_current_thread().enable_time().build().expect("a runtime");
-    let read = body::read(&headers, Body::from(Bytes::copy_from_slice(body)), limits);
+    let read = bodies.read(&headers, Body::from(Bytes::copy_from_slice(body)));
     if let Ok(inflated) = runtime.block_on(read) {
         assert!(inflated.len() <= LIMIT);
     }

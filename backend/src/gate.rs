@@ -20,9 +20,11 @@ use axum::response::{IntoResponse, Response};
 use axum::routing::{get, post};
 use forebay_protocol::gate::{FORMAT, GENERATIONS_PATH, LOOKUP_PATH, POLL_PATH};
 use forebay_protocol::header::X_FOREBAY_FORMAT;
+use forebay_protocol::poll::MAX_POLL_BYTES;
 use tokio_util::sync::CancellationToken;
 
 use crate::drain::{self, Ports, Signals};
+use crate::http::body::Bodies;
 use crate::http::error::HttpError;
 use crate::http::health::Draining;
 use crate::http::tls::Tls;
@@ -44,6 +46,8 @@ pub(crate) struct Gate {
     pub(crate) proxies: Arc<Proxies>,
     pub(crate) savings: Savings,
     pub(crate) metrics: GateMetrics,
+    /// How large a poll may be.
+    pub(crate) bodies: Bodies,
     /// Cancelled once the process ends: no poll is held then.
     pub(crate) ending: CancellationToken,
 }
@@ -56,6 +60,11 @@ pub(crate) fn routes(gate: Arc<Gate>) -> Router {
         .route(GENERATIONS_PATH, get(generations))
         .layer(map_response(with_format))
         .with_state(gate)
+}
+
+/// The bounds of bodies, for polls.
+pub(crate) fn polls(bodies: Bodies) -> Bodies {
+    Bodies { bytes: MAX_POLL_BYTES, ..bodies }
 }
 
 async fn with_format(mut answer: Response) -> Response {
@@ -87,7 +96,7 @@ async fn generations(
     Ok((headers, json).into_response())
 }
 
-/// Runs `forebay gate` until SIGTERM or SIGINT.
+/// Runs `forebay gate` until a signal to end.
 ///
 /// # Errors
 /// `SettingsError` for what can't be used; others when a port is taken.
@@ -122,6 +131,7 @@ pub(crate) fn run(settings: &GateSettings) -> anyhow::Result<()> {
             savings: Savings::default(),
             trust,
             metrics: GateMetrics::new(),
+            bodies: polls(settings.http.bodies()),
             ending: draining.begun(),
         });
         let needs = ready::Needs { server, live, draining: draining.clone() };

@@ -1,13 +1,12 @@
 //! `inference.GRPCInferenceService`, V2 over gRPC. A call -> the same `infer`, `models` and messages that the HTTP routes
 //! use -> its answer, or a status (`status`). Served like HTTP, by `http::serve`, on a port of its own.
 
-mod health;
+pub(crate) mod health;
 mod infer;
 mod status;
 
 use std::pin::Pin;
 use std::sync::Arc;
-use std::time::Duration;
 
 use axum::body::Body;
 use axum::{Router, middleware};
@@ -19,12 +18,13 @@ use tonic::codec::CompressionEncoding;
 use tonic::service::Routes;
 use tonic::{Request, Response, Status, Streaming};
 use tonic_health::pb::health_server::HealthServer;
-use tower_http::timeout::{DeadlineBody, TimeoutError};
+use tonic_health::server::HealthService;
 
-use self::health::Health;
 pub(crate) use self::infer::timeout;
 use crate::control::{Control, ControlError};
+use crate::http::body::Bodies;
 use crate::http::health::Readiness;
+use crate::http::metered::Metered;
 use crate::infer::Inference;
 use crate::logs::Logs;
 use crate::metadata;
@@ -44,8 +44,8 @@ pub(crate) struct GrpcService {
     pub(crate) is_ready: Readiness,
     pub(crate) control: Arc<Control>,
     pub(crate) logs: Logs,
-    /// How long a client may take to send a message, but for those of a stream.
-    pub(crate) message_time: Duration,
+    /// How large and how slow messages may be.
+    pub(crate) bodies: Bodies,
 }
 
 impl GrpcService {
@@ -67,33 +67,29 @@ impl GrpcService {
 }
 
 /// The service as routes; messages may be as large as a body over HTTP, after decompression too.
-pub(crate) fn routes(service: GrpcService) -> Router {
+pub(crate) fn routes(service: GrpcService, health: HealthService) -> Router {
     let most = service.shared.limits.max_body_bytes;
-    let time = service.message_time;
-    let health = HealthServer::new(Health { is_ready: service.is_ready.clone() });
+    let bodies = service.bodies.clone();
     let mut server = GrpcInferenceServiceServer::new(service)
         .max_decoding_message_size(most)
         .max_encoding_message_size(usize::MAX);
     for encoding in [CompressionEncoding::Gzip, CompressionEncoding::Deflate, CompressionEncoding::Zstd] {
         server = server.accept_compressed(encoding).send_compressed(encoding);
     }
-    let timed = middleware::map_request(move |request| std::future::ready(timed(request, time)));
-    Routes::new(server).add_service(health).into_axum_router().layer(timed)
+    let metered = middleware::map_request(move |request| std::future::ready(metered(request, &bodies)));
+    Routes::new(server).add_service(HealthServer::new(health)).into_axum_router().layer(metered)
 }
 
-/// The request; its message is an error when it takes longer than `time`. The messages of a stream come when they come.
-fn timed(request: http::Request<Body>, time: Duration) -> http::Request<Body> {
-    if request.uri().path().ends_with("/ModelStreamInfer") {
-        return request;
-    }
+/// The request; its messages are charged as they come, and are an error when they are too slow or there is no room. Those of a stream
+/// come when they come. What was charged is in its extensions.
+fn metered(mut request: http::Request<Body>, bodies: &Bodies) -> http::Request<Body> {
+    let charge = Arc::new(bodies.budget.charge());
+    let is_stream = request.uri().path().ends_with("/ModelStreamInfer");
+    request.extensions_mut().insert(charge.clone());
     request.map(|body| {
-        Body::new(DeadlineBody::new(time, body).map_err(move |error| {
-            let late = error.downcast_ref::<TimeoutError>().map(|_| {
-                let late = format!("the message took longer than {} seconds to arrive", time.as_secs_f64());
-                Status::deadline_exceeded(late).into()
-            });
-            late.unwrap_or(error)
-        }))
+        let body = Metered::new(body, bodies.least);
+        let body = if is_stream { body.of_messages(charge) } else { body.of_message(bodies.bytes, charge) };
+        Body::new(body.map_err(|unread| status::of_unread(&unread)))
     })
 }
 

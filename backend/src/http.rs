@@ -1,15 +1,20 @@
 //! HTTP/1.1 and HTTP/2 on one port, plain or over TLS. A listener and routes -> served connections, until the drain begins and those in
 //! flight are done. Next: `routes` finds the handler.
 
+mod arrive;
 pub(crate) mod body;
+pub(crate) mod budget;
 mod coding;
 mod cork;
 pub(crate) mod error;
 pub(crate) mod health;
 pub(crate) mod infer;
+mod linger;
 pub(crate) mod metadata;
+pub(crate) mod metered;
 pub(crate) mod metrics;
 pub(crate) mod observe;
+pub(crate) mod pace;
 pub(crate) mod repository;
 pub(crate) mod shared_memory;
 pub(crate) mod tls;
@@ -19,19 +24,24 @@ use std::error::Error;
 use std::net::{IpAddr, SocketAddr};
 use std::pin::Pin;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
+use ::metrics::counter;
 use axum::Router;
 use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
 use hyper_util::server::conn::auto::Builder;
 use hyper_util::server::graceful::{GracefulShutdown, Watcher};
-use hyper_util::service::TowerToHyperService;
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::{TcpListener, TcpStream};
+use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tokio_io_timeout::TimeoutStream;
 use tokio_util::sync::CancellationToken;
 
+use crate::logs::seldom;
 use crate::settings::HttpSettings;
+use crate::trust::Peer;
+use arrive::Arrive;
 use cork::Corked;
 use error::HttpError;
 use tls::Tls;
@@ -40,14 +50,17 @@ use tls::Tls;
 const BACKLOG: u32 = 4096;
 /// After a failed accept (too many open files, mostly), this long passes before the next.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(20);
-/// HTTP/2 streams of one connection: a proxy opens few connections with many streams.
-const MAX_STREAMS: u32 = 1024;
-/// HTTP/2 windows that don't make a body of a megabyte wait for round trips.
-const WINDOW_BYTES: u32 = 4 << 20;
+/// HTTP/2 windows: what a client may send before it is read, and so what a connection may hold beside the budget. Enough not to wait
+/// for round trips within a cluster: at 1 ms they let a gigabyte a second through.
+const STREAM_WINDOW_BYTES: u32 = 1 << 20;
+const CONNECTION_WINDOW_BYTES: u32 = 2 << 20;
 /// An HTTP/2 connection that is silent for so long is asked whether it lives, and closed without an answer: clients that
 /// vanish take their streams along.
 const KEEP_ALIVE: Duration = Duration::from_secs(30);
 const KEEP_ALIVE_TIMEOUT: Duration = Duration::from_secs(20);
+
+/// So much of what a refused client sends is read for nothing, or as much as a body may have.
+const LEAST_UNREAD_BYTES: usize = 64 << 20;
 
 /// A connection with a limit on how long a client may take nothing.
 type Patient = Pin<Box<TimeoutStream<TcpStream>>>;
@@ -89,34 +102,44 @@ pub(crate) async fn serve(
     tls: Option<Arc<Tls>>,
     stop: CancellationToken,
 ) {
-    let mut server = Builder::new(TokioExecutor::new());
-    server.http1().timer(TokioTimer::new()).header_read_timeout(settings.header_timeout_secs);
-    server
-        .http2()
-        .timer(TokioTimer::new())
-        .max_concurrent_streams(MAX_STREAMS)
-        .keep_alive_interval(KEEP_ALIVE)
-        .keep_alive_timeout(KEEP_ALIVE_TIMEOUT)
-        .initial_stream_window_size(WINDOW_BYTES)
-        .initial_connection_window_size(WINDOW_BYTES * 2);
+    let server = server(&settings);
     let graceful = GracefulShutdown::new();
+    let places = Arc::new(Semaphore::new(settings.max_connections()));
     loop {
         let accepted = tokio::select! {
             () = stop.cancelled() => break,
             accepted = listener.accept() => accepted,
         };
-        let Some(stream) = usable(accepted) else {
+        let Some((stream, address)) = usable(accepted) else {
             tokio::time::sleep(ACCEPT_PAUSE).await;
             continue;
         };
-        let (server, watcher, routes, tls) =
-            (server.clone(), graceful.watcher(), routes.clone(), tls.clone());
-        let stream = patient(stream, settings.write_timeout_secs);
+        let Ok(place) = places.clone().try_acquire_owned() else {
+            counter!("forebay_connections_refused").increment(1);
+            seldom!(
+                warn,
+                "all {} connections are taken (--max-connections): refused",
+                settings.max_connections()
+            );
+            continue;
+        };
+        let watcher = graceful.watcher();
+        let served = Connection {
+            server: server.clone(),
+            routes: routes.clone(),
+            most: settings.max_body_bytes.max(LEAST_UNREAD_BYTES),
+            place,
+        };
+        let (tls, stream) = (tls.clone(), patient(stream, settings.write_timeout_secs));
         tokio::spawn(async move {
             let outcome = match tls {
-                None => connection(server, watcher, stream, routes).await,
+                None => served.serve(watcher, stream, Peer::certified(address.ip(), None)).await,
                 Some(tls) => match tls.accept(stream).await {
-                    Ok(stream) => connection(server, watcher, stream, routes).await,
+                    Ok(stream) => {
+                        let certificate = stream.get_ref().1.peer_certificates().and_then(<[_]>::first);
+                        let peer = Peer::certified(address.ip(), certificate);
+                        served.serve(watcher, stream, peer).await
+                    }
                     Err(error) => Err(error.into()),
                 },
             };
@@ -126,23 +149,69 @@ pub(crate) async fn serve(
         });
     }
     drop(listener);
-    if tokio::time::timeout(settings.exit_timeout_secs, graceful.shutdown()).await.is_err() {
+    let ended = async {
+        graceful.shutdown().await;
+        // Those that linger.
+        let _ = places.acquire_many(u32::try_from(settings.max_connections()).unwrap_or(u32::MAX)).await;
+    };
+    if tokio::time::timeout(settings.exit_timeout_secs, ended).await.is_err() {
         tracing::warn!("connections were still open at the end of the drain");
     }
 }
 
-/// Serves one connection to its end, or to the drain's.
-async fn connection(
+/// Both protocols, as the settings bound them.
+fn server(settings: &HttpSettings) -> Builder<TokioExecutor> {
+    let mut server = Builder::new(TokioExecutor::new());
+    server.http1().timer(TokioTimer::new()).header_read_timeout(settings.header_timeout_secs);
+    server
+        .http2()
+        .timer(TokioTimer::new())
+        .max_concurrent_streams(settings.http2_max_streams)
+        .max_pending_accept_reset_streams(settings.http2_max_pending_resets())
+        .max_local_error_reset_streams(settings.http2_max_error_resets())
+        .keep_alive_interval(KEEP_ALIVE)
+        .keep_alive_timeout(KEEP_ALIVE_TIMEOUT)
+        .initial_stream_window_size(STREAM_WINDOW_BYTES)
+        .initial_connection_window_size(CONNECTION_WINDOW_BYTES);
+    server
+}
+
+/// What serves one connection.
+struct Connection {
     server: Builder<TokioExecutor>,
-    watcher: Watcher,
-    stream: impl AsyncRead + AsyncWrite + Unpin + Send + 'static,
     routes: Router,
-) -> Result<(), Box<dyn Error + Send + Sync>> {
-    let service = TowerToHyperService::new(routes);
-    let stream = Corked::new(stream);
-    let uncork = stream.uncork();
-    let connection = server.serve_connection(TokioIo::new(stream), service).into_owned();
-    cork::run(watcher.watch(connection), uncork).await
+    /// Bytes that are read for nothing, so that a refusal arrives.
+    most: usize,
+    /// Of the port's.
+    place: OwnedSemaphorePermit,
+}
+
+impl Connection {
+    /// Serves it to its end, or to the drain's.
+    async fn serve(
+        self,
+        watcher: Watcher,
+        stream: impl AsyncRead + AsyncWrite + Unpin + Send + 'static,
+        peer: Peer,
+    ) -> Result<(), Box<dyn Error + Send + Sync>> {
+        let unread = Arc::new(AtomicBool::new(false));
+        let service = Arrive { routes: self.routes, peer, most: self.most, unread: unread.clone() };
+        let stream = Corked::new(stream);
+        let (uncork, rest) = (stream.uncork(), stream.uncork());
+        let connection = self.server.serve_connection(TokioIo::new(stream), service).into_owned();
+        let outcome = cork::run(watcher.watch(connection), uncork).await;
+        let is_refused = outcome.as_ref().is_err_and(|error| is_unreadable(error.as_ref()));
+        if is_refused || unread.load(Ordering::Relaxed) {
+            linger::close(rest, self.most).await;
+        }
+        drop(self.place);
+        outcome
+    }
+}
+
+/// A head that is no HTTP, or too large: it was answered.
+fn is_unreadable(error: &(dyn Error + Send + Sync + 'static)) -> bool {
+    error.downcast_ref::<hyper::Error>().is_some_and(hyper::Error::is_parse)
 }
 
 /// The stream; a write fails when the client takes nothing for so long.
@@ -152,9 +221,9 @@ fn patient(stream: TcpStream, patience: Duration) -> Patient {
     Box::pin(stream)
 }
 
-fn usable(accepted: std::io::Result<(TcpStream, SocketAddr)>) -> Option<TcpStream> {
-    let ready = accepted.and_then(|(stream, _)| stream.set_nodelay(true).map(|()| stream));
-    ready.inspect_err(|error| tracing::debug!("accept: {error}")).ok()
+fn usable(accepted: std::io::Result<(TcpStream, SocketAddr)>) -> Option<(TcpStream, SocketAddr)> {
+    let ready = accepted.and_then(|(stream, peer)| stream.set_nodelay(true).map(|()| (stream, peer)));
+    ready.inspect_err(|error| seldom!(warn, "a connection could not be accepted: {error}")).ok()
 }
 
 /// Answers in V2's error form for paths and methods that no route takes.

@@ -34,6 +34,7 @@ mod pool;
 mod proto;
 mod recovery;
 mod repository;
+mod restricted;
 mod schedule;
 mod serve;
 mod settings;

@@ -116,6 +116,13 @@ fn describe() {
     describe_counter!("forebay_proxy_saved_us", "Compute time that those hits saved");
     describe_counter!("forebay_proxy_dropped_reports", "Reports of more proxies than are kept count of");
     describe_counter!("forebay_saved_us", "Compute time that hits and collapsed requests saved");
+    describe_gauge!(
+        "forebay_body_bytes",
+        "Bytes that requests hold, from when they come to the end of computing"
+    );
+    describe_gauge!("forebay_body_budget_bytes", "Bytes that they may hold together");
+    describe_counter!("forebay_bodies_refused", "Bodies and messages not read to their end, by reason");
+    describe_counter!("forebay_connections_refused", "Connections closed at once because all were taken");
     describe_counter!("forebay_gate_lookups", "Lookups at the gate, by result");
     describe_histogram!("forebay_gate_lookup_seconds", "Time of a lookup at the gate");
 }

@@ -24,6 +24,13 @@ pub(crate) fn descriptor(name: &str) -> MessageDescriptor {
     DESCRIPTORS.get_message_by_name(&full_name).expect("called with names of proto/ only")
 }
 
+/// The paths of all calls.
+#[cfg(test)]
+pub(crate) fn calls() -> Vec<String> {
+    let methods = DESCRIPTORS.services().flat_map(|service| service.methods().collect::<Vec<_>>());
+    methods.map(|method| format!("/{}/{}", method.parent_service().full_name(), method.name())).collect()
+}
+
 /// A message as Triton writes it as JSON: fields by their names in `proto/`, those with default values too, 64-bit
 /// integers as numbers.
 pub(crate) fn to_json(name: &str, message: &impl Message) -> serde_json::Value {

@@ -23,7 +23,6 @@ use crate::engine::tensorrt::{Choice, Compiling, TensorRt};
 use crate::engine::{Engine as _, Engines, SessionOptions};
 use crate::gate::{self, Gate, Savings};
 use crate::grpc::{self, GrpcService};
-use crate::http::body::BodyLimits;
 use crate::http::health::{self, Draining, Readiness};
 use crate::http::infer::InferRoutes;
 use crate::http::observe::ObserveRoutes;
@@ -38,6 +37,7 @@ use crate::metrics::GateMetrics;
 use crate::models::Models;
 use crate::poll;
 use crate::recovery;
+use crate::restricted::Restrictions;
 use crate::schedule::QueueLimits;
 use crate::settings::{
     LogSettings, ModelControlMode, ModelSettings, PoolKind, ServeSettings, SettingsError, TensorRtFlavour,
@@ -52,14 +52,13 @@ const EVERY_MODEL: &str = "*";
 /// Where `ort`'s users say which library to load.
 const ORT_DYLIB_PATH: &str = "ORT_DYLIB_PATH";
 
-/// Runs `forebay serve` until SIGTERM or SIGINT.
+/// Runs `forebay serve` until a signal to end.
 ///
 /// # Errors
 /// `SettingsError` for what can't be used; others when a port is taken or a model can't be loaded.
 pub(crate) fn run(settings: &ServeSettings) -> anyhow::Result<()> {
     let logs = logs::start(&settings.logs)?;
-    let trust = settings.trust.trust(&settings.privacy)?;
-    let tls = Tls::of(&settings.tls).map_err(SettingsError::from)?;
+    let access = Access::read(settings)?;
     let loader = loader(&settings.models, &settings.logs)?;
     let prometheus = metrics::install()?;
     let mut runtime = tokio::runtime::Builder::new_multi_thread();
@@ -68,14 +67,14 @@ pub(crate) fn run(settings: &ServeSettings) -> anyhow::Result<()> {
     }
     let runtime = runtime.enable_all().build()?;
     runtime.spawn(metrics::keep_up(prometheus.clone()));
-    let ended = runtime.block_on(serve(settings, (trust, tls), loader, prometheus, logs));
+    let ended = runtime.block_on(serve(settings, access, loader, prometheus, logs));
     runtime.shutdown_timeout(DRAIN_WRITES);
     ended
 }
 
 async fn serve(
     settings: &ServeSettings,
-    (trust, tls): (Trust, Option<Arc<Tls>>),
+    Access { trust, tls, http_restrictions, grpc_restrictions }: Access,
     loader: Loader,
     prometheus: PrometheusHandle,
     logs: Logs,
@@ -104,6 +103,7 @@ async fn serve(
             return Ok(());
         }
     };
+    let bodies = settings.http.bodies();
     let gate = own.zip(store.clone()).map(|(own, store)| Gate {
         store,
         live: own.table,
@@ -111,6 +111,7 @@ async fn serve(
         savings: Savings::default(),
         trust: trust.clone(),
         metrics: GateMetrics::new(),
+        bodies: gate::polls(bodies.clone()),
         ending: draining.begun(),
     });
     let is_ready = {
@@ -121,31 +122,33 @@ async fn serve(
         .then(|| BusyPoll::start(Duration::from_micros(u64::from(settings.busy_poll_us))));
     let inference =
         Inference { models, store: store.clone(), service: settings.service.clone(), trust, busy_poll };
-    let limits = Limits { max_body_bytes: settings.http.max_body_bytes, ..Limits::default() };
+    let limits = Limits::of_body(settings.http.max_body_bytes);
     let service = GrpcService {
         shared: Arc::new(grpc::Shared { inference: inference.clone(), limits }),
         is_ready: is_ready.clone(),
         control: control.clone(),
         logs: logs.clone(),
-        message_time: settings.http.body_timeout_secs,
+        bodies: bodies.clone(),
     };
     let sample = {
-        let control = control.clone();
+        let (control, budget) = (control.clone(), bodies.budget.clone());
         move || {
+            budget.publish();
             control.models.publish_gpu_bytes();
             control.loader.engines.gpus().iter().for_each(|gpu| gpu.publish());
             metrics::publish_gpus();
         }
     };
-    let body_limits = BodyLimits { bytes: limits.max_body_bytes, time: settings.http.body_timeout_secs };
-    let infer = InferRoutes { inference, limits, body_limits };
-    let observe = ObserveRoutes { logs, models: control.models.clone(), body_limits };
-    let repository = RepositoryRoutes { control, body_limits };
+    let infer = InferRoutes { inference, limits, bodies: bodies.clone() };
+    let observe = ObserveRoutes { logs, models: control.models.clone(), bodies: bodies.clone() };
+    let repository = RepositoryRoutes { control, bodies };
+    let health = grpc::health::start(is_ready.clone(), &draining).await;
+    let calls = grpc_restrictions.grpc(grpc::routes(service, health));
     let routes = routes(infer, is_ready)
         .merge(http::repository::routes(Arc::new(repository)))
         .merge(http::observe::routes(Arc::new(observe)))
         .merge(http::shared_memory::routes());
-    let mut main = vec![(listener, http::with_fallback(routes)), (grpc_listener, grpc::routes(service))];
+    let mut main = vec![(listener, http::with_fallback(http_restrictions.http(routes))), (grpc_listener, calls)];
     let mut ports = Ports { http: Some(http_port), grpc: Some(grpc_port), gate: None, metrics: metrics_port };
     if let (Some((listener, port)), Some(gate)) = (gate_listener, gate) {
         main.push((listener, http::with_fallback(gate::routes(Arc::new(gate)))));
@@ -169,6 +172,25 @@ async fn serve(
         following.await?;
     }
     Ok(())
+}
+
+/// Who gets in, and who may do what.
+struct Access {
+    trust: Trust,
+    tls: Option<Arc<Tls>>,
+    http_restrictions: Restrictions,
+    grpc_restrictions: Restrictions,
+}
+
+impl Access {
+    fn read(settings: &ServeSettings) -> Result<Self, SettingsError> {
+        Ok(Self {
+            trust: settings.trust.trust(&settings.privacy)?,
+            tls: Tls::of(&settings.tls)?,
+            http_restrictions: settings.restricted.http()?,
+            grpc_restrictions: settings.restricted.grpc()?,
+        })
+    }
 }
 
 /// Inference over V2 and V1, metadata and health.

@@ -14,9 +14,9 @@ use std::path::PathBuf;
 use clap::{Args, Parser, Subcommand, ValueEnum};
 
 pub(crate) use parts::{
-    GateAddress, HttpSettings, LogFormat, LogSettings, PoolKind, PoolSettings, TlsSettings,
+    GateAddress, HttpSettings, LogFormat, LogSettings, PoolKind, PoolSettings, RestrictedSettings, TlsSettings,
 };
-pub(crate) use secrets::{SECRETS, read_pool_secret};
+pub(crate) use secrets::{Hidden, SECRETS, read_pool_secret};
 pub(crate) use trust::{PrivacySettings, TrustSettings};
 use units::{parse_bytes, parse_seconds};
 
@@ -118,6 +118,8 @@ pub(crate) struct ServeSettings {
     pub(crate) trust: TrustSettings,
     #[command(flatten)]
     pub(crate) privacy: PrivacySettings,
+    #[command(flatten)]
+    pub(crate) restricted: RestrictedSettings,
     #[command(flatten)]
     pub(crate) logs: LogSettings,
 }
@@ -276,6 +278,7 @@ fn check(command: &Command) -> Result<(), SettingsError> {
             }
             settings.trust.check()?;
             settings.privacy.check(&settings.trust)?;
+            settings.http.check()?;
             settings.pool.check()
         }
         Command::Gate(settings) => {
@@ -285,6 +288,7 @@ fn check(command: &Command) -> Result<(), SettingsError> {
                 return Err(wrong("--pool", reason));
             }
             settings.trust.check()?;
+            settings.http.check()?;
             settings.pool.check()
         }
         Command::CheckFilter(_) | Command::Plan(_) => Ok(()),

@@ -100,6 +100,21 @@ pub enum DecodeError {
     },
 }
 
+impl DecodeError {
+    /// The body or a tensor is larger than it may be: over HTTP that is 413, not 400.
+    pub fn is_too_large(&self) -> bool {
+        match self {
+            Self::Limit { field, .. } => [BODY, JSON].contains(field),
+            Self::Tensor { error, .. } => matches!(error, TensorError::TooLarge { .. }),
+            _ => false,
+        }
+    }
+}
+
+/// The bounds of sizes, as [`DecodeError::Limit`] names them.
+pub(crate) const BODY: &str = "bytes of the body";
+pub(crate) const JSON: &str = "bytes of JSON";
+
 /// Whose tensor it is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Kind {

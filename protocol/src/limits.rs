@@ -24,12 +24,24 @@ pub struct Limits {
     pub max_json_depth: usize,
 }
 
+/// The largest body where nothing else is set.
+const BODY_BYTES: usize = 64 << 20;
+/// By how much a tensor may be larger than the body that it came in.
+const TENSOR_PER_BODY: usize = 4;
+
 impl Default for Limits {
     fn default() -> Self {
+        Self::of_body(BODY_BYTES)
+    }
+}
+
+impl Limits {
+    /// Where a body may have so many bytes: all bounds on sizes follow from it.
+    pub const fn of_body(max_body_bytes: usize) -> Self {
         Self {
-            max_body_bytes: 64 << 20,
-            max_json_bytes: 64 << 20,
-            max_tensor_bytes: 256 << 20,
+            max_body_bytes,
+            max_json_bytes: max_body_bytes,
+            max_tensor_bytes: max_body_bytes.saturating_mul(TENSOR_PER_BODY),
             max_tensors: 256,
             max_rank: 32,
             max_name_bytes: 1024,

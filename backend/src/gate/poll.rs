@@ -8,19 +8,16 @@ use axum::body::Body;
 use axum::extract::{Extension, State};
 use axum::response::{IntoResponse, Response};
 use forebay_protocol::header::{X_FOREBAY_EPOCH, X_FOREBAY_NOW_MS};
-use forebay_protocol::poll::{MAX_POLL_BYTES, MAX_WAIT_MS, Poll, PollError};
+use forebay_protocol::poll::{MAX_WAIT_MS, Poll, PollError};
 use http::header::{CACHE_CONTROL, CONTENT_TYPE};
 use http::{HeaderMap, StatusCode};
 
 use super::Gate;
 use crate::clock::now_ms;
-use crate::http::body::{self, BodyLimits};
 use crate::http::error::HttpError;
 use crate::live::Standing;
 use crate::trust::Peer;
 
-/// A poll's body may take so long.
-const BODY: BodyLimits = BodyLimits { bytes: MAX_POLL_BYTES, time: Duration::from_secs(10) };
 /// An epoch of a proxy's that the pool must be asked after may take so long, whatever the proxy's patience.
 const TRACE: Duration = Duration::from_secs(1);
 /// How long a poll is held once the process is about to end: not at all would have proxies poll without a pause.
@@ -37,7 +34,9 @@ pub(super) async fn poll(
 ) -> Result<Response, HttpError> {
     let arrived = Instant::now();
     gate.admit(None, &headers, peer.as_deref())?;
-    let poll = Poll::parse(&body::read(&headers, body, BODY).await?).map_err(|error| not_a_poll(&error))?;
+    let body = gate.bodies.read(&headers, body).await?.held();
+    let poll = Poll::parse(&body).map_err(|error| not_a_poll(&error))?;
+    drop(body);
     if poll.epoch > now_ms().saturating_mul(1000).saturating_add(FARTHEST) {
         let reason = format!("the poll's epoch is {}, which no gate has given out", poll.epoch);
         return Err(HttpError::Body { reason });

@@ -7,11 +7,12 @@ use std::time::{Duration, Instant};
 use forebay_protocol::messages::{ModelInferRequest, ModelInferResponse};
 use forebay_protocol::{contents, request, response};
 use futures_util::StreamExt as _;
-use http::{Extensions, HeaderMap};
+use http::HeaderMap;
 use tonic::metadata::MetadataMap;
 use tonic::{Request, Response, Status, Streaming};
 
 use super::{Answered, GrpcInferenceService, GrpcService, status};
+use crate::http::budget::Charge;
 use crate::infer::{Answer, Caller, headers};
 use crate::proto::ModelStreamInferResponse;
 
@@ -25,11 +26,13 @@ struct Call {
     /// The client compresses, so it wants to be answered so: compressing costs more than most answers do.
     compresses: bool,
     caller: Caller,
+    /// What came and is no message yet.
+    charge: Arc<Charge>,
 }
 
 impl GrpcService {
     pub(super) async fn infer(&self, request: Request<ModelInferRequest>) -> Answered<ModelInferResponse> {
-        let call = self.call(request.metadata().as_ref(), request.extensions())?;
+        let call = self.call(&request)?;
         let answer = self.shared.answer(request.into_inner(), &call).await?;
         let metadata = MetadataMap::from_headers(headers::of(&answer));
         let mut answered = Response::new(answer.response);
@@ -45,7 +48,7 @@ impl GrpcService {
         &self,
         request: Request<Streaming<ModelInferRequest>>,
     ) -> Answered<<Self as GrpcInferenceService>::ModelStreamInferStream> {
-        let call = Arc::new(self.call(request.metadata().as_ref(), request.extensions())?);
+        let call = Arc::new(self.call(&request)?);
         let (shared, compresses) = (self.shared.clone(), call.compresses);
         let answers = request.into_inner().map(move |request| {
             let (shared, call) = (shared.clone(), call.clone());
@@ -72,11 +75,14 @@ impl GrpcService {
         Ok(answered)
     }
 
-    fn call(&self, metadata: &HeaderMap, extensions: &Extensions) -> Result<Call, Status> {
+    fn call<T>(&self, request: &Request<T>) -> Result<Call, Status> {
+        let (metadata, extensions) = (request.metadata().as_ref(), request.extensions());
         let deadline = timeout(metadata)?.and_then(|timeout| Instant::now().checked_add(timeout));
+        let charge = extensions.get::<Arc<Charge>>().cloned();
         Ok(Call {
             compresses: metadata.contains_key(GRPC_ENCODING),
             caller: self.shared.inference.caller(metadata, extensions, deadline),
+            charge: charge.unwrap_or_else(|| Arc::new(self.bodies.budget.charge())),
         })
     }
 }
@@ -84,8 +90,10 @@ impl GrpcService {
 impl super::Shared {
     /// The answer, with the request's id and the outputs in the order asked.
     async fn answer(&self, mut request: ModelInferRequest, call: &Call) -> Result<Answer, Status> {
-        contents::canonicalize(&mut request, &self.limits).map_err(|error| status::bad(&error))?;
-        request::validate(&request, &self.limits).map_err(|error| status::bad(&error))?;
+        let charge = call.charge.split();
+        contents::canonicalize(&mut request, &self.limits).map_err(|error| status::of_request(&error))?;
+        request::validate(&request, &self.limits).map_err(|error| status::of_request(&error))?;
+        charge.tensors(&mut request, &[]).map_err(status::of_spent)?;
         let id = request.id.clone();
         let wanted: Vec<String> = request.outputs.iter().map(|output| output.name.clone()).collect();
         let answered = self.inference.answer(request, &call.caller).await;

@@ -1,13 +1,16 @@
 //! Why there is no answer -> gRPC's status, with the codes that Triton's clients know. The only place where a cause
 //! becomes a code.
 
+use forebay_protocol::request::RequestError;
 use tonic::{Code, Status};
 
 use crate::control::ControlError;
 use crate::engine::EngineError;
+use crate::http::budget::Spent;
+use crate::http::metered::Unread;
 use crate::infer::InferError;
 use crate::live::Untold;
-use crate::logs::LogError;
+use crate::logs::{LogError, seldom};
 use crate::schedule::RunError;
 
 /// The status of an error.
@@ -26,7 +29,7 @@ pub(super) fn of(error: &InferError) -> Status {
         InferError::Run(_) | InferError::Lost => Code::Internal,
     };
     if code == Code::Internal {
-        tracing::error!("a request failed: {error}");
+        seldom!(error, "a request failed: {error}");
     }
     Status::new(code, error.to_string())
 }
@@ -34,6 +37,27 @@ pub(super) fn of(error: &InferError) -> Status {
 /// A request that can't be read.
 pub(super) fn bad(error: &dyn std::error::Error) -> Status {
     Status::invalid_argument(error.to_string())
+}
+
+/// A request that isn't what V2 expects, or larger than it may be.
+pub(super) fn of_request(error: &RequestError) -> Status {
+    let code = if error.is_too_large() { Code::OutOfRange } else { Code::InvalidArgument };
+    Status::new(code, error.to_string())
+}
+
+/// A message that was not read to its end.
+pub(super) fn of_unread(unread: &Unread) -> Status {
+    match unread {
+        Unread::Slow(slow) => Status::deadline_exceeded(format!("the message {slow}")),
+        Unread::Spent(spent) => of_spent(*spent),
+        Unread::TooLarge { .. } => Status::out_of_range(unread.to_string()),
+        Unread::Broken(error) => Status::cancelled(format!("the message broke off: {error}")),
+    }
+}
+
+/// No room for a request's bytes.
+pub(super) fn of_spent(spent: Spent) -> Status {
+    Status::resource_exhausted(spent.to_string())
 }
 
 /// A change of the models that was not made.

@@ -3,18 +3,21 @@
 
 use async_compression::tokio::bufread::{GzipDecoder, ZlibDecoder, ZstdDecoder};
 use async_compression::zstd::DParameter;
-use axum::body::Body;
+use axum::response::Response;
+use axum::{Router, middleware};
 use bytes::{Bytes, BytesMut};
 use http::HeaderMap;
-use http::header::CONTENT_ENCODING;
+use http::header::{CONTENT_ENCODING, VARY};
 use http_body_util::{BodyDataStream, BodyExt};
 use tokio::io::{AsyncRead, AsyncReadExt};
 use tokio_util::io::StreamReader;
 use tower_http::CompressionLevel;
 use tower_http::compression::CompressionLayer;
-use tower_http::compression::predicate::{Predicate, SizeAbove};
+use tower_http::compression::predicate::SizeAbove;
 
+use super::budget::Charge;
 use super::error::HttpError;
+use super::metered::{Metered, Unread};
 
 /// The largest window of the coding zstd: 8 MiB (RFC 9659, section 3). It bounds what a frame makes us allocate.
 const ZSTD_WINDOW_LOG: u32 = 23;
@@ -56,33 +59,42 @@ impl Coding {
 /// Inflates a body as it arrives; the limit counts inflated bytes.
 ///
 /// # Errors
-/// `BodyTooLarge` as soon as the limit is passed, `BodyBroken`.
-pub(crate) async fn inflate(coding: Coding, body: Body, limit: usize) -> Result<Bytes, HttpError> {
+/// `BodyTooLarge` as soon as the limit is passed, `Slow`, `Spent`, `BodyBroken`.
+pub(crate) async fn inflate(
+    coding: Coding,
+    body: Metered,
+    limit: usize,
+    charge: &Charge,
+) -> Result<Bytes, HttpError> {
     let reader = StreamReader::new(BodyDataStream::new(body.map_err(std::io::Error::other)));
     match coding {
         Coding::Gzip => {
             let mut decoder = GzipDecoder::new(reader);
             decoder.multiple_members(true);
-            collect(decoder, limit).await
+            collect(decoder, limit, charge).await
         }
-        Coding::Deflate => collect(ZlibDecoder::new(reader), limit).await,
+        Coding::Deflate => collect(ZlibDecoder::new(reader), limit, charge).await,
         Coding::Zstd => {
             let window = [DParameter::window_log_max(ZSTD_WINDOW_LOG)];
-            collect(ZstdDecoder::with_params(reader, &window), limit).await
+            collect(ZstdDecoder::with_params(reader, &window), limit, charge).await
         }
     }
 }
 
-async fn collect(decoder: impl AsyncRead, limit: usize) -> Result<Bytes, HttpError> {
+async fn collect(decoder: impl AsyncRead, limit: usize, charge: &Charge) -> Result<Bytes, HttpError> {
     let mut decoder = std::pin::pin!(decoder);
     let mut inflated = BytesMut::new();
     loop {
         inflated.reserve(STEP_BYTES);
         let read = decoder.read_buf(&mut inflated).await;
-        let read = read.map_err(|error| HttpError::BodyBroken { reason: error.to_string() })?;
+        let read = read.map_err(|error| match error.downcast::<Unread>() {
+            Ok(unread) => unread.into(),
+            Err(error) => HttpError::BodyBroken { reason: error.to_string() },
+        })?;
         if inflated.len() > limit {
             return Err(HttpError::BodyTooLarge { limit });
         }
+        charge.grow(read)?;
         if read == 0 {
             return Ok(inflated.freeze());
         }
@@ -90,16 +102,16 @@ async fn collect(decoder: impl AsyncRead, limit: usize) -> Result<Bytes, HttpErr
     }
 }
 
-/// Marks an answer that goes out as it is: the filter keeps no encoded answer, nor one that varies.
-#[derive(Debug, Clone, Copy)]
-pub(crate) struct AsItIs;
-
-/// Encodes answers as `Accept-Encoding` asks, fast rather than small.
-pub(crate) fn compression() -> CompressionLayer<impl Predicate> {
-    let is_ours = |_: http::StatusCode, _: http::Version, _: &HeaderMap, extensions: &http::Extensions| {
-        extensions.get::<AsItIs>().is_none()
-    };
-    CompressionLayer::new()
+/// Encodes answers as `Accept-Encoding` asks, fast rather than small. One that goes out as it is says nothing of encodings:
+/// it is right for whoever gets it, so caches may keep it for all.
+pub(crate) fn encoded<S: Clone + Send + Sync + 'static>(routes: Router<S>) -> Router<S> {
+    let compression = CompressionLayer::new()
         .quality(CompressionLevel::Fastest)
-        .compress_when(SizeAbove::new(COMPRESSED_ABOVE_BYTES).and(is_ours))
+        .compress_when(SizeAbove::new(COMPRESSED_ABOVE_BYTES));
+    routes.layer(compression).layer(middleware::map_response(|mut answer: Response| {
+        if !answer.headers().contains_key(CONTENT_ENCODING) {
+            answer.headers_mut().remove(VARY);
+        }
+        std::future::ready(answer)
+    }))
 }

@@ -7,11 +7,14 @@ use forebay_protocol::response::{self, ResponseError};
 use http::header::{CACHE_CONTROL, CONTENT_TYPE, RETRY_AFTER};
 use http::{HeaderValue, StatusCode};
 
+use super::budget::Spent;
+use super::metered::Unread;
+use super::pace::Slow;
 use crate::control::ControlError;
 use crate::engine::EngineError;
 use crate::infer::InferError;
 use crate::live::{TooMany, Untold};
-use crate::logs::LogError;
+use crate::logs::{LogError, seldom};
 use crate::models::UnknownModel;
 use crate::schedule::RunError;
 use crate::trace::TraceError;
@@ -28,8 +31,10 @@ pub(crate) enum HttpError {
     Method { path: String, method: http::Method },
     #[error("the body is larger than the limit of {limit} bytes (--max-body-bytes)")]
     BodyTooLarge { limit: usize },
-    #[error("the body did not arrive within {seconds} seconds (--body-timeout-secs)")]
-    BodyTooSlow { seconds: f64 },
+    #[error("the body {0}")]
+    Slow(Slow),
+    #[error(transparent)]
+    Spent(#[from] Spent),
     #[error("the body could not be read: {reason}")]
     BodyBroken { reason: String },
     #[error(
@@ -60,6 +65,9 @@ pub(crate) enum HttpError {
     Credential,
     #[error("the credential that is shown may not speak for this tenant")]
     Tenant,
+    /// Triton's words.
+    #[error("This API is restricted, expecting header '{header}'")]
+    Restricted { header: http::HeaderName },
     #[error("the live generations are not known: the pool can't be reached")]
     NoGenerations,
     #[error(transparent)]
@@ -74,13 +82,25 @@ impl From<UnknownModel> for HttpError {
     }
 }
 
+impl From<Unread> for HttpError {
+    fn from(unread: Unread) -> Self {
+        match unread {
+            Unread::Slow(slow) => Self::Slow(slow),
+            Unread::Spent(spent) => Self::Spent(spent),
+            Unread::TooLarge { limit } => Self::BodyTooLarge { limit },
+            Unread::Broken(error) => Self::BodyBroken { reason: error.to_string() },
+        }
+    }
+}
+
 impl HttpError {
     fn status(&self) -> StatusCode {
         match self {
             Self::NoSuchPath { .. } => StatusCode::NOT_FOUND,
             Self::Method { .. } => StatusCode::METHOD_NOT_ALLOWED,
             Self::BodyTooLarge { .. } => StatusCode::PAYLOAD_TOO_LARGE,
-            Self::BodyTooSlow { .. } => StatusCode::REQUEST_TIMEOUT,
+            Self::Request(error) if error.is_too_large() => StatusCode::PAYLOAD_TOO_LARGE,
+            Self::Slow(_) => StatusCode::REQUEST_TIMEOUT,
             Self::Encoding { .. } => StatusCode::UNSUPPORTED_MEDIA_TYPE,
             Self::Credential => StatusCode::UNAUTHORIZED,
             Self::Tenant => StatusCode::FORBIDDEN,
@@ -98,7 +118,8 @@ impl HttpError {
                 ControlError::Files { .. } | ControlError::Repository(_) => StatusCode::INTERNAL_SERVER_ERROR,
                 _ => StatusCode::BAD_REQUEST,
             },
-            Self::NoGenerations | Self::TooManyProxies(_) | Self::Untold(_) => {
+            Self::Restricted { .. } => StatusCode::FORBIDDEN,
+            Self::NoGenerations | Self::TooManyProxies(_) | Self::Untold(_) | Self::Spent(_) => {
                 StatusCode::SERVICE_UNAVAILABLE
             }
             Self::Infer(error) => match error {
@@ -122,7 +143,7 @@ impl IntoResponse for HttpError {
     fn into_response(self) -> Response {
         let status = self.status();
         if status == StatusCode::INTERNAL_SERVER_ERROR {
-            tracing::error!("a request failed: {self}");
+            seldom!(error, "a request failed: {self}");
         }
         let mut answer = (status, response::error_body(&self.to_string())).into_response();
         let headers = answer.headers_mut();

@@ -10,17 +10,30 @@ use tokio_util::sync::CancellationToken;
 
 /// Whether this process wants requests. Not once the drain has begun.
 #[derive(Debug, Default, Clone)]
-pub(crate) struct Draining(CancellationToken);
+pub(crate) struct Draining {
+    begun: CancellationToken,
+    closing: CancellationToken,
+}
 
 impl Draining {
     /// From here on readiness says 503, and no load goes on.
     pub(crate) fn begin(&self) {
-        self.0.cancel();
+        self.begun.cancel();
+    }
+
+    /// From here on nothing new is taken, and what would go on for ever is to end.
+    pub(crate) fn close(&self) {
+        self.closing.cancel();
     }
 
     /// Cancelled once the drain has begun.
     pub(crate) fn begun(&self) -> CancellationToken {
-        self.0.clone()
+        self.begun.clone()
+    }
+
+    /// Cancelled once nothing new is taken.
+    pub(crate) fn closing(&self) -> CancellationToken {
+        self.closing.clone()
     }
 }
 

@@ -15,11 +15,11 @@ use forebay_protocol::path::InferPath;
 use forebay_protocol::request;
 use forebay_protocol::response::{self, Encoded};
 use forebay_protocol::wants::Wants;
-use http::header::{ACCEPT_ENCODING, CONTENT_TYPE};
+use http::header::CONTENT_TYPE;
 use http::{HeaderName, HeaderValue};
 
-use super::body::{self, BodyLimits};
-use super::coding::{self, AsItIs};
+use super::body::Bodies;
+use super::coding;
 use super::error::HttpError;
 use crate::infer::{Answer, Inference, headers};
 
@@ -27,16 +27,15 @@ use crate::infer::{Answer, Inference, headers};
 pub(crate) struct InferRoutes {
     pub(crate) inference: Inference,
     pub(crate) limits: Limits,
-    pub(crate) body_limits: BodyLimits,
+    pub(crate) bodies: Bodies,
 }
 
 /// The two spellings of infer.
 pub(crate) fn routes(state: Arc<InferRoutes>) -> Router {
-    Router::new()
+    let routes = Router::new()
         .route("/v2/models/{model}/infer", post(infer))
-        .route("/v2/models/{model}/versions/{version}/infer", post(infer))
-        .layer(coding::compression())
-        .with_state(state)
+        .route("/v2/models/{model}/versions/{version}/infer", post(infer));
+    coding::encoded(routes).with_state(state)
 }
 
 async fn infer(State(routes): State<Arc<InferRoutes>>, request: Request) -> Result<Response, HttpError> {
@@ -45,18 +44,16 @@ async fn infer(State(routes): State<Arc<InferRoutes>>, request: Request) -> Resu
     let parsed = InferPath::parse(path).ok_or_else(|| HttpError::NoSuchPath { path: path.to_owned() })?;
     let lengths = head.headers.get_all(INFERENCE_HEADER_CONTENT_LENGTH);
     let header_length = request::header_length(lengths.iter().map(HeaderValue::as_bytes))?;
-    let body: Bytes = body::read(&head.headers, body, routes.body_limits).await?;
-    let request = request::decode(&parsed, header_length, &body, &routes.limits)?;
+    let body: Bytes = routes.bodies.read(&head.headers, body).await?.held();
+    let mut request = request::decode(&parsed, header_length, &body, &routes.limits)?;
+    routes.bodies.budget.charge().tensors(&mut request, &body)?;
+    drop(body);
     let wants = Wants::of(&request);
     let id = request.id.clone();
     let caller = routes.inference.caller(&head.headers, &head.extensions, None);
     let answer = routes.inference.answer(request, &caller).await?;
     let encoded = response::encode(&answer.response, &wants, &id)?;
-    let mut response = respond(&answer, encoded);
-    if !head.headers.contains_key(ACCEPT_ENCODING) {
-        response.extensions_mut().insert(AsItIs);
-    }
-    Ok(response)
+    Ok(respond(&answer, encoded))
 }
 
 fn respond(answer: &Answer, encoded: Encoded) -> Response {

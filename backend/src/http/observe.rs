@@ -8,7 +8,7 @@ use axum::routing::get;
 use axum::{Json, Router};
 use serde_json::{Map, Value};
 
-use super::body::{self, BodyLimits};
+use super::body::Bodies;
 use super::error::HttpError;
 use crate::logs::Logs;
 use crate::models::Models;
@@ -23,7 +23,7 @@ use crate::trace;
 pub(crate) struct ObserveRoutes {
     pub(crate) logs: Logs,
     pub(crate) models: Arc<Models>,
-    pub(crate) body_limits: BodyLimits,
+    pub(crate) bodies: Bodies,
 }
 
 /// Logging, and tracing of the server and of a model.
@@ -39,7 +39,7 @@ async fn logging(
     State(routes): State<Arc<ObserveRoutes>>,
     request: Request,
 ) -> Result<Json<Value>, HttpError> {
-    let asked: Map<String, Value> = body::read_json(request, routes.body_limits).await?;
+    let (asked, _charge): (Map<String, Value>, _) = routes.bodies.read_json(request).await?;
     let choice = |value: &Value| match value {
         Value::Bool(value) => Some(Asked::BoolParam(*value)),
         Value::Number(number) => number.as_u64()?.try_into().ok().map(Asked::Uint32Param),
@@ -79,7 +79,7 @@ async fn model_trace(
 
 /// A level is one text, several, or null for the default.
 async fn trace_setting(routes: &ObserveRoutes, request: Request) -> Result<Json<Value>, HttpError> {
-    let asked: Map<String, Value> = body::read_json(request, routes.body_limits).await?;
+    let (asked, _charge): (Map<String, Value>, _) = routes.bodies.read_json(request).await?;
     let setting = |(name, value): (String, Value)| {
         let texts = match value {
             Value::Null => Some(Vec::new()),

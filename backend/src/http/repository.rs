@@ -13,7 +13,7 @@ use base64::prelude::BASE64_STANDARD;
 use http::StatusCode;
 use serde::Deserialize;
 
-use super::body::{self, BodyLimits};
+use super::body::Bodies;
 use super::error::HttpError;
 use crate::control::{self, Control, ControlError, Parameters};
 use crate::proto::model_repository_parameter::ParameterChoice;
@@ -22,7 +22,7 @@ use crate::proto::{self, ModelRepositoryParameter};
 /// What the routes need.
 pub(crate) struct RepositoryRoutes {
     pub(crate) control: Arc<Control>,
-    pub(crate) body_limits: BodyLimits,
+    pub(crate) bodies: Bodies,
 }
 
 /// Index, load, unload.
@@ -49,7 +49,7 @@ struct ChangeRequest {
 }
 
 async fn index(State(routes): State<Arc<RepositoryRoutes>>, request: Request) -> Result<Response, HttpError> {
-    let asked: IndexRequest = body::read_json(request, routes.body_limits).await?;
+    let (asked, _charge): (IndexRequest, _) = routes.bodies.read_json(request).await?;
     let index = routes.call(move |control| control.index(asked.ready)).await?;
     // Triton leaves out what is empty: a model that was never asked for has its name only.
     let models = index.models.iter().map(|model| {
@@ -67,7 +67,7 @@ async fn load(
     Path(model): Path<String>,
     request: Request,
 ) -> Result<StatusCode, HttpError> {
-    let asked: ChangeRequest = body::read_json(request, routes.body_limits).await?;
+    let (asked, _charge): (ChangeRequest, _) = routes.bodies.read_json(request).await?;
     let parameters = parameters(asked.parameters)?;
     routes.call(move |control| control.load(&model, &parameters)).await?;
     routes.control.tier.settled().await?;
@@ -80,7 +80,7 @@ async fn unload(
     Path(model): Path<String>,
     request: Request,
 ) -> Result<StatusCode, HttpError> {
-    let asked: ChangeRequest = body::read_json(request, routes.body_limits).await?;
+    let (asked, _charge): (ChangeRequest, _) = routes.bodies.read_json(request).await?;
     parameters(asked.parameters)?;
     routes.call(move |control| control.unload(&model)).await?;
     routes.control.tier.settled().await?;

@@ -15,7 +15,6 @@ use http::{Method, Uri};
 use serde::Deserialize;
 use serde_json::{Map, Value, json};
 
-use super::body;
 use super::error::HttpError;
 use super::infer::InferRoutes;
 use crate::infer::headers;
@@ -95,11 +94,12 @@ async fn predict(
         return Ok(not_allowed(request.method().clone(), request.uri().clone()).await);
     };
     let caller = routes.inference.caller(request.headers(), request.extensions(), None);
-    let asked: PredictRequest = body::read_json(request, routes.body_limits).await?;
+    let (asked, charge): (PredictRequest, _) = routes.bodies.read_json(request).await?;
     let version = routes.inference.models.find(model, "")?;
     let infer_path = InferPath { model, version: "" };
     let v2 = asked.v2(&version.signature)?;
-    let request = request::decode(&infer_path, None, &v2.into(), &routes.limits)?;
+    let mut request = request::decode(&infer_path, None, &v2.into(), &routes.limits)?;
+    charge.tensors(&mut request, &[])?;
     let wants = Wants::of(&request);
     let answer = routes.inference.answer(request, &caller).await?;
     let encoded = response::encode(&answer.response, &wants, "")?;

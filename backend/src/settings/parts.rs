@@ -6,8 +6,14 @@ use std::time::Duration;
 
 use clap::{Args, ValueEnum};
 
+use tokio::sync::Semaphore;
+
 use super::units::{parse_bytes, parse_seconds};
-use super::{SettingsError, wrong};
+use super::{Hidden, SettingsError, wrong};
+use crate::http::body::Bodies;
+use crate::http::budget::Budget;
+use crate::http::pace::Least;
+use crate::restricted::{self, Restrictions};
 
 /// Where to listen and how much one request may take.
 #[derive(Debug, Clone, Args)]
@@ -20,6 +26,29 @@ pub(crate) struct HttpSettings {
     /// `OUT_OF_RANGE`
     #[arg(long, env = "FOREBAY_MAX_BODY_BYTES", default_value = "64MiB", value_parser = parse_bytes)]
     pub(crate) max_body_bytes: usize,
+    /// Bytes that all requests may hold together, over HTTP and gRPC, from when they come until nothing is computed on them any
+    /// more; past it the answer is 503 with Retry-After, or `RESOURCE_EXHAUSTED`
+    #[arg(long, env = "FOREBAY_BODY_BUDGET_BYTES", default_value = "1GiB", value_parser = parse_bytes)]
+    pub(crate) body_budget_bytes: usize,
+    /// Bytes a second that a client must send at least while its body is waited for, over each 5 seconds; 0 for no bound
+    #[arg(long, env = "FOREBAY_MIN_BODY_RATE", default_value = "1KiB", value_parser = parse_bytes)]
+    pub(crate) min_body_rate: usize,
+    /// Connections that each port takes at a time; others are closed at once
+    #[arg(long, env = "FOREBAY_MAX_CONNECTIONS", default_value_t = 4096,
+          value_parser = clap::value_parser!(u32).range(1..))]
+    max_connections: u32,
+    /// HTTP/2 streams that a connection may have at a time: a proxy opens few connections with many streams
+    #[arg(long, env = "FOREBAY_HTTP2_MAX_STREAMS", default_value_t = 1024,
+          value_parser = clap::value_parser!(u32).range(1..))]
+    pub(crate) http2_max_streams: u32,
+    /// HTTP/2 streams that a client may have reset and that nobody has looked at yet; past it the connection is ended, with all
+    /// that share it [default: --http2-max-streams]
+    #[arg(long, env = "FOREBAY_HTTP2_MAX_PENDING_RESETS")]
+    http2_max_pending_resets: Option<u32>,
+    /// HTTP/2 streams that a client may have brought to an end by errors of its own, over a connection's life; past it the
+    /// connection is ended, with all that share it [default: 64 times --http2-max-streams]
+    #[arg(long, env = "FOREBAY_HTTP2_MAX_ERROR_RESETS")]
+    http2_max_error_resets: Option<u32>,
     /// Seconds a client may take to send a request's head; an idle connection is closed after as long. Keep it above
     /// the idle timeout of the proxy in front
     #[arg(long, env = "FOREBAY_HEADER_TIMEOUT_SECS", default_value = "90", value_parser = parse_seconds)]
@@ -51,6 +80,42 @@ pub(crate) struct GateAddress {
     pub(crate) gate_port: u16,
 }
 
+/// By default so many times the streams of a connection may end by a client's errors: a proxy keeps its connections for days, and
+/// what it sends for a stream that ended a while ago counts.
+const ERROR_RESETS_PER_STREAM: usize = 64;
+
+impl HttpSettings {
+    pub(super) fn check(&self) -> Result<(), SettingsError> {
+        if self.body_budget_bytes < self.max_body_bytes {
+            let least = format!("must be --max-body-bytes at least, which is {}", self.max_body_bytes);
+            return Err(wrong("--body-budget-bytes", least));
+        }
+        Ok(())
+    }
+
+    pub(crate) fn max_connections(&self) -> usize {
+        usize::try_from(self.max_connections).unwrap_or(usize::MAX).min(Semaphore::MAX_PERMITS)
+    }
+
+    pub(crate) fn http2_max_pending_resets(&self) -> usize {
+        self.http2_max_pending_resets.unwrap_or(self.http2_max_streams) as usize
+    }
+
+    pub(crate) fn http2_max_error_resets(&self) -> usize {
+        let default = (self.http2_max_streams as usize).saturating_mul(ERROR_RESETS_PER_STREAM);
+        self.http2_max_error_resets.map_or(default, |most| most as usize)
+    }
+
+    /// What bodies may take, one and all together.
+    pub(crate) fn bodies(&self) -> Bodies {
+        Bodies {
+            bytes: self.max_body_bytes,
+            least: Least { time: self.body_timeout_secs, rate: self.min_body_rate },
+            budget: Budget::new(self.body_budget_bytes),
+        }
+    }
+}
+
 /// Encryption of the ports that take requests.
 #[derive(Debug, Clone, Args)]
 #[command(next_help_heading = "TLS")]
@@ -65,6 +130,50 @@ pub(crate) struct TlsSettings {
     /// File with the certificates of the CAs that clients' certificates must come from, PEM: mutual TLS
     #[arg(long = "tls-client-ca-file", env = "FOREBAY_TLS_CLIENT_CA_FILE", requires = "certificate")]
     pub(crate) client_ca: Option<PathBuf>,
+}
+
+/// Parts of the protocol that not everybody may use.
+#[derive(Debug, Clone, Args)]
+#[command(next_help_heading = "Trust")]
+pub(crate) struct RestrictedSettings {
+    /// Parts of the protocol over HTTP that only requests with the header `<key>: <value>` may use: health, metadata, inference,
+    /// shared-memory, model-config, model-repository, statistics, trace, logging. Repeat it for other keys (the variable, which
+    /// others on the machine can't read, takes one a line)
+    #[arg(
+        long = "http-restricted-api",
+        env = "FOREBAY_HTTP_RESTRICTED_API",
+        hide_env_values = true,
+        value_delimiter = '\n',
+        value_name = "API,API:KEY=VALUE"
+    )]
+    http: Vec<Hidden>,
+    /// The same over gRPC, with the metadata `triton-grpc-protocol-<key>`
+    #[arg(
+        long = "grpc-restricted-protocol",
+        env = "FOREBAY_GRPC_RESTRICTED_PROTOCOL",
+        hide_env_values = true,
+        value_delimiter = '\n',
+        value_name = "API,API:KEY=VALUE"
+    )]
+    grpc: Vec<Hidden>,
+}
+
+impl RestrictedSettings {
+    /// Who may use what over HTTP.
+    ///
+    /// # Errors
+    /// When it can't be used.
+    pub(crate) fn http(&self) -> Result<Restrictions, SettingsError> {
+        Restrictions::parse(restricted::HTTP, &self.http)
+    }
+
+    /// Who may use what over gRPC.
+    ///
+    /// # Errors
+    /// When it can't be used.
+    pub(crate) fn grpc(&self) -> Result<Restrictions, SettingsError> {
+        Restrictions::parse(restricted::GRPC, &self.grpc)
+    }
 }
 
 /// Where cached results are kept.

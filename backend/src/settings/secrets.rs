@@ -1,6 +1,9 @@
 //! Files with secrets -> their content. A trailing newline is not part of a secret.
 
+use std::convert::Infallible;
+use std::fmt;
 use std::path::Path;
+use std::str::FromStr;
 
 use forebay_protocol::entry::Secret;
 
@@ -9,7 +12,8 @@ use super::{PoolSettings, SettingsError, wrong};
 /// Where the pool's secret may be given instead of a file.
 const POOL_SECRET: &str = "FOREBAY_POOL_SECRET";
 /// Variables that hold secrets, or may: none of them is for other processes.
-pub(crate) const SECRETS: [&str; 2] = [POOL_SECRET, "FOREBAY_REDIS_URL"];
+pub(crate) const SECRETS: [&str; 4] =
+    [POOL_SECRET, "FOREBAY_REDIS_URL", "FOREBAY_HTTP_RESTRICTED_API", "FOREBAY_GRPC_RESTRICTED_PROTOCOL"];
 
 /// The secret that authenticates entries in a remote pool.
 ///
@@ -36,4 +40,22 @@ fn read(flag: &'static str, path: &Path) -> Result<Vec<u8>, SettingsError> {
         source,
     })?;
     Ok(bytes.trim_ascii_end().to_vec())
+}
+
+/// A setting that holds a secret: whatever is wrong with it is found later, so that nothing shows it.
+#[derive(Clone)]
+pub(crate) struct Hidden(pub(crate) String);
+
+impl FromStr for Hidden {
+    type Err = Infallible;
+
+    fn from_str(text: &str) -> Result<Self, Infallible> {
+        Ok(Self(text.to_owned()))
+    }
+}
+
+impl fmt::Debug for Hidden {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("(hidden)")
+    }
 }

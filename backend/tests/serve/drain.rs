@@ -1,10 +1,19 @@
-//! SIGTERM loses nothing.
+//! A signal to end loses nothing.
 
 use crate::client::fp32;
 use crate::process::{Forebay, until};
 
 #[test]
 fn requests_in_flight_finish_and_the_end_is_clean() {
+    loses_nothing("TERM");
+}
+
+#[test]
+fn a_terminal_that_is_gone_ends_it_no_other_way() {
+    loses_nothing("HUP");
+}
+
+fn loses_nothing(signal: &str) {
     let forebay = Forebay::serve(&["--instances", "1", "--drain-secs", "0.3"]);
     std::thread::scope(|scope| {
         let asks: Vec<_> = (0..5)
@@ -16,7 +25,7 @@ fn requests_in_flight_finish_and_the_end_is_clean() {
         until("all are pending", || {
             (forebay.metric("nv_inference_pending_request_count", "slow") == 5).then_some(())
         });
-        forebay.terminate();
+        forebay.signal(signal);
         until("it is not ready", || (forebay.get("/v2/health/ready").status == 503).then_some(()));
         for ask in asks {
             assert_eq!(ask.join().unwrap().status, 200);

@@ -27,7 +27,7 @@ pub(crate) mod proto {
     include!(concat!(env!("OUT_DIR"), "/inference.rs"));
 }
 
-const SERVICE: &str = "/inference.GRPCInferenceService";
+pub(crate) const SERVICE: &str = "/inference.GRPCInferenceService";
 
 pub(crate) type Channel = tonic::client::Grpc<Client<HttpConnector, tonic::body::Body>>;
 
@@ -37,7 +37,7 @@ pub(crate) fn channel(forebay: &Forebay) -> Channel {
     tonic::client::Grpc::with_origin(client, origin)
 }
 
-async fn call<Asked, Answered>(
+pub(crate) async fn call<Asked, Answered>(
     channel: &mut Channel,
     path: &str,
     asked: Request<Asked>,
@@ -131,6 +131,32 @@ async fn kubernetes_probes_get_their_answer() {
 }
 
 #[tokio::test]
+async fn who_watches_health_is_told_of_the_drain_and_does_not_hold_it_up() {
+    let forebay = Forebay::serve(&["--instances", "1", "--drain-secs", "0.2"]);
+    let channel = &mut channel(&forebay);
+    let mut watched = Vec::new();
+    for service in ["", "inference.GRPCInferenceService"] {
+        channel.ready().await.unwrap();
+        let path = PathAndQuery::from_static("/grpc.health.v1.Health/Watch");
+        let asked = Request::new(HealthCheckRequest { service: service.into() });
+        let codec: ProstCodec<HealthCheckRequest, HealthCheckResponse> = ProstCodec::default();
+        let mut watching = channel.server_streaming(asked, path, codec).await.unwrap().into_inner();
+        let first = watching.message().await.unwrap().unwrap();
+        assert_eq!(first.status(), ServingStatus::Serving);
+        watched.push(watching);
+    }
+    let began = std::time::Instant::now();
+    forebay.terminate();
+    for watching in &mut watched {
+        let next = watching.message().await.unwrap().unwrap();
+        assert_eq!(next.status(), ServingStatus::NotServing);
+        assert!(watching.message().await.unwrap().is_none(), "it ends when the server closes");
+    }
+    assert_eq!(forebay.wait().code(), Some(0));
+    assert!(began.elapsed() < Duration::from_secs(10), "{:?}", began.elapsed());
+}
+
+#[tokio::test]
 async fn raw_and_typed_contents_mean_the_same() {
     let forebay = Forebay::serve(&["--instances", "1"]);
     let channel = &mut channel(&forebay);
@@ -197,6 +223,7 @@ async fn wrong_requests_have_tritons_codes() {
         (raw("identity_fp32", "FP32", &[1, 2], &[0; 4]), Code::InvalidArgument, "'x'"),
         (without_data, Code::InvalidArgument, "'x'"),
         (large, Code::OutOfRange, "too large"),
+        (raw("identity_uint8", "UINT8", &[1, 400_001], &[0; 4]), Code::OutOfRange, "more than 400000 bytes"),
     ] {
         let status = infer(channel, request).await.unwrap_err();
         assert_eq!(status.code(), code, "{status}");

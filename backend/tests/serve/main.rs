@@ -5,6 +5,7 @@
 
 mod answers;
 mod batching;
+mod budget;
 mod busy_poll;
 mod cache;
 mod client;
@@ -25,6 +26,9 @@ mod pool;
 mod process;
 mod proxy;
 mod redis;
+mod refusals;
+mod resets;
+mod restricted;
 mod slow;
 mod tensorrt;
 mod tls;

@@ -156,7 +156,11 @@ impl Forebay {
     }
 
     pub(crate) fn terminate(&self) {
-        signal(&self.child, "TERM");
+        self.signal("TERM");
+    }
+
+    pub(crate) fn signal(&self, name: &str) {
+        signal(&self.child, name);
     }
 
     pub(crate) fn wait(mut self) -> ExitStatus {

@@ -129,6 +129,25 @@ async fn with_a_ca_for_clients_only_its_own_get_in() {
     }
 }
 
+#[tokio::test]
+async fn a_refusal_arrives_though_the_client_sends_all_of_its_body_first() {
+    const BODY_BYTES: usize = 3 << 20;
+    let folder = tempfile::tempdir().unwrap();
+    let (ca, [cert, key, _]) = (Ca::new(), paths(folder.path()));
+    write(folder.path(), &ca.sign());
+    let forebay = Forebay::serve(&["--instances", "1", "--tls-cert-file", &cert, "--tls-key-file", &key]);
+    for _ in 0..10 {
+        let stream = tokio::net::TcpStream::connect(("127.0.0.1", forebay.http_port)).await.unwrap();
+        let mut stream = ca.client(None).connect("localhost".try_into().unwrap(), stream).await.unwrap();
+        let head = format!("POST /v2/nothing HTTP/1.1\r\nhost: x\r\ncontent-length: {BODY_BYTES}\r\n\r\n");
+        stream.write_all(head.as_bytes()).await.unwrap();
+        stream.write_all(&vec![b' '; BODY_BYTES]).await.unwrap();
+        let mut answer = String::new();
+        stream.read_to_string(&mut answer).await.unwrap();
+        assert!(answer.starts_with("HTTP/1.1 404") && answer.contains("connection: close"), "{answer}");
+    }
+}
+
 #[test]
 fn files_that_cannot_be_used_end_the_start_with_one_line() {
     let folder = tempfile::tempdir().unwrap();

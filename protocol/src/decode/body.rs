@@ -1,6 +1,6 @@
 //! The two parts of a body: JSON, and raw tensors behind it, in the order of the tensors.
 
-use super::{DecodeError, Kind, Tensor, bound};
+use super::{BODY, DecodeError, JSON, Kind, Tensor, bound};
 use crate::limits::Limits;
 use crate::messages::{Choice, Parameters};
 use crate::tensor::{TensorError, check_raw, in_shared_memory};
@@ -12,7 +12,7 @@ pub(crate) fn split<'b>(
     body: &'b Bytes,
     limits: &Limits,
 ) -> Result<(&'b [u8], Bytes), DecodeError> {
-    bound("bytes of the body", body.len(), limits.max_body_bytes)?;
+    bound(BODY, body.len(), limits.max_body_bytes)?;
     let json_bytes = header_length.unwrap_or(body.len());
     if json_bytes == 0 && header_length.is_some() {
         let what = "is 0: raw binary requests without JSON are not supported";
@@ -21,7 +21,7 @@ pub(crate) fn split<'b>(
     let json = body.get(..json_bytes).ok_or_else(|| {
         DecodeError::HeaderLength(format!("is {json_bytes}, but the body has only {} bytes", body.len()))
     })?;
-    bound("bytes of JSON", json.len(), limits.max_json_bytes)?;
+    bound(JSON, json.len(), limits.max_json_bytes)?;
     Ok((json, body.slice(json_bytes..)))
 }
 
