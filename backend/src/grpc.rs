@@ -23,7 +23,7 @@ use tower_http::timeout::{DeadlineBody, TimeoutError};
 
 use self::health::Health;
 pub(crate) use self::infer::timeout;
-use crate::control::{Control, ControlError};
+use crate::control::Control;
 use crate::http::health::Readiness;
 use crate::infer::Inference;
 use crate::logs::Logs;
@@ -46,19 +46,6 @@ pub(crate) struct GrpcService {
     pub(crate) logs: Logs,
     /// How long a client may take to send a message, but for those of a stream.
     pub(crate) message_time: Duration,
-}
-
-impl GrpcService {
-    /// Loading takes a while, so not on the threads that serve.
-    async fn change<T: Send + 'static>(
-        &self,
-        change: impl FnOnce(&Control) -> Result<T, ControlError> + Send + 'static,
-    ) -> Answered<T> {
-        let control = self.control.clone();
-        let changed = tokio::task::spawn_blocking(move || change(&control)).await;
-        let changed = changed.map_err(|error| Status::internal(format!("the call ended early: {error}")))?;
-        changed.map(Response::new).map_err(|error| status::of_control(&error))
-    }
 }
 
 /// The service as routes; messages may be as large as a body over HTTP, after decompression too.
@@ -180,7 +167,8 @@ impl GrpcInferenceService for GrpcService {
         request: Request<proto::RepositoryIndexRequest>,
     ) -> Answered<proto::RepositoryIndexResponse> {
         let ready = request.get_ref().ready;
-        self.change(move |control| control.index(ready)).await
+        let index = self.control.index(ready).await;
+        index.map(Response::new).map_err(|error| status::of_control(&error))
     }
 
     async fn repository_model_load(
@@ -188,11 +176,9 @@ impl GrpcInferenceService for GrpcService {
         request: Request<proto::RepositoryModelLoadRequest>,
     ) -> Answered<proto::RepositoryModelLoadResponse> {
         let asked = request.into_inner();
-        self.change(move |control| {
-            control.load(&asked.model_name, &asked.parameters)?;
-            Ok(proto::RepositoryModelLoadResponse {})
-        })
-        .await
+        let loaded = self.control.load(asked.model_name, asked.parameters).await;
+        loaded.map_err(|error| status::of_control(&error))?;
+        Ok(Response::new(proto::RepositoryModelLoadResponse {}))
     }
 
     async fn repository_model_unload(
@@ -200,11 +186,9 @@ impl GrpcInferenceService for GrpcService {
         request: Request<proto::RepositoryModelUnloadRequest>,
     ) -> Answered<proto::RepositoryModelUnloadResponse> {
         let asked = request.into_inner();
-        self.change(move |control| {
-            control.unload(&asked.model_name)?;
-            Ok(proto::RepositoryModelUnloadResponse {})
-        })
-        .await
+        let unloaded = self.control.unload(asked.model_name).await;
+        unloaded.map_err(|error| status::of_control(&error))?;
+        Ok(Response::new(proto::RepositoryModelUnloadResponse {}))
     }
 
     /// No regions, as is true: clients ask before they clean up.

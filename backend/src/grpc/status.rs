@@ -39,9 +39,11 @@ pub(super) fn bad(error: &dyn std::error::Error) -> Status {
 pub(super) fn of_control(error: &ControlError) -> Status {
     let code = match error {
         // As Triton says it, though it will not pass by itself.
-        ControlError::Polling | ControlError::NotExplicit => Code::Unavailable,
+        ControlError::Polling | ControlError::NotExplicit | ControlError::Busy { .. } => Code::Unavailable,
         ControlError::Unknown(_) | ControlError::NoFolder { .. } => Code::NotFound,
-        ControlError::Files { .. } | ControlError::Repository(_) => Code::Internal,
+        ControlError::Files { .. } | ControlError::Repository(_) | ControlError::Ended { .. } => {
+            Code::Internal
+        }
         _ => Code::InvalidArgument,
     };
     Status::new(code, error.to_string())

@@ -7,7 +7,7 @@ use std::str::FromStr;
 
 use forebay_bindings::{BuildOptions, HardwareCompatibilityLevel};
 
-use super::onnx::Input;
+use crate::engine::onnx::Input;
 use super::profiles::{self, Given};
 use crate::engine::EngineError;
 use crate::model_config::{self, ModelConfig};

@@ -8,7 +8,7 @@ use std::collections::BTreeMap;
 
 use forebay_bindings::{Profile, Range};
 
-use super::onnx::Input;
+use crate::engine::onnx::Input;
 use super::options::wrong;
 use crate::engine::EngineError;
 use crate::model_config::{ModelConfig, SchedulingChoice};

@@ -5,7 +5,7 @@ use std::path::Path;
 use forebay_bindings::{Flavour, Library, Profile, Range};
 use tensorrt_double::onnx::{self, Type};
 
-use super::super::onnx::inputs;
+use crate::engine::onnx::inputs;
 use super::*;
 
 fn config(text: &str) -> ModelConfig {
