@@ -123,7 +123,11 @@ impl Control {
     ///
     /// # Errors
     /// When the mode isn't explicit, parameters are wrong, or the model can't be loaded.
-    pub(crate) async fn load(self: &Arc<Self>, model: String, parameters: Parameters) -> Result<(), ControlError> {
+    pub(crate) async fn load(
+        self: &Arc<Self>,
+        model: String,
+        parameters: Parameters,
+    ) -> Result<(), ControlError> {
         self.check_mode()?;
         let control = self.clone();
         let loading = tokio::spawn(async move {

@@ -148,10 +148,7 @@ pub(crate) enum EngineError {
 impl EngineError {
     /// Whether it may pass though nothing changes: others may give back what there was no room for.
     pub(crate) fn is_transient(&self) -> bool {
-        matches!(
-            self,
-            Self::NoRoom { .. } | Self::OverBudget { .. } | Self::Lost { .. } | Self::Away { .. }
-        )
+        matches!(self, Self::NoRoom { .. } | Self::OverBudget { .. } | Self::Lost { .. } | Self::Away { .. })
     }
 }
 

@@ -250,3 +250,6 @@ fn uses_shared_memory(request: &ModelInferRequest) -> bool {
     request.inputs.iter().any(|input| input.parameters.contains_key(REGION))
         || request.outputs.iter().any(|output| output.parameters.contains_key(REGION))
 }
+
+#[cfg(test)]
+mod tests;

@@ -90,6 +90,7 @@ fn describe() {
     describe_counter!("nv_inference_compute_input_duration_us", "Time of joining the inputs of batches");
     describe_counter!("nv_inference_compute_output_duration_us", "Time of cutting the outputs of batches");
     describe_gauge!("nv_inference_pending_request_count", "Requests that wait in the queue");
+    describe_gauge!("forebay_requests_in_progress", "Requests that came and are not answered yet");
     describe_counter!("nv_cache_num_hits_per_model", "Requests answered from the pool by this server");
     describe_counter!("nv_cache_num_misses_per_model", "Lookups of this server that found nothing");
     describe_counter!(

@@ -73,6 +73,7 @@ pub(crate) struct Statistics {
     /// By rows.
     batches: Mutex<BTreeMap<u64, Batches>>,
     pending: Gauge,
+    in_progress: Gauge,
     saved_us: Counter,
     collapsed: Counter,
     /// Requests that wait for another one's result.
@@ -127,6 +128,7 @@ impl Statistics {
             last_ms: AtomicU64::new(0),
             batches: Mutex::new(BTreeMap::new()),
             pending: gauge!("nv_inference_pending_request_count", &labels),
+            in_progress: gauge!("forebay_requests_in_progress", &labels),
             saved_us: count("forebay_saved_us"),
             collapsed: count("forebay_requests_collapsed"),
             waiters: gauge!("forebay_waiters", &labels),
@@ -172,7 +174,8 @@ impl Statistics {
 
     fn gpu_gauge(&self, gpu: i32) -> Gauge {
         let [model, version] = self.labels.clone();
-        self.series.count(|| gauge!("forebay_model_gpu_memory_bytes", &[model, version, ("gpu", gpu.to_string())]))
+        self.series
+            .count(|| gauge!("forebay_model_gpu_memory_bytes", &[model, version, ("gpu", gpu.to_string())]))
     }
 
     fn gpus(&self) -> MutexGuard<'_, BTreeMap<i32, Account>> {
@@ -181,7 +184,8 @@ impl Statistics {
 
     /// A request came in. One that is dropped before it is told how it ended was given up by its client.
     pub(crate) fn arrived(&self) -> Arrived<'_> {
-        Arrived { statistics: self, began: Instant::now(), ended: false }
+        let _in_progress = Gauged::by_one(&self.in_progress);
+        Arrived { statistics: self, began: Instant::now(), ended: false, _in_progress }
     }
 
     /// So many requests wait in the queue, and so many did before.
@@ -323,6 +327,7 @@ pub(crate) struct Arrived<'a> {
     statistics: &'a Statistics,
     began: Instant,
     ended: bool,
+    _in_progress: Gauged<'a>,
 }
 
 impl Arrived<'_> {
@@ -388,7 +393,8 @@ mod tests {
         assert_eq!((stats.success.unwrap().count, stats.fail.unwrap().count), (1, 2));
         let text = crate::metrics::series();
         let failures = |reason: &str| {
-            let line = format!("nv_inference_request_failure{{model=\"ends\",version=\"1\",reason=\"{reason}\"}} 1");
+            let line =
+                format!("nv_inference_request_failure{{model=\"ends\",version=\"1\",reason=\"{reason}\"}} 1");
             text.contains(&line)
         };
         assert!(failures("CANCELED") && failures("REJECTED") && !failures("OTHER"), "{text}");
@@ -398,7 +404,8 @@ mod tests {
     fn series_stay_while_a_version_is_replaced_and_go_with_the_last() {
         let success = || {
             let text = crate::metrics::series();
-            let line = text.lines().find(|line| line.starts_with("nv_inference_request_success{model=\"goes\""));
+            let line =
+                text.lines().find(|line| line.starts_with("nv_inference_request_success{model=\"goes\""));
             line.map(|line| line.rsplit(' ').next().unwrap().to_owned())
         };
         let old = Statistics::new("goes", "1");

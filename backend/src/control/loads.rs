@@ -9,8 +9,8 @@ use tokio_util::sync::CancellationToken;
 
 use super::ControlError;
 
-/// So many models are loaded at a time: most loads wait for a disk, a compiler or a GPU, and each has a thread.
-const AT_A_TIME: usize = 16;
+/// So many models are loaded at a time, each on a thread: most wait for a disk, or for a GPU that another is built for.
+const AT_A_TIME: usize = 64;
 /// So many calls may wait for a turn, each with the files that it brought.
 const MOST_CALLS: usize = 1024;
 

@@ -58,7 +58,11 @@ impl Control {
         let due: Vec<String> = {
             let set = self.models.current();
             let is_due = |retry: Option<Retry>| retry.is_some_and(|retry| retry.at <= now);
-            set.failed.iter().filter(|(_, failed)| is_due(failed.retry)).map(|(name, _)| name.clone()).collect()
+            set.failed
+                .iter()
+                .filter(|(_, failed)| is_due(failed.retry))
+                .map(|(name, _)| name.clone())
+                .collect()
         };
         for name in due {
             self.load_from(&self.loader.root, &name);

@@ -21,9 +21,7 @@ use tempfile::NamedTempFile;
 use tokio_util::sync::CancellationToken;
 
 use super::kept::{Kept, Place};
-use super::{
-    Engine, EngineError, InputTensor, ModelFiles, OutputTensor, Run, Session, SessionOptions, onnx,
-};
+use super::{Engine, EngineError, InputTensor, ModelFiles, OutputTensor, Run, Session, SessionOptions, onnx};
 use crate::model_config::{Device, ModelConfig, Platform};
 use crate::signature::{Signature, TensorSpec};
 use binding::Binding;
@@ -106,11 +104,7 @@ impl OrtEngine {
         self.gpus.lock().unwrap_or_else(PoisonError::into_inner).contains(&gpu)
     }
 
-    fn open_one(
-        &self,
-        model: &Model<'_>,
-        device: Device,
-    ) -> Result<Box<dyn Session>, EngineError> {
+    fn open_one(&self, model: &Model<'_>, device: Device) -> Result<Box<dyn Session>, EngineError> {
         let Model { files, config, .. } = *model;
         let opening = Opening { engine: self, model, device };
         let session = match self.optimized.as_ref().filter(|_| options::is_for_cpu(config, device)) {
@@ -170,13 +164,16 @@ impl Opening<'_> {
         let model = self.model.files.model()?;
         let mut builder = self.builder()?;
         // External data is found among the files that were read and hashed, not on disk.
-        for (name, bytes) in self.model.files.files.iter().filter(|(name, _)| **name != self.model.files.model_file) {
+        for (name, bytes) in
+            self.model.files.files.iter().filter(|(name, _)| **name != self.model.files.model_file)
+        {
             builder = builder
                 .with_external_initializer_file_in_memory(name, bytes.clone())
                 .map_err(|error| self.model.files.failed(&error))?;
         }
         if let Some(draft) = draft {
-            builder = builder.with_optimized_model_path(draft).map_err(|error| self.model.files.failed(&error))?;
+            builder =
+                builder.with_optimized_model_path(draft).map_err(|error| self.model.files.failed(&error))?;
         }
         builder.commit_from_memory(model).map_err(|error| self.model.files.failed(&error))
     }

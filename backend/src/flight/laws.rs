@@ -30,13 +30,25 @@ impl Sought for Law {
 
 #[derive(Debug, Clone)]
 enum Step {
-    Enter { key: u8, takes_old: bool },
+    Enter {
+        key: u8,
+        takes_old: bool,
+    },
     /// Of those that lead, the one at that place, wrapping around: lands, and goes on or is done.
-    Land { at: usize, old: bool, ends: bool },
+    Land {
+        at: usize,
+        old: bool,
+        ends: bool,
+    },
     /// Gives up.
-    Fail { at: usize },
+    Fail {
+        at: usize,
+    },
     /// Of those that are in, that one leaves. If it leads, what computes for it goes on or is given up with it.
-    Leave { at: usize, goes_on: bool },
+    Leave {
+        at: usize,
+        goes_on: bool,
+    },
 }
 
 fn step() -> impl Strategy<Value = Step> {

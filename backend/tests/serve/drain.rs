@@ -14,7 +14,7 @@ fn requests_in_flight_finish_and_the_end_is_clean() {
             })
             .collect();
         until("all are pending", || {
-            (forebay.metric("nv_inference_pending_request_count", "slow") == 5).then_some(())
+            (forebay.metric("forebay_requests_in_progress", "slow") == 5).then_some(())
         });
         forebay.terminate();
         until("it is not ready", || (forebay.get("/v2/health/ready").status == 503).then_some(()));
