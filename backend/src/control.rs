@@ -1,26 +1,32 @@
 //! Which models are served: at start, by call (`--model-control-mode explicit`), or as the repository changes (`poll`).
 //! One load of a model at a time, and loads of others don't wait for it; what is new is loaded and warm before what is old goes,
-//! and requests that hold the old finish on it. Next: `live` is told what is served now.
+//! and requests that hold the old finish on it. A model that there was no room for is tried again (`retries`). Next: `live` is told
+//! what is served now.
 
 mod loads;
 mod overrides;
+mod retries;
 
 use std::collections::BTreeMap;
 use std::path::Path;
 use std::sync::{Arc, Mutex, PoisonError};
 
+use tokio::runtime::Handle;
+use tokio::sync::Notify;
+use tokio::task::JoinError;
 use tokio_util::sync::CancellationToken;
 
 use crate::live::Tier;
 use crate::load::{LoadError, Loader};
 use crate::model_config::{ConfigError, ModelConfig};
-use crate::models::{Model, ModelSet, Models, UnknownModel, Unloaded};
+use crate::models::{Failed, Model, ModelSet, Models, UnknownModel, Unloaded};
 use crate::proto::repository_index_response::ModelIndex;
 use crate::proto::{ModelRepositoryParameter, RepositoryIndexResponse};
 use crate::repository::{self, Fingerprint, RepositoryError};
 use crate::settings::ModelControlMode;
 use loads::{Loads, Turn};
 use overrides::Overrides;
+pub(crate) use retries::follow as retry;
 
 /// Parameters of a load, by their names in Triton's extension.
 pub(crate) type Parameters = BTreeMap<String, ModelRepositoryParameter>;
@@ -45,6 +51,10 @@ pub(crate) enum ControlError {
     Config { model: String, source: Box<ConfigError> },
     #[error("failed to load '{model}', its files can't be written for a while: {source}")]
     Files { model: String, source: std::io::Error },
+    #[error("{calls} loads and unloads wait already; try again later")]
+    Busy { calls: usize },
+    #[error("the call ended early: {reason}")]
+    Ended { reason: String },
     #[error(transparent)]
     Unknown(#[from] UnknownModel),
     #[error(transparent)]
@@ -62,7 +72,9 @@ pub(crate) struct Control {
     stop: CancellationToken,
     /// Held by who changes the set, for a moment.
     changing: Mutex<()>,
-    loads: Loads,
+    loads: Arc<Loads>,
+    /// A model failed that is to be tried again.
+    to_retry: Notify,
 }
 
 /// What became of a load.
@@ -80,69 +92,100 @@ impl Control {
         mode: ModelControlMode,
         stop: CancellationToken,
     ) -> Self {
-        let (changing, loads) = (Mutex::new(()), Loads::default());
-        Self { loader, models, tier, mode, stop, changing, loads }
+        let (changing, loads, to_retry) = (Mutex::new(()), Arc::default(), Notify::new());
+        Self { loader, models, tier, mode, stop, changing, loads, to_retry }
     }
 
-    /// Loads `names`, or every model of the repository, and publishes what could be loaded.
+    /// Loads `names`, or every model of the repository, and publishes what could be loaded. Blocks its thread, which is one of the
+    /// runtime's.
     ///
     /// # Errors
     /// When the repository can't be read. Models that can't be loaded are logged and listed in the set.
-    pub(crate) fn load_at_start(&self, names: Option<&[String]>) -> Result<(), RepositoryError> {
+    pub(crate) fn load_at_start(&self, names: Option<&[String]>) -> Result<(), ControlError> {
         let names = match names {
             Some(names) => names.to_vec(),
             None => repository::model_names(&self.loader.root)?,
         };
         let mut set = ModelSet::default();
         for name in names {
-            let turn = self.turn(&name);
+            let turn = self.turn_here(&name)?;
             let attempt = self.attempt(&turn, &self.loader.root, &name, None);
             // The set says what failed.
-            let _ = enter(&mut set, &name, attempt);
+            let _ = enter(&mut set, &name, attempt, Then::Retried);
         }
         self.change(|served| *served = set);
+        self.to_retry.notify_one();
         Ok(())
     }
 
-    /// Loads a model again, or for the first time. It serves as before if that fails.
+    /// Loads a model again, or for the first time. It serves as before if that fails. Goes on if the caller leaves.
     ///
     /// # Errors
     /// When the mode isn't explicit, parameters are wrong, or the model can't be loaded.
-    pub(crate) fn load(&self, model: &str, parameters: &Parameters) -> Result<(), ControlError> {
+    pub(crate) async fn load(
+        self: &Arc<Self>,
+        model: String,
+        parameters: Parameters,
+    ) -> Result<(), ControlError> {
         self.check_mode()?;
+        let control = self.clone();
+        let loading = tokio::spawn(async move {
+            let turn = control.loads.turn(&model, &control.stop).await?;
+            let _room = control.loads.room().await;
+            blocking(move || control.load_in(turn, &model, &parameters)).await
+        });
+        loading.await.map_err(ended)?
+    }
+
+    fn load_in(&self, turn: Turn, model: &str, parameters: &Parameters) -> Result<(), ControlError> {
         let overrides = Overrides::of(model, parameters)?;
+        let names = repository::model_names(&self.loader.root)?;
+        let is_there = names.iter().any(|name| name == model);
         let root = match &overrides.files {
             Some(folder) => folder.path(),
-            None if repository::model_names(&self.loader.root)?.iter().any(|name| name == model) => {
-                &self.loader.root
-            }
+            None if is_there => &self.loader.root,
             None => return Err(ControlError::NoFolder { model: model.to_owned() }),
         };
-        let loaded = self.load_from(root, model, overrides.config);
+        let attempt = self.attempt(&turn, root, model, overrides.config);
+        // Whoever called is told, and calls again; what is in no repository is nowhere to be missed.
+        let then = if is_there { Then::Listed } else { Then::Forgotten };
+        let loaded = self.change(|set| {
+            forget(set, &names);
+            enter(set, model, attempt, then)
+        });
         loaded.map_err(|error| ControlError::Load { model: model.to_owned(), source: error.into() })
     }
 
-    /// Serves a model no more. Requests that it has already are answered; a load of it that is on is stopped.
+    /// Serves a model no more. Requests that it has already are answered; loads of it that are on, or that wait, are stopped.
     ///
     /// # Errors
     /// When the mode isn't explicit, or there is no such model.
-    pub(crate) fn unload(&self, model: &str) -> Result<(), ControlError> {
+    pub(crate) async fn unload(self: &Arc<Self>, model: String) -> Result<(), ControlError> {
         self.check_mode()?;
-        self.loads.stop(model);
-        let _turn = self.turn(model);
+        let control = self.clone();
+        let unloading = tokio::spawn(async move {
+            control.loads.stop(&model, &control.stop);
+            let turn = control.loads.turn(&model, &control.stop).await?;
+            blocking(move || control.unload_in(turn, &model)).await
+        });
+        unloading.await.map_err(ended)?
+    }
+
+    fn unload_in(&self, _turn: Turn, model: &str) -> Result<(), ControlError> {
+        let names = repository::model_names(&self.loader.root)?;
         let (failed, gone) = self.change(|set| {
             let gone = set.models.remove(model);
             if let Some(gone) = &gone {
                 let versions = gone.versions.values().map(Unloaded::of).collect();
                 set.unloaded.insert(model.to_owned(), versions);
             }
-            (set.failed.remove(model), gone)
+            let failed = set.failed.remove(model);
+            forget(set, &names);
+            (failed, gone)
         });
         if gone.is_some() {
             tracing::info!(model, "unloaded");
-        } else if failed.is_none()
-            && !repository::model_names(&self.loader.root)?.iter().any(|name| name == model)
-        {
+        } else if failed.is_none() && !names.iter().any(|name| name == model) {
             return Err(UnknownModel::Model { model: model.to_owned() }.into());
         }
         Ok(())
@@ -152,12 +195,21 @@ impl Control {
     ///
     /// # Errors
     /// When the repository can't be read.
-    pub(crate) fn index(&self, ready_only: bool) -> Result<RepositoryIndexResponse, ControlError> {
+    pub(crate) async fn index(
+        self: &Arc<Self>,
+        ready_only: bool,
+    ) -> Result<RepositoryIndexResponse, ControlError> {
+        let control = self.clone();
+        blocking(move || control.index_now(ready_only)).await
+    }
+
+    fn index_now(&self, ready_only: bool) -> Result<RepositoryIndexResponse, ControlError> {
         // Before the set: a load that ends meanwhile is told as going on, not as never asked for.
         let loading = self.loads.models();
         let set = self.models.current();
         let mut names = repository::model_names(&self.loader.root)?;
-        names.extend(set.models.keys().chain(set.unloaded.keys()).cloned());
+        let leaving = set.unloaded.iter().filter(|(_, versions)| versions.iter().any(Unloaded::is_busy));
+        names.extend(set.models.keys().chain(leaving.map(|(name, _)| name)).cloned());
         names.sort_unstable();
         names.dedup();
         let mut models: Vec<ModelIndex> =
@@ -174,7 +226,7 @@ impl Control {
         }
     }
 
-    /// One look at the repository: loads what changed and `stands_still`, unloads what is gone.
+    /// One look at the repository: unloads what is gone, then loads what changed and `stands_still`. Blocks its thread.
     ///
     /// # Errors
     /// When the repository can't be read.
@@ -185,28 +237,32 @@ impl Control {
         if set.models.keys().chain(set.failed.keys()).any(|name| !names.contains(name)) {
             self.change(|set| keep_only(set, &names));
         }
-        for name in names.iter().filter(|name| has_changed(root, &set, name)) {
+        let changed: Vec<&String> = names.iter().filter(|name| has_changed(root, &set, name)).collect();
+        // What is gone is let go before anything is loaded: its memory may be what that needs.
+        drop(set);
+        for name in changed {
             if stands_still(root, name) {
-                // The set says what failed.
-                let _ = self.load_from(root, name, None);
+                self.load_from(root, name);
             }
         }
         Ok(())
     }
 
-    /// Loads a model and serves it.
-    fn load_from(&self, root: &Path, name: &str, config: Option<ModelConfig>) -> Result<(), LoadError> {
-        let turn = self.turn(name);
-        let attempt = self.attempt(&turn, root, name, config);
-        self.change(|set| enter(set, name, attempt))
+    /// Loads a model that nobody called for, and serves it. The set says what failed.
+    fn load_from(&self, root: &Path, name: &str) {
+        let Ok(turn) = self.turn_here(name) else { return };
+        let attempt = self.attempt(&turn, root, name, None);
+        let _ = self.change(|set| enter(set, name, attempt, Then::Retried));
+        self.to_retry.notify_one();
     }
 
-    fn turn<'a>(&'a self, model: &'a str) -> Turn<'a> {
-        self.loads.turn(model, self.stop.child_token())
+    /// Blocks its thread, which is one of the runtime's for that.
+    fn turn_here(&self, model: &str) -> Result<Turn, ControlError> {
+        Handle::current().block_on(self.loads.turn(model, &self.stop))
     }
 
     /// Loads a model whose turn it is.
-    fn attempt(&self, turn: &Turn<'_>, root: &Path, name: &str, config: Option<ModelConfig>) -> Attempt {
+    fn attempt(&self, turn: &Turn, root: &Path, name: &str, config: Option<ModelConfig>) -> Attempt {
         let before: Option<Arc<Model>> = self.models.current().models.get(name).cloned();
         let fingerprint = repository::fingerprint(root, name).unwrap_or_default();
         let loaded = self.loader.load(root, name, config, before.as_deref(), &turn.stop);
@@ -224,6 +280,36 @@ impl Control {
     }
 }
 
+/// On a thread for what takes long.
+async fn blocking<T: Send + 'static>(
+    change: impl FnOnce() -> Result<T, ControlError> + Send + 'static,
+) -> Result<T, ControlError> {
+    tokio::task::spawn_blocking(change).await.map_err(ended)?
+}
+
+#[allow(clippy::needless_pass_by_value)] // as it is mapped
+fn ended(error: JoinError) -> ControlError {
+    ControlError::Ended { reason: error.to_string() }
+}
+
+/// What becomes of a load that failed.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Then {
+    /// It is listed, and tried again if that may help.
+    Retried,
+    /// It is listed.
+    Listed,
+    /// Only the caller hears of it.
+    Forgotten,
+}
+
+/// Takes out what is told of models that are in no repository and have no request any more: names that come by call are no end.
+fn forget(set: &mut ModelSet, names: &[String]) {
+    set.unloaded.retain(|name, versions| names.contains(name) || versions.iter().any(Unloaded::is_busy));
+    let ModelSet { models, failed, .. } = set;
+    failed.retain(|name, _| names.contains(name) || models.contains_key(name));
+}
+
 /// Takes out the models whose folders are gone.
 fn keep_only(set: &mut ModelSet, names: &[String]) {
     set.models.retain(|name, _| {
@@ -237,7 +323,7 @@ fn keep_only(set: &mut ModelSet, names: &[String]) {
 }
 
 /// Puts a model that was loaded into the set. One that failed stays as it was before, if it was there.
-fn enter(set: &mut ModelSet, name: &str, attempt: Attempt) -> Result<(), LoadError> {
+fn enter(set: &mut ModelSet, name: &str, attempt: Attempt, then: Then) -> Result<(), LoadError> {
     let Attempt { fingerprint, loaded } = attempt;
     match loaded {
         Ok(model) => {
@@ -256,7 +342,13 @@ fn enter(set: &mut ModelSet, name: &str, attempt: Attempt) -> Result<(), LoadErr
             let fingerprint =
                 if matches!(error, LoadError::Changing) { Fingerprint::default() } else { fingerprint };
             tracing::error!(model = name, "not loaded: {error}");
-            set.failed.insert(name.to_owned(), (fingerprint, error.to_string()));
+            if then != Then::Forgotten {
+                let before = set.failed.get(name).filter(|failed| failed.fingerprint == fingerprint);
+                let retry = (then == Then::Retried && error.is_transient())
+                    .then(|| retries::after(before.and_then(|failed| failed.retry)));
+                let failed = Failed { fingerprint, reason: error.to_string(), retry };
+                set.failed.insert(name.to_owned(), failed);
+            }
             Err(error)
         }
     }
@@ -265,7 +357,7 @@ fn enter(set: &mut ModelSet, name: &str, attempt: Attempt) -> Result<(), LoadErr
 fn has_changed(root: &Path, before: &ModelSet, name: &str) -> bool {
     let Ok(now) = repository::fingerprint(root, name) else { return true };
     match before.failed.get(name) {
-        Some((fingerprint, _)) => *fingerprint != now,
+        Some(failed) => failed.fingerprint != now,
         None => before.models.get(name).is_none_or(|model| model.fingerprint != now),
     }
 }
@@ -286,8 +378,8 @@ fn index_of(set: &ModelSet, name: &str, is_loading: bool) -> Vec<ModelIndex> {
     }
     if is_loading {
         found.push(entry("", "LOADING", ""));
-    } else if let Some((_, reason)) = set.failed.get(name) {
-        found.push(entry("", "UNAVAILABLE", reason));
+    } else if let Some(failed) = set.failed.get(name) {
+        found.push(entry("", "UNAVAILABLE", &failed.reason));
     } else if let Some(versions) = set.unloaded.get(name) {
         found.extend(versions.iter().map(|version| {
             let (state, reason) =

@@ -3,6 +3,7 @@
 
 pub(crate) mod gpu;
 pub(crate) mod kept;
+mod onnx;
 pub(crate) mod ort;
 mod parts;
 pub(crate) mod tensorrt;
@@ -47,6 +48,11 @@ impl ModelFiles {
     /// Whether it is told to be an ONNX model.
     fn is_onnx(&self) -> bool {
         Path::new(&self.model_file).extension().is_some_and(|extension| extension == "onnx")
+    }
+
+    /// What an ONNX model promises to take and give, as far as it tells without being loaded.
+    pub(crate) fn promised(&self) -> Option<Signature> {
+        onnx::promised(self.model().ok().filter(|_| self.is_onnx())?)
     }
 
     /// Writes every file below a folder, which is made.
@@ -137,6 +143,13 @@ pub(crate) enum EngineError {
     /// It was not tried: what it would run on was lost before.
     #[error("{reason}; try again later")]
     Away { reason: String },
+}
+
+impl EngineError {
+    /// Whether it may pass though nothing changes: others may give back what there was no room for.
+    pub(crate) fn is_transient(&self) -> bool {
+        matches!(self, Self::NoRoom { .. } | Self::OverBudget { .. } | Self::Lost { .. } | Self::Away { .. })
+    }
 }
 
 /// Opens sessions.

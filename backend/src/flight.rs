@@ -1,58 +1,89 @@
-//! Coalescing: requests that want the same result at the same time enter, one of them leads and computes, the others wait
-//! for what it lands with. The words are the filter's; there the same is done for answers in flight through a proxy.
+//! Coalescing: requests that want the same result at the same time enter a flight; one of them leads, which is to look it up or to
+//! compute it, the others wait for what the flight lands with. The words are the filter's; there the same is done for answers in
+//! flight through a proxy.
+//!
+//! Who leads holds the [`Lead`], and hands it on to what computes: the result lands from there, whoever has left meanwhile. A lead
+//! that is dropped is given to the one that waits longest, so there is one for as long as somebody waits, and never two.
 
-use std::collections::HashMap;
+use std::collections::{BTreeMap, HashMap};
 use std::hash::Hash;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
-use metrics::Gauge;
-use tokio::sync::OnceCell;
+use tokio::sync::oneshot;
 
 use crate::schedule::QueueLimits;
-use crate::statistics::Gauged;
 
-/// The flights of one version of a model. `K` says which results are the same, `T` is a result.
-pub(crate) struct Flights<K, T> {
-    state: Mutex<State<K, T>>,
-    limits: QueueLimits,
-    waiters: Gauge,
+/// What flies.
+pub(crate) trait Sought {
+    /// Says which results are the same.
+    type Key: Hash + Eq + Copy;
+    /// What one wants of a result.
+    type Want;
+    type Found: Clone;
+
+    /// Whether that result will do.
+    fn takes(want: &Self::Want, found: &Self::Found) -> bool;
 }
 
-struct State<K, T> {
-    flights: HashMap<K, Flight<T>>,
+/// The flights of one version of a model.
+pub(crate) struct Flights<S: Sought> {
+    state: Mutex<State<S>>,
+    limits: QueueLimits,
+}
+
+struct State<S: Sought> {
+    /// Each has a lead.
+    flights: HashMap<S::Key, Flight<S>>,
     /// All who are in a flight, leaders too, and the bytes of their requests.
     seats: usize,
     bytes: usize,
+    /// Counts those who came.
+    numbers: u64,
 }
 
-struct Flight<T> {
-    landing: Arc<Landing<T>>,
-    seats: usize,
+struct Flight<S: Sought> {
+    /// What it landed with last: some took it, the one that leads now did not.
+    landed: Option<S::Found>,
+    /// In the order in which they came.
+    waiting: BTreeMap<u64, Waiting<S>>,
 }
 
-/// What a flight lands with; `None` where the leader failed, for that may be the leader's own fault.
-type Landing<T> = OnceCell<Option<T>>;
-
-/// What a flight came to for one who was in it.
-#[derive(Debug, PartialEq, Eq)]
-pub(crate) enum Landed<T, E> {
-    /// It led, and this is what it computed.
-    Led(Result<T, E>),
-    /// Another one computed this.
-    Collapsed(T),
-    /// The leader failed; each is on its own now.
-    Failed,
+struct Waiting<S: Sought> {
+    want: S::Want,
+    tell: oneshot::Sender<Told<S>>,
 }
 
-impl<K: Hash + Eq + Copy, T: Clone> Flights<K, T> {
-    /// Nobody flies. `limits` bounds those who do, and `waiters` shows how many of them wait.
-    pub(crate) fn new(limits: QueueLimits, waiters: Gauge) -> Self {
-        let state = State { flights: HashMap::new(), seats: 0, bytes: 0 };
-        Self { state: Mutex::new(state), limits, waiters }
+/// What one who waits is told, once.
+pub(crate) enum Told<S: Sought> {
+    /// Another one's result, which it takes.
+    Landed(S::Found),
+    /// It leads now: who led before gave up.
+    Leads(Lead<S>),
+}
+
+/// One's part in a flight when it enters.
+pub(crate) enum Part<S: Sought> {
+    /// There is what it takes.
+    Has(S::Found),
+    Leads(Lead<S>),
+    /// It will be told.
+    Waits(oneshot::Receiver<Told<S>>),
+}
+
+impl<S: Sought> Flights<S> {
+    /// Nobody flies. `limits` bounds those who do.
+    pub(crate) fn new(limits: QueueLimits) -> Self {
+        let state = State { flights: HashMap::new(), seats: 0, bytes: 0, numbers: 0 };
+        Self { state: Mutex::new(state), limits }
     }
 
-    /// A seat in the flight to the result of `key`, for a request of `bytes`; `None` when too many fly already.
-    pub(crate) fn enter(&self, key: K, bytes: usize) -> Option<Seat<'_, K, T>> {
+    /// A seat in the flight to the result of `key`, for a request of `bytes`, and its part; `None` when too many fly already.
+    pub(crate) fn enter(
+        self: &Arc<Self>,
+        key: S::Key,
+        want: S::Want,
+        bytes: usize,
+    ) -> Option<(Seat<S>, Part<S>)> {
         let mut state = self.lock();
         let total = state.bytes.saturating_add(bytes);
         if state.seats >= self.limits.requests || total > self.limits.bytes {
@@ -60,147 +91,108 @@ impl<K: Hash + Eq + Copy, T: Clone> Flights<K, T> {
         }
         state.seats += 1;
         state.bytes = total;
-        // One that has landed takes nobody more aboard: its result grows old.
-        let open = state.flights.get_mut(&key).filter(|flight| !flight.landing.initialized());
-        let landing = if let Some(flight) = open {
-            flight.seats += 1;
-            flight.landing.clone()
-        } else {
-            let landing = Arc::<Landing<T>>::default();
-            state.flights.insert(key, Flight { landing: landing.clone(), seats: 1 });
-            landing
+        state.numbers += 1;
+        let number = state.numbers;
+        let part = match state.flights.get_mut(&key) {
+            None => {
+                state.flights.insert(key, Flight { landed: None, waiting: BTreeMap::new() });
+                Part::Leads(Lead { flights: Some(self.clone()), key })
+            }
+            Some(flight) => match flight.landed.as_ref().filter(|landed| S::takes(&want, landed)) {
+                Some(landed) => Part::Has(landed.clone()),
+                None => {
+                    let (tell, told) = oneshot::channel();
+                    flight.waiting.insert(number, Waiting { want, tell });
+                    Part::Waits(told)
+                }
+            },
         };
-        Some(Seat { flights: self, key, bytes, landing })
+        Some((Seat { flights: self.clone(), key, number, bytes }, part))
+    }
+
+    /// Gives a value to all who take it.
+    fn land(&self, key: S::Key, value: &S::Found) {
+        let mut state = self.lock();
+        let Some(flight) = state.flights.get_mut(&key) else { return };
+        flight.landed = Some(value.clone());
+        let takers: Vec<_> = flight.waiting.extract_if(.., |_, waits| S::takes(&waits.want, value)).collect();
+        drop(state);
+        for (_, Waiting { tell, .. }) in takers {
+            // It may be leaving.
+            let _ = tell.send(Told::Landed(value.clone()));
+        }
+    }
+
+    /// Gives the lead to the one that waits longest, or ends the flight.
+    fn promote(self: &Arc<Self>, key: S::Key) {
+        loop {
+            let mut state = self.lock();
+            let Some(flight) = state.flights.get_mut(&key) else { return };
+            let Some((_, Waiting { tell, .. })) = flight.waiting.pop_first() else {
+                state.flights.remove(&key);
+                return;
+            };
+            drop(state);
+            let lead = Lead { flights: Some(self.clone()), key };
+            match tell.send(Told::Leads(lead)) {
+                // It has left: the lead is still this one's.
+                Err(Told::Leads(mut back)) => drop(back.flights.take()),
+                _ => return,
+            }
+        }
     }
 
     /// The state is whole after a panic too: no change of it is left half done.
-    fn lock(&self) -> MutexGuard<'_, State<K, T>> {
+    fn lock(&self) -> MutexGuard<'_, State<S>> {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
-/// A request's part in a flight. Dropping it is leaving.
-pub(crate) struct Seat<'a, K: Hash + Eq + Copy, T: Clone> {
-    flights: &'a Flights<K, T>,
-    key: K,
-    bytes: usize,
-    landing: Arc<Landing<T>>,
+/// The right to get a flight's result. Dropping it is giving up, or having landed.
+pub(crate) struct Lead<S: Sought> {
+    /// `None` once another one has it.
+    flights: Option<Arc<Flights<S>>>,
+    key: S::Key,
 }
 
-impl<K: Hash + Eq + Copy, T: Clone> Seat<'_, K, T> {
-    /// Computes if this request leads, and waits for the one that leads if it doesn't. A leader that is dropped is followed
-    /// by the one that waits longest.
-    pub(crate) async fn land<E>(self, compute: impl Future<Output = Result<T, E>>) -> Landed<T, E> {
-        let waits = Gauged::by_one(&self.flights.waiters);
-        let mut own = None;
-        let lead = async {
-            drop(waits);
-            let computed = compute.await;
-            let shared = computed.as_ref().ok().cloned();
-            own = Some(computed);
-            shared
-        };
-        let shared = self.landing.get_or_init(|| lead).await.clone();
-        match (own, shared) {
-            (Some(computed), _) => Landed::Led(computed),
-            (None, Some(shared)) => Landed::Collapsed(shared),
-            (None, None) => Landed::Failed,
+impl<S: Sought> Lead<S> {
+    /// Lands with that: all who take it have it, and so will who comes before the lead is dropped.
+    pub(crate) fn land(&self, value: &S::Found) {
+        if let Some(flights) = &self.flights {
+            flights.land(self.key, value);
         }
     }
 }
 
-impl<K: Hash + Eq + Copy, T: Clone> Drop for Seat<'_, K, T> {
+impl<S: Sought> Drop for Lead<S> {
+    fn drop(&mut self) {
+        if let Some(flights) = self.flights.take() {
+            flights.promote(self.key);
+        }
+    }
+}
+
+/// A request's place in a flight. Dropping it is leaving.
+pub(crate) struct Seat<S: Sought> {
+    flights: Arc<Flights<S>>,
+    key: S::Key,
+    number: u64,
+    bytes: usize,
+}
+
+impl<S: Sought> Drop for Seat<S> {
     fn drop(&mut self) {
         let mut state = self.flights.lock();
         state.seats -= 1;
         state.bytes -= self.bytes;
-        let own = |flight: &&mut Flight<T>| Arc::ptr_eq(&flight.landing, &self.landing);
-        if let Some(flight) = state.flights.get_mut(&self.key).filter(own) {
-            flight.seats -= 1;
-            if flight.seats == 0 || flight.landing.initialized() {
-                state.flights.remove(&self.key);
-            }
-        }
+        let flight = state.flights.get_mut(&self.key);
+        let waits = flight.and_then(|flight| flight.waiting.remove(&self.number));
+        drop(state);
+        drop(waits);
     }
 }
 
 #[cfg(test)]
-mod tests {
-    use std::pin::pin;
-    use std::task::Poll;
-
-    use futures_util::poll;
-    use tokio::sync::oneshot;
-
-    use super::*;
-
-    const LIMITS: QueueLimits = QueueLimits { requests: 4, bytes: 100 };
-
-    fn flights() -> Flights<u8, u32> {
-        Flights::new(LIMITS, Gauge::noop())
-    }
-
-    /// Computes nothing: whoever gets here should have waited.
-    fn never() -> Result<u32, ()> {
-        unreachable!("one computes already")
-    }
-
-    async fn told(answer: oneshot::Receiver<Result<u32, ()>>) -> Result<u32, ()> {
-        answer.await.unwrap()
-    }
-
-    fn is_empty(flights: &Flights<u8, u32>) -> bool {
-        let state = flights.lock();
-        state.flights.is_empty() && state.seats == 0 && state.bytes == 0
-    }
-
-    #[tokio::test]
-    async fn all_get_what_the_leader_computed_and_the_next_request_computes_again() {
-        let flights = flights();
-        let (tell, answer) = oneshot::channel();
-        let mut leads = pin!(flights.enter(1, 10).unwrap().land(told(answer)));
-        let mut waits = pin!(flights.enter(1, 10).unwrap().land(async { never() }));
-        assert!(poll!(leads.as_mut()).is_pending() && poll!(waits.as_mut()).is_pending());
-        tell.send(Ok(7)).unwrap();
-        assert_eq!(leads.await, Landed::Led(Ok(7)));
-        assert_eq!(flights.enter(1, 10).unwrap().land(async { Ok::<_, ()>(8) }).await, Landed::Led(Ok(8)));
-        assert_eq!(waits.await, Landed::Collapsed(7));
-        assert!(is_empty(&flights));
-    }
-
-    #[tokio::test]
-    async fn who_waits_takes_over_from_a_leader_that_left() {
-        let flights = flights();
-        let (_tell, answer) = oneshot::channel();
-        let mut leads = Box::pin(flights.enter(1, 10).unwrap().land(told(answer)));
-        let mut waits = pin!(flights.enter(1, 10).unwrap().land(async { Ok::<_, ()>(9) }));
-        assert!(poll!(leads.as_mut()).is_pending() && poll!(waits.as_mut()).is_pending());
-        drop(leads);
-        assert_eq!(waits.await, Landed::Led(Ok(9)));
-        assert!(is_empty(&flights));
-    }
-
-    #[tokio::test]
-    async fn a_leaders_failure_is_its_own() {
-        let flights = flights();
-        let (tell, answer) = oneshot::channel();
-        let mut leads = pin!(flights.enter(1, 10).unwrap().land(told(answer)));
-        let mut waits = pin!(flights.enter(1, 10).unwrap().land(async { never() }));
-        assert!(poll!(leads.as_mut()).is_pending() && poll!(waits.as_mut()).is_pending());
-        tell.send(Err(())).unwrap();
-        assert_eq!(leads.await, Landed::Led(Err(())));
-        assert_eq!(poll!(waits), Poll::Ready(Landed::Failed));
-        assert!(is_empty(&flights));
-    }
-
-    #[test]
-    fn those_who_fly_are_bounded_in_count_and_bytes() {
-        let flights = flights();
-        let seats: Vec<_> = (0..4).map(|_| flights.enter(1, 1).unwrap()).collect();
-        assert!(flights.enter(2, 1).is_none(), "four fly");
-        drop(seats);
-        let _large = flights.enter(1, 90).unwrap();
-        assert!(flights.enter(2, 11).is_none(), "a byte too many");
-        assert!(flights.enter(2, 10).is_some());
-    }
-}
+mod laws;
+#[cfg(test)]
+mod tests;

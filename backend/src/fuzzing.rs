@@ -7,9 +7,6 @@ use std::path::Path;
 
 use axum::body::Body;
 use bytes::Bytes;
-use forebay_protocol::datatype::DataType;
-use forebay_protocol::limits::Limits;
-use forebay_protocol::path::InferPath;
 use http::header::CONTENT_ENCODING;
 use http::{HeaderMap, HeaderValue};
 
@@ -18,10 +15,8 @@ use crate::engine::tensorrt::build_options;
 use crate::http::body::Bodies;
 use crate::http::budget::Budget;
 use crate::http::pace::Least;
-use crate::http::v1::PredictRequest;
 use crate::live::Record;
 use crate::model_config::Platform;
-use crate::signature::{Signature, TensorSpec};
 use crate::{grpc, model_config, proto};
 
 /// A `config.pbtxt`, or the same as JSON: what is served can be told, and means the same when it is told back.
@@ -44,19 +39,6 @@ pub fn grpc_timeout(data: &[u8]) {
     if let Ok(Some(timeout)) = grpc::timeout(&metadata) {
         assert!(timeout.as_secs() <= 99_999_999 * 3600);
     }
-}
-
-/// A V1 prediction: what V2's form is found for, is JSON that V2 reads or refuses.
-pub fn predict(data: &[u8]) {
-    let Ok(asked) = serde_json::from_slice::<PredictRequest>(data) else { return };
-    let spec = |name: &str, datatype| TensorSpec { name: name.to_owned(), datatype, shape: vec![-1, 2] };
-    let inputs = match data.len() % 2 {
-        0 => vec![spec("x", DataType::Fp32)],
-        _ => vec![spec("a", DataType::Int64), spec("b", DataType::Bytes)],
-    };
-    let Ok(v2) = asked.v2(&Signature { inputs, outputs: Vec::new() }) else { return };
-    let path = InferPath { model: "m", version: "" };
-    let _ = forebay_protocol::request::decode(&path, None, &v2.into(), &Limits::default());
 }
 
 /// An encoded body: what is inflated is within the limit.

@@ -21,7 +21,7 @@ use tonic_health::pb::health_server::HealthServer;
 use tonic_health::server::HealthService;
 
 pub(crate) use self::infer::timeout;
-use crate::control::{Control, ControlError};
+use crate::control::Control;
 use crate::http::body::Bodies;
 use crate::http::health::Readiness;
 use crate::http::metered::Metered;
@@ -49,17 +49,6 @@ pub(crate) struct GrpcService {
 }
 
 impl GrpcService {
-    /// Loading takes a while, so not on the threads that serve.
-    async fn change<T: Send + 'static>(
-        &self,
-        change: impl FnOnce(&Control) -> Result<T, ControlError> + Send + 'static,
-    ) -> Answered<T> {
-        let control = self.control.clone();
-        let changed = tokio::task::spawn_blocking(move || change(&control)).await;
-        let changed = changed.map_err(|error| Status::internal(format!("the call ended early: {error}")))?;
-        changed.map(Response::new).map_err(|error| status::of_control(&error))
-    }
-
     /// Waits until the tier knows of a change.
     async fn settled(&self) -> Result<(), Status> {
         self.control.tier.settled().await.map_err(|error| status::of_untold(&error))
@@ -181,7 +170,8 @@ impl GrpcInferenceService for GrpcService {
         request: Request<proto::RepositoryIndexRequest>,
     ) -> Answered<proto::RepositoryIndexResponse> {
         let ready = request.get_ref().ready;
-        self.change(move |control| control.index(ready)).await
+        let index = self.control.index(ready).await;
+        index.map(Response::new).map_err(|error| status::of_control(&error))
     }
 
     async fn repository_model_load(
@@ -189,11 +179,8 @@ impl GrpcInferenceService for GrpcService {
         request: Request<proto::RepositoryModelLoadRequest>,
     ) -> Answered<proto::RepositoryModelLoadResponse> {
         let asked = request.into_inner();
-        self.change(move |control| {
-            control.load(&asked.model_name, &asked.parameters)?;
-            Ok(())
-        })
-        .await?;
+        let loaded = self.control.load(asked.model_name, asked.parameters).await;
+        loaded.map_err(|error| status::of_control(&error))?;
         self.settled().await?;
         Ok(Response::new(proto::RepositoryModelLoadResponse {}))
     }
@@ -203,11 +190,8 @@ impl GrpcInferenceService for GrpcService {
         request: Request<proto::RepositoryModelUnloadRequest>,
     ) -> Answered<proto::RepositoryModelUnloadResponse> {
         let asked = request.into_inner();
-        self.change(move |control| {
-            control.unload(&asked.model_name)?;
-            Ok(())
-        })
-        .await?;
+        let unloaded = self.control.unload(asked.model_name).await;
+        unloaded.map_err(|error| status::of_control(&error))?;
         self.settled().await?;
         Ok(Response::new(proto::RepositoryModelUnloadResponse {}))
     }

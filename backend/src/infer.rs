@@ -3,6 +3,7 @@
 
 mod classify;
 pub(crate) mod headers;
+mod once;
 mod work;
 
 use std::sync::Arc;
@@ -19,10 +20,11 @@ use crate::models::{Models, UnknownModel, Version};
 use crate::schedule::{QueueError, RunError};
 use crate::signature::Mismatch;
 use crate::statistics::Failure;
-use crate::store::{Store, age_s, now_ms};
+use crate::store::Store;
 use crate::trust::{Trust, Unproven, Whose, directives};
-use work::Asked;
-pub(crate) use work::Done;
+pub(crate) use once::Answers;
+use once::Lookup;
+use work::{Asked, Done, Manner};
 
 /// What all requests share.
 #[derive(Clone)]
@@ -121,6 +123,9 @@ pub(crate) enum Bypass {
     Unproven(Unproven),
 }
 
+/// A response, what computing it cost in microseconds, and where it came from.
+type Outcome = (ModelInferResponse, u64, Source);
+
 /// An answer, without its request's id.
 pub(crate) struct Answer {
     pub(crate) response: ModelInferResponse,
@@ -156,7 +161,7 @@ impl Inference {
     ) -> Result<Answer, InferError> {
         let began = Instant::now();
         let version = self.models.find(&request.model_name, &request.model_version)?;
-        let _pending = version.statistics.arrived();
+        let arrived = version.statistics.arrived();
         let id = tracing::enabled!(tracing::Level::DEBUG).then(|| request.id.clone());
         let answering = self.answer_from(&version, request, caller);
         let answered = match caller.deadline {
@@ -168,8 +173,8 @@ impl Inference {
             }
         };
         match &answered {
-            Ok(_) => version.statistics.succeeded(began.elapsed()),
-            Err(error) => version.statistics.failed(error.failure(), began.elapsed()),
+            Ok(_) => arrived.succeeded(),
+            Err(error) => arrived.failed(error.failure()),
         }
         if let Some(busy_poll) = &self.busy_poll {
             busy_poll.answered();
@@ -187,35 +192,42 @@ impl Inference {
         version: &Arc<Version>,
         request: ModelInferRequest,
         caller: &Caller,
-    ) -> Result<(ModelInferResponse, u64, Source), InferError> {
-        let Caller { ref directives, deadline, .. } = *caller;
+    ) -> Result<Outcome, InferError> {
+        let Caller { directives, deadline, .. } = caller;
+        // What is wrong is refused before anything is looked up: a cached answer doesn't make it right.
         if uses_shared_memory(&request) {
             return Err(InferError::SharedMemory);
         }
         let outputs = version.signature.check(&request, version.config.max_batch_size)?;
+        let manner = Manner::of(&request)?;
         let key = self.key(version, &request, caller);
-        let miss = match (&self.store, &key) {
-            (Some(store), Ok(key)) => match self.lookup(store, version, key, directives).await {
-                Ok(found) => return Ok(found),
-                Err(miss) => miss,
-            },
-            (_, Err(miss)) => *miss,
-            (None, Ok(_)) => Miss::Off,
+        let keep = self.store.clone().zip(key.ok());
+        let asked = Asked {
+            version: version.clone(),
+            request,
+            outputs,
+            manner,
+            keep: keep.clone(),
+            deadline: *deadline,
+            since: None,
+            lead: None,
+        };
+        let miss = match &keep {
+            None => key.err().unwrap_or(Miss::Off),
+            Some(_) if directives.no_cache => Miss::Request,
+            Some((store, key)) => {
+                let lookup = Lookup { version, store, key: *key, directives };
+                if directives.only_if_cached {
+                    return lookup.answer().await.ok_or(InferError::OnlyIfCached);
+                }
+                return lookup.or_compute(asked).await;
+            }
         };
         if directives.only_if_cached {
             return Err(InferError::OnlyIfCached);
         }
-        let keep = match (&self.store, key) {
-            (Some(store), Ok(key)) => Some((store.clone(), key)),
-            _ => None,
-        };
-        let asked = Asked { version: version.clone(), request, outputs, keep, deadline };
-        let (Done { response, cost_us, stored }, collapsed) = match miss {
-            Miss::Absent => asked.compute_once().await?,
-            _ => (asked.compute().await?, false),
-        };
-        let source = if collapsed { Source::Collapsed } else { Source::Session { miss, stored } };
-        Ok((response, cost_us, source))
+        let Done { response, cost_us, stored } = asked.compute().await?;
+        Ok((response, cost_us, Source::Session { miss, stored }))
     }
 
     /// Under which key the answer is kept; `Err` says why under none.
@@ -231,31 +243,6 @@ impl Inference {
         let digest = digest::digest(&scope, request).map_err(|_| Miss::Bypass(Bypass::Uncacheable))?;
         Ok(Key::derive(&version.generation, &scope, &digest))
     }
-
-    async fn lookup(
-        &self,
-        store: &Store,
-        version: &Version,
-        key: &Key,
-        directives: &RequestDirectives,
-    ) -> Result<(ModelInferResponse, u64, Source), Miss> {
-        if directives.no_cache {
-            return Err(Miss::Request);
-        }
-        let began = Instant::now();
-        let found = store.lookup(std::slice::from_ref(key)).await;
-        let found = found.and_then(|entry| {
-            let age_s = age_s(&entry, now_ms());
-            let young = directives.max_age.is_none_or(|most| age_s <= u64::from(most));
-            let response = entry.response.clone().filter(|_| young)?;
-            Some((response, entry.cost_us, Source::Pool { age_s }))
-        });
-        match &found {
-            Some((_, cost_us, _)) => version.statistics.hit(began.elapsed(), *cost_us),
-            None => version.statistics.missed(began.elapsed()),
-        }
-        found.ok_or(Miss::Absent)
-    }
 }
 
 fn uses_shared_memory(request: &ModelInferRequest) -> bool {
@@ -263,3 +250,6 @@ fn uses_shared_memory(request: &ModelInferRequest) -> bool {
     request.inputs.iter().any(|input| input.parameters.contains_key(REGION))
         || request.outputs.iter().any(|output| output.parameters.contains_key(REGION))
 }
+
+#[cfg(test)]
+mod tests;

@@ -42,11 +42,23 @@ pub(crate) enum LoadError {
     Warmup { version: u64, source: WarmupError },
     #[error("the files changed while they were read")]
     Changing,
+    #[error("it was stopped: the model is unloaded, or the server ends")]
+    Stopped,
     #[error("no thread for a session: {0}")]
     Thread(std::io::Error),
 }
 
 impl LoadError {
+    /// Whether it may be loaded later though its files are the same.
+    pub(crate) fn is_transient(&self) -> bool {
+        match self {
+            Self::Engine { source, .. } | Self::NoRoom { source, .. } => source.is_transient(),
+            Self::Warmup { source, .. } => source.is_transient(),
+            Self::Repository(RepositoryError::Unreadable { .. }) | Self::Changing | Self::Thread(_) => true,
+            _ => false,
+        }
+    }
+
     /// The same; where a GPU has no room it says which models have it.
     pub(crate) fn naming_holders(self, set: &ModelSet) -> Self {
         match self {
@@ -94,24 +106,21 @@ impl Loader {
         before: Option<&Model>,
         stop: &CancellationToken,
     ) -> Result<Model, LoadError> {
+        if stop.is_cancelled() {
+            return Err(LoadError::Stopped);
+        }
         let fingerprint = repository::fingerprint(root, name)?;
         let config = match config {
             Some(config) => config,
             None => repository::read_config(root, name)?,
         };
         let path = root.join(name).join(model_config::FILE_NAME);
-        let policy =
-            policy::of(&config).map_err(|source| LoadError::Policy { path: path.clone(), source })?;
+        let policy = policy::of(&config).map_err(|source| LoadError::Policy { path, source })?;
         let labels = repository::read_labels(root, name, &config)?;
         let loading = Loading { root, name, config, policy, labels, before, stop };
         let mut versions = BTreeMap::new();
         for number in repository::versions(root, name, &loading.config)? {
-            let version = self.load_version(&loading, number)?;
-            version
-                .signature
-                .check_declaration(&loading.config)
-                .map_err(|source| LoadError::Declaration { path: path.clone(), source })?;
-            versions.insert(number, version);
+            versions.insert(number, self.load_version(&loading, number)?);
         }
         if repository::fingerprint(root, name)? != fingerprint {
             return Err(LoadError::Changing);
@@ -131,10 +140,13 @@ impl Loader {
         if let Some(same) = same.filter(|version| version.generation == generation) {
             return Ok(same.clone());
         }
-        let batching = Batching::of(config).map_err(|source| {
-            let path = root.join(name).join(model_config::FILE_NAME);
-            LoadError::Batching { path, source }
-        })?;
+        let path = || root.join(name).join(model_config::FILE_NAME);
+        let undeclared = |source| LoadError::Declaration { path: path(), source };
+        let cold = |source| LoadError::Warmup { version: number, source };
+        // A build may take minutes: what is wrong without one is said before.
+        let batching = Batching::of(config).map_err(|source| LoadError::Batching { path: path(), source })?;
+        files.promised().map_or(Ok(()), |promised| promised.check_promise(config)).map_err(undeclared)?;
+        warmup::check(&root.join(name), config).map_err(cold)?;
         let gpus = self.engines.gpus().len();
         let mut devices = config.instances(files.platform, gpus);
         if devices.is_empty() {
@@ -146,9 +158,9 @@ impl Loader {
         let Some(signature) = sessions.first().map(|session| session.signature().clone()) else {
             return Err(failed(EngineError::Failed("no session was asked for".to_owned())));
         };
+        signature.check_declaration(config).map_err(undeclared)?;
         for session in &mut sessions {
-            warmup::run(&root.join(name), config, session.as_mut())
-                .map_err(|source| LoadError::Warmup { version: number, source })?;
+            warmup::run(&root.join(name), config, session.as_mut()).map_err(cold)?;
         }
         engine.check_room(&files, &devices).map_err(failed)?;
         let statistics = Statistics::new(name, &number.to_string());
@@ -169,7 +181,7 @@ impl Loader {
             policy: loading.policy,
             platform: engine.platform().name(),
             schedule: schedule.map_err(LoadError::Thread)?,
-            flights: Flights::new(self.limits, statistics.waiters.clone()),
+            flights: Arc::new(Flights::new(self.limits)),
             statistics,
             origin: is_on_gpus.then(|| Origin { files, config: config.clone(), devices }),
         }))

@@ -1,11 +1,17 @@
 //! What is counted, by name: Triton's names where Triton counts the same, `forebay_*` otherwise. A model's own counters
 //! are in `statistics`. Next: `/metrics` in Prometheus' text form.
 
+mod series;
+
 use std::time::Duration;
 
 use forebay_bindings::cuda::Driver;
 use metrics::{Counter, Histogram, counter, describe_counter, describe_gauge, describe_histogram, gauge};
 use metrics_exporter_prometheus::{BuildError, Matcher, PrometheusBuilder, PrometheusHandle};
+
+pub(crate) use series::Series;
+#[cfg(test)]
+pub(crate) use series::text as series;
 
 /// Bounds of the buckets of durations, in seconds: from a hit in memory to a slow model.
 const SECONDS: [f64; 13] =
@@ -14,28 +20,46 @@ const SECONDS: [f64; 13] =
 /// Bounds of the buckets of batch sizes.
 const ROWS: [f64; 9] = [1.0, 2.0, 4.0, 8.0, 16.0, 32.0, 64.0, 128.0, 256.0];
 
+/// What `/metrics` tells.
+#[derive(Clone)]
+pub(crate) struct Metrics {
+    /// Of the process; those of models are in [`Series`].
+    process: PrometheusHandle,
+}
+
 /// Makes the process count. Once a process.
 ///
 /// # Errors
 /// When it counts already.
-pub(crate) fn install() -> Result<PrometheusHandle, BuildError> {
-    let handle = PrometheusBuilder::new()
-        .set_buckets_for_metric(Matcher::Suffix("_seconds".to_owned()), &SECONDS)?
-        .set_buckets_for_metric(Matcher::Suffix("_rows".to_owned()), &ROWS)?
-        .install_recorder()?;
+pub(crate) fn install() -> Result<Metrics, BuildError> {
+    let process = builder()?.install_recorder()?;
     describe();
-    Ok(handle)
+    Ok(Metrics { process })
+}
+
+fn builder() -> Result<PrometheusBuilder, BuildError> {
+    PrometheusBuilder::new()
+        .set_buckets_for_metric(Matcher::Suffix("_seconds".to_owned()), &SECONDS)?
+        .set_buckets_for_metric(Matcher::Suffix("_rows".to_owned()), &ROWS)
+}
+
+impl Metrics {
+    /// All of it, in Prometheus' text form.
+    pub(crate) fn render(&self) -> String {
+        series::merge(std::iter::once(self.process.render()).chain(series::render_each()))
+    }
 }
 
 /// How often what histograms collected is summed up: until then each event takes its room.
 const UPKEEP: Duration = Duration::from_secs(5);
 
 /// Sums up what histograms collect, for ever: nobody may be asking for `/metrics`.
-pub(crate) async fn keep_up(handle: PrometheusHandle) {
+pub(crate) async fn keep_up(metrics: Metrics) {
     let mut ticks = tokio::time::interval(UPKEEP);
     loop {
         ticks.tick().await;
-        handle.run_upkeep();
+        metrics.process.run_upkeep();
+        series::keep_up();
     }
 }
 
@@ -65,7 +89,8 @@ fn describe() {
     describe_counter!("nv_inference_compute_infer_duration_us", "Time in the engine");
     describe_counter!("nv_inference_compute_input_duration_us", "Time of joining the inputs of batches");
     describe_counter!("nv_inference_compute_output_duration_us", "Time of cutting the outputs of batches");
-    describe_gauge!("nv_inference_pending_request_count", "Requests that wait or are computed");
+    describe_gauge!("nv_inference_pending_request_count", "Requests that wait in the queue");
+    describe_gauge!("forebay_requests_in_progress", "Requests that came and are not answered yet");
     describe_counter!("nv_cache_num_hits_per_model", "Requests answered from the pool by this server");
     describe_counter!("nv_cache_num_misses_per_model", "Lookups of this server that found nothing");
     describe_counter!(

@@ -3,14 +3,15 @@
 
 use std::collections::{BTreeMap, HashMap};
 use std::sync::{Arc, Weak};
+use std::time::{Duration, Instant};
 
 use arc_swap::ArcSwap;
-use forebay_protocol::digest::{Generation, Key};
+use forebay_protocol::digest::Generation;
 use http::HeaderValue;
 
 use crate::engine::ModelFiles;
 use crate::flight::Flights;
-use crate::infer::Done;
+use crate::infer::Answers;
 use crate::live::Served;
 use crate::model_config::{Device, ModelConfig};
 use crate::policy::Policy;
@@ -43,8 +44,8 @@ pub(crate) struct Version {
     pub(crate) labels: BTreeMap<String, Vec<String>>,
     pub(crate) platform: &'static str,
     pub(crate) schedule: Schedule,
-    /// By key and priority: an urgent request doesn't wait for one that isn't.
-    pub(crate) flights: Flights<(Key, u64), Done>,
+    /// Of requests that want the same answer.
+    pub(crate) flights: Arc<Flights<Answers>>,
     pub(crate) statistics: Arc<Statistics>,
     /// Of one with sessions on GPUs, which may have to be opened again.
     pub(crate) origin: Option<Origin>,
@@ -67,9 +68,27 @@ pub(crate) struct Model {
 #[derive(Default, Clone)]
 pub(crate) struct ModelSet {
     pub(crate) models: HashMap<String, Arc<Model>>,
-    pub(crate) failed: BTreeMap<String, (Fingerprint, String)>,
+    pub(crate) failed: BTreeMap<String, Failed>,
     /// Versions that were served until they were unloaded.
     pub(crate) unloaded: BTreeMap<String, Vec<Unloaded>>,
+}
+
+/// A model that could not be loaded.
+#[derive(Clone)]
+pub(crate) struct Failed {
+    /// Of its folder.
+    pub(crate) fingerprint: Fingerprint,
+    pub(crate) reason: String,
+    /// When it is tried again though nothing changed.
+    pub(crate) retry: Option<Retry>,
+}
+
+/// A further attempt.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Retry {
+    pub(crate) at: Instant,
+    /// The pause before it.
+    pub(crate) pause: Duration,
 }
 
 /// A version that takes no more requests.

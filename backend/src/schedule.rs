@@ -96,6 +96,8 @@ pub(crate) struct Demand {
     pub(crate) priority: u64,
     /// How long it wants to wait at most.
     pub(crate) timeout: Option<Duration>,
+    /// Since when it waits, where that is longer than it is in this queue.
+    pub(crate) since: Option<Instant>,
     /// When nobody waits for the result any more.
     pub(crate) deadline: Option<Instant>,
 }
@@ -120,6 +122,8 @@ struct Shared {
 
 struct State {
     queue: Queue<Box<dyn Work>>,
+    /// How many requests `/metrics` was told that wait.
+    told_waiting: usize,
     /// Sessions that don't run. Whoever brings one back looks whether something waits.
     free: Vec<Box<dyn Session>>,
     /// How many sessions there shall be.
@@ -155,6 +159,7 @@ impl Schedule {
         let queue = Queue::new(batching, limits);
         let state = State {
             queue,
+            told_waiting: 0,
             free: sessions,
             sessions: threads,
             away: Vec::new(),
@@ -188,12 +193,13 @@ impl Schedule {
     /// # Errors
     /// When the queue is full, or no session is there: nothing of the request is kept then.
     pub(crate) fn submit(&self, work: Box<dyn Work>, demand: Demand) -> Result<Ticket<'_>, QueueError> {
-        let Demand { bytes, rows, shapes, priority, timeout, deadline } = demand;
-        let since = Instant::now();
+        let Demand { bytes, rows, shapes, priority, timeout, since, deadline } = demand;
+        let since = since.unwrap_or_else(Instant::now);
         let waiting = Waiting { item: work, bytes, rows, shapes, since, deadline, timeout, priority };
         let mut state = self.shared.lock();
         state.check_away()?;
         let place = state.queue.push(waiting)?;
+        self.shared.tell_waiting(&mut state);
         if let Some(order) = &self.shared.order {
             locked(order).enter(place.number);
         }
@@ -239,6 +245,13 @@ impl State {
 impl Shared {
     fn lock(&self) -> MutexGuard<'_, State> {
         locked(&self.state)
+    }
+
+    /// Tells `/metrics` how many requests wait, after it changed.
+    fn tell_waiting(&self, state: &mut State) {
+        let waiting = state.queue.requests();
+        let before = std::mem::replace(&mut state.told_waiting, waiting);
+        self.statistics.waiting_changed(before, waiting);
     }
 
     /// Waits for something to come, at most so long.

@@ -11,11 +11,10 @@ use anyhow::Context as _;
 use axum::Router;
 use forebay_bindings::{Flavour, HostCode};
 use forebay_protocol::limits::Limits;
-use metrics_exporter_prometheus::PrometheusHandle;
 use tokio_util::sync::CancellationToken;
 
 use crate::busy_poll::BusyPoll;
-use crate::control::Control;
+use crate::control::{self, Control};
 use crate::drain::{self, Ports, Signals};
 use crate::engine::kept::Kept;
 use crate::engine::ort::OrtEngine;
@@ -33,7 +32,7 @@ use crate::infer::Inference;
 use crate::load::Loader;
 use crate::logs::{self, Logs};
 use crate::metrics;
-use crate::metrics::GateMetrics;
+use crate::metrics::{GateMetrics, Metrics};
 use crate::models::Models;
 use crate::poll;
 use crate::recovery;
@@ -76,7 +75,7 @@ async fn serve(
     settings: &ServeSettings,
     Access { trust, tls, http_restrictions, grpc_restrictions }: Access,
     loader: Loader,
-    prometheus: PrometheusHandle,
+    prometheus: Metrics,
     logs: Logs,
 ) -> anyhow::Result<()> {
     let mut signals = Signals::listen()?;
@@ -272,9 +271,10 @@ async fn load(
     tokio::task::spawn_blocking(at_start).await?.context("the model repository can't be served")?;
     let failed = &control.models.current().failed;
     if settings.exit_on_error && !failed.is_empty() {
-        let reasons = failed.iter().map(|(name, (_, reason))| format!("model {name:?}: {reason}"));
+        let reasons = failed.iter().map(|(name, failed)| format!("model {name:?}: {}", failed.reason));
         anyhow::bail!("{}", reasons.collect::<Vec<_>>().join("; "));
     }
+    tokio::spawn(control::retry(control.clone(), stop.clone()));
     let follows = settings.model_control_mode == ModelControlMode::Poll;
     Ok(follows.then(|| {
         let every = settings.repository_poll_secs;

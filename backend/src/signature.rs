@@ -146,6 +146,20 @@ impl Signature {
         Ok(chosen)
     }
 
+    /// Compares what `config.pbtxt` declares with what the model promises before it is built: not the shapes of outputs.
+    ///
+    /// # Errors
+    /// As [`Self::check_declaration`].
+    pub(crate) fn check_promise(&self, config: &ModelConfig) -> Result<(), DeclarationError> {
+        let promised = Self { inputs: self.inputs.clone(), outputs: Vec::new() };
+        promised.check_declaration(&ModelConfig { output: Vec::new(), ..config.clone() })?;
+        for output in &config.output {
+            let declared = Declared { kind: "output", name: &output.name, datatype: output.data_type };
+            declared.find(&self.outputs)?;
+        }
+        Ok(())
+    }
+
     /// Compares what `config.pbtxt` declares with what the model has.
     ///
     /// # Errors
@@ -199,7 +213,8 @@ struct Declared<'a> {
 }
 
 impl Declared<'_> {
-    fn check(&self, specs: &[TensorSpec], dims: &[i64], max_batch_size: i32) -> Result<(), DeclarationError> {
+    /// The tensor of that name, which must have that datatype.
+    fn find<'s>(&self, specs: &'s [TensorSpec]) -> Result<&'s TensorSpec, DeclarationError> {
         let (kind, name) = (self.kind, self.name.to_owned());
         let Some(spec) = specs.iter().find(|spec| spec.name == self.name) else {
             let has = specs.iter().map(|spec| format!("{:?}", spec.name)).collect::<Vec<_>>().join(", ");
@@ -210,6 +225,12 @@ impl Declared<'_> {
             let declared = declared.map_or("no datatype", DataType::as_str).to_owned();
             return Err(DeclarationError::Datatype { kind, name, declared, has: spec.datatype.as_str() });
         }
+        Ok(spec)
+    }
+
+    fn check(&self, specs: &[TensorSpec], dims: &[i64], max_batch_size: i32) -> Result<(), DeclarationError> {
+        let spec = self.find(specs)?;
+        let (kind, name) = (self.kind, self.name.to_owned());
         let mut declared = dims.to_vec();
         if max_batch_size > 0 {
             declared.insert(0, -1);

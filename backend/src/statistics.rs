@@ -12,6 +12,7 @@ use forebay_bindings::cuda::Account;
 use metrics::{Counter, Gauge, Histogram, counter, gauge, histogram};
 
 use crate::engine::Session;
+use crate::metrics::Series;
 use crate::proto::{InferBatchStatistics, InferStatistics, MemoryUsage, ModelStatistics, StatisticDuration};
 use crate::store::now_ms;
 pub(crate) use count::Gauged;
@@ -47,6 +48,8 @@ const OVERLOAD_LOG: Duration = Duration::from_secs(1);
 /// The counters of one version of a model.
 pub(crate) struct Statistics {
     labels: [(&'static str, String); 2],
+    /// Where `/metrics` has them.
+    series: Series,
     /// Resident memory that loading it added, all sessions together. Of what was free in the process it tells nothing.
     memory_bytes: u64,
     memory: Gauge,
@@ -70,6 +73,7 @@ pub(crate) struct Statistics {
     /// By rows.
     batches: Mutex<BTreeMap<u64, Batches>>,
     pending: Gauge,
+    in_progress: Gauge,
     saved_us: Counter,
     collapsed: Counter,
     /// Requests that wait for another one's result.
@@ -93,6 +97,11 @@ impl Statistics {
     /// Counters for one version of a model, under Triton's labels.
     pub(crate) fn new(model: &str, version: &str) -> Self {
         let labels = [("model", model.to_owned()), ("version", version.to_owned())];
+        let series = Series::of(model, version);
+        series.count(|| Self::within(labels, series.clone()))
+    }
+
+    fn within(labels: [(&'static str, String); 2], series: Series) -> Self {
         let count = |name: &'static str| counter!(name, &labels);
         let failure = |reason: &'static str| {
             let [model, version] = labels.clone();
@@ -119,6 +128,7 @@ impl Statistics {
             last_ms: AtomicU64::new(0),
             batches: Mutex::new(BTreeMap::new()),
             pending: gauge!("nv_inference_pending_request_count", &labels),
+            in_progress: gauge!("forebay_requests_in_progress", &labels),
             saved_us: count("forebay_saved_us"),
             collapsed: count("forebay_requests_collapsed"),
             waiters: gauge!("forebay_waiters", &labels),
@@ -134,6 +144,7 @@ impl Statistics {
             untold: AtomicU64::new(0),
             told: Mutex::new(None),
             labels,
+            series,
         }
     }
 
@@ -163,27 +174,39 @@ impl Statistics {
 
     fn gpu_gauge(&self, gpu: i32) -> Gauge {
         let [model, version] = self.labels.clone();
-        gauge!("forebay_model_gpu_memory_bytes", &[model, version, ("gpu", gpu.to_string())])
+        self.series
+            .count(|| gauge!("forebay_model_gpu_memory_bytes", &[model, version, ("gpu", gpu.to_string())]))
     }
 
     fn gpus(&self) -> MutexGuard<'_, BTreeMap<i32, Account>> {
         self.gpus.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// A request came in. It is pending until the result is dropped.
-    pub(crate) fn arrived(&self) -> Gauged<'_> {
-        Gauged::by_one(&self.pending)
+    /// A request came in. One that is dropped before it is told how it ended was given up by its client.
+    pub(crate) fn arrived(&self) -> Arrived<'_> {
+        let _in_progress = Gauged::by_one(&self.in_progress);
+        Arrived { statistics: self, began: Instant::now(), ended: false, _in_progress }
+    }
+
+    /// So many requests wait in the queue, and so many did before.
+    pub(crate) fn waiting_changed(&self, before: usize, now: usize) {
+        // Two generations of a version count in one gauge.
+        match now.checked_sub(before) {
+            Some(0) => {}
+            Some(more) => self.pending.increment(more as f64),
+            None => self.pending.decrement((before - now) as f64),
+        }
     }
 
     /// A request got its result, by a session or the pool.
-    pub(crate) fn succeeded(&self, took: Duration) {
+    fn succeeded(&self, took: Duration) {
         self.success.add(1, took);
         self.request_seconds.record(took);
         self.last_ms.store(now_ms(), Ordering::Relaxed);
     }
 
     /// A request got an error.
-    pub(crate) fn failed(&self, why: Failure, took: Duration) {
+    fn failed(&self, why: Failure, took: Duration) {
         self.fail.add(1, took);
         self.failures[why as usize].increment(1);
         if why == Failure::Rejected {
@@ -299,6 +322,36 @@ impl Statistics {
     }
 }
 
+/// A request on its way.
+pub(crate) struct Arrived<'a> {
+    statistics: &'a Statistics,
+    began: Instant,
+    ended: bool,
+    _in_progress: Gauged<'a>,
+}
+
+impl Arrived<'_> {
+    /// It got its result, by a session or the pool.
+    pub(crate) fn succeeded(mut self) {
+        self.ended = true;
+        self.statistics.succeeded(self.began.elapsed());
+    }
+
+    /// It got an error.
+    pub(crate) fn failed(mut self, why: Failure) {
+        self.ended = true;
+        self.statistics.failed(why, self.began.elapsed());
+    }
+}
+
+impl Drop for Arrived<'_> {
+    fn drop(&mut self) {
+        if !self.ended {
+            self.statistics.failed(Failure::Canceled, self.began.elapsed());
+        }
+    }
+}
+
 impl Drop for Statistics {
     fn drop(&mut self) {
         self.memory.decrement(self.memory_bytes as f64);
@@ -331,12 +384,37 @@ mod tests {
     }
 
     #[test]
-    fn requests_are_pending_until_they_end() {
-        let statistics = Statistics::new("m", "1");
+    fn a_request_ends_once_and_one_that_is_dropped_was_given_up() {
+        let statistics = Statistics::new("ends", "1");
+        statistics.arrived().succeeded();
+        statistics.arrived().failed(Failure::Rejected);
         drop(statistics.arrived());
-        statistics.succeeded(Duration::from_nanos(700));
-        statistics.failed(Failure::Rejected, Duration::from_nanos(900));
-        let stats = statistics.snapshot("m", "1").inference_stats.unwrap();
-        assert_eq!((stats.success.unwrap().ns, stats.fail.unwrap().count), (700, 1));
+        let stats = statistics.snapshot("ends", "1").inference_stats.unwrap();
+        assert_eq!((stats.success.unwrap().count, stats.fail.unwrap().count), (1, 2));
+        let text = crate::metrics::series();
+        let failures = |reason: &str| {
+            let line =
+                format!("nv_inference_request_failure{{model=\"ends\",version=\"1\",reason=\"{reason}\"}} 1");
+            text.contains(&line)
+        };
+        assert!(failures("CANCELED") && failures("REJECTED") && !failures("OTHER"), "{text}");
+    }
+
+    #[test]
+    fn series_stay_while_a_version_is_replaced_and_go_with_the_last() {
+        let success = || {
+            let text = crate::metrics::series();
+            let line =
+                text.lines().find(|line| line.starts_with("nv_inference_request_success{model=\"goes\""));
+            line.map(|line| line.rsplit(' ').next().unwrap().to_owned())
+        };
+        let old = Statistics::new("goes", "1");
+        old.arrived().succeeded();
+        let new = Statistics::new("goes", "1");
+        drop(old);
+        new.arrived().succeeded();
+        assert_eq!(success().as_deref(), Some("2"));
+        drop(new);
+        assert_eq!(success(), None);
     }
 }

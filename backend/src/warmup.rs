@@ -40,6 +40,21 @@ struct Tensor {
     data: Vec<u8>,
 }
 
+impl WarmupError {
+    /// Whether it may pass though nothing changes.
+    pub(crate) fn is_transient(&self) -> bool {
+        matches!(self, Self::Failed { source, .. } if source.is_transient())
+    }
+}
+
+/// Whether the runs that `model_warmup` asks for can be made, as far as that is known without a session.
+///
+/// # Errors
+/// A run can't be made.
+pub(crate) fn check(folder: &Path, config: &ModelConfig) -> Result<(), WarmupError> {
+    config.model_warmup.iter().try_for_each(|warmup| tensors(folder, config, warmup).map(drop))
+}
+
 /// Warms a session; `folder` is the model's.
 ///
 /// # Errors

@@ -5,6 +5,7 @@
 //! recursion, so depth costs no stack.
 
 mod body;
+mod nested;
 mod number;
 mod parameters;
 mod reader;
@@ -12,9 +13,11 @@ mod tensors;
 mod values;
 
 pub(crate) use body::{contents, split};
+pub(crate) use nested::{Nesting, read_nested};
 pub(crate) use parameters::{flag, read_parameters};
 pub(crate) use reader::Reader;
 pub(crate) use tensors::{Tensor, read_name, read_tensors, refuse_twin};
+pub(crate) use values::Target;
 
 use crate::datatype::DataType;
 use crate::tensor::TensorError;

@@ -3,6 +3,7 @@
 //!
 //! ```text
 //! path, request     bytes -> ModelInferRequest        (JSON, or the binary tensor extension)
+//! predict           KServe's V1 <-> the same in V2's messages
 //! contents          gRPC's typed values -> ModelInferRequest in canonical form
 //! wants             how the client wants its answer
 //! digest            ModelInferRequest -> Digest -> Key
@@ -43,6 +44,7 @@ pub mod limits;
 pub mod messages;
 pub mod path;
 pub mod poll;
+pub mod predict;
 pub mod request;
 pub mod response;
 pub mod tenant;

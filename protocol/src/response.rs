@@ -5,6 +5,7 @@ mod id;
 mod json;
 
 pub use id::{with_id, without_id};
+pub(crate) use json::{write_string, write_values};
 
 use crate::datatype::{DataType, UnknownDataType};
 use crate::decode::{self, DecodeError, Kind, Reader};
@@ -188,7 +189,7 @@ impl From<decode::Tensor> for InferOutputTensor {
 /// V2's error body: `{"error":"..."}`.
 pub fn error_body(message: &str) -> Vec<u8> {
     let mut body = b"{\"error\":".to_vec();
-    json::write_string(&mut body, message);
+    write_string(&mut body, message);
     body.push(b'}');
     body
 }

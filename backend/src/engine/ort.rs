@@ -21,7 +21,7 @@ use tempfile::NamedTempFile;
 use tokio_util::sync::CancellationToken;
 
 use super::kept::{Kept, Place};
-use super::{Engine, EngineError, InputTensor, ModelFiles, OutputTensor, Run, Session, SessionOptions};
+use super::{Engine, EngineError, InputTensor, ModelFiles, OutputTensor, Run, Session, SessionOptions, onnx};
 use crate::model_config::{Device, ModelConfig, Platform};
 use crate::signature::{Signature, TensorSpec};
 use binding::Binding;
@@ -89,7 +89,8 @@ impl Engine for OrtEngine {
         options: SessionOptions,
         _stop: &CancellationToken,
     ) -> Result<Vec<Box<dyn Session>>, EngineError> {
-        let opened = devices.iter().map(|device| self.open_one(files, config, *device, options));
+        let model = Model { files, config, is_fixed: onnx::is_fixed(files.model()?), options };
+        let opened = devices.iter().map(|device| self.open_one(&model, *device));
         let opened = opened.collect::<Result<_, _>>()?;
         let mut gpus = self.gpus.lock().unwrap_or_else(PoisonError::into_inner);
         gpus.extend(devices.iter().filter_map(|device| device.gpu()));
@@ -103,14 +104,9 @@ impl OrtEngine {
         self.gpus.lock().unwrap_or_else(PoisonError::into_inner).contains(&gpu)
     }
 
-    fn open_one(
-        &self,
-        files: &ModelFiles,
-        config: &ModelConfig,
-        device: Device,
-        options: SessionOptions,
-    ) -> Result<Box<dyn Session>, EngineError> {
-        let opening = Opening { engine: self, files, config, device, options };
+    fn open_one(&self, model: &Model<'_>, device: Device) -> Result<Box<dyn Session>, EngineError> {
+        let Model { files, config, .. } = *model;
+        let opening = Opening { engine: self, model, device };
         let session = match self.optimized.as_ref().filter(|_| options::is_for_cpu(config, device)) {
             None => opening.open_files(None)?,
             Some(optimized) => opening.through(&optimized.place(files, config, &self.identity))?,
@@ -124,14 +120,21 @@ impl OrtEngine {
     }
 }
 
+/// What sessions are opened of.
+struct Model<'a> {
+    files: &'a ModelFiles,
+    config: &'a ModelConfig,
+    /// Every run has inputs of the same shapes.
+    is_fixed: bool,
+    options: SessionOptions,
+}
+
 /// A session on its way.
 #[derive(Clone, Copy)]
 struct Opening<'a> {
     engine: &'a OrtEngine,
-    files: &'a ModelFiles,
-    config: &'a ModelConfig,
+    model: &'a Model<'a>,
     device: Device,
-    options: SessionOptions,
 }
 
 impl Opening<'_> {
@@ -152,40 +155,39 @@ impl Opening<'_> {
     }
 
     fn with_draft(self, place: &Place<'_>) -> Result<(ort::session::Session, NamedTempFile), EngineError> {
-        let draft = place.draft().map_err(|error| self.files.failed(&error))?;
+        let draft = place.draft().map_err(|error| self.model.files.failed(&error))?;
         Ok((self.open_files(Some(draft.path()))?, draft))
     }
 
     /// From the model as it is; the optimised one is written to `draft`.
     fn open_files(self, draft: Option<&Path>) -> Result<ort::session::Session, EngineError> {
-        let model = self.files.model()?;
+        let model = self.model.files.model()?;
         let mut builder = self.builder()?;
         // External data is found among the files that were read and hashed, not on disk.
-        for (name, bytes) in self.files.files.iter().filter(|(name, _)| **name != self.files.model_file) {
+        for (name, bytes) in
+            self.model.files.files.iter().filter(|(name, _)| **name != self.model.files.model_file)
+        {
             builder = builder
                 .with_external_initializer_file_in_memory(name, bytes.clone())
-                .map_err(|error| self.files.failed(&error))?;
+                .map_err(|error| self.model.files.failed(&error))?;
         }
         if let Some(draft) = draft {
-            builder = builder.with_optimized_model_path(draft).map_err(|error| self.files.failed(&error))?;
+            builder =
+                builder.with_optimized_model_path(draft).map_err(|error| self.model.files.failed(&error))?;
         }
-        builder.commit_from_memory(model).map_err(|error| self.files.failed(&error))
+        builder.commit_from_memory(model).map_err(|error| self.model.files.failed(&error))
     }
 
     fn open_optimized(self, model: &[u8]) -> Result<ort::session::Session, EngineError> {
         let builder = self.builder()?.with_optimization_level(GraphOptimizationLevel::Disable);
-        let mut builder = builder.map_err(|error| self.files.failed(&error))?;
-        builder.commit_from_memory(model).map_err(|error| self.files.failed(&error))
+        let mut builder = builder.map_err(|error| self.model.files.failed(&error))?;
+        builder.commit_from_memory(model).map_err(|error| self.model.files.failed(&error))
     }
 
     fn builder(self) -> Result<SessionBuilder, EngineError> {
         let builder = ort::session::Session::builder(&self.engine.environment);
-        options::apply(
-            builder.map_err(|error| self.files.failed(&error))?,
-            self.config,
-            self.device,
-            self.options,
-        )
+        let builder = builder.map_err(|error| self.model.files.failed(&error))?;
+        options::apply(builder, self.model, self.device)
     }
 }
 

@@ -64,9 +64,11 @@ pub(super) fn of_spent(spent: Spent) -> Status {
 pub(super) fn of_control(error: &ControlError) -> Status {
     let code = match error {
         // As Triton says it, though it will not pass by itself.
-        ControlError::Polling | ControlError::NotExplicit => Code::Unavailable,
+        ControlError::Polling | ControlError::NotExplicit | ControlError::Busy { .. } => Code::Unavailable,
         ControlError::Unknown(_) | ControlError::NoFolder { .. } => Code::NotFound,
-        ControlError::Files { .. } | ControlError::Repository(_) => Code::Internal,
+        ControlError::Files { .. } | ControlError::Repository(_) | ControlError::Ended { .. } => {
+            Code::Internal
+        }
         _ => Code::InvalidArgument,
     };
     Status::new(code, error.to_string())

@@ -2,6 +2,7 @@
 //! becomes a status.
 
 use axum::response::{IntoResponse, Response};
+use forebay_protocol::predict::PredictError;
 use forebay_protocol::request::RequestError;
 use forebay_protocol::response::{self, ResponseError};
 use http::header::{CACHE_CONTROL, CONTENT_TYPE, RETRY_AFTER};
@@ -49,14 +50,14 @@ pub(crate) enum HttpError {
     Log(#[from] LogError),
     #[error(transparent)]
     Trace(#[from] TraceError),
-    #[error("the call ended early: {reason}")]
-    Ended { reason: String },
     #[error("{0}")]
     Request(#[from] RequestError),
     #[error(transparent)]
     Infer(#[from] InferError),
     #[error("{0}")]
     Response(#[from] ResponseError),
+    #[error("{0}")]
+    Predict(#[from] PredictError),
     #[error("header {name}: {reason}")]
     Header { name: &'static str, reason: &'static str },
     #[error(
@@ -104,18 +105,23 @@ impl HttpError {
             Self::Encoding { .. } => StatusCode::UNSUPPORTED_MEDIA_TYPE,
             Self::Credential => StatusCode::UNAUTHORIZED,
             Self::Tenant => StatusCode::FORBIDDEN,
-            Self::Log(LogError::Reload(_)) | Self::Ended { .. } => StatusCode::INTERNAL_SERVER_ERROR,
+            Self::Log(LogError::Reload(_)) => StatusCode::INTERNAL_SERVER_ERROR,
             Self::Log(LogError::Fixed { .. }) | Self::Trace(_) => StatusCode::NOT_IMPLEMENTED,
             Self::BodyBroken { .. }
             | Self::Body { .. }
             | Self::Request(_)
             | Self::Header { .. }
             | Self::Response(_)
+            | Self::Predict(_)
             | Self::Log(_) => StatusCode::BAD_REQUEST,
             Self::Control(error) => match error {
-                ControlError::Polling | ControlError::NotExplicit => StatusCode::SERVICE_UNAVAILABLE,
+                ControlError::Polling | ControlError::NotExplicit | ControlError::Busy { .. } => {
+                    StatusCode::SERVICE_UNAVAILABLE
+                }
                 ControlError::Unknown(_) | ControlError::NoFolder { .. } => StatusCode::NOT_FOUND,
-                ControlError::Files { .. } | ControlError::Repository(_) => StatusCode::INTERNAL_SERVER_ERROR,
+                ControlError::Files { .. } | ControlError::Repository(_) | ControlError::Ended { .. } => {
+                    StatusCode::INTERNAL_SERVER_ERROR
+                }
                 _ => StatusCode::BAD_REQUEST,
             },
             Self::Restricted { .. } => StatusCode::FORBIDDEN,

@@ -4,14 +4,15 @@ use axum::Router;
 use axum::response::IntoResponse;
 use axum::routing::get;
 use http::header::CONTENT_TYPE;
-use metrics_exporter_prometheus::PrometheusHandle;
+
+use crate::metrics::Metrics;
 
 /// The one route. `sample` sets what is looked up when it is asked for, which may take a while.
-pub(crate) fn routes(handle: PrometheusHandle, sample: impl Fn() + Clone + Send + Sync + 'static) -> Router {
+pub(crate) fn routes(metrics: Metrics, sample: impl Fn() + Clone + Send + Sync + 'static) -> Router {
     let render = async move || {
         // What can't be looked up stays as it was.
         let _ = tokio::task::spawn_blocking(sample).await;
-        ([(CONTENT_TYPE, "text/plain; version=0.0.4")], handle.render()).into_response()
+        ([(CONTENT_TYPE, "text/plain; version=0.0.4")], metrics.render()).into_response()
     };
     Router::new().route("/metrics", get(render))
 }

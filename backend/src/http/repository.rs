@@ -15,7 +15,7 @@ use serde::Deserialize;
 
 use super::body::Bodies;
 use super::error::HttpError;
-use crate::control::{self, Control, ControlError, Parameters};
+use crate::control::{self, Control, Parameters};
 use crate::proto::model_repository_parameter::ParameterChoice;
 use crate::proto::{self, ModelRepositoryParameter};
 
@@ -50,7 +50,7 @@ struct ChangeRequest {
 
 async fn index(State(routes): State<Arc<RepositoryRoutes>>, request: Request) -> Result<Response, HttpError> {
     let (asked, _charge): (IndexRequest, _) = routes.bodies.read_json(request).await?;
-    let index = routes.call(move |control| control.index(asked.ready)).await?;
+    let index = routes.control.index(asked.ready).await?;
     // Triton leaves out what is empty: a model that was never asked for has its name only.
     let models = index.models.iter().map(|model| {
         let mut model = proto::to_json("RepositoryIndexResponse.ModelIndex", model);
@@ -69,7 +69,7 @@ async fn load(
 ) -> Result<StatusCode, HttpError> {
     let (asked, _charge): (ChangeRequest, _) = routes.bodies.read_json(request).await?;
     let parameters = parameters(asked.parameters)?;
-    routes.call(move |control| control.load(&model, &parameters)).await?;
+    routes.control.load(model, parameters).await?;
     routes.control.tier.settled().await?;
     Ok(StatusCode::OK)
 }
@@ -82,7 +82,7 @@ async fn unload(
 ) -> Result<StatusCode, HttpError> {
     let (asked, _charge): (ChangeRequest, _) = routes.bodies.read_json(request).await?;
     parameters(asked.parameters)?;
-    routes.call(move |control| control.unload(&model)).await?;
+    routes.control.unload(model).await?;
     routes.control.tier.settled().await?;
     Ok(StatusCode::OK)
 }
@@ -107,16 +107,4 @@ fn parameters(given: BTreeMap<String, serde_json::Value>) -> Result<Parameters, 
         Err(reason) => Err(HttpError::Body { reason: format!("parameter {name:?} {reason}") }),
     };
     given.into_iter().map(parameter).collect()
-}
-
-impl RepositoryRoutes {
-    /// Loading takes a while, so not on the threads that serve.
-    async fn call<T: Send + 'static>(
-        &self,
-        change: impl FnOnce(&Control) -> Result<T, ControlError> + Send + 'static,
-    ) -> Result<T, HttpError> {
-        let control = self.control.clone();
-        let changed = tokio::task::spawn_blocking(move || change(&control)).await;
-        Ok(changed.map_err(|error| HttpError::Ended { reason: error.to_string() })??)
-    }
 }

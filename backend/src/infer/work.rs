@@ -12,9 +12,10 @@ use tokio::sync::oneshot;
 use tokio::time::timeout_at;
 
 use super::classify::Classified;
+use super::once::{Answers, Found};
 use super::{InferError, headers};
-use crate::engine::{InputTensor, Parts};
-use crate::flight::Landed;
+use crate::engine::{EngineError, InputTensor, Parts};
+use crate::flight::Lead;
 use crate::models::Version;
 use crate::schedule::{Computed, Demand, RunError, Work, batch};
 use crate::signature::classification;
@@ -34,54 +35,45 @@ pub(super) struct Asked {
     pub(super) request: ModelInferRequest,
     /// Which outputs to compute.
     pub(super) outputs: Vec<usize>,
+    pub(super) manner: Manner,
     /// Where and under which key the result is kept.
     pub(super) keep: Option<(Arc<Store>, Key)>,
     pub(super) deadline: Option<Instant>,
+    /// Since when it waits, if it waited before it is queued.
+    pub(super) since: Option<Instant>,
+    /// Of one that leads: others wait for the result.
+    pub(super) lead: Option<Lead<Answers>>,
+}
+
+/// How a request is to be scheduled: the parameters of Triton's schedule policy extension.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub(crate) struct Manner {
+    priority: u64,
+    /// How long it wants to wait at most.
+    timeout: Option<Duration>,
+}
+
+impl Manner {
+    /// What the request asks for.
+    ///
+    /// # Errors
+    /// `Parameter`.
+    pub(super) fn of(request: &ModelInferRequest) -> Result<Self, InferError> {
+        Ok(Self {
+            priority: integer(request, "priority")?.unwrap_or(0),
+            timeout: integer(request, "timeout")?.filter(|us| *us > 0).map(Duration::from_micros),
+        })
+    }
 }
 
 impl Asked {
-    /// Computes, or waits for an equal request that is computed already; true when that one's result it is.
-    ///
-    /// # Errors
-    /// As [`Self::compute`]. Another request's failure is never this one's.
-    pub(super) async fn compute_once(self) -> Result<(Done, bool), InferError> {
-        let version = self.version.clone();
-        let flight = self.flight()?;
-        let seat = flight.and_then(|key| version.flights.enter(key, self.bytes()));
-        let Some(seat) = seat else { return Ok((self.compute().await?, false)) };
-        let mut asked = Some(self);
-        let compute = async {
-            match asked.take() {
-                Some(asked) => asked.compute().await,
-                None => Err(InferError::Lost),
-            }
-        };
-        match (seat.land(compute).await, asked) {
-            (Landed::Led(computed), _) => Ok((computed?, false)),
-            (Landed::Collapsed(done), _) => {
-                version.statistics.collapsed(done.cost_us);
-                Ok((done, true))
-            }
-            (Landed::Failed, Some(asked)) => Ok((asked.compute().await?, false)),
-            (Landed::Failed, None) => Err(InferError::Lost),
-        }
-    }
-
-    /// Whose result would be this one's too. A request with a timeout of its own waits in the queue only, where the time
-    /// is counted.
-    fn flight(&self) -> Result<Option<(Key, u64)>, InferError> {
-        let priority = integer(&self.request, "priority")?.unwrap_or(0);
-        let is_patient = integer(&self.request, "timeout")?.is_none_or(|us| us == 0);
-        Ok(self.keep.as_ref().filter(|_| is_patient).map(|(_, key)| (*key, priority)))
-    }
-
     /// Queues the request and waits for its result, which is kept under the key if there is one. Dropping the future takes
-    /// the request out of the queue.
+    /// the request out of the queue; once it runs, the result is kept and shared all the same.
     ///
     /// # Errors
-    /// `Parameter`, `Queue`, `Run`, `Deadline` and `Lost`.
+    /// `Queue`, `Run`, `Deadline` and `Lost`.
     pub(super) async fn compute(mut self) -> Result<Done, InferError> {
-        let demand = self.demand()?;
+        let demand = self.demand();
         let deadline = self.deadline;
         let version = self.version.clone();
         let (reply, mut answer) = oneshot::channel();
@@ -106,21 +98,22 @@ impl Asked {
         }
     }
 
-    fn demand(&mut self) -> Result<Demand, InferError> {
+    fn demand(&mut self) -> Demand {
         let batches = self.version.schedule.batches() && !in_sequence(&self.request);
         if batches {
             self.arrange();
         }
         let inputs = self.inputs();
         let rows = rows(&inputs).filter(|_| self.version.config.max_batch_size > 0);
-        Ok(Demand {
+        Demand {
             bytes: self.bytes(),
             rows: rows.unwrap_or(1),
             shapes: rows.filter(|_| batches).map(|_| batch::shapes(&inputs, &self.outputs)),
-            priority: integer(&self.request, "priority")?.unwrap_or(0),
-            timeout: integer(&self.request, "timeout")?.filter(|us| *us > 0).map(Duration::from_micros),
+            priority: self.manner.priority,
+            timeout: self.manner.timeout,
+            since: self.since,
             deadline: self.deadline,
-        })
+        }
     }
 
     /// Puts the inputs in the signature's order: those of two requests are joined one by one.
@@ -134,7 +127,7 @@ impl Asked {
     }
 
     /// Bytes of the tensors.
-    fn bytes(&self) -> usize {
+    pub(super) fn bytes(&self) -> usize {
         self.request.raw_input_contents.iter().map(Bytes::len).sum()
     }
 
@@ -211,15 +204,27 @@ impl Work for Queued {
         &self.asked.outputs
     }
 
-    /// Keeps the answer before it goes out. A client that left doesn't make it useless to others.
+    /// Keeps the answer and gives it to those who wait for it before it goes out. A client that left doesn't make it useless to
+    /// others.
     fn done(self: Box<Self>, result: Result<Computed, RunError>) {
         let Self { mut asked, reply } = *self;
+        let lead = asked.lead.take();
         let done = result.map(|computed| {
             let cost_us = u64::try_from(computed.cost.as_micros()).unwrap_or(u64::MAX);
             let response = asked.response(computed);
             let stored = asked.keep(&response, cost_us);
             Done { response, cost_us, stored }
         });
+        if let Some(lead) = lead {
+            match &done {
+                Ok(done) => lead.land(&Found::Computed(done.clone())),
+                Err(RunError::Engine(EngineError::BadInput(reason))) => {
+                    lead.land(&Found::Refused(reason.clone()));
+                }
+                // It may succeed for the one that waits longest, which leads now.
+                Err(_) => {}
+            }
+        }
         // Nobody waits for it any more, maybe.
         let _ = reply.send(done);
     }

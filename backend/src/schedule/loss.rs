@@ -91,6 +91,7 @@ impl Shared {
         state.away.extend(gpus);
         let reason = state.why_away();
         let refused = if reason.is_some() { state.queue.drain() } else { Vec::new() };
+        self.tell_waiting(&mut state);
         if state.closed {
             self.wake.notify_all();
         } else if !state.queue.is_empty() && !state.free.is_empty() && state.tell_one() {

@@ -120,6 +120,11 @@ impl<T> Queue<T> {
         Ok(Place { level, number, expires })
     }
 
+    /// How many requests wait.
+    pub(super) fn requests(&self) -> usize {
+        self.requests
+    }
+
     /// Whether nothing waits.
     pub(super) fn is_empty(&self) -> bool {
         self.requests == 0

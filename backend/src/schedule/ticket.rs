@@ -26,7 +26,12 @@ impl Ticket<'_> {
     /// Takes the request out of the queue; false when a session has it.
     pub(crate) fn withdraw(&mut self) -> bool {
         self.is_open = false;
-        let waiting = self.shared.lock().queue.withdraw(self.place);
+        let waiting = {
+            let mut state = self.shared.lock();
+            let waiting = state.queue.withdraw(self.place);
+            self.shared.tell_waiting(&mut state);
+            waiting
+        };
         if waiting.is_some()
             && let Some(order) = &self.shared.order
         {

@@ -126,7 +126,9 @@ impl Worker {
         mut state: MutexGuard<'a, State>,
     ) -> (MutexGuard<'a, State>, ControlFlow<(), Option<Instant>>) {
         loop {
-            match state.queue.next(Instant::now(), &mut self.batch) {
+            let next = state.queue.next(Instant::now(), &mut self.batch);
+            shared.tell_waiting(&mut state);
+            match next {
                 Next::Run => return (state, ControlFlow::Break(())),
                 Next::Idle => return (state, ControlFlow::Continue(None)),
                 Next::Wait(until) => return (state, ControlFlow::Continue(Some(until))),

@@ -30,9 +30,9 @@ fn waiters(forebay: &Forebay, wanted: u64) {
     until("they wait", || (forebay.metric("forebay_waiters", MODEL) == wanted).then_some(()));
 }
 
-fn pending(forebay: &Forebay, wanted: u64) {
-    let pending = || forebay.metric("nv_inference_pending_request_count", MODEL);
-    until("they are pending", || (pending() == wanted).then_some(()));
+fn in_progress(forebay: &Forebay, wanted: u64) {
+    let in_progress = || forebay.metric("forebay_requests_in_progress", MODEL);
+    until("they are in progress", || (in_progress() == wanted).then_some(()));
 }
 
 fn ended(asked: ScopedJoinHandle<'_, Answer>) -> Answer {
@@ -70,7 +70,7 @@ fn who_waits_takes_over_when_the_one_that_computes_leaves() {
     let mut leads = std::net::TcpStream::connect(("127.0.0.1", forebay.http_port)).unwrap();
     let head = format!("POST /v2/models/{MODEL}/infer HTTP/1.1\r\nhost: x\r\ncontent-length: {}", body.len());
     write!(leads, "{head}\r\n\r\n{body}").unwrap();
-    pending(forebay, 1);
+    in_progress(forebay, 1);
     std::thread::scope(|scope| {
         let waits = scope.spawn(|| ask(forebay, 1.0, &json!({})));
         waiters(forebay, 1);
@@ -80,6 +80,8 @@ fn who_waits_takes_over_when_the_one_that_computes_leaves() {
         assert_ne!(ended(waits).header("cache-status"), COLLAPSED);
     });
     assert_eq!(forebay.metric("nv_inference_count", MODEL), 2);
+    let canceled = format!("nv_inference_request_failure{{model=\"{MODEL}\",version=\"1\",reason=\"CANCELED\"}}");
+    assert_eq!(forebay.metric_line(&canceled), 1, "the one that left");
 }
 
 #[test]
@@ -95,7 +97,7 @@ fn urgent_impatient_and_uncached_requests_dont_wait_for_others() {
         std::thread::scope(|scope| {
             // Two rows make the batch: had the second joined the first, neither would ever run.
             let first = scope.spawn(move || ask(forebay, value, &json!({})));
-            pending(forebay, 1);
+            in_progress(forebay, 1);
             let mut body = fp32(&[value]);
             body["parameters"] = parameters;
             let second = forebay.infer(MODEL, &[("cache-control", directive)], &body);

@@ -1,6 +1,8 @@
 //! ONNX models that TensorRT compiles when they are loaded, on the test double: what is built is kept, and what can't be built, ends
 //! the process that builds, or takes too long, is one line, and the server lives on.
 
+use std::io::{Read as _, Write as _};
+use std::net::TcpStream;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 
@@ -264,6 +266,27 @@ fn a_configuration_that_cant_be_built_says_what_would_be_right() {
 }
 
 #[test]
+fn a_wrong_declaration_is_said_before_anything_is_built() {
+    // What is built stands still, so whoever answers has built nothing.
+    let input = |more: &str| format!("{CONFIG} input [ {{ name: \"x\" {more} }} ]");
+    for (config, expected) in [
+        (input("data_type: TYPE_FP32 dims: [ 5 ]"), "input \"x\" is declared with shape [-1,5]"),
+        (input("data_type: TYPE_INT32 dims: [ 4 ]"), "input \"x\" is declared as INT32"),
+        (format!("{CONFIG} output [ {{ name: \"z\" data_type: TYPE_FP32 dims: [ 4 ] }} ]"), "output \"z\" is declared"),
+        (format!("{CONFIG} parameters {{ key: \"forebay_ttl\" value {{ string_value: \"1\" }} }} response_cache {{ enable: true }}"), "forebay_ttl"),
+        (
+            format!("{CONFIG} model_warmup [ {{ name: \"w\" inputs {{ key: \"x\" value {{ data_type: TYPE_FP32 dims: [ 4 ] input_data_file: \"none\" }} }} }} ]"),
+            "warmup/none",
+        ),
+    ] {
+        let root = repository(&config);
+        let forebay = steered(root.path(), STUCK, &[]);
+        let refused = call(&forebay, "m", "load");
+        assert!(refused.status == 400 && refused.error().contains(expected), "{refused:?}");
+    }
+}
+
+#[test]
 fn what_ends_the_process_that_builds_or_takes_too_long_is_one_line() {
     let root = repository(CONFIG);
     install(root.path(), "onnx", &onnx::affine().encode(), "");
@@ -315,6 +338,34 @@ fn an_unload_stops_the_build_while_others_load_and_builds_take_turns() {
         assert!(refused.error().contains("was stopped: its plan is wanted no more"), "{refused:?}");
     });
     assert_ne!(state(&forebay, "m")["state"], "LOADING");
+}
+
+#[test]
+fn loads_that_wait_keep_nobody_else_waiting() {
+    // More than the runtime has threads for what takes long.
+    const CALLS: usize = 600;
+    let root = repository(CONFIG);
+    install(root.path(), "onnx", &onnx::affine().encode(), "");
+    let forebay = steered(root.path(), STUCK, &[]);
+    let load = "POST /v2/repository/models/m/load HTTP/1.1\r\nhost: x\r\ncontent-length: 0\r\nconnection: close\r\n\r\n";
+    let calls: Vec<TcpStream> = (0..CALLS)
+        .map(|_| {
+            let mut call = TcpStream::connect(("127.0.0.1", forebay.http_port)).unwrap();
+            call.write_all(load.as_bytes()).unwrap();
+            call
+        })
+        .collect();
+    until("a process builds", || forebay.children().first().copied());
+    assert_eq!(send(forebay.metrics_port, "GET", "/metrics", &[], b"").status, 200);
+    assert_eq!(call(&forebay, "onnx", "load").status, 200);
+    assert_eq!((ask(&forebay, "onnx", &[2, 4]).status, state(&forebay, "m")["state"].clone()), (200, json!("LOADING")));
+    assert_eq!(call(&forebay, "onnx", "unload").status, 200);
+    assert_eq!((call(&forebay, "m", "unload").status, forebay.children()), (200, vec![]));
+    for mut call in calls {
+        let mut answer = String::new();
+        call.read_to_string(&mut answer).unwrap();
+        assert!(answer.starts_with("HTTP/1.1 400"), "{answer}");
+    }
 }
 
 #[test]

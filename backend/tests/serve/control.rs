@@ -62,8 +62,8 @@ fn an_unloaded_model_answers_the_requests_that_it_has() {
         let asks: Vec<_> = (0..5)
             .map(|value| scope.spawn(move || forebay.infer("m", &[], &fp32(&[value as f32]))))
             .collect();
-        let pending = || forebay.metric("nv_inference_pending_request_count", "m");
-        until("all are pending", || (pending() == 5).then_some(()));
+        let in_progress = || forebay.metric("forebay_requests_in_progress", "m");
+        until("all are in progress", || (in_progress() == 5).then_some(()));
         assert_eq!(unload(forebay, "m").status, 200);
         assert_eq!((state(), infer(forebay)), (json!("UNLOADING"), 404));
         assert!(asks.into_iter().all(|ask| ask.join().unwrap().status == 200));
@@ -114,6 +114,28 @@ fn configuration_and_files_can_come_with_the_call() {
 fn base64(bytes: &[u8]) -> String {
     use base64::Engine as _;
     base64::prelude::BASE64_STANDARD.encode(bytes)
+}
+
+#[test]
+fn models_that_come_and_go_by_call_leave_nothing() {
+    let root = tempfile::tempdir().unwrap();
+    install(root.path(), 1, "identity_fp32");
+    let forebay = Forebay::serve_from(root.path(), &EXPLICIT);
+    let file = base64(&std::fs::read(test_repository().join("identity_fp32/1/model.onnx")).unwrap());
+    let metrics = || String::from_utf8(send(forebay.metrics_port, "GET", "/metrics", &[], b"").body).unwrap();
+    for number in 0..60 {
+        let model = format!("brought_{number}");
+        assert_eq!(load(&forebay, &model, &json!({ "config": "{}", "file:1/model.onnx": file })).status, 200);
+        assert_eq!(forebay.infer(&model, &[], &fp32(&[1.0])).status, 200);
+        assert!(metrics().contains(&model));
+        assert_eq!(unload(&forebay, &model).status, 200);
+    }
+    let broken = load(&forebay, "brought_broken", &json!({ "config": "{}", "file:1/model.onnx": "AA==" }));
+    assert_eq!(broken.status, 400);
+    // Threads of sessions end a moment after their model.
+    until("no series is left", || (!metrics().contains("brought_")).then_some(()));
+    assert_eq!(index(&forebay), json!([{ "name": "m" }]));
+    assert_eq!(forebay.get("/v2/health/ready").status, 200);
 }
 
 #[test]

@@ -23,7 +23,7 @@ fn loses_nothing(signal: &str) {
             })
             .collect();
         until("all are pending", || {
-            (forebay.metric("nv_inference_pending_request_count", "slow") == 5).then_some(())
+            (forebay.metric("forebay_requests_in_progress", "slow") == 5).then_some(())
         });
         forebay.signal(signal);
         until("it is not ready", || (forebay.get("/v2/health/ready").status == 503).then_some(()));

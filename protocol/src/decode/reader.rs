@@ -127,10 +127,19 @@ impl<'j> Reader<'j> {
     pub(crate) fn members(
         &mut self,
         what: &str,
-        mut member: impl FnMut(&mut Self, &str) -> Result<bool, DecodeError>,
+        member: impl FnMut(&mut Self, &str) -> Result<bool, DecodeError>,
     ) -> Result<(), DecodeError> {
+        self.members_or(what, member)
+    }
+
+    /// The same, where more can be wrong with a member.
+    pub(crate) fn members_or<E: From<DecodeError>>(
+        &mut self,
+        what: &str,
+        mut member: impl FnMut(&mut Self, &str) -> Result<bool, E>,
+    ) -> Result<(), E> {
         if self.peek()? != Peek::Object {
-            return Err(self.refuse_next(&format!("{what} must be an object")));
+            return Err(self.refuse_next(&format!("{what} must be an object")).into());
         }
         let mut keys = Keys::default();
         let mut first = true;
@@ -139,7 +148,8 @@ impl<'j> Reader<'j> {
             let key = if first { self.json.known_object() } else { self.json.next_key() };
             let Some(key) = key.map_err(|error| broken(self.text, &error))? else { return Ok(()) };
             if !keys.add(key) {
-                return Err(self.error_at(start, format!("{what} has the key '{}' twice", keys.last())));
+                let twice = format!("{what} has the key '{}' twice", keys.last());
+                return Err(self.error_at(start, twice).into());
             }
             bound("keys of an object", keys.ends.len(), self.limits.max_parameters)?;
             if !member(self, keys.last())? {

@@ -77,7 +77,7 @@ fn read_tensor(reader: &mut Reader<'_>, kind: Kind, index: usize) -> Result<Tens
             "data" => {
                 data = if let (Some(datatype), Some(shape)) = (datatype, &shape) {
                     let name = if name.is_empty() { &at } else { &name };
-                    Data::Read(read_values(reader, Target { kind, name, datatype, shape })?)
+                    Data::Read(read_values(reader, Target { kind, name, datatype }, shape)?)
                 } else {
                     let here = reader.clone();
                     reader.skip()?;
@@ -98,7 +98,7 @@ fn read_tensor(reader: &mut Reader<'_>, kind: Kind, index: usize) -> Result<Tens
         Data::None => None,
         Data::Read(raw) => Some(raw),
         Data::Later(mut reader) => {
-            Some(read_values(&mut reader, Target { kind, name: &name, datatype, shape: &shape })?)
+            Some(read_values(&mut reader, Target { kind, name: &name, datatype }, &shape)?)
         }
     };
     Ok(Tensor { name, datatype, shape, parameters, data })

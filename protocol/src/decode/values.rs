@@ -1,4 +1,4 @@
-//! A tensor's `data`: JSON values, flat or nested, to raw bytes.
+//! A tensor's `data`: JSON values, flat or nested, to raw bytes. A [`Walk`] goes through the arrays; each datatype reads a value.
 
 use super::number::{self, NotA};
 use super::{DecodeError, Kind, Reader, bound};
@@ -8,24 +8,49 @@ use jiter::Peek;
 
 /// Which tensor the values are for.
 #[derive(Clone, Copy)]
-pub(super) struct Target<'a> {
-    pub(super) kind: Kind,
-    pub(super) name: &'a str,
-    pub(super) datatype: DataType,
-    pub(super) shape: &'a [i64],
+pub(crate) struct Target<'a> {
+    pub(crate) kind: Kind,
+    pub(crate) name: &'a str,
+    pub(crate) datatype: DataType,
 }
 
 impl Target<'_> {
-    fn wrong(&self, error: TensorError) -> DecodeError {
+    pub(crate) fn wrong(&self, error: TensorError) -> DecodeError {
         DecodeError::Tensor { kind: self.kind, name: self.name.to_owned(), error }
     }
 }
 
 /// Reads `data` into raw form. As many values as the shape says must be there; how they are nested is not compared with it.
-pub(super) fn read_values(reader: &mut Reader<'_>, target: Target<'_>) -> Result<Vec<u8>, DecodeError> {
+pub(super) fn read_values(
+    reader: &mut Reader<'_>,
+    target: Target<'_>,
+    shape: &[i64],
+) -> Result<Vec<u8>, DecodeError> {
+    read_by(reader, target, Counted { shape })
+}
+
+/// A way through arrays.
+pub(super) trait Walk {
+    type Found;
+
+    /// Goes through what comes next. `push` reads one value into raw form, or says why it can't be one.
+    fn walk(
+        self,
+        reader: &mut Reader<'_>,
+        target: Target<'_>,
+        push: impl FnMut(&mut Reader<'_>, Peek, &mut Vec<u8>) -> Result<Option<&'static str>, DecodeError>,
+    ) -> Result<Self::Found, DecodeError>;
+}
+
+/// Reads values of the target's datatype on that way.
+pub(super) fn read_by<W: Walk>(
+    reader: &mut Reader<'_>,
+    target: Target<'_>,
+    way: W,
+) -> Result<W::Found, DecodeError> {
     macro_rules! integers {
         ($type:ty) => {
-            fill(reader, target, |reader, peek, raw| {
+            way.walk(reader, target, |reader, peek, raw| {
                 if !peek.is_num() {
                     return Ok(Some("is not an integer"));
                 }
@@ -51,16 +76,16 @@ pub(super) fn read_values(reader: &mut Reader<'_>, target: Target<'_>) -> Result
         DataType::Int16 => integers!(i16),
         DataType::Int32 => integers!(i32),
         DataType::Int64 => integers!(i64),
-        DataType::Fp32 => fill(reader, target, push_single),
-        DataType::Fp64 => fill(reader, target, push_double),
-        DataType::Bool => fill(reader, target, |reader, peek, raw| {
+        DataType::Fp32 => way.walk(reader, target, push_single),
+        DataType::Fp64 => way.walk(reader, target, push_double),
+        DataType::Bool => way.walk(reader, target, |reader, peek, raw| {
             if !matches!(peek, Peek::True | Peek::False) {
                 return Ok(Some("is not true or false"));
             }
             raw.push(u8::from(reader.boolean(peek)?));
             Ok(None)
         }),
-        DataType::Bytes => fill(reader, target, |reader, peek, raw| {
+        DataType::Bytes => way.walk(reader, target, |reader, peek, raw| {
             if peek != Peek::String {
                 return Ok(Some("is not a string"));
             }
@@ -69,7 +94,7 @@ pub(super) fn read_values(reader: &mut Reader<'_>, target: Target<'_>) -> Result
                 .then_some("is longer than 4 GiB"))
         }),
         DataType::Fp16 | DataType::Bf16 => {
-            let Target { kind, name, datatype, .. } = target;
+            let Target { kind, name, datatype } = target;
             Err(DecodeError::NoJsonForm { datatype, kind, name: name.to_owned() })
         }
     }
@@ -106,50 +131,59 @@ fn push_double(
     Ok(None)
 }
 
-/// Walks the arrays. `push` reads one value into raw form, or says why it can't be one.
-fn fill(
-    reader: &mut Reader<'_>,
-    target: Target<'_>,
-    mut push: impl FnMut(&mut Reader<'_>, Peek, &mut Vec<u8>) -> Result<Option<&'static str>, DecodeError>,
-) -> Result<Vec<u8>, DecodeError> {
-    let limits = reader.limits;
-    let expected =
-        tensor::value_count(target.datatype, target.shape, limits).map_err(|error| target.wrong(error))?;
-    let mut raw = Vec::with_capacity(reserve(expected, target.datatype, reader.left()));
-    let (mut depth, mut found): (usize, usize) = (1, 0);
-    let mut next = reader.array("'data'")?;
-    loop {
-        match next {
-            None => {
-                depth = depth.saturating_sub(1);
-                if depth == 0 {
-                    break;
+/// The arrays are walked for as many values as the shape says.
+struct Counted<'a> {
+    shape: &'a [i64],
+}
+
+impl Walk for Counted<'_> {
+    type Found = Vec<u8>;
+
+    fn walk(
+        self,
+        reader: &mut Reader<'_>,
+        target: Target<'_>,
+        mut push: impl FnMut(&mut Reader<'_>, Peek, &mut Vec<u8>) -> Result<Option<&'static str>, DecodeError>,
+    ) -> Result<Vec<u8>, DecodeError> {
+        let limits = reader.limits;
+        let expected =
+            tensor::value_count(target.datatype, self.shape, limits).map_err(|error| target.wrong(error))?;
+        let mut raw = Vec::with_capacity(reserve(expected, target.datatype, reader.left()));
+        let (mut depth, mut found): (usize, usize) = (1, 0);
+        let mut next = reader.array("'data'")?;
+        loop {
+            match next {
+                None => {
+                    depth = depth.saturating_sub(1);
+                    if depth == 0 {
+                        break;
+                    }
+                    next = reader.step()?;
                 }
-                next = reader.step()?;
-            }
-            Some(Peek::Array) => {
-                depth = depth.saturating_add(1);
-                bound("depth of 'data'", depth, limits.max_json_depth)?;
-                next = reader.enter()?;
-            }
-            Some(peek) => {
-                let start = reader.index();
-                if found == expected {
-                    let error = TensorError::Count { expected, found: found.saturating_add(1) };
-                    return Err(target.wrong(error));
+                Some(Peek::Array) => {
+                    depth = depth.saturating_add(1);
+                    bound("depth of 'data'", depth, limits.max_json_depth)?;
+                    next = reader.enter()?;
                 }
-                if let Some(problem) = push(reader, peek, &mut raw)? {
-                    return Err(refuse(reader, target, start, found, problem));
+                Some(peek) => {
+                    let start = reader.index();
+                    if found == expected {
+                        let error = TensorError::Count { expected, found: found.saturating_add(1) };
+                        return Err(target.wrong(error));
+                    }
+                    if let Some(problem) = push(reader, peek, &mut raw)? {
+                        return Err(refuse(reader, target, start, found, problem));
+                    }
+                    if raw.len() > limits.max_tensor_bytes {
+                        return Err(target.wrong(TensorError::TooLarge { limit: limits.max_tensor_bytes }));
+                    }
+                    found = found.saturating_add(1);
+                    next = reader.step()?;
                 }
-                if raw.len() > limits.max_tensor_bytes {
-                    return Err(target.wrong(TensorError::TooLarge { limit: limits.max_tensor_bytes }));
-                }
-                found = found.saturating_add(1);
-                next = reader.step()?;
             }
         }
+        if found == expected { Ok(raw) } else { Err(target.wrong(TensorError::Count { expected, found })) }
     }
-    if found == expected { Ok(raw) } else { Err(target.wrong(TensorError::Count { expected, found })) }
 }
 
 /// Memory to reserve: what the shape says, but no more values than the text can hold, at two bytes each (`0,`).
@@ -160,7 +194,7 @@ fn reserve(expected: usize, datatype: DataType, left: usize) -> usize {
     }
 }
 
-fn refuse(
+pub(super) fn refuse(
     reader: &mut Reader<'_>,
     target: Target<'_>,
     start: usize,
@@ -172,6 +206,6 @@ fn refuse(
     {
         return error;
     }
-    let Target { kind, name, datatype, .. } = target;
+    let Target { kind, name, datatype } = target;
     reader.refuse(start, &format!("{kind} '{name}': value {index} {problem}: a {datatype} is expected"))
 }

@@ -61,7 +61,7 @@ fn write_output(out: &mut Vec<u8>, output: &Picked<'_>) -> Result<(), ResponseEr
     }
     if output.form == Form::Json {
         out.extend_from_slice(b",\"data\":[");
-        write_data(out, &tensor.name, datatype, output.data)?;
+        write_values(out, &tensor.name, datatype, output.data)?;
         out.push(b']');
     }
     out.push(b'}');
@@ -93,7 +93,13 @@ fn write_parameters(out: &mut Vec<u8>, parameters: &Parameters, binary_size: Opt
     out.push(b'}');
 }
 
-fn write_data(out: &mut Vec<u8>, name: &str, datatype: DataType, data: &[u8]) -> Result<(), ResponseError> {
+/// Writes values with commas between.
+pub(crate) fn write_values(
+    out: &mut Vec<u8>,
+    name: &str,
+    datatype: DataType,
+    data: &[u8],
+) -> Result<(), ResponseError> {
     macro_rules! integers {
         ($type:ty) => {{
             let mut buffer = itoa::Buffer::new();
@@ -171,7 +177,7 @@ fn write_float<F: ryu::Float + Into<f64> + Copy>(out: &mut Vec<u8>, value: F) {
 }
 
 /// A JSON string, escaped where JSON demands it.
-pub(super) fn write_string(out: &mut Vec<u8>, text: &str) {
+pub(crate) fn write_string(out: &mut Vec<u8>, text: &str) {
     out.push(b'"');
     let mut rest = text.as_bytes();
     while let Some(at) = rest.iter().position(|byte| matches!(byte, b'"' | b'\\' | 0..0x20)) {

@@ -2,10 +2,12 @@
 
 use bytes::Bytes;
 use forebay_protocol::contents::canonicalize;
+use forebay_protocol::datatype::DataType;
 use forebay_protocol::digest::{Scope, digest};
 use forebay_protocol::limits::Limits;
 use forebay_protocol::messages::ModelInferRequest;
 use forebay_protocol::path::InferPath;
+use forebay_protocol::predict::{self, Input};
 use forebay_protocol::request::{decode, validate};
 use forebay_protocol::wants::Wants;
 use prost::Message as _;
@@ -32,6 +34,19 @@ pub(crate) fn request(data: &[u8]) {
         let wrapped = Bytes::from([b"{\"inputs\":[],\"any\":", &body[..], b"}"].concat());
         let read = decode(&PATH, None, &wrapped, &Limits { max_json_depth: 200, ..limits });
         assert!(read.is_ok(), "refused {value}: {read:?}");
+    }
+}
+
+/// A V1 prediction that is read is valid, and has a digest.
+pub(crate) fn predict(data: &[u8]) {
+    let limits = Limits { max_tensor_bytes: 1 << 20, ..Limits::default() };
+    let input = |name, datatype| Input { name, datatype };
+    let one = [input("x", DataType::Fp32)];
+    let two = [input("a", DataType::Int64), input("b", DataType::Bytes)];
+    let inputs = if data.len().is_multiple_of(2) { &one[..] } else { &two };
+    if let Ok(request) = predict::decode("m", inputs, &Bytes::copy_from_slice(data), &limits) {
+        validate(&request, &limits).expect("what is read is valid");
+        digest(&Scope { service: "s", tenant: None }, &request).expect("it holds all that it asks");
     }
 }
 

@@ -191,7 +191,7 @@ fn requests_in_flight_are_answered_when_the_backend_is_told_to_end() {
         connection.write(&post("/v2/models/slow/infer", &JSON, &body)).expect("sent");
     }
     until("they are in the backend", || {
-        let pending = stack.backend_metric(0, "nv_inference_pending_request_count", "slow");
+        let pending = stack.backend_metric(0, "forebay_requests_in_progress", "slow");
         (pending + stack.inferences("slow") >= 4).then_some(())
     });
     let status = stack.backends[0].process.terminate();

@@ -11,8 +11,8 @@ use ort::ep::{
 };
 use ort::session::builder::{GraphOptimizationLevel, SessionBuilder};
 
-use super::failure;
-use crate::engine::{EngineError, SessionOptions};
+use super::{Model, failure};
+use crate::engine::EngineError;
 use crate::model_config::{self, Device, ModelConfig};
 use crate::proto::model_optimization_policy::execution_accelerators::Accelerator;
 
@@ -38,10 +38,10 @@ const CUDA_OPTION: &str = "set it among the parameters of the gpu_execution_acce
 /// `Option`, naming the key.
 pub(super) fn apply(
     mut builder: SessionBuilder,
-    config: &ModelConfig,
+    model: &Model<'_>,
     device: Device,
-    options: SessionOptions,
 ) -> Result<SessionBuilder, EngineError> {
+    let Model { config, options, .. } = *model;
     for (key, instead) in IGNORED.iter().filter(|(key, _)| config.parameters.contains_key(*key)) {
         tracing::warn!(key, "a parameter is ignored: {instead}");
     }
@@ -58,7 +58,7 @@ pub(super) fn apply(
     if let Some(parallel) = switch(config, "execution_mode")? {
         builder = builder.with_parallel_execution(parallel).map_err(|error| unset(&error))?;
     }
-    if let Some(pattern) = switch(config, "enable_mem_pattern")? {
+    if let Some(pattern) = memory_pattern(config, model.is_fixed)? {
         builder = builder.with_memory_pattern(pattern).map_err(|error| unset(&error))?;
     }
     let mut providers = providers(config, device)?;
@@ -69,6 +69,12 @@ pub(super) fn apply(
         builder = builder.with_execution_providers(providers).map_err(|error| unset(&error))?;
     }
     Ok(builder)
+}
+
+/// Whether ONNX Runtime remembers what a run allocated, for the next with inputs of these shapes; `None` leaves it to do so. It forgets
+/// none, so where each request may have shapes of its own it would take more memory for ever.
+fn memory_pattern(config: &ModelConfig, is_fixed: bool) -> Result<Option<bool>, EngineError> {
+    Ok(switch(config, "enable_mem_pattern")?.or((!is_fixed).then_some(false)))
 }
 
 /// Whether ONNX Runtime's own operators for the CPU compute all of it.
@@ -196,4 +202,25 @@ where
         return Ok(provider.into().error_on_failure());
     }
     Err(wrong(what, format!("needs {}, which this ONNX Runtime library was built without", P::NAME)))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::proto::ModelParameter;
+
+    #[test]
+    fn memory_patterns_are_kept_of_fixed_shapes_unless_the_configuration_says_otherwise() {
+        let said = |value: &str| {
+            let parameter = ModelParameter { string_value: value.to_owned() };
+            let parameters = [("enable_mem_pattern".to_owned(), parameter)].into();
+            ModelConfig { parameters, ..ModelConfig::default() }
+        };
+        let plain = ModelConfig::default();
+        assert_eq!(memory_pattern(&plain, false).unwrap(), Some(false));
+        assert_eq!(memory_pattern(&plain, true).unwrap(), None);
+        assert_eq!(memory_pattern(&said("1"), false).unwrap(), Some(true));
+        assert_eq!(memory_pattern(&said("0"), true).unwrap(), Some(false));
+        assert!(memory_pattern(&said("many"), false).is_err());
+    }
 }

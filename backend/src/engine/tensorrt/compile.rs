@@ -1,7 +1,6 @@
 //! An ONNX model -> its engine on a GPU: of the plan that was kept, or of one that is built. NVIDIA's parser and builder run in a
 //! process of their own, for a model can bring them down. Next: `tensorrt` makes sessions of the engine.
 
-mod onnx;
 mod options;
 mod profiles;
 
@@ -19,7 +18,7 @@ use tokio_util::sync::CancellationToken;
 
 use super::identity;
 use crate::engine::kept::{Kept, Place, Source};
-use crate::engine::{EngineError, ModelFiles};
+use crate::engine::{EngineError, ModelFiles, onnx};
 use crate::model_config::ModelConfig;
 use crate::settings;
 

@@ -101,6 +101,31 @@ fn a_plan_past_the_budget_is_refused_with_who_holds_how_much_until_there_is_room
 }
 
 #[test]
+fn what_there_was_no_room_for_is_loaded_once_there_is_and_what_is_gone_makes_room_first() {
+    let root = repository("", &plan());
+    let plain = ["--pool", "none", "--instances", "1"];
+    let unbounded = Forebay::start(command(root.path(), &plain));
+    let [(0, one)] = held(&unbounded, "affine")[..] else { panic!("one GPU") };
+    drop(unbounded);
+    add(root.path(), "other", "", &plan());
+    let budget = (2 * one - 1).to_string();
+    let poll = ["--model-control-mode", "poll", "--repository-poll-secs", "0.05", "--exit-on-error=false"];
+    let arguments = [&plain[..], &poll, &["--gpu-memory-bytes", &budget]].concat();
+    let forebay = Forebay::start(command(root.path(), &arguments));
+    let ready = || forebay.get("/v2/health/ready").status;
+    assert_eq!((ready(), ask_of(&forebay, "other", 2, 3).status), (503, 404));
+    right(&ask(&forebay, 2, 3), 2, 3);
+    let is_served = |model: &str| (ask_of(&forebay, model, 2, 3).status == 200).then_some(());
+    std::fs::remove_dir_all(root.path().join("affine")).unwrap();
+    crate::process::until("the other is loaded", || is_served("other"));
+    assert_eq!(ready(), 200);
+    // One look finds both: that it is gone, and what comes in its place.
+    std::fs::rename(root.path().join("other"), root.path().join("third")).unwrap();
+    crate::process::until("the third is loaded", || is_served("third"));
+    assert_eq!((ready(), ask_of(&forebay, "other", 2, 3).status), (200, 404));
+}
+
+#[test]
 fn a_run_without_room_is_one_requests_error_and_smaller_ones_go_on() {
     let root = repository("", &plan_of(&onnx::affine(), &[[&[1, 4], &[4096, 4]]]));
     let mut command = command(root.path(), &["--pool", "none"]);

@@ -7,9 +7,9 @@ use std::str::FromStr;
 
 use forebay_bindings::{BuildOptions, HardwareCompatibilityLevel};
 
-use super::onnx::Input;
 use super::profiles::{self, Given};
 use crate::engine::EngineError;
+use crate::engine::onnx::Input;
 use crate::model_config::{self, ModelConfig};
 use crate::proto::model_optimization_policy::execution_accelerators::Accelerator;
 

@@ -8,9 +8,9 @@ use std::collections::BTreeMap;
 
 use forebay_bindings::{Profile, Range};
 
-use super::onnx::Input;
 use super::options::wrong;
 use crate::engine::EngineError;
+use crate::engine::onnx::Input;
 use crate::model_config::{ModelConfig, SchedulingChoice};
 
 /// Shapes by input, for each profile.

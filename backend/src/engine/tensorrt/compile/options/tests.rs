@@ -5,8 +5,8 @@ use std::path::Path;
 use forebay_bindings::{Flavour, Library, Profile, Range};
 use tensorrt_double::onnx::{self, Type};
 
-use super::super::onnx::inputs;
 use super::*;
+use crate::engine::onnx::inputs;
 
 fn config(text: &str) -> ModelConfig {
     model_config::parse(Path::new("config.pbtxt"), text.as_bytes(), "m").unwrap()

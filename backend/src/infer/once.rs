@@ -1,0 +1,155 @@
+//! A request whose answer others may share -> the pool, or an equal request of the moment, or a session. Equal requests enter a
+//! flight before the pool is asked: one of them asks it, and computes what is not there; each looks itself whether the result is
+//! what it wants. Next: `work` computes, and lands the result.
+
+use std::sync::Arc;
+use std::time::Instant;
+
+use forebay_protocol::cache_control::RequestDirectives;
+use forebay_protocol::digest::Key;
+use forebay_protocol::entry::Entry;
+use forebay_protocol::freshness::Stored;
+
+use super::work::{Asked, Done, Manner};
+use super::{InferError, Miss, Outcome, Source};
+use crate::engine::EngineError;
+use crate::flight::{Part, Sought, Told};
+use crate::models::Version;
+use crate::schedule::RunError;
+use crate::statistics::Gauged;
+use crate::store::{self, Store, now_ms};
+
+/// Results that equal requests share.
+pub(crate) struct Answers;
+
+/// What equal requests have in common. One that is urgent doesn't wait for one that isn't, nor one that has less time for one that
+/// has more: who leads gives up before those who wait would.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub(crate) struct Same {
+    key: Key,
+    manner: Manner,
+}
+
+/// What a flight lands with.
+#[derive(Debug, Clone)]
+pub(crate) enum Found {
+    /// In the pool.
+    Kept(Arc<Entry>),
+    Computed(Done),
+    /// Nobody can compute on these tensors, whoever sends them.
+    Refused(String),
+}
+
+impl Sought for Answers {
+    type Key = Same;
+    type Want = RequestDirectives;
+    type Found = Found;
+
+    fn takes(directives: &RequestDirectives, found: &Found) -> bool {
+        match found {
+            Found::Kept(entry) => age_s(entry, directives).is_some(),
+            Found::Computed(_) | Found::Refused(_) => true,
+        }
+    }
+}
+
+/// The entry's age, if it may be given to a request that says `directives`.
+fn age_s(entry: &Entry, directives: &RequestDirectives) -> Option<u64> {
+    let stored = Stored { created_ms: entry.created_ms, max_age_s: entry.max_age_s };
+    stored.usable(directives, now_ms()).ok().map(|usable| usable.age_s)
+}
+
+/// A request that may be answered from the pool.
+pub(super) struct Lookup<'a> {
+    pub(super) version: &'a Version,
+    pub(super) store: &'a Store,
+    pub(super) key: Key,
+    pub(super) directives: &'a RequestDirectives,
+}
+
+impl Lookup<'_> {
+    /// The pool's answer.
+    pub(super) async fn answer(&self) -> Option<Outcome> {
+        let began = Instant::now();
+        self.take(self.ask().await.as_ref(), began)
+    }
+
+    async fn ask(&self) -> Option<Arc<Entry>> {
+        self.store.lookup(std::slice::from_ref(&self.key)).await
+    }
+
+    /// The answer from an entry that a lookup gave which began then, if it is what the request wants.
+    fn take(&self, entry: Option<&Arc<Entry>>, began: Instant) -> Option<Outcome> {
+        let outcome = entry.and_then(|entry| {
+            let age_s = age_s(entry, self.directives)?;
+            Some((entry.response.clone()?, entry.cost_us, Source::Pool { age_s }))
+        });
+        match &outcome {
+            Some((_, cost_us, _)) => self.version.statistics.hit(began.elapsed(), *cost_us),
+            None => self.version.statistics.missed(began.elapsed()),
+        }
+        outcome
+    }
+
+    /// The answer from what another request found or computed, for one that came then.
+    ///
+    /// # Errors
+    /// `Run` with what any request gets that has these tensors.
+    fn share(&self, found: Found, since: Instant) -> Result<Outcome, InferError> {
+        match found {
+            Found::Kept(entry) => {
+                // It was what the request wants a moment ago.
+                let age_s = store::age_s(&entry, now_ms());
+                let response = entry.response.clone().ok_or(InferError::Lost)?;
+                self.version.statistics.hit(since.elapsed(), entry.cost_us);
+                Ok((response, entry.cost_us, Source::Pool { age_s }))
+            }
+            Found::Computed(done) => {
+                self.version.statistics.collapsed(done.cost_us);
+                Ok((done.response, done.cost_us, Source::Collapsed))
+            }
+            Found::Refused(reason) => Err(RunError::Engine(EngineError::BadInput(reason)).into()),
+        }
+    }
+
+    /// Answers from the pool, with an equal request, or by a session.
+    ///
+    /// # Errors
+    /// As [`Asked::compute`]. What failed for another request and may succeed for this one is tried again.
+    pub(super) async fn or_compute(&self, mut asked: Asked) -> Result<Outcome, InferError> {
+        let since = Instant::now();
+        let same = Same { key: self.key, manner: asked.manner };
+        let entered = self.version.flights.enter(same, *self.directives, asked.bytes());
+        // It leaves when this ends, however it does.
+        let (_seat, part) = entered.map_or((None, None), |(seat, part)| (Some(seat), Some(part)));
+        let lead = match part {
+            // Too many fly: it is on its own.
+            None => None,
+            Some(Part::Has(found)) => return self.share(found, since),
+            Some(Part::Leads(lead)) => Some(lead),
+            Some(Part::Waits(told)) => {
+                let waits = Gauged::by_one(&self.version.statistics.waiters);
+                let told = told.await.map_err(|_| InferError::Lost)?;
+                drop(waits);
+                match told {
+                    Told::Landed(found) => return self.share(found, since),
+                    Told::Leads(lead) => {
+                        asked.since = Some(since);
+                        Some(lead)
+                    }
+                }
+            }
+        };
+        let began = Instant::now();
+        let entry = self.ask().await;
+        if let (Some(lead), Some(entry)) = (&lead, &entry) {
+            lead.land(&Found::Kept(entry.clone()));
+        }
+        if let Some(outcome) = self.take(entry.as_ref(), began) {
+            return Ok(outcome);
+        }
+        asked.lead = lead;
+        let Done { response, cost_us, stored } = asked.compute().await?;
+        Ok((response, cost_us, Source::Session { miss: Miss::Absent, stored }))
+    }
+}
