@@ -2,11 +2,14 @@
 //! decisions happens, in Envoy's order, without Envoy.
 //!
 //! Enters: the module and its plugin configuration. Leaves: what upstream and clients see. Each [`Worker`] has a VM of its
-//! own; all share one store of shared data and queues, one set of metrics and one clock, as the threads of one Envoy do.
+//! own, and so has the main thread, which ticks, is woken and calls out like the others but never has a stream; all share one
+//! store of shared data and queues, one set of metrics and one clock, as the threads of one Envoy do.
 //!
 //! Where proxy-wasm leaves something open, it is as Envoy 1.40 does it: replies and resumptions happen after the callback
 //! that asked for them, one nested in the other ([`worker`]); a header map that is not there is a `BadArgument`, which traps
-//! the SDK; a trap kills the VM, and the next request makes a new one.
+//! the SDK; a VM's memory grows to a gigabyte and no further ([`MEMORY_LIMIT_BYTES`]); a trap kills the VM, and the next request
+//! makes a new one. Streams of the dead one live on: those that it held hang until the route's `idle_timeout`
+//! ([`Worker::idle`]), and any callback that they would have had ends them with Envoy's own 503.
 
 mod imports;
 mod memory;
@@ -17,6 +20,7 @@ mod vm;
 pub mod worker;
 
 use shared::Shared;
+pub use state::MEMORY_LIMIT_BYTES;
 use std::path::Path;
 use std::rc::Rc;
 use std::time::Duration;
@@ -26,6 +30,7 @@ pub use worker::Worker;
 /// One proxy process.
 pub struct Host {
     shared: Rc<Shared>,
+    main: Worker,
     workers: Vec<Worker>,
 }
 
@@ -44,10 +49,21 @@ impl Host {
     /// As [`Host::load`].
     pub fn with_workers(path: &Path, configuration: &str, workers: usize) -> Result<Self, String> {
         let shared = Rc::new(Shared::default());
-        let workers = (0..workers)
-            .map(|number| Worker::start(path, configuration, number, shared.clone()))
-            .collect::<Result<_, _>>()?;
-        Ok(Self { shared, workers })
+        let start = |number| Worker::start(path, configuration, number, shared.clone());
+        // Envoy starts the main thread's first.
+        let main = start(workers)?.without_streams();
+        let workers = (0..workers).map(start).collect::<Result<_, _>>()?;
+        Ok(Self { shared, main, workers })
+    }
+
+    /// The main thread. A request sent to it is a mistake.
+    pub fn main(&mut self) -> &mut Worker {
+        &mut self.main
+    }
+
+    /// All threads: the main one, then the workers.
+    pub fn threads(&mut self) -> impl Iterator<Item = &mut Worker> {
+        std::iter::once(&mut self.main).chain(&mut self.workers)
     }
 
     /// A worker, by number.
@@ -60,11 +76,9 @@ impl Host {
         self.shared.advance(time);
     }
 
-    /// Ticks every worker's root context, once, and delivers what was queued.
+    /// Ticks every VM's root context, once, and delivers what was queued.
     pub fn tick(&mut self) {
-        for worker in &mut self.workers {
-            worker.tick();
-        }
+        self.threads().for_each(Worker::tick);
         self.settle();
     }
 
@@ -73,12 +87,12 @@ impl Host {
         let mut delivered = 0;
         while let Some((worker, context, queue)) = self.shared.next_ready() {
             delivered += 1;
-            self.workers[worker].queue_ready(context, queue);
+            self.workers.get_mut(worker).unwrap_or(&mut self.main).queue_ready(context, queue);
         }
         delivered
     }
 
-    /// A metric's value after every worker has ticked; 0 when the filter never defined it.
+    /// A metric's value after every VM has ticked; 0 when the filter never defined it.
     pub fn metric(&mut self, name: &str) -> u64 {
         self.tick();
         self.shared.metric(name)

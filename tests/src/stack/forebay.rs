@@ -11,6 +11,8 @@ use std::process::Command;
 #[derive(Clone, Copy)]
 pub(crate) struct Bound {
     pub(crate) http_port: u16,
+    /// `serve` only.
+    pub(crate) grpc_port: Option<u16>,
     pub(crate) metrics_port: u16,
 }
 
@@ -94,7 +96,11 @@ pub(crate) fn start(name: &str, command: Command) -> (Process, Bound) {
     let bound = process.until_line(|line| {
         let line: Value = serde_json::from_str(line).ok()?;
         let port = |name: &str| u16::try_from(line.get(name)?.as_u64()?).ok();
-        Some(Bound { http_port: port("http_port")?, metrics_port: port("metrics_port")? })
+        Some(Bound {
+            http_port: port("http_port")?,
+            grpc_port: port("grpc_port"),
+            metrics_port: port("metrics_port")?,
+        })
     });
     (process, bound)
 }

@@ -4,6 +4,10 @@ use super::shared::Shared;
 use super::stream::{Call, Headers, Stream, StreamId};
 use std::collections::{BTreeMap, HashSet, VecDeque};
 use std::rc::Rc;
+use wasmtime::{StoreLimits, StoreLimitsBuilder};
+
+/// What a VM's memory may grow to in Envoy: V8 refuses more. What is freed stays the VM's.
+pub const MEMORY_LIMIT_BYTES: usize = 1 << 30;
 
 /// What the filter asked for, to be done when its callback has returned.
 pub(crate) enum Action {
@@ -21,10 +25,11 @@ pub(crate) struct Answered {
 /// One worker's state. It outlives the VM.
 pub(crate) struct State {
     pub(crate) shared: Rc<Shared>,
+    pub(crate) limits: StoreLimits,
     pub(crate) worker: usize,
     pub(crate) configuration: Vec<u8>,
     pub(crate) streams: BTreeMap<StreamId, Stream>,
-    /// Contexts of the VM as it is now.
+    /// Contexts of the VM as it is now. A stream whose context is not among them was a dead one's.
     pub(crate) contexts: HashSet<u32>,
     /// Whose callback runs.
     pub(crate) current: u32,
@@ -49,6 +54,7 @@ impl State {
     pub(crate) fn new(shared: Rc<Shared>, worker: usize, configuration: &str) -> Self {
         Self {
             shared,
+            limits: StoreLimitsBuilder::new().memory_size(MEMORY_LIMIT_BYTES).build(),
             worker,
             configuration: configuration.as_bytes().to_vec(),
             streams: BTreeMap::new(),

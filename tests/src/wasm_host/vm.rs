@@ -37,6 +37,7 @@ impl Vm {
     pub(crate) fn start(path: &Path, state: State) -> Result<Self> {
         let (engine, module) = compiled(path)?;
         let mut store = Store::new(&engine, state);
+        store.limiter(|state| &mut state.limits);
         let instance = imports::linker(&engine, &module)?.instantiate(&mut store, &module)?;
         for initializer in ["_initialize", "_start"] {
             if let Ok(initialize) = instance.get_typed_func::<(), ()>(&mut store, initializer) {
@@ -45,6 +46,11 @@ impl Vm {
             }
         }
         Ok(Self { store, instance })
+    }
+
+    /// Bytes of memory that the module has taken.
+    pub(crate) fn memory_bytes(&mut self) -> usize {
+        self.instance.get_memory(&mut self.store, "memory").map_or(0, |memory| memory.data_size(&self.store))
     }
 
     pub(crate) fn state(&self) -> &State {

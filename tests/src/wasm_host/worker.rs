@@ -37,6 +37,7 @@ pub struct Worker {
     deepest: usize,
     traps: Vec<String>,
     trap_next: bool,
+    has_streams: bool,
 }
 
 /// What a callback on the request's path returned.
@@ -61,9 +62,16 @@ impl Worker {
             deepest: 0,
             traps: Vec::new(),
             trap_next: false,
+            has_streams: true,
         };
         worker.reload()?;
         Ok(worker)
+    }
+
+    /// The main thread's: no request ever comes to it, so a dead VM stays dead.
+    pub(super) fn without_streams(mut self) -> Self {
+        self.has_streams = false;
+        self
     }
 
     /// A new VM on the old state, as Envoy makes one at the next request after a trap.
@@ -119,13 +127,17 @@ impl Worker {
         self.returned(context, name, parameters).map(|(returned, _)| returned)
     }
 
-    /// The same; and whether the callback asked for a reply.
+    /// The same; and whether the callback asked for a reply. A dead VM's context has no callbacks any more, though there may
+    /// be a new VM.
     fn returned<P: WasmParams, R: WasmResults>(
         &mut self,
         context: u32,
         name: &str,
         parameters: P,
     ) -> Option<(R, bool)> {
+        if !self.state().contexts.contains(&context) {
+            return None;
+        }
         let Machine::Running(vm) = &mut self.machine else { return None };
         let result = if std::mem::take(&mut self.trap_next) {
             Err(Trap("the test's".into()))
@@ -182,11 +194,13 @@ impl Worker {
         state.calls.clear();
     }
 
-    /// Envoy's own answer to a request whose callback trapped.
+    /// Envoy's own answer to a request whose callback trapped, or can't be made because its VM is dead. What the client has of
+    /// another one is broken off.
     fn fail_stream(&mut self, id: StreamId) {
         let Some(stream) = self.state_mut().streams.get_mut(&id) else { return };
         stream.over = true;
-        if stream.response.is_none() {
+        // Without a status, the answer has not reached the client.
+        if stream.response.as_ref().is_none_or(|response| response.status == 0) {
             stream.response = Some(Response { status: 503, ended: true, local: true, ..Response::default() });
         }
     }
@@ -264,6 +278,12 @@ impl Worker {
     /// Deepest nesting of callbacks so far: what fills the stack.
     pub fn deepest(&self) -> usize {
         self.deepest
+    }
+
+    /// Bytes of memory that the VM has taken; 0 when it is dead.
+    pub fn memory_bytes(&mut self) -> usize {
+        let Machine::Running(vm) = &mut self.machine else { return 0 };
+        vm.memory_bytes()
     }
 
     /// The tick's period that the filter asked for, in milliseconds.

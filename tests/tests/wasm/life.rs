@@ -33,6 +33,47 @@ fn a_trap_of_one_worker_leaves_the_others_alone() {
 }
 
 #[test]
+fn what_a_lost_vm_held_hangs_until_the_routes_idle_timeout_and_all_else_goes_on() {
+    let mut host = host(&json!({}));
+    let worker = host.worker(0);
+    let leader = forwarded(worker, infer(asking(7)));
+    let waiting = [worker.send(infer(asking(7))), worker.send(infer(asking(7)))];
+    let half = worker.open(infer(asking(9)));
+    worker.trap_next();
+    worker.send(infer(asking(8)));
+    // The new VM knows none of them, and is not asked about them.
+    let next = forwarded(worker, infer(asking(7)));
+    worker.respond(leader, 200, &FRESH, &answering(7));
+    assert_eq!(worker.response(leader).status, 503);
+    worker.body(half, asking(9), true);
+    assert_eq!(worker.response(half).status, 503);
+    worker.respond(next, 200, &FRESH, &answering(7));
+    hit(worker, infer(asking(7)));
+    host.tick();
+    let worker = host.worker(0);
+    for id in waiting {
+        assert!(worker.is_held(id) && worker.answer(id).is_none(), "it has an answer");
+        worker.idle(id);
+        assert_eq!(worker.response(id).status, 503);
+    }
+    assert_eq!(worker.traps().len(), 1);
+}
+
+#[test]
+fn a_waiter_that_its_route_ends_leaves_its_flight() {
+    let mut host = host(&json!({}));
+    let worker = host.worker(0);
+    let leader = forwarded(worker, infer(asking(7)));
+    let (given_up, waiting) = (worker.send(infer(asking(7))), worker.send(infer(asking(7))));
+    worker.idle(given_up);
+    assert_eq!(worker.response(given_up).status, 504);
+    worker.respond(leader, 200, &FRESH, &answering(7));
+    host.settle();
+    assert_eq!(host.worker(0).response(waiting).status, 200);
+    sound(host.worker(0));
+}
+
+#[test]
 fn a_new_vm_wakes_its_own_waiters() {
     let mut host = host(&json!({}));
     host.worker(0).trap_next();

@@ -1,7 +1,7 @@
 //! Live generations: a table from the gate decides which stored answers may still be given.
 
 use super::{FRESH, GENERATION, OTHER_GENERATION, answering, asking, forwarded, hit, infer, sound};
-use e2e::wasm_host::{Host, Worker};
+use e2e::wasm_host::{Call, Host, Worker};
 use forebay_protocol::gate::{GENERATIONS_PATH, LOOKUP_PATH};
 use serde_json::json;
 use std::time::Duration;
@@ -16,24 +16,26 @@ fn table(epoch: u64, generations: &[&str]) -> Vec<u8> {
         .into_bytes()
 }
 
-/// Polls that wait for an answer: (worker, token).
-fn polls(host: &mut Host, workers: usize) -> Vec<(usize, u32)> {
-    let of = |host: &mut Host, number| {
-        let calls = host.worker(number).calls().into_iter();
-        let calls = calls.filter(|call| call.header(":path").as_deref() == Some(GENERATIONS_PATH));
-        calls.map(|call| (number, call.token)).collect::<Vec<_>>()
-    };
-    (0..workers).flat_map(|number| of(host, number)).collect()
+/// The thread that polls, and its callout.
+#[track_caller]
+fn polling(host: &mut Host) -> (&mut Worker, Call) {
+    let mut polls: Vec<_> = host.threads().filter_map(|thread| Some((poll_of(thread)?, thread))).collect();
+    assert_eq!(polls.len(), 1, "threads that poll");
+    let (call, thread) = polls.remove(0);
+    (thread, call)
+}
+
+fn poll_of(thread: &Worker) -> Option<Call> {
+    thread.calls().into_iter().find(|call| call.header(":path").as_deref() == Some(GENERATIONS_PATH))
 }
 
 /// One poll period, in which the gate gives `table`.
 #[track_caller]
-fn poll(host: &mut Host, workers: usize, table: &[u8]) {
+fn poll(host: &mut Host, table: &[u8]) {
     host.advance(Duration::from_millis(500));
     host.tick();
-    let polls = polls(host, workers);
-    assert_eq!(polls.len(), 1, "polls: {polls:?}");
-    host.worker(polls[0].0).answer_call(polls[0].1, 200, &[], table);
+    let (thread, call) = polling(host);
+    thread.answer_call(call.token, 200, &[], table);
     host.tick();
 }
 
@@ -49,29 +51,45 @@ fn miss(worker: &mut Worker, value: i32) {
 }
 
 #[test]
-fn one_worker_polls_for_all() {
+fn one_thread_polls_for_all() {
     let mut host = hosts(3);
     for _ in 0..4 {
-        poll(&mut host, 3, &table(1, &[GENERATION]));
+        poll(&mut host, &table(1, &[GENERATION]));
     }
-    let call = {
-        host.advance(Duration::from_millis(500));
-        host.tick();
-        let (worker, token) = polls(&mut host, 3)[0];
-        host.worker(worker).calls().into_iter().find(|call| call.token == token).expect("there")
-    };
+    host.advance(Duration::from_millis(500));
+    host.tick();
+    let (_, call) = polling(&mut host);
     assert_eq!(call.header("x-forebay-token").as_deref(), Some("secret"));
+}
+
+#[test]
+fn a_poll_whose_thread_lost_its_vm_is_made_by_another_one() {
+    let mut host = hosts(2);
+    host.advance(Duration::from_millis(500));
+    host.tick();
+    let (thread, _) = polling(&mut host);
+    thread.trap_next();
+    // The next tick traps it; its poll is gone with it.
+    host.advance(Duration::from_millis(500));
+    host.tick();
+    let (thread, call) = polling(&mut host);
+    assert_eq!(thread.traps(), [""; 0]);
+    thread.answer_call(call.token, 200, &[], &table(1, &[GENERATION]));
+    host.tick();
+    miss(host.worker(0), 7);
+    poll(&mut host, &table(1, &[GENERATION]));
+    hit(host.worker(0), infer(asking(7)));
 }
 
 #[test]
 fn answers_of_a_generation_that_is_gone_are_never_given() {
     let mut host = hosts(2);
-    poll(&mut host, 2, &table(1, &[GENERATION]));
+    poll(&mut host, &table(1, &[GENERATION]));
     miss(host.worker(0), 7);
-    poll(&mut host, 2, &table(1, &[GENERATION]));
+    poll(&mut host, &table(1, &[GENERATION]));
     hit(host.worker(0), infer(asking(7)));
     hit(host.worker(1), infer(asking(7)));
-    poll(&mut host, 2, &table(2, &[OTHER_GENERATION]));
+    poll(&mut host, &table(2, &[OTHER_GENERATION]));
     for number in 0..2 {
         let worker = host.worker(number);
         let id = worker.send(infer(asking(7)));
@@ -84,16 +102,16 @@ fn answers_of_a_generation_that_is_gone_are_never_given() {
 #[test]
 fn several_generations_may_live_at_once() {
     let mut host = hosts(1);
-    poll(&mut host, 1, &table(1, &[OTHER_GENERATION, GENERATION]));
+    poll(&mut host, &table(1, &[OTHER_GENERATION, GENERATION]));
     miss(host.worker(0), 7);
-    poll(&mut host, 1, &table(1, &[OTHER_GENERATION, GENERATION]));
+    poll(&mut host, &table(1, &[OTHER_GENERATION, GENERATION]));
     hit(host.worker(0), infer(asking(7)));
 }
 
 #[test]
 fn an_answer_stored_since_the_last_poll_is_given() {
     let mut host = hosts(1);
-    poll(&mut host, 1, &table(1, &[OTHER_GENERATION]));
+    poll(&mut host, &table(1, &[OTHER_GENERATION]));
     host.advance(Duration::from_millis(1));
     miss(host.worker(0), 7);
     hit(host.worker(0), infer(asking(7)));
@@ -102,7 +120,7 @@ fn an_answer_stored_since_the_last_poll_is_given() {
 #[test]
 fn without_a_table_answers_are_given_only_up_to_the_stated_age() {
     let mut host = hosts(1);
-    poll(&mut host, 1, &table(1, &[GENERATION]));
+    poll(&mut host, &table(1, &[GENERATION]));
     miss(host.worker(0), 7);
     host.advance(Duration::from_secs(20));
     hit(host.worker(0), infer(asking(7)));
@@ -116,20 +134,20 @@ fn without_a_table_answers_are_given_only_up_to_the_stated_age() {
 #[test]
 fn a_poll_that_fails_in_any_way_leaves_the_last_table_and_no_trap() {
     let mut host = hosts(1);
-    poll(&mut host, 1, &table(1, &[GENERATION]));
+    poll(&mut host, &table(1, &[GENERATION]));
     miss(host.worker(0), 7);
     for wrong in [&b"<html>"[..], b"", b"{}", b"{\"epoch\":2}", b"\xff", &vec![b'['; 100_000]] {
-        poll(&mut host, 1, wrong);
+        poll(&mut host, wrong);
         hit(host.worker(0), infer(asking(7)));
-        poll(&mut host, 1, &table(1, &[GENERATION]));
+        poll(&mut host, &table(1, &[GENERATION]));
     }
     for broken in [Worker::fail as fn(&mut Worker, u32), Worker::time_out] {
         host.advance(Duration::from_millis(500));
         host.tick();
-        let (number, token) = polls(&mut host, 1)[0];
-        broken(host.worker(number), token);
+        let (thread, call) = polling(&mut host);
+        broken(thread, call.token);
         hit(host.worker(0), infer(asking(7)));
-        poll(&mut host, 1, &table(1, &[GENERATION]));
+        poll(&mut host, &table(1, &[GENERATION]));
     }
     sound(host.worker(0));
 }
@@ -141,9 +159,9 @@ fn a_generation_of_another_service_or_version_does_not_count() {
         {"service": "other", "model": "m", "version": "", "generations": [GENERATION]},
         {"service": "demo", "model": "m", "version": "2", "generations": [GENERATION]}
     ]});
-    poll(&mut host, 1, other.to_string().as_bytes());
+    poll(&mut host, other.to_string().as_bytes());
     miss(host.worker(0), 7);
-    poll(&mut host, 1, other.to_string().as_bytes());
+    poll(&mut host, other.to_string().as_bytes());
     let worker = host.worker(0);
     let id = worker.send(infer(asking(7)));
     assert!(worker.answer(id).is_none());

@@ -20,8 +20,9 @@ impl Worker {
     /// Sends a request's headers; its body only says how long it will be.
     ///
     /// # Panics
-    /// The VM is dead and can't be made anew.
+    /// The VM is dead and can't be made anew, or it is the main thread's.
     pub fn open(&mut self, request: Request) -> StreamId {
+        assert!(self.has_streams, "the main thread has no streams");
         if matches!(self.machine, super::Machine::Dead(_)) {
             self.reload().expect("a VM that started once starts again");
         }
@@ -79,6 +80,12 @@ impl Worker {
         let count = u32::try_from(trailers.len()).unwrap_or(u32::MAX);
         let flow = self.request_callback(id, "proxy_on_request_trailers", (id, count));
         self.decided(id, flow);
+    }
+
+    /// Nothing has happened on the stream for the route's `idle_timeout`: Envoy's own answer. The filter of a live VM sees it
+    /// pass.
+    pub fn idle(&mut self, id: StreamId) {
+        self.local_reply(id, 504, Headers::new(), b"stream timeout".to_vec());
     }
 
     /// The client goes away.

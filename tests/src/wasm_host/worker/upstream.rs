@@ -63,6 +63,9 @@ impl Worker {
         // It has begun: a second answer can't any more.
         stream.response = Some(Response { local, ..Response::default() });
         let flow = self.request_callback(id, "proxy_on_response_headers", (id, count, u32::from(ends)));
+        if flow.is_none() {
+            return self.fail_stream(id);
+        }
         let Some(stream) = self.state_mut().streams.get_mut(&id) else { return };
         stream.response_reachable = false;
         let mut headers = std::mem::take(&mut stream.response_headers);
@@ -80,6 +83,9 @@ impl Worker {
         let Some(stream) = self.state_mut().streams.get_mut(&id) else { return };
         stream.response_chunk = piece;
         let flow = self.request_callback(id, "proxy_on_response_body", (id, size, u32::from(ends)));
+        if flow.is_none() {
+            return self.fail_stream(id);
+        }
         let Some(stream) = self.state_mut().streams.get_mut(&id) else { return };
         let piece = std::mem::take(&mut stream.response_chunk);
         if let Some(response) = &mut stream.response {
