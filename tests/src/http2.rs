@@ -1,4 +1,5 @@
-//! A client of HTTP/2 without TLS, as gRPC stacks and service meshes speak it: many requests on one connection at once.
+//! A client of HTTP/2 without TLS, as gRPC stacks and service meshes speak it: many requests on one connection at once. An
+//! answer's trailers are told with its headers.
 
 use crate::http::Answer;
 use http_body_util::{BodyExt as _, Full};
@@ -60,7 +61,9 @@ async fn answer(
     let response = sender.send_request(request).await?;
     let (head, body) = response.into_parts();
     let text = |value: &hyper::header::HeaderValue| String::from_utf8_lossy(value.as_bytes()).into_owned();
-    let headers = head.headers.iter().map(|(name, value)| (name.to_string(), text(value))).collect();
-    let body = body.collect().await?.to_bytes().to_vec();
-    Ok(Answer { status: head.status.as_u16(), headers, body })
+    let body = body.collect().await?;
+    let trailers = body.trailers().cloned().unwrap_or_default();
+    let headers = head.headers.iter().chain(&trailers);
+    let headers = headers.map(|(name, value)| (name.to_string(), text(value))).collect();
+    Ok(Answer { status: head.status.as_u16(), headers, body: body.to_bytes().to_vec() })
 }

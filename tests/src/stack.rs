@@ -7,7 +7,7 @@ mod redis;
 
 use crate::http::{self, Answer};
 use crate::process::{Process, until};
-use envoy::Wiring;
+use envoy::{Changes, Wiring};
 use forebay::{Bound, Secrets};
 pub use redis::Redis;
 use serde_json::Value;
@@ -28,8 +28,8 @@ pub struct Stack {
     pool: Pool,
     services: Vec<String>,
     models: Vec<String>,
-    workers: usize,
-    settings: Value,
+    changes: Changes,
+    injects: bool,
     arguments: Vec<String>,
     gate_port: Option<u16>,
 }
@@ -47,8 +47,8 @@ impl Stack {
             pool: Pool::Memory,
             services: vec!["demo".into()],
             models: vec!["identity_fp32".into()],
-            workers: 1,
-            settings: serde_json::json!({}),
+            changes: Changes { settings: serde_json::json!({}), workers: 1, texts: Vec::new(), filter: None },
+            injects: false,
             arguments: Vec::new(),
             gate_port: None,
         }
@@ -78,14 +78,35 @@ impl Stack {
     /// Envoy's worker threads.
     #[must_use]
     pub fn workers(mut self, workers: usize) -> Self {
-        self.workers = workers;
+        self.changes.workers = workers;
         self
     }
 
     /// Settings of the filter, over those of envoy/forebay.yaml.
     #[must_use]
     pub fn filter(mut self, settings: Value) -> Self {
-        self.settings = settings;
+        self.changes.settings = settings;
+        self
+    }
+
+    /// Something in envoy/forebay.yaml that is otherwise.
+    #[must_use]
+    pub fn with(mut self, text: &str, instead: &str) -> Self {
+        self.changes.texts.push((text.to_owned(), instead.to_owned()));
+        self
+    }
+
+    /// Another filter than ours, which runs with our settings.
+    #[must_use]
+    pub fn module(mut self, path: PathBuf) -> Self {
+        self.changes.filter = Some(path);
+        self
+    }
+
+    /// The lines for several tenants hold: Envoy puts the token on, and the filter has none.
+    #[must_use]
+    pub fn injects(mut self) -> Self {
+        self.injects = true;
         self
     }
 
@@ -109,7 +130,7 @@ impl Stack {
     /// Something does not start.
     pub fn start(self) -> Running {
         let folder = TempDir::new().expect("a temporary folder");
-        let secrets = Secrets::create(folder.path());
+        let secrets = Secrets::create(folder.path(), &self.services, self.injects);
         let redis = (self.pool == Pool::Redis).then(Redis::start);
         let url = redis.as_ref().map(Redis::url);
         let mut backends = Vec::new();
@@ -124,9 +145,11 @@ impl Stack {
         let gate_port = gate.as_ref().map_or(backends[0].bound.gate, |(_, bound)| bound.gate);
         let wiring = Wiring {
             backends: backends.iter().map(|b| (b.service.clone(), b.bound.http)).collect(),
+            backend_grpc_port: backends[0].bound.grpc.expect("a backend serves gRPC"),
             gate_port: self.gate_port.unwrap_or(gate_port),
-            settings: self.settings,
-            workers: self.workers,
+            token: secrets.token.clone(),
+            injects: self.injects,
+            changes: self.changes,
         };
         let (envoy, port, admin_port) = envoy::start(folder.path(), &wiring);
         let arguments = self.arguments;
@@ -199,7 +222,7 @@ impl Running {
     /// # Panics
     /// Envoy does not answer.
     pub fn stats(&self, part: &str) -> Vec<(String, u64)> {
-        let answer = http::send(self.admin_port, &http::get("/stats")).expect("Envoy's admin interface");
+        let answer = self.admin("/stats");
         let text = String::from_utf8_lossy(&answer.body).into_owned();
         let lines = text.lines().filter(|line| line.contains(part));
         lines
@@ -256,6 +279,24 @@ impl Running {
             || self.stats("cluster.forebay-gate.upstream_rq_200").first().map_or(0, |(_, count)| *count);
         let before = polls();
         until("the filter polls the gate twice", || (polls() >= before + 2).then_some(()));
+    }
+
+    /// Gives Envoy another credential to put on.
+    pub fn replace_credential(&self, token: &str) {
+        envoy::write_credential(self.folder(), token);
+    }
+
+    /// The token that gate and backend ask for.
+    pub fn token(&self) -> &str {
+        &self.secrets.token
+    }
+
+    /// Envoy's admin interface.
+    ///
+    /// # Panics
+    /// It does not answer.
+    pub fn admin(&self, path: &str) -> Answer {
+        http::send(self.admin_port, &http::get(path)).expect("Envoy's admin interface")
     }
 
     /// A folder of the stack's own.

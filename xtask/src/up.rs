@@ -133,7 +133,7 @@ fn serve(layout: &Layout, settings: &Settings, folder: &Folder, group: &mut Grou
 
 fn announce(settings: &Settings, folder: &Folder, services: &Services) -> Result<()> {
     println!("\nForebay is up; Ctrl-C stops it.");
-    println!("  Envoy with the filter  {}", services.envoy);
+    println!("  Envoy with the filter  {}   gRPC on the same port", services.envoy);
     println!("  backend                {}   gRPC {}", services.backend, services.backend_grpc);
     println!("  backend's metrics      {}/metrics", services.backend_metrics);
     println!("  gate                   {}", services.gate);

@@ -1,34 +1,53 @@
 //! Envoy with envoy/forebay.yaml: ports, the filter's settings and, where there are more services, their routes and
-//! clusters are put into it; all else is as users run it.
+//! clusters are put into it; all else is as users run it. [`Changes`] are what a test wants otherwise.
 
 use crate::http;
 use crate::installed::{checkout, filter, installed};
 use crate::process::{Process, until};
 use serde_json::{Value, json};
 use std::fs;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::process::Command;
 
 /// A lookup's deadline in milliseconds, the longest that the filter takes.
 const LOOKUP_MS: u64 = 1000;
+/// What the lines begin with that are comments until there are several tenants.
+const TENANTS: &str = "#tenants: ";
 
 /// What Envoy is connected to.
 pub(crate) struct Wiring {
     /// Service and port of each backend; the first is the default.
     pub(crate) backends: Vec<(String, u16)>,
+    /// The default backend's gRPC.
+    pub(crate) backend_grpc_port: u16,
     pub(crate) gate_port: u16,
+    pub(crate) token: String,
+    /// Envoy puts the token on, so the filter gets none.
+    pub(crate) injects: bool,
+    pub(crate) changes: Changes,
+}
+
+/// What a test wants otherwise than users have it.
+pub(crate) struct Changes {
+    /// Settings of the filter, over those of the file.
     pub(crate) settings: Value,
+    /// Worker threads.
     pub(crate) workers: usize,
+    /// Texts of the file and what stands there instead.
+    pub(crate) texts: Vec<(String, String)>,
+    /// Another filter than ours.
+    pub(crate) filter: Option<PathBuf>,
 }
 
 /// Starts Envoy; its port and its admin interface's.
 pub(crate) fn start(folder: &Path, wiring: &Wiring) -> (Process, u16, u16) {
     let template = fs::read_to_string(checkout().join("envoy/forebay.yaml")).expect("envoy/forebay.yaml");
     let (config, address) = (folder.join("envoy.yaml"), folder.join("admin-address"));
-    fs::write(&config, filled(&template, wiring)).expect("Envoy's configuration");
+    write_credential(folder, &wiring.token);
+    fs::write(&config, filled(&template, folder, wiring)).expect("Envoy's configuration");
     let mut command = Command::new(installed("bin/envoy"));
     command
-        .args(["--concurrency", &wiring.workers.to_string(), "--disable-hot-restart"])
+        .args(["--concurrency", &wiring.changes.workers.to_string(), "--disable-hot-restart"])
         .args(["--log-level", "warning", "-c"])
         .arg(&config);
     command.arg("--admin-address-path").arg(&address).current_dir(checkout());
@@ -47,18 +66,43 @@ pub(crate) fn start(folder: &Path, wiring: &Wiring) -> (Process, u16, u16) {
     (process, port, admin_port)
 }
 
-fn filled(template: &str, wiring: &Wiring) -> String {
+/// The file from which Envoy reads the credential; replaced as one, as its watch wants it.
+pub(crate) fn write_credential(folder: &Path, token: &str) {
+    let secret = json!({"resources": [{
+        "@type": "type.googleapis.com/envoy.extensions.transport_sockets.tls.v3.Secret",
+        "name": "forebay",
+        "generic_secret": {"secret": {"inline_string": token}},
+    }]});
+    let new = folder.join("credential.new");
+    fs::write(&new, secret.to_string()).expect("the credential");
+    fs::rename(new, folder.join(CREDENTIAL)).expect("the credential is replaced");
+}
+
+/// The credential's file in a stack's folder. YAML, of which JSON is a part.
+const CREDENTIAL: &str = "credential.yaml";
+
+fn filled(template: &str, folder: &Path, wiring: &Wiring) -> String {
     let mut config = with_settings(template, wiring);
+    for (text, instead) in &wiring.changes.texts {
+        assert!(config.contains(text.as_str()), "envoy/forebay.yaml has no {text:?}");
+        config = config.replace(text, instead);
+    }
+    if wiring.injects {
+        config = config.replace(TENANTS, "");
+    }
     for (service, port) in &wiring.backends[1..] {
         config = with_service(&config, service, *port);
     }
-    let filter = json!(filter().to_string_lossy()).to_string();
+    let filter = wiring.changes.filter.clone().unwrap_or_else(filter);
+    let path = |path: &Path| json!(path.to_string_lossy()).to_string();
     let values = [
         ("envoy_port", "0".to_owned()),
         ("admin_port", "0".to_owned()),
         ("backend_port", wiring.backends[0].1.to_string()),
+        ("backend_grpc_port", wiring.backend_grpc_port.to_string()),
         ("gate_port", wiring.gate_port.to_string()),
-        ("filter", filter),
+        ("filter", path(&filter)),
+        ("credential", path(&folder.join(CREDENTIAL))),
     ];
     let line = |line: &str| {
         let marked = values.iter().find(|(name, _)| line.ends_with(&format!("# up:{name}")));
@@ -82,7 +126,7 @@ fn with_settings(template: &str, wiring: &Wiring) -> String {
     for (service, _) in &wiring.backends[1..] {
         settings["routes"][service] = json!({"service": service});
     }
-    merge(&mut settings, &wiring.settings);
+    merge(&mut settings, &wiring.changes.settings);
     format!("{before}value: |\n{}{settings}\n{}\n", " ".repeat(indent), after.join("\n"))
 }
 

@@ -2,7 +2,7 @@
 
 use crate::installed::{forebay, installed};
 use crate::process::Process;
-use serde_json::Value;
+use serde_json::{Value, json};
 use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::Command;
@@ -14,20 +14,29 @@ pub(crate) struct Bound {
     pub(crate) http: u16,
     /// 0 of a backend whose pool is in Redis.
     pub(crate) gate: u16,
+    /// `serve` only.
+    pub(crate) grpc: Option<u16>,
     pub(crate) metrics: u16,
 }
 
-/// Secrets of one stack: the files that hold them.
+/// Secrets of one stack, and the files that hold them.
 pub(crate) struct Secrets {
+    pub(crate) token: String,
+    /// Whose token it is; `None` where nobody needs one.
+    credentials_file: Option<PathBuf>,
     pool_file: PathBuf,
 }
 
 impl Secrets {
-    pub(crate) fn create(folder: &Path) -> Self {
-        let pool_file = folder.join("pool-secret");
-        let secret = format!("pool-secret-of-{}", folder.file_name().unwrap_or_default().to_string_lossy());
-        fs::write(&pool_file, secret).expect("the secret's file");
-        Self { pool_file }
+    /// `credentialed`: who asks the gate for one of those services must show the token.
+    pub(crate) fn create(folder: &Path, services: &[String], credentialed: bool) -> Self {
+        let token = format!("token-of-{}", folder.file_name().unwrap_or_default().to_string_lossy());
+        let (pool_file, credentials_file) = (folder.join("pool-secret"), folder.join("credentials.json"));
+        fs::write(&pool_file, format!("pool-secret-{token}")).expect("the secret's file");
+        let rows = services.iter().map(|service| json!({"name": "envoy", "token": token, "service": service, "tenants": ["*"]}));
+        let credentials = json!({"credentials": rows.collect::<Vec<_>>()}).to_string();
+        fs::write(&credentials_file, credentials).expect("the file of credentials");
+        Self { token, credentials_file: credentialed.then_some(credentials_file), pool_file }
     }
 }
 
@@ -76,6 +85,9 @@ fn shared(subcommand: &str, redis_url: Option<&str>, secrets: &Secrets) -> Comma
     command.args([subcommand, "--metrics-address=127.0.0.1", "--metrics-port=0"]);
     command.args(["--log-format", "text", "--pool", if redis_url.is_some() { "redis" } else { "memory" }]);
     command.arg("--pool-secret-file").arg(&secrets.pool_file);
+    if let Some(credentials) = &secrets.credentials_file {
+        command.arg("--credentials-file").arg(credentials);
+    }
     if let Some(url) = redis_url {
         command.args(["--redis-url", url]);
     }
@@ -98,6 +110,7 @@ pub(crate) fn start(name: &str, command: Command) -> (Process, Bound) {
         Some(Bound {
             http: port("http_port").unwrap_or(0),
             gate: port("gate_port").unwrap_or(0),
+            grpc: port("grpc_port"),
             metrics: port("metrics_port")?,
         })
     });

@@ -189,6 +189,30 @@ fn requests_on_one_connection_follow_each_other() {
     assert_eq!(stack.inferences(MODEL), 3);
 }
 
+#[test]
+fn pipelined_requests_are_all_answered_in_their_order() {
+    let stack = Stack::new().start();
+    let mut connection = Connection::open(stack.port).expect("Envoy listens");
+    // Hits behind hits, behind a miss in the same write, and behind one whose answer was read.
+    let sequences: [&[f32]; 4] = [
+        &[1.0, 1.0, 1.0, 1.0, 1.0],
+        &[2.0, 3.0, 4.0],
+        &[1.0],
+        &[1.0, 5.0, 1.0, 1.0, 1.0, 6.0, 5.0, 1.0, 1.0, 1.0],
+    ];
+    for values in sequences {
+        let requests =
+            values.iter().map(|value| post("/v2/models/identity_fp32/infer", &JSON, &fp32(&[*value])));
+        connection.write(&requests.collect::<Vec<_>>().concat()).expect("sent");
+        for value in values {
+            let answer = connection.read().expect("an answer");
+            assert_eq!(answer.json()["outputs"][0]["data"], json!([value]), "{}", answer.error());
+        }
+    }
+    assert_eq!(stack.inferences(MODEL), 6);
+    stack.sound();
+}
+
 /// How long old answers may be given after a new one.
 const ALLOWED: Duration = Duration::from_secs(2);
 

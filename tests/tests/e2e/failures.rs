@@ -1,7 +1,8 @@
 //! What is killed, and what clients see of it.
 
 use super::{HIT, STORED, is};
-use e2e::http::{Connection, post};
+use e2e::http::{Answer, Connection, get, post};
+use e2e::installed::checkout;
 use e2e::process::until;
 use e2e::stack::{Pool, Stack};
 use e2e::v2::{JSON, binary, fp32, fp32_binary};
@@ -222,4 +223,29 @@ fn mode_off_is_a_plain_proxy() {
         assert!(answer.status == 200 && !answer.nearest_cache().starts_with("forebay;"), "{answer:?}");
     }
     stack.sound();
+}
+
+#[test]
+fn what_a_lost_filter_held_ends_with_its_routes_idle_timeout_and_all_else_goes_on() {
+    let folder = tempfile::TempDir::new().expect("a folder");
+    let module = folder.path().join("holding.wasm");
+    let source = checkout().join("tests/tests/e2e/holding.wat");
+    std::fs::write(&module, wat::parse_file(source).expect("a module")).expect("written");
+    let stack = Stack::new().module(module).with("idle_timeout: 100s", "idle_timeout: 3s").start();
+    let mut held = Connection::open(stack.port).expect("Envoy listens");
+    held.write(&post("/v2/models/identity_fp32/infer", &JSON, &fp32(&[1.0]))).expect("sent");
+    until("the filter holds it", || {
+        let active = stack.stats("http.forebay.downstream_rq_active");
+        (active.first().map(|(_, count)| *count) == Some(1)).then_some(())
+    });
+    let says = |answer: &Answer| {
+        assert_eq!(answer.status, 503);
+        assert!(answer.error().contains("may be sent again"), "{}", answer.error());
+        assert_eq!(answer.header("retry-after"), "1");
+    };
+    says(&stack.send(&get("/v2")));
+    // A new VM serves what comes next, long before the one that was held is given up.
+    let large = vec![1.0; 1000];
+    assert_eq!(stack.infer(MODEL, &JSON, &fp32(&large)).status, 200);
+    says(&held.read().expect("an answer"));
 }

@@ -4,11 +4,13 @@ mod caching;
 mod clients;
 mod failures;
 mod freshness;
+mod grpc;
 mod hostile;
 mod http2;
 mod joining;
 mod peers;
 mod pool;
+mod routes;
 mod services;
 mod traffic;
 

@@ -78,6 +78,7 @@ impl Services {
             Pool::Memory => backend.gate,
         };
         let gate = gate.context("there is no gate")?;
+        let backend_grpc = backend.grpc.context("the backend serves no gRPC")?;
         let (admin, envoy) = start_envoy(
             layout,
             settings,
@@ -87,6 +88,7 @@ impl Services {
                 ("envoy_port", settings.ports.envoy.to_string()),
                 ("admin_port", settings.ports.admin.to_string()),
                 ("backend_port", backend.http.to_string()),
+                ("backend_grpc_port", backend_grpc.to_string()),
                 ("gate_port", gate.to_string()),
                 ("filter", Value::from(layout.filter().to_string_lossy()).to_string()),
                 ("service", Value::from(SERVICE).to_string()),
@@ -96,7 +98,7 @@ impl Services {
             envoy,
             admin,
             backend: url(backend.http),
-            backend_grpc: format!("127.0.0.1:{}", backend.grpc.context("the backend serves no gRPC")?),
+            backend_grpc: format!("127.0.0.1:{backend_grpc}"),
             backend_metrics: url(backend.metrics),
             gate: url(gate),
         })

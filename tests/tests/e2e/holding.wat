@@ -1,0 +1,15 @@
+;; A filter that holds requests with less than 1,000 bytes of body for ever, and ends as a trap does on one without a body.
+(module
+  (memory (export "memory") 1)
+  (func (export "proxy_abi_version_0_2_1"))
+  (func (export "malloc") (param i32) (result i32) (i32.const 1024))
+  (func (export "proxy_on_context_create") (param i32 i32))
+  (func (export "proxy_on_vm_start") (param i32 i32) (result i32) (i32.const 1))
+  (func (export "proxy_on_configure") (param i32 i32) (result i32) (i32.const 1))
+  (func (export "proxy_on_request_headers") (param $context i32) (param $count i32) (param $ends i32) (result i32)
+    (if (local.get $ends) (then (unreachable)))
+    (i32.const 1))
+  (func (export "proxy_on_request_body") (param $context i32) (param $size i32) (param $ends i32) (result i32)
+    (i32.lt_u (local.get $size) (i32.const 1000)))
+  (func (export "proxy_on_done") (param i32) (result i32) (i32.const 1))
+  (func (export "proxy_on_delete") (param i32)))
