@@ -65,12 +65,15 @@ mod tests {
 
     #[test]
     fn wrong_ones_are_a_line_that_names_the_field_and_what_would_be_right() {
-        let line = check(br#"{"service": "demo", "gate": {"cluster": "g", "poll_ms": 1}}"#).unwrap_err().to_string();
+        let line =
+            check(br#"{"service": "demo", "gate": {"cluster": "g", "poll_ms": 1}}"#).unwrap_err().to_string();
         assert_eq!(
             line,
             "check-filter: plugin configuration, field `gate.poll_ms`: 1 is not between 50 and 30000"
         );
-        for json in [&b""[..], b"\xff", b"{}", b"{\"service\":\"demo\",\"gate\":{\"cluster\":\"g\",\"token\":\"t\"}}"] {
+        for json in
+            [&b""[..], b"\xff", b"{}", b"{\"service\":\"demo\",\"gate\":{\"cluster\":\"g\",\"token\":\"t\"}}"]
+        {
             let line = check(json).unwrap_err().to_string();
             assert!(line.starts_with("check-filter: ") && !line.contains('\n'), "{line}");
         }

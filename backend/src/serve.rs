@@ -147,7 +147,8 @@ async fn serve(
         .merge(http::repository::routes(Arc::new(repository)))
         .merge(http::observe::routes(Arc::new(observe)))
         .merge(http::shared_memory::routes());
-    let mut main = vec![(listener, http::with_fallback(http_restrictions.http(routes))), (grpc_listener, calls)];
+    let mut main =
+        vec![(listener, http::with_fallback(http_restrictions.http(routes))), (grpc_listener, calls)];
     let mut ports = Ports { http: Some(http_port), grpc: Some(grpc_port), gate: None, metrics: metrics_port };
     if let (Some((listener, port)), Some(gate)) = (gate_listener, gate) {
         main.push((listener, http::with_fallback(gate::routes(Arc::new(gate)))));

@@ -14,7 +14,8 @@ use std::path::PathBuf;
 use clap::{Args, Parser, Subcommand, ValueEnum};
 
 pub(crate) use parts::{
-    GateAddress, HttpSettings, LogFormat, LogSettings, PoolKind, PoolSettings, RestrictedSettings, TlsSettings,
+    GateAddress, HttpSettings, LogFormat, LogSettings, PoolKind, PoolSettings, RestrictedSettings,
+    TlsSettings,
 };
 pub(crate) use secrets::{Hidden, SECRETS, read_pool_secret};
 pub(crate) use trust::{PrivacySettings, TrustSettings};

@@ -80,7 +80,8 @@ fn who_waits_takes_over_when_the_one_that_computes_leaves() {
         assert_ne!(ended(waits).header("cache-status"), COLLAPSED);
     });
     assert_eq!(forebay.metric("nv_inference_count", MODEL), 2);
-    let canceled = format!("nv_inference_request_failure{{model=\"{MODEL}\",version=\"1\",reason=\"CANCELED\"}}");
+    let canceled =
+        format!("nv_inference_request_failure{{model=\"{MODEL}\",version=\"1\",reason=\"CANCELED\"}}");
     assert_eq!(forebay.metric_line(&canceled), 1, "the one that left");
 }
 

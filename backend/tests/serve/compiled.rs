@@ -272,10 +272,20 @@ fn a_wrong_declaration_is_said_before_anything_is_built() {
     for (config, expected) in [
         (input("data_type: TYPE_FP32 dims: [ 5 ]"), "input \"x\" is declared with shape [-1,5]"),
         (input("data_type: TYPE_INT32 dims: [ 4 ]"), "input \"x\" is declared as INT32"),
-        (format!("{CONFIG} output [ {{ name: \"z\" data_type: TYPE_FP32 dims: [ 4 ] }} ]"), "output \"z\" is declared"),
-        (format!("{CONFIG} parameters {{ key: \"forebay_ttl\" value {{ string_value: \"1\" }} }} response_cache {{ enable: true }}"), "forebay_ttl"),
         (
-            format!("{CONFIG} model_warmup [ {{ name: \"w\" inputs {{ key: \"x\" value {{ data_type: TYPE_FP32 dims: [ 4 ] input_data_file: \"none\" }} }} }} ]"),
+            format!("{CONFIG} output [ {{ name: \"z\" data_type: TYPE_FP32 dims: [ 4 ] }} ]"),
+            "output \"z\" is declared",
+        ),
+        (
+            format!(
+                "{CONFIG} parameters {{ key: \"forebay_ttl\" value {{ string_value: \"1\" }} }} response_cache {{ enable: true }}"
+            ),
+            "forebay_ttl",
+        ),
+        (
+            format!(
+                "{CONFIG} model_warmup [ {{ name: \"w\" inputs {{ key: \"x\" value {{ data_type: TYPE_FP32 dims: [ 4 ] input_data_file: \"none\" }} }} }} ]"
+            ),
             "warmup/none",
         ),
     ] {
@@ -358,7 +368,10 @@ fn loads_that_wait_keep_nobody_else_waiting() {
     until("a process builds", || forebay.children().first().copied());
     assert_eq!(send(forebay.metrics_port, "GET", "/metrics", &[], b"").status, 200);
     assert_eq!(call(&forebay, "onnx", "load").status, 200);
-    assert_eq!((ask(&forebay, "onnx", &[2, 4]).status, state(&forebay, "m")["state"].clone()), (200, json!("LOADING")));
+    assert_eq!(
+        (ask(&forebay, "onnx", &[2, 4]).status, state(&forebay, "m")["state"].clone()),
+        (200, json!("LOADING"))
+    );
     assert_eq!(call(&forebay, "onnx", "unload").status, 200);
     assert_eq!((call(&forebay, "m", "unload").status, forebay.children()), (200, vec![]));
     for mut call in calls {

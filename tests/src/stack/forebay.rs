@@ -33,7 +33,9 @@ impl Secrets {
         let token = format!("token-of-{}", folder.file_name().unwrap_or_default().to_string_lossy());
         let (pool_file, credentials_file) = (folder.join("pool-secret"), folder.join("credentials.json"));
         fs::write(&pool_file, format!("pool-secret-{token}")).expect("the secret's file");
-        let rows = services.iter().map(|service| json!({"name": "envoy", "token": token, "service": service, "tenants": ["*"]}));
+        let rows = services
+            .iter()
+            .map(|service| json!({"name": "envoy", "token": token, "service": service, "tenants": ["*"]}));
         let credentials = json!({"credentials": rows.collect::<Vec<_>>()}).to_string();
         fs::write(&credentials_file, credentials).expect("the file of credentials");
         Self { token, credentials_file: credentialed.then_some(credentials_file), pool_file }

@@ -239,8 +239,14 @@ fn a_hit_has_the_fields_of_the_answer_that_was_stored() {
         ("x-custom", "two"),
         ("vary", "Accept-Encoding"),
     ];
-    let left =
-        [("connection", "x-hop"), ("x-hop", "1"), ("date", "then"), ("server", "it"), ("x-forebay-cost-us", "9"), ("x-envoy-a", "b")];
+    let left = [
+        ("connection", "x-hop"),
+        ("x-hop", "1"),
+        ("date", "then"),
+        ("server", "it"),
+        ("x-forebay-cost-us", "9"),
+        ("x-envoy-a", "b"),
+    ];
     let worker = host.worker(0);
     let first = forwarded(worker, infer(asking(7)));
     worker.respond(first, 200, &[&kept[..], &left[..]].concat(), &answering(7));

@@ -42,14 +42,22 @@ fn with_a_wrong_configuration_every_request_passes_without_what_only_the_filter_
         let mut host = Host::load(&e2e::filter(), configuration).expect("settings are never refused");
         let worker = host.worker(0);
         for _ in 0..2 {
-            let id = worker.open(infer(asking(7)).header("x-forebay-tenant", "victim").header("x-mine", "stays"));
+            let id =
+                worker.open(infer(asking(7)).header("x-forebay-tenant", "victim").header("x-mine", "stays"));
             assert!(worker.forwarded(id).is_some(), "held: {configuration}");
             worker.body(id, asking(7), true);
             let seen = worker.forwarded(id).expect("forwarded");
-            assert!(!seen.headers.iter().any(|(name, _)| name.starts_with("x-forebay-")), "{:?}", seen.headers);
+            assert!(
+                !seen.headers.iter().any(|(name, _)| name.starts_with("x-forebay-")),
+                "{:?}",
+                seen.headers
+            );
             assert_eq!((seen.header("x-mine").as_deref(), &seen.body), (Some("stays"), &asking(7)));
             worker.respond(id, 200, &FRESH, &answering(7));
-            assert_eq!((worker.response(id).cache_status(), &worker.response(id).body), (String::new(), &answering(7)));
+            assert_eq!(
+                (worker.response(id).cache_status(), &worker.response(id).body),
+                (String::new(), &answering(7))
+            );
         }
         assert!(worker.calls().is_empty());
         sound(worker);

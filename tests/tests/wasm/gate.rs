@@ -1,6 +1,8 @@
 //! Lookups in L2: what is asked, and that no trouble with the gate is the client's.
 
-use super::{FORMAT, FRESH, GENERATION, INFER, answered, answering, asking, asking_as, forwarded, hit, infer, sound};
+use super::{
+    FORMAT, FRESH, GENERATION, INFER, answered, answering, asking, asking_as, forwarded, hit, infer, sound,
+};
 use e2e::wasm_host::{Call, Host, Request, StreamId, Worker};
 use forebay_protocol::digest::Generation;
 use forebay_protocol::entry::{Entry, Field};
@@ -65,7 +67,8 @@ fn went_on(worker: &mut Worker, id: StreamId) -> String {
 
 #[test]
 fn a_lookup_says_who_asks_for_what_and_holds_no_secret() {
-    let tenants = json!({"tenancy": "required", "tenant": "acme", "gate": {"cluster": "outbound|8010||gate.ns"}});
+    let tenants =
+        json!({"tenancy": "required", "tenant": "acme", "gate": {"cluster": "outbound|8010||gate.ns"}});
     let mut host = super::host(&tenants);
     let worker = host.worker(0);
     let path = "/v2/models/m/versions/3/infer";
@@ -170,7 +173,9 @@ fn what_the_gate_says_is_told_to_who_looks() {
         ("gate-failed", |worker, token| worker.answer_call(token, 503, &FORMAT, b"")),
         ("gate-refused", |worker, token| worker.answer_call(token, 403, &FORMAT, b"")),
         ("unknown-format", |worker, token| worker.answer_call(token, 404, &[], b"")),
-        ("unknown-format", |worker, token| worker.answer_call(token, 200, &[("x-forebay-format", "3")], &entry(7))),
+        ("unknown-format", |worker, token| {
+            worker.answer_call(token, 200, &[("x-forebay-format", "3")], &entry(7))
+        }),
         ("unknown-format", |worker, token| {
             let later = [&b"FBP3"[..], &entry(7)[4..]].concat();
             worker.answer_call(token, 200, &FORMAT, &later);
@@ -202,9 +207,13 @@ fn a_gate_that_refuses_is_well_and_is_asked_again() {
 #[test]
 fn an_entry_is_given_with_the_fields_that_were_kept_with_it() {
     let mut held = Entry::decode_plain(entry(7).into()).expect("an entry");
-    held.fields = [("access-control-allow-origin", "*"), ("cache-control", "max-age=5, s-maxage=60"), ("etag", "\"j\"")]
-        .map(|(name, value)| Field { name: name.into(), value: value.into() })
-        .to_vec();
+    held.fields = [
+        ("access-control-allow-origin", "*"),
+        ("cache-control", "max-age=5, s-maxage=60"),
+        ("etag", "\"j\""),
+    ]
+    .map(|(name, value)| Field { name: name.into(), value: value.into() })
+    .to_vec();
     let mut host = host();
     let worker = host.worker(0);
     let (id, call) = asks(worker, infer(asking(7)));

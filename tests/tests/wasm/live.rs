@@ -28,7 +28,10 @@ fn said(call: &Call) -> Poll {
 
 /// The threads that poll, and their callouts.
 fn polls(host: &mut Host) -> Vec<(&mut Worker, Call)> {
-    host.threads().filter_map(|thread| Some((poll_of(thread)?, thread))).map(|(call, thread)| (thread, call)).collect()
+    host.threads()
+        .filter_map(|thread| Some((poll_of(thread)?, thread)))
+        .map(|(call, thread)| (thread, call))
+        .collect()
 }
 
 /// The one thread that polls, and its callout.
@@ -61,7 +64,12 @@ fn unchanged(host: &mut Host, epoch: u64) {
     host.advance(Duration::from_secs(2));
     let (thread, call) = polling(host);
     let epoch = epoch.to_string();
-    thread.answer_call(call.token, 204, &[FORMAT[0], ("x-forebay-epoch", &epoch), ("x-forebay-now-ms", "0")], b"");
+    thread.answer_call(
+        call.token,
+        204,
+        &[FORMAT[0], ("x-forebay-epoch", &epoch), ("x-forebay-now-ms", "0")],
+        b"",
+    );
 }
 
 /// Asks, lets the gate say miss and the upstream answer.
@@ -90,7 +98,10 @@ fn one_thread_polls_for_all_and_goes_on_at_once() {
     host.tick();
     let (thread, call) = polling(&mut host);
     assert_eq!((call.cluster.as_str(), call.timeout_ms), ("gate", 3000));
-    assert_eq!((call.header(":method"), call.header(":authority")), (Some("POST".into()), Some("gate".into())));
+    assert_eq!(
+        (call.header(":method"), call.header(":authority")),
+        (Some("POST".into()), Some("gate".into()))
+    );
     let first = said(&call);
     assert_eq!((first.epoch, first.wait_ms), (0, 2000));
     thread.answer_call(call.token, 200, &FORMAT, &table(7, &[GENERATION]));
@@ -166,7 +177,10 @@ fn what_the_gate_gives_is_checked_by_the_newest_table_too() {
     told(&mut host, &table(2, &[OTHER_GENERATION]));
     let worker = host.worker(0);
     worker.answer_call(call.token, 200, &FORMAT, &super::gate::entry(7));
-    assert!(worker.answer(id).is_none() && worker.forwarded(id).is_some(), "a dead generation's answer is given");
+    assert!(
+        worker.answer(id).is_none() && worker.forwarded(id).is_some(),
+        "a dead generation's answer is given"
+    );
     sound(worker);
 }
 
@@ -212,7 +226,8 @@ fn a_late_polls_older_table_never_wins() {
 #[test]
 fn configurations_with_other_gates_have_a_table_each() {
     let mut host = hosts(1);
-    let other = host.add_worker(&super::configuration(&json!({"gate": {"cluster": "another"}}))).expect("it starts");
+    let other =
+        host.add_worker(&super::configuration(&json!({"gate": {"cluster": "another"}}))).expect("it starts");
     host.tick();
     let polling: Vec<_> = polls(&mut host).into_iter().map(|(_, call)| (call.cluster, call.token)).collect();
     assert_eq!(polling.len(), 2, "each gate is polled: {polling:?}");
@@ -226,7 +241,8 @@ fn configurations_with_other_gates_have_a_table_each() {
     hit(host.worker(0), infer(asking(7)));
     // It has the same name for the service, and so the same slots; its gate says otherwise of what may be given.
     not_given(host.worker(other), 7);
-    let epochs: Vec<_> = polls(&mut host).into_iter().map(|(_, call)| (call.cluster.clone(), said(&call).epoch)).collect();
+    let epochs: Vec<_> =
+        polls(&mut host).into_iter().map(|(_, call)| (call.cluster.clone(), said(&call).epoch)).collect();
     assert!(epochs.contains(&("gate".into(), 1)) && epochs.contains(&("another".into(), 9)), "{epochs:?}");
 }
 
@@ -284,7 +300,8 @@ fn a_poll_that_fails_in_any_way_leaves_the_last_table_and_no_trap() {
     let mut host = hosts(1);
     told(&mut host, &table(1, &[GENERATION]));
     miss(host.worker(0), 7);
-    let wrongs = [&b"<html>"[..], b"", b"{}", b"{\"epoch\":2}", b"\xff", &vec![b'['; 100_000], br#"{"format":3}"#];
+    let wrongs =
+        [&b"<html>"[..], b"", b"{}", b"{\"epoch\":2}", b"\xff", &vec![b'['; 100_000], br#"{"format":3}"#];
     for (epoch, wrong) in (2..).zip(wrongs) {
         told(&mut host, wrong);
         hit(host.worker(0), infer(asking(7)));
@@ -351,7 +368,8 @@ fn the_upstreams_answer_without_a_generation_is_not_stored_behind_a_gate() {
 /// What the polls and reports of all threads that are under way say.
 fn reports(host: &mut Host) -> Vec<(Poll, usize, u32)> {
     let threads = host.threads().enumerate();
-    let calls = threads.flat_map(|(number, thread)| thread.calls().into_iter().map(move |call| (number, call)));
+    let calls =
+        threads.flat_map(|(number, thread)| thread.calls().into_iter().map(move |call| (number, call)));
     let ours = calls.filter(|(_, call)| call.header(":path").as_deref() == Some(POLL_PATH));
     ours.map(|(number, call)| (said(&call), number, call.token)).collect()
 }
@@ -420,7 +438,8 @@ fn what_each_vm_says_is_told_apart() {
     host.advance(Duration::from_secs(11));
     host.tick();
     let said = reports(&mut host);
-    let mut vms: Vec<_> = said.iter().filter(|(poll, ..)| !poll.report.is_empty()).map(|(poll, ..)| poll.vm).collect();
+    let mut vms: Vec<_> =
+        said.iter().filter(|(poll, ..)| !poll.report.is_empty()).map(|(poll, ..)| poll.vm).collect();
     vms.sort_unstable();
     vms.dedup();
     assert_eq!(vms.len(), 2, "{said:?}");

@@ -86,7 +86,11 @@ fn those_who_wait_are_answered_while_the_bound_is_reached() {
     let two = forwarded(worker, infer(large.to_string()));
     for id in [one, two] {
         worker.respond(id, 200, &FRESH, &answering(7));
-        assert!(worker.response(id).cache_status().ends_with("detail=out-of-memory"), "{:?}", worker.response(id));
+        assert!(
+            worker.response(id).cache_status().ends_with("detail=out-of-memory"),
+            "{:?}",
+            worker.response(id)
+        );
     }
     worker.respond(leader, 200, &FRESH, &answering(7));
     host.settle();

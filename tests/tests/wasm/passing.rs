@@ -224,10 +224,15 @@ fn the_tenant_that_the_upstream_sees_is_the_filters() {
     let mut host = host(&tenants);
     let worker = host.worker(0);
     let claiming = |request: Request| {
-        request.header("x-forebay-tenant", "theirs").header("x-forebay-tenancy", "none").header("x-forebay-token", "x")
+        request
+            .header("x-forebay-tenant", "theirs")
+            .header("x-forebay-tenancy", "none")
+            .header("x-forebay-token", "x")
     };
     // What is no inference, and what is not looked at, may be the tenant's too.
-    for request in [infer(asking(1)), infer("{"), Request::new("GET", "/v2"), Request::post("/v2/models/m/load")] {
+    for request in
+        [infer(asking(1)), infer("{"), Request::new("GET", "/v2"), Request::post("/v2/models/m/load")]
+    {
         let id = forwarded(worker, claiming(request));
         let seen = worker.forwarded(id).expect("forwarded");
         assert_eq!(seen.header("x-forebay-tenancy").as_deref(), Some("required"));

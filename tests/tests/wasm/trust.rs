@@ -29,7 +29,16 @@ fn without_a_proven_tenant_nothing_is_looked_up_or_stored_and_the_upstream_is_to
     let long = "a".repeat(257);
     let known = forwarded(worker, with("a"));
     worker.respond(known, 200, &FRESH, &answering(7));
-    let unproven = [infer(asking(7)), with(""), with("a "), with(" a"), with("a\t"), with("a,b"), with("\u{7f}"), with(&long)];
+    let unproven = [
+        infer(asking(7)),
+        with(""),
+        with("a "),
+        with(" a"),
+        with("a\t"),
+        with("a,b"),
+        with("\u{7f}"),
+        with(&long),
+    ];
     for request in unproven.into_iter().flat_map(|request| [request.clone(), request]) {
         let id = forwarded(worker, request);
         let seen = worker.forwarded(id).expect("forwarded");
@@ -82,7 +91,11 @@ fn a_tenancy_is_a_namespace_of_its_own() {
 #[track_caller]
 fn answers(worker: &mut Worker, request: Request, cache_control: &str) -> String {
     let id = forwarded(worker, request);
-    let headers = [("content-type", "application/json"), ("cache-control", cache_control), ("x-forebay-generation", GENERATION)];
+    let headers = [
+        ("content-type", "application/json"),
+        ("cache-control", cache_control),
+        ("x-forebay-generation", GENERATION),
+    ];
     worker.respond(id, 200, &headers, &answering(7));
     worker.response(id).cache_status()
 }

@@ -39,7 +39,8 @@ pub(super) fn fill(template: &str, values: &[(&str, String)]) -> Result<String> 
 /// # Errors
 /// There are none, or the filter could not use them.
 pub(super) fn check_filter(filled: &str) -> Result<()> {
-    let settings = filter_settings(filled).context("envoy/forebay.yaml has no `configuration` of the filter with a `value: |`")?;
+    let settings = filter_settings(filled)
+        .context("envoy/forebay.yaml has no `configuration` of the filter with a `value: |`")?;
     Config::parse(settings.as_bytes()).context("envoy/forebay.yaml, the filter's settings")?;
     Ok(())
 }
