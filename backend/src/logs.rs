@@ -1,7 +1,7 @@
 //! Settings -> structured logs on stderr; stdout carries the ready line alone. What is logged can be changed by call, as
 //! Triton's logging extension has it.
 
-mod seldom;
+mod gap;
 
 use std::collections::BTreeMap;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -19,7 +19,7 @@ use crate::proto::log_settings_response::setting_value::ParameterChoice;
 use crate::proto::{LogSettingsRequest, LogSettingsResponse};
 use crate::settings::{LogFormat, LogSettings, SettingsError};
 
-pub(crate) use seldom::Seldom;
+pub(crate) use gap::Seldom;
 
 /// Settings by call that are not taken.
 #[derive(Debug, thiserror::Error)]

@@ -142,11 +142,13 @@ impl Restrictions {
         if self.0.is_empty() {
             return routes;
         }
-        let restrict = async move |route: MatchedPath, request: Request, next: Next| {
-            let api = Api::of_route(route.as_str(), request.method());
-            match self.lacks(api, request.headers()) {
-                Some(header) => HttpError::Restricted { header }.into_response(),
-                None => next.run(request).await,
+        let restrict = move |route: MatchedPath, request: Request, next: Next| {
+            let lacks = self.lacks(Api::of_route(route.as_str(), request.method()), request.headers());
+            async move {
+                match lacks {
+                    Some(header) => HttpError::Restricted { header }.into_response(),
+                    None => next.run(request).await,
+                }
             }
         };
         routes.route_layer(middleware::from_fn(restrict))
@@ -157,13 +159,16 @@ impl Restrictions {
         if self.0.is_empty() {
             return calls;
         }
-        let restrict = async move |request: Request, next: Next| -> Response {
-            match self.lacks(Api::of_call(request.uri().path()), request.headers()) {
-                Some(header) => {
-                    let reason = format!("This protocol is restricted, expecting header '{header}'");
-                    Status::unavailable(reason).into_http::<body::Body>()
+        let restrict = move |request: Request, next: Next| {
+            let lacks = self.lacks(Api::of_call(request.uri().path()), request.headers());
+            async move {
+                match lacks {
+                    Some(header) => {
+                        let reason = format!("This protocol is restricted, expecting header '{header}'");
+                        Status::unavailable(reason).into_http::<body::Body>()
+                    }
+                    None => next.run(request).await,
                 }
-                None => next.run(request).await,
             }
         };
         calls.layer(middleware::from_fn(restrict))

@@ -24,7 +24,7 @@ pub const TARGETS: [(&str, Target); 15] = [
     ("plugin_config", plugin_config::plugin_config),
     ("model_config", fuzzing::model_config),
     ("grpc_timeout", fuzzing::grpc_timeout),
-    ("predict", fuzzing::predict),
+    ("predict", request::predict),
     ("encoded_body", fuzzing::encoded_body),
     ("live_record", fuzzing::live_record),
     ("onnx_model", fuzzing::onnx_model),
