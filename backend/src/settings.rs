@@ -107,8 +107,8 @@ pub(crate) struct ServeSettings {
     pub(crate) tls: TlsSettings,
     #[command(flatten)]
     pub(crate) pool: PoolSettings,
-    /// Seconds that load and unload wait until every proxy that polls has heard of the change. By the default's end one that has
-    /// not gives no hits any more; a shorter wait doesn't promise that
+    /// Seconds that load and unload wait until every proxy that polls has heard of the change. By the end of the default no proxy
+    /// believes what it heard before; a shorter wait doesn't promise that
     #[arg(long, env = "FOREBAY_GENERATIONS_TIMEOUT_SECS", default_value = "10", value_parser = parse_seconds,
           help_heading = "Pool")]
     pub(crate) generations_timeout_secs: std::time::Duration,

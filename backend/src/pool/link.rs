@@ -60,7 +60,8 @@ impl Link {
         let (said, state) = watch::channel(State::Starting);
         let (doubts, heard) = watch::channel(Doubt { number: 0, lost: None });
         let losses = counter!("forebay_pool_lost_connections", "connection" => name);
-        let keeper = Keeper { endpoint: endpoint.clone(), said, doubts: heard, losses };
+        let left = endpoint.left();
+        let keeper = Keeper { endpoint: endpoint.clone(), said, doubts: heard, left, losses };
         tokio::spawn(keeper.keep());
         Self { state, doubts: Arc::new(doubts), endpoint }
     }
@@ -112,15 +113,6 @@ impl Link {
         }
     }
 
-    /// Gives up all connections that there are now.
-    pub(super) fn give_up(&self, why: &Arc<str>) {
-        let number = match &*self.state.borrow() {
-            State::Up(up) => up.number,
-            _ => return,
-        };
-        self.doubt(Doubt { number, lost: Some(why.clone()) });
-    }
-
     async fn connection(&self) -> Result<Numbered, PoolError> {
         let mut state = self.state.clone();
         // The keeper lives as long as its handles do.
@@ -158,6 +150,8 @@ struct Keeper {
     endpoint: Arc<Endpoint>,
     said: watch::Sender<State>,
     doubts: watch::Receiver<Doubt>,
+    /// Told, with the reason, when it is the wrong server.
+    left: watch::Receiver<Option<Arc<str>>>,
     losses: Counter,
 }
 
@@ -166,6 +160,8 @@ impl Keeper {
     async fn keep(mut self) {
         let (mut number, mut pause) = (0, PAUSES.0);
         loop {
+            // What was found out before is no reason to leave the next one.
+            self.left.mark_unchanged();
             let error = match self.endpoint.connect().await {
                 Ok(connection) => {
                     number += 1;
@@ -194,8 +190,14 @@ impl Keeper {
     /// Waits until the connection has to be replaced, and says why; `None` when nobody needs it any more.
     async fn until_lost(&mut self, mut up: Numbered) -> Option<Arc<str>> {
         loop {
-            // All handles are gone when this fails.
-            self.doubts.changed().await.ok()?;
+            tokio::select! {
+                // All handles are gone when this fails.
+                doubted = self.doubts.changed() => doubted.ok()?,
+                left = self.left.changed() => {
+                    left.ok()?;
+                    return self.left.borrow().clone();
+                }
+            }
             let doubt = self.doubts.borrow_and_update().clone();
             if doubt.number < up.number {
                 continue;

@@ -87,12 +87,10 @@ impl Server {
     }
 
     fn start(url: &str) -> Result<Self, SettingsError> {
-        let (left, leaving) = watch::channel(None);
+        let (left, _) = watch::channel(None);
         let endpoint = Arc::new(Endpoint { client: client(url)?, left, lines: Seldom::default() });
         let link = |name| Link::start(endpoint.clone(), name);
         let (lookups, writes, generations) = (link("lookups"), link("writes"), link("generations"));
-        let links = [lookups.clone(), writes.clone(), generations.clone()];
-        tokio::spawn(leave(leaving, links));
         Ok(Self { endpoint, lookups, writes, generations })
     }
 
@@ -105,18 +103,6 @@ impl Server {
     /// Logs what went wrong with the server though it answers; one line a second at most.
     pub(crate) fn complain(&self, line: &str) {
         self.endpoint.complain(line);
-    }
-}
-
-/// Gives up every connection when one has found out that the server is the wrong one.
-async fn leave(mut leaving: watch::Receiver<Option<Arc<str>>>, links: [Link; 3]) {
-    while leaving.changed().await.is_ok() {
-        let why = leaving.borrow_and_update().clone();
-        if let Some(why) = why {
-            for link in &links {
-                link.give_up(&why);
-            }
-        }
     }
 }
 
@@ -142,6 +128,11 @@ impl Endpoint {
     /// Has all connections made anew: this server isn't the one to ask.
     pub(super) fn leave(&self, error: &RedisError) {
         self.left.send_replace(Some(error.to_string().into()));
+    }
+
+    /// Told when that happens.
+    pub(super) fn left(&self) -> watch::Receiver<Option<Arc<str>>> {
+        self.left.subscribe()
     }
 
     pub(super) fn say_down(&self, error: &ConnectError) {
