@@ -44,6 +44,8 @@ impl Board {
         if lost {
             self.beats.clear();
             self.records.clear();
+        }
+        if lost || self.epoch == 0 {
             self.lost_ms = now_us / 1000;
         }
         (highest, lost)

@@ -28,8 +28,9 @@ local function trace(known)
       redis.call('ZADD', EPOCHS, epoch, epoch)
     end
   end
-  if lost then
-    redis.call('DEL', BEATS, RECORDS)
+  if lost then redis.call('DEL', BEATS, RECORDS) end
+  -- A pool that has given out no epoch may be one that has forgotten all: who polls, too.
+  if lost or redis.call('HEXISTS', STATE, 'epoch') == 0 then
     redis.call('HSET', STATE, 'lost_ms', whole(now_ms))
   end
   return highest, lost

@@ -3,7 +3,8 @@
 //!
 //! 1. The epochs of a proxy only grow.
 //! 2. A proxy that has the table of a load, or one made after it, never again takes a table with what that load replaced.
-//! 3. When a load has answered that all know, no proxy and no gate that trusts its table has what it replaced.
+//! 3. When a load has answered that all know, no proxy and no gate that trusts its table has what it replaced; but for a while
+//!    after a failover, which may have lost who polls without losing an epoch.
 
 mod scripts;
 
@@ -140,6 +141,7 @@ struct World {
     board: Board,
     replica: Board,
     skew_ms: i64,
+    failed_over_ms: u64,
     servers: Vec<Server>,
     gates: Vec<Gate>,
     proxies: Vec<Proxy>,
@@ -156,6 +158,7 @@ impl World {
             board: Board::default(),
             replica: Board::default(),
             skew_ms: 0,
+            failed_over_ms: 0,
             servers: Vec::new(),
             gates: Vec::new(),
             proxies: Vec::new(),
@@ -271,6 +274,7 @@ impl World {
             Event::FailOver(skew_ms) => {
                 self.board = self.replica.clone();
                 self.skew_ms = i64::from(skew_ms);
+                self.failed_over_ms = self.now_ms;
             }
             Event::Flush => self.board = Board::default(),
             Event::Part(g) => {
@@ -324,6 +328,9 @@ impl World {
     fn check_settled(&mut self, i: usize) -> Result<(), TestCaseError> {
         let now_us = self.redis_us();
         let Some(epoch) = self.servers[i].told else { return Ok(()) };
+        if self.now_ms - self.failed_over_ms <= millis(LEASE) {
+            return Ok(());
+        }
         if self.board.behind(epoch, millis(LEASE), now_us) > 0 {
             return Ok(());
         }
@@ -452,7 +459,8 @@ fn a_load_reaches_every_proxy_and_then_all_know() {
     let epoch = world.servers[0].told.unwrap();
     let behind = |world: &mut World| world.board.behind(epoch, millis(LEASE), world.redis_us());
     assert!(behind(&mut world) > 0);
-    (0..4).for_each(|_| round(&mut world));
+    // A pool that is new may be one that forgot.
+    (0..110).for_each(|_| round(&mut world));
     assert_eq!(behind(&mut world), 0);
     assert!(world.proxies.iter().all(|proxy| proxy.models[0].generations != [old]));
 }
