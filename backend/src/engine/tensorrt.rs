@@ -205,7 +205,7 @@ impl Engine for TensorRt {
                 plans.push(self.open_plan(files, compilation.as_mut(), gpu)?);
             }
             let Opened { plan, tie } = &plans[known.unwrap_or(plans.len() - 1)];
-            let instance = Instance::new(plan, signature(plan)?, tie.clone())
+            let instance = Instance::new(plan, signature(plan)?, tie.clone(), options.graphs)
                 .map_err(|error| self.explain(files, tie, plan.scratch_size(0).unwrap_or(0), &error))?;
             instances.push(Arc::new(instance));
         }

@@ -1,23 +1,16 @@
 //! What is kept of runs by the exact shapes of their inputs: shapes enter, and leave with what was captured of such a run, or with
 //! the word that it is worth it.
 
-/// As many as batches of up to 64 rows have sizes; each takes memory of the host and of the GPU by its plan's kernels.
+/// As many as batches of up to 64 rows have sizes; each takes memory of the host and of the GPU by its plan's kernels, and what a
+/// context has beside its scratch memory.
 const MOST: usize = 64;
-
-/// What captured runs depend on beside their shapes. Those of another state than now are forgotten.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
-pub(super) struct State {
-    /// How often the context took another profile.
-    pub(super) profiles: u64,
-    /// How often the lane's memory was allocated anew.
-    pub(super) allocations: u64,
-}
 
 /// What was captured, by shapes. Of too many, what was not used for longest goes.
 pub(super) struct Buckets<T> {
     /// The one that was used last is the last.
     all: Vec<Bucket<T>>,
-    state: State,
+    /// How often the lane's memory was allocated anew: what was captured of other memory is forgotten.
+    memory: u64,
 }
 
 struct Bucket<T> {
@@ -35,7 +28,7 @@ enum Holds<T> {
 
 impl<T> Default for Buckets<T> {
     fn default() -> Self {
-        Self { all: Vec::new(), state: State::default() }
+        Self { all: Vec::new(), memory: 0 }
     }
 }
 
@@ -43,28 +36,33 @@ impl<T> Buckets<T> {
     /// What was captured of a run with these shapes.
     pub(super) fn captured(
         &mut self,
-        state: State,
+        memory: u64,
         shapes: &(impl Iterator<Item = i64> + Clone),
     ) -> Option<&T> {
-        self.take_state(state);
+        self.take_memory(memory);
         match &self.find(shapes)?.holds {
             Holds::Captured(captured) => Some(captured),
             Holds::Seen | Holds::Nothing => None,
         }
     }
 
-    /// Notes a run with these shapes. Whether to capture one now: it is the second in this state. [`Buckets::settle`] is next
-    /// then.
-    pub(super) fn note(&mut self, state: State, shapes: impl Iterator<Item = i64> + Clone) -> bool {
-        self.take_state(state);
-        if let Some(bucket) = self.find(&shapes) {
-            return matches!(bucket.holds, Holds::Seen);
+    /// Was one run with these shapes done, in this memory? Then this one is worth to be captured, and [`Buckets::settle`] is next.
+    pub(super) fn seen(&mut self, memory: u64, shapes: &(impl Iterator<Item = i64> + Clone)) -> bool {
+        self.take_memory(memory);
+        self.find(shapes).is_some_and(|bucket| matches!(bucket.holds, Holds::Seen))
+    }
+
+    /// Notes a run with these shapes. Whether it is the first.
+    pub(super) fn note(&mut self, memory: u64, shapes: impl Iterator<Item = i64> + Clone) -> bool {
+        self.take_memory(memory);
+        if self.find(&shapes).is_some() {
+            return false;
         }
         if self.all.len() == MOST {
             self.all.remove(0);
         }
         self.all.push(Bucket { shapes: shapes.collect(), holds: Holds::Seen });
-        false
+        true
     }
 
     /// Keeps what was captured with the shapes that were asked for last; or `None`: such a run is not captured again.
@@ -74,10 +72,10 @@ impl<T> Buckets<T> {
         }
     }
 
-    fn take_state(&mut self, state: State) {
-        if self.state != state {
+    fn take_memory(&mut self, memory: u64) {
+        if self.memory != memory {
             self.all.retain(|bucket| matches!(bucket.holds, Holds::Nothing));
-            self.state = state;
+            self.memory = memory;
         }
     }
 
@@ -93,7 +91,7 @@ impl<T> Buckets<T> {
 mod tests {
     use super::*;
 
-    const NOW: State = State { profiles: 1, allocations: 1 };
+    const NOW: u64 = 1;
 
     fn shapes(rows: i64) -> impl Iterator<Item = i64> + Clone {
         [rows, 4].into_iter()
@@ -104,8 +102,10 @@ mod tests {
         let mut buckets = Buckets::default();
         let mut run = |rows: i64| {
             let had = buckets.captured(NOW, &shapes(rows)).copied();
-            if had.is_none() && buckets.note(NOW, shapes(rows)) {
+            if had.is_none() && buckets.seen(NOW, &shapes(rows)) {
                 buckets.settle(Some(rows));
+            } else if had.is_none() {
+                assert!(buckets.note(NOW, shapes(rows)));
             }
             had
         };
@@ -114,18 +114,16 @@ mod tests {
     }
 
     #[test]
-    fn another_state_forgets_what_was_captured_but_not_what_cannot_be() {
-        for other in [State { profiles: 2, ..NOW }, State { allocations: 2, ..NOW }] {
-            let mut buckets = Buckets::default();
-            for (rows, captured) in [(1, Some(())), (2, None)] {
-                assert!(!buckets.note(NOW, shapes(rows)) && buckets.note(NOW, shapes(rows)));
-                buckets.settle(captured);
-            }
-            assert!(buckets.captured(NOW, &shapes(1)).is_some());
-            assert!(buckets.captured(other, &shapes(1)).is_none());
-            assert_eq!([1, 2].map(|rows| buckets.note(other, shapes(rows))), [false, false]);
-            assert_eq!([1, 2].map(|rows| buckets.note(other, shapes(rows))), [true, false]);
+    fn other_memory_forgets_what_was_captured_but_not_what_cannot_be() {
+        let mut buckets = Buckets::default();
+        for (rows, captured) in [(1, Some(())), (2, None)] {
+            assert!(buckets.note(NOW, shapes(rows)) && buckets.seen(NOW, &shapes(rows)));
+            buckets.settle(captured);
         }
+        assert!(buckets.captured(NOW, &shapes(1)).is_some());
+        assert!(buckets.captured(NOW + 1, &shapes(1)).is_none());
+        assert_eq!([1, 2].map(|rows| buckets.note(NOW + 1, shapes(rows))), [true, false]);
+        assert_eq!([1, 2].map(|rows| buckets.seen(NOW + 1, &shapes(rows))), [true, false]);
     }
 
     #[test]

@@ -1,15 +1,20 @@
-//! A lane's runs as CUDA graphs. The first run of a shape is enqueued, the second is enqueued and captured, later ones are launches
-//! of that graph. Copies stay outside of it, for those of one lane go on while another runs. What can't be captured is enqueued as
-//! it is without graphs.
+//! A lane's runs as CUDA graphs. The first run of a shape is enqueued in the instance's context, the second in a context that is
+//! made for it and captured, later ones are launches of that graph. Copies stay outside of it, for those of one lane go on while
+//! another runs. What can't be captured is enqueued as it is without graphs.
+//!
+//! Why a context for each graph: TensorRT wants a graph captured anew once its context took other shapes, and batches of a server
+//! seldom have the shapes of the one before, so that graphs of one context would be captured again and again and hardly launched.
+//! The contexts of an instance share their scratch memory, the large part of a context, for their runs are one after another on
+//! the GPU in any case. What each has beside it is bounded by the number of graphs (`buckets`).
 
 use std::fmt::Display;
 use std::sync::{Arc, Once};
 
-use forebay_bindings::Context;
 use forebay_bindings::cuda::{Graph, Stream};
+use forebay_bindings::{Context, Error};
 use tracing::Span;
 
-use super::buckets::{Buckets, State};
+use super::buckets::Buckets;
 use super::lane::Computed;
 use super::shapes::{self, Placed};
 
@@ -21,9 +26,17 @@ pub(super) struct Graphs {
 }
 
 /// A run, and what it gives.
-struct Captured {
+pub(super) struct Captured {
     graph: Graph,
     results: Vec<Computed>,
+    /// Nothing but the graph uses it, so it stays as it was captured.
+    _context: Context,
+}
+
+impl Captured {
+    pub(super) fn new(graph: Graph, context: Context, results: &[Computed]) -> Self {
+        Self { graph, results: results.to_vec(), _context: context }
+    }
 }
 
 /// Says once that a model has runs that are no graphs.
@@ -53,14 +66,10 @@ impl Graphs {
         Self { buckets: Buckets::default(), stream: stream.clone(), warning: warning.clone() }
     }
 
-    /// Puts the run on the stream and tells what it gives, if there is a graph of it.
-    pub(super) fn launch(
-        &mut self,
-        state: State,
-        inputs: &[Placed<'_>],
-        results: &mut Vec<Computed>,
-    ) -> bool {
-        let Some(captured) = self.buckets.captured(state, &shapes::key(inputs)) else { return false };
+    /// Puts the run on the stream and tells what it gives, if there is a graph of it. `memory` says how often the lane's memory
+    /// was allocated anew: graphs have the addresses of what they use.
+    pub(super) fn launch(&mut self, memory: u64, inputs: &[Placed<'_>], results: &mut Vec<Computed>) -> bool {
+        let Some(captured) = self.buckets.captured(memory, &shapes::key(inputs)) else { return false };
         match captured.graph.launch(&self.stream) {
             Ok(()) => {
                 results.clone_from(&captured.results);
@@ -73,24 +82,30 @@ impl Graphs {
         }
     }
 
-    /// After a run was enqueued that gives `results`: captures it, if it is the second of its shapes. The context is as that run
-    /// left it, so TensorRT has nothing to allocate.
-    pub(super) fn capture(
-        &mut self,
-        state: State,
-        context: &mut Context,
-        inputs: &[Placed<'_>],
-        results: &[Computed],
-    ) {
-        if !self.buckets.note(state, shapes::key(inputs)) {
-            return;
+    /// Is it the second run of its shapes, which is worth to be captured? [`Graphs::keep`] is next then.
+    pub(super) fn is_second(&mut self, memory: u64, inputs: &[Placed<'_>]) -> bool {
+        self.buckets.seen(memory, &shapes::key(inputs))
+    }
+
+    /// Keeps what was captured. Whether the run is on the stream.
+    pub(super) fn keep(&mut self, captured: Result<Result<Captured, Error>, Error>) -> bool {
+        match captured {
+            Ok(Ok(captured)) => self.buckets.settle(Some(captured)),
+            Ok(Err(error)) => self.give_up(&error),
+            Err(error) => {
+                self.give_up(&error);
+                return false;
+            }
         }
-        if let Some(reason) = never(inputs, results) {
-            return self.give_up(&reason);
-        }
-        match self.stream.capture(|stream| context.enqueue(stream)) {
-            Ok(graph) => self.buckets.settle(Some(Captured { graph, results: results.to_vec() })),
-            Err(error) => self.give_up(&error),
+        true
+    }
+
+    /// After a run was enqueued that gives `results`.
+    pub(super) fn note(&mut self, memory: u64, inputs: &[Placed<'_>], results: &[Computed]) {
+        if self.buckets.note(memory, shapes::key(inputs))
+            && let Some(reason) = never(inputs, results)
+        {
+            self.give_up(&reason);
         }
     }
 

@@ -9,9 +9,8 @@ use bytes::Bytes;
 use forebay_bindings::cuda::{Account, Event, Stream};
 use forebay_bindings::{Context, Dims, Error};
 
-use super::buckets::State;
-use super::graphs::{Graphs, Warning};
-use super::instance::{Instance, Running};
+use super::graphs::{Captured, Graphs, Warning};
+use super::instance::{self, Instance};
 use super::shapes::{self, Placed};
 use super::staging::Staging;
 use crate::engine::gpu::Gpu;
@@ -38,7 +37,7 @@ pub(super) struct Computed {
 }
 
 /// The context, where other lanes may not have it before a run is over.
-type Held<'a> = Option<MutexGuard<'a, Running>>;
+type Held<'a> = Option<MutexGuard<'a, Context>>;
 
 impl Lane {
     /// # Errors
@@ -67,7 +66,7 @@ impl Lane {
         if self.results.iter().all(Computed::is_known) {
             *held = None;
         }
-        self.download(held.as_deref().map(|running| &running.context), outputs)?;
+        self.download(held.as_deref(), outputs)?;
         self.done.record(&self.stream)?;
         self.done.wait()?;
         Ok(Run { outputs: self.read(outputs)?, gathering })
@@ -81,26 +80,36 @@ impl Lane {
         Ok(self.stream.upload(&sides.host, 0..bytes, &sides.gpu, 0)?)
     }
 
-    /// Puts a run on the stream.
-    fn start(&mut self, running: &mut Running, inputs: &[Placed<'_>]) -> Result<(), Error> {
-        let state = self.state(running);
-        let launched =
-            self.graphs.as_mut().is_some_and(|graphs| graphs.launch(state, inputs, &mut self.results));
-        if launched {
-            return Ok(());
-        }
-        running.choose_profile(inputs, &self.stream)?;
-        self.enqueue(&mut running.context, inputs)?;
-        let state = self.state(running);
+    /// Puts a run on the stream: as a launch of its graph, or in a context that a graph is captured from, or in the instance's.
+    fn start(&mut self, context: &mut Context, inputs: &[Placed<'_>]) -> Result<(), Error> {
+        let memory = self.staging.allocations();
         if let Some(graphs) = &mut self.graphs {
-            graphs.capture(state, &mut running.context, inputs, &self.results);
+            if graphs.launch(memory, inputs, &mut self.results) {
+                return Ok(());
+            }
+            if graphs.is_second(memory, inputs) {
+                let captured = self.run_and_capture(inputs);
+                if self.graphs.as_mut().is_some_and(|graphs| graphs.keep(captured)) {
+                    return Ok(());
+                }
+            }
+        }
+        instance::choose_profile(context, inputs, &self.stream)?;
+        self.enqueue(context, inputs)?;
+        if let Some(graphs) = &mut self.graphs {
+            graphs.note(self.staging.allocations(), inputs, &self.results);
         }
         Ok(())
     }
 
-    /// What graphs depend on.
-    fn state(&self, running: &Running) -> State {
-        State { profiles: running.profiles, allocations: self.staging.allocations() }
+    /// Makes a context, runs in it, and captures that run: TensorRT has nothing to allocate or compile any more then. Inside is an
+    /// error of the capture alone, after the run.
+    fn run_and_capture(&mut self, inputs: &[Placed<'_>]) -> Result<Result<Captured, Error>, Error> {
+        let mut context = self.instance.graph_context()?;
+        instance::choose_profile(&mut context, inputs, &self.stream)?;
+        self.enqueue(&mut context, inputs)?;
+        let graph = self.stream.capture(|stream| context.enqueue(stream));
+        Ok(graph.map(|graph| Captured::new(graph, context, &self.results)))
     }
 
     fn enqueue(&mut self, context: &mut Context, inputs: &[Placed<'_>]) -> Result<(), Error> {

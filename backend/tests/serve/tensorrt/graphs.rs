@@ -43,6 +43,17 @@ fn what_a_warm_up_ran_twice_is_a_launch_from_the_first_request_on() {
 }
 
 #[test]
+fn a_graph_is_right_whatever_other_shapes_ran_since_it_was_captured() {
+    let traced = one_lane(&plan(), "");
+    for round in 0..5 {
+        for rows in [1, 2, 3, 64] {
+            right(&ask(&traced.forebay, rows, 10 * round + rows), rows, 10 * round + rows);
+        }
+    }
+    assert_eq!((traced.count(CAPTURE), traced.count(LAUNCH)), (4, 9), "{}", traced.count(RUN));
+}
+
+#[test]
 fn another_profile_or_more_memory_has_graphs_captured_anew() {
     // Neither profile allows what the other does.
     let traced = one_lane(&plan_of(&onnx::affine(), &[[&[1, 4], &[4, 4]], [&[5, 4], &[64, 4]]]), "");
