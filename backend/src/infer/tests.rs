@@ -95,7 +95,7 @@ fn bench(model: &'static str, requests: usize) -> Bench {
         authorization: Authorization::Forbids,
         cookie: Cookie::Ignored,
     };
-    let store = Arc::new(Store::memory(MemoryPool::new(1 << 20), 1 << 16));
+    let store = Arc::new(Store::memory(MemoryPool::new(1 << 20, 1 << 16), 1 << 16));
     let inference = Inference {
         models: Arc::new(models),
         store: Some(store),
@@ -281,7 +281,7 @@ async fn when_the_queue_is_full_each_hears_it_and_nobody_runs() {
     queued.await.unwrap();
 }
 
-#[tokio::test(start_paused = true)]
+#[tokio::test]
 async fn who_takes_over_has_waited_since_it_came() {
     let bench = bench("told_6", 10);
     let blocker = bench.caller("");
