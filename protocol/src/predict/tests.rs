@@ -86,6 +86,11 @@ fn what_cannot_be_said_is_named() {
         (&[X], r#"{"instances":[[1e99]]}"#, "is out of range"),
         (&half, r#"{"instances":[[1]]}"#, "FP16 data via JSON is not supported"),
         (&[X], r#"{"instances":[[1]]"#, "EOF"),
+        (
+            &[X],
+            &format!("{{\"instances\":[{}1{}]}}", "[".repeat(32), "]".repeat(32)),
+            "dimensions of a shape",
+        ),
     ] {
         let error = refusal(inputs, text);
         assert!(error.contains(expected), "{text}: {error}");
