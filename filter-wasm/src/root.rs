@@ -15,6 +15,8 @@ use std::time::Duration;
 
 /// Where the proxy's VMs count themselves, in its shared data: a number of eight bytes, little-endian.
 const STARTED_VMS: &str = "forebay.vms";
+/// A compare-and-swap number that no value has: it writes only where nothing is. (On an absent key the proxy ignores it.)
+const ABSENT: u32 = u32::MAX;
 /// Each attempt fails only because another VM's succeeded: more than an Envoy has workers that start together.
 const NUMBER_ATTEMPTS: usize = 1024;
 
@@ -53,6 +55,7 @@ impl Root {
         let envoy = &self.envoy;
         (0..NUMBER_ATTEMPTS).find_map(|_| {
             let (count, cas) = envoy.shared_get(STARTED_VMS).unzip();
+            let cas = Some(cas.unwrap_or(ABSENT));
             let count = count.and_then(|count| count.try_into().ok()).map_or(0, u64::from_le_bytes);
             let count = count.saturating_add(1);
             envoy.shared_set(STARTED_VMS, &count.to_le_bytes(), cas).then_some(count)
@@ -63,7 +66,7 @@ impl Root {
 /// A queue of this VM's own: only the VM that registers a name last is woken, so the name must be nobody else's.
 fn own_queue(vm: u64) -> Option<u32> {
     let nanos = hostcalls::get_current_time().ok()?.duration_since(std::time::UNIX_EPOCH).ok()?.as_nanos();
-    // The clock is for the proxy's first VMs: they may all find that nobody has counted yet.
+    // The clock is for VMs that could not count themselves.
     hostcalls::register_shared_queue(&format!("forebay.wake.{vm}.{nanos}")).ok()
 }
 

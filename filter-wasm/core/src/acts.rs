@@ -61,8 +61,13 @@ pub enum Act {
 pub enum Ticket {
     /// A request's own lookup in L2; one a request.
     Lookup,
-    /// The root context's poll for live generations, by number.
-    Poll(u32),
+    /// The root context's poll for live generations, with the report that it carries.
+    Poll {
+        /// The poll's number.
+        number: u32,
+        /// The report's.
+        seq: u64,
+    },
     /// The root context's report, by number.
     Report(u64),
 }

@@ -10,7 +10,7 @@ use crate::acts::{Call, Ticket};
 use crate::config::Gate;
 use crate::host::{Host, Of, number};
 use crate::l1::Answer;
-use board::{Board, Head};
+use board::{Board, Head, Turn};
 use forebay_protocol::digest::Generation;
 use forebay_protocol::freshness::TOLERANCE_MS;
 use forebay_protocol::gate::{FORMAT, POLL_PATH};
@@ -60,6 +60,8 @@ pub struct Live {
     /// What all workers know, as this one last read it.
     head: Head,
     sent: Option<Sent>,
+    /// It is this worker's turn to poll, or was.
+    turn: Option<Turn>,
     /// How many this worker has sent.
     polls: u32,
 }
@@ -73,6 +75,7 @@ impl Live {
             epoch: 0,
             head: Head::default(),
             sent: None,
+            turn: None,
             polls: 0,
         }
     }
@@ -146,21 +149,31 @@ impl Live {
         // An answer that never came: the proxy tells of every callout's end, unless a clock was set.
         let lost = |sent: &Sent| now_ms.abs_diff(sent.asked_ms) > turn_ms(settings);
         self.sent = self.sent.filter(|sent| !lost(sent));
-        self.sent.is_none() && self.board.takes_turn(host, now_ms, turn_ms(settings))
+        if self.sent.is_none() {
+            self.turn = self.board.take_turn(host, now_ms, turn_ms(settings));
+        }
+        self.sent.is_none() && self.turn.is_some()
     }
 
-    /// After a poll: goes this worker on at once, or may anybody poll on the next tick?
-    pub fn goes_on(&self, host: &dyn Host, settings: &Gate, heard: Heard, now_ms: u64) -> bool {
+    /// After a poll: goes this worker on at once, or may anybody poll on the next tick? One whose turn another worker has taken
+    /// leaves it to that one.
+    pub fn goes_on(&mut self, host: &dyn Host, settings: &Gate, heard: Heard, now_ms: u64) -> bool {
+        if heard == Heard::Late {
+            return false;
+        }
         let goes_on = matches!(heard, Heard::Changed | Heard::Same);
-        self.board.keep_turn(host, if goes_on { now_ms.saturating_add(turn_ms(settings)) } else { 0 });
-        goes_on
+        let until_ms = if goes_on { now_ms.saturating_add(turn_ms(settings)) } else { 0 };
+        let kept = self.turn.take().and_then(|turn| self.board.keep_turn(host, turn, until_ms));
+        self.turn = kept.filter(|_| goes_on);
+        self.turn.is_some()
     }
 
     /// The poll to send in this worker's turn.
     pub fn poll(&mut self, settings: &Gate, said: Said, now_ms: u64) -> Call {
         self.polls = self.polls.wrapping_add(1);
         self.sent = Some(Sent { number: self.polls, asked_ms: now_ms });
-        self.call(settings, Ticket::Poll(self.polls), said, settings.poll_ms)
+        let ticket = Ticket::Poll { number: self.polls, seq: said.seq };
+        self.call(settings, ticket, said, settings.poll_ms)
     }
 
     /// A report by itself, from a worker whose turn it is not.
@@ -187,7 +200,7 @@ impl Live {
 
     /// The poll with that number was answered with a body of that size, or (`None`) failed.
     pub fn polled(&mut self, host: &dyn Host, poll: u32, body_size: Option<usize>, now_ms: u64) -> Heard {
-        let Some(sent) = self.sent.take_if(|sent| sent.number == poll) else { return Heard::Nothing };
+        let Some(sent) = self.sent.take_if(|sent| sent.number == poll) else { return Heard::Late };
         let Some(size) = body_size else { return Heard::Nothing };
         let headers = host.headers(Of::Call);
         if number(&headers, header::X_FOREBAY_FORMAT) != Some(FORMAT) {
@@ -255,13 +268,17 @@ pub enum Heard {
     Same,
     /// Nothing that can be used; the next poll waits for the tick.
     Nothing,
+    /// Nobody waits for it any more: another poll may be under way.
+    Late,
     /// The gate is of another version.
     UnknownFormat,
 }
 
 /// Did the gate take what the callout said?
 pub fn was_heard(host: &dyn Host) -> bool {
-    matches!(number::<u16>(&host.headers(Of::Call), ":status"), Some(200 | 204))
+    let headers = host.headers(Of::Call);
+    let is_ours = number(&headers, header::X_FOREBAY_FORMAT) == Some(FORMAT);
+    is_ours && matches!(number::<u16>(&headers, ":status"), Some(200 | 204))
 }
 
 /// How far the pool's clock is ahead. What is less than the tolerance is the way of the answer, and no skew.

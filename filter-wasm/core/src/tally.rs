@@ -167,11 +167,6 @@ impl Tally {
         }
     }
 
-    /// Number of the last report.
-    pub fn seq(&self) -> u64 {
-        self.seq
-    }
-
     /// Is a report due from a worker that does not poll?
     pub fn is_due(&self, now_ms: u64) -> bool {
         let has_news = self.sent.is_some() || !self.saved.is_empty() || !self.rows.is_empty();

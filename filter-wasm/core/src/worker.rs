@@ -192,21 +192,17 @@ impl Worker {
     /// A callout of the root context was answered with a body of that size, or (`None`) failed.
     pub fn on_call_response(&mut self, host: &dyn Host, ticket: Ticket, body_size: Option<usize>) -> Acts {
         let mut acts = Acts::go();
-        let (Some(gate), Ticket::Poll(number)) = (&self.config.gate, ticket) else {
-            if let Ticket::Report(seq) = ticket
-                && body_size.is_some()
-                && live::was_heard(host)
-            {
-                self.tally.arrived(seq);
-            }
-            return acts;
-        };
+        if let Ticket::Report(seq) | Ticket::Poll { seq, .. } = ticket
+            && body_size.is_some()
+            && live::was_heard(host)
+        {
+            self.tally.arrived(seq);
+        }
+        let (Some(gate), Ticket::Poll { number, .. }) = (&self.config.gate, ticket) else { return acts };
         let now_ms = host.now_ms();
         let heard = self.live.polled(host, number, body_size, now_ms);
         if heard == Heard::UnknownFormat {
             self.counters.event(Event::GateUnknownFormat);
-        } else if body_size.is_some() && live::was_heard(host) {
-            self.tally.arrived(self.tally.seq());
         }
         if self.live.goes_on(host, gate, heard, now_ms) {
             let call = self.live.poll(gate, self.tally.say(&self.services, now_ms), now_ms);

@@ -25,6 +25,12 @@ pub(super) struct Head {
     pub(super) skew_ms: i64,
 }
 
+/// A worker's turn to poll. It ends by itself, and no two end at the same time: so its end names it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct Turn {
+    until_ms: u64,
+}
+
 /// Where it is written. Two configurations with one VM and different gates have a board each.
 #[derive(Debug)]
 pub(super) struct Board {
@@ -107,22 +113,38 @@ impl Board {
     }
 
     /// Takes the turn for `longest_ms`, if nobody has it.
-    pub(super) fn takes_turn(&self, host: &dyn Host, now_ms: u64, longest_ms: u64) -> bool {
-        let mut taken = false;
+    pub(super) fn take_turn(&self, host: &dyn Host, now_ms: u64, longest_ms: u64) -> Option<Turn> {
+        let mut taken = None;
         swap(host, &self.turn, |old| {
-            let until =
-                old.and_then(|old| old.first_chunk::<8>()).map_or(0, |until| u64::from_le_bytes(*until));
+            let until_ms = Turn::read(old).until_ms;
             // A clock that was set back must not stop the polling.
-            let is_free = now_ms >= until || until.saturating_sub(now_ms) > longest_ms;
-            taken = is_free;
-            is_free.then(|| now_ms.saturating_add(longest_ms).to_le_bytes().to_vec())
+            let is_free = now_ms >= until_ms || until_ms.saturating_sub(now_ms) > longest_ms;
+            taken = is_free.then(|| Turn { until_ms: now_ms.saturating_add(longest_ms) });
+            taken.map(Turn::write)
         });
         taken
     }
 
-    /// Who has the turn keeps it until then; 0: anybody may take it.
-    pub(super) fn keep_turn(&self, host: &dyn Host, until_ms: u64) {
-        host.shared_set(&self.turn, &until_ms.to_le_bytes(), None);
+    /// Who has the turn keeps it until then; 0: anybody may take it. `None`: it is another worker's by now.
+    pub(super) fn keep_turn(&self, host: &dyn Host, turn: Turn, until_ms: u64) -> Option<Turn> {
+        let mut kept = None;
+        swap(host, &self.turn, |old| {
+            kept = (Turn::read(old) == turn).then_some(Turn { until_ms });
+            kept.map(Turn::write)
+        });
+        kept
+    }
+}
+
+impl Turn {
+    fn read(bytes: Option<&[u8]>) -> Self {
+        let until_ms =
+            bytes.and_then(|bytes| bytes.first_chunk::<8>()).map_or(0, |until| u64::from_le_bytes(*until));
+        Self { until_ms }
+    }
+
+    fn write(self) -> Vec<u8> {
+        self.until_ms.to_le_bytes().to_vec()
     }
 }
 

@@ -31,7 +31,7 @@ fn allows(live: &Live, answer: &Answer, now_ms: u64) -> bool {
 fn polls(live: &mut Live, host: &Double, at_ms: (u64, u64), status: &str, body: &[u8]) -> Heard {
     let (asked_ms, heard_ms) = at_ms;
     let call = live.poll(&gate(), Said::default(), asked_ms);
-    let Ticket::Poll(number) = call.ticket else { panic!("{call:?}") };
+    let Ticket::Poll { number, .. } = call.ticket else { panic!("{call:?}") };
     host.shows(Of::Call, &[(":status", status), ("x-forebay-format", "2"), ("x-forebay-epoch", "1")], body);
     live.polled(host, number, Some(body.len()), heard_ms)
 }
@@ -55,6 +55,25 @@ fn one_worker_polls_and_all_know() {
     assert!(!other.takes_turn(&host, &gate(), 10_101));
     assert!(!one.goes_on(&host, &gate(), Heard::Nothing, 10_200));
     assert!(other.takes_turn(&host, &gate(), 10_201));
+}
+
+#[test]
+fn a_worker_whose_turn_was_taken_does_not_go_on_beside_the_one_that_took_it() {
+    let host = Double::default();
+    let (mut slow, mut other) = (live(), live());
+    assert!(slow.takes_turn(&host, &gate(), 10_000));
+    let Ticket::Poll { number, .. } = slow.poll(&gate(), Said::default(), 10_000).ticket else { panic!() };
+    assert!(other.takes_turn(&host, &gate(), 14_000), "as long as a poll may take");
+    host.shows(Of::Call, &[(":status", "200"), ("x-forebay-format", "2")], &table(1, &NEW, 10_000));
+    let heard = slow.polled(&host, number, Some(1 << 10), 14_001);
+    assert_eq!(heard, Heard::Changed);
+    assert!(!slow.goes_on(&host, &gate(), heard, 14_001));
+    assert!(other.goes_on(&host, &gate(), Heard::Same, 14_002), "and the turn is still the other's");
+    assert!(!slow.takes_turn(&host, &gate(), 14_003));
+    // An answer of which nobody knows any more frees nobody's turn.
+    assert_eq!(other.polled(&host, 77, Some(0), 14_004), Heard::Late);
+    assert!(!other.goes_on(&host, &gate(), Heard::Late, 14_004));
+    assert!(!slow.takes_turn(&host, &gate(), 14_005));
 }
 
 #[test]
@@ -125,7 +144,7 @@ fn what_is_no_table_or_of_another_format_leaves_the_last_one_standing() {
     assert!(allows(&live, &answer(&NEW, 9000), 10_300));
     assert_eq!(host.warnings.borrow().len(), 2);
     let call = live.poll(&gate(), Said::default(), 10_300);
-    let Ticket::Poll(number) = call.ticket else { panic!("{call:?}") };
+    let Ticket::Poll { number, .. } = call.ticket else { panic!("{call:?}") };
     host.shows(Of::Call, &[(":status", "200")], b"");
     assert_eq!(live.polled(&host, number, Some(0), 10_301), Heard::UnknownFormat);
 }
