@@ -168,6 +168,9 @@ fn quarter_gib() -> usize {
     256 << 20
 }
 
+/// What a VM's memory may be used for, of the gigabyte at which the proxy caps it.
+const MOST_VM_BYTES: u64 = 960 << 20;
+
 /// Why a configuration was refused.
 #[derive(Debug, thiserror::Error, PartialEq, Eq)]
 pub enum ConfigError {
@@ -237,8 +240,8 @@ impl Config {
             "l1.vm_bytes",
             self.l1.vm_bytes,
             0,
-            512 << 20,
-            "at most 536870912 (a VM's memory is capped at 1 GiB)",
+            MOST_VM_BYTES,
+            "at most 1006632960 (a VM's memory is capped at 1 GiB)",
         )?;
         range("l1.shared_bytes", self.l1.shared_bytes, 0, 16 << 30, "at most 17179869184")?;
         range("l1.max_entry_bytes", self.l1.max_entry_bytes as u64, 1, 64 << 20, "between 1 and 67108864")?;
@@ -246,8 +249,16 @@ impl Config {
             "max_held_bytes",
             self.max_held_bytes as u64,
             1 << 20,
-            512 << 20,
-            "between 1048576 and 536870912",
+            448 << 20,
+            "between 1048576 and 469762048",
+        )?;
+        // What is held grows and goes, and leaves gaps: it is counted twice.
+        range(
+            "l1.vm_bytes",
+            self.l1.vm_bytes.saturating_add((self.max_held_bytes as u64).saturating_mul(2)),
+            0,
+            MOST_VM_BYTES,
+            "at most 1006632960, with twice max_held_bytes (a VM's memory is capped at 1 GiB)",
         )?;
         range("join.timeout_ms", self.join.timeout_ms, 1, 600_000, "between 1 and 600000")?;
         if let Some(gate) = &self.gate {
@@ -362,6 +373,8 @@ mod tests {
             (r#"{"service": "a", "max_body_bytes": 0}"#, "`max_body_bytes`"),
             (r#"{"service": "a", "l1": {"vm_bytes": -1}}"#, "`l1.vm_bytes`"),
             (r#"{"service": "a", "l1": {"vm_byte": 1}}"#, "`l1.vm_byte`"),
+            (r#"{"service": "a", "l1": {"vm_bytes": 536870912}}"#, "`l1.vm_bytes`"),
+            (r#"{"service": "a", "max_held_bytes": 469762049}"#, "`max_held_bytes`"),
             (r#"{"service": "a", "gate": {"cluster": "g", "timeout_ms": 0}}"#, "`gate.timeout_ms`"),
             (r#"{"service": "a", "routes": {"r": {"service": "/"}}}"#, "`routes.r.service`"),
             (r#"{"service": "a", "gate": {"cluster": "g", "token": "t"}}"#, "`gate.token`"),
