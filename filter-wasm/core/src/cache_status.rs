@@ -77,6 +77,8 @@ reasons! {
         SharedMemory = "shared-memory",
         /// The tenant's property is missing or is not text.
         NoTenant = "no-tenant",
+        /// What the worker may hold for requests under way is spent.
+        OutOfMemory = "out-of-memory",
     }
 }
 

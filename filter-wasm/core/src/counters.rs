@@ -41,7 +41,8 @@ pub enum Event {
     GateUnknownFormat,
     /// Callouts not made because the breaker was open.
     GateSkipped,
-    /// Answers not collected, and requests that neither waited nor asked, because the worker's memory for them was spent.
+    /// Answers not collected or not given, and requests that were not looked at, or neither waited nor asked, because the worker's
+    /// memory for them was spent.
     OutOfMemory,
     /// Shadow mode: the stored answer equals the upstream's.
     ShadowMatch,

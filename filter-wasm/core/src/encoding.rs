@@ -35,6 +35,15 @@ pub struct Parsed {
     pub id: String,
 }
 
+impl Parsed {
+    /// Bytes of what has no fixed size.
+    pub fn bytes(&self) -> usize {
+        let outputs = self.wants.outputs.iter();
+        let names = outputs.map(|wanted| size_of_val(wanted).saturating_add(wanted.0.len()));
+        names.fold(self.id.len(), usize::saturating_add)
+    }
+}
+
 /// Reads a request.
 ///
 /// # Errors

@@ -6,6 +6,7 @@ mod breaker;
 use crate::acts::{Call, Ticket};
 use crate::config;
 use crate::host::{Host, Of, number};
+use crate::memory::Held;
 use breaker::Breaker;
 use bytes::Bytes;
 use forebay_protocol::digest::Digest;
@@ -46,6 +47,8 @@ pub enum Looked {
     Miss,
     /// Gate and filter are of different versions, and don't understand each other.
     UnknownFormat,
+    /// The pool has it, and there is no room for it here.
+    OutOfMemory,
     /// The gate does not let this proxy ask, or not for this tenant. It is well: others may ask.
     Refused,
     /// The gate could not say.
@@ -95,9 +98,15 @@ impl Gate {
         })
     }
 
-    /// The lookup was answered with a body of that size, or (`None`) failed.
-    pub fn answered(&mut self, host: &dyn Host, body_size: Option<usize>, now_ms: u64) -> Looked {
-        let looked = body_size.map_or(Looked::Failed, |size| looked(host, size));
+    /// The lookup was answered with a body of that size, or (`None`) failed. What came is held, if there is room.
+    pub fn answered(
+        &mut self,
+        host: &dyn Host,
+        body_size: Option<usize>,
+        held: &mut Held,
+        now_ms: u64,
+    ) -> Looked {
+        let looked = body_size.map_or(Looked::Failed, |size| looked(host, size, held));
         if looked == Looked::Failed {
             self.breaker.failed(now_ms);
         } else {
@@ -107,13 +116,14 @@ impl Gate {
     }
 }
 
-fn looked(host: &dyn Host, size: usize) -> Looked {
+fn looked(host: &dyn Host, size: usize, held: &mut Held) -> Looked {
     let headers = host.headers(Of::Call);
     let status = number::<u16>(&headers, ":status");
     if matches!(status, Some(200 | 404)) && number(&headers, header::X_FOREBAY_FORMAT) != Some(gate::FORMAT) {
         return Looked::UnknownFormat;
     }
     match status {
+        Some(200) if !held.grow_by(size) => Looked::OutOfMemory,
         Some(200) => match host.body(Of::Call, size).map(|body| Entry::decode_plain(Bytes::from(body))) {
             Some(Ok(entry)) => Looked::Entry(Box::new(entry)),
             Some(Err(EntryError::UnknownVersion(_))) => Looked::UnknownFormat,
@@ -129,6 +139,7 @@ fn looked(host: &dyn Host, size: usize) -> Looked {
 mod tests {
     use super::*;
     use crate::host::double::Double;
+    use crate::memory::Memory;
 
     const DIGEST: Digest = Digest([7; 32]);
     const QUESTION: Question<'_> =
@@ -136,6 +147,10 @@ mod tests {
 
     fn gate(json: &str) -> Gate {
         Gate::new(serde_json::from_str(json).unwrap())
+    }
+
+    fn held() -> Held {
+        Memory::new(1 << 20).hold()
     }
 
     fn told(status: &str, body: &[u8]) -> Double {
@@ -159,7 +174,7 @@ mod tests {
         for status in ["200", "404"] {
             let host = Double::default();
             host.shows(Of::Call, &[(":status", status)], b"FBP2");
-            let looked = gate(r#"{"cluster": "g"}"#).answered(&host, Some(4), 0);
+            let looked = gate(r#"{"cluster": "g"}"#).answered(&host, Some(4), &mut held(), 0);
             assert_eq!(looked, Looked::UnknownFormat, "{status}");
         }
     }
@@ -171,9 +186,19 @@ mod tests {
         let mut broken = gate(r#"{"cluster": "g"}"#);
         for _ in 0..5 {
             assert!(broken.ask(&QUESTION, 0).is_ok());
-            assert_eq!(broken.answered(&Double::default(), None, 0), Looked::Failed);
+            assert_eq!(broken.answered(&Double::default(), None, &mut held(), 0), Looked::Failed);
         }
         assert_eq!(broken.ask(&QUESTION, 1), Err(Unasked::BreakerOpen));
+    }
+
+    #[test]
+    fn an_entry_for_which_there_is_no_room_is_not_read_and_no_failure() {
+        let mut gate = gate(r#"{"cluster": "g"}"#);
+        let mut held = Memory::new(3).hold();
+        for _ in 0..20 {
+            assert_eq!(gate.answered(&told("200", b"FBP2"), Some(4), &mut held, 0), Looked::OutOfMemory);
+        }
+        assert!(gate.ask(&QUESTION, 1).is_ok());
     }
 
     #[test]
@@ -188,7 +213,11 @@ mod tests {
             ("\u{fffd}", b"", Looked::Failed),
         ] {
             let mut gate = gate(r#"{"cluster": "g"}"#);
-            assert_eq!(gate.answered(&told(status, body), Some(body.len()), 0), looked, "{status}");
+            assert_eq!(
+                gate.answered(&told(status, body), Some(body.len()), &mut held(), 0),
+                looked,
+                "{status}"
+            );
         }
     }
 }

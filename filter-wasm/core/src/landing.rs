@@ -7,50 +7,72 @@ use crate::encoding;
 use crate::host::Host;
 use crate::join::{BATCH, Outcome, Release, Seat};
 use crate::l1::{Answer, AnswerKey};
+use crate::memory::Held;
 use crate::reply::Reply;
 use crate::usable::Rules;
 use crate::wanted::Wanted;
 use crate::worker::{Answered, Worker};
 use forebay_protocol::entry::Entry;
 use forebay_protocol::poll;
+use forebay_protocol::wants::Wants;
 use std::cell::RefCell;
 use std::rc::Rc;
 
 /// An answer that others wait for. From the pool it is canonical and can be had in every encoding; from the upstream it is bytes in
 /// the encoding of the one who asked, and is given to those who want the same.
 pub struct Landed {
+    key: AnswerKey,
     answer: Rc<Answer>,
     entry: Option<Box<Entry>>,
-    forms: RefCell<Vec<(AnswerKey, Rc<Answer>)>>,
+    /// What was made of the entry so far.
+    forms: RefCell<Vec<(Wants, Rc<Answer>)>>,
+    /// What all of it takes of the worker's memory.
+    held: RefCell<Held>,
 }
 
 impl Landed {
-    /// `answer`, as it is kept under `key`; made of `entry` when the pool gave it.
-    pub fn new(key: AnswerKey, answer: Rc<Answer>, entry: Option<Box<Entry>>) -> Self {
-        let forms = RefCell::new(vec![(key, answer.clone())]);
-        Self { answer, entry, forms }
+    /// The upstream's `answer`, as it is kept under `key`; `held` holds its bytes.
+    pub fn new(key: AnswerKey, answer: Rc<Answer>, held: Held) -> Self {
+        Self { key, answer, entry: None, forms: RefCell::default(), held: RefCell::new(held) }
+    }
+
+    /// The `answer` that was made of the pool's entry for who wants it so; `held` holds the bytes of both.
+    pub fn of_entry(
+        key: AnswerKey,
+        answer: Rc<Answer>,
+        (wants, entry): (Wants, Box<Entry>),
+        held: Held,
+    ) -> Self {
+        let forms = RefCell::new(vec![(wants, answer.clone())]);
+        Self { key, answer, entry: Some(entry), forms, held: RefCell::new(held) }
     }
 
     /// Might it be given to `wanted`?
     fn suits(&self, wanted: &Wanted, rules: &Rules<'_>) -> bool {
-        let has_form = self.entry.is_some() || self.form(&wanted.key).is_some();
+        let has_form = self.entry.is_some() || self.key == wanted.key;
         has_form && rules.suits(wanted, &self.answer).is_ok()
     }
 
-    fn form(&self, key: &AnswerKey) -> Option<Rc<Answer>> {
-        let forms = self.forms.borrow();
-        forms.iter().find(|(form, _)| form == key).map(|(_, answer)| answer.clone())
-    }
-
-    /// As `wanted` wants it; each form is made once. `None`: it has no such form, which is for the upstream to say.
-    fn encoded(&self, wanted: &Wanted, now_ms: u64, skew_ms: i64) -> Option<Rc<Answer>> {
-        if let Some(answer) = self.form(&wanted.key) {
-            return Some(answer);
+    /// As `wanted` wants it; each form is made once.
+    ///
+    /// # Errors
+    /// It has no such form, which is for the upstream to say; or there is no room for one more.
+    fn encoded(&self, wanted: &Wanted, now_ms: u64, skew_ms: i64) -> Result<Rc<Answer>, Detail> {
+        if self.key == wanted.key {
+            return Ok(self.answer.clone());
         }
-        let wants = &wanted.parsed.as_ref()?.wants;
-        let answer = Rc::new(encoding::from_entry(self.entry.as_ref()?, wants, now_ms, skew_ms)?);
-        self.forms.borrow_mut().push((wanted.key, answer.clone()));
-        Some(answer)
+        let (Some(parsed), Some(entry)) = (&wanted.parsed, &self.entry) else { return Err(Detail::Unsuited) };
+        let mut forms = self.forms.borrow_mut();
+        if let Some((_, answer)) = forms.iter().find(|(wants, _)| *wants == parsed.wants) {
+            return Ok(answer.clone());
+        }
+        let answer = encoding::from_entry(entry, &parsed.wants, now_ms, skew_ms).ok_or(Detail::Unsuited)?;
+        if !self.held.borrow_mut().grow_by(answer.bytes()) {
+            return Err(Detail::OutOfMemory);
+        }
+        let answer = Rc::new(answer);
+        forms.push((parsed.wants.clone(), answer.clone()));
+        Ok(answer)
     }
 }
 
@@ -96,19 +118,25 @@ impl Worker {
         match release {
             Release::Answer(landed) => {
                 let now_ms = host.now_ms();
-                if let Some(answer) = landed.encoded(wanted, now_ms, self.live.skew_ms()) {
-                    let (tier, bytes) = (poll::Tier::Collapsed, answer.body.len());
-                    let answered = Answered { tier, bytes, cost_us: answer.cost_us, at_ms: now_ms };
-                    self.tell(&wanted.incoming, wanted.digest(), answered);
-                    let reply = Reply::Kept {
-                        answer,
-                        id: wanted.id().to_owned(),
-                        status: CacheStatus::Collapsed,
-                        now_ms,
-                    };
-                    return (Act::Answer { context, reply }, Counted::Collapsed);
+                let why = match landed.encoded(wanted, now_ms, self.live.skew_ms()) {
+                    Ok(answer) => {
+                        let (tier, bytes) = (poll::Tier::Collapsed, answer.body.len());
+                        let answered = Answered { tier, bytes, cost_us: answer.cost_us, at_ms: now_ms };
+                        self.tell(&wanted.incoming, wanted.digest(), answered);
+                        let reply = Reply::Kept {
+                            answer,
+                            id: wanted.id().to_owned(),
+                            status: CacheStatus::Collapsed,
+                            now_ms,
+                        };
+                        return (Act::Answer { context, reply }, Counted::Collapsed);
+                    }
+                    Err(why) => why,
+                };
+                if why == Detail::OutOfMemory {
+                    self.counters.event(Event::OutOfMemory);
                 }
-                seat.send_alone(Detail::Unsuited);
+                seat.send_alone(why);
                 self.counters.event(Event::Freed);
             }
             Release::Lead(_) => self.counters.event(Event::Promoted),

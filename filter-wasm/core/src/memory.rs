@@ -1,5 +1,6 @@
-//! One budget of bytes for all that one worker holds for requests under way: answers that are collected, bodies that wait for an
-//! equal request or for the gate. What is held is counted as it comes, and given back when its holder goes.
+//! One budget of bytes for all that one worker holds for requests under way: what their headers said, answers that are collected or
+//! came from the pool, bodies that wait for an equal request or for the gate. What is held is counted as it comes, and given back when
+//! its holder goes.
 //!
 //! A VM's memory is capped at 1 GiB by the proxy, and never shrinks: past it the VM traps, and with it all requests of the worker.
 
@@ -44,6 +45,12 @@ impl Held {
         self.memory.hold()
     }
 
+    /// Holds so many more, if there is room. `false`: there is not, and it holds what it held.
+    #[must_use]
+    pub fn grow_by(&mut self, more: usize) -> bool {
+        self.grow_to(self.bytes.saturating_add(more))
+    }
+
     /// Holds so many in all, if there is room. `false`: there is not, and it holds what it held.
     #[must_use]
     pub fn grow_to(&mut self, bytes: usize) -> bool {
@@ -76,7 +83,7 @@ mod tests {
         assert!(!other.grow_to(41), "a byte too many");
         assert_eq!(memory.held(), 100);
         drop(one);
-        assert!(other.grow_to(100));
+        assert!(other.grow_by(60) && !other.grow_by(1));
         drop(other);
         assert_eq!(memory.held(), 0);
     }

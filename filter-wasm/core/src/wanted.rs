@@ -6,6 +6,7 @@ use crate::config::Config;
 use crate::encoding::{self, Parsed};
 use crate::join::FlightKey;
 use crate::l1::{AnswerKey, answer_key};
+use crate::memory::Held;
 use crate::worker::RouteSettings;
 use forebay_protocol::cache_control::RequestDirectives;
 use forebay_protocol::digest::{Digest, RawKeyParts, Scope, raw_key};
@@ -44,7 +45,12 @@ pub struct Incoming {
     pub accept_encoding: Vec<u8>,
     /// `cache-control`.
     pub directives: RequestDirectives,
+    /// What all this takes of the worker's memory, and what was parsed of the body later.
+    pub held: Held,
 }
+
+/// What a request under way takes beside its texts, in bytes: its context, its state, and theirs of the allocator.
+const OVERHEAD_BYTES: usize = 1024;
 
 /// A request that is understood well enough to be looked up and stored.
 #[derive(Debug)]
@@ -89,6 +95,14 @@ impl ModelPath {
 }
 
 impl Incoming {
+    /// Holds what the headers said, if there is room.
+    #[must_use]
+    pub fn takes_room(&mut self) -> bool {
+        let texts =
+            [self.path.text.len(), self.content_type.len(), self.accept.len(), self.accept_encoding.len()];
+        self.held.grow_by(texts.into_iter().fold(OVERHEAD_BYTES, usize::saturating_add))
+    }
+
     /// May a stored answer be given at all?
     pub fn looks_up(&self) -> bool {
         !self.directives.no_cache
@@ -130,7 +144,7 @@ impl Wanted {
     /// # Errors
     /// Why it passes unlooked-at, and what its headers said.
     pub fn read(
-        incoming: Box<Incoming>,
+        mut incoming: Box<Incoming>,
         raw_key: AnswerKey,
         body: Vec<u8>,
         reading: Reading<'_>,
@@ -140,6 +154,9 @@ impl Wanted {
             Ok(parsed) => parsed,
             Err(why) => return Err((incoming, why)),
         };
+        if !incoming.held.grow_by(parsed.as_ref().map_or(0, Parsed::bytes)) {
+            return Err((incoming, Bypass::OutOfMemory));
+        }
         let (what, key) = match &parsed {
             Some(parsed) => {
                 (parsed.digest.0, answer_key(&parsed.digest, &parsed.wants, &incoming.accept_encoding))

@@ -74,14 +74,14 @@ fn a_crowd_of_answers_that_stall_near_their_end_is_held_up_to_the_bound_and_pass
 
 #[test]
 fn those_who_wait_are_answered_while_the_bound_is_reached() {
-    let mut host = host(&json!({"max_held_bytes": 2 * MIB}));
+    let mut host = host(&json!({"max_held_bytes": 4 * MIB}));
     let worker = host.worker(0);
     let leader = forwarded(worker, infer(asking(2_000_000)));
     let waiting: Vec<_> = (0..100).map(|_| worker.send(infer(asking(2_000_000)))).collect();
     assert!(waiting.iter().all(|id| worker.is_held(*id)));
     stalled(worker, 60 << 10, 60 << 10);
     // There is no room to wait: it goes on alone.
-    let large = json!({"inputs": [{"name": "x", "shape": [1, 30_000], "datatype": "INT32", "data": vec![7; 30_000]}]});
+    let large = json!({"inputs": [{"name": "x", "shape": [1, 40_000], "datatype": "INT32", "data": vec![7; 40_000]}]});
     let one = forwarded(worker, infer(large.to_string()));
     let two = forwarded(worker, infer(large.to_string()));
     for id in [one, two] {

@@ -152,12 +152,14 @@ impl Exchange {
     ) -> Acts {
         let now_ms = host.now_ms();
         worker.live.refresh(host);
-        let entry = match worker.gate.as_mut().map(|gate| gate.answered(host, body_size, now_ms)) {
+        let looked = worker.gate.as_mut().map(|gate| gate.answered(host, body_size, &mut going.held, now_ms));
+        let entry = match looked {
             Some(Looked::Entry(entry)) => entry,
             Some(Looked::Miss) | None => return self.forward(worker, going),
             Some(unheard) => {
                 let (event, detail) = match unheard {
                     Looked::UnknownFormat => (Event::GateUnknownFormat, Detail::UnknownFormat),
+                    Looked::OutOfMemory => (Event::OutOfMemory, Detail::OutOfMemory),
                     Looked::Refused => (Event::GateRefused, Detail::GateRefused),
                     _ => (Event::GateFailed, Detail::GateFailed),
                 };
@@ -177,9 +179,14 @@ impl Exchange {
                 worker.rules(service, now_ms).usable(&wanted.incoming, &answer).ok()?;
             Some((ttl_s, answer))
         });
-        let Some((ttl_s, answer)) = usable else {
+        let (Some((ttl_s, answer)), Some(wants)) = (usable, wants) else {
             return self.forward(worker, going);
         };
+        if !going.held.grow_by(answer.bytes()) {
+            worker.counters.event(Event::OutOfMemory);
+            going.forward.detail = Some(Detail::OutOfMemory);
+            return self.forward(worker, going);
+        }
         worker.l1.alias(&wanted);
         worker.l1.store(host, wanted.key, &answer);
         if going.is_shadow() {
@@ -187,8 +194,8 @@ impl Exchange {
             return self.forward(worker, going);
         }
         if going.leads {
-            let landed = Rc::new(Landed::new(wanted.key, answer.clone(), Some(entry)));
-            worker.finish(self.context, &wanted, Outcome::Answer(landed), now_ms);
+            let landed = Landed::of_entry(wanted.key, answer.clone(), (wants.clone(), entry), going.held);
+            worker.finish(self.context, &wanted, Outcome::Answer(Rc::new(landed)), now_ms);
         }
         let hit = Hit { answer, tier: Tier::L2, ttl_s, now_ms };
         self.answer(worker, &wanted.incoming, (wanted.digest(), wanted.id()), hit)

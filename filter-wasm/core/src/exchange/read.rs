@@ -44,7 +44,7 @@ impl Exchange {
         let Some(tenant) = tenant else {
             return self.bypass_as(worker, route.service, None, Bypass::NoTenant);
         };
-        match incoming(headers, route, path, &worker.config) {
+        match incoming(headers, route, path, worker) {
             Ok(incoming) => {
                 self.state = State::Reading(Box::new(Incoming { tenant, ..incoming }));
                 Acts::hold()
@@ -66,8 +66,9 @@ fn incoming(
     headers: &Headers,
     route: RouteSettings,
     path: ModelPath,
-    config: &Config,
+    worker: &Worker,
 ) -> Result<Incoming, Bypass> {
+    let config = &worker.config;
     let directives = RequestDirectives::parse(values(headers, "cache-control"));
     if directives.no_store {
         return Err(Bypass::NoStore);
@@ -85,7 +86,7 @@ fn incoming(
     let header_length = request::header_length(values(headers, header::INFERENCE_HEADER_CONTENT_LENGTH))
         .map_err(|_| Bypass::AmbiguousHeaders)?;
     let copy = |name| first(headers, name).unwrap_or_default().to_vec();
-    Ok(Incoming {
+    let mut incoming = Incoming {
         route,
         tenant: None,
         restricted: restricted(headers, config),
@@ -96,7 +97,9 @@ fn incoming(
         accept: joined(headers, "accept"),
         accept_encoding: joined(headers, "accept-encoding"),
         directives,
-    })
+        held: worker.memory.hold(),
+    };
+    if incoming.takes_room() { Ok(incoming) } else { Err(Bypass::OutOfMemory) }
 }
 
 /// Does the request carry what forbids shared caching, unless the answer allows it?

@@ -107,7 +107,6 @@ impl Exchange {
     fn store(&mut self, worker: &mut Worker, host: &dyn Host, collecting: Collecting) {
         let Collecting { going, storable, begun_ms, mut body, held } = collecting;
         body.shrink_to_fit();
-        drop(held);
         let wanted = going.wanted.clone();
         if storable.content_length.is_some_and(|length| length != body.len()) {
             return self.give_up(worker, host, &going, Outcome::Failed);
@@ -136,7 +135,7 @@ impl Exchange {
         worker.l1.alias(&wanted);
         worker.counters.event(Event::Stored);
         if going.leads {
-            let landed = Rc::new(Landed::new(wanted.key, answer, None));
+            let landed = Rc::new(Landed::new(wanted.key, answer, held));
             worker.finish(self.context, &wanted, Outcome::Answer(landed), host.now_ms());
         }
     }

@@ -4,7 +4,7 @@
 use super::{Exchange, Going, State};
 use crate::acts::{Act, Acts, Flow};
 use crate::cache_status::{Bypass, CacheStatus, Detail};
-use crate::counters::Result as Counted;
+use crate::counters::{Event, Result as Counted};
 use crate::join::Seat;
 use crate::reply::Reply;
 use crate::wanted::{Incoming, Wanted};
@@ -43,6 +43,9 @@ impl Exchange {
         tenant: Option<&Tenant>,
         why: Bypass,
     ) -> Acts {
+        if why == Bypass::OutOfMemory {
+            worker.counters.event(Event::OutOfMemory);
+        }
         let state = State::Passing(Some(CacheStatus::Bypass(why)));
         self.upstream(worker, tenant, Some((service, Counted::Bypass)), state)
     }
