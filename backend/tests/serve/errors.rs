@@ -1,5 +1,9 @@
 //! What is wrong is refused in V2's error form, in a sentence that says what and where.
 
+use std::fs::File;
+use std::path::Path;
+use std::process::Command;
+
 use serde_json::json;
 
 use crate::client::{Headers, fp32, send};
@@ -130,6 +134,27 @@ fn wrong_settings_end_with_2_and_one_line() {
         let (code, line) = ends(arguments);
         assert_eq!(code, Some(2), "{line}");
         assert!(line.contains(expected) && line.trim_end().lines().count() == 1, "{line}");
+    }
+}
+
+#[test]
+fn a_filters_settings_are_checked_by_the_filters_own_parser() {
+    let folder = tempfile::tempdir().unwrap();
+    let file = folder.path().join("filter.json");
+    let checked = |json: &str, from_stdin: bool| {
+        std::fs::write(&file, json).unwrap();
+        let mut command = Command::new(env!("CARGO_BIN_EXE_forebay"));
+        command.args([Path::new("check-filter"), if from_stdin { Path::new("-") } else { &file }]);
+        let output = command.stdin(File::open(&file).unwrap()).output().unwrap();
+        let text = |bytes: Vec<u8>| String::from_utf8(bytes).unwrap();
+        (output.status.code(), text(output.stdout), text(output.stderr))
+    };
+    for from_stdin in [false, true] {
+        let (code, said, errors) = checked(r#"{"service": "demo", "gate": {"cluster": "g"}}"#, from_stdin);
+        assert_eq!((code, said.lines().count(), errors.as_str()), (Some(0), 1, ""), "{said}");
+        let (code, said, errors) = checked(r#"{"service": "demo", "tenant": "a"}"#, from_stdin);
+        assert_eq!((code, said.as_str(), errors.lines().count()), (Some(2), "", 1), "{errors}");
+        assert!(errors.contains("check-filter") && errors.contains("`tenant`"), "{errors}");
     }
 }
 

@@ -227,13 +227,13 @@ fn a_clients_headers_of_ours_have_no_effect() {
     assert_eq!(plain.json()["outputs"][0]["data"], json!([2.0]));
     // Straight at the gate's endpoints, through Envoy: they are not for clients.
     for path in [
-        "/forebay/v1/generations",
-        "/forebay/v1/lookup",
-        "//forebay/v1/generations",
-        "/x/../forebay/v1/generations",
-        "/%66orebay/v1/generations",
-        "/Forebay/v1/generations",
-        "http://test/forebay/v1/generations",
+        "/forebay/v2/poll",
+        "/forebay/v2/lookup",
+        "//forebay/v2/poll",
+        "/x/../forebay/v2/poll",
+        "/%66orebay/v2/poll",
+        "/Forebay/v2/poll",
+        "http://test/forebay/v2/poll",
     ] {
         let answer = send(stack.port, &head("GET", path, &spoofed)).expect("an answer");
         assert!((400..500).contains(&answer.status), "{path}: {} {}", answer.status, answer.error());
