@@ -95,7 +95,7 @@ fn bench(model: &'static str, requests: usize) -> Bench {
         authorization: Authorization::Forbids,
         cookie: Cookie::Ignored,
     };
-    let store = Arc::new(Store::memory(MemoryPool::new(1 << 20), 1 << 16));
+    let store = Arc::new(Store::memory(MemoryPool::new(1 << 20, 1 << 16), 1 << 16));
     let inference = Inference {
         models: Arc::new(models),
         store: Some(store),
@@ -169,7 +169,7 @@ impl Bench {
             response: Some(response),
             generation: self.version.generation.0.to_vec().into(),
             created_ms: now_ms() - age_s * 1000,
-            max_age_s: 60,
+            max_age_s: 600,
             ..Entry::default()
         };
         assert!(self.inference.store.as_ref().unwrap().keep(key, entry));
@@ -209,7 +209,7 @@ async fn equal_requests_make_one_lookup_and_one_run() {
     assert_eq!(sources.iter().filter(|source| **source == Source::Collapsed).count(), 7);
     assert!(bench.is_idle());
     assert_eq!(bench.misses(), 1);
-    assert_eq!(bench.ask("").await.unwrap().1, Source::Pool { age_s: 0 });
+    assert!(matches!(bench.ask("").await.unwrap().1, Source::Pool { .. }));
 }
 
 #[tokio::test]
@@ -281,7 +281,7 @@ async fn when_the_queue_is_full_each_hears_it_and_nobody_runs() {
     queued.await.unwrap();
 }
 
-#[tokio::test(start_paused = true)]
+#[tokio::test]
 async fn who_takes_over_has_waited_since_it_came() {
     let bench = bench("told_6", 10);
     let blocker = bench.caller("");
@@ -307,17 +307,17 @@ async fn who_takes_over_has_waited_since_it_came() {
 #[tokio::test]
 async fn a_waiter_gets_no_kept_answer_that_is_older_than_it_wants() {
     let bench = bench("told_7", 10);
-    bench.keep(5);
-    let kept = (Bytes::from_static(b"kept"), Source::Pool { age_s: 5 });
-    for strict in ["max-age=0", "max-age=4", "min-fresh=56", "no-cache"] {
+    bench.keep(50);
+    let is_kept = |(data, source): (Bytes, Source)| data == "kept" && matches!(source, Source::Pool { .. });
+    for strict in ["max-age=0", "max-age=40", "min-fresh=560", "no-cache"] {
         let mut computes = pin!(bench.ask(strict));
         assert!(poll!(computes.as_mut()).is_pending(), "{strict}");
         bench.runs();
         // What was found meanwhile is others'.
         if strict != "no-cache" {
-            assert_eq!(bench.ask("").await.unwrap(), kept, "{strict}");
-            assert_eq!(bench.ask("max-age=5, min-fresh=55").await.unwrap(), kept, "{strict}");
-            assert_eq!(bench.ask("only-if-cached").await.unwrap(), kept, "{strict}");
+            for easy in ["", "max-age=100, min-fresh=400", "only-if-cached"] {
+                assert!(is_kept(bench.ask(easy).await.unwrap()), "{strict} {easy}");
+            }
         }
         let mut also = pin!(bench.ask("max-age=0"));
         assert!(poll!(also.as_mut()).is_pending(), "{strict}");
@@ -333,9 +333,9 @@ async fn a_waiter_gets_no_kept_answer_that_is_older_than_it_wants() {
             assert_eq!(computes.await.unwrap().1, COMPUTED, "{strict}");
             assert_eq!(also.await.unwrap(), collapsed(), "{strict}");
         }
-        bench.keep(5);
+        bench.keep(50);
     }
-    assert!(matches!(bench.ask("only-if-cached, max-age=4").await, Err(InferError::OnlyIfCached)));
+    assert!(matches!(bench.ask("only-if-cached, max-age=40").await, Err(InferError::OnlyIfCached)));
 }
 
 #[tokio::test]
@@ -356,7 +356,7 @@ async fn parameters_of_a_wrong_kind_are_refused_though_the_answer_is_cached() {
     }
     let urgent = with(bench.request(b"ab"), "priority", Choice::Uint64(1));
     let urgent = bench.send(urgent, &bench.caller("")).await;
-    assert_eq!(urgent.unwrap().1, Source::Pool { age_s: 0 });
+    assert!(matches!(urgent.unwrap().1, Source::Pool { .. }));
 }
 
 #[tokio::test]

@@ -1,7 +1,7 @@
 //! Rows: each is a value for the only input, or an object with a value for each. They become columns as they are read.
 
 use super::{Column, Input, PredictError, dimensions, named, only, target};
-use crate::decode::{self, Nesting, Reader};
+use crate::decode::{self, Nesting, Reader, bound};
 use jiter::Peek;
 
 /// A column that grows by a value a row.
@@ -37,7 +37,12 @@ pub(super) fn read<'a>(
         row = rows;
         next = reader.step()?;
     }
-    Ok(columns.into_iter().map(|column| column.whole()).collect())
+    let columns: Vec<Column<'a>> = columns.into_iter().map(Growing::whole).collect();
+    for column in &columns {
+        // The rows are one more than what was bounded where it was read.
+        bound("dimensions of a shape", column.shape.len(), reader.limits.max_rank)?;
+    }
+    Ok(columns)
 }
 
 fn read_value<'a>(

@@ -66,6 +66,7 @@ fn rows_and_columns_are_v2s_tensors() {
 #[test]
 fn what_cannot_be_said_is_named() {
     let ab = [X, Input { name: "b", datatype: DataType::Uint8 }];
+    let deep = format!("{{\"instances\":[{}1{}]}}", "[".repeat(32), "]".repeat(32));
     let half = [Input { name: "h", datatype: DataType::Fp16 }];
     for (inputs, text, expected) in [
         (&[X][..], "{}", "either 'instances'"),
@@ -86,6 +87,7 @@ fn what_cannot_be_said_is_named() {
         (&[X], r#"{"instances":[[1e99]]}"#, "is out of range"),
         (&half, r#"{"instances":[[1]]}"#, "FP16 data via JSON is not supported"),
         (&[X], r#"{"instances":[[1]]"#, "EOF"),
+        (&[X], deep.as_str(), "dimensions of a shape"),
     ] {
         let error = refusal(inputs, text);
         assert!(error.contains(expected), "{text}: {error}");
