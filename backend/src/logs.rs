@@ -51,12 +51,15 @@ pub(crate) struct Logs {
     levels: Arc<Mutex<Levels>>,
 }
 
+/// What libraries say of clients' wrongs, which a client can repeat as it likes; a directive of the same name brings it back.
+const QUIET: &str = "h2=off";
+
 /// Starts logging. Once a process.
 ///
 /// # Errors
 /// When the filter can't be parsed.
 pub(crate) fn start(settings: &LogSettings) -> Result<Logs, SettingsError> {
-    let filter = EnvFilter::try_new(&settings.log)
+    let filter = EnvFilter::try_new(format!("{QUIET},{}", settings.log))
         .map_err(|error| SettingsError::Wrong { flag: "--log", reason: error.to_string() })?;
     let levels = Levels::of(filter.max_level_hint().unwrap_or(LevelFilter::TRACE));
     let (filter, handle) = reload::Layer::new(filter);
@@ -126,7 +129,7 @@ impl Logs {
             changed.set(name, setting.parameter_choice.as_ref())?;
         }
         if !asked.settings.is_empty() {
-            self.filter.reload(EnvFilter::default().add_directive(changed.filter().into()))?;
+            self.filter.reload(EnvFilter::new(format!("{QUIET},{}", changed.filter())))?;
             *levels = changed;
         }
         Ok(changed.told())

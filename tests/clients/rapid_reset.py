@@ -4,7 +4,8 @@
 
 PORT is the gRPC port of `forebay serve`, PID its process. Opens one HTTP/2 connection after another, writes PAIRS of HEADERS and
 RST_STREAM at a time as fast as it can, and says how many there were, what each took of the server's CPU, how its memory grew, and
-how often it ended the connection.
+how often it ended the connection. What is sent after that is not processed: for the cost of each, serve with a
+--http2-max-pending-resets that isn't reached.
 """
 
 import socket

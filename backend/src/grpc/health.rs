@@ -45,8 +45,10 @@ async fn follow(
             told = ready;
         }
     }
+    if told {
+        tell(&reporter, false).await;
+    }
     // Ends the streams of those who watch: the drain waits for all streams.
-    tell(&reporter, false).await;
     for service in SERVICES {
         reporter.clear_service_status(service).await;
     }

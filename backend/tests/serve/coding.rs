@@ -136,7 +136,7 @@ async fn an_answer_is_encoded_as_the_client_prefers() {
 #[tokio::test]
 async fn an_answer_that_goes_out_as_it_is_says_nothing_of_encodings() {
     let forebay = Forebay::serve(&["--instances", "1"]);
-    let cases: [(&str, &[f32]); 3] = [("gzip", &[1.0]), ("identity", &MANY), ("*;q=0", &MANY)];
+    let cases: [(&str, &[f32]); 3] = [("gzip", &[1.0]), ("identity", &MANY), ("gzip;q=0", &MANY)];
     for (accepted, values) in cases {
         let answer = accepting(&forebay, accepted, values).await;
         assert_eq!(answer.status(), 200);
