@@ -16,7 +16,7 @@ const HEADERS: [(&str, &str); 2] = [("content-type", "application/grpc"), ("te",
 /// A length-delimited field of protobuf.
 fn field(number: u8, bytes: &[u8]) -> Vec<u8> {
     let length = u8::try_from(bytes.len()).ok().filter(|length| *length < 128).expect("a short field");
-    [&[number << 3 | 2, length], bytes].concat()
+    [&[(number << 3) | 2, length][..], bytes].concat()
 }
 
 /// `ModelInferRequest`: `x` of shape `[1, 1]` and FP32.
@@ -28,7 +28,7 @@ pub fn infer_request(model: &str, value: f32) -> Vec<u8> {
 /// A message with gRPC's prefix: not compressed, and how long it is.
 fn framed(message: &[u8]) -> Vec<u8> {
     let length = u32::try_from(message.len()).expect("a short message");
-    [&[0], &length.to_be_bytes()[..], message].concat()
+    [&[0][..], &length.to_be_bytes(), message].concat()
 }
 
 /// Calls `method` (`service/name`); its status is header `grpc-status` of the answer.
@@ -59,7 +59,7 @@ fn frame(kind: u8, flags: u8, stream: u32, payload: &[u8]) -> Vec<u8> {
 
 /// HPACK without its tables: each name and value as it is.
 fn literals(headers: &[(&str, &str)]) -> Vec<u8> {
-    let text = |text: &str| [&[u8::try_from(text.len()).expect("short")], text.as_bytes()].concat();
+    let text = |text: &str| [&[u8::try_from(text.len()).expect("short")][..], text.as_bytes()].concat();
     headers.iter().flat_map(|(name, value)| [vec![0], text(name), text(value)].concat()).collect()
 }
 

@@ -43,9 +43,9 @@ fn clients_that_cancel_their_calls_end_nobody_elses() {
             (0..CALLS).filter_map(failed).collect::<Vec<_>>()
         };
         let clients: Vec<_> = (0..CLIENTS).map(|number| scope.spawn(move || innocent(number))).collect();
-        let failed = clients.into_iter().flat_map(|client| client.join().expect("a client lives")).collect();
+        let failed: Vec<_> = clients.into_iter().map(|client| client.join()).collect();
         ended.store(true, Ordering::Relaxed);
-        failed
+        failed.into_iter().flat_map(|failed| failed.expect("a client lives")).collect()
     });
     assert!(failed.is_empty(), "{} of {} failed, first {}", failed.len(), CLIENTS * CALLS, failed[0]);
     for (name, least) in
