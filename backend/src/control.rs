@@ -132,12 +132,12 @@ impl Control {
         let loading = tokio::spawn(async move {
             let turn = control.loads.turn(&model, &control.stop).await?;
             let _room = control.loads.room().await;
-            blocking(move || control.load_in(turn, &model, &parameters)).await
+            blocking(move || control.load_in(&turn, &model, &parameters)).await
         });
         loading.await.map_err(ended)?
     }
 
-    fn load_in(&self, turn: Turn, model: &str, parameters: &Parameters) -> Result<(), ControlError> {
+    fn load_in(&self, turn: &Turn, model: &str, parameters: &Parameters) -> Result<(), ControlError> {
         let overrides = Overrides::of(model, parameters)?;
         let names = repository::model_names(&self.loader.root)?;
         let is_there = names.iter().any(|name| name == model);
@@ -146,7 +146,7 @@ impl Control {
             None if is_there => &self.loader.root,
             None => return Err(ControlError::NoFolder { model: model.to_owned() }),
         };
-        let attempt = self.attempt(&turn, root, model, overrides.config);
+        let attempt = self.attempt(turn, root, model, overrides.config);
         // Whoever called is told, and calls again; what is in no repository is nowhere to be missed.
         let then = if is_there { Then::Listed } else { Then::Forgotten };
         let loaded = self.change(|set| {
@@ -166,12 +166,12 @@ impl Control {
         let unloading = tokio::spawn(async move {
             control.loads.stop(&model, &control.stop);
             let turn = control.loads.turn(&model, &control.stop).await?;
-            blocking(move || control.unload_in(turn, &model)).await
+            blocking(move || control.unload_in(&turn, &model)).await
         });
         unloading.await.map_err(ended)?
     }
 
-    fn unload_in(&self, _turn: Turn, model: &str) -> Result<(), ControlError> {
+    fn unload_in(&self, _turn: &Turn, model: &str) -> Result<(), ControlError> {
         let names = repository::model_names(&self.loader.root)?;
         let (failed, gone) = self.change(|set| {
             let gone = set.models.remove(model);

@@ -98,14 +98,15 @@ impl<S: Sought> Flights<S> {
                 state.flights.insert(key, Flight { landed: None, waiting: BTreeMap::new() });
                 Part::Leads(Lead { flights: Some(self.clone()), key })
             }
-            Some(flight) => match flight.landed.as_ref().filter(|landed| S::takes(&want, landed)) {
-                Some(landed) => Part::Has(landed.clone()),
-                None => {
+            Some(flight) => {
+                if let Some(landed) = flight.landed.as_ref().filter(|landed| S::takes(&want, landed)) {
+                    Part::Has(landed.clone())
+                } else {
                     let (tell, told) = oneshot::channel();
                     flight.waiting.insert(number, Waiting { want, tell });
                     Part::Waits(told)
                 }
-            },
+            }
         };
         Some((Seat { flights: self.clone(), key, number, bytes }, part))
     }

@@ -124,7 +124,7 @@ pub(crate) async fn serve(
             continue;
         };
         let watcher = graceful.watcher();
-        let served = Connection {
+        let one = Connection {
             server: server.clone(),
             routes: routes.clone(),
             most: settings.max_body_bytes.max(LEAST_UNREAD_BYTES),
@@ -133,12 +133,12 @@ pub(crate) async fn serve(
         let (tls, stream) = (tls.clone(), patient(stream, settings.write_timeout_secs));
         tokio::spawn(async move {
             let outcome = match tls {
-                None => served.serve(watcher, stream, Peer::certified(address.ip(), None)).await,
+                None => one.serve(watcher, stream, Peer::certified(address.ip(), None)).await,
                 Some(tls) => match tls.accept(stream).await {
                     Ok(stream) => {
                         let certificate = stream.get_ref().1.peer_certificates().and_then(<[_]>::first);
                         let peer = Peer::certified(address.ip(), certificate);
-                        served.serve(watcher, stream, peer).await
+                        one.serve(watcher, stream, peer).await
                     }
                     Err(error) => Err(error.into()),
                 },

@@ -95,13 +95,11 @@ impl Repeats {
     fn due_at(&self, now: Duration) -> Option<u64> {
         let ms = |time: Duration| u64::try_from(time.as_millis()).unwrap_or(u64::MAX);
         let is_due = |next: u64| (next <= ms(now)).then(|| ms(now + SELDOM));
-        match self.next_ms.fetch_update(Ordering::Relaxed, Ordering::Relaxed, is_due) {
-            Ok(_) => Some(self.left_out.swap(0, Ordering::Relaxed)),
-            Err(_) => {
-                self.left_out.fetch_add(1, Ordering::Relaxed);
-                None
-            }
+        if self.next_ms.fetch_update(Ordering::Relaxed, Ordering::Relaxed, is_due).is_ok() {
+            return Some(self.left_out.swap(0, Ordering::Relaxed));
         }
+        self.left_out.fetch_add(1, Ordering::Relaxed);
+        None
     }
 }
 

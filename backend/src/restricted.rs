@@ -3,7 +3,7 @@
 
 use axum::extract::{MatchedPath, Request};
 use axum::middleware::{self, Next};
-use axum::response::{IntoResponse as _, Response};
+use axum::response::IntoResponse as _;
 use axum::{Router, body};
 use http::{HeaderMap, HeaderName, Method};
 use tonic::Status;

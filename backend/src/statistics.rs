@@ -184,8 +184,8 @@ impl Statistics {
 
     /// A request came in. One that is dropped before it is told how it ended was given up by its client.
     pub(crate) fn arrived(&self) -> Arrived<'_> {
-        let _in_progress = Gauged::by_one(&self.in_progress);
-        Arrived { statistics: self, began: Instant::now(), ended: false, _in_progress }
+        let counted = Gauged::by_one(&self.in_progress);
+        Arrived { statistics: self, began: Instant::now(), ended: false, _in_progress: counted }
     }
 
     /// So many requests wait in the queue, and so many did before.

@@ -100,8 +100,8 @@ impl Trust {
             return if parts { Whose::Nobodys(Unproven::TenancyDiffers) } else { Whose::Everybodys };
         }
         let named = tenant(headers);
-        let caller = self.callers(headers, peer).into_iter().filter(|caller| caller.service == service);
-        let proven = caller.filter_map(|caller| caller.tenant(named.as_ref())).next();
+        let mut callers = self.callers(headers, peer).into_iter().filter(|caller| caller.service == service);
+        let proven = callers.find_map(|caller| caller.tenant(named.as_ref()));
         proven.map_or(Whose::Nobodys(Unproven::NoTenant), Whose::Tenants)
     }
 

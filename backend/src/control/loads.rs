@@ -32,7 +32,7 @@ struct Line {
 pub(super) struct Turn {
     pub(super) stop: CancellationToken,
     // In the order in which they are given back.
-    _turn: OwnedMutexGuard<()>,
+    _held: OwnedMutexGuard<()>,
     _call: Call,
 }
 
@@ -70,7 +70,7 @@ impl Loads {
             (line.turn.clone(), line.stop.clone(), call)
         };
         let turn = turn.lock_owned().await;
-        Ok(Turn { stop, _turn: turn, _call: call })
+        Ok(Turn { stop, _held: turn, _call: call })
     }
 
     /// Waits until there is room for one more load; `None` once there will be none.

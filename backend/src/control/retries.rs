@@ -13,7 +13,7 @@ use crate::models::Retry;
 /// The first pause: what a model that was unloaded had may not be given back yet.
 const FIRST_PAUSE: Duration = Duration::from_millis(100);
 /// Pauses double up to this one: a build may take as long.
-const LONGEST_PAUSE: Duration = Duration::from_secs(60);
+const LONGEST_PAUSE: Duration = Duration::from_mins(1);
 
 /// The attempt after one that failed, which came after `before`.
 pub(super) fn after(before: Option<Retry>) -> Retry {

@@ -183,7 +183,10 @@ mod tests {
         };
         let promised = promised(&onnx::affine().encode()).unwrap();
         assert_eq!(promised.inputs, [spec("x", &[-1, 4])]);
-        assert_eq!(promised.outputs.iter().map(|output| output.name.as_str()).collect::<Vec<_>>(), ["y"]);
+        assert_eq!(
+            promised.outputs.iter().map(|output| output.name.as_str()).collect::<Vec<_>>(),
+            ["doubled"]
+        );
         assert_eq!(super::promised(b"junk"), None);
     }
 

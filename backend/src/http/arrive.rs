@@ -1,6 +1,6 @@
 //! Answers that come before their request has: a refusal must arrive, though the client still sends. A request enters, goes to the
 //! routes, and its answer leaves; what was left unread of its body is read on, for a while and up to a bound. Over HTTP/1.1 the
-//! answer says that the connection is closed, and `linger` closes it; over HTTP/2 the stream ends with RST_STREAM(NO_ERROR) if
+//! answer says that the connection is closed, and `linger` closes it; over HTTP/2 the stream ends with `RST_STREAM(NO_ERROR)` if
 //! even that wasn't enough.
 
 use std::convert::Infallible;
@@ -63,9 +63,10 @@ impl hyper::service::Service<Request<Incoming>> for Arrive {
             match slot.take() {
                 None => {}
                 Some(rest) if is_http2 => drop(tokio::spawn(read_on(rest, most, LINGER))),
-                // A client that waits to be asked for its body isn't asked now.
                 Some(rest) => {
-                    if expects || !read_on(rest, SMALL_BYTES, SOON).await {
+                    // A client that waits to be asked for its body isn't asked now.
+                    let is_read = !expects && read_on(rest, SMALL_BYTES, SOON).await;
+                    if !is_read {
                         answer.headers_mut().insert(CONNECTION, HeaderValue::from_static("close"));
                         unread.store(true, Ordering::Relaxed);
                     }

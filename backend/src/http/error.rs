@@ -104,7 +104,7 @@ impl HttpError {
             Self::Slow(_) => StatusCode::REQUEST_TIMEOUT,
             Self::Encoding { .. } => StatusCode::UNSUPPORTED_MEDIA_TYPE,
             Self::Credential => StatusCode::UNAUTHORIZED,
-            Self::Tenant => StatusCode::FORBIDDEN,
+            Self::Tenant | Self::Restricted { .. } => StatusCode::FORBIDDEN,
             Self::Log(LogError::Reload(_)) => StatusCode::INTERNAL_SERVER_ERROR,
             Self::Log(LogError::Fixed { .. }) | Self::Trace(_) => StatusCode::NOT_IMPLEMENTED,
             Self::BodyBroken { .. }
@@ -124,7 +124,6 @@ impl HttpError {
                 }
                 _ => StatusCode::BAD_REQUEST,
             },
-            Self::Restricted { .. } => StatusCode::FORBIDDEN,
             Self::NoGenerations | Self::TooManyProxies(_) | Self::Untold(_) | Self::Spent(_) => {
                 StatusCode::SERVICE_UNAVAILABLE
             }

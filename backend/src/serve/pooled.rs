@@ -60,8 +60,8 @@ impl Pooled {
 
     async fn redis(settings: &ServeSettings, stop: &CancellationToken) -> Result<Self, SettingsError> {
         let pool = &settings.pool;
-        let secret = settings::read_pool_secret(pool)?;
         let server = Server::open(pool.redis_url.as_deref().unwrap_or_default()).await?;
+        let secret = settings::read_pool_secret(pool)?;
         let entries = RedisPool::new(server.clone(), secret, pool.timeout());
         let (service, patience) = (&settings.service, settings.generations_timeout_secs);
         let (tier, farewell) = Tier::redis(service, patience, server, stop.clone());

@@ -420,7 +420,12 @@ fn nvidias_own_parser_may_come_down_and_what_it_builds_is_a_plan() {
         .node_with("SpaceToDepth", &["x"], "y", &[("blocksize", 0)])
         .output("y", onnx::Type::F32, &[None, None, None, None]);
     install(root.path(), "crashing", &crashing.encode(), r#"backend: "tensorrt""#);
-    install(root.path(), "vad", &std::fs::read(forebay_dir().join("models/vad.onnx")).unwrap(), CONFIG);
+    install(
+        root.path(),
+        "vad",
+        &std::fs::read(forebay_dir().join("models/vad.onnx")).unwrap(),
+        r#"backend: "tensorrt""#,
+    );
     let rtx = ["--load-model", "onnx", "--tensorrt-flavour", "rtx", "--tensorrt", library];
     let forebay = steered(root.path(), "none:1=1", &rtx);
     for (model, expected) in [

@@ -280,8 +280,10 @@ fn encoded_bytes_are_kept_for_those_who_accept_the_same() {
         assert_eq!(worker.response(id).header("content-encoding").as_deref(), Some("gzip"));
     }
     // Not for others, nor with an id, which can't be put into encoded bytes.
-    forwarded(worker, infer(asking(7)));
-    forwarded(worker, accepting(asking(7), "br"));
+    for other in [infer(asking(7)), accepting(asking(7), "br")] {
+        let id = forwarded(worker, other);
+        worker.respond(id, 200, &FRESH, &answering(7));
+    }
     let with_id = forwarded(worker, accepting(asking_as("one", 7), "gzip"));
     worker.respond(with_id, 200, &gzip, b"\x1f\x8b more");
     assert_eq!(worker.response(with_id).cache_status(), "forebay; fwd=miss; detail=unsuited");
