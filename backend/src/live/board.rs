@@ -119,14 +119,14 @@ impl Board {
     }
 
     pub(super) fn behind(&mut self, epoch: u64, lease_ms: u64, now_us: u64) -> u64 {
-        let now_ms = now_us / 1000;
+        let heard_ms = now_us / 1000;
         let mut behind = 0;
         for heard in [&mut self.gates, &mut self.proxies] {
-            heard.retain(|_, (ms, _)| now_ms.saturating_sub(*ms) <= lease_ms);
+            heard.retain(|_, (ms, _)| heard_ms.saturating_sub(*ms) <= lease_ms);
             behind += heard.values().filter(|(_, has)| *has < epoch).count() as u64;
         }
         behind += u64::from(epoch != 0 && !self.epochs.contains(&epoch));
-        behind + u64::from(self.lost_ms.abs_diff(now_ms) <= lease_ms)
+        behind + u64::from(self.lost_ms.abs_diff(heard_ms) <= lease_ms)
     }
 
     pub(super) fn sweep(&mut self, gone: &[&Heard]) {

@@ -237,13 +237,13 @@ mod tests {
         write("first-token-000000");
         let credentials = Credentials::read(&path).unwrap();
         let knows = |token: &str| !credentials.of(&[blake3::hash(token.as_bytes())], &[]).is_empty();
-        let mut known = state(&path);
+        let mut seen = state(&path);
         assert!(knows("first-token-000000"));
         write("a-longer-second-token-000000");
-        credentials.look(&path, &mut known);
+        credentials.look(&path, &mut seen);
         assert!(knows("a-longer-second-token-000000") && !knows("first-token-000000"));
         std::fs::write(&path, "{").unwrap();
-        credentials.look(&path, &mut known);
+        credentials.look(&path, &mut seen);
         assert!(knows("a-longer-second-token-000000"));
     }
 }

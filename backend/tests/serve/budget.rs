@@ -36,18 +36,18 @@ fn what_is_announced_takes_nothing_and_what_came_is_given_back() {
     let forebay = Forebay::serve(MEGABYTE);
     let waiting = begun(&forebay, 10);
     until("it came", || (held(&forebay) == 10).then_some(()));
-    assert_eq!(forebay.infer_binary("identity_uint8", "UINT8", &[1, 600_000], &[7; 600_000]).status, 200);
+    assert_eq!(forebay.infer_binary("identity_uint8", "UINT8", &[1, 600_000], &vec![7; 600_000]).status, 200);
     drop(waiting);
     let large = begun(&forebay, 600_000);
     until("it came", || (held(&forebay) == 600_000).then_some(()));
-    let refused = forebay.infer_binary("identity_uint8", "UINT8", &[1, 600_000], &[7; 600_000]);
+    let refused = forebay.infer_binary("identity_uint8", "UINT8", &[1, 600_000], &vec![7; 600_000]);
     assert_eq!((refused.status, refused.header("retry-after")), (503, "1"), "{refused:?}");
     assert!(refused.error().contains("--body-budget-bytes"), "{refused:?}");
     assert_eq!(forebay.infer("identity_fp32", &[], &fp32(&[1.0])).status, 200, "there is room for that");
     assert_eq!(forebay.metric_line("forebay_bodies_refused{reason=\"budget\"}"), 1);
     drop(large);
     until("all is given back", || (held(&forebay) == 0).then_some(()));
-    assert_eq!(forebay.infer_binary("identity_uint8", "UINT8", &[1, 600_000], &[7; 600_000]).status, 200);
+    assert_eq!(forebay.infer_binary("identity_uint8", "UINT8", &[1, 600_000], &vec![7; 600_000]).status, 200);
     assert_eq!(forebay.metric_line("forebay_body_budget_bytes"), 1_000_000);
 }
 
@@ -71,7 +71,7 @@ fn tensors_count_until_nothing_is_computed_on_them_though_their_client_has_left(
 async fn one_budget_is_for_http_and_grpc() {
     let forebay = Forebay::serve(MEGABYTE);
     let mut channel = channel(&forebay);
-    let request = || raw("identity_uint8", "UINT8", &[1, 600_000], &[7; 600_000]);
+    let request = || raw("identity_uint8", "UINT8", &[1, 600_000], &vec![7; 600_000]);
     infer(&mut channel, request()).await.unwrap();
     let large = begun(&forebay, 600_000);
     let held = || async {

@@ -29,7 +29,8 @@ fn connect(port: u16) -> TcpStream {
 }
 
 fn head(method: &str, path: &str, headers: Headers<'_>) -> String {
-    let lines = headers.iter().map(|(name, value)| format!("{name}: {value}\r\n")).collect::<String>();
+    let lines: Vec<String> = headers.iter().map(|(name, value)| format!("{name}: {value}\r\n")).collect();
+    let lines = lines.concat();
     format!("{method} {path} HTTP/1.1\r\nhost: test\r\n{lines}\r\n")
 }
 

@@ -43,7 +43,7 @@ fn clients_that_cancel_their_calls_end_nobody_elses() {
             (0..CALLS).filter_map(failed).collect::<Vec<_>>()
         };
         let clients: Vec<_> = (0..CLIENTS).map(|number| scope.spawn(move || innocent(number))).collect();
-        let failed: Vec<_> = clients.into_iter().map(|client| client.join()).collect();
+        let failed: Vec<_> = clients.into_iter().map(std::thread::ScopedJoinHandle::join).collect();
         ended.store(true, Ordering::Relaxed);
         failed.into_iter().flat_map(|failed| failed.expect("a client lives")).collect()
     });

@@ -174,7 +174,7 @@ fn what_the_gate_says_is_told_to_who_looks() {
         ("gate-refused", |worker, token| worker.answer_call(token, 403, &FORMAT, b"")),
         ("unknown-format", |worker, token| worker.answer_call(token, 404, &[], b"")),
         ("unknown-format", |worker, token| {
-            worker.answer_call(token, 200, &[("x-forebay-format", "3")], &entry(7))
+            worker.answer_call(token, 200, &[("x-forebay-format", "3")], &entry(7));
         }),
         ("unknown-format", |worker, token| {
             let later = [&b"FBP3"[..], &entry(7)[4..]].concat();

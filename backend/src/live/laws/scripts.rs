@@ -139,8 +139,9 @@ impl Both {
                 };
                 // Before the first table there is no signature to know.
                 let (ours, theirs) = self.signatures.clone();
-                let knows = *signed && !theirs.is_empty();
-                let (ours, theirs) = if knows { (ours, theirs) } else { ("none".into(), "none".into()) };
+                let has_signature = *signed && !theirs.is_empty();
+                let (ours, theirs) =
+                    if has_signature { (ours, theirs) } else { ("none".into(), "none".into()) };
                 let read = self.board.read(&reader(&ours), now_us);
                 let answer: ReadAnswer =
                     self.redis.run(include_str!("../read.lua"), &reader(&theirs).arguments(), now_us);
