@@ -192,7 +192,7 @@ fn lost() -> EngineError {
     EngineError::Failed("as the test asked".into())
 }
 
-#[tokio::test]
+#[tokio::test(flavor = "multi_thread", worker_threads = 4)]
 async fn equal_requests_make_one_lookup_and_one_run() {
     let bench = bench("told_1", 10);
     let mut all: Vec<_> = (0..8).map(|_| Box::pin(bench.ask(""))).collect();
@@ -212,7 +212,7 @@ async fn equal_requests_make_one_lookup_and_one_run() {
     assert!(matches!(bench.ask("").await.unwrap().1, Source::Pool { .. }));
 }
 
-#[tokio::test]
+#[tokio::test(flavor = "multi_thread", worker_threads = 4)]
 async fn what_runs_is_everybodys_though_who_asked_for_it_has_left() {
     let bench = bench("told_2", 10);
     let mut leads = Box::pin(bench.ask(""));
@@ -231,7 +231,7 @@ async fn what_runs_is_everybodys_though_who_asked_for_it_has_left() {
     assert_eq!((stats.success.unwrap().count, stats.fail.unwrap().count), (2, 1), "one left");
 }
 
-#[tokio::test]
+#[tokio::test(flavor = "multi_thread", worker_threads = 4)]
 async fn a_failure_that_may_pass_has_one_try_again_and_the_others_wait_for_that() {
     let bench = bench("told_3", 10);
     let mut leads = pin!(bench.ask(""));
@@ -249,7 +249,7 @@ async fn a_failure_that_may_pass_has_one_try_again_and_the_others_wait_for_that(
     assert_eq!(second.await.unwrap(), collapsed());
 }
 
-#[tokio::test]
+#[tokio::test(flavor = "multi_thread", worker_threads = 4)]
 async fn tensors_that_nobody_can_compute_on_are_tried_once_for_all() {
     let bench = bench("told_4", 10);
     let (mut leads, mut waits) = (pin!(bench.ask("")), pin!(bench.ask("")));
@@ -262,7 +262,7 @@ async fn tensors_that_nobody_can_compute_on_are_tried_once_for_all() {
     assert!(bench.is_idle());
 }
 
-#[tokio::test]
+#[tokio::test(flavor = "multi_thread", worker_threads = 4)]
 async fn when_the_queue_is_full_each_hears_it_and_nobody_runs() {
     let bench = bench("told_5", 1);
     let mut runs = pin!(bench.ask("no-store"));
@@ -281,7 +281,7 @@ async fn when_the_queue_is_full_each_hears_it_and_nobody_runs() {
     queued.await.unwrap();
 }
 
-#[tokio::test]
+#[tokio::test(flavor = "multi_thread", worker_threads = 4)]
 async fn who_takes_over_has_waited_since_it_came() {
     let bench = bench("told_6", 10);
     let blocker = bench.caller("");
@@ -304,7 +304,6 @@ async fn who_takes_over_has_waited_since_it_came() {
     runs.await.unwrap();
 }
 
-// Short runs are done by a task of the runtime, which the test, waiting for them, would keep from going on.
 #[tokio::test(flavor = "multi_thread", worker_threads = 4)]
 async fn a_waiter_gets_no_kept_answer_that_is_older_than_it_wants() {
     let bench = bench("told_7", 10);
@@ -339,7 +338,7 @@ async fn a_waiter_gets_no_kept_answer_that_is_older_than_it_wants() {
     assert!(matches!(bench.ask("only-if-cached, max-age=40").await, Err(InferError::OnlyIfCached)));
 }
 
-#[tokio::test]
+#[tokio::test(flavor = "multi_thread", worker_threads = 4)]
 async fn parameters_of_a_wrong_kind_are_refused_though_the_answer_is_cached() {
     let bench = bench("told_8", 10);
     bench.keep(0);
@@ -360,7 +359,7 @@ async fn parameters_of_a_wrong_kind_are_refused_though_the_answer_is_cached() {
     assert!(matches!(urgent.unwrap().1, Source::Pool { .. }));
 }
 
-#[tokio::test]
+#[tokio::test(flavor = "multi_thread", worker_threads = 4)]
 async fn only_what_waits_for_a_session_is_pending() {
     let bench = bench("pending", 10);
     let pending = |expected: u32| {

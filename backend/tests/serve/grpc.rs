@@ -130,7 +130,8 @@ async fn kubernetes_probes_get_their_answer() {
     assert_eq!(unknown.unwrap_err().code(), Code::NotFound);
 }
 
-#[tokio::test]
+// The client goes on while the test waits for the server's end: it has to close its connection.
+#[tokio::test(flavor = "multi_thread")]
 async fn who_watches_health_is_told_of_the_drain_and_does_not_hold_it_up() {
     let forebay = Forebay::serve(&["--instances", "1", "--drain-secs", "0.2"]);
     let channel = &mut channel(&forebay);
