@@ -1,12 +1,10 @@
 //! Settings -> structured logs on stderr; stdout carries the ready line alone. What is logged can be changed by call, as
 //! Triton's logging extension has it.
 
-mod gap;
+mod seldom;
 
 use std::collections::BTreeMap;
-use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::{Arc, LazyLock, Mutex, PoisonError};
-use std::time::{Duration, Instant};
+use std::sync::{Arc, Mutex, PoisonError};
 
 use tracing::level_filters::LevelFilter;
 use tracing_subscriber::layer::SubscriberExt as _;
@@ -19,7 +17,7 @@ use crate::proto::log_settings_response::setting_value::ParameterChoice;
 use crate::proto::{LogSettingsRequest, LogSettingsResponse};
 use crate::settings::{LogFormat, LogSettings, SettingsError};
 
-pub(crate) use gap::Seldom;
+pub(crate) use seldom::{Seldom, seldom};
 
 /// Settings by call that are not taken.
 #[derive(Debug, thiserror::Error)]
@@ -71,49 +69,6 @@ pub(crate) fn start(settings: &LogSettings) -> Result<Logs, SettingsError> {
     }
     Ok(Logs { filter: handle, levels: Arc::new(Mutex::new(levels)) })
 }
-
-/// A line that can repeat: how long it was not written, and how often it was left out.
-pub(crate) struct Repeats {
-    next_ms: AtomicU64,
-    left_out: AtomicU64,
-}
-
-/// Such a line is written at most once in this time.
-const SELDOM: Duration = Duration::from_secs(1);
-
-impl Repeats {
-    pub(crate) const fn new() -> Self {
-        Self { next_ms: AtomicU64::new(0), left_out: AtomicU64::new(0) }
-    }
-
-    /// Whether to write it, and how often it was left out since it was.
-    pub(crate) fn due(&self) -> Option<u64> {
-        static START: LazyLock<Instant> = LazyLock::new(Instant::now);
-        self.due_at(START.elapsed())
-    }
-
-    fn due_at(&self, now: Duration) -> Option<u64> {
-        let ms = |time: Duration| u64::try_from(time.as_millis()).unwrap_or(u64::MAX);
-        let is_due = |next: u64| (next <= ms(now)).then(|| ms(now + SELDOM));
-        if self.next_ms.fetch_update(Ordering::Relaxed, Ordering::Relaxed, is_due).is_ok() {
-            return Some(self.left_out.swap(0, Ordering::Relaxed));
-        }
-        self.left_out.fetch_add(1, Ordering::Relaxed);
-        None
-    }
-}
-
-/// A line of the log for what can repeat, as `tracing`'s macro of that level writes it: at most one a second from each place, with
-/// how many were left out.
-macro_rules! seldom {
-    ($level:ident, $($said:tt)+) => {{
-        static LINE: $crate::logs::Repeats = $crate::logs::Repeats::new();
-        if let Some(left_out) = LINE.due() {
-            tracing::$level!(left_out, $($said)+);
-        }
-    }};
-}
-pub(crate) use seldom;
 
 impl Logs {
     /// Changes what is asked for, and tells all of it.
@@ -198,17 +153,5 @@ impl Levels {
         .map(|(name, choice)| (name.to_owned(), setting(choice)))
         .into();
         LogSettingsResponse { settings }
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn what_repeats_is_said_once_a_second_with_how_often_it_was_not() {
-        let line = Repeats::new();
-        let at = |ms: u64| line.due_at(Duration::from_millis(ms));
-        assert_eq!([0, 1, 999, 1000, 1500, 5000].map(at), [Some(0), None, None, Some(2), None, Some(1)]);
     }
 }

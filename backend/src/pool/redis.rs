@@ -10,7 +10,7 @@ use metrics::{Counter, counter};
 
 use super::breaker::Breaker;
 use super::{PoolError, Server, lifetime};
-use crate::logs::Seldom;
+use crate::logs::seldom;
 
 /// Before each key, so that a Redis can be shared with others.
 const ENTRY_PREFIX: &[u8] = b"forebay:e:";
@@ -24,7 +24,6 @@ pub(crate) struct RedisPool {
     timeout: Duration,
     breaker: Breaker,
     bad_entries: Counter,
-    lines: Seldom,
 }
 
 /// An entry as it is written.
@@ -38,7 +37,7 @@ impl RedisPool {
     /// `timeout` bounds a lookup; `secret` authenticates entries.
     pub(crate) fn new(server: Server, secret: Secret, timeout: Duration) -> Self {
         let bad_entries = counter!("forebay_pool_bad_entries");
-        Self { server, secret, timeout, breaker: Breaker::new(), bad_entries, lines: Seldom::default() }
+        Self { server, secret, timeout, breaker: Breaker::new(), bad_entries }
     }
 
     /// The entries under `keys`, with one MGET.
@@ -76,10 +75,7 @@ impl RedisPool {
             Ok(entry) => Some(Arc::new(entry)),
             Err(error) => {
                 self.bad_entries.increment(1);
-                let line = format!("an entry of the pool is not used: {error}");
-                if self.lines.allows(&line) {
-                    tracing::warn!("{line}");
-                }
+                seldom!(warn, "an entry of the pool is not used: {error}");
                 None
             }
         }

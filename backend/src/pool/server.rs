@@ -88,7 +88,7 @@ impl Server {
 
     fn start(url: &str) -> Result<Self, SettingsError> {
         let (left, _) = watch::channel(None);
-        let endpoint = Arc::new(Endpoint { client: client(url)?, left, lines: Seldom::default() });
+        let endpoint = Arc::new(Endpoint { client: client(url)?, left, lines: Seldom::new() });
         let link = |name| Link::start(endpoint.clone(), name);
         let (lookups, writes, generations) = (link("lookups"), link("writes"), link("generations"));
         Ok(Self { endpoint, lookups, writes, generations })
@@ -145,8 +145,8 @@ impl Endpoint {
     }
 
     fn complain(&self, line: &str) {
-        if self.lines.allows(line) {
-            tracing::warn!("{line}");
+        if let Some(left_out) = self.lines.due(line) {
+            tracing::warn!(left_out, "{line}");
         }
     }
 }
