@@ -11,6 +11,7 @@ use std::time::Instant;
 
 use forebay_protocol::cache_control::RequestDirectives;
 use forebay_protocol::digest::{self, Key};
+use forebay_protocol::manner::{Manner, WrongManner};
 use forebay_protocol::messages::{ModelInferRequest, ModelInferResponse};
 use http::{Extensions, HeaderMap};
 
@@ -24,7 +25,7 @@ use crate::store::Store;
 use crate::trust::{Trust, Unproven, Whose, directives};
 pub(crate) use once::Answers;
 use once::Lookup;
-use work::{Asked, Done, Manner};
+use work::{Asked, Done};
 
 /// What all requests share.
 #[derive(Clone)]
@@ -58,8 +59,8 @@ pub(crate) enum InferError {
     Mismatch(#[from] Mismatch),
     #[error("shared memory regions are not supported by this server; send the tensor's data")]
     SharedMemory,
-    #[error("parameter '{name}' must be an integer, 0 or more")]
-    Parameter { name: &'static str },
+    #[error(transparent)]
+    Manner(#[from] WrongManner),
     #[error("the request says only-if-cached, and no answer is cached")]
     OnlyIfCached,
     #[error(transparent)]

@@ -6,6 +6,7 @@
 //! predict           KServe's V1 <-> the same in V2's messages
 //! contents          gRPC's typed values -> ModelInferRequest in canonical form
 //! wants             how the client wants its answer
+//! manner            how a request is to be scheduled
 //! digest            ModelInferRequest -> Digest -> Key
 //! entry             ModelInferResponse <-> sealed cache entry
 //! response          ModelInferResponse -> bytes, and ids in and out of ready bytes
@@ -41,6 +42,7 @@ pub mod gate;
 pub mod generations;
 pub mod header;
 pub mod limits;
+pub mod manner;
 pub mod messages;
 pub mod path;
 pub mod poll;

@@ -18,7 +18,7 @@ pub(super) fn of(error: &InferError) -> Status {
     let code = match error {
         InferError::Unknown(_) => Code::NotFound,
         InferError::Mismatch(_)
-        | InferError::Parameter { .. }
+        | InferError::Manner(_)
         | InferError::Run(RunError::Engine(EngineError::BadInput(_))) => Code::InvalidArgument,
         InferError::SharedMemory => Code::Unimplemented,
         InferError::OnlyIfCached | InferError::Deadline => Code::DeadlineExceeded,

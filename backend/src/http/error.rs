@@ -136,7 +136,7 @@ impl HttpError {
                     StatusCode::SERVICE_UNAVAILABLE
                 }
                 InferError::Mismatch(_)
-                | InferError::Parameter { .. }
+                | InferError::Manner(_)
                 | InferError::Run(RunError::Engine(EngineError::BadInput(_))) => StatusCode::BAD_REQUEST,
                 InferError::Run(_) | InferError::Lost => StatusCode::INTERNAL_SERVER_ERROR,
             },

@@ -9,8 +9,9 @@ use forebay_protocol::cache_control::RequestDirectives;
 use forebay_protocol::digest::Key;
 use forebay_protocol::entry::Entry;
 use forebay_protocol::freshness::Stored;
+use forebay_protocol::manner::Manner;
 
-use super::work::{Asked, Done, Manner};
+use super::work::{Asked, Done};
 use super::{InferError, Miss, Outcome, Source};
 use crate::engine::EngineError;
 use crate::flight::{Part, Sought, Told};

@@ -351,7 +351,7 @@ async fn parameters_of_a_wrong_kind_are_refused_though_the_answer_is_cached() {
         for cache_control in ["", "only-if-cached", "no-store"] {
             let caller = bench.caller(cache_control);
             let asked = bench.send(with(bench.request(b"ab"), name, choice.clone()), &caller).await;
-            assert!(matches!(asked, Err(InferError::Parameter { .. })), "{name} {choice:?}: {asked:?}");
+            assert!(matches!(asked, Err(InferError::Manner(_))), "{name} {choice:?}: {asked:?}");
         }
     }
     let urgent = with(bench.request(b"ab"), "priority", Choice::Uint64(1));

@@ -1,13 +1,14 @@
 //! A checked request on its way through the queue: its tensors for the session, and its result into the pool and back.
 
 use std::sync::Arc;
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
 use bytes::Bytes;
 use forebay_protocol::datatype::DataType;
 use forebay_protocol::digest::Key;
 use forebay_protocol::entry::Entry;
-use forebay_protocol::messages::{Choice, InferOutputTensor, ModelInferRequest, ModelInferResponse};
+use forebay_protocol::manner::Manner;
+use forebay_protocol::messages::{InferOutputTensor, ModelInferRequest, ModelInferResponse};
 use tokio::sync::oneshot;
 use tokio::time::timeout_at;
 
@@ -43,27 +44,6 @@ pub(super) struct Asked {
     pub(super) since: Option<Instant>,
     /// Of one that leads: others wait for the result.
     pub(super) lead: Option<Lead<Answers>>,
-}
-
-/// How a request is to be scheduled: the parameters of Triton's schedule policy extension.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
-pub(crate) struct Manner {
-    priority: u64,
-    /// How long it wants to wait at most.
-    timeout: Option<Duration>,
-}
-
-impl Manner {
-    /// What the request asks for.
-    ///
-    /// # Errors
-    /// `Parameter`.
-    pub(super) fn of(request: &ModelInferRequest) -> Result<Self, InferError> {
-        Ok(Self {
-            priority: integer(request, "priority")?.unwrap_or(0),
-            timeout: integer(request, "timeout")?.filter(|us| *us > 0).map(Duration::from_micros),
-        })
-    }
 }
 
 impl Asked {
@@ -177,16 +157,6 @@ fn rows(inputs: &[InputTensor<'_>]) -> Option<u64> {
 /// Whether the answer depends on requests before this one.
 fn in_sequence(request: &ModelInferRequest) -> bool {
     request.parameters.keys().any(|name| name.starts_with("sequence_"))
-}
-
-/// A parameter of the schedule policy extension.
-fn integer(request: &ModelInferRequest, name: &'static str) -> Result<Option<u64>, InferError> {
-    match request.parameters.get(name).map(|parameter| &parameter.choice) {
-        None => Ok(None),
-        Some(Some(Choice::Uint64(value))) => Ok(Some(*value)),
-        Some(Some(Choice::Int64(value))) if *value >= 0 => Ok(Some(value.unsigned_abs())),
-        Some(_) => Err(InferError::Parameter { name }),
-    }
 }
 
 /// A request in the queue.

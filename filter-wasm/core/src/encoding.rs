@@ -17,6 +17,7 @@ use forebay_protocol::digest::{Digest, Scope, Uncacheable, digest};
 use forebay_protocol::entry::{Entry, Field};
 use forebay_protocol::fields;
 use forebay_protocol::limits::Limits;
+use forebay_protocol::manner::Manner;
 use forebay_protocol::path::InferPath;
 use forebay_protocol::response::Encoded;
 use forebay_protocol::wants::Wants;
@@ -58,6 +59,7 @@ pub fn read(
     let limits = Limits { max_body_bytes, ..Limits::default() };
     let request =
         request::decode(path, header_length, &Bytes::from(body), &limits).map_err(|_| Bypass::Malformed)?;
+    Manner::of(&request).map_err(|_| Bypass::Malformed)?;
     let digest = digest(scope, &request).map_err(|why| match why {
         Uncacheable::SharedMemory => Bypass::SharedMemory,
         Uncacheable::Sequence => Bypass::Sequence,

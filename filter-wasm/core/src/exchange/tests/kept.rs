@@ -152,3 +152,23 @@ fn answers_are_collected_within_the_worker_s_memory() {
     world.worker.on_tick(&world.host);
     assert_eq!(world.host.metrics.borrow().get("forebay_events.event=out_of_memory"), Some(&1));
 }
+
+#[test]
+fn what_asks_for_its_turn_wrongly_is_the_backends_to_refuse() {
+    let mut world = World::new("");
+    let (mut exchange, _) = world.asks(BODY);
+    world.answers(&mut exchange, &FRESH, ANSWER);
+    let with = |parameters: &str| {
+        let head = format!(r#"{{"parameters":{{{parameters}}},"#);
+        [head.as_bytes(), &BODY[1..]].concat()
+    };
+    for right in [r#""priority":1"#, r#""timeout":0"#, r#""priority":18446744073709551615"#] {
+        assert!(hit(&world.asks(&with(right)).1).is_some(), "{right}");
+    }
+    for wrong in [r#""priority":"1""#, r#""priority":-1"#, r#""timeout":1.5"#, r#""timeout":true"#] {
+        let (mut exchange, acts) = world.asks(&with(wrong));
+        assert_eq!(acts, Acts::go(), "{wrong}");
+        let told = world.answers(&mut exchange, &[(":status", "400")], b"{}");
+        assert_eq!(told, "forebay; fwd=bypass; detail=malformed", "{wrong}");
+    }
+}
