@@ -49,8 +49,8 @@ impl Envoy {
             Act::RemoveRequestHeader { name } => {
                 let _ = hostcalls::remove_map_value(MapType::HttpRequestHeaders, &name);
             }
-            Act::AddResponseHeader { name, value } => {
-                let _ = hostcalls::add_map_value(MapType::HttpResponseHeaders, name, &value);
+            Act::SetResponseHeader { name, value } => {
+                let _ = hostcalls::set_map_value(MapType::HttpResponseHeaders, name, Some(&value));
             }
             Act::Answer { context, reply } => encoding::send(&reply, |status, headers, body| {
                 let _ = self.within(context, || hostcalls::send_http_response(status, headers, Some(body)));

@@ -31,8 +31,8 @@ pub enum Act {
         /// Lower case.
         name: String,
     },
-    /// Appends a value to the callback's own response.
-    AddResponseHeader {
+    /// Sets a header of the callback's own response, replacing all values of that name.
+    SetResponseHeader {
         /// Lower case.
         name: &'static str,
         /// Its value.

@@ -1,7 +1,9 @@
 //! `Cache-Status` (RFC 9211): what became of a request and why, as the one list member that this cache adds. Every reason that the
 //! filter has is named here, once, with its text.
 
-use forebay_protocol::poll;
+use crate::acts::Act;
+use crate::host::{Headers, values};
+use forebay_protocol::{header, poll};
 use std::fmt;
 
 /// Our name in the list.
@@ -198,6 +200,17 @@ pub enum CacheStatus {
     Bypass(Bypass),
 }
 
+impl CacheStatus {
+    /// Said in an answer that has those headers: in one field, behind what the caches before this one said. (Many who read or log a
+    /// field look at the first alone.) What is no text is no member, and goes.
+    pub fn tell(&self, headers: &Headers) -> Act {
+        let said = values(headers, header::CACHE_STATUS).filter_map(|value| std::str::from_utf8(value).ok());
+        let own = self.to_string();
+        let value = said.filter(|said| !said.is_empty()).chain([own.as_str()]).collect::<Vec<_>>().join(", ");
+        Act::SetResponseHeader { name: header::CACHE_STATUS, value }
+    }
+}
+
 impl fmt::Display for CacheStatus {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
@@ -236,6 +249,26 @@ mod tests {
         ] {
             assert_eq!(status.to_string(), text);
         }
+    }
+
+    #[test]
+    fn is_the_last_member_of_one_field() {
+        let own = CacheStatus::Collapsed;
+        for (before, told) in [
+            (&[][..], "forebay; fwd=miss; collapsed"),
+            (&[""], "forebay; fwd=miss; collapsed"),
+            (&["a; hit"], "a; hit, forebay; fwd=miss; collapsed"),
+            (&["a; hit, b; fwd=miss", "c"], "a; hit, b; fwd=miss, c, forebay; fwd=miss; collapsed"),
+        ] {
+            let lines =
+                before.iter().map(|value| (header::CACHE_STATUS.to_owned(), value.as_bytes().to_vec()));
+            let others = [("age".to_owned(), b"1".to_vec())];
+            let headers: Headers = lines.chain(others).collect();
+            let value = told.to_owned();
+            assert_eq!(own.tell(&headers), Act::SetResponseHeader { name: header::CACHE_STATUS, value });
+        }
+        let broken = vec![(header::CACHE_STATUS.to_owned(), b"\xff".to_vec())];
+        assert_eq!(own.tell(&broken), own.tell(&Headers::new()));
     }
 
     #[test]

@@ -14,16 +14,15 @@ mod storable;
 mod store;
 mod upstream;
 
-use crate::acts::{Act, Acts, Ticket};
+use crate::acts::{Acts, Ticket};
 use crate::cache_status::{Bypass, CacheStatus, Forward, Fwd};
 use crate::config::Mode;
-use crate::host::Host;
+use crate::host::{Host, Of};
 use crate::join::{Outcome, Seat, Standing};
 use crate::l1::Answer;
 use crate::memory::Held;
 use crate::wanted::{Incoming, Wanted};
 use crate::worker::Worker;
-use forebay_protocol::header;
 use std::rc::Rc;
 use store::Collecting;
 
@@ -135,8 +134,7 @@ impl Exchange {
     /// The response's headers are there: the upstream's, or a local reply's.
     pub fn on_response_headers(&mut self, worker: &mut Worker, host: &dyn Host, end_of_stream: bool) -> Acts {
         let mut acts = match self.take() {
-            State::Passing(Some(status)) => Acts::go()
-                .and(Act::AddResponseHeader { name: header::CACHE_STATUS, value: status.to_string() }),
+            State::Passing(Some(status)) => Acts::go().and(status.tell(&host.headers(Of::Response))),
             State::Forwarding(going) => self.response_begins(worker, host, going, end_of_stream),
             State::Waiting(going, seat) => self.released(worker, host, going, &seat, end_of_stream),
             // A local reply while the request was still on hold here: the proxy gave up on it.

@@ -3,7 +3,7 @@
 
 use super::storable::{Storable, storable};
 use super::{Exchange, Going, State};
-use crate::acts::{Act, Acts};
+use crate::acts::Acts;
 use crate::cache_status::{CacheStatus, NotStored};
 use crate::counters::Event;
 use crate::encoding;
@@ -65,7 +65,7 @@ impl Exchange {
             Err(NotStored::Status) => self.give_up(worker, host, &going, Outcome::Failed),
             Err(_) => self.give_up(worker, host, &going, Outcome::Unshareable),
         }
-        Acts::go().and(Act::AddResponseHeader { name: header::CACHE_STATUS, value: status.to_string() })
+        Acts::go().and(status.tell(&headers))
     }
 
     pub(super) fn collect(

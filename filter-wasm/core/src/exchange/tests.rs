@@ -4,7 +4,7 @@ mod kept;
 mod whose;
 
 use super::*;
-use crate::acts::{Call, Flow};
+use crate::acts::{Act, Call, Flow};
 use crate::config::Config;
 use crate::host::Of;
 use crate::host::double::Double;
@@ -72,7 +72,7 @@ impl World {
         let acts = exchange.on_response_headers(&mut self.worker, &self.host, false);
         let mut told = String::new();
         for act in &acts.list {
-            if let Act::AddResponseHeader { name: "cache-status", value } = act {
+            if let Act::SetResponseHeader { name: "cache-status", value } = act {
                 told.clone_from(value);
             }
         }
