@@ -52,8 +52,17 @@ impl Answer {
 }
 
 /// A connection that is kept.
-pub struct Connection {
-    reader: BufReader<TcpStream>,
+pub struct Connection<S = TcpStream> {
+    reader: BufReader<S>,
+}
+
+/// A stream to a port of the loopback.
+pub(crate) fn connect(port: u16) -> std::io::Result<TcpStream> {
+    let stream = TcpStream::connect(("127.0.0.1", port))?;
+    stream.set_read_timeout(Some(PATIENCE))?;
+    stream.set_write_timeout(Some(PATIENCE))?;
+    stream.set_nodelay(true)?;
+    Ok(stream)
 }
 
 impl Connection {
@@ -62,11 +71,14 @@ impl Connection {
     /// # Errors
     /// Nothing listens there.
     pub fn open(port: u16) -> std::io::Result<Self> {
-        let stream = TcpStream::connect(("127.0.0.1", port))?;
-        stream.set_read_timeout(Some(PATIENCE))?;
-        stream.set_write_timeout(Some(PATIENCE))?;
-        stream.set_nodelay(true)?;
-        Ok(Self { reader: BufReader::new(stream) })
+        Ok(Self::over(connect(port)?))
+    }
+}
+
+impl<S: Read + Write> Connection<S> {
+    /// Over a stream that is there.
+    pub(crate) fn over(stream: S) -> Self {
+        Self { reader: BufReader::new(stream) }
     }
 
     /// Sends bytes as they are.

@@ -1,12 +1,14 @@
 //! What the tests in `tests/tests/` stand on.
 //!
 //! [`wasm_host`] runs the real `.wasm` without Envoy. [`stack`] runs the real processes, and [`http`] speaks to them in
-//! bytes of the test's own, [`http2`] many at once, [`grpc`] in calls; [`v2`] makes those of sound requests.
+//! bytes of the test's own, [`mtls`] in the name of a certificate, [`http2`] many at once, [`grpc`] in calls; [`v2`] makes those of
+//! sound requests.
 
 pub mod grpc;
 pub mod http;
 pub mod http2;
 pub mod installed;
+pub mod mtls;
 pub mod process;
 pub mod stack;
 pub mod v2;

@@ -289,6 +289,11 @@ impl Running {
         envoy::write_credential(self.folder(), token);
     }
 
+    /// The port of the first backend, and that of the gate in it.
+    pub fn first_backend_ports(&self) -> (u16, u16) {
+        (self.backends[0].bound.http, self.backends[0].bound.gate)
+    }
+
     /// The token that gate and backend ask for.
     pub fn token(&self) -> &str {
         &self.secrets.token

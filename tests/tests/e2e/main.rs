@@ -12,6 +12,7 @@ mod peers;
 mod pool;
 mod routes;
 mod services;
+mod tenants;
 mod traffic;
 
 use e2e::http::Answer;
