@@ -10,6 +10,7 @@ mod http2;
 mod joining;
 mod peers;
 mod pool;
+mod refusals;
 mod routes;
 mod services;
 mod tenants;
