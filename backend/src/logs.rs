@@ -1,6 +1,7 @@
 //! Settings -> structured logs on stderr; stdout carries the ready line alone. What is logged can be changed by call, as
 //! Triton's logging extension has it.
 
+pub(crate) mod engines;
 mod seldom;
 
 use std::collections::BTreeMap;
@@ -17,6 +18,7 @@ use crate::proto::log_settings_response::setting_value::ParameterChoice;
 use crate::proto::{LogSettingsRequest, LogSettingsResponse};
 use crate::settings::{LogFormat, LogSettings, SettingsError};
 
+use engines::Engines;
 pub(crate) use seldom::{Seldom, seldom};
 
 /// Settings by call that are not taken.
@@ -61,7 +63,7 @@ pub(crate) fn start(settings: &LogSettings) -> Result<Logs, SettingsError> {
         .map_err(|error| SettingsError::Wrong { flag: "--log", reason: error.to_string() })?;
     let levels = Levels::of(filter.max_level_hint().unwrap_or(LevelFilter::TRACE));
     let (filter, handle) = reload::Layer::new(filter);
-    let registry = tracing_subscriber::registry().with(filter);
+    let registry = tracing_subscriber::registry().with(filter).with(Engines::default());
     let lines = tracing_subscriber::fmt::layer().with_writer(std::io::stderr);
     match settings.log_format {
         LogFormat::Json => registry.with(lines.json().flatten_event(true).with_span_list(false)).init(),

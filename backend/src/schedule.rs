@@ -19,6 +19,7 @@ use tokio::runtime::Handle;
 
 use crate::engine::gpu::Gpu;
 use crate::engine::{EngineError, InputTensor, OutputTensor, Session};
+use crate::logs::seldom;
 use crate::statistics::Statistics;
 use batching::Batching;
 use order::Order;
@@ -299,7 +300,7 @@ impl Shared {
 /// What stores and answers is not worth a thread.
 fn hand_over((work, result): Finished) {
     if catch_unwind(AssertUnwindSafe(|| work.done(result))).is_err() {
-        tracing::error!("a result was lost: taking it panicked");
+        seldom!(error, "a result was lost: taking it panicked");
     }
 }
 

@@ -12,6 +12,7 @@ use forebay_bindings::cuda::Account;
 use metrics::{Counter, Gauge, Histogram, counter, gauge, histogram};
 
 use crate::engine::Session;
+use crate::logs::Seldom;
 use crate::metrics::Series;
 use crate::proto::{InferBatchStatistics, InferStatistics, MemoryUsage, ModelStatistics, StatisticDuration};
 use crate::store::now_ms;
@@ -42,9 +43,6 @@ pub(crate) struct Compute {
     pub(crate) output: Duration,
 }
 
-/// Overload is logged no more often than this, with how many requests it cost.
-const OVERLOAD_LOG: Duration = Duration::from_secs(1);
-
 /// The counters of one version of a model.
 pub(crate) struct Statistics {
     labels: [(&'static str, String); 2],
@@ -55,9 +53,7 @@ pub(crate) struct Statistics {
     memory: Gauge,
     /// Where memory of GPUs is counted that it holds, by the GPU's number.
     gpus: Mutex<BTreeMap<i32, Account>>,
-    /// Refused requests that no log line told of yet, and when the last one did.
-    untold: AtomicU64,
-    told: Mutex<Option<Instant>>,
+    overload: Seldom,
     success: Timed,
     fail: Timed,
     failures: [Counter; 4],
@@ -141,8 +137,7 @@ impl Statistics {
             memory_bytes: 0,
             memory: gauge!("forebay_model_memory_bytes", &labels),
             gpus: Mutex::default(),
-            untold: AtomicU64::new(0),
-            told: Mutex::new(None),
+            overload: Seldom::default(),
             labels,
             series,
         }
@@ -209,19 +204,11 @@ impl Statistics {
     fn failed(&self, why: Failure, took: Duration) {
         self.fail.add(1, took);
         self.failures[why as usize].increment(1);
-        if why == Failure::Rejected {
-            self.untold.fetch_add(1, Ordering::Relaxed);
-            self.tell_overload();
-        }
-    }
-
-    fn tell_overload(&self) {
-        let Ok(mut told) = self.told.try_lock() else { return };
-        if told.is_none_or(|told| told.elapsed() >= OVERLOAD_LOG) {
-            *told = Some(Instant::now());
-            let refused = self.untold.swap(0, Ordering::Relaxed);
+        if why == Failure::Rejected
+            && let Some(left_out) = self.overload.due("")
+        {
             let [(_, model), (_, version)] = &self.labels;
-            tracing::warn!(model, version, refused, "overload: requests are refused");
+            tracing::warn!(model, version, left_out, "overload: a request is refused");
         }
     }
 

@@ -22,6 +22,7 @@ use tokio_util::sync::CancellationToken;
 
 use super::kept::{Kept, Place};
 use super::{Engine, EngineError, InputTensor, ModelFiles, OutputTensor, Run, Session, SessionOptions, onnx};
+use crate::logs::engines::ONNXRUNTIME;
 use crate::model_config::{Device, ModelConfig, Platform};
 use crate::signature::{Signature, TensorSpec};
 use binding::Binding;
@@ -66,9 +67,9 @@ impl OrtEngine {
 
 fn log(level: LogLevel, location: &str, message: &str) {
     match level {
-        LogLevel::Fatal | LogLevel::Error => tracing::error!(location, "onnxruntime: {message}"),
-        LogLevel::Warning => tracing::warn!(location, "onnxruntime: {message}"),
-        _ => tracing::debug!(location, "onnxruntime: {message}"),
+        LogLevel::Fatal | LogLevel::Error => tracing::error!(target: ONNXRUNTIME, location, "{message}"),
+        LogLevel::Warning => tracing::warn!(target: ONNXRUNTIME, location, "{message}"),
+        _ => tracing::debug!(target: ONNXRUNTIME, location, "{message}"),
     }
 }
 

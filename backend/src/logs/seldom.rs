@@ -10,6 +10,7 @@ const GAP: Duration = Duration::from_secs(1);
 const SAME: Duration = Duration::from_secs(30);
 
 /// A place in the program whose line can repeat.
+#[derive(Default)]
 pub(crate) struct Seldom {
     last: Mutex<Option<Last>>,
 }
