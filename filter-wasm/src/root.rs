@@ -63,6 +63,13 @@ impl Root {
     }
 }
 
+/// Other settings took this context's place, or the VM ends. (In a trap nothing is called any more.)
+impl Drop for Root {
+    fn drop(&mut self) {
+        self.step(|worker, host| worker.on_end(host));
+    }
+}
+
 /// A queue of this VM's own: only the VM that registers a name last is woken, so the name must be nobody else's.
 fn own_queue(vm: u64) -> Option<u32> {
     let nanos = hostcalls::get_current_time().ok()?.duration_since(std::time::UNIX_EPOCH).ok()?.as_nanos();

@@ -136,6 +136,12 @@ impl Counters {
         }
     }
 
+    /// Writes what was counted, for the last time, and takes this worker's share out of every gauge.
+    pub fn end(&mut self, host: &dyn Host, services: &[String]) {
+        let gone: Vec<_> = self.shares.keys().map(|name| (*name, 0)).collect();
+        self.flush(host, services, &gone);
+    }
+
     fn id(&mut self, host: &dyn Host, kind: MetricKind, name: String) -> Option<u32> {
         if let Some(id) = self.ids.get(&name) {
             return Some(*id);
@@ -152,6 +158,31 @@ mod tests {
     use crate::host::double::Double;
 
     #[test]
+    fn the_page_names_every_label() {
+        let page = include_str!("../../README.md");
+        let hits = Tier::ALL.iter().map(|tier| Result::Hit(*tier));
+        let results = hits
+            .chain([Result::Collapsed, Result::Miss, Result::Bypass, Result::Unsatisfiable])
+            .map(result_label);
+        let events = [
+            Event::Stored,
+            Event::NotStored,
+            Event::Freed,
+            Event::Promoted,
+            Event::GateFailed,
+            Event::GateRefused,
+            Event::GateUnknownFormat,
+            Event::GateSkipped,
+            Event::OutOfMemory,
+            Event::ShadowMatch,
+            Event::ShadowMismatch,
+        ];
+        for label in results.chain(events.map(event_label)) {
+            assert!(page.contains(&format!("`{label}`")), "filter-wasm/README.md does not name `{label}`");
+        }
+    }
+
+    #[test]
     fn what_was_counted_is_written_once() {
         let host = Double::default();
         let mut counters = Counters::default();
@@ -166,5 +197,11 @@ mod tests {
         assert_eq!(metrics.get("forebay_requests.service=demo.result=miss"), Some(&2));
         assert_eq!(metrics.get("forebay_events.event=stored"), Some(&1));
         assert_eq!(metrics.get("forebay_waiters"), Some(&6), "the shares of two workers");
+        drop(metrics);
+        counters.event(Event::Stored);
+        counters.end(&host, &services);
+        let metrics = host.metrics.borrow();
+        assert_eq!(metrics.get("forebay_waiters"), Some(&5), "the share of the one that is left");
+        assert_eq!(metrics.get("forebay_events.event=stored"), Some(&2));
     }
 }

@@ -169,6 +169,12 @@ impl Worker {
         acts
     }
 
+    /// The worker ends: its share of the gauges ends with it.
+    pub fn on_end(&mut self, host: &dyn Host) -> Acts {
+        self.counters.end(host, &self.services);
+        Acts::go()
+    }
+
     fn poll_or_report(&mut self, host: &dyn Host, acts: &mut Acts, now_ms: u64) {
         let Some(gate) = &self.config.gate else { return };
         self.live.refresh(host);

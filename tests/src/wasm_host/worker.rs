@@ -37,6 +37,7 @@ pub struct Worker {
     deepest: usize,
     traps: Vec<String>,
     trap_next: bool,
+    ended: bool,
     has_streams: bool,
 }
 
@@ -62,6 +63,7 @@ impl Worker {
             deepest: 0,
             traps: Vec::new(),
             trap_next: false,
+            ended: false,
             has_streams: true,
         };
         worker.reload()?;
@@ -248,7 +250,15 @@ impl Worker {
 
     /// Ticks the root context.
     pub fn tick(&mut self) {
-        let _: Option<()> = self.callback(ROOT, "proxy_on_tick", ROOT);
+        if !self.ended {
+            let _: Option<()> = self.callback(ROOT, "proxy_on_tick", ROOT);
+        }
+    }
+
+    /// The root context goes, as when other settings take its place; nothing is to be sent after it.
+    pub fn end(&mut self) {
+        let _: Option<()> = self.callback(ROOT, "proxy_on_delete", ROOT);
+        self.ended = true;
     }
 
     pub(super) fn queue_ready(&mut self, context: u32, queue: u32) {

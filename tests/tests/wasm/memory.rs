@@ -117,5 +117,9 @@ fn the_gauges_of_two_workers_add_up() {
     let both = host.metric("forebay_l1_vm_bytes");
     let mut alone = super::host(&json!({}));
     miss(alone.worker(0), 8);
-    assert_eq!(both, 2 * alone.metric("forebay_l1_vm_bytes"));
+    let one = alone.metric("forebay_l1_vm_bytes");
+    assert_eq!(both, 2 * one);
+    // Other settings take its place.
+    host.worker(0).end();
+    assert_eq!(host.metric("forebay_l1_vm_bytes"), one);
 }
