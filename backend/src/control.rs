@@ -3,9 +3,11 @@
 //! and requests that hold the old finish on it. A model that there was no room for is tried again (`retries`). Next: `live` is told
 //! what is served now.
 
+mod index;
 mod loads;
 mod overrides;
 mod retries;
+mod set;
 
 use std::collections::BTreeMap;
 use std::path::Path;
@@ -19,14 +21,14 @@ use tokio_util::sync::CancellationToken;
 use crate::live::Tier;
 use crate::load::{LoadError, Loader};
 use crate::model_config::{ConfigError, ModelConfig};
-use crate::models::{Failed, Model, ModelSet, Models, UnknownModel, Unloaded};
-use crate::proto::repository_index_response::ModelIndex;
+use crate::models::{Model, ModelSet, Models, UnknownModel, Unloaded};
 use crate::proto::{ModelRepositoryParameter, RepositoryIndexResponse};
-use crate::repository::{self, Fingerprint, RepositoryError};
+use crate::repository::{self, RepositoryError};
 use crate::settings::ModelControlMode;
 use loads::{Loads, Turn};
 use overrides::Overrides;
 pub(crate) use retries::follow as retry;
+use set::{Attempt, Then, enter, forget, has_changed, keep_only};
 
 /// Parameters of a load, by their names in Triton's extension.
 pub(crate) type Parameters = BTreeMap<String, ModelRepositoryParameter>;
@@ -75,13 +77,6 @@ pub(crate) struct Control {
     loads: Arc<Loads>,
     /// A model failed that is to be tried again.
     to_retry: Notify,
-}
-
-/// What became of a load.
-struct Attempt {
-    /// Of the folder before.
-    fingerprint: Fingerprint,
-    loaded: Result<Model, LoadError>,
 }
 
 impl Control {
@@ -207,13 +202,8 @@ impl Control {
         // Before the set: a load that ends meanwhile is told as going on, not as never asked for.
         let loading = self.loads.models();
         let set = self.models.current();
-        let mut names = repository::model_names(&self.loader.root)?;
-        let leaving = set.unloaded.iter().filter(|(_, versions)| versions.iter().any(Unloaded::is_busy));
-        names.extend(set.models.keys().chain(leaving.map(|(name, _)| name)).cloned());
-        names.sort_unstable();
-        names.dedup();
-        let mut models: Vec<ModelIndex> =
-            names.iter().flat_map(|name| index_of(&set, name, loading.contains(name))).collect();
+        let names = repository::model_names(&self.loader.root)?;
+        let mut models = index::of(&set, names, &loading);
         models.retain(|model| !ready_only || model.state == "READY");
         Ok(RepositoryIndexResponse { models })
     }
@@ -290,105 +280,4 @@ async fn blocking<T: Send + 'static>(
 #[allow(clippy::needless_pass_by_value)] // as it is mapped
 fn ended(error: JoinError) -> ControlError {
     ControlError::Ended { reason: error.to_string() }
-}
-
-/// What becomes of a load that failed.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Then {
-    /// It is listed, and tried again if that may help.
-    Retried,
-    /// It is listed.
-    Listed,
-    /// Only the caller hears of it.
-    Forgotten,
-}
-
-/// Takes out what is told of models that are in no repository and have no request any more: names that come by call are no end.
-fn forget(set: &mut ModelSet, names: &[String]) {
-    set.unloaded.retain(|name, versions| names.contains(name) || versions.iter().any(Unloaded::is_busy));
-    let ModelSet { models, failed, .. } = set;
-    failed.retain(|name, _| names.contains(name) || models.contains_key(name));
-}
-
-/// Takes out the models whose folders are gone.
-fn keep_only(set: &mut ModelSet, names: &[String]) {
-    set.models.retain(|name, _| {
-        let stays = names.contains(name);
-        if !stays {
-            tracing::info!(model = name, "unloaded: its folder is gone");
-        }
-        stays
-    });
-    set.failed.retain(|name, _| names.contains(name));
-}
-
-/// Puts a model that was loaded into the set. One that failed stays as it was before, if it was there.
-fn enter(set: &mut ModelSet, name: &str, attempt: Attempt, then: Then) -> Result<(), LoadError> {
-    let Attempt { fingerprint, loaded } = attempt;
-    match loaded {
-        Ok(model) => {
-            for version in model.versions.values() {
-                let generation = version.generation.to_string();
-                tracing::info!(model = name, version = version.number, generation, "loaded");
-            }
-            set.failed.remove(name);
-            set.unloaded.remove(name);
-            set.models.insert(name.to_owned(), Arc::new(model));
-            Ok(())
-        }
-        Err(error) => {
-            let error = error.naming_holders(set);
-            // The next look takes files that were changing for changed.
-            let fingerprint =
-                if matches!(error, LoadError::Changing) { Fingerprint::default() } else { fingerprint };
-            tracing::error!(model = name, "not loaded: {error}");
-            if then != Then::Forgotten {
-                let before = set.failed.get(name).filter(|failed| failed.fingerprint == fingerprint);
-                let retry = (then == Then::Retried && error.is_transient())
-                    .then(|| retries::after(before.and_then(|failed| failed.retry)));
-                let failed = Failed { fingerprint, reason: error.to_string(), retry };
-                set.failed.insert(name.to_owned(), failed);
-            }
-            Err(error)
-        }
-    }
-}
-
-fn has_changed(root: &Path, before: &ModelSet, name: &str) -> bool {
-    let Ok(now) = repository::fingerprint(root, name) else { return true };
-    match before.failed.get(name) {
-        Some(failed) => failed.fingerprint != now,
-        None => before.models.get(name).is_none_or(|model| model.fingerprint != now),
-    }
-}
-
-fn index_of(set: &ModelSet, name: &str, is_loading: bool) -> Vec<ModelIndex> {
-    let entry = |version: &str, state: &str, reason: &str| ModelIndex {
-        name: name.to_owned(),
-        version: version.to_owned(),
-        state: state.to_owned(),
-        reason: reason.to_owned(),
-    };
-    let mut found = Vec::new();
-    if let Some(model) = set.models.get(name) {
-        found.extend(model.versions.values().map(|version| match version.schedule.why_away() {
-            None => entry(&version.number, "READY", ""),
-            Some(reason) => entry(&version.number, "UNAVAILABLE", &reason),
-        }));
-    }
-    if is_loading {
-        found.push(entry("", "LOADING", ""));
-    } else if let Some(failed) = set.failed.get(name) {
-        found.push(entry("", "UNAVAILABLE", &failed.reason));
-    } else if let Some(versions) = set.unloaded.get(name) {
-        found.extend(versions.iter().map(|version| {
-            let (state, reason) =
-                if version.is_busy() { ("UNLOADING", "") } else { ("UNAVAILABLE", "unloaded") };
-            entry(&version.number, state, reason)
-        }));
-    }
-    if found.is_empty() {
-        found.push(entry("", "", ""));
-    }
-    found
 }
