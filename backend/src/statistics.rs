@@ -2,6 +2,7 @@
 //! `/metrics` alike.
 
 mod count;
+mod snapshot;
 
 use std::collections::BTreeMap;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -14,10 +15,9 @@ use metrics::{Counter, Gauge, Histogram, counter, gauge, histogram};
 use crate::engine::Session;
 use crate::logs::Seldom;
 use crate::metrics::Series;
-use crate::proto::{InferBatchStatistics, InferStatistics, MemoryUsage, ModelStatistics, StatisticDuration};
 use crate::store::now_ms;
 pub(crate) use count::Gauged;
-use count::{Count, Timed, nanos};
+use count::{Count, Timed};
 
 /// Why a request got no result, in Triton's words.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -263,50 +263,6 @@ impl Statistics {
     pub(crate) fn missed(&self, took: Duration) {
         self.miss.add(1, took);
     }
-
-    fn memory_usage(&self) -> Vec<MemoryUsage> {
-        let cpu = MemoryUsage { r#type: "CPU".to_owned(), id: 0, byte_size: self.memory_bytes };
-        let gpus = self.gpu_bytes().into_iter().map(|(gpu, bytes)| MemoryUsage {
-            r#type: "GPU".to_owned(),
-            id: i64::from(gpu),
-            byte_size: bytes as u64,
-        });
-        std::iter::once(cpu).chain(gpus).collect()
-    }
-
-    /// As Triton's statistics extension tells it.
-    pub(crate) fn snapshot(&self, model: &str, version: &str) -> ModelStatistics {
-        let batches = self.batches.lock().unwrap_or_else(PoisonError::into_inner);
-        let batch_stats = batches.iter().map(|(&rows, batches)| {
-            let of = |time: Duration| Some(StatisticDuration { count: batches.count, ns: nanos(time) });
-            InferBatchStatistics {
-                batch_size: rows,
-                compute_input: of(batches.compute.input),
-                compute_infer: of(batches.compute.infer),
-                compute_output: of(batches.compute.output),
-            }
-        });
-        ModelStatistics {
-            name: model.to_owned(),
-            version: version.to_owned(),
-            last_inference: self.last_ms.load(Ordering::Relaxed),
-            inference_count: self.inferences.get(),
-            execution_count: self.executions.get(),
-            inference_stats: Some(InferStatistics {
-                success: Some(self.success.get()),
-                fail: Some(self.fail.get()),
-                queue: Some(self.queue.get()),
-                compute_input: Some(self.compute_input.get()),
-                compute_infer: Some(self.compute_infer.get()),
-                compute_output: Some(self.compute_output.get()),
-                cache_hit: Some(self.hit.get()),
-                cache_miss: Some(self.miss.get()),
-            }),
-            batch_stats: batch_stats.collect(),
-            memory_usage: self.memory_usage(),
-            ..ModelStatistics::default()
-        }
-    }
 }
 
 /// A request on its way.
@@ -349,59 +305,4 @@ impl Drop for Statistics {
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn a_batch_counts_once_as_an_execution_and_by_its_rows_as_inferences() {
-        let statistics = Statistics::new("m", "1");
-        let ms = Duration::from_millis;
-        statistics.executed(6, 2, &Compute { input: ms(1), infer: ms(4), output: ms(2) });
-        statistics.executed(1, 1, &Compute { infer: ms(3), ..Compute::default() });
-        let snapshot = statistics.snapshot("m", "1");
-        assert_eq!((snapshot.execution_count, snapshot.inference_count), (2, 7));
-        let infer = snapshot.inference_stats.unwrap().compute_infer.unwrap();
-        assert_eq!((infer.count, infer.ns), (3, 11_000_000));
-        let sizes: Vec<_> = snapshot
-            .batch_stats
-            .iter()
-            .map(|batch| (batch.batch_size, batch.compute_infer.unwrap().ns))
-            .collect();
-        assert_eq!(sizes, [(1, 3_000_000), (6, 4_000_000)]);
-    }
-
-    #[test]
-    fn a_request_ends_once_and_one_that_is_dropped_was_given_up() {
-        let statistics = Statistics::new("ends", "1");
-        statistics.arrived().succeeded();
-        statistics.arrived().failed(Failure::Rejected);
-        drop(statistics.arrived());
-        let stats = statistics.snapshot("ends", "1").inference_stats.unwrap();
-        assert_eq!((stats.success.unwrap().count, stats.fail.unwrap().count), (1, 2));
-        let text = crate::metrics::series();
-        let failures = |reason: &str| {
-            let line =
-                format!("nv_inference_request_failure{{model=\"ends\",version=\"1\",reason=\"{reason}\"}} 1");
-            text.contains(&line)
-        };
-        assert!(failures("CANCELED") && failures("REJECTED") && !failures("OTHER"), "{text}");
-    }
-
-    #[test]
-    fn series_stay_while_a_version_is_replaced_and_go_with_the_last() {
-        let success = || {
-            let text = crate::metrics::series();
-            let line =
-                text.lines().find(|line| line.starts_with("nv_inference_request_success{model=\"goes\""));
-            line.map(|line| line.rsplit(' ').next().unwrap().to_owned())
-        };
-        let old = Statistics::new("goes", "1");
-        old.arrived().succeeded();
-        let new = Statistics::new("goes", "1");
-        drop(old);
-        new.arrived().succeeded();
-        assert_eq!(success().as_deref(), Some("2"));
-        drop(new);
-        assert_eq!(success(), None);
-    }
-}
+mod tests;
