@@ -9,18 +9,16 @@ mod savings;
 use std::sync::Arc;
 
 use ::http::HeaderMap;
-use ::http::header::{CACHE_CONTROL, CONTENT_TYPE};
-use std::time::Instant;
 
 use ::http::HeaderValue;
 use axum::Router;
-use axum::extract::{Extension, State};
 use axum::middleware::map_response;
-use axum::response::{IntoResponse, Response};
+use axum::response::Response;
 use axum::routing::{get, post};
-use forebay_protocol::gate::{FORMAT, GENERATIONS_PATH, LOOKUP_PATH, POLL_PATH};
+use forebay_protocol::gate::{FORMAT, LOOKUP_PATH, POLL_PATH};
 use forebay_protocol::header::X_FOREBAY_FORMAT;
 use forebay_protocol::poll::MAX_POLL_BYTES;
+use forebay_protocol::proof::Prover;
 use tokio_util::sync::CancellationToken;
 
 use crate::drain::{self, Ports, Signals};
@@ -57,7 +55,6 @@ pub(crate) fn routes(gate: Arc<Gate>) -> Router {
     Router::new()
         .route(LOOKUP_PATH, get(lookup::lookup))
         .route(POLL_PATH, post(poll::poll))
-        .route(GENERATIONS_PATH, get(generations))
         .layer(map_response(with_format))
         .with_state(gate)
 }
@@ -84,18 +81,6 @@ impl Gate {
     }
 }
 
-/// The table as the filters of version 1 ask for it.
-async fn generations(
-    State(gate): State<Arc<Gate>>,
-    peer: Option<Extension<Peer>>,
-    headers: HeaderMap,
-) -> Result<Response, HttpError> {
-    gate.admit(None, &headers, peer.as_deref())?;
-    let (_, json) = gate.live.json(Instant::now()).ok_or(HttpError::NoGenerations)?;
-    let headers = [(CONTENT_TYPE, "application/json"), (CACHE_CONTROL, "no-store")];
-    Ok((headers, json).into_response())
-}
-
 /// Runs `forebay gate` until a signal to end.
 ///
 /// # Errors
@@ -115,8 +100,9 @@ pub(crate) fn run(settings: &GateSettings) -> anyhow::Result<()> {
         let (listener, gate_port) = http::listen(settings.gate.gate_address, settings.gate.gate_port)?;
         let (metrics_listener, metrics_port) =
             http::listen(settings.http.metrics_address, settings.metrics_port)?;
+        let (live, proxies) = (LiveTable::of_pool(Prover::of(&secret)), Arc::<Proxies>::default());
+        let live = Arc::new(live);
         let redis = RedisPool::new(server.clone(), secret, settings.pool.timeout());
-        let (live, proxies) = (Arc::new(LiveTable::new(false)), Arc::<Proxies>::default());
         let stop = CancellationToken::new();
         settings.trust.follow(&trust, &stop);
         let (table, name) = (live.clone(), live::random_name());

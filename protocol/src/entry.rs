@@ -61,7 +61,7 @@ pub struct Field {
 
 /// The key of the MAC. Its bytes are never shown.
 #[derive(Clone)]
-pub struct Secret([u8; 32]);
+pub struct Secret(pub(crate) [u8; 32]);
 
 /// Why bytes are not an entry. Each counts as a miss.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]

@@ -14,6 +14,9 @@ pub struct Table {
     pub format: u32,
     /// Grows whenever a live set changes.
     pub epoch: u64,
+    /// That a gate gave it out: the next poll says it again.
+    #[serde(default)]
+    pub proof: String,
     /// The pool's time when the table was told, in milliseconds since 1970: what the hearer's clock is compared with.
     pub now_ms: u64,
     /// One row for each way to ask for a model.
@@ -56,7 +59,7 @@ struct Versioned {
 impl Table {
     /// An empty table of that epoch.
     pub fn empty(epoch: u64) -> Self {
-        Self { format: FORMAT, epoch, now_ms: 0, models: Vec::new() }
+        Self { format: FORMAT, epoch, proof: String::new(), now_ms: 0, models: Vec::new() }
     }
 
     /// Reads a table.

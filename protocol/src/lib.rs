@@ -47,6 +47,7 @@ pub mod messages;
 pub mod path;
 pub mod poll;
 pub mod predict;
+pub mod proof;
 pub mod request;
 pub mod response;
 pub mod tenant;

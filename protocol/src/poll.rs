@@ -2,10 +2,13 @@
 //! saved, with a trace of sampled keys. A filter makes it, the gate takes it.
 
 use crate::gate::FORMAT;
+use crate::proof::PROOF_BYTES;
 use serde::{Deserialize, Serialize};
 
 /// Largest poll that the gate takes, in bytes of JSON.
 pub const MAX_POLL_BYTES: usize = 256 << 10;
+/// Longest name of a proxy.
+pub const MAX_PROXY_BYTES: usize = 64;
 /// Most rows of `saved` in one report, and most of `trace`.
 pub const MAX_ROWS: usize = 1024;
 /// Longest that the gate holds a poll, in milliseconds.
@@ -22,6 +25,9 @@ pub struct Poll {
     pub vm: u64,
     /// Epoch of the table that all its workers have, 0 for none: what is older is acknowledged with it.
     pub epoch: u64,
+    /// The proof that came with that table. An epoch without it is taken for 0.
+    #[serde(default)]
+    pub proof: String,
     /// How long the gate may hold the poll while that is the newest table, in milliseconds; 0: answer at once.
     pub wait_ms: u64,
     /// Number of the report within its VM, from 1. One that comes again is counted once.
@@ -113,6 +119,9 @@ pub enum PollError {
     /// Of another version.
     #[error("the poll has format {0}: this program reads format {FORMAT}")]
     UnknownFormat(u32),
+    /// A name that could break lines and keys.
+    #[error("the poll's name of the proxy must be 1 to {MAX_PROXY_BYTES} visible ASCII characters")]
+    Proxy,
     /// More than is taken.
     #[error("the poll's {field} is {found}: at most {most} is taken")]
     TooLarge {
@@ -146,7 +155,11 @@ impl Poll {
             return Err(PollError::UnknownFormat(format));
         }
         let poll: Self = serde_json::from_slice(json)?;
-        within("name of the proxy in bytes", poll.proxy.len() as u64, 64)?;
+        let is_visible = poll.proxy.bytes().all(|byte| byte.is_ascii_graphic());
+        if !is_visible || !(1..=MAX_PROXY_BYTES).contains(&poll.proxy.len()) {
+            return Err(PollError::Proxy);
+        }
+        within("proof in bytes", poll.proof.len() as u64, PROOF_BYTES as u64)?;
         within("wait_ms", poll.wait_ms, MAX_WAIT_MS)?;
         within("number of sums", poll.report.saved.len() as u64, MAX_ROWS as u64)?;
         within("number of traces", poll.report.trace.len() as u64, MAX_ROWS as u64)?;
@@ -185,6 +198,9 @@ mod tests {
         assert!(refused("\"format\":2", "\"format\":9").contains("format 9"));
         assert!(refused("2000", "2000000").contains("wait_ms"));
         assert!(refused("\"p\"", &format!("\"{}\"", "p".repeat(65))).contains("name of the proxy"));
+        for name in ["", "a b", "a\\nb", "\u{e9}"] {
+            assert!(refused("\"p\"", &format!("\"{name}\"")).contains("name of the proxy"), "{name}");
+        }
         assert!(refused("\"vm\":1,", "").contains("vm"));
     }
 }

@@ -100,7 +100,7 @@ mod tests {
     fn poll(vm: u64, seq: u64, model: &str) -> Poll {
         let saved = vec![Saved { service: "s".into(), model: model.into(), hits: 1, cost_us: 10 }];
         let report = Report { saved, ..Report::default() };
-        Poll { format: 2, proxy: "p".into(), vm, epoch: 0, wait_ms: 0, seq, report }
+        Poll { format: 2, proxy: "p".into(), vm, epoch: 0, proof: String::new(), wait_ms: 0, seq, report }
     }
 
     #[test]

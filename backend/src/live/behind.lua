@@ -1,5 +1,6 @@
 -- ARGV: an epoch, and for how many ms one that was heard of counts.
 -- Returns how many gates and proxies don't have that epoch yet, and one of them. Who was not heard of for long is forgotten.
+notice()
 local count_behind, one = 0, ''
 for _, hash in ipairs({GATES, PROXIES}) do
   local heard = redis.call('HGETALL', hash)

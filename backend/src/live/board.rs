@@ -5,7 +5,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use super::heard::{ALIVE, Heard};
 use super::millis;
-use super::script::{KEPT_EPOCHS, Read, Reader, Said, Stands};
+use super::script::{KEPT_EPOCHS, Read, Reader, Said, Stands, Word};
 
 /// A pool.
 #[derive(Clone, Default)]
@@ -16,6 +16,8 @@ pub(super) struct Board {
     signature: Option<String>,
     order: u64,
     lost_ms: u64,
+    floor: u64,
+    run: Option<u64>,
     pub(super) epochs: BTreeSet<u64>,
     /// Name -> time and epoch.
     pub(super) proxies: BTreeMap<String, (u64, u64)>,
@@ -31,36 +33,65 @@ struct Beat {
     digest: String,
 }
 
+/// When something is asked of it, and of which run.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct At {
+    pub(super) us: u64,
+    pub(super) run: u64,
+}
+
+impl At {
+    pub(super) fn ms(self) -> u64 {
+        self.us / 1000
+    }
+
+    /// By how much its epochs grow where its clock is behind.
+    fn step(self) -> u64 {
+        let run = self.run.to_string();
+        1 + u64::from_str_radix(run.get(..4).unwrap_or(&run), 16).unwrap_or(0)
+    }
+}
+
 impl Board {
-    fn trace(&mut self, known: &[u64], now_us: u64) -> (u64, bool) {
+    fn notice(&mut self, at: At) {
+        let before = self.run.replace(at.run);
+        if before.is_some_and(|before| before != at.run) {
+            self.lost_ms = at.ms();
+        }
+    }
+
+    fn trace(&mut self, known: &[u64], at: At) -> (u64, bool) {
+        self.notice(at);
         let mut highest = self.epoch.max(self.epochs.last().copied().unwrap_or(0));
         let full = self.epochs.len() >= KEPT_EPOCHS;
         let oldest = self.epochs.first().copied().filter(|_| full).unwrap_or(0);
+        let floor = self.floor.max(oldest);
         let mut lost = false;
         for known in known {
             highest = highest.max(*known);
-            lost |= *known > oldest && self.epochs.insert(*known);
+            lost |= *known > floor && self.epochs.insert(*known);
         }
         if lost {
             self.beats.clear();
             self.records.clear();
-        }
-        if lost || self.epoch == 0 {
-            self.lost_ms = now_us / 1000;
+            self.lost_ms = at.ms();
         }
         (highest, lost)
     }
 
-    fn count(&mut self, (highest, lost): (u64, bool), now_us: u64) -> (u64, String) {
+    fn count(&mut self, (highest, lost): (u64, bool), at: At) -> (u64, String) {
         let line = |(instance, beat): (&String, &Beat)| {
-            let alive = !beat.left && beat.ms.abs_diff(now_us / 1000) <= millis(ALIVE);
+            let alive = !beat.left && beat.ms.abs_diff(at.ms()) <= millis(ALIVE);
             let order = if alive { "alive".to_owned() } else { beat.order.to_string() };
             format!("{instance} {} {} {order}\n", beat.digest, beat.changed)
         };
         let signature: String = self.beats.iter().map(line).collect();
         if lost || self.signature.as_ref() != Some(&signature) {
-            self.epoch = now_us.max(highest + 1);
+            self.epoch = at.us.max(highest + at.step());
             self.signature = Some(signature.clone());
+            if lost {
+                self.floor = self.epoch;
+            }
             self.epochs.insert(self.epoch);
             while self.epochs.len() > KEPT_EPOCHS {
                 self.epochs.pop_first();
@@ -69,37 +100,34 @@ impl Board {
         (self.epoch, signature)
     }
 
-    pub(super) fn say(
-        &mut self,
-        instance: &str,
-        left: bool,
-        (digest, record): (&str, &str),
-        known: u64,
-        now_us: u64,
-    ) -> Said {
-        let traced = self.trace(&[known], now_us);
+    pub(super) fn say(&mut self, word: &Word<'_>, at: At) -> Said {
+        let Word { instance, left, digest, record, known, unanswered } = *word;
+        let traced = self.trace(&[known], at);
+        if unanswered && !self.beats.contains_key(instance) {
+            self.lost_ms = at.ms();
+        }
         let before = self.beats.get(instance).filter(|beat| beat.digest == digest);
         let mut changed = before.map(|beat| beat.changed);
         if before.is_none() || !self.records.contains_key(instance) {
             if record.is_empty() {
-                return Said { epoch: self.count(traced, now_us).0, record: Stands::Lacking };
+                return Said { epoch: self.count(traced, at).0, record: Stands::Lacking };
             }
             self.records.insert(instance.to_owned(), record.to_owned());
             changed = None;
         }
         self.order += 1;
-        let (order, ms) = (self.order, now_us / 1000);
+        let (order, ms) = (self.order, at.ms());
         let beat = Beat { order, changed: changed.unwrap_or(order), ms, left, digest: digest.to_owned() };
         self.beats.insert(instance.to_owned(), beat);
         let record = if changed.is_some() { Stands::Known } else { Stands::Written };
-        Said { epoch: self.count(traced, now_us).0, record }
+        Said { epoch: self.count(traced, at).0, record }
     }
 
-    pub(super) fn read(&mut self, reader: &Reader<'_>, now_us: u64) -> Read {
+    pub(super) fn read(&mut self, reader: &Reader<'_>, at: At) -> Read {
         let known = [reader.known, &[reader.epoch]].concat();
-        let traced = self.trace(&known, now_us);
-        let (epoch, signature) = self.count(traced, now_us);
-        let heard_ms = now_us / 1000;
+        let traced = self.trace(&known, at);
+        let (epoch, signature) = self.count(traced, at);
+        let heard_ms = at.ms();
         for (name, has) in reader.proxies {
             let before = self.proxies.get(name).map_or(0, |(_, epoch)| *epoch);
             self.proxies.insert(name.clone(), (heard_ms, before.max(*has)));
@@ -118,8 +146,9 @@ impl Board {
         self.beats.iter().filter_map(one).collect()
     }
 
-    pub(super) fn behind(&mut self, epoch: u64, lease_ms: u64, now_us: u64) -> u64 {
-        let heard_ms = now_us / 1000;
+    pub(super) fn behind(&mut self, epoch: u64, lease_ms: u64, at: At) -> u64 {
+        self.notice(at);
+        let heard_ms = at.ms();
         let mut behind = 0;
         for heard in [&mut self.gates, &mut self.proxies] {
             heard.retain(|_, (ms, _)| heard_ms.saturating_sub(*ms) <= lease_ms);

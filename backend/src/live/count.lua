@@ -1,6 +1,7 @@
--- What the other scripts begin with. The time comes before it as now_us, with ALIVE_MS and KEPT_EPOCHS.
+-- What the other scripts begin with. The time comes before it as now_us, with ALIVE_MS and KEPT_EPOCHS, and as run which Redis it
+-- is: another one after a failover or a restart, '' where that is not told.
 -- BEATS: instance -> "<order> <order of the last change> <ms> <h or l> <digest of the record>"; h is here, l has left.
--- RECORDS: instance -> what it serves, as JSON. STATE: epoch, signature of what it belongs to, order, lost_ms.
+-- RECORDS: instance -> what it serves, as JSON. STATE: epoch, signature of what it belongs to, order, lost_ms, floor, run.
 -- EPOCHS: every epoch that was ever given out, the last KEPT_EPOCHS of them.
 -- PROXIES, GATES: name -> "<ms> <epoch that it has>".
 local BEATS, RECORDS, STATE, EPOCHS, PROXIES, GATES = KEYS[1], KEYS[2], KEYS[3], KEYS[4], KEYS[5], KEYS[6]
@@ -10,28 +11,43 @@ local function whole(number)
   return string.format('%.0f', number)
 end
 
+-- Who polls may be forgotten: until those that were told before are surely gone, nobody is told that all know.
+local function forgot()
+  redis.call('HSET', STATE, 'lost_ms', whole(now_ms))
+end
+
+-- A failover or a restart may have lost the last writes, and with them who polls, without losing an epoch that anybody knows.
+local function notice()
+  local before = redis.call('HGET', STATE, 'run')
+  if run == '' or before == run then return end
+  redis.call('HSET', STATE, 'run', run)
+  if before then forgot() end
+end
+
 -- Were these epochs given out here? One that was not tells of writes that were lost on the way, by a failover, a restart or an
 -- eviction: what was said before may be older than what the caller has heard. All of it is forgotten then; who is alive says it
--- again within a heartbeat. Returns the highest epoch that anybody may know.
+-- again within a heartbeat. An epoch up to the floor says nothing new: all that is here was said after it was given out.
+-- Returns the highest epoch that anybody may know.
 local function trace(known)
-  local highest, lost, oldest = tonumber(redis.call('HGET', STATE, 'epoch') or '0'), false, 0
+  notice()
+  local highest, lost = tonumber(redis.call('HGET', STATE, 'epoch') or '0'), false
   local last = redis.call('ZREVRANGE', EPOCHS, 0, 0)[1]
   if last then highest = math.max(highest, tonumber(last)) end
+  local floor = tonumber(redis.call('HGET', STATE, 'floor') or '0')
   if redis.call('ZCARD', EPOCHS) >= KEPT_EPOCHS then
-    oldest = tonumber(redis.call('ZRANGE', EPOCHS, 0, 0)[1])
+    floor = math.max(floor, tonumber(redis.call('ZRANGE', EPOCHS, 0, 0)[1]))
   end
   for _, epoch in ipairs(known) do
     local number = tonumber(epoch)
     highest = math.max(highest, number)
-    if number > oldest and not redis.call('ZSCORE', EPOCHS, epoch) then
+    if number > floor and not redis.call('ZSCORE', EPOCHS, epoch) then
       lost = true
       redis.call('ZADD', EPOCHS, epoch, epoch)
     end
   end
-  if lost then redis.call('DEL', BEATS, RECORDS) end
-  -- A pool that has given out no epoch may be one that has forgotten all: who polls, too.
-  if lost or redis.call('HEXISTS', STATE, 'epoch') == 0 then
-    redis.call('HSET', STATE, 'lost_ms', whole(now_ms))
+  if lost then
+    redis.call('DEL', BEATS, RECORDS)
+    forgot()
   end
   return highest, lost
 end
@@ -52,8 +68,11 @@ local function count(highest, lost)
   if not lost and redis.call('HGET', STATE, 'signature') == signature then
     return redis.call('HGET', STATE, 'epoch') or '0', signature
   end
-  local epoch = whole(math.max(highest + 1, now_us))
+  -- Where the clock is behind no two runs count alike, so that what one lost isn't given out again by the next.
+  local step = 1 + (tonumber(string.sub(run, 1, 4), 16) or 0)
+  local epoch = whole(math.max(highest + step, now_us))
   redis.call('HSET', STATE, 'epoch', epoch, 'signature', signature)
+  if lost then redis.call('HSET', STATE, 'floor', epoch) end
   redis.call('ZADD', EPOCHS, epoch, epoch)
   redis.call('ZREMRANGEBYRANK', EPOCHS, 0, -KEPT_EPOCHS - 1)
   return epoch, signature

@@ -10,7 +10,7 @@ use tokio_util::sync::CancellationToken;
 
 use super::heard::{Record, live_models, outdated};
 use super::proxies::Proxies;
-use super::script::{self, Reader, Stands};
+use super::script::{self, Reader, Said, Stands, Word};
 use super::table::LiveTable;
 use crate::pool::{PoolError, Server};
 
@@ -50,13 +50,23 @@ pub(super) struct Register {
     pub(super) told: watch::Sender<Told>,
 }
 
+/// Where this instance stands with the pool.
+#[derive(Default)]
+struct Standing {
+    /// The digest that the pool has, as far as is known.
+    said: String,
+    /// The epoch of its last answer.
+    known: u64,
+    /// It was told something, and has never answered.
+    unanswered: bool,
+}
+
 impl Register {
     /// Says what this instance serves until `stop`, then that it leaves: others take over at once, and if there are none, its
     /// generations stay the last ones. `done` is told when that is said.
     pub(super) async fn run(mut self, stop: CancellationToken, done: oneshot::Sender<()>) {
-        let (mut beats, mut known): (u64, u64) = (0, 0);
-        // The digest that the pool has, as far as is known.
-        let mut said = String::new();
+        let mut beats: u64 = 0;
+        let mut standing = Standing::default();
         let mut pause = Duration::ZERO;
         // Without --model-control-mode poll or explicit nobody is left to change anything; the heartbeat goes on.
         let mut may_change = true;
@@ -66,7 +76,7 @@ impl Register {
                 () = tokio::time::sleep(pause) => {}
                 changed = self.records.changed(), if may_change => may_change = changed.is_ok(),
             }
-            pause = match self.beat(false, &mut said, &mut known).await {
+            pause = match self.beat(false, &mut standing).await {
                 Ok(()) => HEARTBEAT,
                 Err(error) => {
                     self.server
@@ -82,26 +92,23 @@ impl Register {
             }
             beats += 1;
         }
-        if let Err(error) = self.beat(true, &mut said, &mut known).await {
+        if let Err(error) = self.beat(true, &mut standing).await {
             self.server.complain(&format!("the others were not told that this server leaves: {error}"));
         }
         // The end of the program may not wait for it.
         let _ = done.send(());
     }
 
-    async fn beat(&mut self, left: bool, said: &mut String, known: &mut u64) -> Result<(), PoolError> {
+    async fn beat(&mut self, left: bool, standing: &mut Standing) -> Result<(), PoolError> {
         let Numbered { number, record } = self.records.borrow_and_update().clone();
         let text = script::text(&record);
         let digest = script::digest(&text);
-        let link = &self.server.generations;
-        let short = if *said == digest { "" } else { text.as_str() };
-        let mut answer = script::say(link, &self.instance, left, (&digest, short), *known).await?;
+        let short = if standing.said == digest { "" } else { text.as_str() };
+        let mut answer = self.say(left, &digest, short, standing).await?;
         if answer.record == Stands::Lacking {
-            *known = answer.epoch;
-            answer = script::say(link, &self.instance, left, (&digest, &text), *known).await?;
+            answer = self.say(left, &digest, &text, standing).await?;
         }
-        *known = answer.epoch;
-        *said = digest;
+        standing.said = digest;
         self.told.send_modify(|told| {
             told.trouble = None;
             // One that was lost is said again, by an epoch of its own.
@@ -110,6 +117,25 @@ impl Register {
             }
         });
         Ok(())
+    }
+
+    async fn say(
+        &self,
+        left: bool,
+        digest: &str,
+        record: &str,
+        standing: &mut Standing,
+    ) -> Result<Said, PoolError> {
+        let Standing { known, unanswered, .. } = *standing;
+        let word = Word { instance: &self.instance, left, digest, record, known, unanswered };
+        let answer = script::say(&self.server.generations, &word).await;
+        match &answer {
+            Ok(answer) => (standing.known, standing.unanswered) = (answer.epoch, false),
+            // Nothing was sent.
+            Err(PoolError::Down(_)) => {}
+            Err(_) => standing.unanswered |= known == 0,
+        }
+        answer
     }
 
     async fn sweep(&self) -> Result<(), PoolError> {

@@ -1,8 +1,12 @@
--- ARGV: instance, h or l, digest of the record, the record or '' when it should be there, an epoch that the caller knows.
+-- ARGV: instance, h or l, digest of the record, the record or '' when it should be there, an epoch that the caller knows,
+-- and 1 when it has spoken before and was never answered.
 -- Returns epoch, time in ms, and 'lacking' when the record must come along, 'written' when it is new here, else 'known'.
 local instance, state, digest, record = ARGV[1], ARGV[2], ARGV[3], ARGV[4]
 local highest, lost = trace({ARGV[5]})
-local changed, before = string.match(redis.call('HGET', BEATS, instance) or '', '^%d+ (%d+) %d+ %a (%x+)$')
+local beat = redis.call('HGET', BEATS, instance)
+local changed, before = string.match(beat or '', '^%d+ (%d+) %d+ %a (%x+)$')
+-- What it said may have been heard, told to others and forgotten.
+if ARGV[6] == '1' and not beat then forgot() end
 if before ~= digest or redis.call('HEXISTS', RECORDS, instance) == 0 then
   if record == '' then
     return {(count(highest, lost)), whole(now_ms), 'lacking'}

@@ -24,7 +24,13 @@ pub(super) const KEPT_EPOCHS: usize = 4096;
 /// A call may take so long.
 pub(crate) const PATIENCE: std::time::Duration = std::time::Duration::from_secs(1);
 
-const NOW: &str = "local time = redis.call('TIME')\nlocal now_us = time[1] * 1000000 + time[2]\n";
+/// The time, and which Redis it is, as far as its user may know.
+const NOW: &str = "
+local time = redis.call('TIME')
+local now_us = time[1] * 1000000 + time[2]
+local info = redis.pcall('INFO', 'replication')
+local run = type(info) == 'string' and string.match(info, 'master_replid:(%x+)') or ''
+";
 
 /// One step.
 pub(super) struct Step(String);
@@ -37,7 +43,7 @@ static PEEK: LazyLock<Step> = LazyLock::new(|| Step::new(NOW, include_str!("peek
 static SWEEP: LazyLock<Step> = LazyLock::new(|| Step::new(NOW, include_str!("sweep.lua")));
 
 impl Step {
-    /// `now` sets the time, the rest follows it.
+    /// `now` sets the time and the run, the rest follows it.
     pub(super) fn new(now: &str, rest: &str) -> Self {
         let bounds = format!("local ALIVE_MS, KEPT_EPOCHS = {}, {KEPT_EPOCHS}\n", millis(ALIVE));
         Self([now, &bounds, include_str!("count.lua"), rest].concat())
@@ -85,18 +91,34 @@ impl Stands {
     }
 }
 
+/// What an instance says.
+#[derive(Clone, Copy)]
+pub(super) struct Word<'a> {
+    pub(super) instance: &'a str,
+    /// It leaves.
+    pub(super) left: bool,
+    pub(super) digest: &'a str,
+    /// Nothing where the pool should have it.
+    pub(super) record: &'a str,
+    /// The epoch of the last answer.
+    pub(super) known: u64,
+    /// It has spoken before, and never got an answer.
+    pub(super) unanswered: bool,
+}
+
+impl Word<'_> {
+    pub(super) fn arguments(&self) -> [String; 6] {
+        let state = if self.left { "l" } else { "h" };
+        let unanswered = if self.unanswered { "1" } else { "0" };
+        let known = self.known.to_string();
+        [self.instance, state, self.digest, self.record, &known, unanswered].map(str::to_owned)
+    }
+}
+
 /// Says that an instance is there, or that it leaves, with its record or, where that is known, with its digest alone.
-pub(super) async fn say(
-    link: &Link,
-    instance: &str,
-    left: bool,
-    (digest, record): (&str, &str),
-    known: u64,
-) -> Result<Said, PoolError> {
-    let state = if left { "l" } else { "h" };
-    let arguments = [instance, state, digest, record, &known.to_string()].map(str::to_owned);
+pub(super) async fn say(link: &Link, word: &Word<'_>) -> Result<Said, PoolError> {
     let asked = Instant::now();
-    let (epoch, now_ms, stands): (u64, u64, String) = SAY.run(link, &arguments).await?;
+    let (epoch, now_ms, stands): (u64, u64, String) = SAY.run(link, &word.arguments()).await?;
     clock::heard(now_ms, asked);
     Ok(Said { epoch, record: Stands::of(&stands) })
 }

@@ -9,14 +9,20 @@ use arc_swap::ArcSwap;
 use forebay_protocol::digest::Generation;
 use forebay_protocol::gate::FORMAT;
 use forebay_protocol::generations::LiveModel;
+use forebay_protocol::proof::Prover;
 use tokio::sync::{Notify, watch};
 
+use super::tier::random_name;
 use crate::clock::now_ms;
 
 /// A table that could not be refreshed for so long says nothing any more.
 pub(crate) const TRUSTED: Duration = Duration::from_secs(3);
 /// Epochs of others that are remembered as those of this pool.
 const TRACED: usize = 4096;
+/// By how many microseconds a clock may have been ahead of what it is: a year.
+const FARTHEST: u64 = 366 * 24 * 3600 * 1_000_000;
+/// Between two epochs that are passed on the word of one who can't prove it: each has all proxies take the table again.
+const PASSED_AGAIN: Duration = Duration::from_secs(1);
 
 type Index = HashMap<(String, String, String), Vec<Generation>>;
 
@@ -30,8 +36,9 @@ pub(crate) struct LiveTable {
     traces: Mutex<Traces>,
     /// Rung when an epoch must be asked after.
     untraced: Notify,
-    /// Set where the table can't grow old: it is this process that it tells of.
-    own: bool,
+    prover: Prover,
+    /// Set where the table can't grow old: it is this process that it tells of. When it last passed an epoch that wasn't proven.
+    own: Option<Mutex<Option<Instant>>>,
 }
 
 #[derive(Clone)]
@@ -68,8 +75,17 @@ pub(crate) enum Standing {
 }
 
 impl LiveTable {
-    /// An empty table. `own` tables are kept by the process they tell of, and never grow old.
-    pub(crate) fn new(own: bool) -> Self {
+    /// An empty table of this process alone. It never grows old.
+    pub(crate) fn own() -> Self {
+        Self::new(Prover::new(random_name().as_bytes()), Some(Mutex::default()))
+    }
+
+    /// An empty table of a pool that gates share.
+    pub(crate) fn of_pool(prover: Prover) -> Self {
+        Self::new(prover, None)
+    }
+
+    fn new(prover: Prover, own: Option<Mutex<Option<Instant>>>) -> Self {
         let current = Current {
             epoch: 0,
             models: Arc::default(),
@@ -83,6 +99,7 @@ impl LiveTable {
             epochs: watch::Sender::new(0),
             traces: Mutex::default(),
             untraced: Notify::new(),
+            prover,
             own,
         }
     }
@@ -133,15 +150,30 @@ impl LiveTable {
         self.epoch()
     }
 
-    /// Goes past an epoch that this process gave out when it ran before.
-    fn pass(&self, known: u64, now: Instant) {
+    /// The epoch that a poller proves to know; 0 when it proves none.
+    pub(crate) fn proven(&self, epoch: u64, proof: &str, now: Instant) -> u64 {
+        if epoch == 0 || self.prover.holds(epoch, proof) {
+            return epoch;
+        }
+        if let Some(passed) = &self.own {
+            self.pass(epoch, passed, now);
+        }
+        0
+    }
+
+    /// Goes past an epoch that this process may have given out when it ran before, by a clock that was ahead.
+    fn pass(&self, epoch: u64, passed: &Mutex<Option<Instant>>, now: Instant) {
+        let mut passed = passed.lock().unwrap_or_else(PoisonError::into_inner);
+        let is_due = passed.is_none_or(|passed| now.duration_since(passed) >= PASSED_AGAIN);
+        let is_possible = epoch <= now_ms().saturating_mul(1000).saturating_add(FARTHEST);
         let _changing = self.changing.lock().unwrap_or_else(PoisonError::into_inner);
-        if self.epoch() <= known {
-            self.change(next_epoch(known), None, now);
+        if is_due && is_possible && self.epoch() <= epoch {
+            *passed = Some(now);
+            self.change(next_epoch(epoch), None, now);
         }
     }
 
-    /// Where one who knows the table of that epoch stands, and 0 is none.
+    /// Where one who knows the table of that epoch stands, and 0 is none. What is known was [proven](Self::proven).
     pub(crate) fn standing(&self, known: u64, now: Instant) -> Standing {
         let current = self.current.load();
         if !self.is_trusted(&current, now) {
@@ -150,14 +182,9 @@ impl LiveTable {
         if known == current.epoch {
             return Standing::Same;
         }
-        if self.own {
-            if known > current.epoch {
-                self.pass(known, now);
-            }
-            return Standing::Newer;
-        }
         let mut traces = self.traces.lock().unwrap_or_else(PoisonError::into_inner);
-        if known == 0 || (known < current.epoch && traces.traced.contains(&known)) {
+        let is_traced = known == 0 || (known < current.epoch && traces.traced.contains(&known));
+        if self.own.is_some() || is_traced {
             return Standing::Newer;
         }
         if traces.untraced.len() < TRACED && traces.untraced.insert(known) {
@@ -189,7 +216,11 @@ impl LiveTable {
 
     /// When the table stops being trusted if it isn't refreshed; `None` for one's own.
     pub(crate) fn trusted_until(&self) -> Option<Instant> {
-        if self.own { None } else { self.current.load().refreshed.map(|refreshed| refreshed + TRUSTED) }
+        if self.own.is_some() {
+            None
+        } else {
+            self.current.load().refreshed.map(|refreshed| refreshed + TRUSTED)
+        }
     }
 
     /// The table as JSON, if it can be trusted, with its epoch.
@@ -198,7 +229,9 @@ impl LiveTable {
         let Current { epoch, json, .. } = &**current;
         self.is_trusted(&current, now).then(|| {
             let now_ms = now_ms();
-            (*epoch, format!(r#"{{"format":{FORMAT},"epoch":{epoch},"now_ms":{now_ms},"models":{json}}}"#))
+            let proof = self.prover.prove(*epoch);
+            let head = format!(r#""format":{FORMAT},"epoch":{epoch},"proof":"{proof}","now_ms":{now_ms}"#);
+            (*epoch, format!(r#"{{{head},"models":{json}}}"#))
         })
     }
 
@@ -218,7 +251,9 @@ impl LiveTable {
     }
 
     fn is_trusted(&self, current: &Current, now: Instant) -> bool {
-        current.refreshed.is_some_and(|refreshed| self.own || now.duration_since(refreshed) <= TRUSTED)
+        current
+            .refreshed
+            .is_some_and(|refreshed| self.own.is_some() || now.duration_since(refreshed) <= TRUSTED)
     }
 }
 
@@ -229,7 +264,13 @@ fn next_epoch(before: u64) -> u64 {
 
 #[cfg(test)]
 mod tests {
+    use forebay_protocol::generations::Table;
+
     use super::*;
+
+    fn of_pool() -> LiveTable {
+        LiveTable::of_pool(Prover::new(b"secret"))
+    }
 
     fn row(generation: u8) -> Vec<LiveModel> {
         let generations = vec![Generation([generation; 32])];
@@ -238,7 +279,7 @@ mod tests {
 
     #[test]
     fn the_epoch_grows_when_the_models_change_and_only_then() {
-        let table = LiveTable::new(true);
+        let table = LiveTable::own();
         assert!(!table.is_known());
         let first = table.set_models(row(1));
         assert_eq!(table.set_models(row(1)), first);
@@ -249,17 +290,38 @@ mod tests {
 
     #[test]
     fn who_heard_this_process_before_it_was_started_again_gets_a_higher_epoch() {
-        let table = LiveTable::new(true);
+        let table = LiveTable::own();
         let now = Instant::now();
         let known = table.set_models(row(1)) + 1_000_000_000;
-        assert_eq!(table.standing(known, now), Standing::Newer);
+        assert_eq!(table.proven(known, "of before", now), 0);
         assert!(table.json(now).unwrap().0 > known);
         assert_eq!(table.standing(table.epoch(), now), Standing::Same);
+        // Whoever makes them up can't have all proxies take the table again and again, nor make it one that no clock reaches.
+        let passed = table.epoch();
+        assert_eq!(table.proven(passed + 1000, "", now), 0);
+        assert_eq!(table.proven(u64::MAX, "", now + PASSED_AGAIN), 0);
+        assert_eq!(table.epoch(), passed);
+        assert_eq!(table.proven(passed + 1000, "", now + PASSED_AGAIN), 0);
+        assert!(table.epoch() > passed + 1000);
+    }
+
+    #[test]
+    fn an_epoch_that_is_not_proven_is_none_and_nobody_is_asked_after_it() {
+        let (table, now) = (of_pool(), Instant::now());
+        table.set(7, Some(row(1)), now, &[]);
+        let (epoch, json) = table.json(now).unwrap();
+        let proof = Table::parse(json.as_bytes()).unwrap().proof;
+        assert_eq!(of_pool().proven(epoch, &proof, now), 7, "the gates of a pool believe each other");
+        for (epoch, proof) in [(8, proof.as_str()), (7, ""), (u64::MAX, "?"), (0, "")] {
+            assert_eq!(table.proven(epoch, proof, now), 0, "{epoch}");
+        }
+        assert!(table.untraced().is_empty());
+        assert_eq!(table.epoch(), 7);
     }
 
     #[test]
     fn a_table_that_is_not_refreshed_says_nothing() {
-        let (table, asked) = (LiveTable::new(false), Instant::now());
+        let (table, asked) = (of_pool(), Instant::now());
         assert_eq!(table.standing(0, asked), Standing::Unknown);
         table.set(7, Some(row(1)), asked, &[]);
         assert_eq!(table.standing(0, asked + TRUSTED), Standing::Newer);
@@ -271,7 +333,7 @@ mod tests {
 
     #[test]
     fn an_epoch_that_was_never_seen_is_asked_after_before_it_is_answered() {
-        let (table, asked) = (LiveTable::new(false), Instant::now());
+        let (table, asked) = (of_pool(), Instant::now());
         table.set(7, Some(row(1)), asked, &[]);
         assert_eq!([table.standing(5, asked), table.standing(9, asked)], [Standing::Untraced; 2]);
         assert_eq!(table.untraced(), [5, 9]);
@@ -282,10 +344,10 @@ mod tests {
 
     #[test]
     fn its_json_is_what_the_protocol_reads() {
-        let (table, now) = (LiveTable::new(false), Instant::now());
+        let (table, now) = (of_pool(), Instant::now());
         table.set(7, Some(row(1)), now, &[]);
         let (epoch, json) = table.json(now).unwrap();
-        let read = forebay_protocol::generations::Table::parse(json.as_bytes()).unwrap();
+        let read = Table::parse(json.as_bytes()).unwrap();
         assert_eq!((read.epoch, read.models), (epoch, row(1)));
     }
 }

@@ -47,7 +47,7 @@ impl Pooled {
     fn memory(settings: &ServeSettings) -> Self {
         let pool = &settings.pool;
         let entries = MemoryPool::new(pool.pool_bytes, pool.max_entry_bytes);
-        let own = Own { table: Arc::new(LiveTable::new(true)), proxies: Arc::default() };
+        let own = Own { table: Arc::new(LiveTable::own()), proxies: Arc::default() };
         let (service, patience) = (&settings.service, settings.generations_timeout_secs);
         let tier = Tier::own(service, patience, own.table.clone(), own.proxies.clone());
         Self {

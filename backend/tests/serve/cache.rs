@@ -3,7 +3,7 @@
 use bytes::Bytes;
 use forebay_protocol::digest::{Scope, digest};
 use forebay_protocol::entry::Entry;
-use forebay_protocol::gate::{GENERATIONS_PATH, LOOKUP_PATH, POLL_PATH};
+use forebay_protocol::gate::{LOOKUP_PATH, POLL_PATH};
 use forebay_protocol::limits::Limits;
 use forebay_protocol::path::InferPath;
 use forebay_protocol::tenant::Tenant;
@@ -188,7 +188,8 @@ fn the_gate_refuses_what_is_no_lookup_and_who_shows_no_credential() {
     let forebay = Forebay::serve(&["--instances", "1", "--credentials-file", credentials.to_str().unwrap()]);
     let body = fp32(&[7.0]).to_string();
     assert_eq!(lookup(&forebay, "default", "", &[], &body).status, 401);
-    assert_eq!(send(forebay.gate_port, "GET", GENERATIONS_PATH, &[], b"").status, 401);
+    let poll = br#"{"format":2,"proxy":"p","vm":1,"epoch":0,"wait_ms":0,"seq":1}"#;
+    assert_eq!(send(forebay.gate_port, "POST", POLL_PATH, &[], poll).status, 401);
     let right = [("x-forebay-token", TOKEN)];
     assert_eq!(lookup(&forebay, "default", "", &right, &body).status, 404);
     assert_eq!(lookup(&forebay, "other", "", &right, &body).status, 401, "another service's");
@@ -200,8 +201,7 @@ fn the_gate_refuses_what_is_no_lookup_and_who_shows_no_credential() {
     ];
     let answer = send(forebay.gate_port, "GET", LOOKUP_PATH, &broken, b"");
     assert_eq!((answer.status, answer.error().contains("x-forebay-digest")), (400, true));
-    let table = send(forebay.gate_port, "GET", GENERATIONS_PATH, &right, b"");
-    let table: forebay_protocol::generations::Table = serde_json::from_slice(&table.body).unwrap();
+    let table = crate::proxied::table(&send(forebay.gate_port, "POST", POLL_PATH, &right, poll));
     let models: Vec<_> = table.models.iter().filter(|live| live.model == "add_fp32").collect();
     assert_eq!(models.iter().map(|live| live.version.as_str()).collect::<Vec<_>>(), ["", "1"]);
     assert!(models.iter().all(|live| live.service == "default" && live.generations.len() == 1));
@@ -210,7 +210,7 @@ fn the_gate_refuses_what_is_no_lookup_and_who_shows_no_credential() {
 #[test]
 fn the_gate_is_not_on_the_public_port() {
     let forebay = Forebay::serve(&["--instances", "1"]);
-    for (method, path) in [("GET", LOOKUP_PATH), ("GET", GENERATIONS_PATH), ("POST", POLL_PATH)] {
+    for (method, path) in [("GET", LOOKUP_PATH), ("POST", POLL_PATH)] {
         assert_eq!(send(forebay.http_port, method, path, &[], b"{}").status, 404, "{path}");
         assert_ne!(send(forebay.gate_port, method, path, &[], b"{}").status, 404, "{path}");
     }

@@ -48,6 +48,8 @@ impl Asked<'_> {
 struct Sent {
     number: u32,
     asked_ms: u64,
+    /// The epoch that it said.
+    known: u64,
 }
 
 /// The live generations as this worker last heard of them.
@@ -57,6 +59,8 @@ pub struct Live {
     by_model: HashMap<String, Vec<Generation>>,
     /// Of the table in `by_model`; 0 for none.
     epoch: u64,
+    /// That a gate gave out that epoch.
+    proof: String,
     /// What all workers know, as this one last read it.
     head: Head,
     sent: Option<Sent>,
@@ -73,6 +77,7 @@ impl Live {
             board: Board::of(settings),
             by_model: HashMap::new(),
             epoch: 0,
+            proof: String::new(),
             head: Head::default(),
             sent: None,
             turn: None,
@@ -128,10 +133,16 @@ impl Live {
     }
 
     fn adopt(&mut self, table: Table) {
-        if table.epoch <= self.epoch {
+        if table.epoch == self.epoch {
+            // Gates with another secret by now, or this one was never proven.
+            self.proof = table.proof;
+            return;
+        }
+        if table.epoch < self.epoch {
             return;
         }
         self.epoch = table.epoch;
+        self.proof = table.proof;
         let key = |service: &str, model: &str, version: &str| Asked { service, model, version }.key();
         let rows = table.models.into_iter();
         self.by_model =
@@ -171,7 +182,7 @@ impl Live {
     /// The poll to send in this worker's turn.
     pub fn poll(&mut self, settings: &Gate, said: Said, now_ms: u64) -> Call {
         self.polls = self.polls.wrapping_add(1);
-        self.sent = Some(Sent { number: self.polls, asked_ms: now_ms });
+        self.sent = Some(Sent { number: self.polls, asked_ms: now_ms, known: self.epoch });
         let ticket = Ticket::Poll { number: self.polls, seq: said.seq };
         self.call(settings, ticket, said, settings.poll_ms)
     }
@@ -183,9 +194,8 @@ impl Live {
 
     fn call(&self, settings: &Gate, ticket: Ticket, said: Said, wait_ms: u64) -> Call {
         let Said { vm, seq, report } = said;
-        let epoch = self.epoch;
-        let proxy = self.board.proxy.clone();
-        let poll = Poll { format: FORMAT, proxy, vm, epoch, wait_ms, seq, report };
+        let (proxy, epoch, proof) = (self.board.proxy.clone(), self.epoch, self.proof.clone());
+        let poll = Poll { format: FORMAT, proxy, vm, epoch, proof, wait_ms, seq, report };
         Call {
             ticket,
             cluster: settings.cluster.clone(),
@@ -229,8 +239,12 @@ impl Live {
             }
         };
         let (epoch, pools_ms) = (table.epoch, table.now_ms);
+        // Whoever answered was not told of what others have heard since, and may have an older table under a higher epoch.
+        if !self.board.put_table(host, sent.known, epoch, &json) {
+            self.refresh(host);
+            return Heard::Nothing;
+        }
         let is_new = epoch > self.epoch;
-        self.board.put_table(host, epoch, &json);
         self.confirm(host, epoch, sent, skew_ms(Some(pools_ms), now_ms));
         self.adopt(table);
         if is_new { Heard::Changed } else { Heard::Nothing }

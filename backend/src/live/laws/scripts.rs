@@ -8,13 +8,13 @@ use ::redis::{Client, Connection, FromRedisValue};
 use proptest::prelude::*;
 use proptest::test_runner::{Config, TestRunner};
 
-use crate::live::board::Board;
+use crate::live::board::{At, Board};
 use crate::live::heard::{Heard, Record, Served, outdated};
-use crate::live::script::{Read, ReadAnswer, Reader, Stands, Step as Script, beat, digest, text};
+use crate::live::script::{Read, ReadAnswer, Reader, Stands, Step as Script, Word, beat, digest, text};
 use forebay_protocol::digest::Generation;
 
-/// The time comes as the last argument.
-const NOW: &str = "local now_us = tonumber(table.remove(ARGV))\n";
+/// Time and run come as the last arguments.
+const NOW: &str = "local run = table.remove(ARGV)\nlocal now_us = tonumber(table.remove(ARGV))\n";
 
 /// A Redis of the test's own, on a socket in a folder.
 struct Redis {
@@ -47,8 +47,8 @@ impl Redis {
         Self { child, _folder: folder, connection }
     }
 
-    fn run<T: FromRedisValue>(&mut self, rest: &str, arguments: &[String], now_us: u64) -> T {
-        let arguments = [arguments, &[now_us.to_string()]].concat();
+    fn run<T: FromRedisValue>(&mut self, rest: &str, arguments: &[String], at: At) -> T {
+        let arguments = [arguments, &[at.us.to_string(), at.run.to_string()]].concat();
         Script::new(NOW, rest).command(&arguments).query(&mut self.connection).unwrap()
     }
 }
@@ -63,8 +63,10 @@ impl Drop for Redis {
 #[derive(Debug, Clone)]
 enum Step {
     Wait(i32),
-    /// Instance, whether it leaves, what it serves, whether it says the record, which of the epochs it knows.
-    Say(u8, bool, u8, bool, usize),
+    /// Another Redis takes over.
+    FailOver,
+    /// Instance, whether it leaves and was never answered, what it serves, whether it says the record, which of the epochs it knows.
+    Say(u8, (bool, bool), u8, bool, usize),
     /// Gate, which epoch it has, whether it says the signature, further epochs, proxies.
     Read(u8, usize, bool, Vec<usize>, Vec<(u8, usize)>),
     Behind(usize),
@@ -76,8 +78,9 @@ fn step() -> impl Strategy<Value = Step> {
     let proxies = prop::collection::vec((0_u8..4, which.clone()), 0..3);
     prop_oneof![
         3 => (-2000..12_000).prop_map(Step::Wait),
-        6 => (0_u8..4, prop::bool::weighted(0.1), 0_u8..3, any::<bool>(), which.clone())
-            .prop_map(|(i, left, model, record, known)| Step::Say(i, left, model, record, known)),
+        1 => Just(Step::FailOver),
+        6 => (0_u8..4, (prop::bool::weighted(0.1), prop::bool::weighted(0.1)), 0_u8..3, any::<bool>(), which.clone())
+            .prop_map(|(i, how, model, record, known)| Step::Say(i, how, model, record, known)),
         6 => (0_u8..2, which.clone(), any::<bool>(), prop::collection::vec(which.clone(), 0..2), proxies)
             .prop_map(|(g, has, signed, known, proxies)| Step::Read(g, has, signed, known, proxies)),
         2 => which.prop_map(Step::Behind),
@@ -97,7 +100,7 @@ fn epoch(epochs: &[u64], which: usize) -> u64 {
 struct Both {
     redis: Redis,
     board: Board,
-    now_us: u64,
+    at: At,
     epochs: Vec<u64>,
     /// Signatures of the last table, as each has them.
     signatures: (String, String),
@@ -105,23 +108,29 @@ struct Both {
 
 impl Both {
     fn take(&mut self, step: &Step) {
-        let now_us = self.now_us;
+        let at = self.at;
         match step {
-            Step::Wait(ms) => self.now_us = now_us.saturating_add_signed(i64::from(*ms) * 1000 + 7),
-            Step::Say(instance, left, model, whole, known) => {
+            Step::Wait(ms) => self.at.us = at.us.saturating_add_signed(i64::from(*ms) * 1000 + 7),
+            Step::FailOver => self.at.run += 1,
+            Step::Say(instance, (left, unanswered), model, whole, known) => {
                 let instance = format!("instance {instance}");
                 let generation = Generation([*model; 32]);
                 let served = Served { model: "m".into(), version: String::new(), generation };
                 let record = text(&Record::empty("s").then(vec![served]));
                 let (digest, known) = (digest(&record), epoch(&self.epochs, *known));
                 let record = if *whole { record } else { String::new() };
-                let said = self.board.say(&instance, *left, (&digest, &record), known, now_us);
-                let state = if *left { "l" } else { "h" };
-                let arguments =
-                    [&instance, state, &digest, &record, known.to_string().as_str()].map(ToString::to_string);
+                let word = Word {
+                    instance: &instance,
+                    left: *left,
+                    digest: &digest,
+                    record: &record,
+                    known,
+                    unanswered: *unanswered,
+                };
+                let said = self.board.say(&word, at);
                 let answer: (u64, u64, String) =
-                    self.redis.run(include_str!("../say.lua"), &arguments, now_us);
-                let expected = (said.epoch, now_us / 1000, said.record);
+                    self.redis.run(include_str!("../say.lua"), &word.arguments(), at);
+                let expected = (said.epoch, at.ms(), said.record);
                 assert_eq!((answer.0, answer.1, Stands::of(&answer.2)), expected, "{step:?}");
                 self.epochs.push(said.epoch);
             }
@@ -142,29 +151,29 @@ impl Both {
                 let has_signature = *signed && !theirs.is_empty();
                 let (ours, theirs) =
                     if has_signature { (ours, theirs) } else { ("none".into(), "none".into()) };
-                let read = self.board.read(&reader(&ours), now_us);
+                let read = self.board.read(&reader(&ours), at);
                 let answer: ReadAnswer =
-                    self.redis.run(include_str!("../read.lua"), &reader(&theirs).arguments(), now_us);
+                    self.redis.run(include_str!("../read.lua"), &reader(&theirs).arguments(), at);
                 let answer = Read::of(answer, &theirs);
-                assert_eq!((answer.epoch, answer.now_ms), (read.epoch, now_us / 1000), "{step:?}");
+                assert_eq!((answer.epoch, answer.now_ms), (read.epoch, at.ms()), "{step:?}");
                 assert_eq!(sorted(answer.heard), sorted(read.heard), "{step:?}");
                 self.epochs.push(read.epoch);
                 self.signatures = (read.signature, answer.signature);
             }
             Step::Behind(which) => {
                 let epoch = epoch(&self.epochs, *which);
-                let behind = self.board.behind(epoch, 5000, now_us);
+                let behind = self.board.behind(epoch, 5000, at);
                 let arguments = [epoch.to_string(), "5000".to_owned()];
-                let answer: (u64, String) = self.redis.run(include_str!("../behind.lua"), &arguments, now_us);
+                let answer: (u64, String) = self.redis.run(include_str!("../behind.lua"), &arguments, at);
                 assert_eq!(answer.0, behind, "{step:?}");
             }
             Step::Sweep => {
                 let heard = self.board.heard();
-                let gone = outdated(&heard, now_us / 1000);
+                let gone = outdated(&heard, at.ms());
                 let arguments: Vec<String> =
                     gone.iter().flat_map(|of| [of.instance.clone(), beat(of)]).collect();
                 self.board.sweep(&gone);
-                let _: u64 = self.redis.run(include_str!("../sweep.lua"), &arguments, now_us);
+                let _: u64 = self.redis.run(include_str!("../sweep.lua"), &arguments, at);
             }
         }
     }
@@ -188,8 +197,8 @@ fn the_scripts_do_what_the_board_does() {
         let mut redis = slot.take().unwrap_or_else(Redis::start);
         let _: () = ::redis::cmd("FLUSHALL").query(&mut redis.connection).unwrap();
         let (board, epochs) = (Board::default(), Vec::new());
-        let now_us = 1_700_000_000_000_000;
-        let mut both = Both { redis, board, now_us, epochs, signatures: Default::default() };
+        let at = At { us: 1_700_000_000_000_000, run: 0 };
+        let mut both = Both { redis, board, at, epochs, signatures: Default::default() };
         for step in &steps {
             both.take(step);
         }

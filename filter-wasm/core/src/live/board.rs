@@ -94,13 +94,18 @@ impl Board {
         Table::parse(json).ok()
     }
 
-    /// Writes a table, unless a newer one is there.
-    pub(super) fn put_table(&self, host: &dyn Host, epoch: u64, json: &[u8]) {
+    /// Writes a table that the gate gave to one who knew that of `known`, unless there is a newer one than that, or it is no newer.
+    /// Returns whether it is there now.
+    pub(super) fn put_table(&self, host: &dyn Host, known: u64, epoch: u64, json: &[u8]) -> bool {
+        let mut is_there = false;
         swap(host, &self.table, |old| {
             let there =
                 old.and_then(|old| old.first_chunk::<8>()).map_or(0, |epoch| u64::from_le_bytes(*epoch));
-            (epoch > there).then(|| [&epoch.to_le_bytes()[..], json].concat())
+            let is_next = there <= known && epoch > there;
+            is_there = is_next || (epoch > 0 && epoch == there);
+            is_next.then(|| [&epoch.to_le_bytes()[..], json].concat())
         });
+        is_there
     }
 
     /// Writes what a poll said, unless more is known.

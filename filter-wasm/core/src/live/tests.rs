@@ -16,7 +16,7 @@ fn live() -> Live {
 fn table(epoch: u64, generation: &Generation, pools_ms: u64) -> Vec<u8> {
     let model =
         format!(r#"{{"service": "s", "model": "m", "version": "", "generations": ["{generation}"]}}"#);
-    format!(r#"{{"format": 2, "epoch": {epoch}, "now_ms": {pools_ms}, "models": [{model}]}}"#).into_bytes()
+    format!(r#"{{"format": 2, "epoch": {epoch}, "proof": "of {epoch}", "now_ms": {pools_ms}, "models": [{model}]}}"#).into_bytes()
 }
 
 fn answer(generation: &Generation, stored_ms: u64) -> Answer {
@@ -92,12 +92,20 @@ fn epochs_only_grow_whoever_writes_last() {
     let host = Double::default();
     let (mut one, mut late) = (live(), live());
     assert_eq!(hears(&mut one, &host, 10_000, 7, &NEW), Heard::Changed);
-    assert_eq!(hears(&mut late, &host, 10_001, 6, &OLD), Heard::Changed, "new to it, not to the proxy");
+    // Its gate was told of no table, and has one of before: whatever epoch it gave that.
+    for epoch in [6, 8] {
+        assert_eq!(hears(&mut late, &host, 10_001, epoch, &OLD), Heard::Nothing);
+        late = self::live();
+    }
     for mut worker in [one, late, live()] {
         worker.refresh(&host);
         assert_eq!(worker.epoch(), 7);
         assert!(!allows(&worker, &answer(&OLD, 9000), 10_100));
+        assert!(allows(&worker, &answer(&NEW, 9000), 10_100));
     }
+    let mut told = live();
+    told.refresh(&host);
+    assert_eq!(hears(&mut told, &host, 10_002, 8, &OLD), Heard::Changed, "a poll that says what it has");
 }
 
 #[test]
@@ -158,11 +166,17 @@ fn a_poll_acknowledges_the_table_that_the_workers_have() {
     let said = Said { vm: 3, seq: 2, report: Report::default() };
     let poll = Poll::parse(&live.poll(&gate(), said, 10_001).body).unwrap();
     assert_eq!((poll.epoch, poll.vm, poll.seq, poll.wait_ms), (7, 3, 2, 2000));
+    assert_eq!(poll.proof, "of 7");
     assert_eq!(poll.proxy.len(), 16);
     let mut other = self::live();
     other.on_start(&host);
     let poll = Poll::parse(&other.report(&gate(), Said { seq: 1, ..Said::default() }).body).unwrap();
-    assert_eq!((poll.epoch, poll.wait_ms), (7, 0));
+    assert_eq!((poll.epoch, poll.proof.as_str(), poll.wait_ms), (7, "of 7", 0));
+    // A gate with another secret gives the same table out by another proof.
+    let again = String::from_utf8(table(7, &NEW, 10_000)).unwrap().replace("of 7", "again");
+    assert_eq!(polls(&mut live, &host, (10_002, 10_003), "200", again.as_bytes()), Heard::Nothing);
+    let poll = Poll::parse(&live.poll(&gate(), Said::default(), 10_004).body).unwrap();
+    assert_eq!((poll.epoch, poll.proof.as_str()), (7, "again"));
 }
 
 #[test]
