@@ -151,9 +151,19 @@ impl Stack {
             injects: self.injects,
             changes: self.changes,
         };
+        if self.gate_port.is_none() {
+            for service in &self.services {
+                forebay::until_told(gate_port, &secrets, service, &self.models);
+            }
+        }
+        let polls = self.gate_port.is_none() && wiring.changes.poll_the_gate();
         let (envoy, port, admin_port) = envoy::start(folder.path(), &wiring);
         let arguments = self.arguments;
-        Running { envoy, gate, backends, redis, port, admin_port, secrets, arguments, folder }
+        let running = Running { envoy, gate, backends, redis, port, admin_port, secrets, arguments, folder };
+        if polls {
+            until("the filter has a table", || (running.tables() > 0).then_some(()));
+        }
+        running
     }
 }
 
@@ -267,6 +277,11 @@ impl Running {
             (*process, *bound) =
                 forebay::start("gate", forebay::gate(&redis.url(), bound.gate, &self.secrets));
         }
+    }
+
+    /// How many tables of live generations the gate has told the filter.
+    fn tables(&self) -> u64 {
+        self.stats("cluster.forebay-gate.upstream_rq_200").iter().map(|(_, count)| count).sum()
     }
 
     /// Waits until the live generations that the backends published have reached the filter's workers: until an answer

@@ -45,18 +45,11 @@ pub struct L1 {
     pub shared_bytes: u64,
     /// Largest answer kept at all, in bytes (shared slots hold at most 64 KiB).
     pub max_entry_bytes: usize,
-    /// Oldest answer given while it is not known which generations are live, in milliseconds.
-    pub unverified_max_age_ms: u64,
 }
 
 impl Default for L1 {
     fn default() -> Self {
-        Self {
-            vm_bytes: 32 << 20,
-            shared_bytes: 64 << 20,
-            max_entry_bytes: 1 << 20,
-            unverified_max_age_ms: 30_000,
-        }
+        Self { vm_bytes: 32 << 20, shared_bytes: 64 << 20, max_entry_bytes: 1 << 20 }
     }
 }
 

@@ -82,7 +82,8 @@ impl Worker {
         let landed = if let Outcome::Answer(landed) = &outcome { Some(landed.clone()) } else { None };
         let service = self.services.get(usize::from(wanted.incoming.route.service));
         let service = service.map_or("", String::as_str);
-        let rules = Rules { config: &self.config, live: &self.live, service, now_ms };
+        let just_came = landed.as_ref().is_some_and(|landed| landed.entry.is_none());
+        let rules = Rules { config: &self.config, live: &self.live, service, now_ms, just_came };
         let suits =
             |waiting: &Rc<Wanted>| landed.as_ref().is_some_and(|landed| landed.suits(waiting, &rules));
         self.join.finish(&wanted.flight, context, outcome, suits, now_ms);

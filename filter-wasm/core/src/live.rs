@@ -43,6 +43,17 @@ impl Asked<'_> {
     }
 }
 
+/// What is known of an answer's generation.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Standing {
+    /// The newest table has it.
+    Live,
+    /// The newest table lacks it, or the answer does not say which it is.
+    Gone,
+    /// There is no table that can be believed.
+    Unknown,
+}
+
 /// A poll under way.
 #[derive(Clone, Copy, Debug)]
 struct Sent {
@@ -95,24 +106,14 @@ impl Live {
         self.head.skew_ms
     }
 
-    /// May `answer` be given now?
-    ///
-    /// An answer without a generation (its upstream gives none) lives by its freshness alone. Otherwise the table decides; and
-    /// where there is none that can be believed, answers are given up to `unverified_max_age_ms` after they came.
-    pub fn allows(
-        &self,
-        answer: &Answer,
-        asked: Asked<'_>,
-        now_ms: u64,
-        stale_ms: u64,
-        unverified_max_age_ms: u64,
-    ) -> bool {
-        let Some(generation) = &answer.generation else { return true };
-        if self.is_believed(now_ms, stale_ms) {
-            return self.by_model.get(&asked.key()).is_some_and(|live| live.contains(generation));
+    /// Is `answer` of a generation that is live, as far as can be known now?
+    pub fn standing(&self, answer: &Answer, asked: Asked<'_>, now_ms: u64, stale_ms: u64) -> Standing {
+        if !self.is_believed(now_ms, stale_ms) {
+            return Standing::Unknown;
         }
-        // What seems to have come in the future came before the clock was set back: nobody knows when.
-        now_ms.checked_sub(answer.stored_ms).is_some_and(|age| age <= unverified_max_age_ms)
+        let live = self.by_model.get(&asked.key());
+        let lives = |generation| live.is_some_and(|live| live.contains(generation));
+        if answer.generation.as_ref().is_some_and(lives) { Standing::Live } else { Standing::Gone }
     }
 
     fn is_believed(&self, now_ms: u64, stale_ms: u64) -> bool {

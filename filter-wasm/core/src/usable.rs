@@ -4,7 +4,7 @@
 use crate::cache_status::{Detail, Forward, Fwd};
 use crate::config::Config;
 use crate::l1::Answer;
-use crate::live::{Asked, Live};
+use crate::live::{Asked, Live, Standing};
 use crate::wanted::{Incoming, Wanted};
 use forebay_protocol::freshness::{Unusable, Usable};
 
@@ -19,6 +19,8 @@ pub struct Rules<'a> {
     pub service: &'a str,
     /// The time.
     pub now_ms: u64,
+    /// The answer has just come from the upstream, to those who wait for it.
+    pub just_came: bool,
 }
 
 impl Rules<'_> {
@@ -54,11 +56,11 @@ impl Rules<'_> {
         let Some(gate) = &self.config.gate else { return Ok(()) };
         let path = incoming.path.infer();
         let asked = Asked { service: self.service, model: path.model, version: path.version };
-        let unverified_ms = self.config.l1.unverified_max_age_ms;
-        if self.live.allows(answer, asked, self.now_ms, gate.stale_ms, unverified_ms) {
-            Ok(())
-        } else {
-            Err(Detail::GenerationGone.into())
+        match self.live.standing(answer, asked, self.now_ms, gate.stale_ms) {
+            Standing::Live => Ok(()),
+            // Nobody could have given a newer one: sent one after the other, those who wait would only wait longer.
+            Standing::Unknown if self.just_came => Ok(()),
+            Standing::Unknown | Standing::Gone => Err(Detail::GenerationGone.into()),
         }
     }
 }

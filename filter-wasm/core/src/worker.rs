@@ -122,7 +122,8 @@ impl Worker {
 
     /// By what a kept answer is judged, for requests of that service.
     pub fn rules(&self, service: u16, now_ms: u64) -> Rules<'_> {
-        Rules { config: &self.config, live: &self.live, service: self.service(service), now_ms }
+        let service = self.service(service);
+        Rules { config: &self.config, live: &self.live, service, now_ms, just_came: false }
     }
 
     /// The answer that L1 has for `wanted` and that may be given to it, or why there is none.
@@ -137,7 +138,7 @@ impl Worker {
     ) -> Result<(Rc<Answer>, Tier, Usable), Option<Forward>> {
         let service = self.services.get(usize::from(wanted.incoming.route.service));
         let service = service.map_or("", String::as_str);
-        let rules = Rules { config: &self.config, live: &self.live, service, now_ms };
+        let rules = Rules { config: &self.config, live: &self.live, service, now_ms, just_came: false };
         self.l1.find(host, &wanted.key, |answer| rules.suits(wanted, answer))
     }
 

@@ -39,6 +39,15 @@ pub(crate) struct Changes {
     pub(crate) filter: Option<PathBuf>,
 }
 
+impl Changes {
+    /// Is it a filter that asks a gate what is live?
+    pub(crate) fn poll_the_gate(&self) -> bool {
+        let is_off = self.settings["mode"] == "off";
+        let has_no_gate = self.settings.get("gate").is_some_and(Value::is_null);
+        self.filter.is_none() && !is_off && !has_no_gate
+    }
+}
+
 /// Starts Envoy; its port and its admin interface's.
 pub(crate) fn start(folder: &Path, wiring: &Wiring) -> (Process, u16, u16) {
     let template = fs::read_to_string(checkout().join("envoy/forebay.yaml")).expect("envoy/forebay.yaml");

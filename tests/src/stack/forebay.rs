@@ -1,7 +1,12 @@
 //! `forebay serve` and `forebay gate`, and the files that they want.
 
+use crate::http;
 use crate::installed::{forebay, installed};
-use crate::process::Process;
+use crate::process::{Process, until};
+use forebay_protocol::gate::LOOKUP_PATH;
+use forebay_protocol::header::{
+    X_FOREBAY_DIGEST, X_FOREBAY_GENERATION, X_FOREBAY_MODEL, X_FOREBAY_SERVICE, X_FOREBAY_TOKEN,
+};
 use serde_json::{Value, json};
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -117,4 +122,21 @@ pub(crate) fn start(name: &str, command: Command) -> (Process, Bound) {
         })
     });
     (process, bound)
+}
+
+/// Waits until lookups at that gate say what is live of a service's models.
+pub(crate) fn until_told(gate_port: u16, secrets: &Secrets, service: &str, models: &[String]) {
+    for model in models {
+        let digest = "0".repeat(64);
+        let headers = [
+            (X_FOREBAY_SERVICE, service),
+            (X_FOREBAY_MODEL, model),
+            (X_FOREBAY_DIGEST, &digest),
+            (X_FOREBAY_TOKEN, &secrets.token),
+        ];
+        until("the gate knows what is live", || {
+            let answer = http::send(gate_port, &http::head("GET", LOOKUP_PATH, &headers)).ok()?;
+            (!answer.header(X_FOREBAY_GENERATION).is_empty()).then_some(())
+        });
+    }
 }

@@ -18,8 +18,11 @@ fn host() -> Host {
     host_with(&json!({"cluster": "gate"}))
 }
 
+/// The gate has told that `GENERATION` lives.
 fn host_with(gate: &Value) -> Host {
-    super::host(&json!({"gate": gate}))
+    let mut host = super::host(&json!({"gate": gate}));
+    super::live::told(&mut host, &super::live::table(1, &[GENERATION]));
+    host
 }
 
 /// What the gate has for `asking(value)`.

@@ -12,6 +12,8 @@ mod life;
 mod live;
 mod memory;
 mod passing;
+mod polls;
+mod reports;
 mod shadow;
 mod trust;
 

@@ -37,7 +37,21 @@ impl World {
         host.now_ms.set(NOW_MS);
         let mut worker = Worker::new(Config::parse(config.as_bytes()).unwrap());
         worker.on_start(&host, 1);
-        Self { worker, host, next: 100 }
+        let mut world = Self { worker, host, next: 100 };
+        world.hears_what_lives();
+        world
+    }
+
+    /// Where there is a gate, it tells that all generations of these tests live.
+    fn hears_what_lives(&mut self) {
+        let acts = self.worker.on_tick(&self.host);
+        let Some(Act::Call(poll)) = acts.list.into_iter().next() else { return };
+        let entries = "01".repeat(32);
+        let table = format!(
+            r#"{{"format": 2, "epoch": 1, "now_ms": 0, "models": [{{"service": "demo", "model": "m", "version": "", "generations": ["{GENERATION}", "{entries}"]}}]}}"#
+        );
+        self.host.shows(Of::Call, &[(":status", "200"), ("x-forebay-format", "2")], table.as_bytes());
+        self.worker.on_call_response(&self.host, poll.ticket, Some(table.len()));
     }
 
     /// A request's headers, with more of them.

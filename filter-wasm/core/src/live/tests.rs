@@ -24,7 +24,7 @@ fn answer(generation: &Generation, stored_ms: u64) -> Answer {
 }
 
 fn allows(live: &Live, answer: &Answer, now_ms: u64) -> bool {
-    live.allows(answer, ASKED, now_ms, 5000, 30_000)
+    live.standing(answer, ASKED, now_ms, 5000) == Standing::Live
 }
 
 /// Sends a poll, and hears `body` with `status`.
@@ -115,18 +115,25 @@ fn a_poll_without_news_keeps_the_table_believed() {
     hears(&mut live, &host, 10_000, 1, &NEW);
     assert_eq!(polls(&mut live, &host, (14_000, 16_000), "204", b""), Heard::Same);
     assert!(allows(&live, &answer(&NEW, 1), 19_000), "5 s from when the poll was sent");
-    assert!(!allows(&live, &answer(&NEW, 1), 40_001));
+    assert!(!allows(&live, &answer(&NEW, 1), 19_001));
     assert_eq!(polls(&mut live, &host, (16_000, 16_010), "204", b""), Heard::Nothing, "it was not held");
 }
 
 #[test]
-fn without_a_believable_table_answers_serve_up_to_the_stated_age() {
+fn without_a_believable_table_nobody_knows_what_lives() {
     let host = Double::default();
     let mut live = live();
+    let standing =
+        |live: &Live, generation, now_ms| live.standing(&answer(generation, now_ms), ASKED, now_ms, 5000);
+    assert_eq!(standing(&live, &NEW, 9000), Standing::Unknown, "there is none yet");
     hears(&mut live, &host, 10_000, 1, &NEW);
-    assert!(!allows(&live, &answer(&OLD, 9000), 15_000));
-    assert!(allows(&live, &answer(&OLD, 9000), 15_001));
-    assert!(!allows(&live, &answer(&OLD, 9000), 39_001));
+    assert_eq!(standing(&live, &NEW, 15_000), Standing::Live);
+    assert_eq!(standing(&live, &OLD, 15_000), Standing::Gone);
+    let without = Answer { generation: None, ..answer(&NEW, 10_000) };
+    assert_eq!(live.standing(&without, ASKED, 15_000, 5000), Standing::Gone);
+    for generation in [&NEW, &OLD] {
+        assert_eq!(standing(&live, generation, 15_001), Standing::Unknown, "it is too old to be believed");
+    }
 }
 
 #[test]
