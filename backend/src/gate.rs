@@ -26,7 +26,7 @@ use crate::http::body::Bodies;
 use crate::http::error::HttpError;
 use crate::http::health::Draining;
 use crate::http::tls::Tls;
-use crate::live::{self, Follow, LiveTable, Proxies};
+use crate::live::{self, Follow, LiveTable, Proxies, Reports};
 use crate::metrics::{self, GateMetrics};
 use crate::pool::{RedisPool, Server};
 use crate::settings::{self, GateSettings, PrivacySettings, SettingsError};
@@ -114,7 +114,7 @@ pub(crate) fn run(settings: &GateSettings) -> anyhow::Result<()> {
             store: Arc::new(store),
             live: live.clone(),
             proxies,
-            savings: Savings::default(),
+            savings: Savings::new(Reports::Redis(server.clone())),
             trust,
             metrics: GateMetrics::new(),
             bodies: polls(settings.http.bodies()),

@@ -1,10 +1,12 @@
 //! Which generations are live. What each instance of `serve` says about itself (`tier`) -> the table (`table`) that the filters
 //! poll and that lookups go by. With the pool in memory the table has one instance; with Redis (`redis`) all of them. `heard` says
-//! how a table is made, `script` counts its epochs, `proxies` keeps who has which.
+//! how a table is made, `script` counts its epochs, `proxies` keeps who has which,
+//! `reports` whose reports were counted.
 
 mod heard;
 mod proxies;
 mod redis;
+mod reports;
 mod script;
 mod table;
 mod tier;
@@ -19,6 +21,7 @@ use std::time::Duration;
 pub(crate) use heard::{Record, Served};
 pub(crate) use proxies::{Proxies, TooMany};
 pub(crate) use redis::Follow;
+pub(crate) use reports::{Fate, Reports};
 pub(crate) use table::{LiveTable, Standing};
 pub(crate) use tier::{Tier, Untold, random_name};
 

@@ -136,10 +136,13 @@ fn describe() {
     );
     describe_counter!(
         "forebay_proxy_hits",
-        "Requests that proxies answered without the backend, as they tell"
+        "Requests that proxies answered without the backend, as they tell; each is counted by one gate"
     );
     describe_counter!("forebay_proxy_saved_us", "Compute time that those hits saved");
-    describe_counter!("forebay_proxy_dropped_reports", "Reports of more proxies than are kept count of");
+    describe_counter!(
+        "forebay_proxy_dropped_reports",
+        "Reports that are in no sum: more of the proxies' VMs report than are kept count of"
+    );
     describe_counter!("forebay_saved_us", "Compute time that hits and collapsed requests saved");
     describe_gauge!(
         "forebay_body_bytes",

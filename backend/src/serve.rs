@@ -29,6 +29,7 @@ use crate::http::repository::RepositoryRoutes;
 use crate::http::tls::Tls;
 use crate::http::{self, metadata};
 use crate::infer::Inference;
+use crate::live::Reports;
 use crate::load::Loader;
 use crate::logs::{self, Logs};
 use crate::metrics;
@@ -107,7 +108,7 @@ async fn serve(
         store,
         live: own.table,
         proxies: own.proxies,
-        savings: Savings::default(),
+        savings: Savings::new(Reports::own()),
         trust: trust.clone(),
         metrics: GateMetrics::new(),
         bodies: gate::polls(bodies.clone()),

@@ -11,6 +11,8 @@ pub const MAX_POLL_BYTES: usize = 256 << 10;
 pub const MAX_PROXY_BYTES: usize = 64;
 /// Most rows of `saved` in one report, and most of `trace`.
 pub const MAX_ROWS: usize = 1024;
+/// Highest number of a report: beyond, doubles don't tell all whole numbers apart.
+pub const MAX_SEQ: u64 = 1 << 53;
 /// Longest that the gate holds a poll, in milliseconds.
 pub const MAX_WAIT_MS: u64 = 30_000;
 
@@ -161,6 +163,7 @@ impl Poll {
         }
         within("proof in bytes", poll.proof.len() as u64, PROOF_BYTES as u64)?;
         within("wait_ms", poll.wait_ms, MAX_WAIT_MS)?;
+        within("seq", poll.seq, MAX_SEQ)?;
         within("number of sums", poll.report.saved.len() as u64, MAX_ROWS as u64)?;
         within("number of traces", poll.report.trace.len() as u64, MAX_ROWS as u64)?;
         Ok(poll)
@@ -197,6 +200,7 @@ mod tests {
             |from: &str, to: &str| Poll::parse(PLAIN.replace(from, to).as_bytes()).unwrap_err().to_string();
         assert!(refused("\"format\":2", "\"format\":9").contains("format 9"));
         assert!(refused("2000", "2000000").contains("wait_ms"));
+        assert!(refused("\"seq\":1", "\"seq\":9007199254740993").contains("seq"));
         assert!(refused("\"p\"", &format!("\"{}\"", "p".repeat(65))).contains("name of the proxy"));
         for name in ["", "a b", "a\\nb", "\u{e9}"] {
             assert!(refused("\"p\"", &format!("\"{name}\"")).contains("name of the proxy"), "{name}");

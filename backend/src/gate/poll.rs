@@ -35,7 +35,10 @@ pub(super) async fn poll(
     let body = gate.bodies.read(&headers, body).await?.held();
     let poll = Poll::parse(&body).map_err(|error| not_a_poll(&error))?;
     drop(body);
-    gate.savings.count(&poll);
+    if let Err(error) = gate.savings.count(&poll).await {
+        tracing::debug!("a report is not counted: {error}");
+        return Err(HttpError::NoGenerations);
+    }
     // What anybody could make up acknowledges nothing, and nobody is asked after it.
     let known = gate.live.proven(poll.epoch, &poll.proof, arrived);
     let waiting = gate.proxies.polls(&poll.proxy, known)?;

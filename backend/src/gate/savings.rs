@@ -1,32 +1,34 @@
 //! What proxies count and only they know: hits and the compute time that those saved, by service and model. Reports enter, each
-//! once; sums leave as counters.
+//! once; sums leave as counters. What is traced beside them is checked with the poll, and dropped here.
 
 use std::collections::HashMap;
 use std::sync::{Mutex, MutexGuard, PoisonError};
-use std::time::{Duration, Instant};
 
 use forebay_protocol::poll::{Poll, Saved};
 use metrics::{Counter, counter};
+
+use crate::live::{Fate, Reports};
+use crate::pool::PoolError;
 
 /// Pairs of service and model that have counters of their own; what more come with is counted under [`OTHER`].
 const MOST_MODELS: usize = 1000;
 /// The longest name that is a label.
 const LONGEST_NAME: usize = 256;
 const OTHER: &str = "(other)";
-/// VMs whose last reports are remembered, and for how long after they were heard of.
-const VMS: (usize, Duration) = (65_536, Duration::from_mins(10));
+/// No proxy has more hits of a model between two reports.
+const MOST_HITS: u64 = 1 << 32;
+/// No answer costs more compute time, in microseconds: an hour.
+const HIGHEST_COST: u64 = 3600 * 1_000_000;
 
 /// The sums.
-#[derive(Default)]
 pub(crate) struct Savings {
+    reports: Reports,
     sums: Mutex<Sums>,
 }
 
 #[derive(Default)]
 struct Sums {
     counters: HashMap<(String, String), Model>,
-    /// By proxy and VM: the number of the last report, and when it came.
-    last: HashMap<(String, u64), (u64, Instant)>,
 }
 
 #[derive(Clone)]
@@ -36,20 +38,34 @@ struct Model {
 }
 
 impl Savings {
+    pub(crate) fn new(reports: Reports) -> Self {
+        Self { reports, sums: Mutex::default() }
+    }
+
     /// Counts what a poll reports, unless it was counted before.
-    pub(crate) fn count(&self, poll: &Poll) {
+    ///
+    /// # Errors
+    /// When nobody can say whether it was; the proxy sends it again.
+    pub(crate) async fn count(&self, poll: &Poll) -> Result<(), PoolError> {
         if poll.report.saved.is_empty() {
-            return;
+            return Ok(());
+        }
+        match self.reports.fate(poll).await? {
+            Fate::New => {}
+            Fate::Known => return Ok(()),
+            Fate::Dropped => {
+                counter!("forebay_proxy_dropped_reports").increment(1);
+                return Ok(());
+            }
         }
         let mut sums = self.lock();
-        if !sums.is_new(poll, Instant::now()) {
-            return;
+        for saved in &poll.report.saved {
+            let model = sums.model(&saved.service, &saved.model);
+            let (hits, saved_us) = bounded(saved);
+            model.hits.increment(hits);
+            model.saved_us.increment(saved_us);
         }
-        for Saved { service, model, hits, cost_us } in &poll.report.saved {
-            let model = sums.model(service, model);
-            model.hits.increment(*hits);
-            model.saved_us.increment(*cost_us);
-        }
+        Ok(())
     }
 
     fn lock(&self) -> MutexGuard<'_, Sums> {
@@ -57,23 +73,13 @@ impl Savings {
     }
 }
 
-impl Sums {
-    fn is_new(&mut self, poll: &Poll, now: Instant) -> bool {
-        let key = (poll.proxy.clone(), poll.vm);
-        let (most, remembered) = VMS;
-        if !self.last.contains_key(&key) && self.last.len() >= most {
-            self.last.retain(|_, (_, at)| now.duration_since(*at) < remembered);
-            if self.last.len() >= most {
-                counter!("forebay_proxy_dropped_reports").increment(1);
-                return false;
-            }
-        }
-        let (last, at) = self.last.entry(key).or_insert((0, now));
-        let is_new = poll.seq > *last;
-        (*last, *at) = (poll.seq.max(*last), now);
-        is_new
-    }
+/// Hits and compute time as they can be: counters that overflow begin anew, and nobody may make them.
+fn bounded(saved: &Saved) -> (u64, u64) {
+    let hits = saved.hits.min(MOST_HITS);
+    (hits, saved.cost_us.min(hits.saturating_mul(HIGHEST_COST)))
+}
 
+impl Sums {
     fn model(&mut self, service: &str, model: &str) -> Model {
         let known = (service.to_owned(), model.to_owned());
         if let Some(model) = self.counters.get(&known) {
@@ -93,35 +99,24 @@ impl Sums {
 
 #[cfg(test)]
 mod tests {
-    use forebay_protocol::poll::Report;
-
     use super::*;
 
-    fn poll(vm: u64, seq: u64, model: &str) -> Poll {
-        let saved = vec![Saved { service: "s".into(), model: model.into(), hits: 1, cost_us: 10 }];
-        let report = Report { saved, ..Report::default() };
-        Poll { format: 2, proxy: "p".into(), vm, epoch: 0, proof: String::new(), wait_ms: 0, seq, report }
-    }
-
     #[test]
-    fn a_report_that_comes_again_is_counted_once() {
-        let (mut sums, now) = (Sums::default(), Instant::now());
-        let counted =
-            [(1, 1), (1, 1), (2, 1), (1, 3), (1, 2)].map(|(vm, seq)| sums.is_new(&poll(vm, seq, "m"), now));
-        assert_eq!(counted, [true, false, true, true, false]);
-    }
-
-    #[test]
-    fn there_is_a_bound_on_models_and_on_vms() {
-        let (mut sums, now) = (Sums::default(), Instant::now());
+    fn there_is_a_bound_on_models() {
+        let mut sums = Sums::default();
         for number in 0..2 * MOST_MODELS {
             sums.model("s", &number.to_string());
         }
         assert_eq!(sums.counters.len(), MOST_MODELS + 1);
-        let vms = VMS.0 as u64;
-        assert!((0..vms).all(|vm| sums.is_new(&poll(vm, 1, "m"), now)));
-        assert!(!sums.is_new(&poll(vms, 1, "m"), now));
-        assert!(sums.is_new(&poll(vms, 1, "m"), now + VMS.1));
-        assert_eq!(sums.last.len(), 1);
+    }
+
+    #[test]
+    fn nobody_saves_more_than_there_can_be() {
+        let saved = |hits, cost_us| Saved { service: "s".into(), model: "m".into(), hits, cost_us };
+        assert_eq!(bounded(&saved(3, 700)), (3, 700));
+        assert_eq!(bounded(&saved(0, 700)), (0, 0));
+        assert_eq!(bounded(&saved(1, u64::MAX)), (1, HIGHEST_COST));
+        let most = bounded(&saved(u64::MAX, u64::MAX));
+        assert_eq!(most, (MOST_HITS, MOST_HITS * HIGHEST_COST));
     }
 }

@@ -5,6 +5,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use super::heard::{ALIVE, Heard};
 use super::millis;
+use super::reports::{Fate, REMEMBERED};
 use super::script::{KEPT_EPOCHS, Read, Reader, Said, Stands, Word};
 
 /// A pool.
@@ -22,6 +23,8 @@ pub(super) struct Board {
     /// Name -> time and epoch.
     pub(super) proxies: BTreeMap<String, (u64, u64)>,
     pub(super) gates: BTreeMap<String, (u64, u64)>,
+    /// Who reports -> time and number.
+    reports: BTreeMap<String, (u64, u64)>,
 }
 
 #[derive(Clone)]
@@ -156,6 +159,14 @@ impl Board {
         }
         behind += u64::from(epoch != 0 && !self.epochs.contains(&epoch));
         behind + u64::from(self.lost_ms.abs_diff(heard_ms) <= lease_ms)
+    }
+
+    pub(super) fn report(&mut self, who: &str, seq: u64, at: At) -> Fate {
+        let oldest = at.ms().saturating_sub(millis(REMEMBERED));
+        self.reports.retain(|_, (ms, _)| *ms > oldest);
+        let last = self.reports.get(who).map_or(0, |(_, last)| *last);
+        self.reports.insert(who.to_owned(), (at.ms(), last.max(seq)));
+        if seq > last { Fate::New } else { Fate::Known }
     }
 
     pub(super) fn sweep(&mut self, gone: &[&Heard]) {

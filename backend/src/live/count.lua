@@ -4,7 +4,9 @@
 -- RECORDS: instance -> what it serves, as JSON. STATE: epoch, signature of what it belongs to, order, lost_ms, floor, run.
 -- EPOCHS: every epoch that was ever given out, the last KEPT_EPOCHS of them.
 -- PROXIES, GATES: name -> "<ms> <epoch that it has>".
+-- REPORTS: who reports -> the number of its last report. REPORTERS: the same by when they were heard of, in ms.
 local BEATS, RECORDS, STATE, EPOCHS, PROXIES, GATES = KEYS[1], KEYS[2], KEYS[3], KEYS[4], KEYS[5], KEYS[6]
+local REPORTS, REPORTERS = KEYS[7], KEYS[8]
 local now_ms = math.floor(now_us / 1000)
 
 local function whole(number)

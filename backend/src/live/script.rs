@@ -7,17 +7,21 @@ use ::redis::{Cmd, FromRedisValue};
 
 use super::heard::{ALIVE, Heard, Record};
 use super::millis;
+use super::reports::{self, Fate};
 use crate::clock;
 use crate::pool::{Link, PoolError};
 
-/// As the scripts know them: beats, records, state, epochs, proxies, gates. The 2 is the version of what is in them.
-const KEYS: [&str; 6] = [
+/// As the scripts know them: beats, records, state, epochs, proxies, gates, reports, reporters. The 2 is the version of what is in
+/// them.
+const KEYS: [&str; 8] = [
     "forebay:2:beats",
     "forebay:2:records",
     "forebay:2:state",
     "forebay:2:epochs",
     "forebay:2:proxies",
     "forebay:2:gates",
+    "forebay:2:reports",
+    "forebay:2:reporters",
 ];
 /// Epochs that are remembered. Whoever knows an older one has not asked for so many changes.
 pub(super) const KEPT_EPOCHS: usize = 4096;
@@ -39,6 +43,7 @@ pub(super) struct Step(String);
 static SAY: LazyLock<Step> = LazyLock::new(|| Step::new(NOW, include_str!("say.lua")));
 static READ: LazyLock<Step> = LazyLock::new(|| Step::new(NOW, include_str!("read.lua")));
 static BEHIND: LazyLock<Step> = LazyLock::new(|| Step::new(NOW, include_str!("behind.lua")));
+static REPORT: LazyLock<Step> = LazyLock::new(|| Step::new(NOW, include_str!("report.lua")));
 static PEEK: LazyLock<Step> = LazyLock::new(|| Step::new(NOW, include_str!("peek.lua")));
 static SWEEP: LazyLock<Step> = LazyLock::new(|| Step::new(NOW, include_str!("sweep.lua")));
 
@@ -187,6 +192,16 @@ pub(super) async fn behind(
     lease: std::time::Duration,
 ) -> Result<(u64, String), PoolError> {
     BEHIND.run(link, &[epoch.to_string(), millis(lease).to_string()]).await
+}
+
+/// What is to be done with a report.
+pub(super) async fn report(link: &Link, who: String, seq: u64) -> Result<Fate, PoolError> {
+    let word: String = REPORT.run(link, &reported(who, seq)).await?;
+    Ok(Fate::of(&word))
+}
+
+pub(super) fn reported(who: String, seq: u64) -> [String; 4] {
+    [who, seq.to_string(), millis(reports::REMEMBERED).to_string(), reports::MOST.to_string()]
 }
 
 /// Has instances forgotten that were not heard of since.

@@ -107,14 +107,41 @@ fn sums(gate: &Forebay) -> Vec<String> {
 
 #[test]
 fn what_proxies_count_is_summed_up_and_counted_once() {
-    let served = Served::in_memory(&[]);
     let saved = json!({ "saved": [{ "service": "s", "model": "m", "hits": 3, "cost_us": 700 }] });
-    for (proxy, seq) in [("a", 1), ("a", 1), ("b", 1), ("a", 2)] {
-        report(&served.one, proxy, seq, &saved);
+    for served in [Served::in_memory(&[]), Served::in_redis(&[])] {
+        for (proxy, seq) in [("a", 1), ("a", 1), ("b", 1), ("a", 2)] {
+            assert_eq!(report(served.gate(), proxy, seq, &saved).status, 200);
+        }
+        let expected = [
+            r#"forebay_proxy_hits{service="s",model="m"} 9"#,
+            r#"forebay_proxy_saved_us{service="s",model="m"} 2100"#,
+        ];
+        assert_eq!(sums(served.gate()), expected);
+    }
+}
+
+#[test]
+fn a_report_that_is_sent_again_to_another_gate_is_counted_once() {
+    let served = Served::in_redis(&[]);
+    let mesh = served.mesh.as_ref().unwrap();
+    let other = mesh.gate();
+    until("the other gate knows what is live", || looked_up(&other, "m").filter(|live| !live.is_empty()));
+    let saved = json!({ "saved": [{ "service": "s", "model": "m", "hits": 3, "cost_us": 700 }] });
+    for (gate, seq) in [(served.gate(), 1), (&other, 1), (&other, 2), (served.gate(), 2)] {
+        assert_eq!(report(gate, "a", seq, &saved).status, 200);
     }
     let expected = [
-        r#"forebay_proxy_hits{service="s",model="m"} 9"#,
-        r#"forebay_proxy_saved_us{service="s",model="m"} 2100"#,
+        r#"forebay_proxy_hits{service="s",model="m"} 3"#,
+        r#"forebay_proxy_saved_us{service="s",model="m"} 700"#,
     ];
-    assert_eq!(sums(&served.one), expected);
+    assert_eq!(
+        (sums(served.gate()), sums(&other)),
+        (expected.map(str::to_owned).into(), expected.map(str::to_owned).into())
+    );
+    // Where nobody can say whether it was counted, it is not, and the proxy keeps it.
+    mesh.redis.tell("CONFIG SET maxmemory 1");
+    assert_eq!(report(&other, "a", 3, &saved).status, 503);
+    mesh.redis.tell("CONFIG SET maxmemory 0");
+    until("it is counted", || (report(&other, "a", 3, &saved).status == 200).then_some(()));
+    assert_eq!(sums(&other)[0], r#"forebay_proxy_hits{service="s",model="m"} 6"#);
 }

@@ -10,7 +10,10 @@ use proptest::test_runner::{Config, TestRunner};
 
 use crate::live::board::{At, Board};
 use crate::live::heard::{Heard, Record, Served, outdated};
-use crate::live::script::{Read, ReadAnswer, Reader, Stands, Step as Script, Word, beat, digest, text};
+use crate::live::reports::Fate;
+use crate::live::script::{
+    Read, ReadAnswer, Reader, Stands, Step as Script, Word, beat, digest, reported, text,
+};
 use forebay_protocol::digest::Generation;
 
 /// Time and run come as the last arguments.
@@ -70,6 +73,8 @@ enum Step {
     /// Gate, which epoch it has, whether it says the signature, further epochs, proxies.
     Read(u8, usize, bool, Vec<usize>, Vec<(u8, usize)>),
     Behind(usize),
+    /// Who, and the number of its report.
+    Report(u8, u64),
     Sweep,
 }
 
@@ -77,13 +82,14 @@ fn step() -> impl Strategy<Value = Step> {
     let which = 0..40_usize;
     let proxies = prop::collection::vec((0_u8..4, which.clone()), 0..3);
     prop_oneof![
-        3 => (-2000..12_000).prop_map(Step::Wait),
+        3 => prop_oneof![8 => -2000..12_000, 1 => Just(700_000)].prop_map(Step::Wait),
         1 => Just(Step::FailOver),
         6 => (0_u8..4, (prop::bool::weighted(0.1), prop::bool::weighted(0.1)), 0_u8..3, any::<bool>(), which.clone())
             .prop_map(|(i, how, model, record, known)| Step::Say(i, how, model, record, known)),
         6 => (0_u8..2, which.clone(), any::<bool>(), prop::collection::vec(which.clone(), 0..2), proxies)
             .prop_map(|(g, has, signed, known, proxies)| Step::Read(g, has, signed, known, proxies)),
         2 => which.prop_map(Step::Behind),
+        3 => (0_u8..3, 1_u64..5).prop_map(|(who, seq)| Step::Report(who, seq)),
         1 => Just(Step::Sweep),
     ]
 }
@@ -167,6 +173,12 @@ impl Both {
                 let answer: (u64, String) = self.redis.run(include_str!("../behind.lua"), &arguments, at);
                 assert_eq!(answer.0, behind, "{step:?}");
             }
+            Step::Report(who, seq) => {
+                let fate = self.board.report(&who.to_string(), *seq, at);
+                let arguments = reported(who.to_string(), *seq);
+                let answer: String = self.redis.run(include_str!("../report.lua"), &arguments, at);
+                assert_eq!(Fate::of(&answer), fate, "{step:?}");
+            }
             Step::Sweep => {
                 let heard = self.board.heard();
                 let gone = outdated(&heard, at.ms());
@@ -206,4 +218,20 @@ fn the_scripts_do_what_the_board_does() {
         Ok(())
     });
     done.unwrap();
+}
+
+#[test]
+fn there_is_a_bound_on_who_reports_and_the_gone_make_room() {
+    let mut redis = Redis::start();
+    let mut report = |who: &str, ms: u64, most: &str| {
+        let [_, seq, remembered, _] = reported(who.to_owned(), 1);
+        let arguments = [who.to_owned(), seq, remembered, most.to_owned()];
+        let at = At { us: ms * 1000, run: 0 };
+        let answer: String = redis.run(include_str!("../report.lua"), &arguments, at);
+        Fate::of(&answer)
+    };
+    let fates = ["a", "b", "c", "a"].map(|who| report(who, 1_000_000, "2"));
+    assert_eq!(fates, [Fate::New, Fate::New, Fate::Dropped, Fate::Known]);
+    let later = 1_000_000 + 600_000;
+    assert_eq!(["c", "a"].map(|who| report(who, later, "2")), [Fate::New, Fate::New]);
 }
