@@ -3,7 +3,7 @@
 
 Needs Python 3.9 and the package `blake3`.
 
-    python3 forebay_digest.py golden/*.json     checks golden vectors
+    python3 forebay_digest.py ../golden/2/requests.json ../golden/2/entries.json     checks golden vectors
     python3 forebay_digest.py                   answers questions on stdin, a JSON object a line, on stdout
 """
 

@@ -1,5 +1,6 @@
-//! The golden vectors fix digest, raw key, key and entry. Who has to change one needs a new domain tag instead, and leaves the
-//! vectors of the version before: what was written then must be a miss now, and be named.
+//! The golden vectors fix digest, raw key, key and entry, and what gate and filter tell each other. Who has to change one needs a new
+//! domain tag or format instead, and leaves the vectors of the version before: what was written then must be a miss now, and be
+//! named. Lookups and records are read and written elsewhere: their vectors are tried there.
 
 #[path = "shared/answer.rs"]
 mod answer;
@@ -7,6 +8,9 @@ mod answer;
 use answer::{answer, unhex};
 use forebay_protocol::digest::Key;
 use forebay_protocol::entry::{Entry, EntryError, Secret};
+use forebay_protocol::generations::{Table, TableError};
+use forebay_protocol::poll::{Poll, PollError};
+use forebay_protocol::proof::Prover;
 use serde_json::{Value, json};
 
 fn vectors(json: &str) -> Vec<Value> {
@@ -32,6 +36,20 @@ fn entries_open_and_seal_to_the_same_bytes() {
 }
 
 #[test]
+fn between_gate_and_filter_entries_are_the_same_without_the_mac() {
+    for vector in vectors(include_str!("../golden/2/entries.json")) {
+        let sealed = unhex(vector["sealed_hex"].as_str().unwrap());
+        let plain = [b"FBP2", &sealed[36..]].concat();
+        let entry = Entry::decode_plain(plain.clone().into()).unwrap();
+        assert_eq!(entry.encode_plain(), plain, "{}", vector["name"]);
+        for other in *b"13" {
+            let other = [&b"FBP"[..], &[other], &sealed[36..]].concat();
+            assert!(matches!(Entry::decode_plain(other.into()), Err(EntryError::UnknownVersion(_))));
+        }
+    }
+}
+
+#[test]
 fn digests_and_keys_of_version_1_are_nobodys_today() {
     for mut vector in vectors(include_str!("../golden/1/requests.json")) {
         if vector["tenant"] == "" {
@@ -54,5 +72,35 @@ fn an_entry_of_version_1_is_named_as_one() {
         let secret = Secret::from_bytes(&of("secret_hex")).unwrap();
         let opened = Entry::open(of("sealed_hex").into(), &key, &secret);
         assert_eq!(opened, Err(EntryError::UnknownVersion('1')), "{}", vector["name"]);
+    }
+}
+
+/// The bytes of a vector, and the same as a later version would begin them.
+fn bytes(vector: &Value) -> (&str, String) {
+    let bytes = vector["bytes"].as_str().unwrap();
+    let later = bytes.replacen("\"format\":2", "\"format\":3", 1);
+    assert_ne!(bytes, later, "{}", vector["name"]);
+    (bytes, later)
+}
+
+#[test]
+fn tables_are_these_bytes_and_their_epochs_are_proven_so() {
+    for vector in vectors(include_str!("../golden/2/tables.json")) {
+        let (bytes, later) = bytes(&vector);
+        let table = Table::parse(bytes.as_bytes()).unwrap();
+        assert_eq!(serde_json::to_string(&table).unwrap(), bytes, "{}", vector["name"]);
+        let secret = Secret::from_bytes(&unhex(vector["secret_hex"].as_str().unwrap())).unwrap();
+        assert_eq!(table.proof, Prover::of(&secret).prove(table.epoch), "{}", vector["name"]);
+        assert!(matches!(Table::parse(later.as_bytes()), Err(TableError::UnknownFormat(3))));
+    }
+}
+
+#[test]
+fn polls_are_these_bytes() {
+    for vector in vectors(include_str!("../golden/2/polls.json")) {
+        let (bytes, later) = bytes(&vector);
+        let poll = Poll::parse(bytes.as_bytes()).unwrap();
+        assert_eq!(serde_json::to_string(&poll).unwrap(), bytes, "{}", vector["name"]);
+        assert!(matches!(Poll::parse(later.as_bytes()), Err(PollError::UnknownFormat(3))));
     }
 }

@@ -89,3 +89,28 @@ fn listed(generations: &[Generation]) -> String {
 fn hex(generation: &[u8]) -> String {
     <[u8; 32]>::try_from(generation).map(|bytes| Generation(bytes).to_string()).unwrap_or_default()
 }
+
+#[cfg(test)]
+mod tests {
+    use serde_json::Value;
+
+    use super::*;
+
+    #[test]
+    fn a_lookup_is_read_as_the_protocol_fixes_it() {
+        let golden = include_str!("../../../protocol/golden/2/lookups.json");
+        for vector in serde_json::from_str::<Vec<Value>>(golden).unwrap() {
+            let mut headers = HeaderMap::new();
+            for pair in vector["request"]["headers"].as_array().unwrap() {
+                let name: HeaderName = pair[0].as_str().unwrap().parse().unwrap();
+                headers.append(name, pair[1].as_str().unwrap().parse().unwrap());
+            }
+            let asked = Asked::read(&headers).unwrap();
+            let said = [asked.service, asked.model, asked.version].map(|text| Value::from(text.to_owned()));
+            assert_eq!(said, ["service", "model", "version"].map(|name| vector[name].clone()));
+            assert_eq!(asked.digest.to_string(), vector["digest"].as_str().unwrap());
+            let tenant = headers.get("x-forebay-tenant").map(|tenant| tenant.to_str().unwrap());
+            assert_eq!(tenant, vector["tenant"].as_str(), "{}", vector["name"]);
+        }
+    }
+}

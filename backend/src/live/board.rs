@@ -3,7 +3,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use super::heard::{ALIVE, Heard};
+use super::heard::{ALIVE, Heard, Record};
 use super::millis;
 use super::reports::{Fate, REMEMBERED};
 use super::script::{KEPT_EPOCHS, Read, Reader, Said, Stands, Word};
@@ -143,7 +143,7 @@ impl Board {
     pub(super) fn heard(&self) -> Vec<Heard> {
         let one = |(instance, beat): (&String, &Beat)| {
             let Beat { order, changed, ms: beat_ms, left, .. } = *beat;
-            let record = serde_json::from_str(self.records.get(instance)?).ok()?;
+            let record = Record::read(self.records.get(instance)?).ok()?;
             Some(Heard { instance: instance.clone(), order, changed, beat_ms, left, record })
         };
         self.beats.iter().filter_map(one).collect()

@@ -43,7 +43,31 @@ pub(crate) struct Record {
     pub(crate) gone: Vec<Gone>,
 }
 
+/// What is no record of this version. Whoever said it is not heard.
+#[derive(Debug, thiserror::Error)]
+pub(crate) enum RecordError {
+    #[error("it is not the JSON expected: {0}")]
+    Shape(#[from] serde_json::Error),
+    #[error("it has format {0}: this program reads format {RECORD_FORMAT}")]
+    UnknownFormat(u32),
+}
+
+/// What is looked at first: a later version may have any other members.
+#[derive(Deserialize)]
+struct Versioned {
+    format: u32,
+}
+
 impl Record {
+    /// Reads a record.
+    pub(super) fn read(text: &str) -> Result<Self, RecordError> {
+        let Versioned { format } = serde_json::from_str(text)?;
+        if format != RECORD_FORMAT {
+            return Err(RecordError::UnknownFormat(format));
+        }
+        Ok(serde_json::from_str(text)?)
+    }
+
     pub(crate) fn empty(service: &str) -> Self {
         Self { format: RECORD_FORMAT, service: service.to_owned(), models: Vec::new(), gone: Vec::new() }
     }
@@ -236,5 +260,20 @@ mod tests {
         assert_eq!(none.gone, [Gone { model: "m".into(), version: String::new() }]);
         assert_eq!(none.then(Vec::new()).gone.len(), 1);
         assert!(none.then(vec![served(2)]).gone.is_empty());
+    }
+
+    #[test]
+    fn a_record_is_these_bytes_and_one_of_another_version_is_named() {
+        let golden = include_str!("../../../protocol/golden/2/records.json");
+        for vector in serde_json::from_str::<Vec<serde_json::Value>>(golden).unwrap() {
+            let bytes = vector["bytes"].as_str().unwrap();
+            let record = Record::read(bytes).unwrap();
+            assert_eq!(crate::live::script::text(&record), bytes, "{}", vector["name"]);
+            let later = bytes.replacen("\"format\":2", "\"format\":3", 1);
+            assert!(matches!(Record::read(&later), Err(RecordError::UnknownFormat(3))));
+        }
+        // As version 1 wrote them.
+        let earlier = r#"{"service":"demo","models":[]}"#;
+        assert!(matches!(Record::read(earlier), Err(RecordError::Shape(_))));
     }
 }

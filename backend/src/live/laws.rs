@@ -121,7 +121,9 @@ fn a_load_reaches_every_proxy_and_then_all_know() {
 fn who_polls_may_be_forgotten_by_a_failover_that_lost_no_epoch() {
     let mut world = World::new();
     let happens = |world: &mut World, events: &[Event]| {
-        events.iter().for_each(|event| world.happens(*event).unwrap());
+        for event in events {
+            world.happens(*event).unwrap();
+        }
     };
     let ask = [Event::Ask(0), Event::Hear(0, true)];
     happens(&mut world, &[Event::Beat(0, true)]);
@@ -152,25 +154,25 @@ fn after_a_loss_what_was_told_before_it_costs_nobody_a_record() {
         told.push(world.servers[0].known);
     }
     world.happens(Event::Flush).unwrap();
-    let word =
+    let said =
         |known, record| Word { instance: "i", left: false, digest: "d", record, known, unanswered: false };
-    let first = world.board.say(&word(told[4], "{}"), world.at()).epoch;
+    let first = world.board.say(&said(told[4], "{}"), world.at()).epoch;
     for known in told {
-        let again = world.board.say(&word(known, ""), world.at());
+        let again = world.board.say(&said(known, ""), world.at());
         assert_eq!((again.epoch, again.record), (first, super::script::Stands::Known), "{known}");
     }
-    let later = world.board.say(&word(first + 1, ""), world.at());
+    let later = world.board.say(&said(first + 1, ""), world.at());
     assert_eq!(later.record, super::script::Stands::Lacking, "what was told since is asked after");
 }
 
 #[test]
 fn who_was_never_answered_may_have_been_heard() {
     let mut world = World::new();
-    let word =
+    let said =
         |unanswered| Word { instance: "i", left: false, digest: "d", record: "{}", known: 0, unanswered };
-    let new = world.board.say(&word(false), world.at()).epoch;
+    let new = world.board.say(&said(false), world.at()).epoch;
     assert_eq!(world.behind(new), 0, "a new pool has nobody to wait for");
     world.happens(Event::Flush).unwrap();
-    let again = world.board.say(&word(true), world.at()).epoch;
+    let again = world.board.say(&said(true), world.at()).epoch;
     assert!(world.behind(again) > 0);
 }

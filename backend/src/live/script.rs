@@ -211,11 +211,14 @@ pub(super) async fn sweep(link: &Link, gone: &[&Heard]) -> Result<(), PoolError>
     Ok(())
 }
 
-/// Beats and records by instance -> what was heard. What can't be read was said by another release: it is left alone.
+/// Beats and records by instance -> what was heard. What can't be read was said by another release: it is left alone, and what that
+/// one serves is live for nobody here.
 fn heard(beats: &[(String, String)], records: &[(String, String)]) -> Vec<Heard> {
     let record = |instance: &str| {
         let (_, record) = records.iter().find(|(of, _)| of == instance)?;
-        serde_json::from_str::<Record>(record).ok()
+        let unread =
+            |error| tracing::warn!("what server {instance} serves is not taken into account: {error}");
+        Record::read(record).map_err(unread).ok()
     };
     let one = |(instance, beat): &(String, String)| {
         let mut words = beat.split(' ');

@@ -160,13 +160,24 @@ mod tests {
     }
 
     #[test]
-    fn a_lookup_names_only_what_there_is() {
-        let call = gate(r#"{"cluster": "g", "timeout_ms": 3}"#).ask(&QUESTION, 0).unwrap();
-        assert_eq!((call.ticket, call.cluster.as_str(), call.timeout_ms), (Ticket::Lookup, "g", 3));
-        let digest = DIGEST.to_string();
-        let expected =
-            [("x-forebay-service", "demo"), ("x-forebay-model", "m"), ("x-forebay-digest", &digest)];
-        assert_eq!(call.headers, expected.map(|(name, value)| (name, value.to_owned())));
+    fn a_lookup_is_what_the_protocol_fixes() {
+        let golden = include_str!("../../../protocol/golden/2/lookups.json");
+        for vector in serde_json::from_str::<Vec<serde_json::Value>>(golden).unwrap() {
+            let text = |name: &str| vector[name].as_str().unwrap_or_default();
+            let digest = Digest(blake3::Hash::from_hex(text("digest")).unwrap().into());
+            let tenant = vector["tenant"].as_str().map(|tenant| Tenant::parse(tenant).unwrap());
+            let question = Question {
+                service: text("service"),
+                tenant: tenant.as_ref(),
+                model: text("model"),
+                version: text("version"),
+                digest: &digest,
+            };
+            let call = gate(r#"{"cluster": "g", "timeout_ms": 3}"#).ask(&question, 0).unwrap();
+            assert_eq!((call.ticket, call.cluster.as_str(), call.timeout_ms), (Ticket::Lookup, "g", 3));
+            let sent = serde_json::json!({"method": call.method, "path": call.path, "headers": call.headers});
+            assert_eq!(sent, vector["request"], "{}", vector["name"]);
+        }
     }
 
     #[test]

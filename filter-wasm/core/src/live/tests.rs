@@ -191,3 +191,20 @@ fn skew_is_what_is_more_than_the_way() {
     assert_eq!([skew_ms(Some(10_900), 10_000), skew_ms(None, 1)], [0, 0]);
     assert_eq!([skew_ms(Some(3_610_000), 10_000), skew_ms(Some(10_000), 3_610_000)], [3_600_000, -3_600_000]);
 }
+
+#[test]
+fn a_poll_is_what_the_protocol_fixes() {
+    let golden = include_str!("../../../../protocol/golden/2/polls.json");
+    for vector in serde_json::from_str::<Vec<serde_json::Value>>(golden).unwrap() {
+        let bytes = vector["bytes"].as_str().unwrap();
+        let Poll { proxy, vm, epoch, proof, wait_ms, seq, report, .. } =
+            Poll::parse(bytes.as_bytes()).unwrap();
+        let mut live = live();
+        (live.board.proxy, live.epoch, live.proof) = (proxy, epoch, proof);
+        let said = Said { vm, seq, report };
+        let settings = Gate { poll_ms: wait_ms, ..gate() };
+        let call = if wait_ms > 0 { live.poll(&settings, said, 0) } else { live.report(&settings, said) };
+        assert_eq!((call.method, call.path), ("POST", "/forebay/v2/poll"));
+        assert_eq!(std::str::from_utf8(&call.body).unwrap(), bytes, "{}", vector["name"]);
+    }
+}
