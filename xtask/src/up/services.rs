@@ -26,6 +26,9 @@ const SERVICE: &str = "demo";
 /// Worker threads of Envoy.
 const CONCURRENCY: &str = "2";
 
+/// Envoy's counter of the tables that the gate has told.
+const TABLES: &str = "cluster.forebay-gate.upstream_rq_200";
+
 /// Base URLs of what runs.
 pub(super) struct Services {
     pub(super) envoy: String,
@@ -205,6 +208,12 @@ fn start_envoy(
         let port =
             listeners.pointer("/listener_statuses/0/local_address/socket_address/port_value")?.as_u64()?;
         u16::try_from(port).ok().map(url)
+    })?;
+    // Until then the filter gives nothing that it keeps.
+    group.until("the table of what is live", PATIENCE, || {
+        let told = client.get(&format!("{admin}/stats?filter={TABLES}")).ok()?;
+        let told = String::from_utf8(told.body).ok()?;
+        told.trim().rsplit(' ').next()?.parse::<u64>().ok().filter(|told| *told > 0)
     })?;
     Ok((admin, listener))
 }
