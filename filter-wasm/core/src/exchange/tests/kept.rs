@@ -1,7 +1,9 @@
 //! A hit is the answer that was stored: its fields, its encoding, its age.
 
 use super::*;
+use crate::config::Config;
 use crate::encoding;
+use forebay_protocol::entry::Entry;
 
 type Sent = (Vec<(String, String)>, Vec<u8>);
 

@@ -1,6 +1,7 @@
 //! Who may share results: tenants, and what requests carry that forbids it.
 
 use super::*;
+use crate::config::Config;
 
 fn said(flow: Acts, tenant: Option<&str>) -> Acts {
     let flow = flow.and(Act::SetRequestHeader { name: "x-forebay-tenancy", value: "required".into() });
