@@ -8,9 +8,7 @@ mod savings;
 
 use std::sync::Arc;
 
-use ::http::HeaderMap;
-
-use ::http::HeaderValue;
+use ::http::{HeaderMap, HeaderValue};
 use axum::Router;
 use axum::middleware::map_response;
 use axum::response::Response;

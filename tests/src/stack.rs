@@ -151,7 +151,8 @@ impl Stack {
             injects: self.injects,
             changes: self.changes,
         };
-        if self.gate_port.is_none() {
+        // What a backend with the gate in it serves, that gate knows before it listens.
+        if gate.is_some() && self.gate_port.is_none() {
             for service in &self.services {
                 forebay::until_told(gate_port, &secrets, service, &self.models);
             }
