@@ -15,6 +15,7 @@ mod passing;
 mod polls;
 mod reports;
 mod shadow;
+mod troubles;
 mod trust;
 
 use e2e::wasm_host::{Host, Request, StreamId, Worker};

@@ -1,5 +1,7 @@
 //! Who plays: servers, gates and proxies as they are, with the pool as `board` has it.
 
+mod polls;
+
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -303,96 +305,6 @@ impl World {
             let trusted = gate.table.json(self.instant()).is_some();
             prop_assert!(!trusted || !lists(&gate.models), "{} has what {epoch} replaced", gate.name);
         }
-        Ok(())
-    }
-
-    fn ask(&mut self, g: usize) {
-        let (pools, at) = (self.at(), self.instant());
-        let gate = &mut self.gates[g];
-        if gate.parted || gate.hearing.is_some() {
-            return;
-        }
-        let (known, proxies) = (gate.table.untraced(), gate.proxies.to_say(at));
-        let reader = Reader {
-            gate: &gate.name,
-            epoch: gate.table.epoch(),
-            signature: &gate.signature,
-            known: &known,
-            proxies: &proxies,
-        };
-        let read = self.board.read(&reader, pools);
-        let lineage = Arc::new(self.board.epochs.clone());
-        gate.hearing = Some((Asked { at, known, proxies }, read, lineage));
-    }
-
-    fn hear(&mut self, g: usize, comes: bool) {
-        let now = self.instant();
-        let gate = &mut self.gates[g];
-        let Some((asked, read, lineage)) = gate.hearing.take() else { return };
-        // Longer than its patience it doesn't wait.
-        if !comes || now.duration_since(asked.at) > script::PATIENCE {
-            return;
-        }
-        gate.proxies.said(&asked.proxies, asked.at);
-        let models = read.heard.map(|heard| live_models(&heard, read.now_ms));
-        if let Some(models) = &models {
-            gate.models = Arc::new(models.clone());
-        }
-        gate.table.set(read.epoch, models, asked.at, &asked.known);
-        gate.signature = read.signature;
-        gate.lineage = lineage;
-    }
-
-    fn poll(&mut self, p: usize, g: usize) {
-        let now = self.instant();
-        let (gate, proxy) = (&mut self.gates[g], &mut self.proxies[p]);
-        // There is room for so many.
-        let _ = gate.proxies.hear(&proxy.name, proxy.epoch, now);
-        let answer = match gate.table.standing(proxy.epoch, now) {
-            Standing::Newer => Some(Some((gate.table.epoch(), gate.models.clone(), gate.lineage.clone()))),
-            Standing::Same => Some(None),
-            Standing::Untraced | Standing::Unknown => None,
-        };
-        gate.proxies.answered(&proxy.name, now);
-        self.given.extend(answer.iter().flatten().map(|(epoch, ..)| *epoch));
-        proxy.answers.extend(answer.map(|answer| (self.now_ms, proxy.epoch, answer)));
-    }
-
-    fn replay(&mut self, g: usize, which: usize) {
-        let now = self.instant();
-        let Some(at) = which.checked_rem(self.given.len()) else { return };
-        let (gate, epoch) = (&mut self.gates[g], self.given[at]);
-        let _ = gate.proxies.hear("stranger", epoch, now);
-        gate.table.standing(epoch, now);
-        gate.proxies.answered("stranger", now);
-    }
-
-    fn answer(&mut self, p: usize, which: usize) -> Result<(), TestCaseError> {
-        let proxy = &mut self.proxies[p];
-        if proxy.answers.is_empty() {
-            return Ok(());
-        }
-        let (asked_ms, known, answer) = proxy.answers.swap_remove(which % proxy.answers.len());
-        // Since then it has heard more than the gate was told.
-        if known != proxy.epoch {
-            return Ok(());
-        }
-        let Some((epoch, models, lineage)) = answer else {
-            proxy.trusts_until = proxy.trusts_until.max(asked_ms + PROXY_TRUST_MS);
-            return Ok(());
-        };
-        if epoch <= proxy.epoch {
-            return Ok(());
-        }
-        let taken = models.iter().flat_map(|row| row.generations.iter());
-        for generation in taken {
-            let forbidden = proxy.forbidden.contains(&generation.0);
-            prop_assert!(!forbidden, "{} takes {generation} by {epoch} again", proxy.name);
-        }
-        let past = self.loads.iter().filter(|(load, _)| lineage.contains(load));
-        proxy.forbidden.extend(past.flat_map(|(_, replaced)| replaced).map(|generation| generation.0));
-        (proxy.epoch, proxy.models) = (epoch, models);
-        proxy.trusts_until = proxy.trusts_until.max(asked_ms + PROXY_TRUST_MS);
         Ok(())
     }
 }
