@@ -167,7 +167,8 @@ impl LiveTable {
         let is_due = passed.is_none_or(|passed| now.duration_since(passed) >= PASSED_AGAIN);
         let is_possible = epoch <= now_ms().saturating_mul(1000).saturating_add(FARTHEST);
         let _changing = self.changing.lock().unwrap_or_else(PoisonError::into_inner);
-        if is_due && is_possible && self.epoch() <= epoch {
+        // There must be something to tell before there is something to tell again.
+        if is_due && is_possible && (1..=epoch).contains(&self.epoch()) {
             *passed = Some(now);
             self.change(next_epoch(epoch), None, now);
         }

@@ -27,6 +27,8 @@ fn the_epoch_grows_when_the_models_change_and_only_then() {
 fn who_heard_this_process_before_it_was_started_again_gets_a_higher_epoch() {
     let table = LiveTable::own();
     let now = Instant::now();
+    assert_eq!(table.proven(7, "of before", now), 0);
+    assert!(!table.is_known(), "nothing is served yet");
     let known = table.set_models(row(1)) + 1_000_000_000;
     assert_eq!(table.proven(known, "of before", now), 0);
     assert!(table.json(now).unwrap().0 > known);
