@@ -427,6 +427,14 @@ fn a_lost_gpu_is_told_apart_from_other_failures() {
     let lane = Lane::new(&device());
     held.double.fail("cuStreamSynchronize:1=1");
     assert!(!lane.stream.synchronize().unwrap_err().is_sticky());
+    // Of a driver that is newer than the header.
+    held.double.fail("cuStreamSynchronize:1=123456");
+    let unheard_of = lane.stream.synchronize().unwrap_err();
+    assert_eq!(
+        unheard_of.to_string(),
+        "cuStreamSynchronize failed: no such error is known (no such error is known, 123456)"
+    );
+    assert!(!unheard_of.is_sticky());
     held.double.fail("cuStreamSynchronize:1=700");
     let lost = lane.stream.synchronize().unwrap_err();
     assert!(lost.is_sticky());
