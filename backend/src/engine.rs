@@ -1,11 +1,16 @@
 //! The contract of an engine. What enters: the bytes of a model, then tensors. What leaves: the model's signature,
 //! then tensors. Next: `schedule` runs sessions on threads of their own.
 
+pub(crate) mod choice;
 pub(crate) mod gpu;
 pub(crate) mod kept;
 mod onnx;
 pub(crate) mod ort;
 mod parts;
+#[cfg(feature = "tensorrt")]
+pub(crate) mod tensorrt;
+#[cfg(not(feature = "tensorrt"))]
+#[path = "engine/no_tensorrt.rs"]
 pub(crate) mod tensorrt;
 
 use std::collections::BTreeMap;

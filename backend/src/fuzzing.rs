@@ -10,13 +10,10 @@ use bytes::Bytes;
 use http::header::CONTENT_ENCODING;
 use http::{HeaderMap, HeaderValue};
 
-use crate::engine::ModelFiles;
-use crate::engine::tensorrt::build_options;
 use crate::http::body::Bodies;
 use crate::http::budget::Budget;
 use crate::http::pace::Least;
 use crate::live::Record;
-use crate::model_config::Platform;
 use crate::{grpc, model_config, proto};
 
 /// A `config.pbtxt`, or the same as JSON: what is served can be told, and means the same when it is told back.
@@ -57,7 +54,12 @@ pub fn encoded_body(data: &[u8]) {
 }
 
 /// An ONNX model for TensorRT to compile: each range that is made of its inputs is one, and of free dimensions.
+#[cfg(feature = "tensorrt")]
 pub fn onnx_model(data: &[u8]) {
+    use crate::engine::ModelFiles;
+    use crate::engine::tensorrt::build_options;
+    use crate::model_config::Platform;
+
     const FILE: &str = "model.onnx";
     let files = ModelFiles {
         platform: Platform::TensorRt,
@@ -72,6 +74,10 @@ pub fn onnx_model(data: &[u8]) {
         assert!(sizes.clone().any(|((min, _), max)| min < max), "{range:?}");
     }
 }
+
+/// The same in a build without TensorRT: nothing compiles it.
+#[cfg(not(feature = "tensorrt"))]
+pub fn onnx_model(_: &[u8]) {}
 
 /// What another instance says that it serves: read again as it is written.
 pub fn live_record(data: &[u8]) {

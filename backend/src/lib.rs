@@ -5,6 +5,8 @@
 //! it up, `flight` joins it to an equal one, `schedule` queues it, `engine` computes it, `store` keeps it.
 
 #![forbid(unsafe_code)]
+// What of the shared parts TensorRT alone needs lies idle in a build without it.
+#![cfg_attr(not(feature = "tensorrt"), allow(dead_code))]
 
 mod busy_poll;
 mod check_filter;
@@ -47,7 +49,6 @@ mod warmup;
 
 use std::process::ExitCode;
 
-use forebay_bindings::Job;
 use settings::Command;
 
 /// What a wrong flag, environment variable or configuration file ends with.
@@ -71,7 +72,7 @@ pub fn run() -> ExitCode {
         Command::Gate(settings) => gate::run(&settings),
         Command::CheckFilter(settings) => check_filter::run(&settings),
         Command::Plan(settings) => match logs::start(&settings) {
-            Ok(_) => return Job::serve(),
+            Ok(_) => return engine::tensorrt::build_plan(),
             Err(error) => Err(error.into()),
         },
     };

@@ -5,8 +5,7 @@ mod series;
 
 use std::time::Duration;
 
-use forebay_bindings::cuda::Driver;
-use metrics::{Counter, Histogram, counter, describe_counter, describe_gauge, describe_histogram, gauge};
+use metrics::{Counter, Histogram, counter, describe_counter, describe_gauge, describe_histogram};
 use metrics_exporter_prometheus::{BuildError, Matcher, PrometheusBuilder, PrometheusHandle};
 
 pub(crate) use series::Series;
@@ -65,8 +64,11 @@ pub(crate) async fn keep_up(metrics: Metrics) {
 
 /// Sets what CUDA's driver tells of its GPUs, where there is one. What is used is known only where this process has a context,
 /// which takes memory itself.
+#[cfg(feature = "tensorrt")]
 pub(crate) fn publish_gpus() {
-    let Ok(driver) = Driver::load() else { return };
+    use metrics::gauge;
+
+    let Ok(driver) = forebay_bindings::cuda::Driver::load() else { return };
     for gpu in 0..driver.count().unwrap_or(0) {
         let Ok(uuid) = driver.uuid(gpu) else { continue };
         let label = [("gpu_uuid", uuid)];
@@ -78,6 +80,10 @@ pub(crate) fn publish_gpus() {
         }
     }
 }
+
+/// A build without TensorRT knows no driver.
+#[cfg(not(feature = "tensorrt"))]
+pub(crate) fn publish_gpus() {}
 
 fn describe() {
     describe_counter!("nv_inference_request_success", "Requests answered with a result");

@@ -16,9 +16,10 @@ use tokio_util::sync::CancellationToken;
 use crate::busy_poll::BusyPoll;
 use crate::control::{self, Control};
 use crate::drain::{self, Ports, Signals};
+use crate::engine::choice::{Choice, Compiling};
 use crate::engine::kept::Kept;
 use crate::engine::ort::OrtEngine;
-use crate::engine::tensorrt::{Choice, Compiling, TensorRt};
+use crate::engine::tensorrt::TensorRt;
 use crate::engine::{Engine as _, Engines, SessionOptions};
 use crate::gate::{self, Gate, Savings};
 use crate::grpc::{self, GrpcService};
@@ -249,12 +250,28 @@ fn tensorrt(
     };
     let host_code = if settings.tensorrt_host_code { HostCode::Allow } else { HostCode::Refuse };
     let (path, budget) = (settings.tensorrt.clone(), settings.gpu_memory_bytes);
+    #[cfg(not(feature = "tensorrt"))]
+    refuse_flags(settings)?;
     match TensorRt::load(Choice { flavour, path, host_code, budget, compiling }) {
         Err(reason) if settings.tensorrt.is_some() => {
             Err(SettingsError::Wrong { flag: "--tensorrt", reason })
         }
         loaded => Ok(loaded),
     }
+}
+
+/// Of flags that TensorRT alone reads, none may be given where there is none.
+#[cfg(not(feature = "tensorrt"))]
+fn refuse_flags(settings: &ModelSettings) -> Result<(), SettingsError> {
+    let given = [
+        ("--tensorrt", settings.tensorrt.is_some()),
+        ("--tensorrt-flavour", !matches!(settings.tensorrt_flavour, TensorRtFlavour::Enterprise)),
+        ("--tensorrt-host-code", settings.tensorrt_host_code),
+        ("--gpu-memory-bytes", settings.gpu_memory_bytes.is_some()),
+    ];
+    let reason = || crate::engine::tensorrt::NONE.to_owned();
+    let wrong = |flag| Err(SettingsError::Wrong { flag, reason: reason() });
+    given.into_iter().find(|(_, given)| *given).map_or(Ok(()), |(flag, _)| wrong(flag))
 }
 
 /// Loads the models, and follows the repository if that was asked for.

@@ -17,7 +17,9 @@ pub(crate) use parts::{
     GateAddress, HttpSettings, LogFormat, LogSettings, PoolKind, PoolSettings, RestrictedSettings,
     TlsSettings,
 };
-pub(crate) use secrets::{Hidden, SECRETS, read_pool_secret};
+#[cfg(feature = "tensorrt")]
+pub(crate) use secrets::SECRETS;
+pub(crate) use secrets::{Hidden, read_pool_secret};
 pub(crate) use trust::{PrivacySettings, TrustSettings};
 use units::{parse_bytes, parse_seconds};
 

@@ -45,11 +45,15 @@ inline std::size_t bits_of(nvinfer1::DataType type) {
     case nvinfer1::DataType::kBOOL:
     case nvinfer1::DataType::kUINT8:
     case nvinfer1::DataType::kFP8:
-    case nvinfer1::DataType::kE8M0:
       return 8;
     case nvinfer1::DataType::kINT4:
     case nvinfer1::DataType::kFP4:
       return 4;
+    default:
+      // kE8M0, which the oldest headers don't name.
+      if (static_cast<std::int32_t>(type) == 11) {
+        return 8;
+      }
   }
   throw std::runtime_error("uses an element type that these bindings don't know");
 }

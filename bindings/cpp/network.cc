@@ -1,4 +1,6 @@
+#include <stdexcept>
 #include <string>
+#include <type_traits>
 #include <utility>
 #include <vector>
 
@@ -21,6 +23,39 @@ TensorInfo describe(const nvinfer1::ITensor& tensor, nvinfer1::TensorIOMode mode
           to_rust(tensor.getDimensions())};
 }
 
+// Older headers have it return nothing.
+template <typename Config>
+bool set_aux_streams(Config& config, std::int32_t streams) {
+  if constexpr (std::is_void_v<decltype(config.setMaxAuxStreams(streams))>) {
+    config.setMaxAuxStreams(streams);
+    return true;
+  } else {
+    return config.setMaxAuxStreams(streams);
+  }
+}
+
+nvinfer1::BuilderFlag to_tensorrt(BuilderFlag flag) {
+  switch (flag) {
+    case BuilderFlag::Refit:
+      return nvinfer1::BuilderFlag::kREFIT;
+    case BuilderFlag::RefitIdentical:
+      return nvinfer1::BuilderFlag::kREFIT_IDENTICAL;
+    case BuilderFlag::Tf32:
+      return nvinfer1::BuilderFlag::kTF32;
+    case BuilderFlag::SparseWeights:
+      return nvinfer1::BuilderFlag::kSPARSE_WEIGHTS;
+    case BuilderFlag::VersionCompatible:
+      return nvinfer1::BuilderFlag::kVERSION_COMPATIBLE;
+    case BuilderFlag::ExcludeLeanRuntime:
+      return nvinfer1::BuilderFlag::kEXCLUDE_LEAN_RUNTIME;
+    case BuilderFlag::StripPlan:
+      return nvinfer1::BuilderFlag::kSTRIP_PLAN;
+    case BuilderFlag::WeightStreaming:
+      return nvinfer1::BuilderFlag::kWEIGHT_STREAMING;
+  }
+  throw std::runtime_error("knows no such flag");
+}
+
 class TheNetwork final : public Network {
  public:
   TheNetwork(const Entry& entry, rust::Slice<const std::uint8_t> model, const std::string& path) {
@@ -31,7 +66,7 @@ class TheNetwork final : public Network {
     }
     builder_.reset(
         static_cast<nvinfer1::IBuilder*>(call.object(entry.create_builder(&logger(), NV_TENSORRT_VERSION))));
-    network_.reset(call.object(builder_->createNetworkV2(0)));
+    network_.reset(call.object(builder_->createNetworkV2(network_flags)));
     parser_.reset(static_cast<nvonnxparser::IParser*>(
         call.object(entry.create_parser(network_.get(), &logger(), nvonnxparser_version))));
     if (!parser_->parse(model.data(), model.size(), path.c_str())) {
@@ -87,13 +122,23 @@ class TheNetwork final : public Network {
 
  private:
   static constexpr std::int32_t nvonnxparser_version = NV_ONNX_PARSER_VERSION;
+#if NV_TENSORRT_MAJOR == 10
+  // The model says each type, as it does from 11 on in any case.
+  static constexpr nvinfer1::NetworkDefinitionCreationFlags network_flags =
+      1U << static_cast<std::uint32_t>(nvinfer1::NetworkDefinitionCreationFlag::kSTRONGLY_TYPED);
+#else
+  static constexpr nvinfer1::NetworkDefinitionCreationFlags network_flags = 0;
+#endif
 #ifdef FOREBAY_RTX
   static constexpr const char* no_timing_cache =
       "TensorRT-RTX times no kernels as it builds: it has no timing cache";
 #endif
 
   void set_limits(Call& call, const BuildOptions& options) {
-    config_->setFlags(options.flags);
+    config_->setFlags(0);
+    for (const BuilderFlag flag : options.flags) {
+      config_->setFlag(to_tensorrt(flag));
+    }
     if (options.workspace >= 0) {
       config_->setMemoryPoolLimit(nvinfer1::MemoryPoolType::kWORKSPACE,
                                   static_cast<std::size_t>(options.workspace));
@@ -102,7 +147,7 @@ class TheNetwork final : public Network {
       config_->setBuilderOptimizationLevel(options.optimization_level);
     }
     if (options.max_aux_streams >= 0) {
-      call.check(config_->setMaxAuxStreams(options.max_aux_streams));
+      call.check(set_aux_streams(*config_, options.max_aux_streams));
     }
     if (options.max_threads >= 0) {
       call.check(builder_->setMaxThreads(options.max_threads));

@@ -14,7 +14,8 @@ use serde::{Deserialize, Serialize};
 use crate::builder::{BuildOptions, Network, Plan};
 use crate::cuda::Driver;
 use crate::error::Error;
-use crate::library::{Flavour, Library};
+use crate::flavour::Flavour;
+use crate::library::Library;
 
 /// How often it is looked whether the process has ended.
 const POLL: Duration = Duration::from_millis(20);

@@ -55,6 +55,18 @@ pub(crate) mod ffi {
         max: Vec<i64>,
     }
 
+    /// Settings of a build that are on or off. Their numbers are not TensorRT's, for those of 10 are others than those of 11.
+    enum BuilderFlag {
+        Refit,
+        RefitIdentical,
+        Tf32,
+        SparseWeights,
+        VersionCompatible,
+        ExcludeLeanRuntime,
+        StripPlan,
+        WeightStreaming,
+    }
+
     /// How a plan is built. Numbers below zero leave TensorRT's own choice.
     struct BuildOptions {
         profiles: usize,
@@ -64,8 +76,8 @@ pub(crate) mod ffi {
         max_aux_streams: i32,
         max_threads: i32,
         hardware_compatibility: i32,
-        /// Bits are numbers of `BuilderFlag`.
-        flags: u32,
+        /// Those that are set; all others are not.
+        flags: Vec<BuilderFlag>,
         /// Compute capabilities as 75, 80, ...: RTX alone.
         compute_capabilities: Vec<i32>,
         use_timing_cache: bool,

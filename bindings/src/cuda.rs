@@ -10,26 +10,53 @@
 //!
 //! No call of the host's hot path allocates. Nothing uses the default stream.
 
+// What takes memory is behind the feature.
+#[cfg_attr(not(feature = "tensorrt"), allow(dead_code))]
 mod account;
-mod device;
-mod driver;
 mod error;
+
+#[cfg(feature = "tensorrt")]
+mod call;
+#[cfg(feature = "tensorrt")]
+mod device;
+#[cfg(feature = "tensorrt")]
+mod driver;
+#[cfg(feature = "tensorrt")]
 mod event;
+#[cfg(feature = "tensorrt")]
 mod graph;
+#[cfg(feature = "tensorrt")]
 mod memory;
+#[cfg(feature = "tensorrt")]
 mod order;
+#[cfg(feature = "tensorrt")]
+mod others;
+#[cfg(feature = "tensorrt")]
 mod stream;
+#[cfg(feature = "tensorrt")]
+mod sys;
 
 pub use account::Account;
-pub use device::{Device, MemoryInfo};
-pub use driver::Driver;
 pub use error::CudaError;
+
+#[cfg(feature = "tensorrt")]
+pub use device::{Device, MemoryInfo};
+#[cfg(feature = "tensorrt")]
+pub use driver::Driver;
+#[cfg(feature = "tensorrt")]
 pub use event::Event;
+#[cfg(feature = "tensorrt")]
 pub use graph::Graph;
+#[cfg(feature = "tensorrt")]
 pub use memory::{DeviceBuffer, PinnedBuffer, PinnedRead, PinnedWrite};
+#[cfg(feature = "tensorrt")]
 pub use stream::Stream;
 
+#[cfg(feature = "tensorrt")]
 pub(crate) use account::Held;
+#[cfg(feature = "tensorrt")]
 pub(crate) use memory::{ALIGNMENT, Access};
+#[cfg(feature = "tensorrt")]
 pub(crate) use order::{Epoch, Order, Ordered};
+#[cfg(feature = "tensorrt")]
 pub(crate) use stream::Ticket;

@@ -5,7 +5,7 @@ use serde::{Deserialize, Deserializer, Serialize, Serializer};
 #[cxx::bridge(namespace = "nvinfer1")]
 #[allow(unreachable_pub)]
 mod ffi {
-    /// What a tensor's elements are.
+    /// What a tensor's elements are. 11, 8-bit scales that are powers of two, has no name here: TensorRT 10.11 has it not.
     #[derive(Debug)]
     #[repr(i32)]
     enum DataType {
@@ -42,9 +42,6 @@ mod ffi {
         /// 4-bit floats, E2M1, two a byte.
         #[cxx_name = "kFP4"]
         Fp4 = 10,
-        /// 8-bit scales, powers of two.
-        #[cxx_name = "kE8M0"]
-        E8m0 = 11,
     }
 
     /// Is a tensor an input or an output?
@@ -119,32 +116,8 @@ mod ffi {
         UserManaged = 2,
     }
 
-    /// Settings of a build that are on or off.
-    #[derive(Debug)]
-    #[repr(i32)]
-    enum BuilderFlag {
-        #[cxx_name = "kREFIT"]
-        Refit = 4,
-        #[cxx_name = "kTF32"]
-        Tf32 = 6,
-        #[cxx_name = "kSPARSE_WEIGHTS"]
-        SparseWeights = 7,
-        #[cxx_name = "kVERSION_COMPATIBLE"]
-        VersionCompatible = 12,
-        #[cxx_name = "kEXCLUDE_LEAN_RUNTIME"]
-        ExcludeLeanRuntime = 13,
-        #[cxx_name = "kSTRIP_PLAN"]
-        StripPlan = 18,
-        #[cxx_name = "kREFIT_IDENTICAL"]
-        RefitIdentical = 19,
-        #[cxx_name = "kWEIGHT_STREAMING"]
-        WeightStreaming = 20,
-    }
-
     unsafe extern "C++" {
         include!("NvInfer.h");
-
-        type BuilderFlag;
 
         type DataType;
         type TensorIOMode;
@@ -155,7 +128,6 @@ mod ffi {
     }
 }
 
-pub(crate) use ffi::BuilderFlag;
 pub(crate) use ffi::ExecutionContextAllocationStrategy;
 pub use ffi::{DataType, HardwareCompatibilityLevel, OptProfileSelector, TensorIOMode, TensorLocation};
 

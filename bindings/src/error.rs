@@ -3,7 +3,7 @@
 use std::path::PathBuf;
 
 use crate::cuda::CudaError;
-use crate::library::{Flavour, Version};
+use crate::flavour::{Flavour, Version};
 
 /// An error of this crate.
 #[derive(Debug, thiserror::Error)]
@@ -74,6 +74,13 @@ impl Error {
     }
 }
 
+/// What the system's loader says.
+#[cfg(feature = "tensorrt")]
+pub(crate) fn said(error: &libloading::Error) -> String {
+    std::error::Error::source(error).map_or(error.to_string(), ToString::to_string)
+}
+
+#[cfg(feature = "tensorrt")]
 impl From<cxx::Exception> for Error {
     fn from(exception: cxx::Exception) -> Self {
         Self::Said(exception.what().to_owned())

@@ -6,10 +6,10 @@ use std::sync::Arc;
 
 use cxx::UniquePtr;
 use libloading::os::unix::{Library as Loaded, RTLD_LOCAL, RTLD_NOW};
-use serde::{Deserialize, Serialize};
 
 use crate::bridge::ffi::{self, Symbols};
-use crate::error::Error;
+use crate::error::{Error, said};
+use crate::flavour::{Flavour, Version};
 
 /// The numbers that the headers of TensorRT give themselves, by bindgen.
 #[allow(missing_docs, unreachable_pub)]
@@ -22,25 +22,19 @@ mod rtx_version {
     include!(concat!(env!("OUT_DIR"), "/rtx_version.rs"));
 }
 
+/// Are the headers those of TensorRT 10? Otherwise they are of 11: the build takes no others.
+const IS_10: bool = enterprise_version::NV_TENSORRT_MAJOR == 10;
+
 /// What makes an ONNX parser.
 const PARSER: &str = "createNvOnnxParser_INTERNAL";
-
-/// A kind of TensorRT. All are used by the same calls.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
-pub enum Flavour {
-    /// TensorRT: builds and runs engines, on data-centre GPUs above all.
-    Enterprise,
-    /// TensorRT's lean runtime: runs engines that were built as version-compatible, and builds none.
-    Lean,
-    /// TensorRT for RTX GPUs: builds without a GPU, and finishes its kernels where they run.
-    Rtx,
-}
 
 impl Flavour {
     /// The name of its library, for the system's loader.
     pub fn library_name(self) -> &'static str {
         match self {
+            Self::Enterprise if IS_10 => "libnvinfer.so.10",
             Self::Enterprise => "libnvinfer.so.11",
+            Self::Lean if IS_10 => "libnvinfer_lean.so.10",
             Self::Lean => "libnvinfer_lean.so.11",
             Self::Rtx => "libtensorrt_rtx.so.1",
         }
@@ -49,6 +43,7 @@ impl Flavour {
     /// The name of its ONNX parser's library.
     fn parser_name(self) -> Option<&'static str> {
         match self {
+            Self::Enterprise if IS_10 => Some("libnvonnxparser.so.10"),
             Self::Enterprise => Some("libnvonnxparser.so.11"),
             Self::Lean => None,
             Self::Rtx => Some("libtensorrt_onnxparser_rtx.so.1"),
@@ -70,39 +65,6 @@ impl Flavour {
             ),
         };
         Version { major, minor, patch }
-    }
-}
-
-impl fmt::Display for Flavour {
-    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
-        formatter.write_str(match self {
-            Self::Enterprise => "TensorRT",
-            Self::Lean => "TensorRT's lean runtime",
-            Self::Rtx => "TensorRT-RTX",
-        })
-    }
-}
-
-/// A version of TensorRT.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
-#[allow(missing_docs)]
-pub struct Version {
-    pub major: u32,
-    pub minor: u32,
-    pub patch: u32,
-}
-
-impl Version {
-    /// From the number that a library tells: 110400 is 11.4.0. Before 10 it was 8601 for 8.6.1.
-    fn from_number(number: u32) -> Self {
-        let unit = if number < 10_000 { 1_000 } else { 10_000 };
-        Self { major: number / unit, minor: number % unit / 100, patch: number % 100 }
-    }
-}
-
-impl fmt::Display for Version {
-    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(formatter, "{}.{}.{}", self.major, self.minor, self.patch)
     }
 }
 
@@ -228,10 +190,7 @@ fn open(path: &Path) -> Result<std::mem::ManuallyDrop<Loaded>, String> {
     // SAFETY: what runs as the library is loaded is its own initialisation. That the file is what the operator wants to run is
     // the operator's word, as with every library and program.
     let loaded = unsafe { Loaded::open(Some(path), RTLD_NOW | RTLD_LOCAL) };
-    let said = |error: libloading::Error| {
-        std::error::Error::source(&error).map_or(error.to_string(), ToString::to_string)
-    };
-    Ok(std::mem::ManuallyDrop::new(loaded.map_err(said)?))
+    Ok(std::mem::ManuallyDrop::new(loaded.map_err(|error| said(&error))?))
 }
 
 /// The library of a parser, or why it is none.

@@ -8,19 +8,8 @@ use crate::bridge::ffi;
 use crate::cuda::{CudaError, Device};
 use crate::engine::Engine;
 use crate::error::Error;
+use crate::flavour::HostCode;
 use crate::library::Library;
-
-/// May plans carry code for the host, such as the lean runtime inside of version-compatible plans, or plugins?
-///
-/// Such a plan runs its code in this process: allow it for plans alone whose maker is trusted as much as this program's is.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
-pub enum HostCode {
-    /// TensorRT refuses such plans.
-    #[default]
-    Refuse,
-    /// Such plans are run.
-    Allow,
-}
 
 /// Makes engines. A handle: cheap to clone, used by any thread; threads take turns.
 ///

@@ -43,7 +43,7 @@ fn damage_is_told_by_its_kind() {
 
 #[test]
 fn a_sound_plan_without_a_driver_says_that_the_driver_is_missing() {
-    if matches!(Driver::load(), Err(CudaError::NoDriver)) {
+    if matches!(Driver::load(), Err(CudaError::NoDriver { .. })) {
         let refused = message(runtime().deserialize(&plan()));
         assert!(refused.contains("CUDA driver version is insufficient"), "{refused}");
     }

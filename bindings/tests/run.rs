@@ -5,7 +5,10 @@ mod support;
 use std::time::Duration;
 
 use forebay_bindings::cuda::CudaError;
-use forebay_bindings::{DataType, Error, Scratch, SharedScratch, TensorIOMode};
+use forebay_bindings::{
+    BuildOptions, Context, DataType, Error, Profile, Range, Scratch, SharedScratch, TensorIOMode,
+    TensorLocation,
+};
 use support::double::{self, Lane, affine, affine_context, device, double, engine, library, rows};
 use support::message;
 use tensorrt_double::onnx;
@@ -341,6 +344,72 @@ fn an_output_of_unknown_size_gets_memory_as_it_runs() {
 }
 
 #[test]
+fn values_in_host_memory_decide_the_shape_of_an_output() {
+    let held = double();
+    let device = device();
+    let range = |values: bool, input: &str, numbers: [&[i64]; 3]| Range {
+        input: input.into(),
+        values,
+        min: numbers[0].into(),
+        opt: numbers[1].into(),
+        max: numbers[2].into(),
+    };
+    let inputs = vec![
+        range(false, "x", [&[1, 1], &[2, 1], &[4, 1]]),
+        range(true, "size", [&[1, 1], &[2, 4], &[4, 64]]),
+    ];
+    let options = BuildOptions { profiles: vec![Profile { inputs }], ..BuildOptions::default() };
+    let mut network = library().builder(Some(&device)).parse(&onnx::expand().encode(), None).unwrap();
+    assert!(network.inputs()[1].is_shape && !network.inputs()[0].is_shape);
+    let engine = engine(&network.build(&options).unwrap());
+    let [_, size, _] = engine.tensors() else { panic!("three tensors") };
+    assert_eq!((size.location, size.is_shape), (TensorLocation::Host, true));
+    assert_eq!((&size.profiles[0].min, &size.profiles[0].max), (&vec![1, 1], &vec![4, 64]));
+
+    let mut context = engine.context(Scratch::Own).unwrap();
+    let mut lane = Lane::new(&device);
+    lane.fill(&[7.0, 8.0]);
+    context.bind(0, &lane.x, 0).unwrap();
+    context.bind(2, &lane.y, 0).unwrap();
+    context.set_input_shape(0, &[2, 1]).unwrap();
+    assert!(message(context.infer_shapes()).contains("the shape or values of size are missing"));
+    assert!(message(context.bind(1, &lane.x, 0)).contains("lies in host memory"));
+    assert_eq!(message(context.set_input_values(1, &[2])), "size takes 16 bytes of values, not 8");
+    let run = |lane: &mut Lane, context: &mut Context, columns: i64| {
+        context.set_input_values(1, &[2, columns]).unwrap();
+        context.infer_shapes().unwrap();
+        assert_eq!(*context.shape(2).unwrap(), [2, columns]);
+        let count = usize::try_from(2 * columns).unwrap();
+        lane.stream.upload(&lane.input, 0..8, &lane.x, 0).unwrap();
+        context.enqueue(&lane.stream).unwrap();
+        lane.stream.download(&lane.y, 0..count * 4, &lane.output, 0).unwrap();
+        lane.done.record(&lane.stream).unwrap();
+        count
+    };
+    for columns in [3, 64, 1] {
+        let count = run(&mut lane, &mut context, columns);
+        let expected = [vec![7.0; count / 2], vec![8.0; count / 2]].concat();
+        assert_eq!(lane.finish(count), expected);
+    }
+    context.set_input_values(1, &[2, 65]).unwrap();
+    assert!(message(context.infer_shapes()).contains("are not in the range of profile 0"));
+
+    // They are as they were when the run was queued, and others outdate what was captured.
+    held.double.close_gate("enqueueV3");
+    let count = run(&mut lane, &mut context, 4);
+    assert!(held.double.await_held("enqueueV3", 1, LIMIT));
+    std::thread::scope(|scope| {
+        scope.spawn(|| context.set_input_values(1, &[2, 5]).unwrap());
+        held.double.open_gate("enqueueV3");
+        assert_eq!(lane.finish(count), [[7.0; 4], [8.0; 4]].concat());
+    });
+    let graph = lane.stream.capture(|stream| context.enqueue(stream)).unwrap();
+    graph.launch(&lane.stream).unwrap();
+    context.set_input_values(1, &[2, 6]).unwrap();
+    assert_eq!(graph.launch(&lane.stream), Err(CudaError::Stale));
+}
+
+#[test]
 fn gpu_memory_that_is_used_up_is_an_error_that_counts_it() {
     let _held = double();
     for wanted in [1 << 40, usize::MAX] {
@@ -358,6 +427,14 @@ fn a_lost_gpu_is_told_apart_from_other_failures() {
     let lane = Lane::new(&device());
     held.double.fail("cuStreamSynchronize:1=1");
     assert!(!lane.stream.synchronize().unwrap_err().is_sticky());
+    // Of a driver that is newer than the header.
+    held.double.fail("cuStreamSynchronize:1=123456");
+    let unheard_of = lane.stream.synchronize().unwrap_err();
+    assert_eq!(
+        unheard_of.to_string(),
+        "cuStreamSynchronize failed: no such error is known (no such error is known, 123456)"
+    );
+    assert!(!unheard_of.is_sticky());
     held.double.fail("cuStreamSynchronize:1=700");
     let lost = lane.stream.synchronize().unwrap_err();
     assert!(lost.is_sticky());

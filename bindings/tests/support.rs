@@ -24,10 +24,18 @@ pub(crate) fn rtx() -> Library {
     Library::open(path, Flavour::Rtx).expect("TensorRT-RTX loads")
 }
 
-/// TensorRT's lean runtime.
+/// TensorRT's lean runtime, of the headers' major version.
 pub(crate) fn lean() -> Library {
-    let path = installed("FOREBAY_TENSORRT_LEAN", "tensorrt-lean/lib/libnvinfer_lean.so.11");
+    let path = lean_of(Flavour::Lean.header_version().major);
     Library::open(path, Flavour::Lean).expect("TensorRT's lean runtime loads")
+}
+
+/// The library of that of a major version.
+pub(crate) fn lean_of(major: u32) -> PathBuf {
+    match major {
+        10 => installed("FOREBAY_TENSORRT_LEAN_10", "tensorrt-lean-10/lib/libnvinfer_lean.so.10"),
+        _ => installed("FOREBAY_TENSORRT_LEAN", "tensorrt-lean/lib/libnvinfer_lean.so.11"),
+    }
 }
 
 /// The error's message.

@@ -81,6 +81,7 @@ pub(crate) fn run(layout: &Layout, settings: &Settings) -> Result<()> {
             Part::Wrk,
             Part::H2load,
             Part::TensorrtHeaders,
+            Part::CudaHeaders,
             Part::Libclang,
         ],
     )?;

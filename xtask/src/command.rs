@@ -111,3 +111,10 @@ pub(crate) fn target_folder(root: &Path) -> Result<PathBuf> {
     let metadata: serde_json::Value = serde_json::from_str(&output(metadata)?)?;
     Ok(metadata["target_directory"].as_str().context("cargo metadata names no target_directory")?.into())
 }
+
+/// What cargo is told so that everything in the workspace that can is built with TensorRT: the backend as it is released, the
+/// bindings and their double, and what tests them.
+pub(crate) const WITH_TENSORRT: [&str; 2] = [
+    "--features",
+    "forebay/tensorrt,forebay-bindings/tensorrt,forebay-tensorrt-double/tensorrt,xtask/tensorrt",
+];

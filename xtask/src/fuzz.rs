@@ -45,7 +45,7 @@ pub(crate) fn run(layout: &Layout, settings: &Settings) -> Result<()> {
         ensure!(known.contains(name), "there is no target {name:?}; there are {}", known.join(", "));
     }
     // Fuzz targets link the backend, and that the bindings.
-    setup::install(layout, &[Part::TensorrtHeaders, Part::Libclang])?;
+    setup::install(layout, &[Part::TensorrtHeaders, Part::CudaHeaders, Part::Libclang])?;
     let folder = layout.dir.join("fuzz");
     let program = build(layout, &folder)?;
     let chosen = if settings.targets.is_empty() { &known } else { &settings.targets };
@@ -80,7 +80,7 @@ fn build(layout: &Layout, folder: &Path) -> Result<PathBuf> {
     let host = version.lines().find_map(|line| line.strip_prefix("host: ")).context("rustc has no host")?;
     let target = folder.join("target");
     let mut build = cargo();
-    build.args(["build", "--release", "--package", "fuzz", "--features", "libfuzzer"]);
+    build.args(["build", "--release", "--package", "fuzz", "--features", "libfuzzer,forebay/tensorrt"]);
     // With a target named, the flags don't reach build scripts and macros.
     build.args(["--target", host, "--target-dir"]).arg(&target).current_dir(&layout.root);
     build.env("RUSTFLAGS", COVERAGE.join(" ")).env("CARGO_PROFILE_RELEASE_LTO", "off");

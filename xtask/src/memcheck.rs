@@ -10,7 +10,8 @@ use crate::command::{cargo, command, output, shown};
 use crate::layout::Layout;
 use crate::setup::{self, Part};
 
-const PARTS: [Part; 4] = [Part::TensorrtHeaders, Part::Libclang, Part::Valgrind, Part::Python];
+const PARTS: [Part; 5] =
+    [Part::TensorrtHeaders, Part::CudaHeaders, Part::Libclang, Part::Valgrind, Part::Python];
 
 /// The bindings' tests that run on the double alone. The others load NVIDIA's libraries, or count allocations themselves.
 const TESTS: [&str; 5] = ["disturbed", "double_errors", "ownership", "recovery", "run"];
@@ -122,7 +123,8 @@ fn server_tests(
     set: impl Fn(&mut Command),
 ) -> Result<()> {
     let mut test = cargo();
-    test.args(["test", "--package", "forebay", "--no-default-features", "--test", "serve"]);
+    test.args(["test", "--package", "forebay", "--no-default-features", "--features", "tensorrt"]);
+    test.args(["--test", "serve"]);
     test.arg("--config").arg(format!("target.{host}.runner={runner:?}"));
     test.current_dir(&layout.root).env("FOREBAY_DIR", &layout.dir);
     set(&mut test);
@@ -137,7 +139,7 @@ fn tests(layout: &Layout, host: &str, runner: &[&str], set: impl Fn(&mut Command
     let bindings: Vec<&str> = ["--package", "forebay-bindings"].into_iter().chain(names).collect();
     for chosen in [&double[..], &bindings] {
         let mut test = cargo();
-        test.arg("test").args(chosen).current_dir(&layout.root);
+        test.arg("test").args(chosen).args(["--features", "tensorrt"]).current_dir(&layout.root);
         test.arg("--config").arg(format!("target.{host}.runner={runner:?}"));
         test.env("FOREBAY_DIR", &layout.dir);
         set(&mut test);

@@ -3,6 +3,7 @@
 //! Each part has a pin (versions and digests, as text) and a stamp, a file that holds the pin of what is installed. A part
 //! whose stamp holds its pin and whose files are there is left alone, so a second run does nothing.
 
+mod cuda;
 mod debian;
 mod models;
 mod python;
@@ -45,6 +46,10 @@ pub(crate) enum Part {
     Wasm,
     /// TensorRT's headers, with which the bindings are built
     TensorrtHeaders,
+    /// Those of older versions, with which they can be built, too
+    TensorrtHeadersOlder,
+    /// CUDA's headers, from which the bindings know the driver
+    CudaHeaders,
     /// libclang, by which bindgen reads one of them
     Libclang,
     /// TensorRT-RTX, with which the bindings' tests build engines
@@ -115,6 +120,8 @@ impl Part {
             Self::NodeTests => "node-tests",
             Self::Wasm => "wasm",
             Self::TensorrtHeaders => "tensorrt-headers",
+            Self::TensorrtHeadersOlder => "tensorrt-headers-older",
+            Self::CudaHeaders => "cuda-headers",
             Self::Libclang => "libclang",
             Self::TensorrtRtx => "tensorrt-rtx",
             Self::TensorrtLean => "tensorrt-lean",
@@ -128,6 +135,7 @@ impl Part {
             Self::Envoy
             | Self::Models
             | Self::NodeTests
+            | Self::CudaHeaders
             | Self::Libclang
             | Self::TensorrtRtx
             | Self::TensorrtLean
@@ -138,6 +146,7 @@ impl Part {
             | Self::H2load
             | Self::Wasm
             | Self::TensorrtHeaders
+            | Self::TensorrtHeadersOlder
             | Self::Valgrind => &[],
         }
     }
@@ -152,7 +161,9 @@ impl Part {
             Self::Models => Ok(models::plan(layout)),
             Self::NodeTests => Ok(wheel::node_tests_plan(layout)),
             Self::Wasm => toolchain::plan(layout),
-            Self::TensorrtHeaders => Ok(tensorrt::headers_plan(layout)),
+            Self::TensorrtHeaders => Ok(tensorrt::headers_plan(layout, &tensorrt::HEADERS)),
+            Self::TensorrtHeadersOlder => Ok(tensorrt::headers_plan(layout, &tensorrt::OLDER_HEADERS)),
+            Self::CudaHeaders => Ok(cuda::headers_plan(layout)),
             Self::Libclang => tensorrt::libclang_plan(layout),
             Self::TensorrtRtx => tensorrt::libraries_plan(layout, &tensorrt::RTX),
             Self::TensorrtLean => tensorrt::libraries_plan(layout, &tensorrt::LEAN),
@@ -171,7 +182,9 @@ impl Part {
             Self::Models => models::install(layout),
             Self::NodeTests => wheel::install_node_tests(layout),
             Self::Wasm => toolchain::install(layout),
-            Self::TensorrtHeaders => tensorrt::install_headers(layout),
+            Self::TensorrtHeaders => tensorrt::install_headers(layout, &tensorrt::HEADERS),
+            Self::TensorrtHeadersOlder => tensorrt::install_headers(layout, &tensorrt::OLDER_HEADERS),
+            Self::CudaHeaders => cuda::install_headers(layout),
             Self::Libclang => tensorrt::install_libclang(layout),
             Self::TensorrtRtx => tensorrt::install_libraries(layout, &tensorrt::RTX),
             Self::TensorrtLean => tensorrt::install_libraries(layout, &tensorrt::LEAN),

@@ -5,13 +5,13 @@ use std::process::{Command, Stdio};
 
 use anyhow::{Context, Result, bail};
 
-use crate::command::{cargo, on_path, shown};
+use crate::command::{WITH_TENSORRT, cargo, on_path, shown};
 use crate::layout::Layout;
 use crate::setup::{self, Part, Toolchain};
 use crate::{up, wasm};
 
 /// Everything but the load generator, which only benchmarks use.
-const PARTS: [Part; 11] = [
+const PARTS: [Part; 13] = [
     Part::Python,
     Part::Envoy,
     Part::Redis,
@@ -19,6 +19,8 @@ const PARTS: [Part; 11] = [
     Part::NodeTests,
     Part::Wasm,
     Part::TensorrtHeaders,
+    Part::TensorrtHeadersOlder,
+    Part::CudaHeaders,
     Part::Libclang,
     Part::TensorrtRtx,
     Part::TensorrtLean,
@@ -40,7 +42,9 @@ struct Total {
 pub(crate) fn run(layout: &Layout) -> Result<()> {
     setup::install(layout, &PARTS)?;
     step(layout, "formatting", &["fmt", "--all", "--check"])?;
-    step(layout, "lints", &["clippy", "--workspace", "--all-targets", "--", "-D", "warnings"])?;
+    without_tensorrt(layout)?;
+    let lints = [&["clippy", "--workspace", "--all-targets"][..], &WITH_TENSORRT, &["--", "-D", "warnings"]];
+    step(layout, "lints", &lints.concat())?;
     lint_for_wasm(layout)?;
     if on_path("cargo-deny").is_some() {
         step(layout, "licences and bans", &["deny", "check", "licenses", "bans", "sources"])?;
@@ -52,12 +56,47 @@ pub(crate) fn run(layout: &Layout) -> Result<()> {
     up::build_backend(layout)?;
     println!("test: tests");
     let mut tests = cargo();
-    tests.args(["test", "--workspace", "--no-fail-fast"]).current_dir(&layout.root);
+    tests.args(["test", "--workspace", "--no-fail-fast"]).args(WITH_TENSORRT).current_dir(&layout.root);
     tests.env("FOREBAY_DIR", &layout.dir).env("FOREBAY_PYTHON", layout.python());
     tests.env("FOREBAY_ONNXRUNTIME", layout.onnxruntime()).env("ORT_DYLIB_PATH", layout.onnxruntime());
     tests.env("FOREBAY_BINARY", up::backend(layout)?);
     tests.envs(layout.tensorrt());
-    summed(tests)
+    summed(tests)?;
+    older_headers(layout)
+}
+
+/// What a plain build is, which has no TensorRT: that it needs nothing of NVIDIA's, lints, and what the server says. From then on all
+/// is built with it.
+fn without_tensorrt(layout: &Layout) -> Result<()> {
+    // Nothing else uses the few dependencies as they are built here.
+    let quick = "profile.dev.package.\"*\".opt-level=0";
+    let check = ["check", "--package", "forebay-bindings", "--config", quick];
+    step(layout, "the bindings without TensorRT", &check)?;
+    // With the dependencies of a build that has it: others would be compiled anew, every one.
+    let features = ["--features", "forebay-bindings/tensorrt-dependencies"];
+    let lints = [&["clippy", "--workspace", "--all-targets"][..], &features, &["--", "-D", "warnings"]];
+    step(layout, "lints without TensorRT", &lints.concat())?;
+    println!("test: the server without TensorRT");
+    let mut tests = cargo();
+    tests.args(["test", "--workspace", "--test", "serve"]).args(features).arg("no_tensorrt");
+    tests.current_dir(&layout.root).env("FOREBAY_DIR", &layout.dir);
+    shown(tests).context("the server without TensorRT")
+}
+
+/// The bindings over the headers of older versions, each with a double of that version: their tests that run on it, and those of
+/// libraries. It comes last, for what is built next is built over the usual headers again.
+fn older_headers(layout: &Layout) -> Result<()> {
+    for version in ["10.16", "11.1"] {
+        println!("test: the bindings over the headers of TensorRT {version}");
+        let mut tests = cargo();
+        tests.args(["test", "--workspace"]).args(WITH_TENSORRT).current_dir(&layout.root);
+        tests.args(["scenarios", "run", "double_errors", "library"].iter().flat_map(|test| ["--test", test]));
+        let include = layout.dir.join(format!("tensorrt-{version}/include"));
+        tests.env("FOREBAY_DIR", &layout.dir).env("FOREBAY_TENSORRT_INCLUDE", include);
+        tests.envs(layout.tensorrt());
+        shown(tests).with_context(|| format!("over the headers of TensorRT {version}"))?;
+    }
+    Ok(())
 }
 
 fn step(layout: &Layout, what: &str, arguments: &[&str]) -> Result<()> {

@@ -84,8 +84,15 @@ pub(crate) fn run(layout: &Layout, settings: &Settings) -> Result<()> {
     if settings.once {
         once::check_models(&settings.models)?;
     }
-    let mut parts =
-        vec![Part::Python, Part::Envoy, Part::Models, Part::Wasm, Part::TensorrtHeaders, Part::Libclang];
+    let mut parts = vec![
+        Part::Python,
+        Part::Envoy,
+        Part::Models,
+        Part::Wasm,
+        Part::TensorrtHeaders,
+        Part::CudaHeaders,
+        Part::Libclang,
+    ];
     parts.extend((settings.pool == Pool::Redis).then_some(Part::Redis));
     setup::install(layout, &parts)?;
     wasm::run(layout)?;
@@ -111,6 +118,7 @@ pub(crate) fn run(layout: &Layout, settings: &Settings) -> Result<()> {
 pub(crate) fn build_backend(layout: &Layout) -> Result<()> {
     let mut build = cargo();
     build.current_dir(&layout.root).args(["build", "--release", "--package", "forebay"]);
+    build.args(["--features", "tensorrt"]);
     shown(build).context("the backend does not build")
 }
 

@@ -39,7 +39,10 @@ fn kit() -> tempfile::TempDir {
     };
     for program in ["forebay", "forebay-gpu"] {
         let built = Path::new(env!("CARGO_BIN_EXE_xtask")).with_file_name(program);
-        assert!(built.exists(), "build it first: cargo build --package forebay --package forebay-bindings");
+        assert!(
+            built.exists(),
+            "build it first: cargo build --package forebay --package forebay-bindings --features forebay/tensorrt"
+        );
         link(built, &format!("bin/{program}"));
     }
     let onnxruntime = fs::read_dir(installed("lib")).unwrap().next().unwrap().unwrap().path();
@@ -145,7 +148,8 @@ fn without_a_driver_nothing_is_run_and_the_report_says_why() {
         fs::write(kit.path().join("double").join(name), "").unwrap();
     }
     let (markdown, sections) = run(kit.path(), &[]);
-    assert!(markdown.contains("CUDA's driver (libcuda.so.1) is not on this machine"), "{markdown}");
+    assert!(markdown.contains("CUDA's driver can't be loaded: "), "{markdown}");
+    assert!(markdown.contains("double/libcuda.so.1: file too short"), "{markdown}");
     for section in sections.iter().filter(|section| section["title"] != "What is installed") {
         for row in section["rows"].as_array().unwrap() {
             assert_eq!(row["outcome"], "not_run", "{row}");

@@ -10,36 +10,25 @@ mod options;
 mod shapes;
 mod staging;
 
-use std::path::PathBuf;
+use std::process::ExitCode;
 use std::sync::Arc;
 
 use forebay_bindings::cuda::{CudaError, Device as CudaDevice, Driver};
-use forebay_bindings::{Engine as Plan, Error, Flavour, HostCode, Library, TensorIOMode};
+use forebay_bindings::{Engine as Plan, Error, HostCode, Job, Library, TensorIOMode};
 use forebay_protocol::datatype::DataType;
 use tokio_util::sync::CancellationToken;
 
+use super::choice::Choice;
 use super::gpu::{Gpu, Tie};
 use super::{Engine, EngineError, ModelFiles, Session, SessionOptions};
 use crate::model_config::{Device, ModelConfig, Platform};
 use crate::signature::{Signature, TensorSpec};
+pub(crate) use compile::build_options;
 use compile::{Compilation, Compiler, Target};
-pub(crate) use compile::{Compiling, build_options};
 use graphs::Warning;
 use instance::Instance;
 use lane::Lane;
 use options::Options;
-
-/// Which library to load, what plans may do, and how they are built.
-#[derive(Debug, Clone)]
-pub(crate) struct Choice {
-    pub(crate) flavour: Flavour,
-    /// `None`: what the system's loader finds.
-    pub(crate) path: Option<PathBuf>,
-    pub(crate) host_code: HostCode,
-    /// Bytes of each GPU that models may hold together when one is loaded.
-    pub(crate) budget: Option<usize>,
-    pub(crate) compiling: Compiling,
-}
 
 /// TensorRT in this process.
 pub(crate) struct TensorRt {
@@ -165,6 +154,11 @@ impl TensorRt {
             _ => files.failed(error),
         }
     }
+}
+
+/// Builds a plan as a job on stdin says: see [`Job`].
+pub(crate) fn build_plan() -> ExitCode {
+    Job::serve()
 }
 
 /// A negative number is no GPU's, as any that is too large.

@@ -3,6 +3,9 @@
 //! `FOREBAY_DIR` (default: `.forebay` of the checkout) holds `lib/libonnxruntime.so.*` and `test-repository/`;
 //! `cargo xtask setup` makes it.
 
+// What tests of TensorRT alone need lies idle in a build without it.
+#![cfg_attr(not(feature = "tensorrt"), allow(dead_code))]
+
 mod answers;
 mod batching;
 mod budget;
@@ -12,6 +15,7 @@ mod client;
 mod clients;
 mod coalescing;
 mod coding;
+#[cfg(feature = "tensorrt")]
 mod compiled;
 mod control;
 mod drain;
@@ -20,6 +24,8 @@ mod external;
 mod generations;
 mod grpc;
 mod io_binding;
+#[cfg(not(feature = "tensorrt"))]
+mod no_tensorrt;
 mod optimized;
 mod poll;
 mod pool;
@@ -32,6 +38,7 @@ mod resets;
 mod restricted;
 mod slow;
 mod strangers;
+#[cfg(feature = "tensorrt")]
 mod tensorrt;
 mod tls;
 mod v1;

@@ -21,18 +21,19 @@ use crate::process::{Forebay, serve_command};
 
 /// A plan of the model, with a profile for each of those shapes of `x`, smallest and largest.
 fn plan_of(model: &onnx::Model, shapes: &[[&[i64]; 2]]) -> Vec<u8> {
+    let profile = |shapes: &[&[i64]; 2]| Profile { inputs: vec![range("x", false, shapes)] };
+    build(model, shapes.iter().map(profile).collect())
+}
+
+/// The smallest and the largest of an input's shapes, or of its values.
+fn range(input: &str, values: bool, [min, max]: &[&[i64]; 2]) -> Range {
+    Range { input: input.to_owned(), values, min: min.to_vec(), opt: max.to_vec(), max: max.to_vec() }
+}
+
+fn build(model: &onnx::Model, profiles: Vec<Profile>) -> Vec<u8> {
     Double::load().unwrap();
     let library = Library::open(tensorrt_double::NVINFER, Flavour::Enterprise).unwrap();
-    let profile = |[min, max]: &[&[i64]; 2]| Profile {
-        inputs: vec![Range {
-            input: "x".to_owned(),
-            values: false,
-            min: min.to_vec(),
-            opt: max.to_vec(),
-            max: max.to_vec(),
-        }],
-    };
-    let options = BuildOptions { profiles: shapes.iter().map(profile).collect(), ..BuildOptions::default() };
+    let options = BuildOptions { profiles, ..BuildOptions::default() };
     let device = Driver::load().unwrap().device(0).unwrap();
     let mut network = library.builder(Some(&device)).parse(&model.encode(), None).unwrap();
     network.build(&options).unwrap().to_vec()
@@ -198,6 +199,36 @@ fn a_plan_that_is_damaged_is_refused_with_what_is_wrong() {
         let output = command(root.path(), &[]).output().unwrap();
         let said = String::from_utf8_lossy(&output.stderr).into_owned();
         assert!(!output.status.success() && said.contains("can't load model.plan: TensorRT"), "{said}");
+    }
+}
+
+#[test]
+fn values_of_an_input_decide_the_shape_of_an_output_with_and_without_graphs() {
+    let profile = |[least, most]: [i64; 2]| Profile {
+        inputs: vec![range("x", false, &[&[1, 1], &[4, 1]]), range("size", true, &[&[1, least], &[4, most]])],
+    };
+    let plan = build(&onnx::expand(), [[1, 8], [9, 64]].map(profile).into());
+    for config in ["", "optimization { cuda { graphs: true } }"] {
+        let root = repository(config, &plan);
+        let forebay = Forebay::start(command(root.path(), &["--pool", "none", "--instances", "1"]));
+        let infer = |columns: usize| {
+            let body = json!({ "inputs": [
+                { "name": "x", "datatype": "FP32", "shape": [2, 1], "data": [7, columns] },
+                { "name": "size", "datatype": "INT64", "shape": [2], "data": [2, columns] },
+            ] });
+            forebay.infer("affine", &[], &body)
+        };
+        for columns in [3, 3, 64, 1, 3] {
+            let answer = infer(columns);
+            let output = &answer.json()["outputs"][0];
+            assert_eq!((answer.status, &output["shape"]), (200, &json!([2, columns])), "{answer:?}");
+            let row = |value: f64| vec![value; columns];
+            assert_eq!(output["data"], json!([row(7.0), row(columns as f64)].concat()));
+        }
+        let refused = infer(65);
+        assert_eq!(refused.status, 400);
+        let said = "no profile of the plan allows 'x' [2, 1], 'size' with the values [2, 65] together";
+        assert!(refused.json()["error"].as_str().unwrap().contains(said), "{refused:?}");
     }
 }
 

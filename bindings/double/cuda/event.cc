@@ -133,10 +133,6 @@ CUresult cuEventElapsedTime(float* milliseconds, CUevent start, CUevent end) {
   return CUDA_SUCCESS;
 }
 
-CUresult cuEventElapsedTime_v2(float* milliseconds, CUevent start, CUevent end) {
-  return cuEventElapsedTime(milliseconds, start, end);
-}
-
 CUresult cuStreamWaitEvent(CUstream stream_handle, CUevent handle, unsigned) {
   FOREBAY_BEGIN("cuStreamWaitEvent");
   Lock lock(state().lock);

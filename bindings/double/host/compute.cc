@@ -103,6 +103,19 @@ Array matrix_multiply(const Array& left, const Array& right, const Shape& shape)
   return result;
 }
 
+// Repeats elements along axes.
+Array expand(const Array& input, const Array& target) {
+  const auto wanted = to_values(target.bytes.data(), count(target));
+  auto result =
+      make(input.type, std::get<Shape>(operation_shape(Operation::expand, {input.dims, wanted})));
+  const auto bytes = element_bytes(input.type);
+  for (size_t index = 0; index < count(result); ++index) {
+    const auto from = spread_index(result.dims, index, input.dims);
+    std::memcpy(result.bytes.data() + index * bytes, input.bytes.data() + from * bytes, bytes);
+  }
+  return result;
+}
+
 // The indices of what isn't zero: one row a dimension, one column an element.
 Array non_zero(const Array& input) {
   std::vector<size_t> found;
@@ -159,6 +172,9 @@ std::vector<Array> compute(const Model& model, std::vector<Array> inputs) {
       }
       case Operation::non_zero:
         result = non_zero(first);
+        break;
+      case Operation::expand:
+        result = expand(first, values[node.inputs[1]]);
         break;
     }
   }

@@ -13,6 +13,11 @@ CUresult Run::read_inputs() {
   for (size_t index = 0; index < inputs.size(); ++index) {
     const auto type = model->tensors[model->inputs[index]].type;
     Array array{type, inputs[index], Bytes(shape_bytes(inputs[index], type))};
+    if (const auto taken = shape_values.find(model->inputs[index]); taken != shape_values.end()) {
+      std::memcpy(array.bytes.data(), taken->second.data(), array.bytes.size());
+      values.push_back(std::move(array));
+      continue;
+    }
     const auto source = kernel::access(input_addresses[index], array.bytes.size(), device);
     if (!source) return CUDA_ERROR_ILLEGAL_ADDRESS;
     std::memcpy(array.bytes.data(), source.get(), array.bytes.size());

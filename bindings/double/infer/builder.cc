@@ -19,9 +19,9 @@ void Network::fill(Model model) {
   inputs_.clear();
   outputs_.clear();
   for (const auto index : model_.inputs)
-    inputs_.push_back(std::make_unique<NetworkTensor>(model_.tensors[index], true));
+    inputs_.push_back(std::make_unique<NetworkTensor>(model_.tensors[index], true, model_.is_shape(index)));
   for (const auto index : model_.outputs)
-    outputs_.push_back(std::make_unique<NetworkTensor>(model_.tensors[index], false));
+    outputs_.push_back(std::make_unique<NetworkTensor>(model_.tensors[index], false, false));
 }
 
 ITensor* Network::at(const Tensors& tensors, int32_t index, const char* call) const {
@@ -36,6 +36,19 @@ bool OptimizationProfile::setDimensions(const char* input, OptProfileSelector se
   const bool possible = std::all_of(shape.begin(), shape.end(), [](int64_t dim) { return dim >= 0; });
   if (possible) ranges_[input][static_cast<size_t>(select)] = shape;
   return possible;
+}
+
+bool OptimizationProfile::setShapeValuesV2(const char* input, OptProfileSelector select,
+                                           const int64_t* values, int32_t count) noexcept {
+  if (voice_.refuses("IOptimizationProfile::setShapeValuesV2") || count < 0) return false;
+  ranges_[input][static_cast<size_t>(select)] = to_values(values, static_cast<size_t>(count));
+  return true;
+}
+
+const int64_t* OptimizationProfile::getShapeValuesV2(const char* input,
+                                                     OptProfileSelector select) const noexcept {
+  const auto found = ranges_.find(input);
+  return found == ranges_.end() ? nullptr : found->second[static_cast<size_t>(select)].data();
 }
 
 Dims OptimizationProfile::getDimensions(const char* input, OptProfileSelector select) const noexcept {
@@ -122,10 +135,13 @@ void BuilderConfig::setBuilderOptimizationLevel(int32_t level) noexcept {
   level_ = level;
 }
 
-bool BuilderConfig::setMaxAuxStreams(int32_t streams) noexcept {
-  if (voice_.refuses("IBuilderConfig::setMaxAuxStreams") || streams < 0) return false;
-  aux_streams_ = streams;
-  return true;
+decltype(std::declval<IBuilderConfig>().setMaxAuxStreams(0)) BuilderConfig::setMaxAuxStreams(
+    int32_t streams) noexcept {
+  const bool taken = !voice_.refuses("IBuilderConfig::setMaxAuxStreams") && streams >= 0;
+  if (taken) aux_streams_ = streams;
+#if NV_TENSORRT_MAJOR > 10
+  return taken;
+#endif
 }
 
 class Builder final : public IBuilder, public apiv::VBuilder {
@@ -149,6 +165,11 @@ class Builder final : public IBuilder, public apiv::VBuilder {
   bool isNetworkSupported(const INetworkDefinition&, const IBuilderConfig&) const noexcept override {
     return true;
   }
+#if NV_TENSORRT_MAJOR == 10
+  bool platformHasFastFp16() const noexcept override { return true; }
+  bool platformHasFastInt8() const noexcept override { return true; }
+  bool platformHasTf32() const noexcept override { return true; }
+#endif
   ILogger* getLogger() const noexcept override { return voice_.logger; }
   bool setMaxThreads(int32_t threads) noexcept override {
     if (voice_.refuses("IBuilder::setMaxThreads") || threads < 1) return false;
@@ -187,15 +208,20 @@ bool Builder::covers(const Model& model, const Profile& profile, std::string& re
   for (const auto index : model.inputs) {
     const auto& [name, type, dims, constant, values] = model.tensors[index];
     const auto found = profile.find(name);
-    const bool dynamic = std::find(dims.begin(), dims.end(), -1) != dims.end();
+    const bool shape = model.is_shape(index);
+    const bool dynamic = shape || std::find(dims.begin(), dims.end(), -1) != dims.end();
     if (found == profile.end() && !dynamic) continue;
     reason = "input " + name + " has no range in a profile, or one that its declared dimensions " +
              to_text(dims) + " don't allow";
     if (found == profile.end()) return false;
-    for (const auto& shape : found->second) {
-      if (shape.size() != dims.size()) return false;
+    for (const auto& range : found->second) {
+      if (shape) {
+        if (range.size() != static_cast<size_t>(dims[0])) return false;
+        continue;
+      }
+      if (range.size() != dims.size()) return false;
       for (size_t axis = 0; axis < dims.size(); ++axis) {
-        if (dims[axis] != -1 && dims[axis] != shape[axis]) return false;
+        if (dims[axis] != -1 && dims[axis] != range[axis]) return false;
       }
     }
   }

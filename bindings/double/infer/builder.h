@@ -25,20 +25,29 @@ class OptimizationProfile final : public nvinfer1::IOptimizationProfile,
   bool setExtraMemoryTarget(float) noexcept override { return true; }
   float getExtraMemoryTarget() const noexcept override { return 1.0F; }
   bool isValid() const noexcept override;
-  bool setShapeValuesV2(const char*, nvinfer1::OptProfileSelector, const int64_t*,
-                        int32_t) noexcept override {
-    return false;
-  }
-  const int64_t* getShapeValuesV2(const char*, nvinfer1::OptProfileSelector) const noexcept override {
-    return nullptr;
-  }
+  bool setShapeValuesV2(const char* input, nvinfer1::OptProfileSelector select, const int64_t* values,
+                        int32_t count) noexcept override;
+  const int64_t* getShapeValuesV2(const char* input,
+                                  nvinfer1::OptProfileSelector select) const noexcept override;
+#if NV_TENSORRT_VERSION >= 110400
   void setProfileStream(cudaStream_t stream) noexcept override { stream_ = stream; }
   cudaStream_t getProfileStream() const noexcept override { return stream_; }
+#endif
+#if NV_TENSORRT_MAJOR == 10
+  bool setShapeValues(const char*, nvinfer1::OptProfileSelector, const int32_t*, int32_t) noexcept override {
+    return false;
+  }
+  const int32_t* getShapeValues(const char*, nvinfer1::OptProfileSelector) const noexcept override {
+    return nullptr;
+  }
+#endif
 
  private:
   Voice voice_;
   Profile ranges_;
+#if NV_TENSORRT_VERSION >= 110400
   cudaStream_t stream_ = nullptr;
+#endif
 };
 
 // Remembers the names of the models that were built with it; the double has nothing to time.

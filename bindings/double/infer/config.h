@@ -2,6 +2,8 @@
 // hardware compatibility.
 #pragma once
 
+#include <utility>
+
 #include "builder.h"
 
 namespace infer {
@@ -69,7 +71,9 @@ class BuilderConfig final : public nvinfer1::IBuilderConfig, public nvinfer1::ap
   void setPluginsToSerialize(const char* const*, int32_t) noexcept override {}
   const char* getPluginToSerialize(int32_t) const noexcept override { return nullptr; }
   int32_t getNbPluginsToSerialize() const noexcept override { return 0; }
-  bool setMaxAuxStreams(int32_t streams) noexcept override;
+  // Returns nothing up to 10, and whether it took the number from 11 on.
+  decltype(std::declval<nvinfer1::IBuilderConfig>().setMaxAuxStreams(0)) setMaxAuxStreams(
+      int32_t streams) noexcept override;
   int32_t getMaxAuxStreams() const noexcept override { return aux_streams_; }
   void setProgressMonitor(nvinfer1::IProgressMonitor* monitor) noexcept override { monitor_ = monitor; }
   nvinfer1::IProgressMonitor* getProgressMonitor() const noexcept override { return monitor_; }
@@ -83,9 +87,23 @@ class BuilderConfig final : public nvinfer1::IBuilderConfig, public nvinfer1::ap
   int64_t getL2LimitForTiling() const noexcept override { return 0; }
   bool setRemoteAutoTuningConfig(const char*) noexcept override { return false; }
   const char* getRemoteAutoTuningConfig() const noexcept override { return nullptr; }
+#if NV_TENSORRT_MAJOR > 10
   bool setBuildRoute(const char*) noexcept override { return false; }
   const char* getBuildRoute() const noexcept override { return nullptr; }
   const char* getAllBuildRoutes() const noexcept override { return nullptr; }
+#else
+  nvinfer1::IAlgorithmSelector* getAlgorithmSelector() const noexcept override { return nullptr; }
+  void setAlgorithmSelector(nvinfer1::IAlgorithmSelector*) noexcept override {}
+  nvinfer1::IInt8Calibrator* getInt8Calibrator() const noexcept override { return nullptr; }
+  void setInt8Calibrator(nvinfer1::IInt8Calibrator*) noexcept override {}
+  const nvinfer1::IOptimizationProfile* getCalibrationProfile() noexcept override { return nullptr; }
+  bool setCalibrationProfile(const nvinfer1::IOptimizationProfile*) noexcept override { return false; }
+  nvinfer1::QuantizationFlags getQuantizationFlags() const noexcept override { return 0; }
+  void setQuantizationFlags(nvinfer1::QuantizationFlags) noexcept override {}
+  bool getQuantizationFlag(nvinfer1::QuantizationFlag) const noexcept override { return false; }
+  void setQuantizationFlag(nvinfer1::QuantizationFlag) noexcept override {}
+  void clearQuantizationFlag(nvinfer1::QuantizationFlag) noexcept override {}
+#endif
 
  private:
   static uint32_t bit(nvinfer1::BuilderFlag flag) { return 1U << static_cast<uint32_t>(flag); }

@@ -142,9 +142,38 @@ bool Context::allInputDimensionsSpecified() const noexcept {
 }
 
 std::optional<std::vector<Shape>> Context::shapes() const {
-  auto inferred = infer_shapes(*model_, inputs_);
+  auto inferred = infer_shapes(*model_, inputs_, values());
   if (std::holds_alternative<std::string>(inferred)) return std::nullopt;
   return std::get<std::vector<Shape>>(std::move(inferred));
+}
+
+Values Context::values() const {
+  Values values;
+  for (size_t index = 0; index < inputs_.size(); ++index) {
+    const auto tensor = model_->inputs[index];
+    if (addresses_[index] == 0 || !model_->is_shape(tensor)) continue;
+    const auto count = static_cast<size_t>(model_->tensors[tensor].dims[0]);
+    values[tensor] = to_values(reinterpret_cast<const void*>(addresses_[index]), count);
+  }
+  return values;
+}
+
+bool Context::take_values(const char* where) {
+  auto now = values();
+  for (const auto& [tensor, numbers] : now) {
+    const auto& name = model_->tensors[tensor].name;
+    const auto* const low = engine_.getProfileTensorValuesV2(name.c_str(), profile_, OptProfileSelector::kMIN);
+    const auto* const high = engine_.getProfileTensorValuesV2(name.c_str(), profile_, OptProfileSelector::kMAX);
+    for (size_t place = 0; place < numbers.size(); ++place) {
+      if (low[place] <= numbers[place] && numbers[place] <= high[place]) continue;
+      return fail(where, ErrorCode::kINVALID_ARGUMENT,
+                  "the values " + to_text(numbers) + " of input " + name + " are not in the range of profile " +
+                      std::to_string(profile_));
+    }
+  }
+  if (now != values_) ++*reshaped_;
+  values_ = std::move(now);
+  return true;
 }
 
 int32_t Context::inferShapes(int32_t capacity, const char** names) noexcept {
@@ -157,7 +186,13 @@ int32_t Context::inferShapes(int32_t capacity, const char** names) noexcept {
     if (missing < capacity) names[missing] = model_->tensors[model_->inputs[index]].name.c_str();
     ++missing;
   }
-  const auto inferred = infer_shapes(*model_, inputs_);
+  for (size_t index = 0; index < inputs_.size(); ++index) {
+    if (!model_->is_shape(model_->inputs[index]) || addresses_[index] != 0) continue;
+    if (missing < capacity) names[missing] = model_->tensors[model_->inputs[index]].name.c_str();
+    ++missing;
+  }
+  if (!take_values(where)) return -1;
+  const auto inferred = infer_shapes(*model_, inputs_, values_);
   if (const auto* reason = std::get_if<std::string>(&inferred)) {
     fail(where, ErrorCode::kINVALID_ARGUMENT, *reason);
     return -1;
@@ -169,11 +204,11 @@ Dims Context::getTensorShape(const char* name) const noexcept {
   constexpr auto* where = "IExecutionContext::getTensorShape";
   Inside inside(busy_);
   if (refuses(where) || find_io(where, name) == nullptr) return Dims{-1, {}};
+  // An input's is what was set, whatever the other inputs' are.
+  if (const auto input = find(model_->inputs, name)) return to_dims(inputs_[*input]);
   const auto all = shapes();
   if (!all) return Dims{-1, {}};
-  const auto input = find(model_->inputs, name);
-  const auto tensor = input ? model_->inputs[*input] : model_->outputs[*find(model_->outputs, name)];
-  return to_dims((*all)[tensor]);
+  return to_dims((*all)[model_->outputs[*find(model_->outputs, name)]]);
 }
 
 Dims Context::getTensorStrides(const char* name) const noexcept {
@@ -287,7 +322,7 @@ size_t Context::updateDeviceMemorySizeForShapes() noexcept {
     fail(where, ErrorCode::kINVALID_STATE, "not all input shapes are specified");
     return 0;
   }
-  return static_cast<size_t>(engine_.scratch_bytes(inputs_));
+  return static_cast<size_t>(engine_.scratch_bytes(inputs_, values()));
 }
 
 void Context::setDeviceMemory(void* memory) noexcept {

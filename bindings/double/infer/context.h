@@ -70,6 +70,9 @@ class Context final : public nvinfer1::IExecutionContext, public nvinfer1::apiv:
   bool setUnfusedTensorsDebugState(bool) noexcept override { return false; }
   bool getUnfusedTensorsDebugState() const noexcept override { return false; }
   bool setCommunicator(void*) noexcept override { return false; }
+#if NV_TENSORRT_MAJOR == 10
+  bool allInputShapesSpecified() const noexcept override { return allInputDimensionsSpecified(); }
+#endif
 
  private:
   static constexpr auto USER_MANAGED = nvinfer1::ExecutionContextAllocationStrategy::kUSER_MANAGED;
@@ -89,6 +92,10 @@ class Context final : public nvinfer1::IExecutionContext, public nvinfer1::apiv:
   void reserve_scratch();
   // The shapes of all tensors now, none if they don't fit.
   std::optional<std::vector<Shape>> shapes() const;
+  // The values that decide shapes, as they are in the caller's memory now.
+  Values values() const;
+  // Takes them for the next run, or says why the profile doesn't allow them.
+  bool take_values(const char* where);
   // Fills in what the run needs, or says why it can't.
   bool prepare(Run& run);
   bool choose_output(Run& run, size_t index, const Shape& shape, CUstream stream);
@@ -102,7 +109,8 @@ class Context final : public nvinfer1::IExecutionContext, public nvinfer1::apiv:
   int32_t profile_ = 0;
   std::vector<Shape> inputs_;
   const std::shared_ptr<std::atomic<uint64_t>> reshaped_ = std::make_shared<std::atomic<uint64_t>>(0);
-  std::vector<CUdeviceptr> addresses_;  // of the inputs
+  std::vector<CUdeviceptr> addresses_;  // of the inputs; of values that decide shapes, the host's
+  Values values_;                       // as they were for the last run or inference of shapes
   std::vector<Output> outputs_;
   std::unique_ptr<Scratch> scratch_;  // the context's own
   CUdeviceptr given_ = 0;             // the user's

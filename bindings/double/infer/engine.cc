@@ -79,9 +79,9 @@ void Engine::replace_model(std::shared_ptr<const Model> model) {
   current_ = std::move(model);
 }
 
-int64_t Engine::scratch_bytes(const std::vector<Shape>& inputs) const {
+int64_t Engine::scratch_bytes(const std::vector<Shape>& inputs, const Values& values) const {
   auto bytes = LEAST_SCRATCH;
-  const auto shapes = infer_shapes(*first_, inputs);
+  const auto shapes = infer_shapes(*first_, inputs, values);
   if (const auto* all = std::get_if<std::vector<Shape>>(&shapes)) {
     for (const auto& node : first_->nodes) {
       bytes += aligned(shape_bytes((*all)[node.output], first_->tensors[node.output].type));
@@ -156,13 +156,12 @@ DataType Engine::getTensorDataType(const char* name) const noexcept {
 }
 
 TensorLocation Engine::getTensorLocation(const char* name) const noexcept {
-  find("ICudaEngine::getTensorLocation", name);
-  return TensorLocation::kDEVICE;
+  const bool shape = find("ICudaEngine::getTensorLocation", name) != nullptr && first_->is_shape(name);
+  return shape ? TensorLocation::kHOST : TensorLocation::kDEVICE;
 }
 
 bool Engine::isShapeInferenceIO(const char* name) const noexcept {
-  find("ICudaEngine::isShapeInferenceIO", name);
-  return false;
+  return find("ICudaEngine::isShapeInferenceIO", name) != nullptr && first_->is_shape(name);
 }
 
 TensorIOMode Engine::getTensorIOMode(const char* name) const noexcept {
@@ -194,7 +193,7 @@ Dims Engine::getProfileShape(const char* name, int32_t profile, OptProfileSelect
         "Parameter check failed, condition: 0 <= profileIndex < getNbOptimizationProfiles(), of an input");
     return Dims{-1, {}};
   }
-  if (first_->profiles.empty()) return to_dims(tensor->dims);
+  if (first_->profiles.empty() || first_->is_shape(name)) return to_dims(tensor->dims);
   const auto& ranges = first_->profiles[static_cast<size_t>(profile)];
   const auto found = ranges.find(name);
   return to_dims(found == ranges.end() ? tensor->dims : found->second[static_cast<size_t>(select)]);
@@ -263,16 +262,23 @@ int64_t Engine::getDeviceMemorySizeForProfileV2(int32_t profile) const noexcept 
 
 int64_t Engine::profile_scratch_bytes(int32_t profile) const {
   std::vector<Shape> inputs;
+  Values values;
   for (const auto index : first_->inputs) {
-    const auto dims = getProfileShape(first_->tensors[index].name.c_str(), profile, OptProfileSelector::kMAX);
+    const auto& [name, type, declared, constant, bytes] = first_->tensors[index];
+    const auto dims = getProfileShape(name.c_str(), profile, OptProfileSelector::kMAX);
     if (dims.nbDims < 0) return -1;
     inputs.push_back(to_shape(dims));
+    const auto* const most = getProfileTensorValuesV2(name.c_str(), profile, OptProfileSelector::kMAX);
+    if (most != nullptr) values[index] = to_values(most, static_cast<size_t>(declared[0]));
   }
-  return scratch_bytes(inputs);
+  return scratch_bytes(inputs, values);
 }
 
-const int64_t* Engine::getProfileTensorValuesV2(const char*, int32_t, OptProfileSelector) const noexcept {
-  return nullptr;  // no shape tensors
+const int64_t* Engine::getProfileTensorValuesV2(const char* name, int32_t profile,
+                                                OptProfileSelector select) const noexcept {
+  const auto place = static_cast<size_t>(profile);
+  if (name == nullptr || !first_->is_shape(name) || place >= first_->profiles.size()) return nullptr;
+  return first_->profiles[place].at(name)[static_cast<size_t>(select)].data();
 }
 
 IExecutionContext* Engine::createExecutionContextWithRuntimeConfig(IRuntimeConfig* config) noexcept {

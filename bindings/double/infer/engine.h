@@ -46,8 +46,8 @@ class Engine final : public nvinfer1::ICudaEngine, public nvinfer1::apiv::VCudaE
   void context_made() { ++contexts_; }
   void context_gone() { --contexts_; }
 
-  // Scratch bytes that the shapes of these inputs need.
-  int64_t scratch_bytes(const std::vector<Shape>& inputs) const;
+  // Scratch bytes that the shapes of these inputs need, with these values.
+  int64_t scratch_bytes(const std::vector<Shape>& inputs, const Values& values) const;
 
   // Scratch bytes that the largest inputs of a profile need, -1 if there is no such profile.
   int64_t profile_scratch_bytes(int32_t profile) const;
@@ -105,6 +105,28 @@ class Engine final : public nvinfer1::ICudaEngine, public nvinfer1::apiv::VCudaE
   nvinfer1::IRuntimeConfig* createRuntimeConfig() noexcept override;
   int64_t getEngineStat(nvinfer1::EngineStat stat) const noexcept override;
   const char* getAliasedInputTensor(const char* name) const noexcept override;
+#if NV_TENSORRT_MAJOR == 10
+  // What has a successor above.
+  nvinfer1::IExecutionContext* createExecutionContextWithoutDeviceMemory() noexcept override {
+    return createExecutionContext(nvinfer1::ExecutionContextAllocationStrategy::kUSER_MANAGED);
+  }
+  bool hasImplicitBatchDimension() const noexcept override { return false; }
+  bool setWeightStreamingBudget(int64_t bytes) noexcept override {
+    return setWeightStreamingBudgetV2(bytes);
+  }
+  int64_t getWeightStreamingBudget() const noexcept override { return getWeightStreamingBudgetV2(); }
+  int64_t getMinimumWeightStreamingBudget() const noexcept override { return 0; }
+  const int32_t* getProfileTensorValues(const char*, int32_t,
+                                        nvinfer1::OptProfileSelector) const noexcept override {
+    return nullptr;
+  }
+  size_t getDeviceMemorySize() const noexcept override {
+    return static_cast<size_t>(getDeviceMemorySizeV2());
+  }
+  size_t getDeviceMemorySizeForProfile(int32_t profile) const noexcept override {
+    return static_cast<size_t>(getDeviceMemorySizeForProfileV2(profile));
+  }
+#endif
 
  private:
   const Tensor* find(const char* where, const char* name) const;

@@ -34,7 +34,8 @@ bool Context::enqueueV3(cudaStream_t stream) noexcept {
     return fail(WHERE, ErrorCode::kFAILED_EXECUTION,
                 "the stream isn't one of the engine's device, or its CUDA context can't be used");
   }
-  const auto inferred = infer_shapes(*model_, inputs_);
+  if (!take_values(WHERE)) return false;
+  const auto inferred = infer_shapes(*model_, inputs_, values_);
   if (const auto* reason = std::get_if<std::string>(&inferred)) {
     return fail(WHERE, ErrorCode::kINVALID_STATE, *reason);
   }
@@ -75,8 +76,9 @@ bool Context::prepare(Run& run) {
   run.code = engine_.code();
   run.inputs = inputs_;
   run.input_addresses = addresses_;
+  run.shape_values = values_;
   run.output_addresses.resize(outputs_.size());
-  run.scratch_bytes = static_cast<size_t>(engine_.scratch_bytes(inputs_));
+  run.scratch_bytes = static_cast<size_t>(engine_.scratch_bytes(inputs_, values_));
   run.scratch = scratch_ ? scratch_->address() : given_;
   const auto available =
       scratch_ ? scratch_->bytes() : static_cast<size_t>(std::max<int64_t>(given_bytes_, 0));

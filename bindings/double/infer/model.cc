@@ -2,6 +2,7 @@
 #include "model.h"
 
 #include <algorithm>
+#include <cstring>
 
 namespace infer {
 
@@ -63,6 +64,17 @@ bool Model::is_input(const std::string& wanted) const {
                      [&](uint32_t index) { return tensors[index].name == wanted; });
 }
 
+bool Model::is_shape(uint32_t tensor) const {
+  return !tensors[tensor].constant && std::any_of(nodes.begin(), nodes.end(), [&](const Node& node) {
+    return node.operation == Operation::expand && node.inputs[1] == tensor;
+  });
+}
+
+bool Model::is_shape(const std::string& wanted) const {
+  return std::any_of(inputs.begin(), inputs.end(),
+                     [&](uint32_t index) { return tensors[index].name == wanted && is_shape(index); });
+}
+
 int64_t Model::weight_bytes() const {
   int64_t bytes = 0;
   for (const auto& tensor : tensors) bytes += static_cast<int64_t>(tensor.values.size());
@@ -115,6 +127,7 @@ std::variant<Shape, std::string> operation_shape(Operation operation, const std:
       return inputs[0];
     case Operation::add:
     case Operation::multiply:
+    case Operation::expand:
       return elementwise_shape(inputs[0], inputs[1]);
     case Operation::matrix_multiply:
       return matrix_shape(inputs[0], inputs[1]);
@@ -124,14 +137,28 @@ std::variant<Shape, std::string> operation_shape(Operation operation, const std:
   return "unknown operation";
 }
 
-std::variant<std::vector<Shape>, std::string> infer_shapes(const Model& model,
-                                                           const std::vector<Shape>& inputs) {
+Shape to_values(const void* data, size_t count) {
+  Shape values(count);
+  std::memcpy(values.data(), data, count * sizeof(int64_t));
+  return values;
+}
+
+std::variant<std::vector<Shape>, std::string> infer_shapes(const Model& model, const std::vector<Shape>& inputs,
+                                                           const Values& values) {
   std::vector<Shape> shapes;
   for (const auto& tensor : model.tensors) shapes.push_back(tensor.dims);
   for (size_t index = 0; index < inputs.size(); ++index) shapes[model.inputs[index]] = inputs[index];
   for (const auto& node : model.nodes) {
     std::vector<Shape> operands;
     for (const auto input : node.inputs) operands.push_back(shapes[input]);
+    if (node.operation == Operation::expand) {
+      const auto& target = model.tensors[node.inputs[1]];
+      const auto count = static_cast<size_t>(target.dims[0]);
+      const auto known = values.find(node.inputs[1]);
+      operands[1] = target.constant         ? to_values(target.values.data(), count)
+                    : known == values.end() ? Shape(count, -1)
+                                            : known->second;
+    }
     auto shape = operation_shape(node.operation, operands);
     if (const auto* reason = std::get_if<std::string>(&shape)) return node.name + ": " + *reason;
     shapes[node.output] = std::get<Shape>(std::move(shape));

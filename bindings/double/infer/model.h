@@ -17,10 +17,10 @@ namespace infer {
 using Shape = std::vector<int64_t>;  // -1: not known before the run
 using Bytes = std::vector<std::byte>;
 
-enum class Operation : uint8_t { identity, add, multiply, relu, matrix_multiply, non_zero };
+enum class Operation : uint8_t { identity, add, multiply, relu, matrix_multiply, non_zero, expand };
 
-constexpr std::array<const char*, 6> OPERATION_NAMES = {"Identity", "Add",    "Mul",
-                                                        "Relu",     "MatMul", "NonZero"};
+constexpr std::array<const char*, 7> OPERATION_NAMES = {"Identity", "Add",     "Mul",   "Relu",
+                                                        "MatMul",   "NonZero", "Expand"};
 
 struct Tensor {
   std::string name;
@@ -37,7 +37,8 @@ struct Node {
   uint32_t output = 0;
 };
 
-// The range of one input in one profile: min, opt, max, as nvinfer1::OptProfileSelector counts.
+// The range of one input in one profile: min, opt, max, as nvinfer1::OptProfileSelector counts. Dimensions, or
+// the values of an input that decides shapes, whose own dimension is fixed.
 using Range = std::array<Shape, 3>;
 using Profile = std::map<std::string, Range>;
 
@@ -58,6 +59,10 @@ struct Model {
   const Tensor* io(const std::string& wanted) const;
   bool is_input(const std::string& wanted) const;
 
+  // Do the input's values decide shapes? They lie in host memory.
+  bool is_shape(uint32_t tensor) const;
+  bool is_shape(const std::string& wanted) const;
+
   // Bytes of all constants.
   int64_t weight_bytes() const;
 };
@@ -76,13 +81,19 @@ nvinfer1::Dims to_dims(const Shape& shape);
 // "[2,3]", as TensorRT's messages write dimensions.
 std::string to_text(const Shape& shape);
 
-// The shape that an operation gives, or why it can't.
+// The shape that an operation gives, or why it can't. Of an expansion, the second is its operand's values.
 std::variant<Shape, std::string> operation_shape(Operation operation, const std::vector<Shape>& inputs);
 
+// What is known of the values that decide shapes, by their input's tensor.
+using Values = std::map<uint32_t, Shape>;
+
 // The shapes of all tensors, given the inputs' in their order, or what is wrong with them. A dimension that
-// only the run will know is -1, as is one that follows from it.
-std::variant<std::vector<Shape>, std::string> infer_shapes(const Model& model,
-                                                           const std::vector<Shape>& inputs);
+// only the run will know is -1, as is one that follows from it or from values that aren't known.
+std::variant<std::vector<Shape>, std::string> infer_shapes(const Model& model, const std::vector<Shape>& inputs,
+                                                           const Values& values = {});
+
+// Numbers of 64 bits.
+Shape to_values(const void* data, size_t count);
 
 // A value during a run.
 struct Array {

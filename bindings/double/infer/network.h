@@ -11,7 +11,10 @@ namespace infer {
 // What a network tells about an input or output. Only the profile's side of a tensor can be changed: nothing.
 class NetworkTensor final : public nvinfer1::ITensor, public nvinfer1::apiv::VTensor {
  public:
-  NetworkTensor(Tensor tensor, bool input) : tensor_(std::move(tensor)), input_(input) { mImpl = this; }
+  NetworkTensor(Tensor tensor, bool input, bool shape)
+      : tensor_(std::move(tensor)), input_(input), shape_(shape) {
+    mImpl = this;
+  }
 
   void setName(const char* name) noexcept override { tensor_.name = name; }
   const char* getName() const noexcept override { return tensor_.name.c_str(); }
@@ -26,14 +29,23 @@ class NetworkTensor final : public nvinfer1::ITensor, public nvinfer1::apiv::VTe
   void setLocation(nvinfer1::TensorLocation) noexcept override {}
   void setAllowedFormats(nvinfer1::TensorFormats) noexcept override {}
   nvinfer1::TensorFormats getAllowedFormats() const noexcept override { return 1; }
-  bool isShapeTensor() const noexcept override { return false; }
-  bool isExecutionTensor() const noexcept override { return true; }
+  bool isShapeTensor() const noexcept override { return shape_; }
+  bool isExecutionTensor() const noexcept override { return !shape_; }
   void setDimensionName(int32_t, const char*) noexcept override {}
   const char* getDimensionName(int32_t) const noexcept override { return nullptr; }
+#if NV_TENSORRT_MAJOR == 10
+  void setType(nvinfer1::DataType) noexcept override {}
+  bool setDynamicRange(float, float) noexcept override { return false; }
+  bool dynamicRangeIsSet() const noexcept override { return false; }
+  void resetDynamicRange() noexcept override {}
+  float getDynamicRangeMin() const noexcept override { return 0; }
+  float getDynamicRangeMax() const noexcept override { return 0; }
+#endif
 
  private:
   Tensor tensor_;
   bool input_;
+  bool shape_;
 };
 
 class Network final : public nvinfer1::INetworkDefinition, public Refusals {

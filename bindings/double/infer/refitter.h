@@ -35,7 +35,15 @@ class Refitter final : public nvinfer1::IRefitter, public nvinfer1::apiv::VRefit
   bool getWeightsValidation() const noexcept override { return validation_; }
   bool refitCudaEngineAsync(cudaStream_t stream) noexcept override;
   nvinfer1::Weights getWeightsPrototype(const char* name) const noexcept override;
+#if NV_TENSORRT_VERSION >= 110400
   bool releaseRefitResources() noexcept override { return true; }
+#endif
+#if NV_TENSORRT_MAJOR == 10
+  bool setDynamicRange(const char*, float, float) noexcept override { return false; }
+  float getDynamicRangeMin(const char*) const noexcept override { return 0; }
+  float getDynamicRangeMax(const char*) const noexcept override { return 0; }
+  int32_t getTensorsWithDynamicRange(int32_t, const char**) const noexcept override { return 0; }
+#endif
 
  private:
   const Tensor* find(const char* name) const;

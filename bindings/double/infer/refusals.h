@@ -102,8 +102,16 @@ class Refusals : public apiv::VNetworkDefinition {
     INormalizationLayer* addNormalizationV2(ITensor&, ITensor&, ITensor&, uint32_t) noexcept override { return refuse("addNormalizationV2"); }
     IMoELayer* addMoE(ITensor&, ITensor&, ITensor&) noexcept override { return refuse("addMoE"); }
     IDistCollectiveLayer* addDistCollective(ITensor&, CollectiveOperation, ReduceOperation, int64_t, int64_t*, int64_t) noexcept override { return refuse("addDistCollective"); }
+#if NV_TENSORRT_MAJOR > 10
     IAttention* addAttentionV2(ITensor&, ITensor&, ITensor&, AttentionNormalizationOp, CausalMaskKind) noexcept override { return refuse("addAttentionV2"); }
+#else
+    IQuantizeLayer* addQuantize(ITensor&, ITensor&) noexcept override { return refuse("addQuantize"); }
+    IDequantizeLayer* addDequantize(ITensor&, ITensor&) noexcept override { return refuse("addDequantize"); }
+    IFillLayer* addFill(Dims const&, FillOperation) noexcept override { return refuse("addFill"); }
+#endif
+#if NV_TENSORRT_VERSION >= 110400
     ISqueezeLayer* addSqueezeV2(ITensor&, ITensor*) noexcept override { return refuse("addSqueezeV2"); }
+#endif
   // clang-format on
 };
 

@@ -20,6 +20,7 @@ struct Run {
   CUdevice device = 0;
   std::vector<Shape> inputs;
   std::vector<CUdeviceptr> input_addresses;
+  Values shape_values;  // taken when the run was queued
   std::vector<CUdeviceptr> output_addresses;  // 0: known only after the computation
   CUstream stream = nullptr;
   CUdeviceptr weights = 0;

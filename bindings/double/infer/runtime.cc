@@ -39,8 +39,13 @@ class Runtime final : public IRuntime, public apiv::VRuntime {
   IRuntime* loadRuntime(const char*) noexcept override { return nullptr; }
   void setEngineHostCodeAllowed(bool allowed) noexcept override { host_code_ = allowed; }
   bool getEngineHostCodeAllowed() const noexcept override { return host_code_; }
+#if NV_TENSORRT_VERSION >= 110400
   bool setDLAWorkspaceAllocationStrategy(DLAWorkspaceAllocationStrategy) noexcept override { return false; }
   DLAWorkspaceAllocationStrategy getDLAWorkspaceAllocationStrategy() const noexcept override { return {}; }
+#endif
+#if NV_TENSORRT_MAJOR == 10
+  ICudaEngine* deserializeCudaEngine(IStreamReader&) noexcept override { return nullptr; }
+#endif
 
  private:
   ICudaEngine* load(const void* blob, std::size_t size);

@@ -152,7 +152,7 @@ std::optional<Operation> find_operation(const std::string& type) {
 
 bool computes(Operation operation, DataType type) {
   const bool number = type == DataType::kFLOAT || type == DataType::kINT32 || type == DataType::kINT64;
-  if (operation == Operation::identity) return true;
+  if (operation == Operation::identity || operation == Operation::expand) return true;
   return number ||
          (operation == Operation::non_zero && (type == DataType::kBOOL || type == DataType::kUINT8));
 }
@@ -204,7 +204,7 @@ class GraphReader {
     const auto operation = find_operation(onnx.type);
     if (!operation) refuse("the double doesn't have this operation");
     const bool binary = *operation == Operation::add || *operation == Operation::multiply ||
-                        *operation == Operation::matrix_multiply;
+                        *operation == Operation::matrix_multiply || *operation == Operation::expand;
     if (onnx.inputs.size() != (binary ? 2U : 1U) || onnx.outputs.size() != 1)
       refuse("a wrong number of inputs or outputs");
     infer::Node node;
@@ -215,8 +215,20 @@ class GraphReader {
       node.inputs.push_back(place(input));
       const auto& tensor = model_.tensors[node.inputs.back()];
       if (!computes(*operation, tensor.type)) refuse("the double can't do it with this element type");
-      if (tensor.type != model_.tensors[node.inputs[0]].type) refuse("its inputs have two element types");
+      if (*operation != Operation::expand && tensor.type != model_.tensors[node.inputs[0]].type)
+        refuse("its inputs have two element types");
       shapes.push_back(tensor.dims);
+    }
+    if (*operation == Operation::expand) {
+      const auto target = node.inputs[1];
+      const auto& [name, type, dims, constant, values] = model_.tensors[target];
+      const auto& inputs = model_.inputs;
+      if (!constant && std::find(inputs.begin(), inputs.end(), target) == inputs.end())
+        refuse("the double takes its shape from an input or a constant");
+      if (type != DataType::kINT64 || dims.size() != 1 || dims[0] < 0)
+        refuse("its shape must be a known number of integers of 64 bits");
+      const auto count = static_cast<size_t>(dims[0]);
+      shapes[1] = constant ? infer::to_values(values.data(), count) : Shape(count, -1);
     }
     const auto shape = infer::operation_shape(*operation, shapes);
     if (const auto* reason = std::get_if<std::string>(&shape)) refuse(*reason);

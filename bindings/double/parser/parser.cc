@@ -131,12 +131,22 @@ class Parser final : public nvonnxparser::IParser {
     length = 0;
     return nullptr;
   }
+#if NV_TENSORRT_MAJOR == 10
+  bool supportsModel(const void* data, size_t bytes, SubGraphCollection_t&, const char* path) noexcept override {
+    return supportsModelV2(data, bytes, path);
+  }
+  bool parseWithWeightDescriptors(const void* data, size_t bytes) noexcept override {
+    return parse(data, bytes, nullptr);
+  }
+#endif
   // Models in pieces: the double takes them whole.
   bool loadModelProto(const void*, size_t, const char*) noexcept override { return false; }
   bool loadInitializer(const char*, const void*, size_t) noexcept override { return false; }
   bool parseModelProto() noexcept override { return false; }
   bool setBuilderConfig(const nvinfer1::IBuilderConfig* const) noexcept override { return true; }
+#if NV_TENSORRT_VERSION >= 110400
   void setRefitObserver(nvonnxparser::IRefitterObserver*) noexcept override {}
+#endif
 
  private:
   static uint32_t bit(nvonnxparser::OnnxParserFlag flag) { return 1U << static_cast<uint32_t>(flag); }
@@ -175,7 +185,9 @@ class ParserRefitter final : public nvonnxparser::IParserRefitter {
   bool loadModelProto(const void*, size_t, const char*) noexcept override { return false; }
   bool loadInitializer(const char*, const void*, size_t) noexcept override { return false; }
   bool refitModelProto() noexcept override { return false; }
+#if NV_TENSORRT_VERSION >= 110400
   void setRefitObserver(nvonnxparser::IRefitterObserver*) noexcept override {}
+#endif
 
  private:
   nvinfer1::IRefitter& refitter_;

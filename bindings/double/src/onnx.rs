@@ -61,7 +61,8 @@ impl Model {
         self
     }
 
-    /// Adds an operation with one output. The double has `Identity`, `Add`, `Mul`, `Relu`, `MatMul` and `NonZero`.
+    /// Adds an operation with one output. The double has `Identity`, `Add`, `Mul`, `Relu`, `MatMul`, `NonZero` and
+    /// `Expand`.
     #[must_use]
     pub fn node(self, operation: &str, inputs: &[&str], output: &str) -> Self {
         self.node_with(operation, inputs, output, &[])
@@ -126,6 +127,15 @@ pub fn non_zero() -> Model {
         Type::I64,
         &[Some(1), None],
     )
+}
+
+/// `y` = `Expand`(`x`, `size`), of `[-1, 1]` floats and two integers, which decide the shape of `y` and lie in host memory.
+pub fn expand() -> Model {
+    Model::new("expand")
+        .input("x", Type::F32, &[None, Some(1)])
+        .input("size", Type::I64, &[Some(2)])
+        .node("Expand", &["x", "size"], "y")
+        .output("y", Type::F32, &[None, None])
 }
 
 /// `y` = `Identity`(`Relu`(`x` · [[1 -1 0] [0 1 2]])), of `[-1, 2]` floats.

@@ -2,10 +2,10 @@
 
 use serde::{Deserialize, Serialize};
 
-use crate::bridge::ffi;
-use crate::enums::{BuilderFlag, HardwareCompatibilityLevel};
+use crate::bridge::ffi::{self, BuilderFlag};
+use crate::enums::HardwareCompatibilityLevel;
 use crate::error::Error;
-use crate::library::Flavour;
+use crate::flavour::Flavour;
 
 /// Ranges of the inputs whose shapes are free. An engine runs in one profile at a time and is fastest near its `opt`.
 #[derive(Debug, Clone, Default, Serialize, Deserialize)]
@@ -115,7 +115,7 @@ impl BuildOptions {
     }
 
     /// The flags that are set; TF32 is set by default.
-    fn flags(&self) -> u32 {
+    fn flags(&self) -> Vec<BuilderFlag> {
         let flags = [
             (!self.no_tf32, BuilderFlag::Tf32),
             (self.version_compatible, BuilderFlag::VersionCompatible),
@@ -126,7 +126,7 @@ impl BuildOptions {
             (self.strip_weights, BuilderFlag::StripPlan),
             (self.weight_streaming, BuilderFlag::WeightStreaming),
         ];
-        flags.iter().filter(|(set, _)| *set).map(|(_, flag)| 1_u32 << flag.repr).sum()
+        flags.into_iter().filter_map(|(set, flag)| set.then_some(flag)).collect()
     }
 
     fn capabilities(&self, flavour: Flavour) -> Result<Vec<i32>, Error> {

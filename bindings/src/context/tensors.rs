@@ -2,7 +2,7 @@
 
 use super::Context;
 use crate::bridge::ffi::Dims;
-use crate::cuda::DeviceBuffer;
+use crate::cuda::{ALIGNMENT, DeviceBuffer};
 use crate::engine::Tensor;
 use crate::enums::{DataType, TensorIOMode, TensorLocation};
 use crate::error::Error;
@@ -14,9 +14,47 @@ pub(super) enum Slot {
     /// Memory of the GPU, from a byte on.
     Device(DeviceBuffer, usize),
     /// Values of an input that decides shapes.
-    Host(Vec<u8>),
+    Host(HostValues),
     /// An output that tells its size as it is computed, and its buffer of the run before.
     Allocated(OutputMemory, Option<DeviceBuffer>),
+}
+
+/// Bytes of the host that begin where TensorRT wants every tensor to begin, at a multiple of 256, and stay there.
+pub(super) struct HostValues {
+    blocks: Vec<Block>,
+    len: usize,
+}
+
+#[repr(align(256))]
+#[derive(Clone, Copy)]
+struct Block([u8; ALIGNMENT]);
+
+impl HostValues {
+    fn new(bytes: &[u8]) -> Self {
+        let blocks = bytes.chunks(ALIGNMENT).map(|chunk| {
+            let mut block = Block([0; ALIGNMENT]);
+            block.0[..chunk.len()].copy_from_slice(chunk);
+            block
+        });
+        Self { blocks: blocks.collect(), len: bytes.len() }
+    }
+
+    pub(super) fn len(&self) -> usize {
+        self.len
+    }
+
+    fn address(&self) -> usize {
+        self.blocks.as_ptr() as usize
+    }
+
+    fn are(&self, bytes: &[u8]) -> bool {
+        self.len == bytes.len()
+            && self
+                .blocks
+                .iter()
+                .zip(bytes.chunks(ALIGNMENT))
+                .all(|(block, chunk)| block.0.starts_with(chunk))
+    }
 }
 
 impl Context {
@@ -45,7 +83,7 @@ impl Context {
             return Err(Error::Wrong(format!("{} is no input in host memory", about.name)));
         }
         let bytes = encode(about, values)?;
-        if matches!(&self.slots[tensor], Slot::Host(there) if *there == bytes) {
+        if matches!(&self.slots[tensor], Slot::Host(there) if there.are(&bytes)) {
             return Ok(());
         }
         let size = self.inner.raw()?.size(tensor)?;
@@ -57,8 +95,9 @@ impl Context {
         self.inner.order.wait()?;
         self.inner.outdate_graphs()?;
         self.checked = false;
-        self.inner.raw()?.pin_mut().bind(tensor, bytes.as_ptr() as usize)?;
-        self.slots[tensor] = Slot::Host(bytes);
+        let values = HostValues::new(&bytes);
+        self.inner.raw()?.pin_mut().bind(tensor, values.address())?;
+        self.slots[tensor] = Slot::Host(values);
         Ok(())
     }
 
@@ -112,7 +151,7 @@ impl Context {
                 about.name
             )));
         }
-        if !offset.is_multiple_of(crate::cuda::ALIGNMENT) {
+        if !offset.is_multiple_of(ALIGNMENT) {
             return Err(Error::Wrong(format!(
                 "{} must begin at a multiple of 256 bytes, not {offset}",
                 about.name
@@ -176,5 +215,20 @@ fn encode(tensor: &Tensor, values: &[i64]) -> Result<Vec<u8>, Error> {
             Ok(small.iter().flat_map(|value| value.to_ne_bytes()).collect())
         }
         other => Err(Error::Wrong(format!("{} has elements of {other:?}; shapes are integers", tensor.name))),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn values_of_the_host_begin_at_a_multiple_of_256_and_are_what_was_given() {
+        for len in [1, 8, 255, 256, 257, 1000] {
+            let bytes: Vec<u8> = (0..=250).cycle().take(len).collect();
+            let values = HostValues::new(&bytes);
+            assert!(values.address().is_multiple_of(256) && values.len() == len && values.are(&bytes));
+            assert!(!values.are(&bytes[..len - 1]) && !values.are(&[1; 2000]));
+        }
     }
 }

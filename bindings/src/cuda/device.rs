@@ -4,10 +4,11 @@ use std::ffi::{CStr, c_char, c_int};
 use std::fmt;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
-use cudarc::driver::sys::{self, CUcontext, CUdevice, CUdevice_attribute};
-
 use super::account::Account;
-use super::error::{CudaError, check};
+use super::call::check;
+use super::error::CudaError;
+use super::others;
+use super::sys::{self, CUcontext, CUdevice, CUdevice_attribute, cuda};
 
 /// The GPUs whose contexts are retained, each as often as it is: such a context isn't reset.
 static RETAINED: Mutex<Vec<CUdevice>> = Mutex::new(Vec::new());
@@ -46,15 +47,15 @@ impl Device {
     pub(super) fn new(ordinal: c_int) -> Result<Self, CudaError> {
         let mut raw: CUdevice = 0;
         // SAFETY: the driver is loaded, for only it makes devices; it writes to a place that lives.
-        check("cuDeviceGet", unsafe { sys::cuDeviceGet(&raw mut raw, ordinal) })?;
+        check("cuDeviceGet", unsafe { cuda().cuDeviceGet(&raw mut raw, ordinal) })?;
         let name = name(raw)?;
-        let capability = CUdevice_attribute::CU_DEVICE_ATTRIBUTE_COMPUTE_CAPABILITY_MAJOR;
+        let capability = sys::CU_DEVICE_ATTRIBUTE_COMPUTE_CAPABILITY_MAJOR;
         let major = attribute(raw, capability)?;
-        let minor = attribute(raw, CUdevice_attribute::CU_DEVICE_ATTRIBUTE_COMPUTE_CAPABILITY_MINOR)?;
+        let minor = attribute(raw, sys::CU_DEVICE_ATTRIBUTE_COMPUTE_CAPABILITY_MINOR)?;
         let mut context: CUcontext = std::ptr::null_mut();
         let mut all = retained();
         // SAFETY: the driver gave the device and writes to a place that lives.
-        let result = unsafe { sys::cuDevicePrimaryCtxRetain(&raw mut context, raw) };
+        let result = unsafe { cuda().cuDevicePrimaryCtxRetain(&raw mut context, raw) };
         check("cuDevicePrimaryCtxRetain", result)?;
         all.push(raw);
         drop(all);
@@ -68,7 +69,7 @@ impl Device {
     pub(super) fn reset(ordinal: c_int) -> Result<(), CudaError> {
         let mut raw: CUdevice = 0;
         // SAFETY: as in `new`.
-        check("cuDeviceGet", unsafe { sys::cuDeviceGet(&raw mut raw, ordinal) })?;
+        check("cuDeviceGet", unsafe { cuda().cuDeviceGet(&raw mut raw, ordinal) })?;
         let all = retained();
         if all.contains(&raw) {
             return Err(CudaError::Busy {
@@ -76,9 +77,10 @@ impl Device {
                 by: "what was made in it is still there",
             });
         }
+        others::check_alone()?;
         // SAFETY: nothing that this crate made in the context is left, for all of it keeps a handle of its GPU; the lock keeps
-        // others from retaining it meanwhile.
-        check("cuDevicePrimaryCtxReset", unsafe { sys::cuDevicePrimaryCtxReset_v2(raw) })
+        // others from retaining it meanwhile. Nothing else in this process knows CUDA, as was just seen.
+        check("cuDevicePrimaryCtxReset", unsafe { cuda().cuDevicePrimaryCtxReset_v2(raw) })
     }
 
     /// A handle of the same GPU whose memory is counted: what is made by way of it goes to that account.
@@ -115,7 +117,7 @@ impl Device {
         self.bind()?;
         let (mut free, mut total) = (0, 0);
         // SAFETY: the context is current; the driver writes to places that live.
-        check("cuMemGetInfo", unsafe { sys::cuMemGetInfo_v2(&raw mut free, &raw mut total) })?;
+        check("cuMemGetInfo", unsafe { cuda().cuMemGetInfo_v2(&raw mut free, &raw mut total) })?;
         Ok(MemoryInfo { free, total })
     }
 
@@ -126,13 +128,13 @@ impl Device {
     pub fn check(&self) -> Result<(), CudaError> {
         self.bind()?;
         // SAFETY: the context is current.
-        check("cuCtxSynchronize", unsafe { sys::cuCtxSynchronize() })
+        check("cuCtxSynchronize", unsafe { cuda().cuCtxSynchronize() })
     }
 
     /// Makes its context this thread's, for calls of the driver and of TensorRT.
     pub(crate) fn bind(&self) -> Result<(), CudaError> {
         // SAFETY: the context is retained as long as this handle lives.
-        check("cuCtxSetCurrent", unsafe { sys::cuCtxSetCurrent(self.inner.context) })
+        check("cuCtxSetCurrent", unsafe { cuda().cuCtxSetCurrent(self.inner.context) })
     }
 }
 
@@ -154,7 +156,7 @@ impl Drop for Inner {
     fn drop(&mut self) {
         let mut all = retained();
         // SAFETY: retained once when made; whatever used it kept a handle, so nothing does now. A failure leaves nothing to do.
-        let _ = unsafe { sys::cuDevicePrimaryCtxRelease_v2(self.raw) };
+        let _ = unsafe { cuda().cuDevicePrimaryCtxRelease_v2(self.raw) };
         if let Some(place) = all.iter().position(|raw| *raw == self.raw) {
             all.swap_remove(place);
         }
@@ -169,7 +171,7 @@ fn name(device: CUdevice) -> Result<String, CudaError> {
     let mut text: [c_char; 256] = [0; 256];
     let len = c_int::try_from(text.len()).unwrap_or(0);
     // SAFETY: the driver writes at most `len` bytes, the last a zero.
-    check("cuDeviceGetName", unsafe { sys::cuDeviceGetName(text.as_mut_ptr(), len, device) })?;
+    check("cuDeviceGetName", unsafe { cuda().cuDeviceGetName(text.as_mut_ptr(), len, device) })?;
     // SAFETY: the text ends with a zero at the latest at its last place, which was zero before.
     Ok(unsafe { CStr::from_ptr(text.as_ptr()) }.to_string_lossy().into_owned())
 }
@@ -177,6 +179,6 @@ fn name(device: CUdevice) -> Result<String, CudaError> {
 fn attribute(device: CUdevice, which: CUdevice_attribute) -> Result<i32, CudaError> {
     let mut value = 0;
     // SAFETY: the driver writes to a place that lives.
-    check("cuDeviceGetAttribute", unsafe { sys::cuDeviceGetAttribute(&raw mut value, which, device) })?;
+    check("cuDeviceGetAttribute", unsafe { cuda().cuDeviceGetAttribute(&raw mut value, which, device) })?;
     Ok(value)
 }

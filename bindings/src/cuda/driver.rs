@@ -3,55 +3,10 @@
 use std::ffi::c_int;
 use std::sync::OnceLock;
 
-use cudarc::driver::sys;
-
+use super::call::check;
 use super::device::{Device, MemoryInfo};
-use super::error::{CudaError, check};
-
-/// Every function of the driver that this crate calls. cudarc panics at the first call of one that is missing, so all are looked
-/// for beforehand.
-const SYMBOLS: [&str; 40] = [
-    "cuInit",
-    "cuDriverGetVersion",
-    "cuDeviceGetCount",
-    "cuDeviceGet",
-    "cuDeviceGetName",
-    "cuDeviceGetAttribute",
-    "cuDeviceGetUuid_v2",
-    "cuDeviceTotalMem_v2",
-    "cuDevicePrimaryCtxRetain",
-    "cuDevicePrimaryCtxRelease_v2",
-    "cuDevicePrimaryCtxReset_v2",
-    "cuDevicePrimaryCtxGetState",
-    "cuCtxSetCurrent",
-    "cuCtxSynchronize",
-    "cuMemGetInfo_v2",
-    "cuMemAlloc_v2",
-    "cuMemFree_v2",
-    "cuMemHostAlloc",
-    "cuMemFreeHost",
-    "cuMemcpyHtoDAsync_v2",
-    "cuMemcpyDtoHAsync_v2",
-    "cuStreamCreate",
-    "cuStreamDestroy_v2",
-    "cuStreamSynchronize",
-    "cuStreamQuery",
-    "cuStreamWaitEvent",
-    "cuStreamBeginCapture_v2",
-    "cuStreamEndCapture",
-    "cuEventCreate",
-    "cuEventDestroy_v2",
-    "cuEventRecord",
-    "cuEventQuery",
-    "cuEventSynchronize",
-    "cuEventElapsedTime_v2",
-    "cuGraphInstantiateWithFlags",
-    "cuGraphDestroy",
-    "cuGraphExecDestroy",
-    "cuGraphLaunch",
-    "cuGetErrorName",
-    "cuGetErrorString",
-];
+use super::error::CudaError;
+use super::sys::{self, cuda};
 
 /// CUDA's driver, loaded and initialised. It stays loaded until the process ends.
 #[derive(Debug, Clone, Copy)]
@@ -68,20 +23,9 @@ impl Driver {
     }
 
     fn load_now() -> Result<Self, CudaError> {
-        // SAFETY: what runs as libcuda is loaded is its own initialisation.
-        if !unsafe { sys::is_culib_present() } {
-            return Err(CudaError::NoDriver);
-        }
-        // SAFETY: as above; it was found a moment ago, so this doesn't panic.
-        let library = unsafe { sys::culib() };
-        for symbol in SYMBOLS {
-            // SAFETY: the function is only looked for, not called.
-            if unsafe { library.get::<unsafe extern "C" fn()>(symbol.as_bytes()) }.is_err() {
-                return Err(CudaError::TooOld { symbol });
-            }
-        }
-        // SAFETY: the function is there; its one argument must be 0.
-        check("cuInit", unsafe { sys::cuInit(0) })?;
+        sys::load()?;
+        // SAFETY: its one argument must be 0.
+        check("cuInit", unsafe { cuda().cuInit(0) })?;
         Ok(Self(()))
     }
 
@@ -92,7 +36,7 @@ impl Driver {
     pub fn version(self) -> Result<i32, CudaError> {
         let mut version: c_int = 0;
         // SAFETY: the driver writes a number to a place that lives.
-        check("cuDriverGetVersion", unsafe { sys::cuDriverGetVersion(&raw mut version) })?;
+        check("cuDriverGetVersion", unsafe { cuda().cuDriverGetVersion(&raw mut version) })?;
         Ok(version)
     }
 
@@ -103,7 +47,7 @@ impl Driver {
     pub fn count(self) -> Result<usize, CudaError> {
         let mut count: c_int = 0;
         // SAFETY: the driver writes a number to a place that lives.
-        check("cuDeviceGetCount", unsafe { sys::cuDeviceGetCount(&raw mut count) })?;
+        check("cuDeviceGetCount", unsafe { cuda().cuDeviceGetCount(&raw mut count) })?;
         Ok(usize::try_from(count).unwrap_or(0))
     }
 
@@ -124,7 +68,7 @@ impl Driver {
     pub fn uuid(self, ordinal: usize) -> Result<String, CudaError> {
         let mut uuid = sys::CUuuid { bytes: [0; 16] };
         // SAFETY: the driver writes to a place that lives.
-        let result = unsafe { sys::cuDeviceGetUuid_v2(&raw mut uuid, Self::raw(ordinal)?) };
+        let result = unsafe { cuda().cuDeviceGetUuid_v2(&raw mut uuid, Self::raw(ordinal)?) };
         check("cuDeviceGetUuid", result)?;
         let [a, b, c, d, ref rest @ ..] = uuid.bytes.map(|byte| format!("{:02x}", byte.to_ne_bytes()[0]));
         let pair = |place: usize| rest[place..place + 2].concat();
@@ -138,7 +82,7 @@ impl Driver {
     pub fn total_memory(self, ordinal: usize) -> Result<usize, CudaError> {
         let mut bytes = 0;
         // SAFETY: the driver writes to a place that lives.
-        let result = unsafe { sys::cuDeviceTotalMem_v2(&raw mut bytes, Self::raw(ordinal)?) };
+        let result = unsafe { cuda().cuDeviceTotalMem_v2(&raw mut bytes, Self::raw(ordinal)?) };
         check("cuDeviceTotalMem", result)?;
         Ok(bytes)
     }
@@ -151,7 +95,7 @@ impl Driver {
         let (mut flags, mut active) = (0, 0);
         let raw = Self::raw(ordinal)?;
         // SAFETY: the driver writes to places that live.
-        let result = unsafe { sys::cuDevicePrimaryCtxGetState(raw, &raw mut flags, &raw mut active) };
+        let result = unsafe { cuda().cuDevicePrimaryCtxGetState(raw, &raw mut flags, &raw mut active) };
         check("cuDevicePrimaryCtxGetState", result)?;
         if active == 0 {
             return Ok(None);
@@ -162,11 +106,14 @@ impl Driver {
     /// Makes the context of the GPU of that number anew, after an error that stays with it ([`CudaError::is_sticky`]). Whether
     /// the GPU works again is for [`Device::check`] to say.
     ///
-    /// What other libraries of this process have on that GPU is gone as well, and they don't know of it: it is for the caller to
-    /// see that there are none. TensorRT has nothing left when all that this crate made is.
+    /// What any other library of this process has on that GPU would be gone as well, and it wouldn't know of it. So there must be
+    /// none: all that this crate made there is let go before, and with it what TensorRT has; and no library but NVIDIA's own is
+    /// loaded that knows CUDA, such as a provider of ONNX Runtime's. What is linked into the program itself isn't looked at:
+    /// this crate is the one that knows CUDA there, and `deny.toml` keeps it so.
     ///
     /// # Errors
-    /// [`CudaError::Busy`]: something that was made on the GPU is still there. Or the driver can't do it.
+    /// [`CudaError::Busy`]: something that was made on the GPU is still there. [`CudaError::NotAlone`]: another library uses CUDA.
+    /// Or the driver can't do it.
     pub fn reset(self, ordinal: usize) -> Result<(), CudaError> {
         Device::reset(Self::number(ordinal)?)
     }
@@ -178,7 +125,7 @@ impl Driver {
     fn raw(ordinal: usize) -> Result<sys::CUdevice, CudaError> {
         let mut raw: sys::CUdevice = 0;
         // SAFETY: the driver is loaded, for a handle of it is there; it writes to a place that lives.
-        check("cuDeviceGet", unsafe { sys::cuDeviceGet(&raw mut raw, Self::number(ordinal)?) })?;
+        check("cuDeviceGet", unsafe { cuda().cuDeviceGet(&raw mut raw, Self::number(ordinal)?) })?;
         Ok(raw)
     }
 }

@@ -1,19 +1,26 @@
-//! What CUDA's driver answers enters, an error that says what was tried leaves.
-
-use cudarc::driver::sys::{self, CUresult};
+//! What can go wrong with CUDA: what its driver answers, or a use that makes no sense. Next: `call` makes them.
 
 /// An error of CUDA, or a use of it that makes no sense.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
 pub enum CudaError {
-    /// There is no driver.
-    #[error("CUDA's driver (libcuda.so.1) is not on this machine")]
-    NoDriver,
-    /// The driver lacks functions.
-    #[error("CUDA's driver is too old: it has no {symbol}")]
+    /// There is no driver, or the system can't load it.
+    #[error("CUDA's driver can't be loaded: {reason}")]
+    NoDriver {
+        /// What the loader says.
+        reason: String,
+    },
+    /// The driver lacks a function.
+    #[error("CUDA's driver is too old: {reason}")]
     TooOld {
-        /// A function that it lacks.
-        symbol: &'static str,
+        /// What the loader says, with the function's name.
+        reason: String,
+    },
+    /// Another library of this process uses CUDA.
+    #[error("the GPU's context can't be reset: {library} uses CUDA in this process, too")]
+    NotAlone {
+        /// Its file.
+        library: String,
     },
     /// There is no such GPU.
     #[error("there is no GPU {ordinal}: this process sees {count}")]
@@ -84,55 +91,46 @@ impl CudaError {
     /// Is the GPU's context lost? Then every later call fails as well, until the context is made anew
     /// ([`super::Driver::reset`]), or, where that doesn't help, by a new process.
     pub fn is_sticky(&self) -> bool {
-        matches!(self, Self::Failed { code, .. } if STICKY.iter().any(|sticky| *sticky as u32 == *code))
-    }
-
-    pub(crate) fn new(call: &'static str, result: CUresult) -> Self {
-        let code = result as u32;
-        let name = told(|text| {
-            // SAFETY: the driver is loaded, for it gave the result; it writes a pointer to static text, or nothing.
-            unsafe { sys::cuGetErrorName(result, text) }
-        });
-        let text = told(|text| {
-            // SAFETY: as above.
-            unsafe { sys::cuGetErrorString(result, text) }
-        });
-        Self::Failed { call, code, name, text }
+        matches!(self, Self::Failed { code, .. } if STICKY.contains(code))
     }
 }
 
-/// Errors after which the context is lost, as the driver API's reference says of each: "the process must be terminated and
-/// relaunched" or "the context cannot be used", and those that tell of hardware.
-const STICKY: [CUresult; 14] = [
-    CUresult::CUDA_ERROR_DEINITIALIZED,
-    CUresult::CUDA_ERROR_ECC_UNCORRECTABLE,
-    CUresult::CUDA_ERROR_NVLINK_UNCORRECTABLE,
-    CUresult::CUDA_ERROR_ILLEGAL_ADDRESS,
-    CUresult::CUDA_ERROR_LAUNCH_TIMEOUT,
-    CUresult::CUDA_ERROR_CONTEXT_IS_DESTROYED,
-    CUresult::CUDA_ERROR_ASSERT,
-    CUresult::CUDA_ERROR_HARDWARE_STACK_ERROR,
-    CUresult::CUDA_ERROR_ILLEGAL_INSTRUCTION,
-    CUresult::CUDA_ERROR_MISALIGNED_ADDRESS,
-    CUresult::CUDA_ERROR_INVALID_ADDRESS_SPACE,
-    CUresult::CUDA_ERROR_INVALID_PC,
-    CUresult::CUDA_ERROR_LAUNCH_FAILED,
-    CUresult::CUDA_ERROR_UNKNOWN,
+/// Errors after which the context is lost, as the driver's header says of each: "the process must be terminated and relaunched" or
+/// "the context cannot be used", and those that tell of hardware.
+const STICKY: [u32; 18] = [
+    4,   // CUDA_ERROR_DEINITIALIZED
+    214, // CUDA_ERROR_ECC_UNCORRECTABLE
+    220, // CUDA_ERROR_NVLINK_UNCORRECTABLE
+    226, // CUDA_ERROR_CONTAINED
+    700, // CUDA_ERROR_ILLEGAL_ADDRESS
+    702, // CUDA_ERROR_LAUNCH_TIMEOUT
+    709, // CUDA_ERROR_CONTEXT_IS_DESTROYED
+    710, // CUDA_ERROR_ASSERT
+    714, // CUDA_ERROR_HARDWARE_STACK_ERROR
+    715, // CUDA_ERROR_ILLEGAL_INSTRUCTION
+    716, // CUDA_ERROR_MISALIGNED_ADDRESS
+    717, // CUDA_ERROR_INVALID_ADDRESS_SPACE
+    718, // CUDA_ERROR_INVALID_PC
+    719, // CUDA_ERROR_LAUNCH_FAILED
+    721, // CUDA_ERROR_TENSOR_MEMORY_LEAK
+    810, // CUDA_ERROR_MPS_CLIENT_TERMINATED
+    // Where an outside device's work was waited for; said at once of such a device, it is taken for the same.
+    911, // CUDA_ERROR_EXTERNAL_DEVICE
+    999, // CUDA_ERROR_UNKNOWN
 ];
 
-fn told(ask: impl FnOnce(*mut *const std::ffi::c_char) -> CUresult) -> String {
-    let mut text = std::ptr::null();
-    if ask(&raw mut text) != CUresult::CUDA_SUCCESS || text.is_null() {
-        return "no such error is known".to_owned();
-    }
-    // SAFETY: the driver's texts are static and end with a zero.
-    unsafe { std::ffi::CStr::from_ptr(text) }.to_string_lossy().into_owned()
-}
+#[cfg(test)]
+mod tests {
+    use super::*;
 
-/// The choke point of calls to the driver.
-pub(crate) fn check(call: &'static str, result: CUresult) -> Result<(), CudaError> {
-    match result {
-        CUresult::CUDA_SUCCESS => Ok(()),
-        failed => Err(CudaError::new(call, failed)),
+    #[test]
+    fn errors_after_which_a_process_must_be_relaunched_are_sticky_and_others_are_not() {
+        let failed = |code| CudaError::Failed { call: "", code, name: String::new(), text: String::new() };
+        for code in [4, 214, 220, 226, 700, 702, 709, 710, 714, 715, 716, 717, 718, 719, 721, 810, 911, 999] {
+            assert!(failed(code).is_sticky(), "{code}");
+        }
+        for code in [1, 2, 3, 100, 101, 201, 209, 400, 600, 701, 720, 802, 900, 908, 123_456] {
+            assert!(!failed(code).is_sticky(), "{code}");
+        }
     }
 }

@@ -2,11 +2,11 @@
 
 use std::time::Duration;
 
-use cudarc::driver::sys::{self, CUevent, CUevent_flags, CUresult};
-
+use super::call::check;
 use super::device::Device;
-use super::error::{CudaError, check};
+use super::error::CudaError;
 use super::stream::{Stream, Ticket};
+use super::sys::{self, CUevent, cuda};
 
 /// A place in a stream's work. One owner; recorded by one thread at a time, waited for by any.
 ///
@@ -29,8 +29,7 @@ impl Device {
     /// # Errors
     /// The driver fails.
     pub fn event(&self) -> Result<Event, CudaError> {
-        let flags =
-            CUevent_flags::CU_EVENT_BLOCKING_SYNC as u32 | CUevent_flags::CU_EVENT_DISABLE_TIMING as u32;
+        let flags = sys::CU_EVENT_BLOCKING_SYNC | sys::CU_EVENT_DISABLE_TIMING;
         self.event_with(flags, false)
     }
 
@@ -39,14 +38,14 @@ impl Device {
     /// # Errors
     /// The driver fails.
     pub fn timed_event(&self) -> Result<Event, CudaError> {
-        self.event_with(CUevent_flags::CU_EVENT_BLOCKING_SYNC as u32, true)
+        self.event_with(sys::CU_EVENT_BLOCKING_SYNC, true)
     }
 
     fn event_with(&self, flags: u32, timed: bool) -> Result<Event, CudaError> {
         self.bind()?;
         let mut raw: CUevent = std::ptr::null_mut();
         // SAFETY: the context is current; the driver writes to a place that lives.
-        check("cuEventCreate", unsafe { sys::cuEventCreate(&raw mut raw, flags) })?;
+        check("cuEventCreate", unsafe { cuda().cuEventCreate(&raw mut raw, flags) })?;
         Ok(Event { raw, device: self.clone(), timed, place: None })
     }
 }
@@ -62,7 +61,7 @@ impl Event {
         }
         self.place = Some(stream.mark("to record an event", |raw| {
             // SAFETY: both live.
-            check("cuEventRecord", unsafe { sys::cuEventRecord(self.raw, raw) })
+            check("cuEventRecord", unsafe { cuda().cuEventRecord(self.raw, raw) })
         })?);
         Ok(())
     }
@@ -76,7 +75,7 @@ impl Event {
         let Some(place) = &self.place else { return Ok(()) };
         self.device.bind()?;
         // SAFETY: the event lives.
-        check("cuEventSynchronize", unsafe { sys::cuEventSynchronize(self.raw) })?;
+        check("cuEventSynchronize", unsafe { cuda().cuEventSynchronize(self.raw) })?;
         place.set_done();
         Ok(())
     }
@@ -89,8 +88,8 @@ impl Event {
         let Some(place) = &self.place else { return Ok(true) };
         self.device.bind()?;
         // SAFETY: the event lives.
-        match unsafe { sys::cuEventQuery(self.raw) } {
-            CUresult::CUDA_ERROR_NOT_READY => Ok(false),
+        match unsafe { cuda().cuEventQuery(self.raw) } {
+            sys::CUDA_ERROR_NOT_READY => Ok(false),
             other => {
                 check("cuEventQuery", other)?;
                 place.set_done();
@@ -110,7 +109,7 @@ impl Event {
         self.device.bind()?;
         let mut milliseconds = 0.0_f32;
         // SAFETY: both events live and note times; the driver writes to a place that lives.
-        let result = unsafe { sys::cuEventElapsedTime_v2(&raw mut milliseconds, start.raw, self.raw) };
+        let result = unsafe { cuda().cuEventElapsedTime(&raw mut milliseconds, start.raw, self.raw) };
         check("cuEventElapsedTime", result)?;
         Ok(Some(Duration::from_secs_f64(f64::from(milliseconds.max(0.0)) / 1e3)))
     }
@@ -120,7 +119,7 @@ impl Drop for Event {
     fn drop(&mut self) {
         if self.device.bind().is_ok() {
             // SAFETY: it has no other owner; the driver destroys one that is still waited for on a stream when that has passed.
-            let _ = unsafe { sys::cuEventDestroy_v2(self.raw) };
+            let _ = unsafe { cuda().cuEventDestroy_v2(self.raw) };
         }
     }
 }

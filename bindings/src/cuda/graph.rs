@@ -2,13 +2,13 @@
 
 use std::sync::{Arc, Mutex, PoisonError};
 
-use cudarc::driver::sys::{self, CUgraph, CUgraphExec};
-
+use super::call::check;
 use super::device::Device;
-use super::error::{CudaError, check};
+use super::error::CudaError;
 use super::memory::{Access, Memory};
 use super::order::Ordered;
 use super::stream::{Stream, Ticket};
+use super::sys::{CUgraph, CUgraphExec, cuda};
 
 /// Captured work, ready to be put on a stream. One owner; used by any thread; threads take turns.
 ///
@@ -117,14 +117,14 @@ struct Template(CUgraph);
 impl Drop for Template {
     fn drop(&mut self) {
         // SAFETY: it has no other owner; instances don't need it. A failure leaves nothing to do.
-        let _ = unsafe { sys::cuGraphDestroy(self.0) };
+        let _ = unsafe { cuda().cuGraphDestroy(self.0) };
     }
 }
 
 fn instantiate(template: &Template) -> Result<CUgraphExec, CudaError> {
     let mut exec: CUgraphExec = std::ptr::null_mut();
     // SAFETY: the graph lives; the driver writes to a place that lives.
-    let result = unsafe { sys::cuGraphInstantiateWithFlags(&raw mut exec, template.0, 0) };
+    let result = unsafe { cuda().cuGraphInstantiateWithFlags(&raw mut exec, template.0, 0) };
     check("cuGraphInstantiate", result)?;
     Ok(exec)
 }
@@ -152,7 +152,7 @@ impl Graph {
         let uses = self.captured.uses.iter().map(|(memory, access)| (memory, *access));
         let launched = stream.put(turn, uses, |raw| {
             // SAFETY: the graph lives, with all that it uses, which is claimed.
-            check("cuGraphLaunch", unsafe { sys::cuGraphLaunch(self.exec, raw) })
+            check("cuGraphLaunch", unsafe { cuda().cuGraphLaunch(self.exec, raw) })
         })?;
         *last = launched;
         Ok(())
@@ -166,7 +166,7 @@ impl Drop for Graph {
         let _ = last.map(|last| last.wait());
         if self.device.bind().is_ok() {
             // SAFETY: it has no other owner and its launches are done.
-            let _ = unsafe { sys::cuGraphExecDestroy(self.exec) };
+            let _ = unsafe { cuda().cuGraphExecDestroy(self.exec) };
         }
     }
 }

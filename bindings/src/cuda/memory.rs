@@ -4,12 +4,12 @@ use std::ffi::c_void;
 use std::ops::{Deref, DerefMut};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
-use cudarc::driver::sys::{self, CUresult};
-
 use super::account::Held;
+use super::call::check;
 use super::device::Device;
-use super::error::{CudaError, check};
+use super::error::CudaError;
 use super::stream::Ticket;
+use super::sys::{self, cuda};
 
 /// Where TensorRT wants each tensor to begin: a multiple of it.
 pub(crate) const ALIGNMENT: usize = 256;
@@ -73,8 +73,8 @@ impl Device {
         let Some(rounded) = rounded else { return Err(self.out_of_memory(len)) };
         let mut address = 0;
         // SAFETY: the context is current; the driver writes to a place that lives.
-        match unsafe { sys::cuMemAlloc_v2(&raw mut address, rounded) } {
-            CUresult::CUDA_ERROR_OUT_OF_MEMORY => return Err(self.out_of_memory(len)),
+        match unsafe { cuda().cuMemAlloc_v2(&raw mut address, rounded) } {
+            sys::CUDA_ERROR_OUT_OF_MEMORY => return Err(self.out_of_memory(len)),
             other => check("cuMemAlloc", other)?,
         }
         let address = usize::try_from(address).unwrap_or(0);
@@ -90,7 +90,7 @@ impl Device {
         let mut address: *mut c_void = std::ptr::null_mut();
         let len = len.max(1);
         // SAFETY: the context is current; the driver writes to a place that lives.
-        check("cuMemHostAlloc", unsafe { sys::cuMemHostAlloc(&raw mut address, len, 0) })?;
+        check("cuMemHostAlloc", unsafe { cuda().cuMemHostAlloc(&raw mut address, len, 0) })?;
         // SAFETY: the driver gave `len` bytes there, which nobody else knows of yet.
         unsafe { std::ptr::write_bytes(address.cast::<u8>(), 0, len) };
         Ok(PinnedBuffer(Arc::new(Memory::new(Kind::Pinned, address as usize, len, self))))
@@ -254,8 +254,8 @@ impl Drop for Memory {
         // nothing to do.
         let _ = unsafe {
             match self.kind {
-                Kind::Device => sys::cuMemFree_v2(self.address as u64),
-                Kind::Pinned => sys::cuMemFreeHost(self.address as *mut c_void),
+                Kind::Device => cuda().cuMemFree_v2(self.address as u64),
+                Kind::Pinned => cuda().cuMemFreeHost(self.address as *mut c_void),
             }
         };
     }

@@ -3,11 +3,11 @@
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
-use cudarc::driver::sys::{self, CUevent, CUevent_flags};
-
+use super::call::check;
 use super::device::Device;
-use super::error::{CudaError, check};
+use super::error::CudaError;
 use super::stream::{Stream, Ticket};
+use super::sys::{self, CUevent, cuda};
 
 /// Keeps work that shares scratch memory in order: each waits, on the GPU, for the one before. Contexts that share scratch memory
 /// share their order too; a graph has that of its context.
@@ -62,10 +62,9 @@ impl Order {
     pub(crate) fn new(device: &Device) -> Result<Self, CudaError> {
         device.bind()?;
         let mut event: CUevent = std::ptr::null_mut();
-        let flags =
-            CUevent_flags::CU_EVENT_BLOCKING_SYNC as u32 | CUevent_flags::CU_EVENT_DISABLE_TIMING as u32;
+        let flags = sys::CU_EVENT_BLOCKING_SYNC | sys::CU_EVENT_DISABLE_TIMING;
         // SAFETY: the context is current; the driver writes to a place that lives.
-        check("cuEventCreate", unsafe { sys::cuEventCreate(&raw mut event, flags) })?;
+        check("cuEventCreate", unsafe { cuda().cuEventCreate(&raw mut event, flags) })?;
         Ok(Self(Mutex::new(Last { event, device: device.clone(), ticket: None })))
     }
 
@@ -96,7 +95,7 @@ impl Last {
         match &self.ticket {
             Some(last) if !last.is_of(stream) && !last.is_done() => {
                 // SAFETY: both live.
-                let result = unsafe { sys::cuStreamWaitEvent(stream.0.raw, self.event, 0) };
+                let result = unsafe { cuda().cuStreamWaitEvent(stream.0.raw, self.event, 0) };
                 check("cuStreamWaitEvent", result)
             }
             _ => Ok(()),
@@ -107,7 +106,7 @@ impl Last {
     pub(super) fn end(&mut self, stream: &Stream, ticket: Ticket) -> Result<(), CudaError> {
         self.ticket = Some(ticket);
         // SAFETY: both live.
-        check("cuEventRecord", unsafe { sys::cuEventRecord(self.event, stream.0.raw) })
+        check("cuEventRecord", unsafe { cuda().cuEventRecord(self.event, stream.0.raw) })
     }
 
     /// Waits until all its work is done.
@@ -120,7 +119,7 @@ impl Drop for Last {
     fn drop(&mut self) {
         if self.device.bind().is_ok() {
             // SAFETY: it has no other owner; the driver destroys one that is still waited for on a stream when that has passed.
-            let _ = unsafe { sys::cuEventDestroy_v2(self.event) };
+            let _ = unsafe { cuda().cuEventDestroy_v2(self.event) };
         }
     }
 }

@@ -6,13 +6,13 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::thread::{self, ThreadId};
 
-use cudarc::driver::sys::{self, CUresult, CUstream, CUstream_flags};
-
+use super::call::check;
 use super::device::Device;
-use super::error::{CudaError, check};
+use super::error::CudaError;
 use super::graph::Captured;
 use super::memory::{Access, DeviceBuffer, Memory, PinnedBuffer};
 use super::order::{Last, Ordered};
+use super::sys::{self, CUstream, cuda};
 
 /// A queue of work on a GPU. A handle: cheap to clone, used by any thread; threads take turns.
 ///
@@ -88,9 +88,9 @@ impl Device {
     pub fn stream(&self) -> Result<Stream, CudaError> {
         self.bind()?;
         let mut raw: CUstream = std::ptr::null_mut();
-        let flags = CUstream_flags::CU_STREAM_NON_BLOCKING as u32;
+        let flags = sys::CU_STREAM_NON_BLOCKING;
         // SAFETY: the context is current; the driver writes to a place that lives.
-        check("cuStreamCreate", unsafe { sys::cuStreamCreate(&raw mut raw, flags) })?;
+        check("cuStreamCreate", unsafe { cuda().cuStreamCreate(&raw mut raw, flags) })?;
         let (state, done) = (Mutex::default(), AtomicU64::new(0));
         Ok(Stream(Arc::new(Inner { raw, device: self.clone(), state, done })))
     }
@@ -115,7 +115,7 @@ impl Stream {
         self.submit(uses, None, |raw| {
             // SAFETY: both ranges are inside their memory, which the claims keep alive and out of other hands until it is done.
             let result =
-                unsafe { sys::cuMemcpyHtoDAsync_v2(target as u64, source as *const c_void, len, raw) };
+                unsafe { cuda().cuMemcpyHtoDAsync_v2(target as u64, source as *const c_void, len, raw) };
             check("cuMemcpyHtoDAsync", result)
         })?;
         Ok(())
@@ -138,7 +138,8 @@ impl Stream {
         let uses = [(from.memory(), Access::Read), (to.memory(), Access::Write)];
         self.submit(uses, None, |raw| {
             // SAFETY: as in `upload`.
-            let result = unsafe { sys::cuMemcpyDtoHAsync_v2(target as *mut c_void, source as u64, len, raw) };
+            let result =
+                unsafe { cuda().cuMemcpyDtoHAsync_v2(target as *mut c_void, source as u64, len, raw) };
             check("cuMemcpyDtoHAsync", result)
         })?;
         Ok(())
@@ -158,7 +159,7 @@ impl Stream {
         };
         self.0.device.bind()?;
         // SAFETY: the stream lives.
-        check("cuStreamSynchronize", unsafe { sys::cuStreamSynchronize(self.0.raw) })?;
+        check("cuStreamSynchronize", unsafe { cuda().cuStreamSynchronize(self.0.raw) })?;
         ticket.set_done();
         Ok(())
     }
@@ -174,8 +175,8 @@ impl Stream {
         }
         self.0.device.bind()?;
         // SAFETY: the stream lives.
-        match unsafe { sys::cuStreamQuery(self.0.raw) } {
-            CUresult::CUDA_ERROR_NOT_READY => Ok(false),
+        match unsafe { cuda().cuStreamQuery(self.0.raw) } {
+            sys::CUDA_ERROR_NOT_READY => Ok(false),
             other => {
                 check("cuStreamQuery", other)?;
                 Ticket { stream: self.0.clone(), number: state.newest }.set_done();
@@ -272,9 +273,9 @@ impl Stream {
             return Err(CudaError::Capturing { what: "another graph" });
         }
         self.0.device.bind()?;
-        let mode = sys::CUstreamCaptureMode::CU_STREAM_CAPTURE_MODE_THREAD_LOCAL;
+        let mode = sys::CU_STREAM_CAPTURE_MODE_THREAD_LOCAL;
         // SAFETY: the stream lives and isn't the default one.
-        check("cuStreamBeginCapture", unsafe { sys::cuStreamBeginCapture_v2(self.0.raw, mode) })?;
+        check("cuStreamBeginCapture", unsafe { cuda().cuStreamBeginCapture_v2(self.0.raw, mode) })?;
         state.capture = Some((thread::current().id(), Captured::default()));
         Ok(())
     }
@@ -285,7 +286,7 @@ impl Stream {
         let mut graph: sys::CUgraph = std::ptr::null_mut();
         let ended = self.0.device.bind().and_then(|()| {
             // SAFETY: the capture began on this stream and thread; the driver writes to a place that lives.
-            check("cuStreamEndCapture", unsafe { sys::cuStreamEndCapture(self.0.raw, &raw mut graph) })
+            check("cuStreamEndCapture", unsafe { cuda().cuStreamEndCapture(self.0.raw, &raw mut graph) })
         });
         let captured = state.capture.take().map(|(_, captured)| captured).unwrap_or_default();
         (ended.map(|()| graph), captured)
@@ -306,7 +307,7 @@ impl Drop for Inner {
     fn drop(&mut self) {
         if self.device.bind().is_ok() {
             // SAFETY: no handle is left; the driver lets the work end before it destroys the stream. A failure leaves nothing to do.
-            let _ = unsafe { sys::cuStreamDestroy_v2(self.raw) };
+            let _ = unsafe { cuda().cuStreamDestroy_v2(self.raw) };
         }
     }
 }

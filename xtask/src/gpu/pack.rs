@@ -8,15 +8,22 @@ use anyhow::{Context, Result};
 use serde_json::Value;
 
 use super::manifest::{self, FILE, Manifest};
-use crate::command::{cargo, command, output, target_folder};
+use crate::command::{WITH_TENSORRT, cargo, command, output, target_folder};
 use crate::layout::Layout;
 use crate::setup::{self, Part};
 
 /// Bytes of a piece, as `split` takes them: under 60 MB.
 const PIECE: &str = "56000000";
 
-const PARTS: [Part; 6] =
-    [Part::Python, Part::Models, Part::NodeTests, Part::TensorrtHeaders, Part::Libclang, Part::TensorrtRtx];
+const PARTS: [Part; 7] = [
+    Part::Python,
+    Part::Models,
+    Part::NodeTests,
+    Part::TensorrtHeaders,
+    Part::CudaHeaders,
+    Part::Libclang,
+    Part::TensorrtRtx,
+];
 
 /// Their packages, and that of the stand-in, whose build script makes it.
 const PACKAGES: [&str; 4] = ["forebay", "forebay-bindings", "xtask", "forebay-tensorrt-double"];
@@ -52,7 +59,7 @@ pub(super) fn run(layout: &Layout) -> Result<()> {
 fn build(layout: &Layout) -> Result<PathBuf> {
     let mut build = cargo();
     build.args(["build", "--release", "--message-format=json-render-diagnostics"]).current_dir(&layout.root);
-    build.args(PACKAGES.iter().flat_map(|package| ["--package", package]));
+    build.args(PACKAGES.iter().flat_map(|package| ["--package", package])).args(WITH_TENSORRT);
     let messages = output(build)?;
     let folder = messages.lines().find_map(|line| {
         let message: Value = serde_json::from_str(line).ok()?;

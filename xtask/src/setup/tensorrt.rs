@@ -14,11 +14,13 @@ use super::{Plan, Scratch, put};
 use crate::command::{cargo, output};
 use crate::layout::Layout;
 
-/// The crate that carries the headers of both flavours.
-const CRATE: (&str, &str) = ("trtx-sys", "0.9.1");
+/// The crate that carries headers of both flavours: each version of it another one of TensorRT's.
+const CRATE: &str = "trtx-sys";
 
-/// The headers of one flavour.
-struct Headers {
+/// The headers of one flavour and version.
+pub(super) struct Headers {
+    /// The crate's version.
+    version: &'static str,
     /// Their folder in the crate.
     source: &'static str,
     /// Their folder in `.forebay`.
@@ -27,21 +29,37 @@ struct Headers {
     sha256: &'static str,
 }
 
-const HEADERS: [Headers; 2] = [
+/// What the bindings are built with unless `FOREBAY_TENSORRT_INCLUDE` says otherwise.
+pub(super) const HEADERS: [Headers; 2] = [
     Headers {
+        version: "0.9.1",
         source: "TRT-Enterprise-11.4",
         folder: "tensorrt",
-        sha256: "3f5469d17c2c4b666306e7b853c10d166c4ab66eb75ac1a5400393e995e61b10",
+        sha256: "a279b12e4a42a0157ae32bb22ff7f279cb53788eed93c67230ecc2951cf9671b",
     },
     Headers {
+        version: "0.9.1",
         source: "TRT-RTX-1.7",
         folder: "tensorrt-rtx",
-        sha256: "e867c7ed5bfb922b3d6b21e21999bb7cebb363c0490855e29e8d5156adeace27",
+        sha256: "6dab29ebc2695dbbc9c6bd4689aee036a9ccbfc5b84c535475af55361a1b5642",
     },
 ];
 
-/// What the headers need of CUDA: two names of types. Beside their folders in the crate.
-const CUDA_HEADER: &str = "cuda_runtime_api.h";
+/// Versions before it, for `FOREBAY_TENSORRT_INCLUDE`.
+pub(super) const OLDER_HEADERS: [Headers; 2] = [
+    Headers {
+        version: "0.5.0",
+        source: "TRT-Enterprise-10.16",
+        folder: "tensorrt-10.16",
+        sha256: "a77758a871bcf188291f94cb99edd9c8ce4870453909a8da299bc8de62b4de65",
+    },
+    Headers {
+        version: "0.8.1",
+        source: "TRT-Enterprise-11.1",
+        folder: "tensorrt-11.1",
+        sha256: "98300202c3dbfbb58e008d4fac090aa56977278336a16c3e54e3ce9239b40d9b",
+    },
+];
 
 /// Put beside the headers.
 const NOTICE: &str = "Headers of NVIDIA TensorRT: Copyright (c) 1993-2026 NVIDIA CORPORATION & AFFILIATES, licensed under the \
@@ -115,7 +133,7 @@ pub(super) const LEAN_10: Libraries = Libraries {
     )],
 };
 
-/// libclang, by which bindgen reads TensorRT's version header.
+/// libclang, by which bindgen reads CUDA's header, and TensorRT's with its version.
 fn libclang() -> Result<Member> {
     Ok(Member {
         wheel: "libclang==18.1.1",
@@ -136,19 +154,21 @@ fn for_this_machine(of: &[&'static str; 2]) -> Result<&'static str> {
     }
 }
 
-pub(super) fn headers_plan(layout: &Layout) -> Plan {
-    let pins = HEADERS.iter().map(|headers| headers.sha256);
-    let pin = [CRATE.0, CRATE.1, NOTICE].into_iter().chain(pins).collect::<Vec<_>>().join(" ");
-    let files = HEADERS.iter().map(|headers| layout.dir.join(headers.folder).join("include/NvInfer.h"));
-    let doing = format!("TensorRT's headers from the crate {} {} (6 MB to fetch)", CRATE.0, CRATE.1);
+pub(super) fn headers_plan(layout: &Layout, all: &[Headers]) -> Plan {
+    let pins = all.iter().flat_map(|headers| [headers.version, headers.source, headers.sha256]);
+    let pin = [CRATE, NOTICE].into_iter().chain(pins).collect::<Vec<_>>().join(" ");
+    let files = all.iter().map(|headers| layout.dir.join(headers.folder).join("include/NvInfer.h"));
+    let sources: Vec<&str> = all.iter().map(|headers| headers.source).collect();
+    let doing =
+        format!("headers {} from the crate {CRATE} (up to 6 MB a version to fetch)", sources.join(", "));
     Plan { pin, files: files.collect(), doing }
 }
 
-pub(super) fn install_headers(layout: &Layout) -> Result<()> {
-    let scratch = Scratch::new(layout, "headers")?;
-    let source = fetch_crate(&scratch.0)?.join("TensorRT-Headers");
-    for headers in &HEADERS {
-        let include = scratch.0.join(headers.folder);
+pub(super) fn install_headers(layout: &Layout, all: &[Headers]) -> Result<()> {
+    for headers in all {
+        let scratch = Scratch::new(layout, "headers")?;
+        let source = fetch_crate(&scratch.0, headers.version)?.join("TensorRT-Headers");
+        let include = scratch.0.join("include");
         fs::create_dir(&include)?;
         for entry in fs::read_dir(source.join(headers.source))? {
             let entry = entry?;
@@ -157,10 +177,9 @@ pub(super) fn install_headers(layout: &Layout) -> Result<()> {
                 fs::copy(entry.path(), include.join(entry.file_name()))?;
             }
         }
-        fs::copy(source.join(CUDA_HEADER), include.join(CUDA_HEADER))?;
         let found = digest(&include)?;
         if found != headers.sha256 {
-            bail!("{} of {} have sha256 {found}, not the pinned {}", headers.source, CRATE.0, headers.sha256);
+            bail!("{} of {CRATE} have sha256 {found}, not the pinned {}", headers.source, headers.sha256);
         }
         fs::write(include.join("NOTICE"), NOTICE)?;
         put(&include, &layout.dir.join(headers.folder).join("include"))?;
@@ -169,8 +188,7 @@ pub(super) fn install_headers(layout: &Layout) -> Result<()> {
 }
 
 /// Lets cargo fetch the crate. Returns its folder.
-fn fetch_crate(scratch: &Path) -> Result<PathBuf> {
-    let (name, version) = CRATE;
+fn fetch_crate(scratch: &Path, version: &str) -> Result<PathBuf> {
     let manifest = scratch.join("Cargo.toml");
     fs::create_dir(scratch.join("src"))?;
     fs::write(scratch.join("src/lib.rs"), "")?;
@@ -178,16 +196,16 @@ fn fetch_crate(scratch: &Path) -> Result<PathBuf> {
         &manifest,
         format!(
             "[package]\nname = \"headers\"\nedition = \"2024\"\n[workspace]\n[dependencies]\n\
-             {name} = {{ version = \"={version}\", default-features = false }}\n"
+             {CRATE} = {{ version = \"={version}\", default-features = false }}\n"
         ),
     )?;
     let mut metadata = cargo();
     metadata.args(["metadata", "--format-version=1", "--manifest-path"]).arg(&manifest);
     let metadata: serde_json::Value = serde_json::from_str(&output(metadata)?)?;
     let packages = metadata["packages"].as_array().context("cargo metadata names no packages")?;
-    let package = packages.iter().find(|package| package["name"] == name);
+    let package = packages.iter().find(|package| package["name"] == CRATE);
     let manifest = package.and_then(|package| package["manifest_path"].as_str());
-    let manifest = Path::new(manifest.with_context(|| format!("cargo did not fetch {name}"))?);
+    let manifest = Path::new(manifest.with_context(|| format!("cargo did not fetch {CRATE}"))?);
     Ok(manifest.parent().context("a manifest without a folder")?.to_owned())
 }
 
@@ -241,19 +259,6 @@ pub(super) fn install_libraries(layout: &Layout, libraries: &Libraries) -> Resul
         }
         fs::rename(from, library.join(file))?;
     }
-    fs::copy(licence(&unpacked)?, library.join("LICENSE.txt"))?;
+    fs::copy(wheel::licence(&unpacked)?, library.join("LICENSE.txt"))?;
     put(&library, &layout.dir.join(libraries.folder).join("lib"))
-}
-
-/// The licence in an unpacked wheel, which stands in one of two places.
-fn licence(unpacked: &Path) -> Result<PathBuf> {
-    for entry in fs::read_dir(unpacked)? {
-        let folder = entry?.path();
-        for place in ["LICENSE.txt", "licenses/LICENSE.txt"] {
-            if folder.join(place).is_file() {
-                return Ok(folder.join(place));
-            }
-        }
-    }
-    bail!("the wheel holds no licence")
 }

@@ -108,3 +108,16 @@ pub(super) fn sha256(file: &Path) -> Result<String> {
         hasher.update(&buffer[..read]);
     }
 }
+
+/// The licence in an unpacked wheel, which stands in one of three places.
+pub(super) fn licence(unpacked: &Path) -> Result<PathBuf> {
+    for entry in fs::read_dir(unpacked)? {
+        let folder = entry?.path();
+        for place in ["LICENSE.txt", "licenses/LICENSE.txt", "licenses/License.txt"] {
+            if folder.join(place).is_file() {
+                return Ok(folder.join(place));
+            }
+        }
+    }
+    bail!("the wheel holds no licence")
+}

@@ -17,7 +17,8 @@ use forebay_bindings::{BuildOptions, Flavour, HostCode, Job, Library};
 use tokio_util::sync::CancellationToken;
 
 use super::identity;
-use crate::engine::kept::{Kept, Place, Source};
+use crate::engine::choice::Compiling;
+use crate::engine::kept::{Place, Source};
 use crate::engine::{EngineError, ModelFiles, onnx};
 use crate::model_config::ModelConfig;
 use crate::settings;
@@ -30,16 +31,6 @@ const PLAN_EXTENSION: &str = "plan";
 const TIMING_EXTENSION: &str = "timing";
 /// How often it is looked whether the GPU is free for a build.
 const POLL: Duration = Duration::from_millis(20);
-
-/// How plans are built and where they are kept.
-#[derive(Debug, Clone)]
-pub(crate) struct Compiling {
-    pub(crate) kept: Option<Kept>,
-    /// What a build may take.
-    pub(crate) limit: Duration,
-    /// What the process that builds logs, as variables of its environment.
-    pub(crate) logs: [(&'static str, String); 2],
-}
 
 /// What a plan is built for.
 pub(super) struct Target {

@@ -20,6 +20,11 @@ impl Placed<'_> {
         self.tensor.location == TensorLocation::Host
     }
 
+    /// Does a profile say of it which values it may have, not which dimensions?
+    fn has_range_of_values(&self) -> bool {
+        self.is_values() && self.tensor.is_shape
+    }
+
     /// Such values, which are INT32 or INT64.
     pub(super) fn values(&self) -> Vec<i64> {
         fn numbers<const N: usize>(data: Parts<'_>, of: impl Fn([u8; N]) -> i64) -> Vec<i64> {
@@ -51,7 +56,7 @@ pub(super) fn place<'a>(
     if (0..plan.profiles()).any(|profile| fit(&placed, profile)) {
         return Ok(placed);
     }
-    Err(EngineError::BadInput(no_profile(plan, inputs)))
+    Err(EngineError::BadInput(no_profile(plan, &placed)))
 }
 
 /// What tells the inputs' shapes from others: of each, which tensor it is and its dimensions.
@@ -63,28 +68,37 @@ pub(super) fn key(inputs: &[Placed<'_>]) -> impl Iterator<Item = i64> + Clone {
     })
 }
 
-/// Does the profile allow the inputs' shapes?
+/// Does the profile allow the inputs' shapes, and the values of those that decide shapes?
 pub(super) fn fit(inputs: &[Placed<'_>], profile: usize) -> bool {
-    inputs.iter().all(|placed| allows(placed.tensor, profile, placed.input.shape))
+    inputs.iter().all(|placed| allows(placed, profile))
 }
 
-fn allows(tensor: &Tensor, profile: usize, shape: &[i64]) -> bool {
-    // An input in host memory has ranges of values, not of dimensions; TensorRT checks them.
-    if tensor.location == TensorLocation::Host || !tensor.shape.contains(&-1) {
-        return true;
+fn allows(placed: &Placed<'_>, profile: usize) -> bool {
+    let range = placed.tensor.profiles.get(profile);
+    let within = |numbers: &[i64]| {
+        range.is_some_and(|range| {
+            range.min.len() == numbers.len()
+                && numbers
+                    .iter()
+                    .zip(range.min.iter().zip(&range.max))
+                    .all(|(number, (min, max))| (min..=max).contains(&number))
+        })
+    };
+    if placed.has_range_of_values() {
+        return within(&placed.values());
     }
-    tensor.profiles.get(profile).is_some_and(|range| {
-        range.min.len() == shape.len()
-            && shape
-                .iter()
-                .zip(range.min.iter().zip(&range.max))
-                .all(|(size, (min, max))| (min..=max).contains(&size))
-    })
+    !placed.tensor.shape.contains(&-1) || within(placed.input.shape)
 }
 
-fn no_profile(plan: &Plan, inputs: &[InputTensor<'_>]) -> String {
-    let shapes: Vec<String> =
-        inputs.iter().map(|input| format!("'{}' {:?}", input.name, input.shape)).collect();
+fn no_profile(plan: &Plan, inputs: &[Placed<'_>]) -> String {
+    let given = inputs.iter().map(|placed| {
+        let name = placed.input.name;
+        if placed.has_range_of_values() {
+            format!("'{name}' with the values {:?}", placed.values())
+        } else {
+            format!("'{name}' {:?}", placed.input.shape)
+        }
+    });
     let ranges = (0..plan.profiles()).map(|profile| {
         let free = plan.tensors().iter().filter_map(|tensor| {
             let range = tensor.profiles.get(profile)?;
@@ -94,7 +108,7 @@ fn no_profile(plan: &Plan, inputs: &[InputTensor<'_>]) -> String {
     });
     format!(
         "no profile of the plan allows {} together; it has: {}",
-        shapes.join(", "),
+        given.collect::<Vec<_>>().join(", "),
         ranges.collect::<Vec<_>>().join("; ")
     )
 }

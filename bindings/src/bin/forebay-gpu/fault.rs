@@ -5,7 +5,8 @@ use std::ffi::{CStr, CString};
 use std::path::Path;
 use std::ptr;
 
-use cudarc::driver::sys::{self, CUresult};
+use driver::Functions;
+
 use forebay_bindings::Error;
 use forebay_bindings::cuda::Device;
 use serde_json::{Value, json};
@@ -16,6 +17,20 @@ use crate::{Source, checks, gpu};
 const KERNELS: &str = include_str!("../../../double/kernels/kernels.ptx");
 /// The one among them that writes where no memory is.
 const FAULT: &CStr = c"forebay_fault";
+
+/// The driver's functions that only this needs, by bindgen.
+#[allow(
+    missing_docs,
+    unreachable_pub,
+    non_camel_case_types,
+    non_snake_case,
+    dead_code,
+    unsafe_op_in_unsafe_fn
+)]
+#[allow(clippy::all, clippy::pedantic, clippy::undocumented_unsafe_blocks)]
+mod driver {
+    include!(concat!(env!("OUT_DIR"), "/fault.rs"));
+}
 
 /// The steps, each with what it found.
 pub(crate) fn meet(source: &Source, plan: &Path) -> Result<Value, Error> {
@@ -57,21 +72,20 @@ fn found(outcome: Result<String, Error>) -> String {
 
 /// Runs a kernel that writes where no memory is, and waits for it.
 fn touch_nothing(device: &Device) -> String {
-    // The driver and the context are there, and the context is this thread's: a run went before.
-    let missing =
-        ["cuModuleLoadData", "cuModuleGetFunction", "cuLaunchKernel"].iter().find(|name| !has(name));
-    if let Some(missing) = missing {
-        return format!("not run: the driver has no {missing}");
-    }
+    let driver = match load() {
+        Ok(driver) => driver,
+        Err(error) => return format!("not run: {error}"),
+    };
     let Ok(text) = CString::new(KERNELS) else { return "not run: the kernels hold a zero".to_owned() };
     let (mut module, mut function) = (ptr::null_mut(), ptr::null_mut());
-    // SAFETY: the functions are there; the text ends with a zero; the driver writes handles to places that live. The kernel takes
-    // no parameters. That it ruins the context is what it is for: whoever uses the context gets errors, no other harm.
+    // SAFETY: the text ends with a zero; the driver writes handles to places that live; its context is there and this thread's, for
+    // a run went before. The kernel takes no parameters. That it ruins the context is what it is for: whoever uses the context
+    // gets errors, no other harm.
     let results = unsafe {
         [
-            sys::cuModuleLoadData(&raw mut module, text.as_ptr().cast()),
-            sys::cuModuleGetFunction(&raw mut function, module, FAULT.as_ptr()),
-            sys::cuLaunchKernel(
+            driver.cuModuleLoadData(&raw mut module, text.as_ptr().cast()),
+            driver.cuModuleGetFunction(&raw mut function, module, FAULT.as_ptr()),
+            driver.cuLaunchKernel(
                 function,
                 1,
                 1,
@@ -86,23 +100,23 @@ fn touch_nothing(device: &Device) -> String {
             ),
         ]
     };
-    match results.iter().position(|result| *result != CUresult::CUDA_SUCCESS) {
-        Some(step) => format!("not run: step {step} failed with {:?}", results[step]),
+    match results.iter().position(|result| *result != driver::CUDA_SUCCESS) {
+        Some(step) => format!("not run: step {step} failed with {}", results[step]),
         None => checks::healthy(device),
     }
 }
 
 /// Resets the first GPU's primary context. Nothing of this process uses it any more.
 fn reset() -> String {
-    if !has("cuDevicePrimaryCtxReset_v2") {
-        return "not run: the driver has no such function".to_owned();
+    match load() {
+        // SAFETY: 0 is the first GPU, which exists: its context was used before.
+        Ok(driver) => format!("{}", unsafe { driver.cuDevicePrimaryCtxReset_v2(0) }),
+        Err(error) => format!("not run: {error}"),
     }
-    // SAFETY: the function is there; 0 is the first GPU, which exists: its context was used before.
-    format!("{:?}", unsafe { sys::cuDevicePrimaryCtxReset_v2(0) })
 }
 
-/// Has the driver that function? cudarc panics at the call of one that is missing.
-fn has(symbol: &str) -> bool {
-    // SAFETY: the driver was loaded before; the function is only looked for.
-    unsafe { sys::culib().get::<unsafe extern "C" fn()>(symbol.as_bytes()).is_ok() }
+/// The driver's functions that only this needs. It is loaded already: this counts once more.
+fn load() -> Result<Functions, libloading::Error> {
+    // SAFETY: the driver is initialised; the functions are those that its header declares.
+    unsafe { Functions::new("libcuda.so.1") }
 }
