@@ -35,10 +35,7 @@ pub fn forebay() -> PathBuf {
         return binary.into();
     }
     let test = std::env::current_exe().expect("the test's own path");
-    let target = test.ancestors().nth(3).expect("tests are built in a target folder");
-    let built = ["release", "debug"].map(|profile| target.join(profile).join("forebay"));
-    let found = built.iter().find(|path| path.exists());
-    found
-        .unwrap_or_else(|| panic!("no `forebay` in {}; `cargo xtask test` builds it", target.display()))
-        .clone()
+    let built = test.ancestors().nth(2).expect("tests are built in a profile's folder").join("forebay");
+    assert!(built.exists(), "no {}; `cargo xtask test` and `cargo build` build it", built.display());
+    built
 }

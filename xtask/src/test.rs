@@ -8,7 +8,7 @@ use anyhow::{Context, Result, bail};
 use crate::command::{WITH_TENSORRT, cargo, on_path, shown};
 use crate::layout::Layout;
 use crate::setup::{self, Part, Toolchain};
-use crate::{up, wasm};
+use crate::wasm;
 
 /// Everything but the load generator, which only benchmarks use.
 const PARTS: [Part; 13] = [
@@ -51,15 +51,13 @@ pub(crate) fn run(layout: &Layout) -> Result<()> {
     } else {
         println!("test: licences and bans: skipped, cargo-deny is not installed");
     }
-    println!("test: building the filter and the backend");
+    println!("test: building the filter");
     wasm::run(layout)?;
-    up::build_backend(layout)?;
     println!("test: tests");
     let mut tests = cargo();
     tests.args(["test", "--workspace", "--no-fail-fast"]).args(WITH_TENSORRT).current_dir(&layout.root);
     tests.env("FOREBAY_DIR", &layout.dir).env("FOREBAY_PYTHON", layout.python());
     tests.env("FOREBAY_ONNXRUNTIME", layout.onnxruntime()).env("ORT_DYLIB_PATH", layout.onnxruntime());
-    tests.env("FOREBAY_BINARY", up::backend(layout)?);
     tests.envs(layout.tensorrt());
     summed(tests)?;
     older_headers(layout)

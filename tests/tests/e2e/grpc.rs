@@ -11,8 +11,9 @@ const MODEL: &str = "identity_fp32";
 const CLIENTS: u16 = 8;
 /// Calls of each client that must not notice.
 const CALLS: u16 = 100;
-/// Calls that are cancelled on one connection. Envoy ends one on which hundreds are.
-const CANCELLED: u32 = 100;
+/// Calls that are cancelled on one connection, on which a gateway may have put other clients' too: more than Envoy's own settings
+/// bear.
+const CANCELLED: u32 = 600;
 
 #[test]
 fn clients_that_cancel_their_calls_end_nobody_elses() {
@@ -25,8 +26,8 @@ fn clients_that_cancel_their_calls_end_nobody_elses() {
             let (method, ended) = (&method, &ended);
             scope.spawn(move || {
                 while !ended.load(Ordering::Relaxed) {
-                    // Envoy may have had enough of this one.
-                    let _ = cancel(port, method, &infer_request(MODEL, -1.0), CANCELLED, when);
+                    let cancelled = cancel(port, method, &infer_request(MODEL, -1.0), CANCELLED, when);
+                    cancelled.expect("Envoy keeps the connection");
                 }
             });
         }
