@@ -115,7 +115,7 @@ reasons! {
         Promoted = "promoted",
         /// The answer to an equal request does not suit it (another encoding, too old, encoded bytes that take no id).
         Unsuited = "unsuited",
-        /// The equal request that it waited for has had its time: this one was sent after it.
+        /// The equal request that it waited for has had its time, or it has waited twice as long itself: it was sent after it.
         WaitedTooLong = "waited-too-long",
         /// The answer to an equal request could not be shared.
         Unshareable = "unshareable",
