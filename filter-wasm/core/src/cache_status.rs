@@ -65,6 +65,8 @@ reasons! {
         NoStore = "no-store",
         /// The body is, or grew, larger than `max_body_bytes`.
         BodyTooLarge = "body-too-large",
+        /// The body took longer after the headers than it is held for.
+        BodyTooSlow = "body-too-slow",
         /// The body is encoded (`Content-Encoding`), so it is not looked into.
         Encoded = "content-encoding",
         /// A header that must come once came more than once.
