@@ -65,6 +65,8 @@ reasons! {
         NoStore = "no-store",
         /// The body is, or grew, larger than `max_body_bytes`.
         BodyTooLarge = "body-too-large",
+        /// The body took longer after the headers than it is held for.
+        BodyTooSlow = "body-too-slow",
         /// The body is encoded (`Content-Encoding`), so it is not looked into.
         Encoded = "content-encoding",
         /// A header that must come once came more than once.
@@ -115,7 +117,7 @@ reasons! {
         Promoted = "promoted",
         /// The answer to an equal request does not suit it (another encoding, too old, encoded bytes that take no id).
         Unsuited = "unsuited",
-        /// The equal request that it waited for has had its time: this one was sent after it.
+        /// The equal request that it waited for has had its time, or it has waited twice as long itself: it was sent after it.
         WaitedTooLong = "waited-too-long",
         /// The answer to an equal request could not be shared.
         Unshareable = "unshareable",

@@ -61,7 +61,8 @@ pub struct Join {
     pub max_waiters: usize,
     /// Most bytes of request bodies that wait in one worker.
     pub max_waiter_bytes: usize,
-    /// Longest that others wait for one request before the next of them is sent after it, in milliseconds.
+    /// Longest that others wait for one request before the next of them is sent after it, in milliseconds. Who has waited twice as
+    /// long goes upstream on its own: the route's `idle_timeout` must be more than that and the route's `timeout` together.
     pub timeout_ms: u64,
 }
 

@@ -3,6 +3,7 @@
 //! ```text
 //! New ──headers──► Passing (not ours)
 //!     └──────────► Reading ──body──► Done     (answered from L1)
+//!                     ├────────────► Passing  (too large, too slow, or no room for what came)
 //!                     ├────────────► Waiting  (an equal request leads) ──► Done | Storing
 //!                     ├────────────► Asking   (callout to the gate)    ──► Done | Forwarding
 //!                     └────────────► Forwarding ──response──► Storing ──► Done
@@ -26,6 +27,18 @@ use crate::worker::Worker;
 use std::rc::Rc;
 use store::Collecting;
 
+/// Longest that a body may take after its headers, in milliseconds, for the request to be looked at. A slower one streams to the
+/// backend, which has its own least rate for bodies; here it would only take room.
+const BODY_MS: u64 = 10_000;
+
+/// A body that is not complete yet.
+struct Arriving {
+    /// When its headers came.
+    since_ms: u64,
+    /// What has come of it, which the proxy holds, taken of the worker's memory.
+    held: Held,
+}
+
 /// A request under way: what it wants, and what is known of its course.
 struct Going {
     wanted: Rc<Wanted>,
@@ -40,8 +53,8 @@ struct Going {
 }
 
 impl Going {
-    fn new(wanted: Rc<Wanted>, worker: &Worker) -> Self {
-        let held = worker.memory.hold();
+    /// `held` holds what of its body was counted while it came.
+    fn new(wanted: Rc<Wanted>, held: Held) -> Self {
         Self { wanted, forward: Fwd::Miss.into(), leads: false, shadow: None, held }
     }
 
@@ -58,7 +71,7 @@ impl Going {
 enum State {
     New,
     Passing(Option<CacheStatus>),
-    Reading(Box<Incoming>),
+    Reading(Box<Incoming>, Arriving),
     Waiting(Going, Rc<Seat<Rc<Wanted>>>),
     Asking(Going),
     Forwarding(Going),
@@ -92,12 +105,21 @@ impl Exchange {
         end_of_stream: bool,
     ) -> Acts {
         match self.take() {
-            State::Reading(incoming) if size > worker.config.max_body_bytes => {
+            State::Reading(incoming, _) if size > worker.config.max_body_bytes => {
                 self.bypass(worker, &incoming, Bypass::BodyTooLarge)
             }
-            State::Reading(incoming) if end_of_stream => self.look(worker, host, incoming, size),
-            State::Reading(incoming) => {
-                self.state = State::Reading(incoming);
+            // What is complete waits for nothing more: whether there is room to hold it, it asks when it has to.
+            State::Reading(incoming, Arriving { held, .. }) if end_of_stream => {
+                self.look(worker, host, incoming, held, size)
+            }
+            State::Reading(incoming, mut arriving) => {
+                if host.now_ms().saturating_sub(arriving.since_ms) > BODY_MS {
+                    return self.bypass(worker, &incoming, Bypass::BodyTooSlow);
+                }
+                if !arriving.held.grow_to(size) {
+                    return self.bypass(worker, &incoming, Bypass::OutOfMemory);
+                }
+                self.state = State::Reading(incoming, arriving);
                 Acts::hold()
             }
             decided => self.decided(decided),
@@ -107,7 +129,7 @@ impl Exchange {
     /// The request ends with trailers: the body before them is all there is. `size` is the size last told.
     pub fn on_request_trailers(&mut self, worker: &mut Worker, host: &dyn Host, size: usize) -> Acts {
         match self.take() {
-            State::Reading(incoming) => self.look(worker, host, incoming, size),
+            State::Reading(incoming, Arriving { held, .. }) => self.look(worker, host, incoming, held, size),
             decided => self.decided(decided),
         }
     }

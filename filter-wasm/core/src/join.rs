@@ -6,8 +6,11 @@
 //! so each sees what became of the other. The worker carries releases out.
 //!
 //! A flight ends as its [`Outcome`] says. Only an answer that is by its nature nobody else's frees all who wait. When a leader
-//! fails, goes away or takes too long, **one** is promoted and the others go on waiting: an upstream in trouble gets one request
-//! after the other, never a crowd. The same happens with those whom an answer does not suit (another encoding, too old).
+//! fails, goes away or takes too long, **one** is promoted and the others go on waiting; when that one brings nothing either, two
+//! are, then four, and so on: an upstream in trouble gets few requests at first and never a crowd at once, and where it fails
+//! always, the last of many hears so after a few rounds and not after as many as there are waiters. The first of a round that
+//! succeeds answers all who wait. The same happens with those whom an answer does not suit (another encoding, too old). And
+//! nobody waits for ever: who has waited twice [`config::Join::timeout_ms`] goes upstream on its own.
 
 use crate::cache_status::Detail;
 use crate::config;
@@ -92,6 +95,8 @@ pub struct Seat<W> {
     pub claim: W,
     key: FlightKey,
     bytes: usize,
+    /// Since when it waits.
+    since_ms: Cell<u64>,
     standing: Cell<Standing>,
 }
 
@@ -109,9 +114,12 @@ impl<W> Seat<W> {
 
 /// One question under way.
 struct Flight<W> {
-    leader: u32,
-    /// Since when it leads.
+    /// Who leads it and has not ended: the first one, later a round of those who waited.
+    leaders: Vec<u32>,
+    /// Since when they lead.
     since_ms: u64,
+    /// How many lead next.
+    next_round: usize,
     /// Who waits, the longest first.
     queue: VecDeque<Rc<Seat<W>>>,
 }
@@ -152,7 +160,8 @@ impl<W: Clone, A: Clone> Join<W, A> {
             return Entered::Alone(Detail::Unshareable);
         }
         let Some(flight) = self.flights.get_mut(&key) else {
-            let flight = Flight { leader: context, since_ms: now_ms, queue: VecDeque::new() };
+            let queue = VecDeque::new();
+            let flight = Flight { leaders: vec![context], since_ms: now_ms, next_round: 1, queue };
             self.flights.insert(key, flight);
             return Entered::Leads;
         };
@@ -160,8 +169,8 @@ impl<W: Clone, A: Clone> Join<W, A> {
         if self.waiting >= self.bounds.max_waiters || waiting_bytes > self.bounds.max_waiter_bytes {
             return Entered::Alone(Detail::TooManyWaiters);
         }
-        let standing = Cell::new(Standing::Waits);
-        let seat = Rc::new(Seat { context, claim: claim.clone(), key, bytes, standing });
+        let (since_ms, standing) = (Cell::new(now_ms), Cell::new(Standing::Waits));
+        let seat = Rc::new(Seat { context, claim: claim.clone(), key, bytes, since_ms, standing });
         flight.queue.push_back(seat.clone());
         self.waiting = self.waiting.saturating_add(1);
         self.waiting_bytes = waiting_bytes;
@@ -178,7 +187,10 @@ impl<W: Clone, A: Clone> Join<W, A> {
         now_ms: u64,
     ) {
         let Some(flight) = self.flights.get_mut(key) else { return };
-        let leads = flight.leader == context;
+        let led = flight.leaders.len();
+        flight.leaders.retain(|leader| *leader != context);
+        let leads = flight.leaders.len() < led;
+        let was_the_last = leads && flight.leaders.is_empty();
         match outcome {
             // Late or not, it answers what was asked.
             Outcome::Answer(answer) => {
@@ -188,11 +200,11 @@ impl<W: Clone, A: Clone> Join<W, A> {
                 for seat in suited {
                     make_due(&mut self.due, seat, Release::Answer(answer.clone()));
                 }
-                if leads {
+                if was_the_last {
                     self.promote(key, Detail::Unsuited, now_ms);
                 }
             }
-            Outcome::Failed if leads => self.promote(key, Detail::Promoted, now_ms),
+            Outcome::Failed if was_the_last => self.promote(key, Detail::Promoted, now_ms),
             Outcome::Unshareable if leads => {
                 self.unshareable.insert(*key, now_ms.saturating_add(REMEMBER_MS));
                 for seat in self.flights.remove(key).into_iter().flat_map(|flight| flight.queue) {
@@ -203,15 +215,21 @@ impl<W: Clone, A: Clone> Join<W, A> {
         }
     }
 
-    /// The flight has no leader any more: the next one in line leads; without one it is over.
+    /// The flight has no leaders any more: the next in line lead, twice as many as before; without one it is over.
     fn promote(&mut self, key: &FlightKey, why: Detail, now_ms: u64) {
         let Some(flight) = self.flights.get_mut(key) else { return };
-        let Some(next) = flight.queue.pop_front() else {
+        if flight.queue.is_empty() {
             self.flights.remove(key);
             return;
-        };
-        (flight.leader, flight.since_ms) = (next.context, now_ms);
-        make_due(&mut self.due, next, Release::Lead(why));
+        }
+        let round = flight.next_round.min(flight.queue.len());
+        flight.next_round = flight.next_round.saturating_mul(2);
+        flight.since_ms = now_ms;
+        flight.leaders.clear();
+        for next in flight.queue.drain(..round) {
+            flight.leaders.push(next.context);
+            make_due(&mut self.due, next, Release::Lead(why));
+        }
     }
 
     /// The waiting request has ended, in whatever standing.
@@ -235,14 +253,26 @@ impl<W: Clone, A: Clone> Join<W, A> {
         }
     }
 
-    /// Where a leader has had its time and others wait for it, the next one is sent after it. What the first one still brings
-    /// counts for all.
+    /// Who has waited for two leaders' time goes upstream on its own. Where leaders have had their time and others wait for them,
+    /// the next are sent after them; what the first ones still bring counts for all.
     pub fn expire(&mut self, now_ms: u64) {
         let timeout_ms = self.bounds.timeout_ms;
         let mut expired = Vec::new();
         for (key, flight) in &mut self.flights {
             // A clock that was set back must not make a leader immortal.
             flight.since_ms = flight.since_ms.min(now_ms);
+            let has_waited = |seat: &Seat<W>| {
+                seat.since_ms.set(seat.since_ms.get().min(now_ms));
+                now_ms.saturating_sub(seat.since_ms.get()) >= timeout_ms.saturating_mul(2)
+            };
+            if flight.queue.iter().any(|seat| has_waited(seat)) {
+                let (alone, rest) = flight.queue.drain(..).partition(|seat| has_waited(seat));
+                flight.queue = rest;
+                let alone: VecDeque<_> = alone;
+                for seat in alone {
+                    make_due(&mut self.due, seat, Release::Alone(Detail::WaitedTooLong));
+                }
+            }
             if !flight.queue.is_empty() && now_ms.saturating_sub(flight.since_ms) >= timeout_ms {
                 expired.push(*key);
             }

@@ -1,5 +1,5 @@
 //! One budget of bytes for all that one worker holds for requests under way: what their headers said, answers that are collected or
-//! came from the pool, bodies that wait for an equal request or for the gate. What is held is counted as it comes, and given back when
+//! came from the pool, bodies on their way in, and those that wait for an equal request or for the gate. What is held is counted as it comes, and given back when
 //! its holder goes.
 //!
 //! A VM's memory is capped at 1 GiB by the proxy, and never shrinks: past it the VM traps, and with it all requests of the worker.

@@ -234,7 +234,7 @@ fn what_a_lost_filter_held_ends_with_its_routes_idle_timeout_and_all_else_goes_o
     let module = folder.path().join("holding.wasm");
     let source = checkout().join("tests/tests/e2e/holding.wat");
     std::fs::write(&module, wat::parse_file(source).expect("a module")).expect("written");
-    let stack = Stack::new().module(module).with("idle_timeout: 100s", "idle_timeout: 3s").start();
+    let stack = Stack::new().module(module).with("idle_timeout: 150s", "idle_timeout: 3s").start();
     let mut held = Connection::open(stack.port).expect("Envoy listens");
     held.write(&post("/v2/models/identity_fp32/infer", &JSON, &fp32(&[1.0]))).expect("sent");
     until("the filter holds it", || {

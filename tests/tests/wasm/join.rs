@@ -21,9 +21,14 @@ fn flight(worker: &mut Worker, waiters: usize) -> (StreamId, Vec<StreamId>) {
 /// The waiter that went upstream.
 #[track_caller]
 fn promoted(worker: &Worker, waiting: &[StreamId]) -> StreamId {
-    let gone: Vec<_> = waiting.iter().filter(|id| worker.forwarded(**id).is_some()).collect();
+    let gone = round(worker, waiting);
     assert_eq!(gone.len(), 1, "went upstream: {gone:?}");
-    *gone[0]
+    gone[0]
+}
+
+/// The waiters that went upstream.
+fn round(worker: &Worker, waiting: &[StreamId]) -> Vec<StreamId> {
+    waiting.iter().copied().filter(|id| worker.forwarded(*id).is_some()).collect()
 }
 
 #[track_caller]
@@ -112,15 +117,19 @@ fn an_answer_broken_off_by_the_upstream_promotes_the_next() {
 }
 
 #[test]
-fn leaders_that_go_away_one_after_the_other_lose_nobody() {
+fn leaders_that_go_away_round_after_round_lose_nobody() {
     let mut host = host(&json!({}));
-    let (leader, mut waiting) = flight(host.worker(0), 200);
+    // 1 + 2 + … + 64, and one more.
+    let (leader, mut waiting) = flight(host.worker(0), 128);
     host.worker(0).abort(leader);
     while waiting.len() > 1 {
         host.settle();
-        let next = promoted(host.worker(0), &waiting);
-        waiting.retain(|id| *id != next);
-        host.worker(0).abort(next);
+        let next = round(host.worker(0), &waiting);
+        assert!(!next.is_empty(), "{} wait for nobody", waiting.len());
+        waiting.retain(|id| !next.contains(id));
+        for id in next {
+            host.worker(0).abort(id);
+        }
     }
     host.settle();
     let last = promoted(host.worker(0), &waiting);
@@ -203,16 +212,20 @@ fn a_failed_answer_promotes_one_and_the_others_go_on_waiting() {
 }
 
 #[test]
-fn an_upstream_that_always_fails_gets_one_request_after_the_other() {
+fn an_upstream_that_always_fails_gets_rounds_that_double() {
     let mut host = host(&json!({}));
     let (leader, mut waiting) = flight(host.worker(0), 20);
     host.worker(0).respond(leader, 503, &[], b"overloaded");
-    while !waiting.is_empty() {
+    for many in [1, 2, 4, 8, 5] {
         host.settle();
-        let next = promoted(host.worker(0), &waiting);
-        host.worker(0).respond(next, 503, &[], b"overloaded");
-        waiting.retain(|id| *id != next);
+        let next = round(host.worker(0), &waiting);
+        assert_eq!(next.len(), many);
+        for id in &next {
+            host.worker(0).respond(*id, 503, &[], b"overloaded");
+        }
+        waiting.retain(|id| !next.contains(id));
     }
+    assert!(waiting.is_empty());
     assert_eq!(host.metric("forebay_waiters"), 0);
     sound(host.worker(0));
 }
@@ -262,21 +275,26 @@ fn waiters_are_bounded_in_bytes() {
 }
 
 #[test]
-fn a_leader_that_takes_too_long_is_followed_by_one_a_timeout_and_its_late_answer_counts() {
+fn after_a_leader_that_takes_too_long_one_is_sent_then_who_waited_twice_as_long_and_its_late_answer_counts() {
     let mut host = host(&json!({"join": {"timeout_ms": 1000}}));
-    let (leader, mut waiting) = flight(host.worker(0), 100);
+    let (leader, first) = flight(host.worker(0), 100);
     host.advance(Duration::from_millis(999));
     host.tick();
-    assert!(waiting.iter().all(|id| host.worker(0).is_held(*id)));
-    let mut sent = Vec::new();
-    for wait_ms in [1, 1000] {
-        host.advance(Duration::from_millis(wait_ms));
-        host.tick();
-        host.settle();
-        let next = promoted(host.worker(0), &waiting);
-        waiting.retain(|id| *id != next);
-        sent.push(next);
-    }
+    assert!(first.iter().all(|id| host.worker(0).is_held(*id)));
+    host.advance(Duration::from_millis(1));
+    host.tick();
+    host.settle();
+    promoted(host.worker(0), &first);
+    let mut waiting: Vec<_> = (0..10).map(|_| host.worker(0).send(infer(asking(7)))).collect();
+    host.advance(Duration::from_secs(1));
+    host.tick();
+    host.settle();
+    let mut sent = round(host.worker(0), &first);
+    assert_eq!(sent.len(), first.len(), "all who waited twice as long");
+    let next = round(host.worker(0), &waiting);
+    assert_eq!(next.len(), 2, "the next round, of those who came later");
+    waiting.retain(|id| !next.contains(id));
+    sent.extend(next);
     host.worker(0).respond(leader, 200, &FRESH, &answering(7));
     host.settle();
     all_collapsed(host.worker(0), &waiting, 7);

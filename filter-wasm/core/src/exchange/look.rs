@@ -11,6 +11,7 @@ use crate::host::{Host, Of};
 use crate::join::{Entered, Outcome};
 use crate::l1::Answer;
 use crate::landing::Landed;
+use crate::memory::Held;
 use crate::reply::Reply;
 use crate::wanted::{Incoming, Reading, Wanted};
 use crate::worker::{Answered, Worker};
@@ -32,6 +33,7 @@ impl Exchange {
         worker: &mut Worker,
         host: &dyn Host,
         incoming: Box<Incoming>,
+        held: Held,
         size: usize,
     ) -> Acts {
         let Some(body) = host.body(Of::Request, size).filter(|body| body.len() == size) else {
@@ -54,15 +56,22 @@ impl Exchange {
         let reading =
             Reading { config: &worker.config, service: worker.service(service), epoch: worker.live.epoch() };
         match Wanted::read(incoming, raw_key, body, reading) {
-            Ok(wanted) => self.look_up(worker, host, wanted, now_ms),
+            Ok(wanted) => self.look_up(worker, host, wanted, held, now_ms),
             Err((incoming, why)) => self.bypass(worker, &incoming, why),
         }
     }
 
     /// L1 by digest, then join.
-    fn look_up(&mut self, worker: &mut Worker, host: &dyn Host, wanted: Wanted, now_ms: u64) -> Acts {
+    fn look_up(
+        &mut self,
+        worker: &mut Worker,
+        host: &dyn Host,
+        wanted: Wanted,
+        held: Held,
+        now_ms: u64,
+    ) -> Acts {
         let wanted = Rc::new(wanted);
-        let mut going = Going::new(wanted.clone(), worker);
+        let mut going = Going::new(wanted.clone(), held);
         if !wanted.incoming.looks_up() {
             going.forward = Fwd::Request.into();
             return self.forward(worker, going);
@@ -77,7 +86,7 @@ impl Exchange {
             Err(Some(forward)) => going.forward = forward,
             Err(None) => {}
         }
-        // Whether it waits or asks, its body stays where it is meanwhile.
+        // Whether it waits or asks, its body stays where it is meanwhile. What came in pieces is counted already.
         if !going.held.grow_to(wanted.body_bytes) {
             worker.counters.event(Event::OutOfMemory);
             going.forward.detail = Some(Detail::OutOfMemory);

@@ -1,6 +1,6 @@
 //! Headers in: is it an inference request that can be answered without doubt? Then its body is read; if not, it passes.
 
-use super::{Exchange, State};
+use super::{Arriving, Exchange, State};
 use crate::acts::{Act, Acts};
 use crate::cache_status::Bypass;
 use crate::config::{Authorization, Config, Cookie, Mode, Tenancy};
@@ -46,7 +46,8 @@ impl Exchange {
         };
         match incoming(headers, route, path, worker) {
             Ok(incoming) => {
-                self.state = State::Reading(Box::new(Incoming { tenant, ..incoming }));
+                let arriving = Arriving { since_ms: host.now_ms(), held: worker.memory.hold() };
+                self.state = State::Reading(Box::new(Incoming { tenant, ..incoming }), arriving);
                 Acts::hold()
             }
             Err(why) => self.bypass_as(worker, route.service, tenant.as_ref(), why),

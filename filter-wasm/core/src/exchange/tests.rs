@@ -106,6 +106,64 @@ fn a_body_that_outgrows_the_cap_is_let_go_while_it_is_read() {
 }
 
 #[test]
+fn bodies_that_are_not_complete_are_held_within_the_worker_s_memory_and_pass_beyond_it() {
+    let mut world = World::new(r#", "max_held_bytes": 1048576"#);
+    let piece = |bytes| vec![b' '; bytes];
+    let (mut one, _) = world.opens(&[]);
+    assert_eq!(world.sends_body(&mut one, &piece(200_000), false), Acts::hold());
+    assert_eq!(world.sends_body(&mut one, &piece(500_000), false), Acts::hold(), "what came before is of it");
+    let held = world.worker.memory.held();
+    assert!((500_000..510_000).contains(&held), "{held}");
+    let (mut other, _) = world.opens(&[]);
+    assert_eq!(world.sends_body(&mut other, &piece(600_000), false), Acts::go());
+    assert_eq!(world.worker.memory.held(), held, "it holds nothing any more");
+    assert_eq!(world.answers(&mut other, &FRESH, ANSWER), "forebay; fwd=bypass; detail=out-of-memory");
+    world.leaves(one);
+    assert_eq!(world.worker.memory.held(), 0);
+    world.worker.on_tick(&world.host);
+    assert_eq!(world.host.metrics.borrow().get("forebay_events.event=out_of_memory"), Some(&1));
+}
+
+#[test]
+fn a_body_that_came_in_pieces_is_counted_once_while_it_waits_and_let_go_with_it() {
+    let mut world = World::new("");
+    let (leader, acts) = world.asks(BODY);
+    assert_eq!(acts, Acts::go());
+    let before = world.worker.memory.held();
+    let (whole, _) = world.asks(BODY);
+    let of_one = world.worker.memory.held() - before;
+    let (mut pieces, _) = world.opens(&[]);
+    world.sends_body(&mut pieces, &BODY[..40], false);
+    assert_eq!(world.sends_body(&mut pieces, BODY, true), Acts::hold());
+    assert_eq!(world.worker.memory.held() - before, 2 * of_one);
+    for exchange in [leader, whole, pieces] {
+        world.leaves(exchange);
+    }
+}
+
+#[test]
+fn a_body_that_takes_too_long_is_let_go_and_a_complete_one_is_looked_at() {
+    let mut world = World::new("");
+    for (after_ms, ends, told) in [
+        (BODY_MS, false, None),
+        (BODY_MS + 1, false, Some("forebay; fwd=bypass; detail=body-too-slow")),
+        (BODY_MS + 1, true, Some("forebay; fwd=miss")),
+    ] {
+        world.host.now_ms.set(NOW_MS);
+        let (mut exchange, _) = world.opens(&[]);
+        assert_eq!(world.sends_body(&mut exchange, &BODY[..1], false), Acts::hold());
+        world.host.now_ms.set(NOW_MS + after_ms);
+        let acts = world.sends_body(&mut exchange, BODY, ends);
+        let Some(told) = told else {
+            assert_eq!(acts, Acts::hold());
+            continue;
+        };
+        assert_eq!(acts, Acts::go(), "{told}");
+        assert_eq!(world.answers(&mut exchange, &FRESH, ANSWER), told);
+    }
+}
+
+#[test]
 fn trailers_end_a_request_and_an_answer() {
     let mut world = World::new("");
     for hits in [false, true] {

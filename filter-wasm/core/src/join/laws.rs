@@ -44,8 +44,11 @@ struct World {
 
 impl World {
     fn new() -> Self {
-        let bounds =
-            config::Join { max_waiters: MAX_WAITERS, max_waiter_bytes: MAX_BYTES, timeout_ms: TIMEOUT_MS };
+        Self::of(MAX_WAITERS, MAX_BYTES)
+    }
+
+    fn of(max_waiters: usize, max_waiter_bytes: usize) -> Self {
+        let bounds = config::Join { max_waiters, max_waiter_bytes, timeout_ms: TIMEOUT_MS };
         Self { join: Join::new(bounds), now_ms: 0, next_context: 1, leaders: vec![], waiters: vec![] }
     }
 
@@ -122,9 +125,14 @@ impl World {
                 Standing::Waits => {
                     let flight = &self.join.flights[&seat.key];
                     assert!(flight.queue.iter().any(|waiting| Rc::ptr_eq(waiting, seat)));
-                    let upstream = self.leaders.iter().any(|(_, context, _)| *context == flight.leader);
-                    let due = self.join.due.iter().any(|(due, _)| due.context == flight.leader);
-                    assert!(upstream || due, "{} waits for nobody", seat.context);
+                    assert!(!flight.leaders.is_empty(), "{} waits for nobody", seat.context);
+                    for leader in &flight.leaders {
+                        let upstream = self.leaders.iter().any(|(_, context, _)| context == leader);
+                        let due = self.join.due.iter().any(|(due, _)| due.context == *leader);
+                        assert!(upstream || due, "{} waits for {leader}, which has ended", seat.context);
+                    }
+                    // Time passes here only with a tick.
+                    assert!(self.now_ms - seat.since_ms.get() < 2 * TIMEOUT_MS, "{} waits on", seat.context);
                 }
                 standing => panic!("{} is said to wait: {standing:?}", seat.context),
             }
@@ -157,16 +165,26 @@ proptest! {
     }
 
     #[test]
-    fn an_upstream_in_trouble_gets_one_request_after_the_other(waiters in 1..MAX_WAITERS) {
-        let mut world = World::new();
+    fn an_upstream_that_always_fails_gets_rounds_that_double_at_most_and_all_have_heard_so_after_few(
+        waiters in 1..500_usize,
+        who in any::<usize>(),
+    ) {
+        let mut world = World::of(waiters, waiters);
         for _ in 0..=waiters {
             world.enter(0, 0, 1);
         }
-        for _ in 0..waiters {
-            prop_assert_eq!(world.leaders.len(), 1);
-            world.finish(0, |_| Outcome::Failed, false);
+        let (mut rounds, mut before) = (0, 1);
+        while !world.leaders.is_empty() {
+            let round = world.leaders.len();
+            prop_assert!(round <= 2 * before, "{} after {}", round, before);
+            for _ in 0..round {
+                prop_assert!(!world.join.has_due(), "before the whole round has ended");
+                world.finish(who, |_| Outcome::Failed, false);
+            }
             world.release(usize::MAX);
+            (rounds, before) = (rounds + 1, round);
         }
-        prop_assert_eq!(world.leaders.len(), 1);
+        prop_assert!(world.waiters.is_empty() && world.join.flights.is_empty());
+        prop_assert!(rounds <= waiters.ilog2() + 2, "{} rounds", rounds);
     }
 }

@@ -8,7 +8,7 @@ type Joined = Join<&'static str, &'static str>;
 type Waiter = Rc<Seat<&'static str>>;
 
 fn join() -> Joined {
-    Join::new(config::Join { max_waiters: 3, max_waiter_bytes: 100, timeout_ms: 1000 })
+    Join::new(config::Join { max_waiters: 7, max_waiter_bytes: 100, timeout_ms: 1000 })
 }
 
 fn enter(join: &mut Joined, context: u32, now_ms: u64) -> Entered<&'static str> {
@@ -85,23 +85,49 @@ fn a_failure_promotes_one_and_the_others_go_on_waiting() {
     assert_eq!(released(&mut join), [(2, "promoted")]);
     assert_eq!(seats[0].standing(), Standing::Leads(Detail::Promoted));
     finish(&mut join, 2, Outcome::Failed);
-    assert_eq!(released(&mut join), [(3, "promoted")]);
-    finish(&mut join, 3, Outcome::Answer("json"));
-    assert_eq!(released(&mut join), [(4, "json")]);
-    leads(&mut join, 5, 0);
+    assert_eq!(released(&mut join), [(3, "promoted"), (4, "promoted")]);
 }
 
 #[test]
-fn a_promoted_one_that_goes_away_before_or_after_its_release_is_followed_by_the_next() {
-    let (mut join, seats) = led_by_1_with(&[2, 3, 4]);
+fn rounds_double_and_the_first_success_of_one_answers_all_who_wait() {
+    let (mut join, _seats) = led_by_1_with(&[2, 3, 4, 5, 6]);
+    finish(&mut join, 1, Outcome::Failed);
+    assert_eq!(released(&mut join), [(2, "promoted")]);
+    finish(&mut join, 2, Outcome::Failed);
+    assert_eq!(released(&mut join), [(3, "promoted"), (4, "promoted")]);
+    finish(&mut join, 3, Outcome::Failed);
+    assert!(!join.has_due(), "one of the round is still on its way");
+    finish(&mut join, 4, Outcome::Answer("json"));
+    assert_eq!(released(&mut join), [(5, "json"), (6, "json")]);
+    leads(&mut join, 7, 0);
+}
+
+#[test]
+fn a_success_leaves_its_round_leading_until_all_have_ended() {
+    let (mut join, mut seats) = led_by_1_with(&[2, 3, 4]);
+    seats.push(waits(&mut join, 5, "binary"));
+    finish(&mut join, 1, Outcome::Failed);
+    finish(&mut join, 2, Outcome::Failed);
+    assert_eq!(released(&mut join).len(), 3);
+    finish(&mut join, 3, Outcome::Answer("json"));
+    assert!(!join.has_due(), "the other one may bring what suits");
+    finish(&mut join, 4, Outcome::Answer("json"));
+    assert_eq!(released(&mut join), [(5, "unsuited")]);
+}
+
+#[test]
+fn promoted_ones_that_go_away_before_or_after_their_release_are_followed_by_the_next() {
+    let (mut join, seats) = led_by_1_with(&[2, 3, 4, 5, 6]);
     finish(&mut join, 1, Outcome::Failed);
     join.leave(&seats[0], 0);
-    assert_eq!(released(&mut join), [(3, "promoted")]);
+    assert_eq!(released(&mut join), [(3, "promoted"), (4, "promoted")]);
     join.leave(&seats[1], 0);
-    assert_eq!(released(&mut join), [(4, "promoted")]);
     finish(&mut join, 1, Outcome::Failed);
     assert!(!join.has_due(), "who does not lead any more promotes nobody");
-    finish(&mut join, 4, Outcome::Failed);
+    join.leave(&seats[2], 0);
+    assert_eq!(released(&mut join), [(5, "promoted"), (6, "promoted")]);
+    finish(&mut join, 5, Outcome::Failed);
+    finish(&mut join, 6, Outcome::Failed);
     assert_eq!(join.flights.len(), 0);
 }
 
@@ -117,8 +143,8 @@ fn whom_an_answer_does_not_suit_one_is_promoted_of() {
 
 #[test]
 fn waiters_are_bounded_in_count_and_bytes() {
-    let (mut join, _seats) = led_by_1_with(&[2, 3, 4]);
-    assert_eq!(alone(enter(&mut join, 5, 0)), Detail::TooManyWaiters);
+    let (mut join, _seats) = led_by_1_with(&[2, 3, 4, 5, 6, 7, 8]);
+    assert_eq!(alone(enter(&mut join, 9, 0)), Detail::TooManyWaiters);
     let (mut join, _seats) = led_by_1_with(&[2]);
     assert_eq!(alone(join.enter(KEY, 3, &"", 91, 0)), Detail::TooManyWaiters);
 }
@@ -134,17 +160,33 @@ fn a_waiter_that_left_is_not_released() {
 }
 
 #[test]
-fn one_a_timeout_is_sent_after_a_leader_that_takes_too_long_and_its_late_answer_counts() {
-    let (mut join, _seats) = led_by_1_with(&[2, 3, 4]);
+fn after_leaders_that_take_too_long_the_next_are_sent_and_their_late_answer_counts() {
+    let (mut join, _seats) = led_by_1_with(&[2]);
+    let later: Vec<_> = (3..7).map(|context| enter(&mut join, context, 500)).collect();
     join.expire(999);
     assert!(!join.has_due());
     join.expire(1000);
     join.expire(1999);
     assert_eq!(released(&mut join), [(2, "waited-too-long")]);
     join.expire(2000);
-    assert_eq!(released(&mut join), [(3, "waited-too-long")]);
+    assert_eq!(released(&mut join), [(3, "waited-too-long"), (4, "waited-too-long")]);
     finish(&mut join, 1, Outcome::Answer("json"));
-    assert_eq!(released(&mut join), [(4, "json")]);
+    assert_eq!(released(&mut join), [(5, "json"), (6, "json")]);
+    drop(later);
+}
+
+#[test]
+fn who_has_waited_two_timeouts_goes_upstream_on_its_own() {
+    let (mut join, seats) = led_by_1_with(&[2, 3, 4]);
+    join.expire(1000);
+    assert_eq!(released(&mut join), [(2, "waited-too-long")]);
+    let _later = enter(&mut join, 5, 1500);
+    join.expire(1999);
+    assert!(!join.has_due());
+    join.expire(2000);
+    assert_eq!(released(&mut join).len(), 3, "two for their own time, and the next round");
+    assert_eq!(seats[2].standing(), Standing::Alone(Detail::WaitedTooLong));
+    assert_eq!((join.waiting(), join.waiting_bytes()), (0, 0));
 }
 
 #[test]
