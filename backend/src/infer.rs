@@ -43,6 +43,8 @@ pub(crate) struct Inference {
 pub(crate) struct Caller {
     /// Whose cache it uses.
     pub(crate) whose: Whose,
+    /// No cache in front may keep the answer.
+    pub(crate) private: bool,
     /// It carries what forbids shared caching, unless the answer allows it.
     pub(crate) restricted: bool,
     pub(crate) directives: RequestDirectives,
@@ -133,6 +135,8 @@ pub(crate) struct Answer {
     pub(crate) cost_us: u64,
     pub(crate) source: Source,
     pub(crate) version: Arc<Version>,
+    /// No cache in front may keep it.
+    pub(crate) private: bool,
 }
 
 impl Inference {
@@ -143,8 +147,10 @@ impl Inference {
         extensions: &Extensions,
         deadline: Option<Instant>,
     ) -> Caller {
+        let whose = self.trust.whose(&self.service, headers, extensions.get());
         Caller {
-            whose: self.trust.whose(&self.service, headers, extensions.get()),
+            private: Trust::is_private(&whose, headers),
+            whose,
             restricted: self.trust.restricts(headers),
             directives: directives(headers),
             deadline,
@@ -185,7 +191,7 @@ impl Inference {
             tracing::debug!(id, model, version = version.number, took = ?began.elapsed(), ?outcome, "request");
         }
         let (response, cost_us, source) = answered?;
-        Ok(Answer { response, cost_us, source, version: version.clone() })
+        Ok(Answer { response, cost_us, source, version: version.clone(), private: caller.private })
     }
 
     async fn answer_from(

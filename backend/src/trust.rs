@@ -105,6 +105,14 @@ impl Trust {
         proven.map_or(Whose::Nobodys(Unproven::NoTenant), Whose::Tenants)
     }
 
+    /// Must no cache in front keep the answer? It belongs to a tenant, and only who says that results are parted by tenant keeps
+    /// it for that one: anybody else, a filter in the mode `none` or any cache of HTTP's, would give it to all.
+    pub(crate) fn is_private(whose: &Whose, headers: &HeaderMap) -> bool {
+        let mut said = headers.get_all(X_FOREBAY_TENANCY).iter();
+        let parts = said.next().is_some_and(|tenancy| tenancy == "required") && said.next().is_none();
+        matches!(whose, Whose::Tenants(_)) && !parts
+    }
+
     /// May whoever sent these headers use the gate for `service`? Everybody may where no credentials are set.
     pub(crate) fn admits(&self, service: Option<&str>, headers: &HeaderMap, peer: Option<&Peer>) -> bool {
         self.credentials.is_none()
@@ -212,6 +220,19 @@ mod tests {
         assert_eq!(of("shop-token-00000001"), tenants("shop"));
         assert_eq!(of("two-token-000000001"), NOBODYS);
         assert_eq!(of("gateway-token-0001"), NOBODYS);
+    }
+
+    #[test]
+    fn a_tenants_answer_is_private_unless_who_asks_says_that_it_parts_tenants() {
+        let private = |whose: &Whose, said: &[(&'static str, &str)]| Trust::is_private(whose, &headers(said));
+        let required = ("x-forebay-tenancy", "required");
+        assert!(private(&tenants("a"), &[]));
+        assert!(private(&tenants("a"), &[("x-forebay-tenancy", "none")]));
+        assert!(!private(&tenants("a"), &[required]));
+        assert!(!private(&Whose::Everybodys, &[]) && !private(&NOBODYS, &[]));
+        let mut twice = headers(&[required]);
+        twice.append("x-forebay-tenancy", http::HeaderValue::from_static("none"));
+        assert!(Trust::is_private(&tenants("a"), &twice));
     }
 
     #[test]

@@ -26,17 +26,20 @@ pub(crate) fn of(answer: &Answer) -> HeaderMap {
     headers
 }
 
-/// The model's policy; no-store when caching is off, or this answer isn't kept here either.
+/// The model's policy; no-store when caching is off, or this answer isn't kept here either;
+/// private when caches in front would give a tenant's answer to others.
 fn policy(answer: &Answer) -> HeaderValue {
     match (answer.version.policy, answer.source) {
         (None, _) | (_, Source::Session { miss: Miss::Off | Miss::Bypass(_), .. }) => {
             HeaderValue::from_static("no-store")
         }
+        (Some(policy), _) if answer.private => visible(&format!("private, {}", policy.freshness)),
         (Some(policy), _) => visible(&policy.to_string()),
     }
 }
 
-/// The field that is kept with an answer of that policy.
+/// The field that is kept with an answer of that policy. It is never private: the key has the tenant, so only who parts by it
+/// finds the entry.
 pub(super) fn kept(policy: Policy) -> Field {
     Field { name: CACHE_CONTROL.as_str().to_owned(), value: policy.to_string().into() }
 }

@@ -94,6 +94,18 @@ fn where_tenants_are_required_only_a_proven_caller_names_one_and_without_one_not
     assert!(!ask(&proven("a")).is_hit());
     assert!(ask(&proven("a")).is_hit());
     assert!(!ask(&proven("b")).is_hit(), "tenants don't see each other's");
+    assert_eq!(
+        ask(&proven("a")).header("cache-control"),
+        "private, max-age=60",
+        "no cache in front parts them"
+    );
+    let parts = [proven("a").as_slice(), &[("x-forebay-tenancy", "required")]].concat();
+    let parted = ask(&parts);
+    assert_eq!((parted.is_hit(), parted.header("cache-control")), (true, "max-age=60"));
+    let predict = json!({"instances": [[6.0]]}).to_string();
+    let predicted =
+        send(forebay.http_port, "POST", "/v1/models/identity_fp32:predict", &proven("a"), predict.as_bytes());
+    assert_eq!(predicted.header("cache-control"), "private, max-age=60", "{predicted:?}");
     for unproven in [&[][..], &[("x-forebay-tenant", "a")], &[("x-forebay-token", TOKEN)], &proven("a,b")] {
         for _ in 0..2 {
             let answer = ask(unproven);
