@@ -47,6 +47,9 @@ pub(crate) enum ControlError {
     NoFolder { model: String },
     #[error("failed to load '{model}', {source}")]
     Load { model: String, source: Box<LoadError> },
+    /// An unload came, or the server ends: whatever the load says of it.
+    #[error("failed to load '{model}', {source}")]
+    Stopped { model: String, source: Box<LoadError> },
     #[error("failed to load '{model}', parameter '{parameter}' {reason}")]
     Parameter { model: String, parameter: String, reason: String },
     #[error("failed to load '{model}', {source}")]
@@ -148,7 +151,14 @@ impl Control {
             forget(set, &names);
             enter(set, model, attempt, then)
         });
-        loaded.map_err(|error| ControlError::Load { model: model.to_owned(), source: error.into() })
+        loaded.map_err(|error| {
+            let (model, source) = (model.to_owned(), error.into());
+            if turn.stop.is_cancelled() {
+                ControlError::Stopped { model, source }
+            } else {
+                ControlError::Load { model, source }
+            }
+        })
     }
 
     /// Serves a model no more. Requests that it has already are answered; loads of it that are on, or that wait, are stopped.

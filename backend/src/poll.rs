@@ -9,6 +9,7 @@ use tokio::time::MissedTickBehavior;
 use tokio_util::sync::CancellationToken;
 
 use crate::control::Control;
+use crate::logs::Seldom;
 use crate::repository;
 
 /// A folder that changed must stay the same for so long before it is read: files may still be on their way.
@@ -16,6 +17,7 @@ const SETTLE: Duration = Duration::from_millis(200);
 
 /// Follows the repository until `stop`.
 pub(crate) async fn follow(control: Arc<Control>, every: Duration, stop: CancellationToken) {
+    let lines = Seldom::new();
     let mut ticks = tokio::time::interval(every);
     ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
     loop {
@@ -29,13 +31,18 @@ pub(crate) async fn follow(control: Arc<Control>, every: Duration, stop: Cancell
             tokio::task::spawn_blocking(move || control.follow(stands_still))
         };
         match looking.await {
-            Ok(Ok(())) if control.tier.changes() == before => {}
+            Ok(Ok(())) if control.tier.changes() == before => lines.forget(),
             Ok(Ok(())) => {
                 if let Err(error) = control.tier.settled().await {
                     tracing::error!("a change of the repository: {error}");
                 }
             }
-            Ok(Err(error)) => tracing::error!("the repository can't be followed: {error}"),
+            Ok(Err(error)) => {
+                let words = error.to_string();
+                if let Some(left_out) = lines.due(&words) {
+                    tracing::error!(left_out, "the repository can't be followed: {words}");
+                }
+            }
             Err(error) => tracing::error!("a look at the repository ended early: {error}"),
         }
     }

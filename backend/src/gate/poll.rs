@@ -39,6 +39,7 @@ pub(super) async fn poll(
         tracing::debug!("a report is not counted: {error}");
         return Err(HttpError::NoGenerations);
     }
+    gate.savings.sweep(arrived, |service, model| gate.live.lists(service, model) == Some(false));
     // What anybody could make up acknowledges nothing, and nobody is asked after it.
     let known = gate.live.proven(poll.epoch, &poll.proof, arrived);
     let waiting = gate.proxies.polls(&poll.proxy, known)?;

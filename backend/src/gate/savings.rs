@@ -3,11 +3,13 @@
 
 use std::collections::HashMap;
 use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::time::{Duration, Instant};
 
 use forebay_protocol::poll::{Poll, Saved};
 use metrics::{Counter, counter};
 
 use crate::live::{Fate, Reports};
+use crate::metrics::Series;
 use crate::pool::PoolError;
 
 /// Pairs of service and model that have counters of their own; what more come with is counted under [`OTHER`].
@@ -15,6 +17,10 @@ const MOST_MODELS: usize = 1000;
 /// The longest name that is a label.
 const LONGEST_NAME: usize = 256;
 const OTHER: &str = "(other)";
+/// For so long the sums of a model are told that is served no more: longer than any scrape waits, and than proxies keep reports.
+const GONE: Duration = Duration::from_mins(10);
+/// Between two looks for those.
+const SWEEP: Duration = Duration::from_mins(1);
 /// No proxy has more hits of a model between two reports.
 const MOST_HITS: u64 = 1 << 32;
 /// No answer costs more compute time, in microseconds: an hour.
@@ -29,12 +35,15 @@ pub(crate) struct Savings {
 #[derive(Default)]
 struct Sums {
     counters: HashMap<(String, String), Model>,
+    swept: Option<Instant>,
 }
 
-#[derive(Clone)]
 struct Model {
     hits: Counter,
     saved_us: Counter,
+    /// Where `/metrics` has them, for as long as this is.
+    _series: Series,
+    reported: Instant,
 }
 
 impl Savings {
@@ -58,14 +67,19 @@ impl Savings {
                 return Ok(());
             }
         }
-        let mut sums = self.lock();
+        let (mut sums, now) = (self.lock(), Instant::now());
         for saved in &poll.report.saved {
-            let model = sums.model(&saved.service, &saved.model);
+            let model = sums.model(&saved.service, &saved.model, now);
             let (hits, saved_us) = bounded(saved);
             model.hits.increment(hits);
             model.saved_us.increment(saved_us);
         }
         Ok(())
+    }
+
+    /// Takes away the sums of models that `is_gone` says of, and that nobody has reported for long; another model has their place.
+    pub(crate) fn sweep(&self, now: Instant, is_gone: impl Fn(&str, &str) -> bool) {
+        self.lock().sweep(now, is_gone);
     }
 
     fn lock(&self) -> MutexGuard<'_, Sums> {
@@ -80,20 +94,32 @@ fn bounded(saved: &Saved) -> (u64, u64) {
 }
 
 impl Sums {
-    fn model(&mut self, service: &str, model: &str) -> Model {
+    fn model(&mut self, service: &str, model: &str, now: Instant) -> &Model {
         let known = (service.to_owned(), model.to_owned());
-        if let Some(model) = self.counters.get(&known) {
-            return model.clone();
-        }
         let fits = |name: &str| name.len() <= LONGEST_NAME && name != OTHER;
         let room = self.counters.len() < MOST_MODELS && fits(service) && fits(model);
-        let (service, name) = if room { known } else { (OTHER.to_owned(), OTHER.to_owned()) };
-        let labels = [("service", service.clone()), ("model", name.clone())];
-        let model = || Model {
-            hits: counter!("forebay_proxy_hits", &labels),
-            saved_us: counter!("forebay_proxy_saved_us", &labels),
-        };
-        self.counters.entry((service, name)).or_insert_with(model).clone()
+        let other = || (OTHER.to_owned(), OTHER.to_owned());
+        let name = if room || self.counters.contains_key(&known) { known } else { other() };
+        let model = self.counters.entry(name).or_insert_with_key(|(service, name)| {
+            // Apart from the series of versions, which are by model and version.
+            let series = Series::of(&format!("hits of {service}"), name);
+            let labels = [("service", service.clone()), ("model", name.clone())];
+            let count = |name: &'static str| series.count(|| counter!(name, &labels));
+            let (hits, saved_us) = (count("forebay_proxy_hits"), count("forebay_proxy_saved_us"));
+            Model { hits, saved_us, _series: series, reported: now }
+        });
+        model.reported = now;
+        model
+    }
+
+    fn sweep(&mut self, now: Instant, is_gone: impl Fn(&str, &str) -> bool) {
+        if self.swept.is_some_and(|swept| now.duration_since(swept) < SWEEP) {
+            return;
+        }
+        self.swept = Some(now);
+        self.counters.retain(|(service, model), sums| {
+            service == OTHER || now.duration_since(sums.reported) < GONE || !is_gone(service, model)
+        });
     }
 }
 
@@ -105,9 +131,27 @@ mod tests {
     fn there_is_a_bound_on_models() {
         let mut sums = Sums::default();
         for number in 0..2 * MOST_MODELS {
-            sums.model("s", &number.to_string());
+            sums.model("bound", &number.to_string(), Instant::now());
         }
         assert_eq!(sums.counters.len(), MOST_MODELS + 1);
+    }
+
+    #[test]
+    fn sums_go_some_time_after_their_model_and_make_room() {
+        let (mut sums, start) = (Sums::default(), Instant::now());
+        let told = |model: &str| {
+            let label = format!("forebay_proxy_hits{{service=\"goes\",model=\"{model}\"}} 1");
+            crate::metrics::series().contains(&label)
+        };
+        for model in ["live", "gone"] {
+            sums.model("goes", model, start).hits.increment(1);
+        }
+        let is_gone = |_: &str, model: &str| model == "gone";
+        sums.sweep(start + GONE / 2, is_gone);
+        assert!(told("live") && told("gone"), "a scrape may not have seen it");
+        sums.sweep(start + GONE, is_gone);
+        assert!(told("live") && !told("gone"));
+        assert_eq!(sums.counters.len(), 1);
     }
 
     #[test]

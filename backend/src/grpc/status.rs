@@ -69,6 +69,7 @@ pub(super) fn of_control(error: &ControlError) -> Status {
         ControlError::Files { .. } | ControlError::Repository(_) | ControlError::Ended { .. } => {
             Code::Internal
         }
+        ControlError::Stopped { .. } => Code::Aborted,
         _ => Code::InvalidArgument,
     };
     Status::new(code, error.to_string())

@@ -73,6 +73,10 @@ impl Bodies {
         if bytes.is_empty() {
             return Ok((T::default(), charge));
         }
+        // serde reads a struct from a list too.
+        if !bytes.trim_ascii_start().starts_with(b"{") {
+            return Err(HttpError::Body { reason: "a JSON object is expected".to_owned() });
+        }
         let read = serde_json::from_slice(&bytes);
         Ok((read.map_err(|error| HttpError::Body { reason: error.to_string() })?, charge))
     }

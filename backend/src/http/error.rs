@@ -122,6 +122,7 @@ impl HttpError {
                 ControlError::Files { .. } | ControlError::Repository(_) | ControlError::Ended { .. } => {
                     StatusCode::INTERNAL_SERVER_ERROR
                 }
+                ControlError::Stopped { .. } => StatusCode::CONFLICT,
                 _ => StatusCode::BAD_REQUEST,
             },
             Self::NoGenerations | Self::TooManyProxies(_) | Self::Untold(_) | Self::Spent(_) => {

@@ -246,6 +246,13 @@ impl LiveTable {
         Some(current.index.get(&key).cloned().unwrap_or_default())
     }
 
+    /// Whether any version of that model is live; `None` when the table can't be trusted.
+    pub(crate) fn lists(&self, service: &str, model: &str) -> Option<bool> {
+        let current = self.current.load();
+        let is_it = |(of, name, _): &(String, String, String)| of == service && name == model;
+        self.is_trusted(&current, Instant::now()).then(|| current.index.keys().any(is_it))
+    }
+
     /// Whether the table can be trusted now.
     pub(crate) fn is_known(&self) -> bool {
         self.is_trusted(&self.current.load(), Instant::now())

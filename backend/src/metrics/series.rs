@@ -13,7 +13,7 @@ type Name = (String, String);
 /// By model and version, for as long as somebody counts.
 static KNOWN: Mutex<BTreeMap<Name, Weak<PrometheusRecorder>>> = Mutex::new(BTreeMap::new());
 
-/// The series of one version of a model. What replaces a version goes on with its counts.
+/// The series of one version of a model, or of whatever else comes and goes by two names. What replaces it goes on with its counts.
 #[derive(Clone)]
 pub(crate) struct Series(Arc<PrometheusRecorder>);
 

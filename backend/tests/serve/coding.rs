@@ -123,8 +123,12 @@ async fn an_answer_is_encoded_as_the_client_prefers() {
         ("gzip;q=0.1, deflate;q=0.9", "deflate"),
         ("gzip;q=0", ""),
         ("br", ""),
+        ("identity;q=0", ""),
+        ("br, *; q=0.000", ""),
+        ("identity;q=0, gzip", "gzip"),
     ] {
         let answer = accepting(&forebay, accepted, &MANY).await;
+        assert_eq!(answer.status(), 200, "{accepted}");
         let found = answer.headers().get("content-encoding").map_or("", |value| value.to_str().unwrap());
         assert_eq!(found, coding, "{accepted}");
         assert_eq!(decoded(coding, answer.body()), *plain.body(), "{accepted}");

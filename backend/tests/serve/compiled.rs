@@ -345,6 +345,7 @@ fn an_unload_stops_the_build_while_others_load_and_builds_take_turns() {
         // Before its turn, or before it asked for one.
         let told = ["can't load model.onnx: it is wanted no more", "it was stopped: the model is unloaded"];
         assert!(told.iter().any(|told| refused.error().contains(told)), "{refused:?}");
+        assert_eq!(refused.status, 409);
         assert_eq!((call(forebay, "m", "unload").status, forebay.children()), (200, vec![]));
         let refused = first.join().unwrap();
         assert!(refused.error().contains("was stopped: its plan is wanted no more"), "{refused:?}");

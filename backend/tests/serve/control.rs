@@ -45,6 +45,13 @@ fn models_come_and_go_by_call_and_the_index_tells() {
     assert_eq!(infer(&forebay), 404);
     until("it is unloaded", || (index(&forebay) == unloaded).then_some(()));
     assert_eq!(post(&forebay, "/v2/repository/index", &json!({ "ready": true })).json(), json!([]));
+    for path in ["/v2/repository/index", "/v2/repository/models/m/load"] {
+        for body in [json!([]), json!(null), json!("x")] {
+            let answer = post(&forebay, path, &body);
+            assert_eq!(answer.status, 400, "{path} {body}");
+            assert!(answer.error().contains("a JSON object is expected"), "{answer:?}");
+        }
+    }
     assert_eq!(forebay.get("/v2/health/ready").status, 200);
     for (answer, status) in [(load(&forebay, "nope", &json!({})), 404), (unload(&forebay, "nope"), 404)] {
         assert_eq!((answer.status, answer.error().contains("'nope'")), (status, true), "{answer:?}");

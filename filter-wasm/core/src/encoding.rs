@@ -71,8 +71,10 @@ pub fn read(
 /// Bytes of the upstream's, as they are kept: without an id, unless `verbatim`. `None`: they are not an answer.
 pub fn keep(body: Vec<u8>, header_length: Option<usize>, verbatim: bool) -> Option<Encoded> {
     let json = body.get(..header_length.unwrap_or(body.len())).unwrap_or_default();
-    // Looking for the text is many times faster than reading the JSON, and most answers have no id.
-    if verbatim || memchr::memmem::find(json, b"\"id\"").is_none() {
+    // Looking for the text is many times faster than reading the JSON, and most answers have no id. A name may be escaped.
+    let has_none =
+        || memchr::memmem::find(json, b"\"id\"").is_none() && memchr::memchr(b'\\', json).is_none();
+    if verbatim || has_none() {
         return Some(Encoded { header_length, body });
     }
     response::without_id(&body, header_length).ok()
@@ -160,4 +162,21 @@ fn send_kept<'a>(
         headers.push((header::X_FOREBAY_GENERATION, generation));
     }
     write(200, headers, body);
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn no_id_is_kept_however_its_name_is_written() {
+        for name in ["id", "\\u0069d", "i\\u0064"] {
+            let body = format!(r#"{{"model_name":"m","{name}":"mine","outputs":[]}}"#);
+            let kept = keep(body.into_bytes(), None, false).unwrap();
+            let text = String::from_utf8(kept.body).unwrap();
+            assert!(!text.contains("mine") && text.contains("outputs"), "{name}: {text}");
+        }
+        let escaped = br#"{"model_name":"m","outputs":[{"name":"a\\b"}]}"#.to_vec();
+        assert_eq!(keep(escaped.clone(), None, false).unwrap().body, escaped);
+    }
 }

@@ -66,6 +66,8 @@ fn every_refusal_names_the_field() {
         ),
         (r#"{"service": "a", "routes": {"r": {"service": "a", "tenant": "t"}}}"#, "`routes.r.tenant`"),
         (r#"{"service": "a", "authorization": "names-tenant"}"#, "`authorization`"),
+        (r#"{"service": "a", "tenancy": "required", "tenant": {"property": ["a", ""]}}"#, "`tenant`"),
+        (r#"{"service": "a", "tenancy": "required", "tenant": {"property": ["a"], "y": 1}}"#, "`tenant`"),
         (r#"{"service": "a", "cookie": "eaten"}"#, "`cookie`"),
         (r#"{"service": "a"} x"#, "trailing"),
     ] {

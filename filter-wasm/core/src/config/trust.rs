@@ -18,7 +18,11 @@ pub enum Tenancy {
 
 /// Where a request's tenant comes from: a fixed name, or a property of the stream that an authenticated source fills.
 #[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
-#[serde(untagged)]
+#[serde(
+    untagged,
+    deny_unknown_fields,
+    expecting = "a name, or {\"property\": [...]} and nothing beside it, is right"
+)]
 pub enum Tenant {
     /// The same tenant for all requests.
     Fixed(String),
@@ -87,8 +91,10 @@ fn tenant(field: &str, tenancy: Tenancy, setting: Option<&Tenant>) -> Result<(),
             Ok(_) => Ok(()),
             Err(_) => Err(out_of_range(field, &format!("{name:?}"), tenant::EXPECTED)),
         },
-        (Tenancy::Required, Some(Tenant::Property { property })) if property.is_empty() => {
-            Err(out_of_range(field, "an empty path", "the path of an Envoy attribute"))
+        (Tenancy::Required, Some(Tenant::Property { property }))
+            if property.is_empty() || property.iter().any(String::is_empty) =>
+        {
+            Err(out_of_range(field, "a path with nothing in it", "the path of an Envoy attribute"))
         }
         (_, None) | (Tenancy::Required, Some(Tenant::Property { .. })) => Ok(()),
     }
