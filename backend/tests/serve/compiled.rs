@@ -380,7 +380,7 @@ fn loads_that_wait_keep_nobody_else_waiting() {
     for mut call in calls {
         let mut answer = String::new();
         call.read_to_string(&mut answer).unwrap();
-        assert!(answer.starts_with("HTTP/1.1 400"), "{answer}");
+        assert!(answer.starts_with("HTTP/1.1 409"), "{answer}");
     }
 }
 
@@ -392,7 +392,7 @@ fn the_servers_end_is_the_builds_end() {
     let load = std::thread::spawn(move || send(port, "POST", "/v2/repository/models/m/load", &[], b""));
     let builder = until("a process builds", || forebay.children().first().copied());
     forebay.terminate();
-    assert_eq!(load.join().unwrap().status, 400);
+    assert_eq!(load.join().unwrap().status, 409);
     assert!(forebay.wait().success());
     assert!(!Path::new(&format!("/proc/{builder}")).exists());
 }
