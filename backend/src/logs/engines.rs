@@ -1,5 +1,6 @@
 //! What the engines' own libraries say: warnings and errors that each request can bring again. One line a second of each engine
-//! passes; all do while the log is verbose. A run's error is told in its answer too.
+//! passes, and nothing says how many did not: a layer can't write a line of its own. All do while the log is verbose. A run's error
+//! is told in its answer too.
 
 use tracing::level_filters::LevelFilter;
 use tracing::{Event, Level, Subscriber};

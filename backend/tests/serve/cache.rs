@@ -5,11 +5,13 @@ use forebay_protocol::digest::{Scope, digest};
 use forebay_protocol::entry::Entry;
 use forebay_protocol::gate::{LOOKUP_PATH, POLL_PATH};
 use forebay_protocol::limits::Limits;
+use forebay_protocol::messages::ModelInferResponse;
 use forebay_protocol::path::InferPath;
 use forebay_protocol::tenant::Tenant;
 use serde_json::json;
 
 use crate::client::{Answer, fp32, send};
+use crate::grpc;
 use crate::process::Forebay;
 
 const PATH: &str = "/v2/models/identity_fp32/infer";
@@ -146,6 +148,27 @@ fn a_request_with_authorization_shares_only_what_is_said_to_be_public() {
 }
 
 const TOKEN: &str = "a-token-of-the-gateway";
+
+#[tokio::test]
+async fn what_is_one_tenants_is_private_over_grpc_too() {
+    let folder = tempfile::tempdir().unwrap();
+    let credentials = credentials(folder.path(), TOKEN);
+    let arguments = ["--instances", "1", "--tenancy", "required", "--credentials-file"];
+    let forebay = Forebay::serve(&[&arguments[..], &[credentials.to_str().unwrap()]].concat());
+    let data: Vec<u8> = 6.0_f32.to_le_bytes().to_vec();
+    let proven: &[_] = &[("x-forebay-token", TOKEN), ("x-forebay-tenant", "a")];
+    let parts: &[_] = &[proven, &[("x-forebay-tenancy", "required")]].concat();
+    let path = format!("{}/ModelInfer", grpc::SERVICE);
+    for (headers, control) in [(proven, "private, max-age=60"), (parts, "max-age=60"), (&[], "no-store")] {
+        let mut asked = tonic::Request::new(grpc::raw("identity_fp32", "FP32", &[1, 1], &data));
+        for (name, value) in headers {
+            asked.metadata_mut().insert(*name, value.parse().unwrap());
+        }
+        let answer = grpc::answer(&mut grpc::channel(&forebay), &path, asked).await.unwrap();
+        let answer: &tonic::Response<ModelInferResponse> = &answer;
+        assert_eq!(answer.metadata().get("cache-control").unwrap(), control, "{headers:?}");
+    }
+}
 
 /// A file by which the bearer of `token` may speak for every tenant of the service `default`.
 fn credentials(folder: &std::path::Path, token: &str) -> std::path::PathBuf {

@@ -37,6 +37,21 @@ pub(crate) fn channel(forebay: &Forebay) -> Channel {
     tonic::client::Grpc::with_origin(client, origin)
 }
 
+/// What comes of a call, with its metadata.
+pub(crate) async fn answer<Asked, Answered>(
+    channel: &mut Channel,
+    path: &str,
+    asked: Request<Asked>,
+) -> Result<Response<Answered>, Status>
+where
+    Asked: Message + 'static,
+    Answered: Message + Default + 'static,
+{
+    channel.ready().await.unwrap();
+    let path: PathAndQuery = path.parse().unwrap();
+    channel.unary(asked, path, ProstCodec::default()).await
+}
+
 pub(crate) async fn call<Asked, Answered>(
     channel: &mut Channel,
     path: &str,
@@ -46,9 +61,7 @@ where
     Asked: Message + 'static,
     Answered: Message + Default + 'static,
 {
-    channel.ready().await.unwrap();
-    let path: PathAndQuery = path.parse().unwrap();
-    channel.unary(asked, path, ProstCodec::default()).await.map(Response::into_inner)
+    answer(channel, path, asked).await.map(Response::into_inner)
 }
 
 pub(crate) async fn ask<Asked, Answered>(
@@ -201,10 +214,8 @@ async fn compressed_messages_are_understood_and_answered() {
         let sending = accepting.clone().send_compressed(encoding);
         for mut channel in [sending, accepting] {
             let request = Request::new(raw("identity_uint8", "UINT8", &[1, 40_000], &bytes));
-            channel.ready().await.unwrap();
-            let path = PathAndQuery::from_static("/inference.GRPCInferenceService/ModelInfer");
-            let answer: Response<ModelInferResponse> =
-                channel.unary(request, path, ProstCodec::default()).await.unwrap();
+            let path = format!("{SERVICE}/ModelInfer");
+            let answer: Response<ModelInferResponse> = answer(&mut channel, &path, request).await.unwrap();
             assert_eq!(answer.metadata().get("grpc-encoding").unwrap(), &encoding.to_string());
             assert_eq!(answer.get_ref().raw_output_contents[0], bytes);
         }
