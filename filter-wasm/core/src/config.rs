@@ -127,7 +127,7 @@ pub struct Config {
     #[serde(default)]
     pub cookie: Cookie,
     /// Settings by Envoy route name.
-    #[serde(default)]
+    #[serde(default, deserialize_with = "serde_with::rust::maps_duplicate_key_is_error::deserialize")]
     pub routes: BTreeMap<String, Route>,
     /// Larger request bodies stream through uncached. Must not exceed Envoy's own buffer limits.
     #[serde(default = "four_mib")]
@@ -135,8 +135,9 @@ pub struct Config {
     /// Larger JSON bodies are not parsed here: only an exact repeat is answered.
     #[serde(default = "quarter_mib")]
     pub max_json_bytes: usize,
-    /// Bytes that one worker holds at most for requests under way: answers that are collected, and bodies that wait for an equal
-    /// request or for the gate. Past it requests go on uncollected and alone.
+    /// Bytes that one worker holds at most for requests under way: what their headers said, bodies on their way in and those that wait
+    /// for an equal request or for the gate, and answers that are collected or came from the pool. Past it requests go on unlooked-at,
+    /// alone or uncollected, by what there is no room for.
     #[serde(default = "quarter_gib")]
     pub max_held_bytes: usize,
     /// L1's bounds.

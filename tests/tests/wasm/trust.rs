@@ -138,9 +138,10 @@ fn equal_requests_with_authorization_do_not_wait_for_each_other() {
 
 #[test]
 fn authorization_that_was_checked_before_or_names_the_tenant_changes_nothing() {
-    let signed = || infer(asking(7)).header("authorization", "Bearer x");
+    let signed = || infer(asking(7)).header("authorization", "Bearer x").property(SAN, "a");
     let before = json!({"authorization": "checked-before"});
-    let names = json!({"authorization": "names-tenant", "tenancy": "required", "tenant": "a"});
+    let property = json!({"property": ["connection", "uri_san_peer_certificate"]});
+    let names = json!({"authorization": "names-tenant", "tenancy": "required", "tenant": property});
     for settings in [before, names] {
         let mut host = host(&settings);
         let worker = host.worker(0);

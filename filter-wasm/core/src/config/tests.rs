@@ -65,7 +65,20 @@ fn every_refusal_names_the_field() {
             "`routes.r.tenant`",
         ),
         (r#"{"service": "a", "routes": {"r": {"service": "a", "tenant": "t"}}}"#, "`routes.r.tenant`"),
+        (
+            r#"{"service": "a", "routes": {"r": {"service": "a"}, "r": {"service": "b"}}}"#,
+            "`routes`: invalid entry: found duplicate key",
+        ),
         (r#"{"service": "a", "authorization": "names-tenant"}"#, "`authorization`"),
+        (
+            r#"{"service": "a", "authorization": "names-tenant", "tenancy": "required", "tenant": "t"}"#,
+            "`authorization`",
+        ),
+        (
+            r#"{"service": "a", "authorization": "names-tenant", "tenancy": "required", "tenant": {"property": ["a"]},
+                "routes": {"r": {"service": "a", "tenant": "t"}}}"#,
+            "`authorization`",
+        ),
         (r#"{"service": "a", "tenancy": "required", "tenant": {"property": ["a", ""]}}"#, "`tenant`"),
         (r#"{"service": "a", "tenancy": "required", "tenant": {"property": ["a"], "y": 1}}"#, "`tenant`"),
         (r#"{"service": "a", "cookie": "eaten"}"#, "`cookie`"),

@@ -75,9 +75,16 @@ pub(super) fn check(
     if tenancy == Tenancy::Required && filters.is_none() && routes.is_empty() {
         return Err(out_of_range("tenant", "nothing", "said: `tenancy` is `required`"));
     }
-    if tenancy == Tenancy::None && authorization == Authorization::NamesTenant {
-        let expected = "of use without tenants: it needs `\"tenancy\": \"required\"`";
-        return Err(out_of_range("authorization", "names-tenant", expected));
+    if authorization == Authorization::NamesTenant {
+        if tenancy == Tenancy::None {
+            let expected = "of use without tenants: it needs `\"tenancy\": \"required\"`";
+            return Err(out_of_range("authorization", "names-tenant", expected));
+        }
+        let of_routes = routes.values().map(|route| route.tenant.as_ref());
+        if of_routes.chain([filters]).flatten().any(|tenant| matches!(tenant, Tenant::Fixed(_))) {
+            let expected = "true of a tenant that is fixed: it needs `{\"property\": [...]}`, filled by what read the credential";
+            return Err(out_of_range("authorization", "names-tenant", expected));
+        }
     }
     Ok(())
 }
