@@ -10,7 +10,8 @@
 //! are, then four, and so on: an upstream in trouble gets few requests at first and never a crowd at once, and where it fails
 //! always, the last of many hears so after a few rounds and not after as many as there are waiters. The first of a round that
 //! succeeds answers all who wait. The same happens with those whom an answer does not suit (another encoding, too old). And
-//! nobody waits for ever: who has waited twice [`config::Join::timeout_ms`] goes upstream on its own.
+//! nobody waits for ever: who has waited twice [`config::Join::timeout_ms`] goes upstream on its own. So that these are no crowd
+//! either where leaders hang, rounds follow each other sooner as that time comes near ([`Flight::is_due`]).
 
 use crate::cache_status::Detail;
 use crate::config;
@@ -21,6 +22,9 @@ use std::rc::Rc;
 
 /// Most releases in one callback. More than about 300 overflow the stack (measured).
 pub const BATCH: usize = 64;
+/// The part of the timeout that lies at least between two rounds while the first ones hang: with a dozen of them, the most waiters
+/// that there are by default have been sent.
+const ROUNDS_A_TIMEOUT: u64 = 12;
 /// How long a key whose answer could not be shared is not coalesced again, in milliseconds.
 const REMEMBER_MS: u64 = 10_000;
 /// Most such keys remembered at once.
@@ -114,7 +118,7 @@ impl<W> Seat<W> {
 
 /// One question under way.
 struct Flight<W> {
-    /// Who leads it and has not ended: the first one, later a round of those who waited.
+    /// Who leads it and has not ended: the first one, later a round of those who waited. Never empty between two calls.
     leaders: Vec<u32>,
     /// Since when they lead.
     since_ms: u64,
@@ -122,6 +126,22 @@ struct Flight<W> {
     next_round: usize,
     /// Who waits, the longest first.
     queue: VecDeque<Rc<Seat<W>>>,
+}
+
+impl<W> Flight<W> {
+    /// Is it time for the next round, though the leaders have not ended? When they have had their time; and in the end as soon as
+    /// rounds that double reach all before the first of those who wait has waited twice that time.
+    fn is_due(&self, timeout_ms: u64, now_ms: u64) -> bool {
+        let Some(first) = self.queue.front() else { return false };
+        let led_ms = now_ms.saturating_sub(self.since_ms);
+        let left_ms =
+            timeout_ms.saturating_mul(2).saturating_sub(now_ms.saturating_sub(first.since_ms.get()));
+        let step_ms = timeout_ms / ROUNDS_A_TIMEOUT;
+        // 1 + 2 + 4 ... of the next round's size.
+        let rounds = (self.queue.len() / self.next_round.max(1)).saturating_add(1).ilog2().saturating_add(1);
+        let begins_late = left_ms <= step_ms.saturating_mul(u64::from(rounds));
+        led_ms >= timeout_ms || (begins_late && led_ms >= step_ms)
+    }
 }
 
 /// The flights of one worker.
@@ -190,21 +210,26 @@ impl<W: Clone, A: Clone> Join<W, A> {
         let led = flight.leaders.len();
         flight.leaders.retain(|leader| *leader != context);
         let leads = flight.leaders.len() < led;
-        let was_the_last = leads && flight.leaders.is_empty();
         match outcome {
-            // Late or not, it answers what was asked.
+            // Late or not, it answers what was asked: those who were to be sent upstream and were not yet too.
             Outcome::Answer(answer) => {
+                for (seat, release) in &mut self.due {
+                    if seat.key == *key && !matches!(release, Release::Answer(_)) && suits(&seat.claim) {
+                        flight.leaders.retain(|leader| *leader != seat.context);
+                        *release = Release::Answer(answer.clone());
+                    }
+                }
                 let (suited, rest) = flight.queue.drain(..).partition(|seat| suits(&seat.claim));
                 flight.queue = rest;
                 let suited: VecDeque<_> = suited;
                 for seat in suited {
                     make_due(&mut self.due, seat, Release::Answer(answer.clone()));
                 }
-                if was_the_last {
+                if flight.leaders.is_empty() {
                     self.promote(key, Detail::Unsuited, now_ms);
                 }
             }
-            Outcome::Failed if was_the_last => self.promote(key, Detail::Promoted, now_ms),
+            Outcome::Failed if flight.leaders.is_empty() => self.promote(key, Detail::Promoted, now_ms),
             Outcome::Unshareable if leads => {
                 self.unshareable.insert(*key, now_ms.saturating_add(REMEMBER_MS));
                 for seat in self.flights.remove(key).into_iter().flat_map(|flight| flight.queue) {
@@ -253,8 +278,8 @@ impl<W: Clone, A: Clone> Join<W, A> {
         }
     }
 
-    /// Who has waited for two leaders' time goes upstream on its own. Where leaders have had their time and others wait for them,
-    /// the next are sent after them; what the first ones still bring counts for all.
+    /// Who has waited for two leaders' time goes upstream on its own. Where it is time for a next round, it is sent after the
+    /// leaders; what these still bring counts for all.
     pub fn expire(&mut self, now_ms: u64) {
         let timeout_ms = self.bounds.timeout_ms;
         let mut expired = Vec::new();
@@ -273,7 +298,7 @@ impl<W: Clone, A: Clone> Join<W, A> {
                     make_due(&mut self.due, seat, Release::Alone(Detail::WaitedTooLong));
                 }
             }
-            if !flight.queue.is_empty() && now_ms.saturating_sub(flight.since_ms) >= timeout_ms {
+            if flight.is_due(timeout_ms, now_ms) {
                 expired.push(*key);
             }
         }

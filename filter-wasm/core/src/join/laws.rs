@@ -187,4 +187,39 @@ proptest! {
         prop_assert!(world.waiters.is_empty() && world.join.flights.is_empty());
         prop_assert!(rounds <= waiters.ilog2() + 2, "{} rounds", rounds);
     }
+
+    #[test]
+    fn where_leaders_hang_rounds_double_too_and_all_are_sent_before_they_have_waited_twice_the_timeout(
+        waiters in 1..300_usize,
+        came_within_ms in 0..TIMEOUT_MS / 2,
+    ) {
+        all_are_sent_in_rounds(waiters, came_within_ms);
+    }
+}
+
+#[test]
+fn so_it_is_with_as_many_as_wait_by_default() {
+    all_are_sent_in_rounds(config::Join::default().max_waiters, 0);
+}
+
+/// So many wait for leaders of which none ever ends.
+fn all_are_sent_in_rounds(waiters: usize, came_within_ms: u64) {
+    let mut world = World::of(waiters, waiters);
+    for number in 0..=waiters as u64 {
+        world.now_ms = number * came_within_ms / waiters as u64;
+        world.enter(0, 0, 1);
+    }
+    let (mut upstream, mut most) = (1, 1);
+    while !world.waiters.is_empty() {
+        world.now_ms += 1;
+        world.join.expire(world.now_ms);
+        while let Some((seat, release)) = world.join.next_due() {
+            // Nobody's own time was over, which would have been another release.
+            assert!(matches!(release, Release::Lead(Detail::WaitedTooLong)), "{release:?}");
+            world.waiters.retain(|waiter| !Rc::ptr_eq(waiter, &seat));
+        }
+        let sent = waiters + 1 - world.waiters.len() - upstream;
+        assert!(sent <= most, "{sent} at once at {}", world.now_ms);
+        (upstream, most) = (upstream + sent, most.max(2 * sent));
+    }
 }

@@ -70,6 +70,18 @@ fn the_leaders_answer_goes_to_all_in_order() {
 }
 
 #[test]
+fn who_is_to_lead_and_was_not_sent_yet_is_answered_when_another_brings_the_answer_first() {
+    let (mut join, _seats) = led_by_1_with(&[2, 3, 4, 5]);
+    finish(&mut join, 1, Outcome::Failed);
+    assert_eq!(released(&mut join), [(2, "promoted")]);
+    finish(&mut join, 2, Outcome::Failed);
+    assert_eq!(join.next_due().map(|(seat, _)| seat.context), Some(3));
+    finish(&mut join, 3, Outcome::Answer("json"));
+    assert_eq!(released(&mut join), [(4, "json"), (5, "json")]);
+    leads(&mut join, 6, 0);
+}
+
+#[test]
 fn an_unshareable_answer_frees_all_and_is_remembered() {
     let (mut join, _seats) = led_by_1_with(&[2, 3]);
     finish(&mut join, 1, Outcome::Unshareable);
@@ -176,17 +188,30 @@ fn after_leaders_that_take_too_long_the_next_are_sent_and_their_late_answer_coun
 }
 
 #[test]
-fn who_has_waited_two_timeouts_goes_upstream_on_its_own() {
+fn who_has_waited_two_timeouts_goes_upstream_on_its_own_where_ticks_were_missed() {
     let (mut join, seats) = led_by_1_with(&[2, 3, 4]);
     join.expire(1000);
     assert_eq!(released(&mut join), [(2, "waited-too-long")]);
     let _later = enter(&mut join, 5, 1500);
-    join.expire(1999);
-    assert!(!join.has_due());
     join.expire(2000);
     assert_eq!(released(&mut join).len(), 3, "two for their own time, and the next round");
     assert_eq!(seats[2].standing(), Standing::Alone(Detail::WaitedTooLong));
     assert_eq!((join.waiting(), join.waiting_bytes()), (0, 0));
+}
+
+#[test]
+fn the_last_of_those_who_wait_for_leaders_that_hang_are_sent_before_their_time_is_over() {
+    let (mut join, _seats) = led_by_1_with(&[2, 3, 4, 5, 6]);
+    join.expire(1000);
+    assert_eq!(released(&mut join).len(), 1);
+    join.expire(1833);
+    assert_eq!(released(&mut join), [], "two rounds of two and more take two twelfths");
+    join.expire(1834);
+    assert_eq!(released(&mut join).len(), 2);
+    join.expire(1916);
+    assert_eq!(released(&mut join), []);
+    join.expire(1917);
+    assert_eq!(released(&mut join).len(), 2);
 }
 
 #[test]
