@@ -14,7 +14,7 @@
 //! field_value       lists and numbers in header values
 //! fields            which header fields are kept with an answer
 //! tenant            who may share results
-//! generations, gate, poll   what passes between filter and gate
+//! generations, gate, poll, proof   what passes between filter and gate
 //! ```
 //!
 //! `FORMAT.md` beside this crate fixes digest, keys and entry byte by byte.

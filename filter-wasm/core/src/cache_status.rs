@@ -101,7 +101,7 @@ reasons! {
 reasons! {
     /// More of the reason, where there is more.
     Detail {
-        /// The model that computed the kept answer is not served any more.
+        /// The model that computed the kept answer is not served any more, or nobody can say what is.
         GenerationGone = "generation-gone",
         /// What is kept seems to come from the future: a clock was set, and its age is not known.
         FromTheFuture = "from-the-future",
@@ -115,7 +115,8 @@ reasons! {
         GateFailed = "gate-failed",
         /// It waited for an equal request, which failed or went away: it leads now.
         Promoted = "promoted",
-        /// The answer to an equal request does not suit it (another encoding, too old, encoded bytes that take no id).
+        /// The answer to an equal request does not suit it (another encoding, too old, of a model that is gone, encoded bytes that take
+        /// no id).
         Unsuited = "unsuited",
         /// The equal request that it waited for has had its time, or it has waited twice as long itself: it was sent after it.
         WaitedTooLong = "waited-too-long",

@@ -31,7 +31,7 @@ pub enum Event {
     NotStored,
     /// Waiters sent upstream on their own.
     Freed,
-    /// Waiters that took over from a leader that went away.
+    /// Waiters sent upstream to lead.
     Promoted,
     /// Callouts to the gate that failed or timed out.
     GateFailed,

@@ -80,9 +80,15 @@ pub fn keep(body: Vec<u8>, header_length: Option<usize>, verbatim: bool) -> Opti
     response::without_id(&body, header_length).ok()
 }
 
+/// Room that [`from_entry`] may need, in bytes: a value of one byte is five of JSON (`-128,`, `false`) and a comma.
+pub fn most_bytes(entry: &Entry) -> usize {
+    let outputs = entry.response.iter().flat_map(|response| &response.raw_output_contents);
+    outputs.map(Bytes::len).fold(0, usize::saturating_add).saturating_mul(6)
+}
+
 /// An entry of the pool, encoded as a request wants it; `None` when it can't be. Its times are the pool's: `skew_ms` is how far
 /// that clock is ahead of this one.
-pub fn from_entry(entry: &Entry, wants: &Wants, now_ms: u64, skew_ms: i64) -> Option<Answer> {
+pub fn from_entry(entry: &Entry, wants: &Wants, skew_ms: i64) -> Option<Answer> {
     let encoded = response::encode(entry.response.as_ref()?, wants, "").ok()?;
     let kept = entry.fields.iter().filter(|field| !fields::is_of_encoding(&field.name));
     let mut kept: Vec<Field> = kept.cloned().collect();
@@ -100,7 +106,6 @@ pub fn from_entry(entry: &Entry, wants: &Wants, now_ms: u64, skew_ms: i64) -> Op
     Some(Answer {
         generation: entry.generation(),
         created_ms: entry.created_ms.saturating_add_signed(skew_ms.saturating_neg()),
-        stored_ms: now_ms,
         max_age_s: entry.max_age_s,
         cost_us: entry.cost_us,
         with_authorization: said.is_some_and(|said| said.with_authorization),

@@ -16,28 +16,16 @@ mod store;
 mod upstream;
 
 use crate::acts::{Acts, Ticket};
+use crate::arriving::Arriving;
 use crate::cache_status::{Bypass, CacheStatus, Forward, Fwd};
 use crate::config::Mode;
 use crate::host::{Host, Of};
 use crate::join::{Outcome, Seat, Standing};
 use crate::l1::Answer;
-use crate::memory::Held;
 use crate::wanted::{Incoming, Wanted};
 use crate::worker::Worker;
 use std::rc::Rc;
 use store::Collecting;
-
-/// Longest that a body may take after its headers, in milliseconds, for the request to be looked at. A slower one streams to the
-/// backend, which has its own least rate for bodies; here it would only take room.
-const BODY_MS: u64 = 10_000;
-
-/// A body that is not complete yet.
-struct Arriving {
-    /// When its headers came.
-    since_ms: u64,
-    /// What has come of it, which the proxy holds, taken of the worker's memory.
-    held: Held,
-}
 
 /// A request under way: what it wants, and what is known of its course.
 struct Going {
@@ -48,19 +36,11 @@ struct Going {
     leads: bool,
     /// Shadow mode: what would have been answered.
     shadow: Option<Rc<Answer>>,
-    /// What it takes of the worker's memory while it is held.
-    held: Held,
 }
 
 impl Going {
-    /// `held` holds what of its body was counted while it came.
-    fn new(wanted: Rc<Wanted>, held: Held) -> Self {
-        Self { wanted, forward: Fwd::Miss.into(), leads: false, shadow: None, held }
-    }
-
-    /// It is not held any more: its body goes on, or with it.
-    fn let_go(&mut self) {
-        self.held = self.held.nothing();
+    fn new(wanted: Rc<Wanted>) -> Self {
+        Self { wanted, forward: Fwd::Miss.into(), leads: false, shadow: None }
     }
 
     fn is_shadow(&self) -> bool {
@@ -71,7 +51,7 @@ impl Going {
 enum State {
     New,
     Passing(Option<CacheStatus>),
-    Reading(Box<Incoming>, Arriving),
+    Reading(Box<Incoming>, Rc<Arriving>),
     Waiting(Going, Rc<Seat<Rc<Wanted>>>),
     Asking(Going),
     Forwarding(Going),
@@ -105,19 +85,16 @@ impl Exchange {
         end_of_stream: bool,
     ) -> Acts {
         match self.take() {
-            State::Reading(incoming, _) if size > worker.config.max_body_bytes => {
-                self.bypass(worker, &incoming, Bypass::BodyTooLarge)
+            State::Reading(_, arriving) if size > worker.config.max_body_bytes => {
+                self.bypass(worker, arriving.service, Bypass::BodyTooLarge)
             }
             // What is complete waits for nothing more: whether there is room to hold it, it asks when it has to.
-            State::Reading(incoming, Arriving { held, .. }) if end_of_stream => {
-                self.look(worker, host, incoming, held, size)
+            State::Reading(incoming, arriving) if end_of_stream => {
+                self.look(worker, host, incoming, arriving, size)
             }
-            State::Reading(incoming, mut arriving) => {
-                if host.now_ms().saturating_sub(arriving.since_ms) > BODY_MS {
-                    return self.bypass(worker, &incoming, Bypass::BodyTooSlow);
-                }
+            State::Reading(incoming, arriving) => {
                 if !arriving.held.grow_to(size) {
-                    return self.bypass(worker, &incoming, Bypass::OutOfMemory);
+                    return self.bypass(worker, arriving.service, Bypass::OutOfMemory);
                 }
                 self.state = State::Reading(incoming, arriving);
                 Acts::hold()
@@ -129,7 +106,7 @@ impl Exchange {
     /// The request ends with trailers: the body before them is all there is. `size` is the size last told.
     pub fn on_request_trailers(&mut self, worker: &mut Worker, host: &dyn Host, size: usize) -> Acts {
         match self.take() {
-            State::Reading(incoming, Arriving { held, .. }) => self.look(worker, host, incoming, held, size),
+            State::Reading(incoming, arriving) => self.look(worker, host, incoming, arriving, size),
             decided => self.decided(decided),
         }
     }
@@ -205,7 +182,13 @@ impl Exchange {
     }
 
     fn take(&mut self) -> State {
-        std::mem::replace(&mut self.state, State::Done)
+        match std::mem::replace(&mut self.state, State::Done) {
+            // By the tick, meanwhile.
+            State::Reading(_, arriving) if arriving.is_let_go() => {
+                State::Passing(Some(CacheStatus::Bypass(Bypass::BodyTooSlow)))
+            }
+            state => state,
+        }
     }
 
     /// More of a request on which was decided already: held while waiting or asking, let through otherwise.
@@ -237,7 +220,6 @@ impl Exchange {
                 return Acts::go();
             }
         }
-        going.let_go();
         self.response_begins(worker, host, going, end_of_stream)
     }
 

@@ -103,7 +103,7 @@ impl Gate {
         &mut self,
         host: &dyn Host,
         body_size: Option<usize>,
-        held: &mut Held,
+        held: &Held,
         now_ms: u64,
     ) -> Looked {
         let looked = body_size.map_or(Looked::Failed, |size| looked(host, size, held));
@@ -116,7 +116,7 @@ impl Gate {
     }
 }
 
-fn looked(host: &dyn Host, size: usize, held: &mut Held) -> Looked {
+fn looked(host: &dyn Host, size: usize, held: &Held) -> Looked {
     let headers = host.headers(Of::Call);
     let status = number::<u16>(&headers, ":status");
     if matches!(status, Some(200 | 404)) && number(&headers, header::X_FOREBAY_FORMAT) != Some(gate::FORMAT) {
@@ -185,7 +185,7 @@ mod tests {
         for status in ["200", "404"] {
             let host = Double::default();
             host.shows(Of::Call, &[(":status", status)], b"FBP2");
-            let looked = gate(r#"{"cluster": "g"}"#).answered(&host, Some(4), &mut held(), 0);
+            let looked = gate(r#"{"cluster": "g"}"#).answered(&host, Some(4), &held(), 0);
             assert_eq!(looked, Looked::UnknownFormat, "{status}");
         }
     }
@@ -197,7 +197,7 @@ mod tests {
         let mut broken = gate(r#"{"cluster": "g"}"#);
         for _ in 0..5 {
             assert!(broken.ask(&QUESTION, 0).is_ok());
-            assert_eq!(broken.answered(&Double::default(), None, &mut held(), 0), Looked::Failed);
+            assert_eq!(broken.answered(&Double::default(), None, &held(), 0), Looked::Failed);
         }
         assert_eq!(broken.ask(&QUESTION, 1), Err(Unasked::BreakerOpen));
     }
@@ -205,9 +205,9 @@ mod tests {
     #[test]
     fn an_entry_for_which_there_is_no_room_is_not_read_and_no_failure() {
         let mut gate = gate(r#"{"cluster": "g"}"#);
-        let mut held = Memory::new(3).hold();
+        let held = Memory::new(3).hold();
         for _ in 0..20 {
-            assert_eq!(gate.answered(&told("200", b"FBP2"), Some(4), &mut held, 0), Looked::OutOfMemory);
+            assert_eq!(gate.answered(&told("200", b"FBP2"), Some(4), &held, 0), Looked::OutOfMemory);
         }
         assert!(gate.ask(&QUESTION, 1).is_ok());
     }
@@ -224,11 +224,7 @@ mod tests {
             ("\u{fffd}", b"", Looked::Failed),
         ] {
             let mut gate = gate(r#"{"cluster": "g"}"#);
-            assert_eq!(
-                gate.answered(&told(status, body), Some(body.len()), &mut held(), 0),
-                looked,
-                "{status}"
-            );
+            assert_eq!(gate.answered(&told(status, body), Some(body.len()), &held(), 0), looked, "{status}");
         }
     }
 }

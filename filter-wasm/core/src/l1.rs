@@ -44,8 +44,6 @@ pub struct Answer {
     pub generation: Option<Generation>,
     /// When it was computed, in milliseconds since the Unix epoch.
     pub created_ms: u64,
-    /// When it came into this proxy.
-    pub stored_ms: u64,
     /// How long it is fresh, from `created_ms`.
     pub max_age_s: u32,
     /// Compute time spent on it, in microseconds; 0 when the upstream does not say.
@@ -86,7 +84,6 @@ impl Answer {
         Self {
             generation: None,
             created_ms: 0,
-            stored_ms: 0,
             max_age_s: 60,
             cost_us: 0,
             with_authorization: false,

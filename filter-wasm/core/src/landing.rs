@@ -1,7 +1,7 @@
 //! From a leader's answer to those who waited for it: in the encoding that each wants, a batch a callback of the root context.
 
 use crate::acts::{Act, Acts};
-use crate::cache_status::{CacheStatus, Detail};
+use crate::cache_status::{CacheStatus, Detail, Tier};
 use crate::counters::{Event, Result as Counted};
 use crate::encoding;
 use crate::host::Host;
@@ -27,13 +27,13 @@ pub struct Landed {
     /// What was made of the entry so far.
     forms: RefCell<Vec<(Wants, Rc<Answer>)>>,
     /// What all of it takes of the worker's memory.
-    held: RefCell<Held>,
+    held: Held,
 }
 
 impl Landed {
     /// The upstream's `answer`, as it is kept under `key`; `held` holds its bytes.
     pub fn new(key: AnswerKey, answer: Rc<Answer>, held: Held) -> Self {
-        Self { key, answer, entry: None, forms: RefCell::default(), held: RefCell::new(held) }
+        Self { key, answer, entry: None, forms: RefCell::default(), held }
     }
 
     /// The `answer` that was made of the pool's entry for who wants it so; `held` holds the bytes of both.
@@ -44,7 +44,7 @@ impl Landed {
         held: Held,
     ) -> Self {
         let forms = RefCell::new(vec![(wants, answer.clone())]);
-        Self { key, answer, entry: Some(entry), forms, held: RefCell::new(held) }
+        Self { key, answer, entry: Some(entry), forms, held }
     }
 
     /// Might it be given to `wanted`?
@@ -57,7 +57,7 @@ impl Landed {
     ///
     /// # Errors
     /// It has no such form, which is for the upstream to say; or there is no room for one more.
-    fn encoded(&self, wanted: &Wanted, now_ms: u64, skew_ms: i64) -> Result<Rc<Answer>, Detail> {
+    fn encoded(&self, wanted: &Wanted, skew_ms: i64) -> Result<Rc<Answer>, Detail> {
         if self.key == wanted.key {
             return Ok(self.answer.clone());
         }
@@ -66,8 +66,11 @@ impl Landed {
         if let Some((_, answer)) = forms.iter().find(|(wants, _)| *wants == parsed.wants) {
             return Ok(answer.clone());
         }
-        let answer = encoding::from_entry(entry, &parsed.wants, now_ms, skew_ms).ok_or(Detail::Unsuited)?;
-        if !self.held.borrow_mut().grow_by(answer.bytes()) {
+        if !self.held.fits(encoding::most_bytes(entry)) {
+            return Err(Detail::OutOfMemory);
+        }
+        let answer = encoding::from_entry(entry, &parsed.wants, skew_ms).ok_or(Detail::Unsuited)?;
+        if !self.held.grow_by(answer.bytes()) {
             return Err(Detail::OutOfMemory);
         }
         let answer = Rc::new(answer);
@@ -92,8 +95,8 @@ impl Worker {
     /// Has waiters that are due released by the root context. A stream's own callbacks may not do it: proxy-wasm's hosts stop
     /// the stream in whose callback a reply is asked for, whoever the reply is for.
     pub fn release_soon(&mut self, acts: &mut Acts) {
-        if self.join.has_due() && !std::mem::replace(&mut self.woken, true) {
-            acts.push(Act::Wake);
+        if self.join.has_due() {
+            self.wake(acts);
         }
     }
 
@@ -116,22 +119,11 @@ impl Worker {
         release: Release<Rc<Landed>>,
     ) -> (Act, Counted) {
         let (wanted, context) = (&seat.claim, seat.context);
+        wanted.body.let_go();
         match release {
             Release::Answer(landed) => {
-                let now_ms = host.now_ms();
-                let why = match landed.encoded(wanted, now_ms, self.live.skew_ms()) {
-                    Ok(answer) => {
-                        let (tier, bytes) = (poll::Tier::Collapsed, answer.body.len());
-                        let answered = Answered { tier, bytes, cost_us: answer.cost_us, at_ms: now_ms };
-                        self.tell(&wanted.incoming, wanted.digest(), answered);
-                        let reply = Reply::Kept {
-                            answer,
-                            id: wanted.id().to_owned(),
-                            status: CacheStatus::Collapsed,
-                            now_ms,
-                        };
-                        return (Act::Answer { context, reply }, Counted::Collapsed);
-                    }
+                let why = match landed.encoded(wanted, self.live.skew_ms()) {
+                    Ok(answer) => return self.answered(host, seat, &landed, answer),
                     Err(why) => why,
                 };
                 if why == Detail::OutOfMemory {
@@ -144,5 +136,27 @@ impl Worker {
             Release::Alone(_) => self.counters.event(Event::Freed),
         }
         (Act::Resume { context }, Counted::Miss)
+    }
+    /// What came of the leader's request came of the waiter's: a hit where the pool answered, and an answer of the upstream's else.
+    fn answered(
+        &mut self,
+        host: &dyn Host,
+        seat: &Seat<Rc<Wanted>>,
+        landed: &Landed,
+        answer: Rc<Answer>,
+    ) -> (Act, Counted) {
+        let (wanted, now_ms) = (&seat.claim, host.now_ms());
+        let (told, counted, status) = if landed.entry.is_some() {
+            let ttl_s = answer.stored().usable(&wanted.incoming.directives, now_ms).map_or(0, |it| it.ttl_s);
+            let tier = Tier::L2;
+            (tier.as_told(), Counted::Hit(tier), CacheStatus::Hit { ttl_s, tier })
+        } else {
+            (poll::Tier::Collapsed, Counted::Collapsed, CacheStatus::Collapsed)
+        };
+        let (bytes, cost_us) = (answer.body.len(), answer.cost_us);
+        let answered = Answered { tier: told, bytes, cost_us, at_ms: now_ms };
+        self.tell(&wanted.incoming, wanted.digest(), answered);
+        let reply = Reply::Kept { answer, id: wanted.id().to_owned(), status, now_ms };
+        (Act::Answer { context: seat.context, reply }, counted)
     }
 }

@@ -15,14 +15,14 @@
 //!   store    the upstream's answer, collected chunk by chunk -> L1, and out (landing) to those who wait
 //! ```
 //!
-//! [`worker::Worker`] owns what the requests of one worker thread share, [`memory`] among it, and polls for [`live`] generations, with
-//! a [`tally`] of what was saved. [`encoding`] knows how
-//! requests and answers look in V2 over HTTP; [`cache_status`] has every reason with its text. Nothing here panics, and nothing
-//! here knows the proxy-wasm SDK.
+//! [`worker::Worker`] owns what the requests of one worker thread share, [`memory`] and the bodies that are [`arriving`] among it, and
+//! polls for [`live`] generations, with a [`tally`] of what was saved. [`encoding`] knows how requests and answers look in V2 over
+//! HTTP; [`cache_status`] has every reason with its text. Nothing here panics, and nothing here knows the proxy-wasm SDK.
 #![deny(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::indexing_slicing)]
 #![cfg_attr(test, allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::indexing_slicing))]
 
 pub mod acts;
+pub mod arriving;
 pub mod cache_status;
 pub mod config;
 pub mod counters;

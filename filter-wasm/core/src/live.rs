@@ -1,4 +1,4 @@
-//! Which generations are live: the gate's table enters, a yes or no for a stored answer leaves.
+//! Which generations are live: the gate's table enters, the [`Standing`] of a stored answer leaves.
 //!
 //! One worker of the proxy polls the gate, which holds the poll until the table changes; the worker writes what it hears into the
 //! proxy's shared data ([`board`]), where every worker looks before it answers. So from the moment a table is written no worker
@@ -243,6 +243,10 @@ impl Live {
         // Whoever answered was not told of what others have heard since, and may have an older table under a higher epoch.
         if !self.board.put_table(host, sent.known, epoch, &json) {
             self.refresh(host);
+            // Also one whose head its writer never wrote: else nobody here would ask as who knows it, and it would stay for ever.
+            if let Some(table) = self.board.table(host) {
+                self.adopt(table);
+            }
             return Heard::Nothing;
         }
         let is_new = epoch > self.epoch;

@@ -49,7 +49,7 @@ pub struct Incoming {
     pub held: Held,
 }
 
-/// What a request under way takes beside its texts, in bytes: its context, its state, and theirs of the allocator.
+/// What a request under way takes beside its texts, in bytes: its context, its state, its tenant, and theirs of the allocator.
 const OVERHEAD_BYTES: usize = 1024;
 
 /// A request that is understood well enough to be looked up and stored.
@@ -65,6 +65,8 @@ pub struct Wanted {
     pub flight: FlightKey,
     /// Size of its body, which waits with it.
     pub body_bytes: usize,
+    /// What the body takes of the worker's memory until it goes on.
+    pub body: Held,
     /// What was parsed; `None` for JSON too large to parse here.
     pub parsed: Option<Parsed>,
 }
@@ -97,10 +99,11 @@ impl ModelPath {
 impl Incoming {
     /// Holds what the headers said, if there is room.
     #[must_use]
-    pub fn takes_room(&mut self) -> bool {
-        let texts =
-            [self.path.text.len(), self.content_type.len(), self.accept.len(), self.accept_encoding.len()];
-        self.held.grow_by(texts.into_iter().fold(OVERHEAD_BYTES, usize::saturating_add))
+    pub fn takes_room(&self) -> bool {
+        let Self { path, content_type, header_length_raw, accept, accept_encoding, .. } = self;
+        let texts = [path.text.as_bytes(), content_type, header_length_raw, accept, accept_encoding];
+        let bytes = texts.into_iter().map(<[u8]>::len).fold(OVERHEAD_BYTES, usize::saturating_add);
+        self.held.grow_by(bytes)
     }
 
     /// May a stored answer be given at all?
@@ -139,23 +142,21 @@ pub struct Reading<'a> {
 }
 
 impl Wanted {
-    /// Parses and digests; JSON over the limit keeps its raw key as the only name of its answer.
+    /// Parses and digests; JSON over the limit keeps its raw key as the only name of its answer. `held` holds what of its body was
+    /// counted while it came.
     ///
     /// # Errors
-    /// Why it passes unlooked-at, and what its headers said.
+    /// Why it passes unlooked-at.
     pub fn read(
-        mut incoming: Box<Incoming>,
+        incoming: Incoming,
         raw_key: AnswerKey,
-        body: Vec<u8>,
+        (body, held): (Vec<u8>, Held),
         reading: Reading<'_>,
-    ) -> Result<Self, (Box<Incoming>, Bypass)> {
+    ) -> Result<Self, Bypass> {
         let body_bytes = body.len();
-        let parsed = match parse(&incoming, body, reading) {
-            Ok(parsed) => parsed,
-            Err(why) => return Err((incoming, why)),
-        };
+        let parsed = parse(&incoming, body, reading)?;
         if !incoming.held.grow_by(parsed.as_ref().map_or(0, Parsed::bytes)) {
-            return Err((incoming, Bypass::OutOfMemory));
+            return Err(Bypass::OutOfMemory);
         }
         let (what, key) = match &parsed {
             Some(parsed) => {
@@ -165,11 +166,12 @@ impl Wanted {
         };
         let repeatable = parsed.as_ref().is_none_or(|parsed| parsed.id.is_empty());
         Ok(Self {
-            incoming: *incoming,
+            incoming,
             key,
             raw_key: repeatable.then_some(raw_key),
             flight: FlightKey { what, epoch: reading.epoch },
             body_bytes,
+            body: held,
             parsed,
         })
     }

@@ -2,12 +2,13 @@
 //! work, on its tick and when woken. Who waited is released in [`crate::landing`].
 
 use crate::acts::{Act, Acts, Ticket};
+use crate::arriving::Arrivals;
 use crate::cache_status::{Forward, Tier};
 use crate::config::{self, Config, Mode, Tenancy};
-use crate::counters::{Counters, Event};
+use crate::counters::{Counters, Event, Result as Counted};
 use crate::gate::Gate;
 use crate::host::Host;
-use crate::join::Join;
+use crate::join::{BATCH, Join};
 use crate::l1::{Answer, L1};
 use crate::landing::Landed;
 use crate::live::{self, Heard, Live};
@@ -63,6 +64,8 @@ pub struct Worker {
     pub gate: Option<Gate>,
     /// What requests under way may hold.
     pub memory: Memory,
+    /// Requests whose bodies are not complete.
+    pub arrivals: Arrivals,
     /// Metrics since the last tick.
     pub counters: Counters,
     /// What was saved since the last report.
@@ -83,6 +86,7 @@ impl Worker {
             live: Live::new(config.gate.as_ref()),
             gate: config.gate.clone().map(Gate::new),
             memory: Memory::new(config.max_held_bytes),
+            arrivals: Arrivals::default(),
             counters: Counters::default(),
             tally: Tally::default(),
             services,
@@ -158,7 +162,9 @@ impl Worker {
         let mut acts = Acts::go();
         self.l1.refresh(host);
         self.join.expire(now_ms);
+        self.arrivals.sweep();
         self.release(host, &mut acts);
+        self.let_late_go(now_ms, &mut acts);
         self.poll_or_report(host, &mut acts, now_ms);
         let gauges = [
             ("forebay_l1_vm_bytes", self.l1.vm_bytes()),
@@ -193,7 +199,25 @@ impl Worker {
     pub fn on_wake(&mut self, host: &dyn Host) -> Acts {
         let mut acts = Acts::go();
         self.release(host, &mut acts);
+        self.let_late_go(host.now_ms(), &mut acts);
         acts
+    }
+
+    /// Requests whose bodies take too long go on unlooked-at: a batch now, and the rest when woken.
+    fn let_late_go(&mut self, now_ms: u64, acts: &mut Acts) {
+        for _ in 0..BATCH {
+            let Some(late) = self.arrivals.next_late(now_ms) else { return };
+            self.counters.request(late.service, Counted::Bypass);
+            acts.push(Act::Resume { context: late.context });
+        }
+        self.wake(acts);
+    }
+
+    /// Asks for the root context, unless it was asked for and has not come.
+    pub(crate) fn wake(&mut self, acts: &mut Acts) {
+        if !std::mem::replace(&mut self.woken, true) {
+            acts.push(Act::Wake);
+        }
     }
 
     /// A callout of the root context was answered with a body of that size, or (`None`) failed.

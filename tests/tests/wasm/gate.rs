@@ -203,7 +203,7 @@ fn all_encodings_that_wait_share_a_hit_in_the_pool() {
     let response = worker.response(binary);
     let length = response.header("inference-header-content-length").and_then(|value| value.parse().ok());
     assert_eq!(response.body[length.unwrap_or(0)..], 7_i32.to_le_bytes());
-    assert_eq!(response.cache_status(), "forebay; fwd=miss; collapsed");
+    assert_eq!(response.cache_status(), "forebay; hit; ttl=55; detail=l2");
     sound(worker);
 }
 

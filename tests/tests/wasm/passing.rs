@@ -3,6 +3,7 @@
 use super::{FRESH, INFER, answering, asking, bypassed, forwarded, hit, host, infer, miss, sound};
 use e2e::wasm_host::Request;
 use serde_json::json;
+use std::time::Duration;
 
 #[test]
 fn other_paths_and_methods_pass_at_their_headers() {
@@ -61,6 +62,28 @@ fn a_chunked_body_that_outgrows_the_cap_is_let_go_whole() {
     assert!(seen.ended && seen.body == body, "{} bytes", seen.body.len());
     worker.respond(id, 200, &FRESH, &answering(1));
     assert_eq!(worker.response(id).cache_status(), "forebay; fwd=bypass; detail=body-too-large");
+    sound(worker);
+}
+
+#[test]
+fn a_body_that_stops_coming_is_let_go_and_says_who_asks() {
+    let mut host = host(&json!({"tenancy": "required", "tenant": "a"}));
+    let body = asking(7);
+    let worker = host.worker(0);
+    let id = worker.open(infer(body.clone()).chunked());
+    worker.body(id, &body[..10], false);
+    host.advance(Duration::from_secs(10));
+    host.tick();
+    assert!(host.worker(0).is_held(id));
+    host.advance(Duration::from_millis(1));
+    host.tick();
+    let worker = host.worker(0);
+    let seen = worker.forwarded(id).expect("it is held on");
+    assert_eq!((seen.header("x-forebay-tenant").as_deref(), &seen.body[..]), (Some("a"), &body[..10]));
+    worker.body(id, &body[10..], true);
+    assert_eq!(worker.forwarded(id).map(|seen| seen.body.clone()), Some(body));
+    worker.respond(id, 200, &FRESH, &answering(7));
+    assert_eq!(worker.response(id).cache_status(), "forebay; fwd=bypass; detail=body-too-slow");
     sound(worker);
 }
 

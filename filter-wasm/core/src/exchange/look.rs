@@ -2,6 +2,7 @@
 
 use super::{Exchange, Going, State};
 use crate::acts::{Act, Acts};
+use crate::arriving::Arriving;
 use crate::cache_status::{Bypass, CacheStatus, Detail, Fwd, Tier};
 use crate::config::Mode;
 use crate::counters::{Event, Result as Counted};
@@ -11,7 +12,6 @@ use crate::host::{Host, Of};
 use crate::join::{Entered, Outcome};
 use crate::l1::Answer;
 use crate::landing::Landed;
-use crate::memory::Held;
 use crate::reply::Reply;
 use crate::wanted::{Incoming, Reading, Wanted};
 use crate::worker::{Answered, Worker};
@@ -33,11 +33,11 @@ impl Exchange {
         worker: &mut Worker,
         host: &dyn Host,
         incoming: Box<Incoming>,
-        held: Held,
+        arriving: Rc<Arriving>,
         size: usize,
     ) -> Acts {
         let Some(body) = host.body(Of::Request, size).filter(|body| body.len() == size) else {
-            return self.bypass(worker, &incoming, Bypass::Malformed);
+            return self.bypass(worker, arriving.service, Bypass::Malformed);
         };
         let service = incoming.route.service;
         let raw_key = incoming.raw_key(worker.service(service), &body);
@@ -55,23 +55,16 @@ impl Exchange {
         }
         let reading =
             Reading { config: &worker.config, service: worker.service(service), epoch: worker.live.epoch() };
-        match Wanted::read(incoming, raw_key, body, reading) {
-            Ok(wanted) => self.look_up(worker, host, wanted, held, now_ms),
-            Err((incoming, why)) => self.bypass(worker, &incoming, why),
+        let held = Rc::into_inner(arriving).map_or_else(|| worker.memory.hold(), |arriving| arriving.held);
+        match Wanted::read(*incoming, raw_key, (body, held), reading) {
+            Ok(wanted) => self.look_up(worker, host, Rc::new(wanted), now_ms),
+            Err(why) => self.bypass(worker, service, why),
         }
     }
 
     /// L1 by digest, then join.
-    fn look_up(
-        &mut self,
-        worker: &mut Worker,
-        host: &dyn Host,
-        wanted: Wanted,
-        held: Held,
-        now_ms: u64,
-    ) -> Acts {
-        let wanted = Rc::new(wanted);
-        let mut going = Going::new(wanted.clone(), held);
+    fn look_up(&mut self, worker: &mut Worker, host: &dyn Host, wanted: Rc<Wanted>, now_ms: u64) -> Acts {
+        let mut going = Going::new(wanted.clone());
         if !wanted.incoming.looks_up() {
             going.forward = Fwd::Request.into();
             return self.forward(worker, going);
@@ -87,7 +80,7 @@ impl Exchange {
             Err(None) => {}
         }
         // Whether it waits or asks, its body stays where it is meanwhile. What came in pieces is counted already.
-        if !going.held.grow_to(wanted.body_bytes) {
+        if !wanted.body.grow_to(wanted.body_bytes) {
             worker.counters.event(Event::OutOfMemory);
             going.forward.detail = Some(Detail::OutOfMemory);
             return self.forward(worker, going);
@@ -97,7 +90,10 @@ impl Exchange {
             match worker.join.enter(wanted.flight, self.context, &wanted, wanted.body_bytes, now_ms) {
                 Entered::Leads => going.leads = true,
                 Entered::Alone(why) => going.forward.detail = Some(why),
-                Entered::Waits(seat) => return self.wait(worker, going, seat),
+                Entered::Waits(seat) => {
+                    self.state = State::Waiting(going, seat);
+                    return Acts::hold();
+                }
             }
         }
         self.ask(worker, going, now_ms)
@@ -161,7 +157,8 @@ impl Exchange {
     ) -> Acts {
         let now_ms = host.now_ms();
         worker.live.refresh(host);
-        let looked = worker.gate.as_mut().map(|gate| gate.answered(host, body_size, &mut going.held, now_ms));
+        let held = worker.memory.hold();
+        let looked = worker.gate.as_mut().map(|gate| gate.answered(host, body_size, &held, now_ms));
         let entry = match looked {
             Some(Looked::Entry(entry)) => entry,
             Some(Looked::Miss) | None => return self.forward(worker, going),
@@ -180,9 +177,13 @@ impl Exchange {
         let wanted = going.wanted.clone();
         let service = wanted.incoming.route.service;
         let wants = wanted.parsed.as_ref().map(|parsed| &parsed.wants);
-        let answer = wants
-            .and_then(|wants| encoding::from_entry(&entry, wants, now_ms, worker.live.skew_ms()))
-            .map(Rc::new);
+        if !held.fits(encoding::most_bytes(&entry)) {
+            worker.counters.event(Event::OutOfMemory);
+            going.forward.detail = Some(Detail::OutOfMemory);
+            return self.forward(worker, going);
+        }
+        let answer =
+            wants.and_then(|wants| encoding::from_entry(&entry, wants, worker.live.skew_ms())).map(Rc::new);
         let usable = answer.and_then(|answer| {
             let Usable { ttl_s, .. } =
                 worker.rules(service, now_ms).usable(&wanted.incoming, &answer).ok()?;
@@ -191,7 +192,7 @@ impl Exchange {
         let (Some((ttl_s, answer)), Some(wants)) = (usable, wants) else {
             return self.forward(worker, going);
         };
-        if !going.held.grow_by(answer.bytes()) {
+        if !held.grow_by(answer.bytes()) {
             worker.counters.event(Event::OutOfMemory);
             going.forward.detail = Some(Detail::OutOfMemory);
             return self.forward(worker, going);
@@ -203,7 +204,7 @@ impl Exchange {
             return self.forward(worker, going);
         }
         if going.leads {
-            let landed = Landed::of_entry(wanted.key, answer.clone(), (wants.clone(), entry), going.held);
+            let landed = Landed::of_entry(wanted.key, answer.clone(), (wants.clone(), entry), held);
             worker.finish(self.context, &wanted, Outcome::Answer(Rc::new(landed)), now_ms);
         }
         let hit = Hit { answer, tier: Tier::L2, ttl_s, now_ms };

@@ -1,6 +1,6 @@
 //! Headers in: is it an inference request that can be answered without doubt? Then its body is read; if not, it passes.
 
-use super::{Arriving, Exchange, State};
+use super::{Exchange, State};
 use crate::acts::{Act, Acts};
 use crate::cache_status::Bypass;
 use crate::config::{Authorization, Config, Cookie, Mode, Tenancy};
@@ -9,6 +9,7 @@ use crate::wanted::{Incoming, ModelPath};
 use crate::worker::{RouteSettings, Worker};
 use forebay_protocol::cache_control::RequestDirectives;
 use forebay_protocol::field_value::content_length;
+use forebay_protocol::tenant::Tenant;
 use forebay_protocol::{header, request};
 
 impl Exchange {
@@ -38,19 +39,32 @@ impl Exchange {
         }
         let route = worker.route(host);
         let tenant = worker.tenant(route, host);
-        let Some(path) = path.filter(|_| !end_of_stream && route.mode != Mode::Off) else {
-            return self.pass(worker, tenant.flatten().as_ref());
+        let mut told = Acts::go();
+        worker.identify(&mut told, tenant.as_ref().and_then(Option::as_ref));
+        let acts = match path.filter(|_| !end_of_stream && route.mode != Mode::Off) {
+            Some(path) => self.judge_infer(worker, host, headers, (route, tenant, path)),
+            None => self.pass(worker),
         };
-        let Some(tenant) = tenant else {
-            return self.bypass_as(worker, route.service, None, Bypass::NoTenant);
-        };
+        // Now, while its headers can be changed: it may be the tick that lets it go on.
+        Acts { list: told.list.into_iter().chain(acts.list).collect(), ..acts }
+    }
+
+    fn judge_infer(
+        &mut self,
+        worker: &mut Worker,
+        host: &dyn Host,
+        headers: &Headers,
+        (route, tenant, path): (RouteSettings, Option<Option<Tenant>>, ModelPath),
+    ) -> Acts {
+        let Some(tenant) = tenant else { return self.bypass(worker, route.service, Bypass::NoTenant) };
         match incoming(headers, route, path, worker) {
             Ok(incoming) => {
-                let arriving = Arriving { since_ms: host.now_ms(), held: worker.memory.hold() };
+                let held = worker.memory.hold();
+                let arriving = worker.arrivals.begin(self.context, route.service, held, host.now_ms());
                 self.state = State::Reading(Box::new(Incoming { tenant, ..incoming }), arriving);
                 Acts::hold()
             }
-            Err(why) => self.bypass_as(worker, route.service, tenant.as_ref(), why),
+            Err(why) => self.bypass(worker, route.service, why),
         }
     }
 }
@@ -87,7 +101,7 @@ fn incoming(
     let header_length = request::header_length(values(headers, header::INFERENCE_HEADER_CONTENT_LENGTH))
         .map_err(|_| Bypass::AmbiguousHeaders)?;
     let copy = |name| first(headers, name).unwrap_or_default().to_vec();
-    let mut incoming = Incoming {
+    let incoming = Incoming {
         route,
         tenant: None,
         restricted: restricted(headers, config),

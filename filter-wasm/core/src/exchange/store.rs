@@ -118,7 +118,6 @@ impl Exchange {
         let answer = Rc::new(Answer {
             generation: storable.generation,
             created_ms: begun_ms.saturating_sub(u64::from(storable.age_s).saturating_mul(1000)),
-            stored_ms: begun_ms,
             max_age_s: storable.freshness.max_age_s,
             cost_us: storable.cost_us,
             with_authorization: storable.with_authorization,

@@ -7,6 +7,7 @@ mod world;
 
 use super::*;
 use crate::acts::{Act, Call, Flow};
+use crate::arriving::BODY_MS;
 use crate::host::Of;
 use crate::join::BATCH;
 use crate::reply::Reply;
@@ -142,25 +143,37 @@ fn a_body_that_came_in_pieces_is_counted_once_while_it_waits_and_let_go_with_it(
 }
 
 #[test]
-fn a_body_that_takes_too_long_is_let_go_and_a_complete_one_is_looked_at() {
+fn a_body_that_takes_too_long_is_let_go_by_the_tick_whether_more_of_it_comes_or_not() {
     let mut world = World::new("");
-    for (after_ms, ends, told) in [
-        (BODY_MS, false, None),
-        (BODY_MS + 1, false, Some("forebay; fwd=bypass; detail=body-too-slow")),
-        (BODY_MS + 1, true, Some("forebay; fwd=miss")),
-    ] {
+    for pieces in [0, 1] {
         world.host.now_ms.set(NOW_MS);
         let (mut exchange, _) = world.opens(&[]);
-        assert_eq!(world.sends_body(&mut exchange, &BODY[..1], false), Acts::hold());
-        world.host.now_ms.set(NOW_MS + after_ms);
-        let acts = world.sends_body(&mut exchange, BODY, ends);
-        let Some(told) = told else {
-            assert_eq!(acts, Acts::hold());
-            continue;
-        };
-        assert_eq!(acts, Acts::go(), "{told}");
-        assert_eq!(world.answers(&mut exchange, &FRESH, ANSWER), told);
+        for _ in 0..pieces {
+            assert_eq!(world.sends_body(&mut exchange, &BODY[..1], false), Acts::hold());
+        }
+        world.host.now_ms.set(NOW_MS + BODY_MS);
+        assert_eq!(world.worker.on_tick(&world.host), Acts::go(), "not yet");
+        world.host.now_ms.set(NOW_MS + BODY_MS + 1);
+        let acts = world.worker.on_tick(&world.host);
+        assert_eq!(acts.list[..], [Act::Resume { context: exchange.context }]);
+        assert_eq!(world.sends_body(&mut exchange, BODY, true), Acts::go(), "the rest streams by");
+        let told = world.answers(&mut exchange, &FRESH, ANSWER);
+        assert_eq!(told, "forebay; fwd=bypass; detail=body-too-slow");
+        assert_eq!(world.worker.memory.held(), 0);
+        world.leaves(exchange);
     }
+    world.worker.on_tick(&world.host);
+    assert_eq!(world.host.metrics.borrow().get("forebay_requests.service=demo.result=bypass"), Some(&2));
+}
+
+#[test]
+fn many_whose_bodies_take_too_long_are_let_go_a_batch_a_turn() {
+    let mut world = World::new("");
+    let slow: Vec<_> = (0..=BATCH).map(|_| world.opens(&[]).0).collect();
+    world.host.now_ms.set(NOW_MS + BODY_MS + 1);
+    let acts = world.worker.on_tick(&world.host);
+    assert_eq!((acts.list.len(), acts.list.last()), (BATCH + 1, Some(&Act::Wake)));
+    assert_eq!(world.wakes(), [(slow[BATCH].context, "goes on".into())]);
 }
 
 #[test]

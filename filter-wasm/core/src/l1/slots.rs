@@ -11,7 +11,7 @@ use forebay_protocol::digest::Generation;
 use forebay_protocol::entry::Field;
 
 /// Version of the slot format: another one is a miss. Bump it when the layout changes.
-const FORMAT: u8 = 2;
+const FORMAT: u8 = 3;
 /// Slot sizes in bytes, header and body; each class gets an equal share of the budget. Above 64 KiB a copy through the one
 /// mutex costs more than it saves the other workers (measured: 96-107 us for 1 MB).
 const CLASS_BYTES: [usize; 4] = [1 << 10, 4 << 10, 16 << 10, 64 << 10];
@@ -22,10 +22,9 @@ const SECRET_KEY: &str = "forebay.slot.secret";
 /// Key context of the secret's derivation.
 const SECRET_CONTEXT: &str = "forebay 2026-11 slot index secret v1";
 
-/// Header: format, flags, header length (4), body length (4), `created_ms`, `stored_ms` (8 each), `max_age_s` (4), `cost_us` (8),
-/// answer key and generation (32 each), length of the fields (4). Then the fields, each name and value after its length (4), and
+/// Header: format, flags, header length (4), body length (4), `created_ms` (8), `max_age_s` (4), `cost_us` (8), answer key and generation (32 each), length of the fields (4). Then the fields, each name and value after its length (4), and
 /// the body. Integers are little-endian.
-const HEADER_BYTES: usize = 106;
+const HEADER_BYTES: usize = 98;
 const FLAG_BINARY: u8 = 1;
 const FLAG_VERBATIM: u8 = 2;
 const FLAG_GENERATION: u8 = 4;
@@ -139,7 +138,6 @@ fn encode(key: &AnswerKey, answer: &Answer) -> Option<Vec<u8>> {
     slot.extend_from_slice(&u32::try_from(answer.header_length.unwrap_or(0)).ok()?.to_le_bytes());
     slot.extend_from_slice(&u32::try_from(answer.body.len()).ok()?.to_le_bytes());
     slot.extend_from_slice(&answer.created_ms.to_le_bytes());
-    slot.extend_from_slice(&answer.stored_ms.to_le_bytes());
     slot.extend_from_slice(&answer.max_age_s.to_le_bytes());
     slot.extend_from_slice(&answer.cost_us.to_le_bytes());
     slot.extend_from_slice(key);
@@ -181,7 +179,6 @@ fn decode(slot: &[u8], key: &AnswerKey) -> Option<Answer> {
     let header_length = u32::from_le_bytes(take(&mut rest)?) as usize;
     let body_length = u32::from_le_bytes(take(&mut rest)?) as usize;
     let created_ms = u64::from_le_bytes(take(&mut rest)?);
-    let stored_ms = u64::from_le_bytes(take(&mut rest)?);
     let max_age_s = u32::from_le_bytes(take(&mut rest)?);
     let cost_us = u64::from_le_bytes(take(&mut rest)?);
     let stored_key: AnswerKey = take(&mut rest)?;
@@ -197,7 +194,6 @@ fn decode(slot: &[u8], key: &AnswerKey) -> Option<Answer> {
     Some(Answer {
         generation: (flags & FLAG_GENERATION != 0).then_some(generation),
         created_ms,
-        stored_ms,
         max_age_s,
         cost_us,
         with_authorization: flags & FLAG_WITH_AUTHORIZATION != 0,
@@ -226,7 +222,6 @@ mod tests {
         Answer {
             generation: Some(Generation([9; 32])),
             created_ms: 1,
-            stored_ms: 2,
             max_age_s: 3,
             cost_us: 6,
             with_authorization: true,
@@ -305,14 +300,14 @@ mod tests {
     }
 
     #[test]
-    fn the_bytes_of_version_2_are_these() {
+    fn the_bytes_of_version_3_are_these() {
         let fields = vec![Field { name: "a".into(), value: Bytes::from_static(b"bc") }];
         let kept = Answer { fields, header_length: None, verbatim: false, ..answer(2) };
         let slot = encode(&KEY, &kept).unwrap();
         let golden = [
-            &[2, FLAG_GENERATION | FLAG_WITH_AUTHORIZATION][..],
+            &[3, FLAG_GENERATION | FLAG_WITH_AUTHORIZATION][..],
             &[0, 0, 0, 0, 2, 0, 0, 0],
-            &[1, 0, 0, 0, 0, 0, 0, 0, 2, 0, 0, 0, 0, 0, 0, 0],
+            &[1, 0, 0, 0, 0, 0, 0, 0],
             &[3, 0, 0, 0, 6, 0, 0, 0, 0, 0, 0, 0],
             &[7; 32],
             &[9; 32],
@@ -323,14 +318,13 @@ mod tests {
     }
 
     #[test]
-    fn a_slot_of_version_1_is_a_miss() {
-        // Header of version 1: no cost, no fields.
-        let mut slot = vec![1, FLAG_GENERATION, 0, 0, 0, 0, 2, 0, 0, 0];
-        slot.extend_from_slice(&[0; 20]);
-        slot.extend_from_slice(&KEY);
-        slot.extend_from_slice(&[9; 32]);
-        slot.extend_from_slice(&[5, 5]);
-        assert_eq!(decode(&slot, &KEY), None);
+    fn slots_of_earlier_versions_are_a_miss() {
+        // `created_ms`, `stored_ms`, `max_age_s`; of version 2 the cost too, and the length of fields.
+        let (numbers, cost, fields) = ([0; 20], [0; 8], [0; 4]);
+        let [first, second] = [1, 2].map(|format| [format, FLAG_GENERATION, 0, 0, 0, 0, 2, 0, 0, 0].to_vec());
+        let first = [&first[..], &numbers, &KEY, &[9; 32], &[5, 5]].concat();
+        let second = [&second[..], &numbers, &cost, &KEY, &[9; 32], &fields, &[5, 5]].concat();
+        assert_eq!([first, second].map(|slot| decode(&slot, &KEY)), [None, None]);
     }
 
     #[test]

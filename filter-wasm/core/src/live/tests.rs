@@ -19,8 +19,8 @@ fn table(epoch: u64, generation: &Generation, pools_ms: u64) -> Vec<u8> {
     format!(r#"{{"format": 2, "epoch": {epoch}, "proof": "of {epoch}", "now_ms": {pools_ms}, "models": [{model}]}}"#).into_bytes()
 }
 
-fn answer(generation: &Generation, stored_ms: u64) -> Answer {
-    Answer { generation: Some(*generation), stored_ms, ..Answer::of_body(Vec::new()) }
+fn answer(generation: &Generation) -> Answer {
+    Answer { generation: Some(*generation), ..Answer::of_body(Vec::new()) }
 }
 
 fn allows(live: &Live, answer: &Answer, now_ms: u64) -> bool {
@@ -48,9 +48,8 @@ fn one_worker_polls_and_all_know() {
     assert!(!other.takes_turn(&host, &gate(), 10_001), "one polls at a time");
     assert_eq!(hears(&mut one, &host, 10_000, 1, &NEW), Heard::Changed);
     other.refresh(&host);
-    assert!(allows(&other, &answer(&NEW, 9000), 10_100));
-    assert!(!allows(&other, &answer(&OLD, 9000), 10_100));
-    assert!(!allows(&other, &answer(&OLD, 10_050), 10_100), "however late it came");
+    assert!(allows(&other, &answer(&NEW), 10_100));
+    assert!(!allows(&other, &answer(&OLD), 10_100));
     assert!(one.goes_on(&host, &gate(), Heard::Changed, 10_100));
     assert!(!other.takes_turn(&host, &gate(), 10_101));
     assert!(!one.goes_on(&host, &gate(), Heard::Nothing, 10_200));
@@ -100,8 +99,8 @@ fn epochs_only_grow_whoever_writes_last() {
     for mut worker in [one, late, live()] {
         worker.refresh(&host);
         assert_eq!(worker.epoch(), 7);
-        assert!(!allows(&worker, &answer(&OLD, 9000), 10_100));
-        assert!(allows(&worker, &answer(&NEW, 9000), 10_100));
+        assert!(!allows(&worker, &answer(&OLD), 10_100));
+        assert!(allows(&worker, &answer(&NEW), 10_100));
     }
     let mut told = live();
     told.refresh(&host);
@@ -114,8 +113,8 @@ fn a_poll_without_news_keeps_the_table_believed() {
     let mut live = live();
     hears(&mut live, &host, 10_000, 1, &NEW);
     assert_eq!(polls(&mut live, &host, (14_000, 16_000), "204", b""), Heard::Same);
-    assert!(allows(&live, &answer(&NEW, 1), 19_000), "5 s from when the poll was sent");
-    assert!(!allows(&live, &answer(&NEW, 1), 19_001));
+    assert!(allows(&live, &answer(&NEW), 19_000), "5 s from when the poll was sent");
+    assert!(!allows(&live, &answer(&NEW), 19_001));
     assert_eq!(polls(&mut live, &host, (16_000, 16_010), "204", b""), Heard::Nothing, "it was not held");
 }
 
@@ -123,13 +122,12 @@ fn a_poll_without_news_keeps_the_table_believed() {
 fn without_a_believable_table_nobody_knows_what_lives() {
     let host = Double::default();
     let mut live = live();
-    let standing =
-        |live: &Live, generation, now_ms| live.standing(&answer(generation, now_ms), ASKED, now_ms, 5000);
+    let standing = |live: &Live, generation, now_ms| live.standing(&answer(generation), ASKED, now_ms, 5000);
     assert_eq!(standing(&live, &NEW, 9000), Standing::Unknown, "there is none yet");
     hears(&mut live, &host, 10_000, 1, &NEW);
     assert_eq!(standing(&live, &NEW, 15_000), Standing::Live);
     assert_eq!(standing(&live, &OLD, 15_000), Standing::Gone);
-    let without = Answer { generation: None, ..answer(&NEW, 10_000) };
+    let without = Answer { generation: None, ..answer(&NEW) };
     assert_eq!(live.standing(&without, ASKED, 15_000, 5000), Standing::Gone);
     for generation in [&NEW, &OLD] {
         assert_eq!(standing(&live, generation, 15_001), Standing::Unknown, "it is too old to be believed");
@@ -142,10 +140,10 @@ fn a_clock_that_is_set_back_turns_no_check_off() {
     let mut live = live();
     hears(&mut live, &host, 3_600_000, 1, &NEW);
     // An hour back: neither the table nor what was stored has an age that is known.
-    assert!(!allows(&live, &answer(&NEW, 3_590_000), 1000));
+    assert!(!allows(&live, &answer(&NEW), 1000));
     assert!(live.takes_turn(&host, &gate(), 1000), "and it is polled again");
     hears(&mut live, &host, 1000, 2, &NEW);
-    assert!(allows(&live, &answer(&NEW, 500), 1001));
+    assert!(allows(&live, &answer(&NEW), 1001));
 }
 
 #[test]
@@ -156,7 +154,7 @@ fn what_is_no_table_or_of_another_format_leaves_the_last_one_standing() {
     for (status, body) in [("200", &b"<html>"[..]), ("200", br#"{"format": 3}"#), ("503", b"")] {
         assert_eq!(polls(&mut live, &host, (10_100, 10_200), status, body), Heard::Nothing);
     }
-    assert!(allows(&live, &answer(&NEW, 9000), 10_300));
+    assert!(allows(&live, &answer(&NEW), 10_300));
     assert_eq!(host.warnings.borrow().len(), 2);
     let call = live.poll(&gate(), Said::default(), 10_300);
     let Ticket::Poll { number, .. } = call.ticket else { panic!("{call:?}") };

@@ -116,13 +116,26 @@ fn an_entry_of_the_pool_is_answered_in_every_encoding_that_is_waited_for() {
     assert_eq!(acts.list.last(), Some(&Act::Wake));
     assert!(matches!(&acts.list[0], Act::Answer { reply: Reply::Kept { id, .. }, .. } if id == "mine"));
     let acts = world.worker.on_wake(&world.host);
-    let [Act::Answer { context, reply: Reply::Kept { answer, .. } }] = acts.list.as_slice() else {
+    let [Act::Answer { context, reply: Reply::Kept { answer, status, .. } }] = acts.list.as_slice() else {
         panic!("{acts:?}")
     };
+    assert_eq!(status.to_string(), "forebay; hit; ttl=55; detail=l2", "nothing went upstream");
     assert_eq!(
         (*context, &answer.body[answer.header_length.unwrap()..]),
         (binary.context, &[7, 0, 0, 0][..])
     );
+}
+
+#[test]
+fn a_waiter_that_goes_on_gives_back_what_its_body_took() {
+    let mut world = World::new("");
+    let (leader, _) = world.asks(BODY);
+    let (waiter, _) = world.asks(BODY);
+    let before = world.worker.memory.held();
+    world.leaves(leader);
+    assert_eq!(world.wakes(), [(waiter.context, "goes on".into())]);
+    assert!(before - world.worker.memory.held() >= BODY.len(), "while its answer is computed");
+    drop(waiter);
 }
 
 #[test]

@@ -65,7 +65,7 @@ impl World {
     /// A whole request, with more headers.
     pub(super) fn asks_with(&mut self, more: &[(&str, &str)], body: &[u8]) -> (Exchange, Acts) {
         let (mut exchange, acts) = self.opens(more);
-        assert_eq!(acts, Acts::hold());
+        assert_eq!(acts.flow, Flow::Pause);
         let acts = self.sends_body(&mut exchange, body, true);
         (exchange, acts)
     }
