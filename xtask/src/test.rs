@@ -2,8 +2,9 @@
 
 use std::io::{BufRead as _, BufReader};
 use std::process::{Command, Stdio};
+use std::thread;
 
-use anyhow::{Context, Result, bail};
+use anyhow::{Context, Result, anyhow, bail};
 
 use crate::command::{WITH_TENSORRT, cargo, on_path, shown};
 use crate::layout::Layout;
@@ -40,11 +41,16 @@ struct Total {
 /// # Errors
 /// A check or a test fails.
 pub(crate) fn run(layout: &Layout) -> Result<()> {
-    setup::install(layout, &PARTS)?;
-    step(layout, "formatting", &["fmt", "--all", "--check"])?;
-    without_tensorrt(layout)?;
-    let lints = [&["clippy", "--workspace", "--all-targets"][..], &WITH_TENSORRT, &["--", "-D", "warnings"]];
-    step(layout, "lints", &lints.concat())?;
+    // Set-up waits for the network mostly, and the first checks need nothing of it.
+    thread::scope(|scope| {
+        let installing = scope.spawn(|| setup::install(layout, &PARTS));
+        let checked = step(layout, "formatting", &["fmt", "--all", "--check"])
+            .and_then(|()| lint_without_tensorrt(layout));
+        let installed = installing.join().map_err(|_| anyhow!("set-up ended in a panic"));
+        installed?.and(checked)
+    })?;
+    server_without_tensorrt(layout)?;
+    step(layout, "lints", &lints(&WITH_TENSORRT))?;
     lint_for_wasm(layout)?;
     if on_path("cargo-deny").is_some() {
         step(layout, "licences and bans", &["deny", "check", "licenses", "bans", "sources"])?;
@@ -63,20 +69,21 @@ pub(crate) fn run(layout: &Layout) -> Result<()> {
     older_headers(layout)
 }
 
-/// What a plain build is, which has no TensorRT: that it needs nothing of NVIDIA's, lints, and what the server says. From then on all
-/// is built with it.
-fn without_tensorrt(layout: &Layout) -> Result<()> {
-    // Nothing else uses the few dependencies as they are built here.
-    let quick = "profile.dev.package.\"*\".opt-level=0";
-    let check = ["check", "--package", "forebay-bindings", "--config", quick];
-    step(layout, "the bindings without TensorRT", &check)?;
-    // With the dependencies of a build that has it: others would be compiled anew, every one.
-    let features = ["--features", "forebay-bindings/tensorrt-dependencies"];
-    let lints = [&["clippy", "--workspace", "--all-targets"][..], &features, &["--", "-D", "warnings"]];
-    step(layout, "lints without TensorRT", &lints.concat())?;
+/// The features of a plain build, which has no TensorRT, but with the dependencies of one that has it: others would be compiled anew,
+/// every one.
+const WITHOUT_TENSORRT: [&str; 2] = ["--features", "forebay-bindings/tensorrt-dependencies"];
+
+/// That a plain build needs nothing of NVIDIA's, and its lints.
+fn lint_without_tensorrt(layout: &Layout) -> Result<()> {
+    step(layout, "the bindings without TensorRT", &["check", "--package", "forebay-bindings"])?;
+    step(layout, "lints without TensorRT", &lints(&WITHOUT_TENSORRT))
+}
+
+/// What the server of a plain build says. From then on all is built with TensorRT.
+fn server_without_tensorrt(layout: &Layout) -> Result<()> {
     println!("test: the server without TensorRT");
     let mut tests = cargo();
-    tests.args(["test", "--workspace", "--test", "serve"]).args(features).arg("no_tensorrt");
+    tests.args(["test", "--workspace", "--test", "serve"]).args(WITHOUT_TENSORRT).arg("no_tensorrt");
     tests.current_dir(&layout.root).env("FOREBAY_DIR", &layout.dir);
     shown(tests).context("the server without TensorRT")
 }
@@ -95,6 +102,10 @@ fn older_headers(layout: &Layout) -> Result<()> {
         shown(tests).with_context(|| format!("over the headers of TensorRT {version}"))?;
     }
     Ok(())
+}
+
+fn lints<'a>(features: &[&'a str]) -> Vec<&'a str> {
+    [&["clippy", "--workspace", "--all-targets"][..], features, &["--", "-D", "warnings"]].concat()
 }
 
 fn step(layout: &Layout, what: &str, arguments: &[&str]) -> Result<()> {
