@@ -242,18 +242,31 @@ impl Control {
         drop(set);
         for name in changed {
             if stands_still(root, name) {
-                self.load_from(root, name);
+                // One that may not wait now is looked at again.
+                let _ = self.load_from(root, name, |set| has_changed(root, set, name));
             }
         }
         Ok(())
     }
 
-    /// Loads a model that nobody called for, and serves it. The set says what failed.
-    fn load_from(&self, root: &Path, name: &str) {
-        let Ok(turn) = self.turn_here(name) else { return };
-        let attempt = self.attempt(&turn, root, name, None);
-        let _ = self.change(|set| enter(set, name, attempt, Then::Retried));
-        self.to_retry.notify_one();
+    /// Loads a model that nobody called for, and serves it. The set says what failed. While it waited for its turn another may have
+    /// loaded or unloaded it: nothing is done then.
+    ///
+    /// # Errors
+    /// `Busy`.
+    fn load_from(
+        &self,
+        root: &Path,
+        name: &str,
+        is_due: impl FnOnce(&ModelSet) -> bool,
+    ) -> Result<(), ControlError> {
+        let turn = self.turn_here(name)?;
+        if is_due(&self.models.current()) {
+            let attempt = self.attempt(&turn, root, name, None);
+            let _ = self.change(|set| enter(set, name, attempt, Then::Retried));
+            self.to_retry.notify_one();
+        }
+        Ok(())
     }
 
     /// Blocks its thread, which is one of the runtime's for that.
