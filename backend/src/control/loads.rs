@@ -152,8 +152,8 @@ mod tests {
         let (loads, all) = (Arc::new(Loads::default()), CancellationToken::new());
         let taken = loads.room.clone().acquire_many_owned(AT_A_TIME as u32).await.unwrap();
         let turn = loads.turn("a", &all).await.unwrap();
-        let mut room = pin!(loads.room(&turn));
-        assert!(poll!(room.as_mut()).is_pending());
+        let mut room = Box::pin(loads.room(&turn));
+        assert!(poll!(&mut room).is_pending());
         loads.stop("a", &all);
         assert!(room.await.is_none());
         drop((turn, taken));
