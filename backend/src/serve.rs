@@ -5,7 +5,7 @@ mod pooled;
 
 use std::path::PathBuf;
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use anyhow::Context as _;
 use axum::Router;
@@ -105,15 +105,17 @@ async fn serve(
         }
     };
     let bodies = settings.http.bodies();
-    let gate = own.zip(store.clone()).map(|(own, store)| Gate {
-        store,
-        live: own.table,
-        proxies: own.proxies,
-        savings: Savings::new(Reports::own()),
-        trust: trust.clone(),
-        metrics: GateMetrics::new(),
-        bodies: gate::polls(bodies.clone()),
-        ending: draining.begun(),
+    let gate = own.zip(store.clone()).map(|(own, store)| {
+        Arc::new(Gate {
+            store,
+            live: own.table,
+            proxies: own.proxies,
+            savings: Arc::new(Savings::new(Reports::own())),
+            trust: trust.clone(),
+            metrics: GateMetrics::new(),
+            bodies: gate::polls(bodies.clone()),
+            ending: draining.begun(),
+        })
     });
     let is_ready = {
         let models = models.clone();
@@ -132,9 +134,10 @@ async fn serve(
         bodies: bodies.clone(),
     };
     let sample = {
-        let (control, budget) = (control.clone(), bodies.budget.clone());
+        let (control, budget, gate) = (control.clone(), bodies.budget.clone(), gate.clone());
         move || {
             budget.publish();
+            gate.iter().for_each(|gate| gate.sweep(Instant::now()));
             control.models.publish_gpu_bytes();
             control.loader.engines.gpus().iter().for_each(|gpu| gpu.publish());
             metrics::publish_gpus();
@@ -153,7 +156,7 @@ async fn serve(
         vec![(listener, http::with_fallback(http_restrictions.http(routes))), (grpc_listener, calls)];
     let mut ports = Ports { http: Some(http_port), grpc: Some(grpc_port), gate: None, metrics: metrics_port };
     if let (Some((listener, port)), Some(gate)) = (gate_listener, gate) {
-        main.push((listener, http::with_fallback(gate::routes(Arc::new(gate)))));
+        main.push((listener, http::with_fallback(gate::routes(gate))));
         ports.gate = Some(port);
     }
     let listeners = drain::Listeners {
