@@ -7,9 +7,9 @@ mod optimized;
 mod options;
 mod tensors;
 
-use std::collections::BTreeSet;
+use std::collections::BTreeMap;
 use std::path::Path;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Instant;
 
 use ort::environment::{Environment, GlobalThreadPoolOptions};
@@ -34,8 +34,36 @@ pub(crate) struct OrtEngine {
     environment: Environment,
     identity: String,
     optimized: Option<Optimized>,
-    /// Where sessions were opened that ran on GPUs: what the library has there stays.
-    gpus: Mutex<BTreeSet<i32>>,
+    gpus: Gpus,
+}
+
+/// GPUs, and how many times sessions were opened on each, or are being opened now: what the library has there stays.
+#[derive(Default)]
+struct Gpus(Mutex<BTreeMap<i32, usize>>);
+
+impl Gpus {
+    /// Opens sessions on those GPUs. They are noted before: the library may have something there as soon as it begins.
+    fn note<T, E>(&self, gpus: &[i32], open: impl FnOnce() -> Result<T, E>) -> Result<T, E> {
+        for gpu in gpus {
+            *self.lock().entry(*gpu).or_default() += 1;
+        }
+        open().inspect_err(|_| {
+            for gpu in gpus {
+                self.lock().entry(*gpu).and_modify(|times| *times -= 1);
+            }
+        })
+    }
+
+    /// Does that while nothing is opened on the GPU, unless something was.
+    fn unless_on<T>(&self, gpu: i32, work: impl FnOnce() -> T) -> Option<T> {
+        let gpus = self.lock();
+        let is_on = gpus.get(&gpu).is_some_and(|times| *times > 0);
+        (!is_on).then(work)
+    }
+
+    fn lock(&self) -> MutexGuard<'_, BTreeMap<i32, usize>> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
 }
 
 impl OrtEngine {
@@ -61,7 +89,7 @@ impl OrtEngine {
             .map_err(|error| error.to_string())?;
         environment.set_log_level(LogLevel::Warning);
         let identity = format!("onnxruntime cpu {}", ort::info());
-        Ok(Self { environment, identity, optimized: kept.map(Optimized::new), gpus: Mutex::default() })
+        Ok(Self { environment, identity, optimized: kept.map(Optimized::new), gpus: Gpus::default() })
     }
 }
 
@@ -91,18 +119,16 @@ impl Engine for OrtEngine {
         _stop: &CancellationToken,
     ) -> Result<Vec<Box<dyn Session>>, EngineError> {
         let model = Model { files, config, is_fixed: onnx::is_fixed(files.model()?), options };
-        let opened = devices.iter().map(|device| self.open_one(&model, *device));
-        let opened = opened.collect::<Result<_, _>>()?;
-        let mut gpus = self.gpus.lock().unwrap_or_else(PoisonError::into_inner);
-        gpus.extend(devices.iter().filter_map(|device| device.gpu()));
-        Ok(opened)
+        let gpus: Vec<i32> = devices.iter().filter_map(|device| device.gpu()).collect();
+        let open = || devices.iter().map(|device| self.open_one(&model, *device)).collect();
+        self.gpus.note(&gpus, open)
     }
 }
 
 impl OrtEngine {
-    /// Whether a session was ever opened on that GPU.
-    pub(crate) fn is_on(&self, gpu: i32) -> bool {
-        self.gpus.lock().unwrap_or_else(PoisonError::into_inner).contains(&gpu)
+    /// Does that while no session is opened on the GPU; `None` where one ever was, or is now.
+    pub(crate) fn unless_on<T>(&self, gpu: i32, work: impl FnOnce() -> T) -> Option<T> {
+        self.gpus.unless_on(gpu, work)
     }
 
     fn open_one(&self, model: &Model<'_>, device: Device) -> Result<Box<dyn Session>, EngineError> {
@@ -278,5 +304,29 @@ fn failure(error: &ort::Error) -> EngineError {
     match error.code() {
         ort::ErrorCode::InvalidArgument => EngineError::BadInput(message),
         _ => EngineError::Failed(message),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn nothing_is_done_on_a_gpu_where_a_session_is_being_opened_or_ever_was() {
+        let gpus = Gpus::default();
+        let free = |gpu| gpus.unless_on(gpu, || ()).is_some();
+        assert!(free(0));
+        let refused = gpus.note(&[0, 1], || {
+            assert!(!free(0) && !free(1) && free(2));
+            Err::<(), _>("refused")
+        });
+        assert!(refused.is_err() && free(0) && free(1));
+        gpus.note(&[0], || {
+            assert!(gpus.note(&[0], || Err::<(), _>("refused")).is_err());
+            assert!(!free(0), "another is on its way still");
+            Ok::<_, ()>(())
+        })
+        .unwrap();
+        assert!(!free(0));
     }
 }
