@@ -48,6 +48,8 @@ use pooled::Pooled;
 
 /// Writes to the pool that still wait at the end get so long.
 const DRAIN_WRITES: Duration = Duration::from_secs(5);
+/// Unless `--compile-timeout-secs` says.
+const COMPILE_TIMEOUT: Duration = Duration::from_hours(1);
 /// As `--load-model`: every model of the repository.
 const EVERY_MODEL: &str = "*";
 /// Where `ort`'s users say which library to load.
@@ -222,7 +224,11 @@ fn loader(settings: &ModelSettings, logs: &LogSettings) -> anyhow::Result<Loader
     let kept = kept.transpose()?;
     let engine = OrtEngine::load(&path, usize::from(settings.intra_op_threads), kept.clone())
         .map_err(|error| wrong(format!("can't load {}: {error}", path.display())))?;
-    let compiling = Compiling { kept, limit: settings.compile_timeout_secs, logs: logs.environment() };
+    let compiling = Compiling {
+        kept,
+        limit: settings.compile_timeout_secs.unwrap_or(COMPILE_TIMEOUT),
+        logs: logs.environment(),
+    };
     let engines = Engines { onnxruntime: engine, tensorrt: tensorrt(settings, compiling)? };
     let onnxruntime = engines.onnxruntime.identity();
     match &engines.tensorrt {
@@ -247,9 +253,9 @@ fn tensorrt(
     compiling: Compiling,
 ) -> Result<Result<TensorRt, String>, SettingsError> {
     let flavour = match settings.tensorrt_flavour {
-        TensorRtFlavour::Enterprise => Flavour::Enterprise,
-        TensorRtFlavour::Lean => Flavour::Lean,
-        TensorRtFlavour::Rtx => Flavour::Rtx,
+        None | Some(TensorRtFlavour::Enterprise) => Flavour::Enterprise,
+        Some(TensorRtFlavour::Lean) => Flavour::Lean,
+        Some(TensorRtFlavour::Rtx) => Flavour::Rtx,
     };
     let host_code = if settings.tensorrt_host_code { HostCode::Allow } else { HostCode::Refuse };
     let (path, budget) = (settings.tensorrt.clone(), settings.gpu_memory_bytes);
@@ -268,9 +274,10 @@ fn tensorrt(
 fn refuse_flags(settings: &ModelSettings) -> Result<(), SettingsError> {
     let given = [
         ("--tensorrt", settings.tensorrt.is_some()),
-        ("--tensorrt-flavour", !matches!(settings.tensorrt_flavour, TensorRtFlavour::Enterprise)),
+        ("--tensorrt-flavour", settings.tensorrt_flavour.is_some()),
         ("--tensorrt-host-code", settings.tensorrt_host_code),
         ("--gpu-memory-bytes", settings.gpu_memory_bytes.is_some()),
+        ("--compile-timeout-secs", settings.compile_timeout_secs.is_some()),
     ];
     let reason = || crate::engine::tensorrt::NONE.to_owned();
     let wrong = |flag| Err(SettingsError::Wrong { flag, reason: reason() });
