@@ -139,7 +139,9 @@ async fn serve(
         let (control, budget, gate) = (control.clone(), bodies.budget.clone(), gate.clone());
         move || {
             budget.publish();
-            gate.iter().for_each(|gate| gate.sweep(Instant::now()));
+            if let Some(gate) = &gate {
+                gate.sweep(Instant::now());
+            }
             control.models.publish_gpu_bytes();
             control.loader.engines.gpus().iter().for_each(|gpu| gpu.publish());
             metrics::publish_gpus();

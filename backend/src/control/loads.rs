@@ -150,7 +150,8 @@ mod tests {
     #[tokio::test]
     async fn a_load_that_waits_for_room_is_stopped_at_once() {
         let (loads, all) = (Arc::new(Loads::default()), CancellationToken::new());
-        let taken = loads.room.clone().acquire_many_owned(AT_A_TIME as u32).await.unwrap();
+        let all_room = u32::try_from(AT_A_TIME).unwrap();
+        let taken = loads.room.clone().acquire_many_owned(all_room).await.unwrap();
         let turn = loads.turn("a", &all).await.unwrap();
         let mut room = Box::pin(loads.room(&turn));
         assert!(poll!(&mut room).is_pending());

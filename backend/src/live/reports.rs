@@ -109,9 +109,9 @@ mod tests {
         assert_eq!(seen.fate("one more".into(), 1, now), Fate::Dropped);
         assert_eq!(seen.fate("0".into(), 1, now), Fate::Known);
         let later = now + REMEMBERED;
-        assert_eq!(seen.fate("one more".into(), 1, later - SWEEP / 2), Fate::Dropped);
+        assert!(seen.swept.is_due(SWEEP, later));
         assert_eq!(seen.fate("one more".into(), 1, later), Fate::Dropped, "it was looked a moment ago");
-        assert_eq!(seen.fate("one more".into(), 1, later + SWEEP / 2), Fate::New);
+        assert_eq!(seen.fate("one more".into(), 1, later + SWEEP), Fate::New);
         assert_eq!(seen.last.len(), 1);
     }
 }

@@ -400,12 +400,12 @@ fn files_that_come_with_a_load_count_while_it_waits_though_its_caller_has_left()
         until("a process builds", || forebay.children().first().copied());
         let before = forebay.sockets();
         let body = json!({ "parameters": { FILE: base64(&bytes) } }).to_string();
-        let head = format!(
+        let begins = format!(
             "POST /v2/repository/models/m/load HTTP/1.1\r\nhost: x\r\ncontent-length: {}",
             body.len()
         );
         let mut leaves = TcpStream::connect(("127.0.0.1", forebay.http_port)).unwrap();
-        write!(leaves, "{head}\r\n\r\n{body}").unwrap();
+        write!(leaves, "{begins}\r\n\r\n{body}").unwrap();
         until("it waits", || (held() == brought).then_some(()));
         drop(leaves);
         until("it has left", || (forebay.sockets() == before).then_some(()));
