@@ -26,6 +26,7 @@ use crate::proto::{ModelRepositoryParameter, RepositoryIndexResponse};
 use crate::repository::{self, RepositoryError};
 use crate::settings::ModelControlMode;
 use loads::{Loads, Turn};
+pub(crate) use overrides::Brought;
 use overrides::Overrides;
 pub(crate) use retries::follow as retry;
 use set::{Attempt, Then, enter, forget, has_changed, keep_only};
@@ -120,23 +121,21 @@ impl Control {
     ///
     /// # Errors
     /// When the mode isn't explicit, parameters are wrong, or the model can't be loaded.
-    pub(crate) async fn load(
-        self: &Arc<Self>,
-        model: String,
-        parameters: Parameters,
-    ) -> Result<(), ControlError> {
+    pub(crate) async fn load(self: &Arc<Self>, model: String, brought: Brought) -> Result<(), ControlError> {
         self.check_mode()?;
         let control = self.clone();
         let loading = tokio::spawn(async move {
             let turn = control.loads.turn(&model, &control.stop).await?;
-            let _room = control.loads.room().await;
-            blocking(move || control.load_in(&turn, &model, &parameters)).await
+            let Some(_room) = control.loads.room(&turn).await else {
+                return Err(ControlError::Stopped { model, source: LoadError::Stopped.into() });
+            };
+            blocking(move || control.load_in(&turn, &model, brought)).await
         });
         loading.await.map_err(ended)?
     }
 
-    fn load_in(&self, turn: &Turn, model: &str, parameters: &Parameters) -> Result<(), ControlError> {
-        let overrides = Overrides::of(model, parameters)?;
+    fn load_in(&self, turn: &Turn, model: &str, brought: Brought) -> Result<(), ControlError> {
+        let overrides = Overrides::of(model, brought)?;
         let names = repository::model_names(&self.loader.root)?;
         let is_there = names.iter().any(|name| name == model);
         let root = match &overrides.files {
@@ -242,18 +241,31 @@ impl Control {
         drop(set);
         for name in changed {
             if stands_still(root, name) {
-                self.load_from(root, name);
+                // One that may not wait now is looked at again.
+                let _ = self.load_from(root, name, |set| has_changed(root, set, name));
             }
         }
         Ok(())
     }
 
-    /// Loads a model that nobody called for, and serves it. The set says what failed.
-    fn load_from(&self, root: &Path, name: &str) {
-        let Ok(turn) = self.turn_here(name) else { return };
-        let attempt = self.attempt(&turn, root, name, None);
-        let _ = self.change(|set| enter(set, name, attempt, Then::Retried));
-        self.to_retry.notify_one();
+    /// Loads a model that nobody called for, and serves it. The set says what failed. While it waited for its turn another may have
+    /// loaded or unloaded it: nothing is done then.
+    ///
+    /// # Errors
+    /// `Busy`.
+    fn load_from(
+        &self,
+        root: &Path,
+        name: &str,
+        is_due: impl FnOnce(&ModelSet) -> bool,
+    ) -> Result<(), ControlError> {
+        let turn = self.turn_here(name)?;
+        if is_due(&self.models.current()) {
+            let attempt = self.attempt(&turn, root, name, None);
+            let _ = self.change(|set| enter(set, name, attempt, Then::Retried));
+            self.to_retry.notify_one();
+        }
+        Ok(())
     }
 
     /// Blocks its thread, which is one of the runtime's for that.

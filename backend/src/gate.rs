@@ -7,6 +7,7 @@ mod ready;
 mod savings;
 
 use std::sync::Arc;
+use std::time::Instant;
 
 use ::http::{HeaderMap, HeaderValue};
 use axum::Router;
@@ -31,7 +32,7 @@ use crate::settings::{self, GateSettings, PrivacySettings, SettingsError};
 use crate::store::Store;
 use crate::trust::{Peer, Trust};
 use crate::{http, logs};
-pub(crate) use savings::Savings;
+pub(crate) use savings::{Savings, Uncounted};
 
 /// What the gate's routes need.
 pub(crate) struct Gate {
@@ -40,7 +41,7 @@ pub(crate) struct Gate {
     pub(crate) trust: Trust,
     /// Those that poll.
     pub(crate) proxies: Arc<Proxies>,
-    pub(crate) savings: Savings,
+    pub(crate) savings: Arc<Savings>,
     pub(crate) metrics: GateMetrics,
     /// How large a poll may be.
     pub(crate) bodies: Bodies,
@@ -77,6 +78,11 @@ impl Gate {
     ) -> Result<(), HttpError> {
         if self.trust.admits(service, headers, peer) { Ok(()) } else { Err(HttpError::Credential) }
     }
+
+    /// Takes away the sums of models that are served no more.
+    pub(crate) fn sweep(&self, now: Instant) {
+        self.savings.sweep(now, |service, model| self.live.lists(service, model) == Some(false));
+    }
 }
 
 /// Runs `forebay gate` until a signal to end.
@@ -112,19 +118,22 @@ pub(crate) fn run(settings: &GateSettings) -> anyhow::Result<()> {
             store: Arc::new(store),
             live: live.clone(),
             proxies,
-            savings: Savings::new(Reports::Redis(server.clone())),
+            savings: Arc::new(Savings::new(Reports::Redis(server.clone()))),
             trust,
             metrics: GateMetrics::new(),
             bodies: polls(settings.http.bodies()),
             ending: draining.begun(),
         });
         let needs = ready::Needs { server, live, draining: draining.clone() };
-        let main = routes(gate).merge(ready::routes(needs));
+        let main = routes(gate.clone()).merge(ready::routes(needs));
         let ports = Ports { gate: Some(gate_port), metrics: metrics_port, ..Ports::default() };
         let listeners = drain::Listeners {
             main: vec![(listener, http::with_fallback(main))],
             tls,
-            metrics: (metrics_listener, http::metrics::routes(prometheus, || {})),
+            metrics: (
+                metrics_listener,
+                http::metrics::routes(prometheus, move || gate.sweep(Instant::now())),
+            ),
         };
         drain::serve_until_signal(listeners, signals, &settings.http, draining, ports).await?;
         stop.cancel();

@@ -21,8 +21,9 @@ use tonic_health::pb::health_server::HealthServer;
 use tonic_health::server::HealthService;
 
 pub(crate) use self::infer::timeout;
-use crate::control::Control;
+use crate::control::{Brought, Control};
 use crate::http::body::Bodies;
+use crate::http::budget::Charge;
 use crate::http::health::Readiness;
 use crate::http::metered::Metered;
 use crate::infer::Inference;
@@ -52,6 +53,12 @@ impl GrpcService {
     /// Waits until the tier knows of a change.
     async fn settled(&self) -> Result<(), Status> {
         self.control.tier.settled().await.map_err(|error| status::of_untold(&error))
+    }
+
+    /// What came of a call and is no message yet.
+    fn charge<T>(&self, request: &Request<T>) -> Arc<Charge> {
+        let charge = request.extensions().get::<Arc<Charge>>().cloned();
+        charge.unwrap_or_else(|| Arc::new(self.bodies.budget.charge()))
     }
 }
 
@@ -178,8 +185,10 @@ impl GrpcInferenceService for GrpcService {
         &self,
         request: Request<proto::RepositoryModelLoadRequest>,
     ) -> Answered<proto::RepositoryModelLoadResponse> {
+        let charge = self.charge(&request).split();
         let asked = request.into_inner();
-        let loaded = self.control.load(asked.model_name, asked.parameters).await;
+        let brought = Brought::new(asked.parameters, charge).map_err(status::of_spent)?;
+        let loaded = self.control.load(asked.model_name, brought).await;
         loaded.map_err(|error| status::of_control(&error))?;
         self.settled().await?;
         Ok(Response::new(proto::RepositoryModelLoadResponse {}))

@@ -14,6 +14,7 @@ mod clock;
 mod control;
 mod drain;
 mod engine;
+mod every;
 mod flight;
 pub mod fuzzing;
 mod gate;

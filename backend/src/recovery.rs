@@ -86,10 +86,8 @@ fn attempt_once(control: &Control, gpu: &Gpu, stop: &CancellationToken) -> Resul
         version.schedule.withdraw_lost();
     }
     if gpu.is_lost() {
-        if engines.onnxruntime.is_on(gpu.number()) {
-            return Err(RecoveryError::Shared);
-        }
-        engines.reset(gpu).map_err(RecoveryError::Reset)?;
+        let reset = engines.onnxruntime.unless_on(gpu.number(), || engines.reset(gpu));
+        reset.ok_or(RecoveryError::Shared)?.map_err(RecoveryError::Reset)?;
     }
     let mut failed = None;
     for (model, version) in versions {

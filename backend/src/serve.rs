@@ -5,7 +5,7 @@ mod pooled;
 
 use std::path::PathBuf;
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use anyhow::Context as _;
 use axum::Router;
@@ -48,6 +48,8 @@ use pooled::Pooled;
 
 /// Writes to the pool that still wait at the end get so long.
 const DRAIN_WRITES: Duration = Duration::from_secs(5);
+/// Unless `--compile-timeout-secs` says.
+const COMPILE_TIMEOUT: Duration = Duration::from_hours(1);
 /// As `--load-model`: every model of the repository.
 const EVERY_MODEL: &str = "*";
 /// Where `ort`'s users say which library to load.
@@ -105,15 +107,17 @@ async fn serve(
         }
     };
     let bodies = settings.http.bodies();
-    let gate = own.zip(store.clone()).map(|(own, store)| Gate {
-        store,
-        live: own.table,
-        proxies: own.proxies,
-        savings: Savings::new(Reports::own()),
-        trust: trust.clone(),
-        metrics: GateMetrics::new(),
-        bodies: gate::polls(bodies.clone()),
-        ending: draining.begun(),
+    let gate = own.zip(store.clone()).map(|(own, store)| {
+        Arc::new(Gate {
+            store,
+            live: own.table,
+            proxies: own.proxies,
+            savings: Arc::new(Savings::new(Reports::own())),
+            trust: trust.clone(),
+            metrics: GateMetrics::new(),
+            bodies: gate::polls(bodies.clone()),
+            ending: draining.begun(),
+        })
     });
     let is_ready = {
         let models = models.clone();
@@ -132,9 +136,12 @@ async fn serve(
         bodies: bodies.clone(),
     };
     let sample = {
-        let (control, budget) = (control.clone(), bodies.budget.clone());
+        let (control, budget, gate) = (control.clone(), bodies.budget.clone(), gate.clone());
         move || {
             budget.publish();
+            if let Some(gate) = &gate {
+                gate.sweep(Instant::now());
+            }
             control.models.publish_gpu_bytes();
             control.loader.engines.gpus().iter().for_each(|gpu| gpu.publish());
             metrics::publish_gpus();
@@ -153,7 +160,7 @@ async fn serve(
         vec![(listener, http::with_fallback(http_restrictions.http(routes))), (grpc_listener, calls)];
     let mut ports = Ports { http: Some(http_port), grpc: Some(grpc_port), gate: None, metrics: metrics_port };
     if let (Some((listener, port)), Some(gate)) = (gate_listener, gate) {
-        main.push((listener, http::with_fallback(gate::routes(Arc::new(gate)))));
+        main.push((listener, http::with_fallback(gate::routes(gate))));
         ports.gate = Some(port);
     }
     let listeners = drain::Listeners {
@@ -219,7 +226,11 @@ fn loader(settings: &ModelSettings, logs: &LogSettings) -> anyhow::Result<Loader
     let kept = kept.transpose()?;
     let engine = OrtEngine::load(&path, usize::from(settings.intra_op_threads), kept.clone())
         .map_err(|error| wrong(format!("can't load {}: {error}", path.display())))?;
-    let compiling = Compiling { kept, limit: settings.compile_timeout_secs, logs: logs.environment() };
+    let compiling = Compiling {
+        kept,
+        limit: settings.compile_timeout_secs.unwrap_or(COMPILE_TIMEOUT),
+        logs: logs.environment(),
+    };
     let engines = Engines { onnxruntime: engine, tensorrt: tensorrt(settings, compiling)? };
     let onnxruntime = engines.onnxruntime.identity();
     match &engines.tensorrt {
@@ -244,9 +255,9 @@ fn tensorrt(
     compiling: Compiling,
 ) -> Result<Result<TensorRt, String>, SettingsError> {
     let flavour = match settings.tensorrt_flavour {
-        TensorRtFlavour::Enterprise => Flavour::Enterprise,
-        TensorRtFlavour::Lean => Flavour::Lean,
-        TensorRtFlavour::Rtx => Flavour::Rtx,
+        None | Some(TensorRtFlavour::Enterprise) => Flavour::Enterprise,
+        Some(TensorRtFlavour::Lean) => Flavour::Lean,
+        Some(TensorRtFlavour::Rtx) => Flavour::Rtx,
     };
     let host_code = if settings.tensorrt_host_code { HostCode::Allow } else { HostCode::Refuse };
     let (path, budget) = (settings.tensorrt.clone(), settings.gpu_memory_bytes);
@@ -265,9 +276,10 @@ fn tensorrt(
 fn refuse_flags(settings: &ModelSettings) -> Result<(), SettingsError> {
     let given = [
         ("--tensorrt", settings.tensorrt.is_some()),
-        ("--tensorrt-flavour", !matches!(settings.tensorrt_flavour, TensorRtFlavour::Enterprise)),
+        ("--tensorrt-flavour", settings.tensorrt_flavour.is_some()),
         ("--tensorrt-host-code", settings.tensorrt_host_code),
         ("--gpu-memory-bytes", settings.gpu_memory_bytes.is_some()),
+        ("--compile-timeout-secs", settings.compile_timeout_secs.is_some()),
     ];
     let reason = || crate::engine::tensorrt::NONE.to_owned();
     let wrong = |flag| Err(SettingsError::Wrong { flag, reason: reason() });

@@ -161,9 +161,9 @@ pub(crate) struct ModelSettings {
     /// Path of TensorRT's library (`libnvinfer.so.11`), which runs plans [default: what the system's loader finds, if any]
     #[arg(long, env = "FOREBAY_TENSORRT")]
     pub(crate) tensorrt: Option<PathBuf>,
-    /// What kind of library it is
-    #[arg(long, env = "FOREBAY_TENSORRT_FLAVOUR", value_enum, default_value = "enterprise")]
-    pub(crate) tensorrt_flavour: TensorRtFlavour,
+    /// What kind of library it is [default: enterprise]
+    #[arg(long, env = "FOREBAY_TENSORRT_FLAVOUR", value_enum)]
+    pub(crate) tensorrt_flavour: Option<TensorRtFlavour>,
     /// Run plans that carry code for the host, such as version-compatible ones: for plans alone whose maker is trusted as
     /// much as this program's is
     #[arg(long, env = "FOREBAY_TENSORRT_HOST_CODE")]
@@ -173,9 +173,9 @@ pub(crate) struct ModelSettings {
     #[arg(long, env = "FOREBAY_GPU_MEMORY_BYTES", value_parser = parse_bytes)]
     pub(crate) gpu_memory_bytes: Option<usize>,
     /// Seconds that TensorRT may take to compile an ONNX model; past it the model is refused. Small ones take seconds, large
-    /// ones many minutes, and one that never ends must not keep others from their turn
-    #[arg(long, env = "FOREBAY_COMPILE_TIMEOUT_SECS", default_value = "3600", value_parser = parse_seconds)]
-    pub(crate) compile_timeout_secs: std::time::Duration,
+    /// ones many minutes, and one that never ends must not keep others from their turn [default: 3600]
+    #[arg(long, env = "FOREBAY_COMPILE_TIMEOUT_SECS", value_parser = parse_seconds)]
+    pub(crate) compile_timeout_secs: Option<std::time::Duration>,
     /// Sessions of each model, each on a thread of its own, unless its config.pbtxt says [default: cores]
     #[arg(long, env = "FOREBAY_INSTANCES", value_parser = clap::value_parser!(u16).range(1..=1024))]
     pub(crate) instances: Option<u16>,

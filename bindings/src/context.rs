@@ -19,7 +19,8 @@ use tensors::Slot;
 /// Runs an engine: shapes are set, buffers bound, and runs put on streams. One owner; it may move between threads.
 ///
 /// It keeps its engine and the buffers that are bound. Its runs are done one after another, whatever streams they are put on:
-/// each waits, on the GPU, for the one before. Runs that shall overlap need a context each. When it goes, it waits for its runs.
+/// each waits, on the GPU, for the one before. Runs that shall overlap need a context each. When it goes, it waits for its runs; if it
+/// has values in host memory, graphs captured from it can't be launched any more.
 pub struct Context {
     slots: Vec<Slot>,
     /// Were the shapes inferred and the sizes of bound buffers checked since either changed?
@@ -194,7 +195,12 @@ impl Context {
 
 impl Drop for Context {
     fn drop(&mut self) {
-        // Runs may read values that lie in host memory here. Those that failed for good read nothing.
-        let _ = self.inner.order.wait();
+        let has_values = self.slots.iter().any(|slot| matches!(slot, Slot::Host(_)));
+        // Runs may read values that lie in host memory here, and launches of graphs would. Those that failed for good read nothing.
+        let waited = if has_values { self.inner.end_graphs() } else { self.inner.order.wait() };
+        if has_values && waited.is_err_and(|error| !error.is_sticky()) {
+            // Whether one still reads them can't be told.
+            std::mem::forget(std::mem::take(&mut self.slots));
+        }
     }
 }

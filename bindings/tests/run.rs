@@ -407,6 +407,14 @@ fn values_in_host_memory_decide_the_shape_of_an_output() {
     graph.launch(&lane.stream).unwrap();
     context.set_input_values(1, &[2, 6]).unwrap();
     assert_eq!(graph.launch(&lane.stream), Err(CudaError::Stale));
+
+    // They go with their context, and no launch may read them then.
+    context.infer_shapes().unwrap();
+    context.enqueue(&lane.stream).unwrap();
+    let graph = lane.stream.capture(|stream| context.enqueue(stream)).unwrap();
+    graph.launch(&lane.stream).unwrap();
+    drop(context);
+    assert_eq!(graph.launch(&lane.stream), Err(CudaError::Stale));
 }
 
 #[test]

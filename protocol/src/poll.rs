@@ -32,7 +32,7 @@ pub struct Poll {
     pub proof: String,
     /// How long the gate may hold the poll while that is the newest table, in milliseconds; 0: answer at once.
     pub wait_ms: u64,
-    /// Number of the report within its VM, from 1. One that comes again is counted once.
+    /// Number of the report within its VM, from 1. One that comes again is counted once at most.
     pub seq: u64,
     /// What happened since the report before.
     #[serde(default)]

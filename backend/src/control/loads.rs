@@ -73,9 +73,10 @@ impl Loads {
         Ok(Turn { stop, _held: turn, _call: call })
     }
 
-    /// Waits until there is room for one more load; `None` once there will be none.
-    pub(super) async fn room(&self) -> Option<OwnedSemaphorePermit> {
-        self.room.clone().acquire_owned().await.ok()
+    /// Waits until there is room for one more load; `None` when it is stopped before: who stopped it waits for its turn.
+    pub(super) async fn room(&self, turn: &Turn) -> Option<OwnedSemaphorePermit> {
+        let room = self.room.clone().acquire_owned();
+        turn.stop.run_until_cancelled(room).await?.ok()
     }
 
     /// Stops the load of that model that is on, and those that wait for their turn. Later ones are not stopped by it.
@@ -144,6 +145,21 @@ mod tests {
         assert!(!later.stop.is_cancelled());
         all.cancel();
         assert!(later.stop.is_cancelled());
+    }
+
+    #[tokio::test]
+    async fn a_load_that_waits_for_room_is_stopped_at_once() {
+        let (loads, all) = (Arc::new(Loads::default()), CancellationToken::new());
+        let all_room = u32::try_from(AT_A_TIME).unwrap();
+        let taken = loads.room.clone().acquire_many_owned(all_room).await.unwrap();
+        let turn = loads.turn("a", &all).await.unwrap();
+        let mut room = Box::pin(loads.room(&turn));
+        assert!(poll!(&mut room).is_pending());
+        loads.stop("a", &all);
+        assert!(room.await.is_none());
+        drop((turn, taken));
+        let turn = loads.turn("a", &all).await.unwrap();
+        assert!(loads.room(&turn).await.is_some());
     }
 
     #[tokio::test]

@@ -3,13 +3,38 @@
 use std::path::{Component, Path};
 
 use super::{ControlError, FILE, Parameters};
+use crate::http::budget::{Charge, Spent};
 use crate::model_config::{self, ModelConfig};
+use crate::proto::ModelRepositoryParameter;
 use crate::proto::model_repository_parameter::ParameterChoice;
 
 /// The parameter that takes `config.pbtxt`'s place, as JSON.
 const CONFIG: &str = "config";
 
-/// What a load by call brings along.
+/// What came with a load by call. It waits for its turn with it, though the caller may have left.
+pub(crate) struct Brought {
+    parameters: Parameters,
+    /// Of all that requests may hold.
+    _charge: Charge,
+}
+
+impl Brought {
+    /// `charge` is that of the message that they came in.
+    ///
+    /// # Errors
+    /// `Spent`: unpacked they are larger, and there is no room.
+    pub(crate) fn new(parameters: Parameters, charge: Charge) -> Result<Self, Spent> {
+        let bytes = |parameter: &ModelRepositoryParameter| match &parameter.parameter_choice {
+            Some(ParameterChoice::BytesParam(bytes)) => bytes.len(),
+            Some(ParameterChoice::StringParam(text)) => text.len(),
+            _ => 0,
+        };
+        charge.settle(parameters.iter().map(|(name, parameter)| name.len() + bytes(parameter)).sum())?;
+        Ok(Self { parameters, _charge: charge })
+    }
+}
+
+/// What takes the folder's place.
 pub(super) struct Overrides {
     pub(super) config: Option<ModelConfig>,
     /// A repository of this one model; gone when it is loaded, for files are read once.
@@ -17,13 +42,14 @@ pub(super) struct Overrides {
 }
 
 impl Overrides {
-    /// Reads the parameters of a load of that model.
+    /// Reads the parameters of a load of that model. Files are on disk then, and not held any more.
     ///
     /// # Errors
     /// `Parameter`, `Config` and `Files`.
-    pub(super) fn of(model: &str, parameters: &Parameters) -> Result<Self, ControlError> {
+    #[allow(clippy::needless_pass_by_value)] // what was brought goes
+    pub(super) fn of(model: &str, brought: Brought) -> Result<Self, ControlError> {
         let mut overrides = Self { config: None, files: None };
-        for (name, parameter) in parameters {
+        for (name, parameter) in &brought.parameters {
             let wrong = |reason: &str| ControlError::Parameter {
                 model: model.to_owned(),
                 parameter: name.clone(),

@@ -8,7 +8,7 @@ use tokio_util::sync::CancellationToken;
 
 use super::Control;
 use crate::jitter::jittered;
-use crate::models::Retry;
+use crate::models::{ModelSet, Retry};
 
 /// The first pause: what a model that was unloaded had may not be given back yet.
 const FIRST_PAUSE: Duration = Duration::from_millis(100);
@@ -55,24 +55,67 @@ impl Control {
     /// Loads what is due. Blocks its thread.
     fn retry(&self) {
         let now = Instant::now();
-        let due: Vec<String> = {
-            let set = self.models.current();
-            let is_due = |retry: Option<Retry>| retry.is_some_and(|retry| retry.at <= now);
-            set.failed
-                .iter()
-                .filter(|(_, failed)| is_due(failed.retry))
-                .map(|(name, _)| name.clone())
-                .collect()
-        };
-        for name in due {
-            self.load_from(&self.loader.root, &name);
+        for name in due(&self.models.current(), now) {
+            let loaded = self.load_from(&self.loader.root, &name, |set| is_due(set, &name, now));
+            if loaded.is_err() {
+                self.change(|set| postpone(set, &name));
+            }
         }
+    }
+}
+
+fn due(set: &ModelSet, now: Instant) -> Vec<String> {
+    set.failed.keys().filter(|name| is_due(set, name, now)).cloned().collect()
+}
+
+fn is_due(set: &ModelSet, name: &str, now: Instant) -> bool {
+    set.failed.get(name).and_then(|failed| failed.retry).is_some_and(|retry| retry.at <= now)
+}
+
+/// There was no place in its line.
+fn postpone(set: &mut ModelSet, name: &str) {
+    if let Some(failed) = set.failed.get_mut(name) {
+        failed.retry = failed.retry.map(|retry| after(Some(retry)));
     }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::models::Failed;
+    use crate::repository::Fingerprint;
+
+    /// A set in which "m" failed and is due.
+    fn failed(now: Instant) -> ModelSet {
+        let retry = Some(Retry { at: now, pause: FIRST_PAUSE });
+        let failed = Failed { fingerprint: Fingerprint::default(), reason: String::new(), retry };
+        ModelSet { failed: [("m".to_owned(), failed)].into(), ..ModelSet::default() }
+    }
+
+    #[test]
+    fn a_retry_is_due_no_more_once_its_model_was_loaded_unloaded_or_tried_by_another() {
+        let now = Instant::now();
+        assert_eq!(due(&failed(now), now), ["m"]);
+        let mut gone = failed(now);
+        gone.failed.remove("m");
+        let mut called = failed(now);
+        called.failed.get_mut("m").unwrap().retry = None;
+        let mut tried = failed(now);
+        postpone(&mut tried, "m");
+        for set in [gone, called, tried] {
+            assert!(!is_due(&set, "m", now));
+        }
+    }
+
+    #[test]
+    fn a_retry_that_found_no_place_comes_later_each_time() {
+        let now = Instant::now();
+        let mut set = failed(now);
+        postpone(&mut set, "m");
+        let first = set.failed["m"].retry.unwrap();
+        assert!(first.at > now && first.pause > FIRST_PAUSE && due(&set, now).is_empty());
+        assert_eq!(due(&set, first.at), ["m"]);
+    }
 
     #[test]
     fn pauses_grow_to_a_bound() {

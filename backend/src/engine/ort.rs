@@ -2,14 +2,14 @@
 //! -> outputs as little-endian bytes.
 
 mod binding;
+mod gpus;
 mod joined;
 mod optimized;
 mod options;
 mod tensors;
 
-use std::collections::BTreeSet;
 use std::path::Path;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::Arc;
 use std::time::Instant;
 
 use ort::environment::{Environment, GlobalThreadPoolOptions};
@@ -26,6 +26,7 @@ use crate::logs::engines::ONNXRUNTIME;
 use crate::model_config::{Device, ModelConfig, Platform};
 use crate::signature::{Signature, TensorSpec};
 use binding::Binding;
+use gpus::Gpus;
 use joined::Joined;
 use optimized::Optimized;
 
@@ -34,8 +35,7 @@ pub(crate) struct OrtEngine {
     environment: Environment,
     identity: String,
     optimized: Option<Optimized>,
-    /// Where sessions were opened that ran on GPUs: what the library has there stays.
-    gpus: Mutex<BTreeSet<i32>>,
+    gpus: Gpus,
 }
 
 impl OrtEngine {
@@ -61,7 +61,7 @@ impl OrtEngine {
             .map_err(|error| error.to_string())?;
         environment.set_log_level(LogLevel::Warning);
         let identity = format!("onnxruntime cpu {}", ort::info());
-        Ok(Self { environment, identity, optimized: kept.map(Optimized::new), gpus: Mutex::default() })
+        Ok(Self { environment, identity, optimized: kept.map(Optimized::new), gpus: Gpus::default() })
     }
 }
 
@@ -91,18 +91,16 @@ impl Engine for OrtEngine {
         _stop: &CancellationToken,
     ) -> Result<Vec<Box<dyn Session>>, EngineError> {
         let model = Model { files, config, is_fixed: onnx::is_fixed(files.model()?), options };
-        let opened = devices.iter().map(|device| self.open_one(&model, *device));
-        let opened = opened.collect::<Result<_, _>>()?;
-        let mut gpus = self.gpus.lock().unwrap_or_else(PoisonError::into_inner);
-        gpus.extend(devices.iter().filter_map(|device| device.gpu()));
-        Ok(opened)
+        let gpus: Vec<i32> = devices.iter().filter_map(|device| device.gpu()).collect();
+        let open = || devices.iter().map(|device| self.open_one(&model, *device)).collect();
+        self.gpus.note(&gpus, open)
     }
 }
 
 impl OrtEngine {
-    /// Whether a session was ever opened on that GPU.
-    pub(crate) fn is_on(&self, gpu: i32) -> bool {
-        self.gpus.lock().unwrap_or_else(PoisonError::into_inner).contains(&gpu)
+    /// Does that while no session is opened on the GPU; `None` where one ever was, or is now.
+    pub(crate) fn unless_on<T>(&self, gpu: i32, work: impl FnOnce() -> T) -> Option<T> {
+        self.gpus.unless_on(gpu, work)
     }
 
     fn open_one(&self, model: &Model<'_>, device: Device) -> Result<Box<dyn Session>, EngineError> {

@@ -13,6 +13,7 @@ use http::header::{CACHE_CONTROL, CONTENT_TYPE};
 use http::{HeaderMap, StatusCode};
 
 use super::Gate;
+use super::savings::Reported;
 use crate::clock::now_ms;
 use crate::http::error::HttpError;
 use crate::live::Standing;
@@ -33,13 +34,11 @@ pub(super) async fn poll(
     let arrived = Instant::now();
     gate.admit(None, &headers, peer.as_deref())?;
     let body = gate.bodies.read(&headers, body).await?.held();
-    let poll = Poll::parse(&body).map_err(|error| not_a_poll(&error))?;
-    drop(body);
-    if let Err(error) = gate.savings.count(&poll).await {
-        tracing::debug!("a report is not counted: {error}");
-        return Err(HttpError::NoGenerations);
-    }
-    gate.savings.sweep(arrived, |service, model| gate.live.lists(service, model) == Some(false));
+    let mut poll = Poll::parse(&body).map_err(|error| not_a_poll(&error))?;
+    gate.savings.count(Reported::take(&mut poll, body)).await?;
+    gate.sweep(arrived);
+    // Nothing large is kept while it waits.
+    drop(headers);
     // What anybody could make up acknowledges nothing, and nobody is asked after it.
     let known = gate.live.proven(poll.epoch, &poll.proof, arrived);
     let waiting = gate.proxies.polls(&poll.proxy, known)?;

@@ -2,12 +2,15 @@
 //! once; sums leave as counters. What is traced beside them is checked with the poll, and dropped here.
 
 use std::collections::HashMap;
-use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
-use forebay_protocol::poll::{Poll, Saved};
+use bytes::Bytes;
+use forebay_protocol::poll::{Poll, Report, Saved};
 use metrics::{Counter, counter};
+use tokio::task::JoinError;
 
+use crate::every::Every;
 use crate::live::{Fate, Reports};
 use crate::metrics::Series;
 use crate::pool::PoolError;
@@ -35,7 +38,7 @@ pub(crate) struct Savings {
 #[derive(Default)]
 struct Sums {
     counters: HashMap<(String, String), Model>,
-    swept: Option<Instant>,
+    swept: Every,
 }
 
 struct Model {
@@ -46,33 +49,55 @@ struct Model {
     reported: Instant,
 }
 
+/// What a proxy reports.
+pub(super) struct Reported {
+    who: String,
+    seq: u64,
+    saved: Vec<Saved>,
+    /// The body, which is charged until it is counted.
+    _held: Bytes,
+}
+
+impl Reported {
+    /// Takes the report out of a poll, which may wait for long.
+    pub(super) fn take(poll: &mut Poll, body: Bytes) -> Self {
+        let Report { saved, .. } = std::mem::take(&mut poll.report);
+        Self { who: format!("{} {}", poll.proxy, poll.vm), seq: poll.seq, saved, _held: body }
+    }
+}
+
+/// A report that is in no sum.
+#[derive(Debug, thiserror::Error)]
+pub(crate) enum Uncounted {
+    #[error("what the poll reports can't be counted now, send it again: {0}")]
+    Pool(#[from] PoolError),
+    #[error("what the poll reports can't be counted: {0}")]
+    Ended(#[from] JoinError),
+}
+
 impl Savings {
     pub(crate) fn new(reports: Reports) -> Self {
         Self { reports, sums: Mutex::default() }
     }
 
-    /// Counts what a poll reports, unless it was counted before.
+    /// Counts a report, unless it was counted before; also if the proxy leaves meanwhile, for it is remembered as counted then.
     ///
     /// # Errors
     /// When nobody can say whether it was; the proxy sends it again.
-    pub(crate) async fn count(&self, poll: &Poll) -> Result<(), PoolError> {
-        if poll.report.saved.is_empty() {
+    pub(super) async fn count(self: &Arc<Self>, reported: Reported) -> Result<(), Uncounted> {
+        if reported.saved.is_empty() {
             return Ok(());
         }
-        match self.reports.fate(poll).await? {
-            Fate::New => {}
-            Fate::Known => return Ok(()),
-            Fate::Dropped => {
-                counter!("forebay_proxy_dropped_reports").increment(1);
-                return Ok(());
-            }
-        }
-        let (mut sums, now) = (self.lock(), Instant::now());
-        for saved in &poll.report.saved {
-            let model = sums.model(&saved.service, &saved.model, now);
-            let (hits, saved_us) = bounded(saved);
-            model.hits.increment(hits);
-            model.saved_us.increment(saved_us);
+        let savings = self.clone();
+        Ok(tokio::spawn(async move { savings.count_once(reported).await }).await??)
+    }
+
+    async fn count_once(&self, reported: Reported) -> Result<(), PoolError> {
+        let Reported { who, seq, saved, _held } = reported;
+        match self.reports.fate(who, seq).await? {
+            Fate::New => self.lock().count(&saved, Instant::now()),
+            Fate::Known => {}
+            Fate::Dropped => counter!("forebay_proxy_dropped_reports").increment(1),
         }
         Ok(())
     }
@@ -94,6 +119,15 @@ fn bounded(saved: &Saved) -> (u64, u64) {
 }
 
 impl Sums {
+    fn count(&mut self, saved: &[Saved], now: Instant) {
+        for saved in saved {
+            let model = self.model(&saved.service, &saved.model, now);
+            let (hits, saved_us) = bounded(saved);
+            model.hits.increment(hits);
+            model.saved_us.increment(saved_us);
+        }
+    }
+
     fn model(&mut self, service: &str, model: &str, now: Instant) -> &Model {
         let known = (service.to_owned(), model.to_owned());
         let fits = |name: &str| name.len() <= LONGEST_NAME && name != OTHER;
@@ -113,10 +147,9 @@ impl Sums {
     }
 
     fn sweep(&mut self, now: Instant, is_gone: impl Fn(&str, &str) -> bool) {
-        if self.swept.is_some_and(|swept| now.duration_since(swept) < SWEEP) {
+        if !self.swept.is_due(SWEEP, now) {
             return;
         }
-        self.swept = Some(now);
         self.counters.retain(|(service, model), sums| {
             service == OTHER || now.duration_since(sums.reported) < GONE || !is_gone(service, model)
         });

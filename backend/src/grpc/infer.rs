@@ -78,11 +78,10 @@ impl GrpcService {
     fn call<T>(&self, request: &Request<T>) -> Result<Call, Status> {
         let (metadata, extensions) = (request.metadata().as_ref(), request.extensions());
         let deadline = timeout(metadata)?.and_then(|timeout| Instant::now().checked_add(timeout));
-        let charge = extensions.get::<Arc<Charge>>().cloned();
         Ok(Call {
             compresses: metadata.contains_key(GRPC_ENCODING),
             caller: self.shared.inference.caller(metadata, extensions, deadline),
-            charge: charge.unwrap_or_else(|| Arc::new(self.bodies.budget.charge())),
+            charge: self.charge(request),
         })
     }
 }

@@ -13,6 +13,7 @@ use super::metered::Unread;
 use super::pace::Slow;
 use crate::control::ControlError;
 use crate::engine::EngineError;
+use crate::gate::Uncounted;
 use crate::infer::InferError;
 use crate::live::{TooMany, Untold};
 use crate::logs::{LogError, seldom};
@@ -74,6 +75,8 @@ pub(crate) enum HttpError {
     #[error(transparent)]
     TooManyProxies(#[from] TooMany),
     #[error(transparent)]
+    Uncounted(#[from] Uncounted),
+    #[error(transparent)]
     Untold(#[from] Untold),
 }
 
@@ -125,9 +128,11 @@ impl HttpError {
                 ControlError::Stopped { .. } => StatusCode::CONFLICT,
                 _ => StatusCode::BAD_REQUEST,
             },
-            Self::NoGenerations | Self::TooManyProxies(_) | Self::Untold(_) | Self::Spent(_) => {
-                StatusCode::SERVICE_UNAVAILABLE
-            }
+            Self::NoGenerations
+            | Self::TooManyProxies(_)
+            | Self::Uncounted(_)
+            | Self::Untold(_)
+            | Self::Spent(_) => StatusCode::SERVICE_UNAVAILABLE,
             Self::Infer(error) => match error {
                 InferError::Unknown(_) => StatusCode::NOT_FOUND,
                 InferError::SharedMemory => StatusCode::NOT_IMPLEMENTED,

@@ -15,7 +15,7 @@ use serde::Deserialize;
 
 use super::body::Bodies;
 use super::error::HttpError;
-use crate::control::{self, Control, Parameters};
+use crate::control::{self, Brought, Control, Parameters};
 use crate::proto::model_repository_parameter::ParameterChoice;
 use crate::proto::{self, ModelRepositoryParameter};
 
@@ -67,9 +67,9 @@ async fn load(
     Path(model): Path<String>,
     request: Request,
 ) -> Result<StatusCode, HttpError> {
-    let (asked, _charge): (ChangeRequest, _) = routes.bodies.read_json(request).await?;
-    let parameters = parameters(asked.parameters)?;
-    routes.control.load(model, parameters).await?;
+    let (asked, charge): (ChangeRequest, _) = routes.bodies.read_json(request).await?;
+    let brought = Brought::new(parameters(asked.parameters)?, charge)?;
+    routes.control.load(model, brought).await?;
     routes.control.tier.settled().await?;
     Ok(StatusCode::OK)
 }

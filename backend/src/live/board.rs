@@ -5,6 +5,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use super::heard::{ALIVE, Heard, Record};
 use super::millis;
+use super::proxies::LEASE;
 use super::reports::{Fate, REMEMBERED};
 use super::script::{KEPT_EPOCHS, Read, Reader, Said, Stands, Word};
 
@@ -131,6 +132,7 @@ impl Board {
         let traced = self.trace(&known, at);
         let (epoch, signature) = self.count(traced, at);
         let heard_ms = at.ms();
+        self.forget(at);
         for (name, has) in reader.proxies {
             let before = self.proxies.get(name).map_or(0, |(_, epoch)| *epoch);
             self.proxies.insert(name.clone(), (heard_ms, before.max(*has)));
@@ -149,21 +151,29 @@ impl Board {
         self.beats.iter().filter_map(one).collect()
     }
 
-    pub(super) fn behind(&mut self, epoch: u64, lease_ms: u64, at: At) -> u64 {
-        self.notice(at);
-        let heard_ms = at.ms();
-        let mut behind = 0;
+    /// Forgets who was not heard of for long. Who was so in a time to come may be there still: that is as a loss.
+    fn forget(&mut self, at: At) {
+        let far = |ms: u64| ms.abs_diff(at.ms()) > millis(LEASE);
         for heard in [&mut self.gates, &mut self.proxies] {
-            heard.retain(|_, (ms, _)| heard_ms.saturating_sub(*ms) <= lease_ms);
-            behind += heard.values().filter(|(_, has)| *has < epoch).count() as u64;
+            if heard.values().any(|(ms, _)| far(*ms) && *ms > at.ms()) {
+                self.lost_ms = at.ms();
+            }
+            heard.retain(|_, (ms, _)| !far(*ms));
         }
-        behind += u64::from(epoch != 0 && !self.epochs.contains(&epoch));
-        behind + u64::from(self.lost_ms.abs_diff(heard_ms) <= lease_ms)
+    }
+
+    pub(super) fn behind(&mut self, epoch: u64, at: At) -> u64 {
+        self.notice(at);
+        self.forget(at);
+        let heard = self.gates.values().chain(self.proxies.values());
+        let behind = heard.filter(|(_, has)| *has < epoch).count() as u64;
+        let lost = epoch != 0 && !self.epochs.contains(&epoch);
+        let forgot = self.lost_ms.abs_diff(at.ms()) <= millis(LEASE);
+        behind + u64::from(lost) + u64::from(forgot)
     }
 
     pub(super) fn report(&mut self, who: &str, seq: u64, at: At) -> Fate {
-        let oldest = at.ms().saturating_sub(millis(REMEMBERED));
-        self.reports.retain(|_, (ms, _)| *ms > oldest);
+        self.reports.retain(|_, (ms, _)| ms.abs_diff(at.ms()) < millis(REMEMBERED));
         let last = self.reports.get(who).map_or(0, |(_, last)| *last);
         self.reports.insert(who.to_owned(), (at.ms(), last.max(seq)));
         if seq > last { Fate::New } else { Fate::Known }

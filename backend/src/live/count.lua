@@ -1,7 +1,8 @@
--- What the other scripts begin with. The time comes before it as now_us, with ALIVE_MS and KEPT_EPOCHS, and as run which Redis it
--- is: another one after a failover or a restart, '' where that is not told.
+-- What the other scripts begin with. The time comes before it as now_us, with ALIVE_MS, LEASE_MS and KEPT_EPOCHS, and as run
+-- which Redis it is: another one after a failover or a restart, '' where that is not told.
 -- BEATS: instance -> "<order> <order of the last change> <ms> <h or l> <digest of the record>"; h is here, l has left.
--- RECORDS: instance -> what it serves, as JSON. STATE: epoch, signature of what it belongs to, order, lost_ms, floor, run.
+-- RECORDS: instance -> what it serves, as JSON. STATE: epoch, signature of what it belongs to, order, lost_ms, floor, run,
+-- looked_proxies and looked_gates: how far those were looked through.
 -- EPOCHS: every epoch that was ever given out, the last KEPT_EPOCHS of them.
 -- PROXIES, GATES: name -> "<ms> <epoch that it has>".
 -- REPORTS: who reports -> the number of its last report. REPORTERS: the same by when they were heard of, in ms.
@@ -16,6 +17,23 @@ end
 -- Who polls may be forgotten: until those that were told before are surely gone, nobody is told that all know.
 local function forgot()
   redis.call('HSET', STATE, 'lost_ms', whole(now_ms))
+end
+
+-- Of who polls, as the hash has it: the epochs of those that were heard of lately. Others are forgotten. Who was heard of in a time
+-- to come was so before the clock went back, and may be there still with what is old: that is as a loss.
+local function lately(hash, heard)
+  local there = {}
+  for i = 1, #heard, 2 do
+    local ms, epoch = string.match(heard[i + 1], '^(%d+) (%d+)$')
+    local ago = now_ms - tonumber(ms or '0')
+    if math.abs(ago) <= LEASE_MS then
+      there[heard[i]] = tonumber(epoch)
+    else
+      redis.call('HDEL', hash, heard[i])
+      if ago < 0 then forgot() end
+    end
+  end
+  return there
 end
 
 -- A failover or a restart may have lost the last writes, and with them who polls, without losing an epoch that anybody knows.

@@ -7,19 +7,31 @@ use std::time::{Duration, Instant};
 
 use tokio::sync::Notify;
 
+use crate::every::Every;
+
 /// A proxy that did not poll for so long gives no hits any more: it doesn't trust its table for as long.
 pub(crate) const LEASE: Duration = Duration::from_secs(10);
 /// Of one that waits for an answer it is said again that it is there.
 const SAID_AGAIN: Duration = Duration::from_secs(2);
 /// More proxies get no table.
 const MOST: usize = 16_384;
+/// Nor do more polls of one at a time: a proxy has one that is held, and at most one more of each worker.
+const MOST_POLLS: u32 = 1024;
+/// Between two looks for those that are gone.
+const SWEEP: Duration = Duration::from_secs(1);
 
 /// The proxies by name.
 #[derive(Default)]
 pub(crate) struct Proxies {
-    by_name: Mutex<HashMap<String, Proxy>>,
+    known: Mutex<Known>,
     /// Rung when one has a table that it didn't have before.
     news: Notify,
+}
+
+#[derive(Default)]
+struct Known {
+    by_name: HashMap<String, Proxy>,
+    swept: Every,
 }
 
 struct Proxy {
@@ -31,10 +43,14 @@ struct Proxy {
     said: Option<(u64, Instant)>,
 }
 
-/// A proxy more than are counted.
-#[derive(Debug, thiserror::Error)]
-#[error("{MOST} proxies poll this gate already")]
-pub(crate) struct TooMany;
+/// More than is kept count of.
+#[derive(Debug, thiserror::Error, PartialEq, Eq)]
+pub(crate) enum TooMany {
+    #[error("{MOST} proxies poll this gate already")]
+    Proxies,
+    #[error("{MOST_POLLS} polls of this proxy wait already")]
+    Polls,
+}
 
 /// A poll that waits for its answer.
 pub(crate) struct Waiting {
@@ -53,22 +69,20 @@ impl Proxies {
     }
 
     pub(super) fn hear(&self, name: &str, epoch: u64, now: Instant) -> Result<(), TooMany> {
-        let mut by_name = self.lock();
-        if !by_name.contains_key(name) {
-            if by_name.len() >= MOST {
-                by_name.retain(|_, proxy| proxy.is_there(now));
-            }
-            if by_name.len() >= MOST {
-                return Err(TooMany);
-            }
+        let mut known = self.lock();
+        if !known.by_name.contains_key(name) && !known.has_room(now) {
+            return Err(TooMany::Proxies);
         }
         let fresh = || Proxy { epoch: 0, polls: 0, heard: now, said: None };
-        let proxy = by_name.entry(name.to_owned()).or_insert_with(fresh);
+        let proxy = known.by_name.entry(name.to_owned()).or_insert_with(fresh);
+        if proxy.polls >= MOST_POLLS {
+            return Err(TooMany::Polls);
+        }
         let is_news = proxy.said.is_none() || epoch > proxy.epoch;
         proxy.epoch = proxy.epoch.max(epoch);
         proxy.polls += 1;
         proxy.heard = now;
-        drop(by_name);
+        drop(known);
         if is_news {
             self.news.notify_one();
         }
@@ -77,7 +91,7 @@ impl Proxies {
 
     /// A poll of that proxy's was answered.
     pub(super) fn answered(&self, name: &str, now: Instant) {
-        if let Some(proxy) = self.lock().get_mut(name) {
+        if let Some(proxy) = self.lock().by_name.get_mut(name) {
             proxy.polls = proxy.polls.saturating_sub(1);
             proxy.heard = now;
         }
@@ -90,7 +104,7 @@ impl Proxies {
 
     /// Of whom the pool should hear now, and which epoch they have.
     pub(crate) fn to_say(&self, now: Instant) -> Vec<(String, u64)> {
-        let mut by_name = self.lock();
+        let by_name = &mut self.lock().by_name;
         by_name.retain(|_, proxy| proxy.is_there(now));
         let is_due = |proxy: &Proxy| match proxy.said {
             None => true,
@@ -105,7 +119,7 @@ impl Proxies {
 
     /// The pool has heard of them.
     pub(crate) fn said(&self, of: &[(String, u64)], now: Instant) {
-        let mut by_name = self.lock();
+        let by_name = &mut self.lock().by_name;
         for (name, epoch) in of {
             if let Some(proxy) = by_name.get_mut(name) {
                 proxy.said = Some((*epoch, now));
@@ -115,13 +129,23 @@ impl Proxies {
 
     /// One that doesn't have the table of that epoch.
     pub(crate) fn behind(&self, epoch: u64, now: Instant) -> Option<String> {
-        let by_name = self.lock();
+        let by_name = &self.lock().by_name;
         let behind = by_name.iter().find(|(_, proxy)| proxy.is_there(now) && proxy.epoch < epoch);
         behind.map(|(name, _)| name.clone())
     }
 
-    fn lock(&self) -> MutexGuard<'_, HashMap<String, Proxy>> {
-        self.by_name.lock().unwrap_or_else(PoisonError::into_inner)
+    fn lock(&self) -> MutexGuard<'_, Known> {
+        self.known.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Known {
+    /// Whether there is room for one more.
+    fn has_room(&mut self, now: Instant) -> bool {
+        if self.by_name.len() >= MOST && self.swept.is_due(SWEEP, now) {
+            self.by_name.retain(|_, proxy| proxy.is_there(now));
+        }
+        self.by_name.len() < MOST
     }
 }
 
@@ -176,8 +200,19 @@ mod tests {
         for number in 0..MOST {
             proxies.hear(&number.to_string(), 1, now).unwrap();
         }
-        assert!(proxies.hear("one more", 1, now).is_err());
-        proxies.lock().values_mut().for_each(|proxy| proxy.polls = 0);
-        assert!(proxies.hear("one more", 1, now + LEASE * 2).is_ok());
+        let later = now + LEASE * 2;
+        assert_eq!(proxies.hear("one more", 1, later), Err(TooMany::Proxies));
+        proxies.lock().by_name.values_mut().for_each(|proxy| proxy.polls = 0);
+        assert!(proxies.hear("one more", 1, later + SWEEP / 2).is_err(), "it was looked a moment ago");
+        assert!(proxies.hear("one more", 1, later + SWEEP).is_ok());
+    }
+
+    #[test]
+    fn there_is_a_bound_on_the_polls_of_one_proxy() {
+        let proxies = Arc::new(Proxies::default());
+        let mut waiting: Vec<Waiting> = (0..MOST_POLLS).map(|_| proxies.polls("p", 1).unwrap()).collect();
+        assert_eq!(proxies.polls("p", 1).err(), Some(TooMany::Polls));
+        waiting.pop();
+        assert!(proxies.polls("p", 1).is_ok() && proxies.polls("q", 1).is_ok());
     }
 }

@@ -5,6 +5,13 @@ local known = {}
 local proxies = 5 + tonumber(ARGV[4])
 for i = 5, proxies - 1 do known[#known + 1] = ARGV[i] end
 local epoch, signature = count(trace(known))
+-- Who polls no more is forgotten though nothing is loaded; as much is looked at as comes, and more.
+for field, hash in pairs({looked_proxies = PROXIES, looked_gates = GATES}) do
+  local from = redis.call('HGET', STATE, field) or '0'
+  local to, heard = unpack(redis.call('HSCAN', hash, from, 'COUNT', 100 + #ARGV))
+  lately(hash, heard)
+  if to ~= from then redis.call('HSET', STATE, field, to) end
+end
 for i = proxies, #ARGV, 2 do
   local before = string.match(redis.call('HGET', PROXIES, ARGV[i]) or '', '^%d+ (%d+)$')
   local has = ARGV[i + 1]

@@ -1,19 +1,20 @@
-//! Which reports were counted: one that a proxy sends again, to this gate or another, because its answer was lost, is counted once.
-//! Who reports and the report's number enter; whether it is new leaves. With Redis the pool remembers it, else this process.
+//! Which reports were counted: one that a proxy sends again, to this gate or another, because its answer was lost, is counted once
+//! at most. Who reports and the report's number enter; whether it is new leaves. With Redis the pool remembers it, else this process.
 
 use std::collections::HashMap;
 use std::sync::{Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
-use forebay_protocol::poll::Poll;
-
 use super::script;
+use crate::every::Every;
 use crate::pool::{PoolError, Server};
 
 /// VMs whose last reports are remembered. A report of one more is not counted.
 pub(super) const MOST: usize = 65_536;
 /// For how long after they were heard of. A worker with something to say says it every 10 s.
 pub(super) const REMEMBERED: Duration = Duration::from_mins(10);
+/// Between two looks for those that may be forgotten.
+const SWEEP: Duration = Duration::from_secs(1);
 
 /// Who remembers it.
 pub(crate) enum Reports {
@@ -36,7 +37,10 @@ pub(crate) enum Fate {
 
 /// By who reports: the number of the last report, and when it came.
 #[derive(Default)]
-pub(crate) struct Seen(HashMap<String, (u64, Instant)>);
+pub(crate) struct Seen {
+    last: HashMap<String, (u64, Instant)>,
+    swept: Every,
+}
 
 impl Fate {
     pub(super) fn of(word: &str) -> Self {
@@ -54,31 +58,32 @@ impl Reports {
         Self::Own(Mutex::default())
     }
 
-    /// Remembers a report; it must be counted by whom it is told that it is new.
+    /// Remembers a report; it must be counted by whom it is told that it is new, and by nobody else.
     ///
     /// # Errors
-    /// When the pool can't say: it is not counted, and can be sent again.
-    pub(crate) async fn fate(&self, poll: &Poll) -> Result<Fate, PoolError> {
-        let who = format!("{} {}", poll.proxy, poll.vm);
+    /// When the pool can't say: it is not counted, and can be sent again. If the pool's answer was lost, it is known then.
+    pub(crate) async fn fate(&self, who: String, seq: u64) -> Result<Fate, PoolError> {
         match self {
             Self::Own(seen) => {
                 let mut seen = seen.lock().unwrap_or_else(PoisonError::into_inner);
-                Ok(seen.fate(who, poll.seq, Instant::now()))
+                Ok(seen.fate(who, seq, Instant::now()))
             }
-            Self::Redis(server) => script::report(&server.generations, who, poll.seq).await,
+            Self::Redis(server) => script::report(&server.writes, who, seq).await,
         }
     }
 }
 
 impl Seen {
     fn fate(&mut self, who: String, seq: u64, now: Instant) -> Fate {
-        if !self.0.contains_key(&who) && self.0.len() >= MOST {
-            self.0.retain(|_, (_, at)| now.duration_since(*at) < REMEMBERED);
-            if self.0.len() >= MOST {
+        if !self.last.contains_key(&who) && self.last.len() >= MOST {
+            if self.swept.is_due(SWEEP, now) {
+                self.last.retain(|_, (_, at)| now.duration_since(*at) < REMEMBERED);
+            }
+            if self.last.len() >= MOST {
                 return Fate::Dropped;
             }
         }
-        let (last, at) = self.0.entry(who).or_insert((0, now));
+        let (last, at) = self.last.entry(who).or_insert((0, now));
         let is_new = seq > *last;
         (*last, *at) = (seq.max(*last), now);
         if is_new { Fate::New } else { Fate::Known }
@@ -103,7 +108,10 @@ mod tests {
         assert!((0..MOST).all(|who| seen.fate(who.to_string(), 1, now) == Fate::New));
         assert_eq!(seen.fate("one more".into(), 1, now), Fate::Dropped);
         assert_eq!(seen.fate("0".into(), 1, now), Fate::Known);
-        assert_eq!(seen.fate("one more".into(), 1, now + REMEMBERED), Fate::New);
-        assert_eq!(seen.0.len(), 1);
+        let later = now + REMEMBERED;
+        assert!(seen.swept.is_due(SWEEP, later));
+        assert_eq!(seen.fate("one more".into(), 1, later), Fate::Dropped, "it was looked a moment ago");
+        assert_eq!(seen.fate("one more".into(), 1, later + SWEEP), Fate::New);
+        assert_eq!(seen.last.len(), 1);
     }
 }

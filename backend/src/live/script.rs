@@ -7,6 +7,7 @@ use ::redis::{Cmd, FromRedisValue};
 
 use super::heard::{ALIVE, Heard, Record};
 use super::millis;
+use super::proxies::LEASE;
 use super::reports::{self, Fate};
 use crate::clock;
 use crate::pool::{Link, PoolError};
@@ -50,7 +51,8 @@ static SWEEP: LazyLock<Step> = LazyLock::new(|| Step::new(NOW, include_str!("swe
 impl Step {
     /// `now` sets the time and the run, the rest follows it.
     pub(super) fn new(now: &str, rest: &str) -> Self {
-        let bounds = format!("local ALIVE_MS, KEPT_EPOCHS = {}, {KEPT_EPOCHS}\n", millis(ALIVE));
+        let (alive, lease) = (millis(ALIVE), millis(LEASE));
+        let bounds = format!("local ALIVE_MS, LEASE_MS, KEPT_EPOCHS = {alive}, {lease}, {KEPT_EPOCHS}\n");
         Self([now, &bounds, include_str!("count.lua"), rest].concat())
     }
 
@@ -186,12 +188,8 @@ pub(super) async fn peek(link: &Link) -> Result<(u64, Vec<Heard>), PoolError> {
 }
 
 /// How many gates and proxies don't have that epoch, and one of them.
-pub(super) async fn behind(
-    link: &Link,
-    epoch: u64,
-    lease: std::time::Duration,
-) -> Result<(u64, String), PoolError> {
-    BEHIND.run(link, &[epoch.to_string(), millis(lease).to_string()]).await
+pub(super) async fn behind(link: &Link, epoch: u64) -> Result<(u64, String), PoolError> {
+    BEHIND.run(link, &[epoch.to_string()]).await
 }
 
 /// What is to be done with a report.

@@ -9,7 +9,7 @@ use tokio::sync::{oneshot, watch};
 use tokio_util::sync::CancellationToken;
 
 use super::heard::{Heard, Record, Served, live_models};
-use super::proxies::{LEASE, Proxies};
+use super::proxies::Proxies;
 use super::redis::{Numbered, Register, Told};
 use super::script;
 use super::table::LiveTable;
@@ -178,7 +178,7 @@ impl Tier {
 }
 
 async fn behind(server: &Server, epoch: u64) -> Option<String> {
-    match script::behind(&server.generations, epoch, LEASE).await {
+    match script::behind(&server.generations, epoch).await {
         Ok((0, _)) => None,
         Ok((_, one)) => Some(one),
         Err(error) => Some(format!("whoever the pool knows ({error})")),

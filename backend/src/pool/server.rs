@@ -56,6 +56,7 @@ impl ConnectError {
 pub(crate) struct Server {
     endpoint: Arc<Endpoint>,
     pub(crate) lookups: Link,
+    /// Entries, and what proxies report.
     pub(crate) writes: Link,
     /// What is live, said and heard.
     pub(crate) generations: Link,

@@ -10,6 +10,10 @@ use serde_json::{Value, json};
 use tensorrt_double::{CAPABILITY, FAIL, NVINFER, TRACE, VERSION, onnx};
 
 use crate::client::{Answer, send};
+use crate::control::base64;
+use crate::grpc;
+use crate::grpc::proto::model_repository_parameter::ParameterChoice;
+use crate::grpc::proto::{ModelRepositoryParameter, RepositoryModelLoadRequest, RepositoryModelLoadResponse};
 use crate::process::{self, Forebay, forebay_dir, serve_command, until};
 
 /// Rows of four, or of two, in batches of up to 64.
@@ -382,6 +386,48 @@ fn loads_that_wait_keep_nobody_else_waiting() {
         call.read_to_string(&mut answer).unwrap();
         assert!(answer.starts_with("HTTP/1.1 409"), "{answer}");
     }
+}
+
+#[test]
+fn files_that_come_with_a_load_count_while_it_waits_though_its_caller_has_left() {
+    const FILE: &str = "file:1/model.onnx";
+    let root = repository(CONFIG);
+    let forebay = steered(root.path(), STUCK, &[]);
+    let (bytes, held) = (vec![0; 300_000], || forebay.metric_line("forebay_body_bytes "));
+    let brought = (FILE.len() + bytes.len()) as u64;
+    std::thread::scope(|scope| {
+        scope.spawn(|| call(&forebay, "m", "load"));
+        until("a process builds", || forebay.children().first().copied());
+        let before = forebay.sockets();
+        let body = json!({ "parameters": { FILE: base64(&bytes) } }).to_string();
+        let begins = format!(
+            "POST /v2/repository/models/m/load HTTP/1.1\r\nhost: x\r\ncontent-length: {}",
+            body.len()
+        );
+        let mut leaves = TcpStream::connect(("127.0.0.1", forebay.http_port)).unwrap();
+        write!(leaves, "{begins}\r\n\r\n{body}").unwrap();
+        until("it waits", || (held() == brought).then_some(()));
+        drop(leaves);
+        until("it has left", || (forebay.sockets() == before).then_some(()));
+        assert_eq!(held(), brought);
+        let parameter =
+            ModelRepositoryParameter { parameter_choice: Some(ParameterChoice::BytesParam(bytes)) };
+        let asked = RepositoryModelLoadRequest {
+            model_name: "m".into(),
+            parameters: [(FILE.to_owned(), parameter)].into(),
+            ..Default::default()
+        };
+        let mut channel = grpc::channel(&forebay);
+        scope.spawn(move || {
+            let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
+            let loaded =
+                grpc::ask::<_, RepositoryModelLoadResponse>(&mut channel, "RepositoryModelLoad", asked);
+            assert_eq!(runtime.block_on(loaded).unwrap_err().code(), tonic::Code::Aborted);
+        });
+        until("it waits too", || (held() == 2 * brought).then_some(()));
+        assert_eq!(call(&forebay, "m", "unload").status, 200);
+    });
+    until("all is given back", || (held() == 0).then_some(()));
 }
 
 #[test]

@@ -27,8 +27,10 @@ fn each_of_its_flags_is_refused() {
     for flag in [
         &["--tensorrt", "/usr/lib/libnvinfer.so.11"][..],
         &["--tensorrt-flavour", "rtx"],
+        &["--tensorrt-flavour", "enterprise"],
         &["--tensorrt-host-code"],
         &["--gpu-memory-bytes", "1000"],
+        &["--compile-timeout-secs", "3600"],
     ] {
         let (code, said) = ended(root.path(), flag);
         assert_eq!((code, said.trim()), (Some(2), &*format!("forebay: {}: {NONE}", flag[0])), "{flag:?}");

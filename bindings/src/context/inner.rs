@@ -42,6 +42,14 @@ impl Inner {
         self.order.outdate(&self.epoch)
     }
 
+    /// Waits for what was launched, and outdates the graphs though that failed: what they rely on goes.
+    ///
+    /// # Errors
+    /// What was launched failed, or is on a stream that is being captured.
+    pub(super) fn end_graphs(&self) -> Result<(), CudaError> {
+        self.order.end(&self.epoch)
+    }
+
     /// TensorRT's context, for one caller at a time. The GPU becomes the thread's, for TensorRT works on the one that is.
     pub(super) fn raw(&self) -> Result<MutexGuard<'_, UniquePtr<ffi::Context>>, CudaError> {
         self.device.bind()?;

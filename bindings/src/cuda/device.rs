@@ -79,7 +79,8 @@ impl Device {
         }
         others::check_alone()?;
         // SAFETY: nothing that this crate made in the context is left, for all of it keeps a handle of its GPU; the lock keeps
-        // others from retaining it meanwhile. Nothing else in this process knows CUDA, as was just seen.
+        // others from retaining it meanwhile. No library that knows CUDA was loaded a moment ago, beside NVIDIA's that do nothing of
+        // their own accord; that none is loaded and used from there to here is what callers of `Driver::reset` see to.
         check("cuDevicePrimaryCtxReset", unsafe { cuda().cuDevicePrimaryCtxReset_v2(raw) })
     }
 

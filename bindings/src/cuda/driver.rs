@@ -109,7 +109,8 @@ impl Driver {
     /// What any other library of this process has on that GPU would be gone as well, and it wouldn't know of it. So there must be
     /// none: all that this crate made there is let go before, and with it what TensorRT has; and no library but NVIDIA's own is
     /// loaded that knows CUDA, such as a provider of ONNX Runtime's. What is linked into the program itself isn't looked at:
-    /// this crate is the one that knows CUDA there, and `deny.toml` keeps it so.
+    /// this crate is the one that knows CUDA there, and `deny.toml` keeps it so. Nor may one be loaded and used from then to the
+    /// reset's end, which can't be seen from here: who loads such libraries takes turns with whoever calls this.
     ///
     /// # Errors
     /// [`CudaError::Busy`]: something that was made on the GPU is still there. [`CudaError::NotAlone`]: another library uses CUDA.

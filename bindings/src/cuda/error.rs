@@ -71,7 +71,9 @@ pub enum CudaError {
         what: &'static str,
     },
     /// A graph's execution context is not as it was when the graph was captured.
-    #[error("the graph is out of date: its execution context took other shapes or another profile since")]
+    #[error(
+        "the graph is out of date: its execution context took other shapes or another profile since, or is gone"
+    )]
     Stale,
     /// The driver refuses.
     #[error("{call} failed: {text} ({name}, {code})")]

@@ -12,8 +12,9 @@ use super::sys::{CUgraph, CUgraphExec, cuda};
 
 /// Captured work, ready to be put on a stream. One owner; used by any thread; threads take turns.
 ///
-/// It keeps handles of the buffers that it uses and of the execution context that it was captured from. Buffers may be lent to the
-/// host between launches; they are the same ones at each.
+/// It keeps handles of the buffers that it uses and of the execution context that it was captured from, whose owner may go, unless
+/// values of inputs lie in host memory there: then it can't be launched any more. Buffers may be lent to the host between launches;
+/// they are the same ones at each.
 ///
 /// It is of the shapes that its context had. Once the context takes others, or another profile, the graph can't be launched any
 /// more, even if the context has the same ones again: TensorRT keeps a state in the context that the captured work relies on, and
@@ -133,7 +134,7 @@ impl Graph {
     /// Puts the captured work on the stream. Launches of one graph are done one after another.
     ///
     /// # Errors
-    /// [`CudaError::Stale`]: its execution context took other shapes. Or a buffer is in use, the stream is of another GPU, or the
+    /// [`CudaError::Stale`]: its execution context took other shapes, or went with values in host memory. Or a buffer is in use, the stream is of another GPU, or the
     /// driver fails.
     pub fn launch(&self, stream: &Stream) -> Result<(), CudaError> {
         if stream.device() != &self.device {

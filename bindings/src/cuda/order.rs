@@ -87,6 +87,14 @@ impl Order {
         }
         Ok(())
     }
+
+    /// Waits for all its work and outdates the graphs that were captured in that epoch, whatever became of the work.
+    pub(crate) fn end(&self, epoch: &Epoch) -> Result<(), CudaError> {
+        let turn = self.lock();
+        let waited = turn.wait();
+        epoch.next();
+        waited
+    }
 }
 
 impl Last {

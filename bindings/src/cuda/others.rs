@@ -28,13 +28,29 @@ const MAPS: &str = "/proc/self/maps";
 /// # Errors
 /// `NotAlone`: there is one, or it can't be told.
 pub(super) fn check_alone() -> Result<(), CudaError> {
-    let not_alone = |library: &Path| CudaError::NotAlone { library: library.display().to_string() };
-    let maps = fs::read_to_string(MAPS).map_err(|_| not_alone(Path::new(MAPS)))?;
     let program = fs::read_link("/proc/self/exe").unwrap_or_default();
-    let mut files = code(&maps).into_iter().filter(|file| *file != program && !is_nvidias(file));
-    // One that can't be read, as after it was replaced on disk, may be one.
-    let uses = |file: &&Path| fs::read(file).map_or(true, |bytes| memmem::find(&bytes, NAME).is_some());
-    files.find(uses).map_or(Ok(()), |library| Err(not_alone(library)))
+    let mut seen = BTreeSet::from([program]);
+    // Others may be loaded while files are read: until a look finds none that is new.
+    loop {
+        let maps = fs::read_to_string(MAPS).map_err(|_| not_alone(Path::new(MAPS)))?;
+        let new: Vec<&Path> = code(&maps).into_iter().filter(|file| !seen.contains(*file)).collect();
+        if new.is_empty() {
+            return Ok(());
+        }
+        if let Some(library) = new.iter().find(|file| !is_nvidias(file) && uses_cuda(file)) {
+            return Err(not_alone(library));
+        }
+        seen.extend(new.into_iter().map(Path::to_owned));
+    }
+}
+
+fn not_alone(library: &Path) -> CudaError {
+    CudaError::NotAlone { library: library.display().to_string() }
+}
+
+/// One that can't be read, as after it was replaced on disk, may do so.
+fn uses_cuda(file: &Path) -> bool {
+    fs::read(file).map_or(true, |bytes| memmem::find(&bytes, NAME).is_some())
 }
 
 /// The files that code is mapped from: lines as `7f52e2a00000-7f52e2b00000 r-xp 00000000 08:01 1234   /usr/lib/libm.so.6`.

@@ -10,6 +10,8 @@ use proptest::test_runner::{Config, TestRunner};
 
 use crate::live::board::{At, Board};
 use crate::live::heard::{Heard, Record, Served, outdated};
+use crate::live::millis;
+use crate::live::proxies::LEASE;
 use crate::live::reports::Fate;
 use crate::live::script::{
     Read, ReadAnswer, Reader, Stands, Step as Script, Word, beat, digest, reported, text,
@@ -82,7 +84,8 @@ fn step() -> impl Strategy<Value = Step> {
     let which = 0..40_usize;
     let proxies = prop::collection::vec((0_u8..4, which.clone()), 0..3);
     prop_oneof![
-        3 => prop_oneof![8 => -2000..12_000, 1 => Just(700_000)].prop_map(Step::Wait),
+        3 => prop_oneof![8 => -2000..12_000, 1 => Just(-12_000), 1 => Just(700_000), 1 => Just(-700_000)]
+            .prop_map(Step::Wait),
         1 => Just(Step::FailOver),
         6 => (0_u8..4, (prop::bool::weighted(0.1), prop::bool::weighted(0.1)), 0_u8..3, any::<bool>(), which.clone())
             .prop_map(|(i, how, model, record, known)| Step::Say(i, how, model, record, known)),
@@ -168,8 +171,8 @@ impl Both {
             }
             Step::Behind(which) => {
                 let epoch = epoch(&self.epochs, *which);
-                let behind = self.board.behind(epoch, 5000, at);
-                let arguments = [epoch.to_string(), "5000".to_owned()];
+                let behind = self.board.behind(epoch, at);
+                let arguments = [epoch.to_string()];
                 let answer: (u64, String) = self.redis.run(include_str!("../behind.lua"), &arguments, at);
                 assert_eq!(answer.0, behind, "{step:?}");
             }
@@ -234,4 +237,32 @@ fn there_is_a_bound_on_who_reports_and_the_gone_make_room() {
     assert_eq!(fates, [Fate::New, Fate::New, Fate::Dropped, Fate::Known]);
     let later = 1_000_000 + 600_000;
     assert_eq!(["c", "a"].map(|who| report(who, later, "2")), [Fate::New, Fate::New]);
+}
+
+#[test]
+fn who_polls_no_more_goes_though_nothing_is_loaded() {
+    let (mut redis, begun) = (Redis::start(), 1_700_000_000_000);
+    let mut read = |proxies: &[(String, u64)], ms: u64| -> usize {
+        let reader = Reader { gate: "g", epoch: 0, signature: "", known: &[], proxies };
+        let at = At { us: ms * 1000, run: 0 };
+        let _: ReadAnswer = redis.run(include_str!("../read.lua"), &reader.arguments(), at);
+        ::redis::cmd("HLEN").arg("forebay:2:proxies").query(&mut redis.connection).unwrap()
+    };
+    let named = |from: usize| (from..from + 1000).map(|name| (name.to_string(), 1)).collect::<Vec<_>>();
+    let kept: Vec<usize> = (0..20).map(|at| read(&named(at * 1000), begun + at as u64 * 5000)).collect();
+    assert!(kept.iter().all(|kept| *kept < 8000), "three times as many as poll: {kept:?}");
+    let later = begun + 20 * 5000 + 10_000;
+    assert!((0..400).any(|_| read(&[], later) == 0));
+}
+
+#[test]
+fn who_polled_before_the_clock_went_back_is_waited_for_once() {
+    let (mut board, begun, epoch) = (Board::default(), 1_700_000_000_000, 0);
+    let at = |ms: u64| At { us: ms * 1000, run: 0 };
+    let proxies = [("gone".to_owned(), 0)];
+    board.read(&Reader { gate: "g", epoch, signature: "", known: &[], proxies: &proxies }, at(begun));
+    let back = begun - 3_600_000;
+    let told = board.epochs.last().copied().unwrap();
+    assert!(board.behind(told, at(back)) > 0);
+    assert_eq!(board.behind(told, at(back + millis(LEASE) + 1)), 0);
 }

@@ -14,8 +14,7 @@ use proptest::prelude::*;
 use super::Event;
 use crate::live::board::{At, Board};
 use crate::live::heard::{Record, Served, live_models, outdated};
-use crate::live::millis;
-use crate::live::proxies::{LEASE, Proxies};
+use crate::live::proxies::Proxies;
 use crate::live::script::{self, Read, Reader, Stands, Word};
 use crate::live::table::{LiveTable, Standing};
 
@@ -180,7 +179,7 @@ impl World {
 
     pub(super) fn behind(&mut self, epoch: u64) -> u64 {
         let at = self.at();
-        self.board.behind(epoch, millis(LEASE), at)
+        self.board.behind(epoch, at)
     }
 
     pub(super) fn happens(&mut self, event: Event) -> Result<(), TestCaseError> {
