@@ -57,21 +57,21 @@ impl Exchange {
             Reading { config: &worker.config, service: worker.service(service), epoch: worker.live.epoch() };
         let held = Rc::into_inner(arriving).map_or_else(|| worker.memory.hold(), |arriving| arriving.held);
         match Wanted::read(*incoming, raw_key, (body, held), reading) {
-            Ok(wanted) => self.look_up(worker, host, Rc::new(wanted), now_ms),
+            Ok(wanted) => self.look_up(worker, host, &Rc::new(wanted), now_ms),
             Err(why) => self.bypass(worker, service, why),
         }
     }
 
     /// L1 by digest, then join.
-    fn look_up(&mut self, worker: &mut Worker, host: &dyn Host, wanted: Rc<Wanted>, now_ms: u64) -> Acts {
+    fn look_up(&mut self, worker: &mut Worker, host: &dyn Host, wanted: &Rc<Wanted>, now_ms: u64) -> Acts {
         let mut going = Going::new(wanted.clone());
         if !wanted.incoming.looks_up() {
             going.forward = Fwd::Request.into();
             return self.forward(worker, going);
         }
-        match worker.find(host, &wanted, now_ms) {
+        match worker.find(host, wanted, now_ms) {
             Ok((answer, tier, Usable { ttl_s, .. })) if !going.is_shadow() => {
-                worker.l1.alias(&wanted);
+                worker.l1.alias(wanted);
                 let hit = Hit { answer, tier, ttl_s, now_ms };
                 return self.answer(worker, &wanted.incoming, (wanted.digest(), wanted.id()), hit);
             }
@@ -87,7 +87,7 @@ impl Exchange {
         }
         let joins = !going.is_shadow() && !wanted.incoming.restricted;
         if joins && !wanted.incoming.directives.only_if_cached {
-            match worker.join.enter(wanted.flight, self.context, &wanted, wanted.body_bytes, now_ms) {
+            match worker.join.enter(wanted.flight, self.context, wanted, wanted.body_bytes, now_ms) {
                 Entered::Leads => going.leads = true,
                 Entered::Alone(why) => going.forward.detail = Some(why),
                 Entered::Waits(seat) => {

@@ -41,9 +41,10 @@ impl Exchange {
         let tenant = worker.tenant(route, host);
         let mut told = Acts::go();
         worker.identify(&mut told, tenant.as_ref().and_then(Option::as_ref));
-        let acts = match path.filter(|_| !end_of_stream && route.mode != Mode::Off) {
-            Some(path) => self.judge_infer(worker, host, headers, (route, tenant, path)),
-            None => self.pass(worker),
+        let acts = match (path.filter(|_| !end_of_stream && route.mode != Mode::Off), tenant) {
+            (None, _) => self.pass(worker),
+            (Some(_), None) => self.bypass(worker, route.service, Bypass::NoTenant),
+            (Some(path), Some(tenant)) => self.judge_infer(worker, host, headers, (route, tenant, path)),
         };
         // Now, while its headers can be changed: it may be the tick that lets it go on.
         Acts { list: told.list.into_iter().chain(acts.list).collect(), ..acts }
@@ -54,9 +55,8 @@ impl Exchange {
         worker: &mut Worker,
         host: &dyn Host,
         headers: &Headers,
-        (route, tenant, path): (RouteSettings, Option<Option<Tenant>>, ModelPath),
+        (route, tenant, path): (RouteSettings, Option<Tenant>, ModelPath),
     ) -> Acts {
-        let Some(tenant) = tenant else { return self.bypass(worker, route.service, Bypass::NoTenant) };
         match incoming(headers, route, path, worker) {
             Ok(incoming) => {
                 let held = worker.memory.hold();
