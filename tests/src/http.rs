@@ -154,12 +154,13 @@ pub fn head(method: &str, path: &str, headers: &[(&str, &str)]) -> Vec<u8> {
     (lines + "\r\n").into_bytes()
 }
 
-/// Sends one request on a connection of its own.
+/// Sends one request on a connection of its own. Whoever answers early may close before all is sent; what it said is there all the
+/// same.
 ///
 /// # Errors
 /// Nothing listens, or no whole answer comes.
 pub fn send(port: u16, request: &[u8]) -> std::io::Result<Answer> {
     let mut connection = Connection::open(port)?;
-    connection.write(request)?;
-    connection.read()
+    let written = connection.write(request);
+    connection.read().map_err(|unread| written.err().unwrap_or(unread))
 }
