@@ -47,7 +47,7 @@ impl Stack {
             pool: Pool::Memory,
             services: vec!["demo".into()],
             models: vec!["identity_fp32".into()],
-            changes: Changes { settings: serde_json::json!({}), workers: 1, texts: Vec::new(), filter: None },
+            changes: Changes { settings: patient(), workers: 1, texts: Vec::new(), filter: None },
             injects: false,
             arguments: Vec::new(),
             gate_port: None,
@@ -85,7 +85,7 @@ impl Stack {
     /// Settings of the filter, over those of envoy/forebay.yaml.
     #[must_use]
     pub fn filter(mut self, settings: Value) -> Self {
-        self.changes.settings = settings;
+        envoy::merge(&mut self.changes.settings, &settings);
         self
     }
 
@@ -177,6 +177,11 @@ pub struct Backend {
     /// The process.
     pub process: Process,
     bound: Bound,
+}
+
+/// A machine that is busy with tests lets a lookup wait longer than the few milliseconds that a mesh does.
+fn patient() -> Value {
+    serde_json::json!({"gate": {"timeout_ms": 1000}})
 }
 
 /// A running stack. Fields end in this order.

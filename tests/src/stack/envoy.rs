@@ -139,7 +139,7 @@ fn with_settings(template: &str, wiring: &Wiring) -> String {
     format!("{before}value: |\n{}{settings}\n{}\n", " ".repeat(indent), after.join("\n"))
 }
 
-fn merge(into: &mut Value, from: &Value) {
+pub(super) fn merge(into: &mut Value, from: &Value) {
     match (into.as_object_mut(), from.as_object()) {
         (Some(into), Some(from)) => {
             for (key, value) in from {
