@@ -20,6 +20,13 @@ pub(crate) struct Answer {
     pub(crate) body: Vec<u8>,
 }
 
+impl Answer {
+    /// What the cache nearest to the client says: it comes last (RFC 9211).
+    pub(crate) fn nearest_cache(&self) -> &str {
+        self.cache_status.rsplit(',').next().unwrap_or_default().trim()
+    }
+}
+
 impl Client {
     pub(crate) fn new() -> Self {
         // The environment may name a proxy for the set-up's downloads; our own ports are never behind it.

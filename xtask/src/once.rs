@@ -118,8 +118,7 @@ fn check(answer: &Answer, time: usize, first: Option<&[u8]>) -> Result<()> {
     let body = || String::from_utf8_lossy(&answer.body).chars().take(300).collect::<String>();
     ensure!(answer.status == 200, "status {}: {}", answer.status, body());
     ensure!(first.is_none_or(|first| first == answer.body), "the answer is not the first one: {}", body());
-    // RFC 9211: the cache nearest to the client comes last.
-    let nearest = answer.cache_status.rsplit(',').next().unwrap_or_default();
+    let nearest = answer.nearest_cache();
     let hit = nearest.split(';').any(|parameter| parameter.trim() == "hit");
     let wanted = if time == 1 { "a miss" } else { "a hit" };
     ensure!(

@@ -6,6 +6,7 @@ use serde_json::{Value, json};
 
 use super::bodies::Body;
 use crate::layout::Layout;
+use crate::up::services::Bound;
 
 /// Bytes that a held request or an answer may have.
 const BUFFER_BYTES: u32 = 8 << 20;
@@ -40,11 +41,20 @@ impl Listener {
 }
 
 /// The whole configuration.
-pub(super) fn config(layout: &Layout, folder: &Path, listeners: &[(Listener, u16)], backend: u16) -> Value {
+pub(super) fn config(
+    layout: &Layout,
+    folder: &Path,
+    listeners: &[(Listener, u16)],
+    backend: &Bound,
+) -> Value {
     let listeners: Vec<Value> =
         listeners.iter().map(|(listener, port)| self::listener(layout, folder, *listener, *port)).collect();
-    let clusters: Vec<Value> = ["forebay-backend", "forebay-gate"].map(|name| cluster(name, backend)).into();
-    json!({"static_resources": {"listeners": listeners, "clusters": clusters}})
+    let gate = backend.gate.unwrap_or_default();
+    let clusters = [cluster("forebay-backend", backend.http), cluster("forebay-gate", gate)];
+    // As envoy/forebay.yaml has it.
+    let runtime =
+        json!({"layers": [{"name": "forebay", "static_layer": {"http.max_requests_per_io_cycle": 0}}]});
+    json!({"static_resources": {"listeners": listeners, "clusters": clusters}, "layered_runtime": runtime})
 }
 
 fn listener(layout: &Layout, folder: &Path, listener: Listener, port: u16) -> Value {

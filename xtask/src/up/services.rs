@@ -47,7 +47,7 @@ pub(crate) struct Bound {
     /// `serve` only.
     pub(crate) grpc: Option<u16>,
     /// `gate`, and `serve` with the pool in memory.
-    gate: Option<u16>,
+    pub(crate) gate: Option<u16>,
     metrics: u16,
 }
 
