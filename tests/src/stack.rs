@@ -85,7 +85,7 @@ impl Stack {
     /// Settings of the filter, over those of envoy/forebay.yaml.
     #[must_use]
     pub fn filter(mut self, settings: Value) -> Self {
-        envoy::merge(&mut self.changes.settings, &settings);
+        envoy::merge(&mut self.changes.settings, settings);
         self
     }
 

@@ -135,18 +135,18 @@ fn with_settings(template: &str, wiring: &Wiring) -> String {
     for (service, _) in &wiring.backends[1..] {
         settings["routes"][service] = json!({"service": service});
     }
-    merge(&mut settings, &wiring.changes.settings);
+    merge(&mut settings, wiring.changes.settings.clone());
     format!("{before}value: |\n{}{settings}\n{}\n", " ".repeat(indent), after.join("\n"))
 }
 
-pub(super) fn merge(into: &mut Value, from: &Value) {
-    match (into.as_object_mut(), from.as_object()) {
-        (Some(into), Some(from)) => {
+pub(super) fn merge(into: &mut Value, from: Value) {
+    match (into, from) {
+        (Value::Object(into), Value::Object(from)) => {
             for (key, value) in from {
-                merge(into.entry(key.clone()).or_insert(Value::Null), value);
+                merge(into.entry(key).or_insert(Value::Null), value);
             }
         }
-        _ => into.clone_from(from),
+        (into, from) => *into = from,
     }
 }
 
