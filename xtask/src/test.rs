@@ -65,9 +65,6 @@ pub(crate) fn run(layout: &Layout) -> Result<()> {
     tests.env("FOREBAY_DIR", &layout.dir).env("FOREBAY_PYTHON", layout.python());
     tests.env("FOREBAY_ONNXRUNTIME", layout.onnxruntime()).env("ORT_DYLIB_PATH", layout.onnxruntime());
     tests.envs(layout.tensorrt());
-    // Most of them wait for processes and clocks more than they compute.
-    let threads = thread::available_parallelism()?.get() * 2;
-    tests.env("RUST_TEST_THREADS", threads.to_string());
     summed(tests)?;
     older_headers(layout)
 }
