@@ -13,7 +13,7 @@ mod table;
 
 use std::path::Path;
 
-use anyhow::{Result, ensure};
+use anyhow::{Context as _, Result, ensure};
 use clap::Args;
 
 use crate::command::command;
@@ -117,6 +117,7 @@ fn proxy_rows(
     let backend =
         Backend { name: "backend", repository: &repository, pool: "memory", cpu: OTHER_CPU, busy_poll_us: 0 };
     let backend = backend.start(layout, group)?;
+    let gate = backend.gate.context("the backend names no port of its gate")?;
     let client = Client::new();
     for body in Body::ALL {
         let answer = client.post(&body.url(&url(backend.http)), &body.headers(), &body.bytes())?;
@@ -129,7 +130,7 @@ fn proxy_rows(
         listeners.push((listener, port?));
     }
     let config = folder.join("envoy.json");
-    std::fs::write(&config, envoy::config(layout, folder, &listeners, &backend).to_string())?;
+    std::fs::write(&config, envoy::config(layout, folder, &listeners, (backend.http, gate)).to_string())?;
     let mut envoy = command("taskset", ["-c", MEASURED_CPU]);
     envoy.arg(layout.bin("envoy")).args(["--concurrency", "1", "--disable-hot-restart", "-c"]).arg(&config);
     let pid = group.start("envoy", envoy)?;

@@ -32,7 +32,8 @@ impl Arriving {
     }
 
     fn is_late(&self, now_ms: u64) -> bool {
-        now_ms.saturating_sub(self.since_ms) > BODY_MS
+        // A clock that was set back must not hold it, and all behind it, until it has caught up.
+        now_ms.abs_diff(self.since_ms) > BODY_MS
     }
 }
 
@@ -92,6 +93,13 @@ mod tests {
         assert_eq!(arrivals.next_late(BODY_MS + 1).map(|late| late.context), Some(2));
         assert!(arrivals.next_late(BODY_MS + 1).is_none());
         assert_eq!((slow.is_let_go(), later.is_let_go(), memory.held()), (true, false, 40));
+    }
+
+    #[test]
+    fn a_clock_that_was_set_back_holds_nobody() {
+        let (memory, mut arrivals) = (Memory::new(100), Arrivals::default());
+        let slow = arrivals.begin(1, 0, memory.hold(), 3_600_000);
+        assert!(arrivals.next_late(1).is_some() && slow.is_let_go());
     }
 
     #[test]

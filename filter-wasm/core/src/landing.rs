@@ -137,6 +137,7 @@ impl Worker {
         }
         (Act::Resume { context }, Counted::Miss)
     }
+
     /// What came of the leader's request came of the waiter's: a hit where the pool answered, and an answer of the upstream's else.
     fn answered(
         &mut self,

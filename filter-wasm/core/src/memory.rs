@@ -49,10 +49,9 @@ impl Held {
     #[must_use]
     pub fn grow_to(&self, bytes: usize) -> bool {
         let more = bytes.saturating_sub(self.bytes.get());
-        let total = self.memory.held.get().saturating_add(more);
-        let fits = total <= self.memory.most;
+        let fits = self.fits(more);
         if fits {
-            self.memory.held.set(total);
+            self.memory.held.set(self.memory.held.get().saturating_add(more));
             self.bytes.set(self.bytes.get().max(bytes));
         }
         fits

@@ -6,7 +6,6 @@ use serde_json::{Value, json};
 
 use super::bodies::Body;
 use crate::layout::Layout;
-use crate::up::services::Bound;
 
 /// Bytes that a held request or an answer may have.
 const BUFFER_BYTES: u32 = 8 << 20;
@@ -45,12 +44,11 @@ pub(super) fn config(
     layout: &Layout,
     folder: &Path,
     listeners: &[(Listener, u16)],
-    backend: &Bound,
+    (backend, gate): (u16, u16),
 ) -> Value {
     let listeners: Vec<Value> =
         listeners.iter().map(|(listener, port)| self::listener(layout, folder, *listener, *port)).collect();
-    let gate = backend.gate.unwrap_or_default();
-    let clusters = [cluster("forebay-backend", backend.http), cluster("forebay-gate", gate)];
+    let clusters = [cluster("forebay-backend", backend), cluster("forebay-gate", gate)];
     // As envoy/forebay.yaml has it.
     let runtime =
         json!({"layers": [{"name": "forebay", "static_layer": {"http.max_requests_per_io_cycle": 0}}]});

@@ -81,9 +81,7 @@ impl Exchange {
         }
         // Whether it waits or asks, its body stays where it is meanwhile. What came in pieces is counted already.
         if !wanted.body.grow_to(wanted.body_bytes) {
-            worker.counters.event(Event::OutOfMemory);
-            going.forward.detail = Some(Detail::OutOfMemory);
-            return self.forward(worker, going);
+            return self.forward_without_room(worker, going);
         }
         let joins = !going.is_shadow() && !wanted.incoming.restricted;
         if joins && !wanted.incoming.directives.only_if_cached {
@@ -97,6 +95,12 @@ impl Exchange {
             }
         }
         self.ask(worker, going, now_ms)
+    }
+
+    fn forward_without_room(&mut self, worker: &mut Worker, mut going: Going) -> Acts {
+        worker.counters.event(Event::OutOfMemory);
+        going.forward.detail = Some(Detail::OutOfMemory);
+        self.forward(worker, going)
     }
 
     /// Answers from the cache, with the client's id.
@@ -178,9 +182,7 @@ impl Exchange {
         let service = wanted.incoming.route.service;
         let wants = wanted.parsed.as_ref().map(|parsed| &parsed.wants);
         if !held.fits(encoding::most_bytes(&entry)) {
-            worker.counters.event(Event::OutOfMemory);
-            going.forward.detail = Some(Detail::OutOfMemory);
-            return self.forward(worker, going);
+            return self.forward_without_room(worker, going);
         }
         let answer =
             wants.and_then(|wants| encoding::from_entry(&entry, wants, worker.live.skew_ms())).map(Rc::new);
@@ -193,9 +195,7 @@ impl Exchange {
             return self.forward(worker, going);
         };
         if !held.grow_by(answer.bytes()) {
-            worker.counters.event(Event::OutOfMemory);
-            going.forward.detail = Some(Detail::OutOfMemory);
-            return self.forward(worker, going);
+            return self.forward_without_room(worker, going);
         }
         worker.l1.alias(&wanted);
         worker.l1.store(host, wanted.key, &answer);

@@ -22,8 +22,9 @@ const SECRET_KEY: &str = "forebay.slot.secret";
 /// Key context of the secret's derivation.
 const SECRET_CONTEXT: &str = "forebay 2026-11 slot index secret v1";
 
-/// Header: format, flags, header length (4), body length (4), `created_ms` (8), `max_age_s` (4), `cost_us` (8), answer key and generation (32 each), length of the fields (4). Then the fields, each name and value after its length (4), and
-/// the body. Integers are little-endian.
+/// Header: format, flags, header length (4), body length (4), `created_ms` (8), `max_age_s` (4), `cost_us` (8), answer key and
+/// generation (32 each), length of the fields (4). Then the fields, each name and value after its length (4), and the body. Integers
+/// are little-endian.
 const HEADER_BYTES: usize = 98;
 const FLAG_BINARY: u8 = 1;
 const FLAG_VERBATIM: u8 = 2;
