@@ -7,6 +7,7 @@ pub(crate) mod kept;
 mod onnx;
 pub(crate) mod ort;
 mod parts;
+pub(crate) mod signature;
 #[cfg(feature = "tensorrt")]
 pub(crate) mod tensorrt;
 #[cfg(not(feature = "tensorrt"))]
@@ -23,8 +24,9 @@ use forebay_bindings::cuda::{Account, CudaError};
 use forebay_protocol::datatype::DataType;
 use tokio_util::sync::CancellationToken;
 
-use crate::model_config::{Device, ModelConfig, Platform};
-use crate::signature::Signature;
+use crate::class::Class;
+use crate::config::{Device, ModelConfig, Platform};
+use crate::engine::signature::Signature;
 use gpu::Gpu;
 use ort::OrtEngine;
 pub(crate) use parts::Parts;
@@ -151,6 +153,14 @@ pub(crate) enum EngineError {
 }
 
 impl EngineError {
+    pub(crate) fn class(&self) -> Class {
+        match self {
+            Self::BadInput(_) => Class::Wrong,
+            Self::Away { .. } => Class::Away,
+            _ => Class::Failed,
+        }
+    }
+
     /// Whether it may pass though nothing changes: others may give back what there was no room for.
     pub(crate) fn is_transient(&self) -> bool {
         matches!(self, Self::NoRoom { .. } | Self::OverBudget { .. } | Self::Lost { .. } | Self::Away { .. })

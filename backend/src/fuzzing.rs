@@ -10,22 +10,22 @@ use bytes::Bytes;
 use http::header::CONTENT_ENCODING;
 use http::{HeaderMap, HeaderValue};
 
-use crate::http::body::Bodies;
-use crate::http::budget::Budget;
-use crate::http::pace::Least;
-use crate::live::Record;
-use crate::{grpc, model_config, proto};
+use crate::body::Bodies;
+use crate::body::budget::Budget;
+use crate::body::pace::Least;
+use crate::cache::live::Record;
+use crate::{config, grpc, proto};
 
 /// A `config.pbtxt`, or the same as JSON: what is served can be told, and means the same when it is told back.
 pub fn model_config(data: &[u8]) {
     let read = |text: &str| {
-        model_config::parse(Path::new("config.pbtxt"), text.as_bytes(), "m")
-            .or_else(|_| model_config::from_json(text, "m"))
+        config::parse(Path::new("config.pbtxt"), text.as_bytes(), "m")
+            .or_else(|_| config::from_json(text, "m"))
     };
     let Ok(text) = std::str::from_utf8(data) else { return };
     let Ok(config) = read(text) else { return };
     let json = proto::to_json("ModelConfig", &config).to_string();
-    let again = model_config::from_json(&json, "m").expect("what is served can be told");
+    let again = config::from_json(&json, "m").expect("what is served can be told");
     assert_eq!(proto::to_json("ModelConfig", &again).to_string(), json);
 }
 
@@ -56,9 +56,9 @@ pub fn encoded_body(data: &[u8]) {
 /// An ONNX model for TensorRT to compile: each range that is made of its inputs is one, and of free dimensions.
 #[cfg(feature = "tensorrt")]
 pub fn onnx_model(data: &[u8]) {
+    use crate::config::Platform;
     use crate::engine::ModelFiles;
     use crate::engine::tensorrt::build_options;
-    use crate::model_config::Platform;
 
     const FILE: &str = "model.onnx";
     let files = ModelFiles {
@@ -66,7 +66,7 @@ pub fn onnx_model(data: &[u8]) {
         model_file: FILE.to_owned(),
         files: [(FILE.to_owned(), data.into())].into(),
     };
-    let config = model_config::ModelConfig { max_batch_size: 4, ..Default::default() };
+    let config = config::ModelConfig { max_batch_size: 4, ..Default::default() };
     let Ok(options) = build_options(&files, &config) else { return };
     for range in options.profiles.iter().flat_map(|profile| &profile.inputs) {
         let sizes = range.min.iter().zip(&range.opt).zip(&range.max);

@@ -1,15 +1,15 @@
-//! The gate: lookups by digest and the table of live generations, over HTTP, for the filters. `forebay gate` runs it
-//! on Redis; `serve` has the same routes with the pool in memory, on a port of their own too.
+//! The gate: lookups by digest and the table of live generations, over HTTP, for the filters. `forebay gate` serves it
+//! with a pool that many share; `serve` has the same routes with the pool in memory, on a port of their own too. Next: `cache` looks
+//! entries up, and knows what is live.
 
 mod lookup;
 mod poll;
-mod ready;
+pub(crate) mod ready;
 mod savings;
 
 use std::sync::Arc;
 use std::time::Instant;
 
-use ::http::{HeaderMap, HeaderValue};
 use axum::Router;
 use axum::middleware::map_response;
 use axum::response::Response;
@@ -17,22 +17,16 @@ use axum::routing::{get, post};
 use forebay_protocol::gate::{FORMAT, LOOKUP_PATH, POLL_PATH};
 use forebay_protocol::header::X_FOREBAY_FORMAT;
 use forebay_protocol::poll::MAX_POLL_BYTES;
-use forebay_protocol::proof::Prover;
+use http::{HeaderMap, HeaderValue};
 use tokio_util::sync::CancellationToken;
 
-use crate::drain::{self, Ports, Signals};
-use crate::http::body::Bodies;
+use crate::body::Bodies;
+use crate::cache::live::{LiveTable, Proxies};
+use crate::cache::store::Store;
 use crate::http::error::HttpError;
-use crate::http::health::Draining;
-use crate::http::tls::Tls;
-use crate::live::{self, Follow, LiveTable, Proxies, Reports};
-use crate::metrics::{self, GateMetrics};
-use crate::pool::{RedisPool, Server};
-use crate::settings::{self, GateSettings, PrivacySettings, SettingsError};
-use crate::store::Store;
+use crate::observe::metrics::GateMetrics;
 use crate::trust::{Peer, Trust};
-use crate::{http, logs};
-pub(crate) use savings::{Savings, Uncounted};
+pub(crate) use savings::Savings;
 
 /// What the gate's routes need.
 pub(crate) struct Gate {
@@ -83,64 +77,4 @@ impl Gate {
     pub(crate) fn sweep(&self, now: Instant) {
         self.savings.sweep(now, |service, model| self.live.lists(service, model) == Some(false));
     }
-}
-
-/// Runs `forebay gate` until a signal to end.
-///
-/// # Errors
-/// `SettingsError` for what can't be used; others when a port is taken.
-pub(crate) fn run(settings: &GateSettings) -> anyhow::Result<()> {
-    logs::start(&settings.logs)?;
-    let trust = settings.trust.trust(&PrivacySettings::default())?;
-    let secret = settings::read_pool_secret(&settings.pool)?;
-    let url = settings.pool.redis_url.clone().unwrap_or_default();
-    let tls = Tls::of(&settings.tls).map_err(SettingsError::from)?;
-    let prometheus = metrics::install()?;
-    let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build()?;
-    runtime.spawn(metrics::keep_up(prometheus.clone()));
-    let ended = runtime.block_on(async {
-        let signals = Signals::listen()?;
-        let server = Server::open(&url).await?;
-        let (listener, gate_port) = http::listen(settings.gate.gate_address, settings.gate.gate_port)?;
-        let (metrics_listener, metrics_port) =
-            http::listen(settings.http.metrics_address, settings.metrics_port)?;
-        let (live, proxies) = (LiveTable::of_pool(Prover::of(&secret)), Arc::<Proxies>::default());
-        let live = Arc::new(live);
-        let redis = RedisPool::new(server.clone(), secret, settings.pool.timeout());
-        let stop = CancellationToken::new();
-        settings.trust.follow(&trust, &stop);
-        let (table, name) = (live.clone(), live::random_name());
-        let follow = Follow { server: server.clone(), gate: name, table, proxies: proxies.clone() };
-        let following = tokio::spawn(follow.run(stop.clone()));
-        let store = Store::redis(redis, settings.pool.max_entry_bytes, settings.pool.pool_queue_bytes);
-        let draining = Draining::default();
-        let gate = Arc::new(Gate {
-            store: Arc::new(store),
-            live: live.clone(),
-            proxies,
-            savings: Arc::new(Savings::new(Reports::Redis(server.clone()))),
-            trust,
-            metrics: GateMetrics::new(),
-            bodies: polls(settings.http.bodies()),
-            ending: draining.begun(),
-        });
-        let needs = ready::Needs { server, live, draining: draining.clone() };
-        let main = routes(gate.clone()).merge(ready::routes(needs));
-        let ports = Ports { gate: Some(gate_port), metrics: metrics_port, ..Ports::default() };
-        let listeners = drain::Listeners {
-            main: vec![(listener, http::with_fallback(main))],
-            tls,
-            metrics: (
-                metrics_listener,
-                http::metrics::routes(prometheus, move || gate.sweep(Instant::now())),
-            ),
-        };
-        drain::serve_until_signal(listeners, signals, &settings.http, draining, ports).await?;
-        stop.cancel();
-        following.await?;
-        Ok(())
-    });
-    // A name that is being resolved doesn't hold up the end.
-    runtime.shutdown_background();
-    ended
 }

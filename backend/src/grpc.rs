@@ -3,6 +3,7 @@
 
 pub(crate) mod health;
 mod infer;
+pub(crate) mod restricted;
 mod status;
 
 use std::pin::Pin;
@@ -21,17 +22,17 @@ use tonic_health::pb::health_server::HealthServer;
 use tonic_health::server::HealthService;
 
 pub(crate) use self::infer::timeout;
-use crate::control::{Brought, Control};
-use crate::http::body::Bodies;
-use crate::http::budget::Charge;
-use crate::http::health::Readiness;
-use crate::http::metered::Metered;
+use crate::body::Bodies;
+use crate::body::budget::Charge;
+use crate::body::metered::Metered;
 use crate::infer::Inference;
-use crate::logs::Logs;
-use crate::metadata;
+use crate::models::control::{Brought, Control};
+use crate::models::metadata;
+use crate::observe::logs::Logs;
+use crate::observe::readiness::Readiness;
+use crate::observe::trace;
 use crate::proto::grpc_inference_service_server::{GrpcInferenceService, GrpcInferenceServiceServer};
 use crate::proto::{self, ModelStreamInferResponse};
-use crate::trace;
 
 /// What calls and streams need.
 pub(crate) struct Shared {
@@ -138,7 +139,7 @@ impl GrpcInferenceService for GrpcService {
         let asked = request.into_inner();
         metadata::model(&self.shared.inference.models, &asked.name, &asked.version)
             .map(Response::new)
-            .map_err(|unknown| status::of(&unknown.into()))
+            .map_err(|unknown| status::of_unknown(&unknown))
     }
 
     async fn model_config(
@@ -147,7 +148,7 @@ impl GrpcInferenceService for GrpcService {
     ) -> Answered<proto::ModelConfigResponse> {
         let asked = request.into_inner();
         let found = self.shared.inference.models.find(&asked.name, &asked.version);
-        let version = found.map_err(|unknown| status::of(&unknown.into()))?;
+        let version = found.map_err(|unknown| status::of_unknown(&unknown))?;
         Ok(Response::new(proto::ModelConfigResponse { config: Some(version.config.clone()) }))
     }
 
@@ -169,7 +170,7 @@ impl GrpcInferenceService for GrpcService {
         let asked = request.into_inner();
         metadata::statistics(&self.shared.inference.models, &asked.name, &asked.version)
             .map(Response::new)
-            .map_err(|unknown| status::of(&unknown.into()))
+            .map_err(|unknown| status::of_unknown(&unknown))
     }
 
     async fn repository_index(

@@ -2,8 +2,6 @@
 //! flight are done. Next: `routes` finds the handler.
 
 mod arrive;
-pub(crate) mod body;
-pub(crate) mod budget;
 mod coding;
 mod cork;
 pub(crate) mod error;
@@ -11,11 +9,10 @@ pub(crate) mod health;
 pub(crate) mod infer;
 mod linger;
 pub(crate) mod metadata;
-pub(crate) mod metered;
 pub(crate) mod metrics;
 pub(crate) mod observe;
-pub(crate) mod pace;
 pub(crate) mod repository;
+pub(crate) mod restricted;
 pub(crate) mod shared_memory;
 pub(crate) mod tls;
 pub(crate) mod v1;
@@ -38,7 +35,7 @@ use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tokio_io_timeout::TimeoutStream;
 use tokio_util::sync::CancellationToken;
 
-use crate::logs::seldom;
+use crate::observe::logs::seldom;
 use crate::settings::HttpSettings;
 use crate::trust::Peer;
 use arrive::Arrive;

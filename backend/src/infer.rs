@@ -15,17 +15,16 @@ use forebay_protocol::manner::{Manner, WrongManner};
 use forebay_protocol::messages::{ModelInferRequest, ModelInferResponse};
 use http::{Extensions, HeaderMap};
 
-use crate::busy_poll::BusyPoll;
-use crate::engine::EngineError;
+use crate::cache::store::Store;
+use crate::class::Class;
+use crate::engine::signature::Mismatch;
 use crate::models::{Models, UnknownModel, Version};
+use crate::schedule::answers::Done;
+use crate::schedule::busy_poll::BusyPoll;
 use crate::schedule::{QueueError, RunError};
-use crate::signature::Mismatch;
-use crate::statistics::Failure;
-use crate::store::Store;
 use crate::trust::{Trust, Unproven, Whose, directives};
-pub(crate) use once::Answers;
 use once::Lookup;
-use work::{Asked, Done};
+use work::Asked;
 
 /// What all requests share.
 #[derive(Clone)]
@@ -76,15 +75,16 @@ pub(crate) enum InferError {
 }
 
 impl InferError {
-    /// As what the statistics count it.
-    fn failure(&self) -> Failure {
+    pub(crate) fn class(&self) -> Class {
         match self {
-            Self::Queue(QueueError::Away { .. }) => Failure::Backend,
-            Self::Queue(_) | Self::Run(RunError::Expired) => Failure::Rejected,
-            Self::Deadline => Failure::Canceled,
-            Self::Run(RunError::Engine(EngineError::BadInput(_))) => Failure::Other,
-            Self::Run(_) | Self::Lost => Failure::Backend,
-            _ => Failure::Other,
+            Self::Unknown(_) => Class::Unknown,
+            Self::Mismatch(_) | Self::Manner(_) => Class::Wrong,
+            Self::SharedMemory => Class::Unimplemented,
+            Self::OnlyIfCached => Class::Uncached,
+            Self::Queue(error) => error.class(),
+            Self::Run(error) => error.class(),
+            Self::Lost => Class::Failed,
+            Self::Deadline => Class::Late,
         }
     }
 }
@@ -181,7 +181,7 @@ impl Inference {
         };
         match &answered {
             Ok(_) => arrived.succeeded(),
-            Err(error) => arrived.failed(error.failure()),
+            Err(error) => arrived.failed(error.class().into()),
         }
         if let Some(busy_poll) = &self.busy_poll {
             busy_poll.answered();

@@ -1,52 +1,70 @@
 //! Forebay's backend: `serve` answers inference requests, `gate` answers the filters' lookups, `check-filter` reads a filter's
 //! settings as the filter does, `plan` builds one plan of TensorRT's for `serve`. Arguments enter ([`run`]), an exit code leaves.
 //!
-//! In the order of a request: `http` takes it, `models` finds who answers, `signature` checks it, `store` looks
-//! it up, `flight` joins it to an equal one, `schedule` queues it, `engine` computes it, `store` keeps it.
+//! The rooms are listed from top to bottom; one uses only those below it (`rooms` tests that). A request's way: `http` or `grpc`
+//! takes it, `infer` asks `models` for the version that answers, whose `engine::signature` checks it, looks it up in the `cache`,
+//! joins it to an equal one or queues it (`schedule`), an `engine` computes it, and the cache keeps it. `run` wires all of that
+//! together. What every room may use lies at the bottom: `config` is what a model's `config.pbtxt` says, `settings` what flags and
+//! environment say, `observe` what is told of it all.
 
 #![forbid(unsafe_code)]
 // What of the shared parts TensorRT alone needs lies idle in a build without it.
 #![cfg_attr(not(feature = "tensorrt"), allow(dead_code))]
 
-mod busy_poll;
-mod check_filter;
-mod clock;
-mod control;
-mod drain;
-mod engine;
-mod every;
-mod flight;
-pub mod fuzzing;
+// The commands: parts wired together, ports, the drain.
+mod run;
+
+// What filters ask: lookups by digest, what is live.
 mod gate;
-mod generation;
+
+// The edges: V2 over gRPC,
 mod grpc;
+
+// and V2 and V1 over HTTP.
 mod http;
+
+// One inference, whatever it came by.
 mod infer;
-mod jitter;
-mod live;
-mod load;
-mod logs;
-mod memory;
-mod metadata;
-mod metrics;
-mod model_config;
+
+// Which versions are served, and how they come and go.
 mod models;
-mod policy;
-mod poll;
-mod pool;
-mod proto;
-mod recovery;
-mod repository;
-mod restricted;
+
+// What is kept of answers, and which generations are live.
+mod cache;
+
+// Equal requests joined; queues, batches, the threads of sessions.
 mod schedule;
-mod serve;
+
+// What computes: ONNX Runtime and TensorRT.
+mod engine;
+
+// A model's `config.pbtxt`.
+mod config;
+
+// Logs, metrics, statistics, readiness.
+mod observe;
+
+// Flags and environment.
 mod settings;
-mod signature;
-mod statistics;
-mod store;
-mod trace;
+
+// Who asks, and on whose behalf.
 mod trust;
-mod warmup;
+
+// Bodies on their way in, and their bounds.
+mod body;
+
+// Kinds of errors.
+mod class;
+
+// Triton's messages, made at build time.
+mod proto;
+
+// The pool's clock, pauses.
+mod time;
+
+pub mod fuzzing;
+#[cfg(test)]
+mod rooms;
 
 use std::process::ExitCode;
 
@@ -69,10 +87,10 @@ pub fn run() -> ExitCode {
         }
     };
     let ended = match command {
-        Command::Serve(settings) => serve::run(&settings),
-        Command::Gate(settings) => gate::run(&settings),
-        Command::CheckFilter(settings) => check_filter::run(&settings),
-        Command::Plan(settings) => match logs::start(&settings) {
+        Command::Serve(settings) => run::serve::run(&settings),
+        Command::Gate(settings) => run::gate::run(&settings),
+        Command::CheckFilter(settings) => run::check_filter::run(&settings),
+        Command::Plan(settings) => match observe::logs::start(&settings) {
             Ok(_) => return engine::tensorrt::build_plan(),
             Err(error) => Err(error.into()),
         },

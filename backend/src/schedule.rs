@@ -2,8 +2,11 @@
 //! share the queue: a request goes from its task to a session's thread and back without a stop between. Where runs are
 //! short, a task of the runtime takes the thread's place. Next: the work's own `done`, where it was computed.
 
+pub(crate) mod answers;
 pub(crate) mod batch;
 pub(crate) mod batching;
+pub(crate) mod busy_poll;
+pub(crate) mod flight;
 mod loss;
 mod order;
 mod queue;
@@ -17,10 +20,11 @@ use std::time::{Duration, Instant};
 
 use tokio::runtime::Handle;
 
+use crate::class::Class;
 use crate::engine::gpu::Gpu;
 use crate::engine::{EngineError, InputTensor, OutputTensor, Session};
-use crate::logs::seldom;
-use crate::statistics::Statistics;
+use crate::observe::logs::seldom;
+use crate::observe::statistics::Statistics;
 use batching::Batching;
 use order::Order;
 use queue::{Queue, Waiting};
@@ -54,6 +58,15 @@ pub(crate) enum QueueError {
     Away { reason: String },
 }
 
+impl QueueError {
+    pub(crate) fn class(&self) -> Class {
+        match self {
+            Self::Requests { .. } | Self::Bytes { .. } | Self::Level { .. } => Class::Rejected,
+            Self::Away { .. } => Class::Away,
+        }
+    }
+}
+
 /// What a session computed for one request.
 #[derive(Debug)]
 pub(crate) struct Computed {
@@ -72,6 +85,16 @@ pub(crate) enum RunError {
     /// In Triton's words.
     #[error("Request timeout expired")]
     Expired,
+}
+
+impl RunError {
+    pub(crate) fn class(&self) -> Class {
+        match self {
+            Self::Engine(error) => error.class(),
+            Self::Panicked => Class::Failed,
+            Self::Expired => Class::Rejected,
+        }
+    }
 }
 
 /// One request on its way through the queue.

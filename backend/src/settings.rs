@@ -2,6 +2,7 @@
 //! `FOREBAY_A_B`. Next: `serve` or `gate` takes its settings apart and hands each part what it needs.
 
 mod parts;
+mod restricted;
 mod secrets;
 mod trust;
 mod units;
@@ -17,6 +18,7 @@ pub(crate) use parts::{
     GateAddress, HttpSettings, LogFormat, LogSettings, PoolKind, PoolSettings, RestrictedSettings,
     TlsSettings,
 };
+pub(crate) use restricted::{Api, Restrictions};
 #[cfg(feature = "tensorrt")]
 pub(crate) use secrets::SECRETS;
 pub(crate) use secrets::{Hidden, read_pool_secret};

@@ -9,7 +9,7 @@ use tokio_util::sync::CancellationToken;
 use super::choice::Choice;
 use super::gpu::Gpu;
 use super::{Engine, EngineError, ModelFiles, Session, SessionOptions};
-use crate::model_config::{Device, ModelConfig, Platform};
+use crate::config::{Device, ModelConfig, Platform};
 
 /// Why.
 pub(crate) const NONE: &str = "this build has no TensorRT";

@@ -4,7 +4,7 @@
 use forebay_protocol::datatype::DataType;
 use prost::{DecodeError, Message};
 
-use crate::signature::{Signature, TensorSpec};
+use super::signature::{Signature, TensorSpec};
 
 /// An input.
 #[derive(Debug, Clone, PartialEq, Eq)]

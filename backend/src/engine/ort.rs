@@ -21,10 +21,10 @@ use tempfile::NamedTempFile;
 use tokio_util::sync::CancellationToken;
 
 use super::kept::{Kept, Place};
+use super::signature::{Signature, TensorSpec};
 use super::{Engine, EngineError, InputTensor, ModelFiles, OutputTensor, Run, Session, SessionOptions, onnx};
-use crate::logs::engines::ONNXRUNTIME;
-use crate::model_config::{Device, ModelConfig, Platform};
-use crate::signature::{Signature, TensorSpec};
+use crate::config::{Device, ModelConfig, Platform};
+use crate::observe::logs::engines::ONNXRUNTIME;
 use binding::Binding;
 use gpus::Gpus;
 use joined::Joined;

@@ -20,9 +20,9 @@ use tokio_util::sync::CancellationToken;
 
 use super::choice::Choice;
 use super::gpu::{Gpu, Tie};
+use super::signature::{Signature, TensorSpec};
 use super::{Engine, EngineError, ModelFiles, Session, SessionOptions};
-use crate::model_config::{Device, ModelConfig, Platform};
-use crate::signature::{Signature, TensorSpec};
+use crate::config::{Device, ModelConfig, Platform};
 pub(crate) use compile::build_options;
 use compile::{Compilation, Compiler, Target};
 use graphs::Warning;

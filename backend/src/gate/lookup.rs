@@ -98,7 +98,7 @@ mod tests {
 
     #[test]
     fn a_lookup_is_read_as_the_protocol_fixes_it() {
-        let golden = include_str!("../../../protocol/golden/2/lookups.json");
+        let golden = include_str!(concat!(env!("CARGO_MANIFEST_DIR"), "/../protocol/golden/2/lookups.json"));
         for vector in serde_json::from_str::<Vec<Value>>(golden).unwrap() {
             let mut headers = HeaderMap::new();
             for pair in vector["request"]["headers"].as_array().unwrap() {

@@ -14,9 +14,10 @@ use http::{HeaderMap, StatusCode};
 
 use super::Gate;
 use super::savings::Reported;
-use crate::clock::now_ms;
+use crate::body::BodyError;
+use crate::cache::live::Standing;
 use crate::http::error::HttpError;
-use crate::live::Standing;
+use crate::time::clock::now_ms;
 use crate::trust::Peer;
 
 /// An epoch of a proxy's that the pool must be asked after may take so long, whatever the proxy's patience.
@@ -88,5 +89,5 @@ fn unchanged(epoch: u64) -> Response {
 }
 
 fn not_a_poll(error: &PollError) -> HttpError {
-    HttpError::Body { reason: error.to_string() }
+    BodyError::Content { reason: error.to_string() }.into()
 }

@@ -7,16 +7,16 @@ use axum::{Json, Router};
 use http::StatusCode;
 use serde_json::json;
 
+use crate::cache::live::LiveTable;
+use crate::cache::pool::Server;
 use crate::http::error::HttpError;
-use crate::http::health::Draining;
-use crate::live::LiveTable;
-use crate::pool::Server;
+use crate::observe::readiness::Draining;
 
 /// What a gate can't do without.
-pub(super) struct Needs {
-    pub(super) server: Server,
-    pub(super) live: Arc<LiveTable>,
-    pub(super) draining: Draining,
+pub(crate) struct Needs {
+    pub(crate) server: Server,
+    pub(crate) live: Arc<LiveTable>,
+    pub(crate) draining: Draining,
 }
 
 impl Needs {
@@ -30,7 +30,7 @@ impl Needs {
 }
 
 /// The two routes.
-pub(super) fn routes(needs: Needs) -> Router {
+pub(crate) fn routes(needs: Needs) -> Router {
     let needs = Arc::new(needs);
     let readiness = move || {
         let answer = match needs.lacks() {

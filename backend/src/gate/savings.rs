@@ -8,12 +8,11 @@ use std::time::{Duration, Instant};
 use bytes::Bytes;
 use forebay_protocol::poll::{Poll, Report, Saved};
 use metrics::{Counter, counter};
-use tokio::task::JoinError;
 
-use crate::every::Every;
-use crate::live::{Fate, Reports};
-use crate::metrics::Series;
-use crate::pool::PoolError;
+use crate::cache::live::{Fate, Reports, Uncounted};
+use crate::cache::pool::PoolError;
+use crate::observe::metrics::Series;
+use crate::time::every::Every;
 
 /// Pairs of service and model that have counters of their own; what more come with is counted under [`OTHER`].
 const MOST_MODELS: usize = 1000;
@@ -64,15 +63,6 @@ impl Reported {
         let Report { saved, .. } = std::mem::take(&mut poll.report);
         Self { who: format!("{} {}", poll.proxy, poll.vm), seq: poll.seq, saved, _held: body }
     }
-}
-
-/// A report that is in no sum.
-#[derive(Debug, thiserror::Error)]
-pub(crate) enum Uncounted {
-    #[error("what the poll reports can't be counted now, send it again: {0}")]
-    Pool(#[from] PoolError),
-    #[error("what the poll reports can't be counted: {0}")]
-    Ended(#[from] JoinError),
 }
 
 impl Savings {
@@ -174,7 +164,7 @@ mod tests {
         let (mut sums, start) = (Sums::default(), Instant::now());
         let told = |model: &str| {
             let label = format!("forebay_proxy_hits{{service=\"goes\",model=\"{model}\"}} 1");
-            crate::metrics::series().contains(&label)
+            crate::observe::metrics::series().contains(&label)
         };
         for model in ["live", "gone"] {
             sums.model("goes", model, start).hits.increment(1);

@@ -8,7 +8,7 @@ use tokio_util::sync::CancellationToken;
 use tonic_health::ServingStatus;
 use tonic_health::server::{HealthReporter, HealthService};
 
-use crate::http::health::{Draining, Readiness};
+use crate::observe::readiness::{Draining, Readiness};
 
 /// The services that can be asked for; "" is the server as a whole.
 const SERVICES: [&str; 2] = ["", "inference.GRPCInferenceService"];

@@ -12,7 +12,7 @@ use tonic::metadata::MetadataMap;
 use tonic::{Request, Response, Status, Streaming};
 
 use super::{Answered, GrpcInferenceService, GrpcService, status};
-use crate::http::budget::Charge;
+use crate::body::budget::Charge;
 use crate::infer::{Answer, Caller, headers};
 use crate::proto::ModelStreamInferResponse;
 

@@ -1,91 +1,86 @@
-//! Why there is no answer -> gRPC's status, with the codes that Triton's clients know. The only place where a cause
+//! Why there is no answer -> gRPC's status, with the codes that Triton's clients know. The only place where a class of error
 //! becomes a code.
 
 use forebay_protocol::request::RequestError;
 use tonic::{Code, Status};
 
-use crate::control::ControlError;
-use crate::engine::EngineError;
-use crate::http::budget::Spent;
-use crate::http::metered::Unread;
+use crate::body::budget::Spent;
+use crate::body::metered::Unread;
+use crate::cache::live::Untold;
+use crate::class::Class;
 use crate::infer::InferError;
-use crate::live::Untold;
-use crate::logs::{LogError, seldom};
-use crate::schedule::RunError;
+use crate::models::UnknownModel;
+use crate::models::control::ControlError;
+use crate::observe::logs::{LogError, seldom};
 
-/// The status of an error.
-pub(super) fn of(error: &InferError) -> Status {
-    let code = match error {
-        InferError::Unknown(_) => Code::NotFound,
-        InferError::Mismatch(_)
-        | InferError::Manner(_)
-        | InferError::Run(RunError::Engine(EngineError::BadInput(_))) => Code::InvalidArgument,
-        InferError::SharedMemory => Code::Unimplemented,
-        InferError::OnlyIfCached | InferError::Deadline => Code::DeadlineExceeded,
-        InferError::Queue(_)
-        | InferError::Run(RunError::Expired | RunError::Engine(EngineError::Away { .. })) => {
-            Code::Unavailable
-        }
-        InferError::Run(_) | InferError::Lost => Code::Internal,
+/// The status of an error of that class.
+fn status(class: Class, error: &impl ToString) -> Status {
+    let code = match class {
+        Class::Wrong | Class::Coding => Code::InvalidArgument,
+        Class::TooLarge => Code::OutOfRange,
+        Class::Unproven => Code::Unauthenticated,
+        Class::Forbidden => Code::PermissionDenied,
+        Class::Unknown => Code::NotFound,
+        Class::Unimplemented => Code::Unimplemented,
+        Class::Conflict => Code::Aborted,
+        Class::Left => Code::Cancelled,
+        Class::Slow | Class::Late | Class::Uncached => Code::DeadlineExceeded,
+        Class::Rejected | Class::Away => Code::Unavailable,
+        Class::Full => Code::ResourceExhausted,
+        Class::Failed => Code::Internal,
     };
-    if code == Code::Internal {
+    Status::new(code, error.to_string())
+}
+
+/// An inference that has no answer.
+pub(super) fn of(error: &InferError) -> Status {
+    if error.class() == Class::Failed {
         seldom!(error, "a request failed: {error}");
     }
-    Status::new(code, error.to_string())
+    status(error.class(), error)
+}
+
+/// What is not served.
+pub(super) fn of_unknown(error: &UnknownModel) -> Status {
+    status(Class::Unknown, error)
 }
 
 /// A request that can't be read.
 pub(super) fn bad(error: &dyn std::error::Error) -> Status {
-    Status::invalid_argument(error.to_string())
+    status(Class::Wrong, &error)
 }
 
 /// A request that isn't what V2 expects, or larger than it may be.
 pub(super) fn of_request(error: &RequestError) -> Status {
-    let code = if error.is_too_large() { Code::OutOfRange } else { Code::InvalidArgument };
-    Status::new(code, error.to_string())
+    status(if error.is_too_large() { Class::TooLarge } else { Class::Wrong }, error)
 }
 
 /// A message that was not read to its end.
 pub(super) fn of_unread(unread: &Unread) -> Status {
-    match unread {
-        Unread::Slow(slow) => Status::deadline_exceeded(format!("the message {slow}")),
-        Unread::Spent(spent) => of_spent(*spent),
-        Unread::TooLarge { .. } => Status::out_of_range(unread.to_string()),
-        Unread::Broken(error) => Status::cancelled(format!("the message broke off: {error}")),
-    }
+    let said = match unread {
+        Unread::Slow(slow) => format!("the message {slow}"),
+        Unread::Broken(error) => format!("the message broke off: {error}"),
+        Unread::Spent(_) | Unread::TooLarge { .. } => unread.to_string(),
+    };
+    status(unread.class(), &said)
 }
 
 /// No room for a request's bytes.
 pub(super) fn of_spent(spent: Spent) -> Status {
-    Status::resource_exhausted(spent.to_string())
+    status(Class::Full, &spent)
 }
 
 /// A change of the models that was not made.
 pub(super) fn of_control(error: &ControlError) -> Status {
-    let code = match error {
-        // As Triton says it, though it will not pass by itself.
-        ControlError::Polling | ControlError::NotExplicit | ControlError::Busy { .. } => Code::Unavailable,
-        ControlError::Unknown(_) | ControlError::NoFolder { .. } => Code::NotFound,
-        ControlError::Files { .. } | ControlError::Repository(_) | ControlError::Ended { .. } => {
-            Code::Internal
-        }
-        ControlError::Stopped { .. } => Code::Aborted,
-        _ => Code::InvalidArgument,
-    };
-    Status::new(code, error.to_string())
+    status(error.class(), error)
 }
 
 /// A change of the models that the tier has not heard of.
 pub(super) fn of_untold(error: &Untold) -> Status {
-    Status::unavailable(error.to_string())
+    status(Class::Rejected, error)
 }
 
 /// Log settings that were not taken.
 pub(super) fn of_log(error: &LogError) -> Status {
-    let code = match error {
-        LogError::Fixed { .. } => Code::Unimplemented,
-        LogError::Reload(_) => Code::Internal,
-        LogError::Kind { .. } | LogError::Unknown { .. } => Code::InvalidArgument,
-    };
-    Status::new(code, error.to_string())
+    status(error.class(), error)
 }

@@ -1,4 +1,4 @@
-//! Everything that can go wrong with a request -> one answer in V2's error form. This is the only place where a cause
+//! Everything that can go wrong with a request -> one answer in V2's error form. This is the only place where a class of error
 //! becomes a status.
 
 use axum::response::{IntoResponse, Response};
@@ -8,18 +8,15 @@ use forebay_protocol::response::{self, ResponseError};
 use http::header::{CACHE_CONTROL, CONTENT_TYPE, RETRY_AFTER};
 use http::{HeaderValue, StatusCode};
 
-use super::budget::Spent;
-use super::metered::Unread;
-use super::pace::Slow;
-use crate::control::ControlError;
-use crate::engine::EngineError;
-use crate::gate::Uncounted;
+use crate::body::BodyError;
+use crate::body::budget::Spent;
+use crate::cache::live::{TooMany, Uncounted, Untold};
+use crate::class::Class;
 use crate::infer::InferError;
-use crate::live::{TooMany, Untold};
-use crate::logs::{LogError, seldom};
 use crate::models::UnknownModel;
-use crate::schedule::RunError;
-use crate::trace::TraceError;
+use crate::models::control::ControlError;
+use crate::observe::logs::{LogError, seldom};
+use crate::observe::trace::TraceError;
 
 /// Seconds after which a refused client may come again: queues empty in less.
 const RETRY_SECONDS: u16 = 1;
@@ -31,20 +28,8 @@ pub(crate) enum HttpError {
     NoSuchPath { path: String },
     #[error("{path} doesn't take {method}; the header allow names what it takes")]
     Method { path: String, method: http::Method },
-    #[error("the body is larger than the limit of {limit} bytes (--max-body-bytes)")]
-    BodyTooLarge { limit: usize },
-    #[error("the body {0}")]
-    Slow(Slow),
     #[error(transparent)]
-    Spent(#[from] Spent),
-    #[error("the body could not be read: {reason}")]
-    BodyBroken { reason: String },
-    #[error(
-        "content-encoding {encoding:?} is not supported; send gzip, deflate, zstd or the body as it is (identity)"
-    )]
-    Encoding { encoding: String },
-    #[error("the body is not as it should be: {reason}")]
-    Body { reason: String },
+    Body(#[from] BodyError),
     #[error(transparent)]
     Control(#[from] ControlError),
     #[error(transparent)]
@@ -86,67 +71,50 @@ impl From<UnknownModel> for HttpError {
     }
 }
 
-impl From<Unread> for HttpError {
-    fn from(unread: Unread) -> Self {
-        match unread {
-            Unread::Slow(slow) => Self::Slow(slow),
-            Unread::Spent(spent) => Self::Spent(spent),
-            Unread::TooLarge { limit } => Self::BodyTooLarge { limit },
-            Unread::Broken(error) => Self::BodyBroken { reason: error.to_string() },
-        }
+impl From<Spent> for HttpError {
+    fn from(spent: Spent) -> Self {
+        Self::Body(spent.into())
     }
 }
 
 impl HttpError {
+    /// 404 and 405 of paths are HTTP's own; all else is of a class.
     fn status(&self) -> StatusCode {
-        match self {
-            Self::NoSuchPath { .. } => StatusCode::NOT_FOUND,
-            Self::Method { .. } => StatusCode::METHOD_NOT_ALLOWED,
-            Self::BodyTooLarge { .. } => StatusCode::PAYLOAD_TOO_LARGE,
-            Self::Request(error) if error.is_too_large() => StatusCode::PAYLOAD_TOO_LARGE,
-            Self::Slow(_) => StatusCode::REQUEST_TIMEOUT,
-            Self::Encoding { .. } => StatusCode::UNSUPPORTED_MEDIA_TYPE,
-            Self::Credential => StatusCode::UNAUTHORIZED,
-            Self::Tenant | Self::Restricted { .. } => StatusCode::FORBIDDEN,
-            Self::Log(LogError::Reload(_)) => StatusCode::INTERNAL_SERVER_ERROR,
-            Self::Log(LogError::Fixed { .. }) | Self::Trace(_) => StatusCode::NOT_IMPLEMENTED,
-            Self::BodyBroken { .. }
-            | Self::Body { .. }
-            | Self::Request(_)
-            | Self::Header { .. }
-            | Self::Response(_)
-            | Self::Predict(_)
-            | Self::Log(_) => StatusCode::BAD_REQUEST,
-            Self::Control(error) => match error {
-                ControlError::Polling | ControlError::NotExplicit | ControlError::Busy { .. } => {
-                    StatusCode::SERVICE_UNAVAILABLE
-                }
-                ControlError::Unknown(_) | ControlError::NoFolder { .. } => StatusCode::NOT_FOUND,
-                ControlError::Files { .. } | ControlError::Repository(_) | ControlError::Ended { .. } => {
-                    StatusCode::INTERNAL_SERVER_ERROR
-                }
-                ControlError::Stopped { .. } => StatusCode::CONFLICT,
-                _ => StatusCode::BAD_REQUEST,
-            },
-            Self::NoGenerations
-            | Self::TooManyProxies(_)
-            | Self::Uncounted(_)
-            | Self::Untold(_)
-            | Self::Spent(_) => StatusCode::SERVICE_UNAVAILABLE,
-            Self::Infer(error) => match error {
-                InferError::Unknown(_) => StatusCode::NOT_FOUND,
-                InferError::SharedMemory => StatusCode::NOT_IMPLEMENTED,
-                InferError::OnlyIfCached | InferError::Deadline => StatusCode::GATEWAY_TIMEOUT,
-                InferError::Queue(_)
-                | InferError::Run(RunError::Expired | RunError::Engine(EngineError::Away { .. })) => {
-                    StatusCode::SERVICE_UNAVAILABLE
-                }
-                InferError::Mismatch(_)
-                | InferError::Manner(_)
-                | InferError::Run(RunError::Engine(EngineError::BadInput(_))) => StatusCode::BAD_REQUEST,
-                InferError::Run(_) | InferError::Lost => StatusCode::INTERNAL_SERVER_ERROR,
-            },
-        }
+        let class = match self {
+            Self::NoSuchPath { .. } => return StatusCode::NOT_FOUND,
+            Self::Method { .. } => return StatusCode::METHOD_NOT_ALLOWED,
+            Self::Request(error) if error.is_too_large() => Class::TooLarge,
+            Self::Request(_) | Self::Header { .. } | Self::Response(_) | Self::Predict(_) => Class::Wrong,
+            Self::Body(error) => error.class(),
+            Self::Control(error) => error.class(),
+            Self::Log(error) => error.class(),
+            Self::Trace(_) => Class::Unimplemented,
+            Self::Infer(error) => error.class(),
+            Self::Credential => Class::Unproven,
+            Self::Tenant | Self::Restricted { .. } => Class::Forbidden,
+            Self::NoGenerations | Self::TooManyProxies(_) | Self::Uncounted(_) | Self::Untold(_) => {
+                Class::Rejected
+            }
+        };
+        status(class)
+    }
+}
+
+/// The status of a class.
+fn status(class: Class) -> StatusCode {
+    match class {
+        Class::Wrong | Class::Left => StatusCode::BAD_REQUEST,
+        Class::Unproven => StatusCode::UNAUTHORIZED,
+        Class::Forbidden => StatusCode::FORBIDDEN,
+        Class::Unknown => StatusCode::NOT_FOUND,
+        Class::Slow => StatusCode::REQUEST_TIMEOUT,
+        Class::Conflict => StatusCode::CONFLICT,
+        Class::TooLarge => StatusCode::PAYLOAD_TOO_LARGE,
+        Class::Coding => StatusCode::UNSUPPORTED_MEDIA_TYPE,
+        Class::Failed => StatusCode::INTERNAL_SERVER_ERROR,
+        Class::Unimplemented => StatusCode::NOT_IMPLEMENTED,
+        Class::Rejected | Class::Full | Class::Away => StatusCode::SERVICE_UNAVAILABLE,
+        Class::Late | Class::Uncached => StatusCode::GATEWAY_TIMEOUT,
     }
 }
 

@@ -18,9 +18,9 @@ use forebay_protocol::wants::Wants;
 use http::header::CONTENT_TYPE;
 use http::{HeaderName, HeaderValue};
 
-use super::body::Bodies;
 use super::coding;
 use super::error::HttpError;
+use crate::body::Bodies;
 use crate::infer::{Answer, Inference, headers};
 
 /// What the infer routes need.

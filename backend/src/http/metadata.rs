@@ -12,8 +12,9 @@ use http::header::CONTENT_TYPE;
 use super::error::HttpError;
 use crate::infer::InferError;
 use crate::models::Models;
+use crate::models::metadata;
+use crate::proto;
 use crate::schedule::QueueError;
-use crate::{metadata, proto};
 
 /// What all routes take and give.
 const OPENAPI: &str = include_str!("../../openapi.json");

@@ -5,7 +5,7 @@ use axum::response::IntoResponse;
 use axum::routing::get;
 use http::header::CONTENT_TYPE;
 
-use crate::metrics::Metrics;
+use crate::observe::metrics::Metrics;
 
 /// The one route. `sample` sets what is looked up when it is asked for, which may take a while.
 pub(crate) fn routes(metrics: Metrics, sample: impl Fn() + Clone + Send + Sync + 'static) -> Router {

@@ -8,16 +8,17 @@ use axum::routing::get;
 use axum::{Json, Router};
 use serde_json::{Map, Value};
 
-use super::body::Bodies;
 use super::error::HttpError;
-use crate::logs::Logs;
+use crate::body::Bodies;
+use crate::body::BodyError;
 use crate::models::Models;
+use crate::observe::logs::Logs;
+use crate::observe::trace;
 use crate::proto::log_settings_request::SettingValue as LogValue;
 use crate::proto::log_settings_request::setting_value::ParameterChoice as Asked;
 use crate::proto::log_settings_response::setting_value::ParameterChoice;
 use crate::proto::trace_setting_request::SettingValue as TraceValue;
 use crate::proto::{LogSettingsRequest, TraceSettingRequest};
-use crate::trace;
 
 /// What the routes need.
 pub(crate) struct ObserveRoutes {
@@ -87,7 +88,7 @@ async fn trace_setting(routes: &ObserveRoutes, request: Request) -> Result<Json<
             Value::Array(values) => values.iter().map(|value| value.as_str().map(str::to_owned)).collect(),
             _ => None,
         };
-        let wrong = || HttpError::Body {
+        let wrong = || BodyError::Content {
             reason: format!("trace setting {name:?} must be a string, several, or null"),
         };
         Ok((name.clone(), TraceValue { value: texts.ok_or_else(wrong)? }))

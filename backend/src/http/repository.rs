@@ -13,9 +13,10 @@ use base64::prelude::BASE64_STANDARD;
 use http::StatusCode;
 use serde::Deserialize;
 
-use super::body::Bodies;
 use super::error::HttpError;
-use crate::control::{self, Brought, Control, Parameters};
+use crate::body::Bodies;
+use crate::body::BodyError;
+use crate::models::control::{self, Brought, Control, Parameters};
 use crate::proto::model_repository_parameter::ParameterChoice;
 use crate::proto::{self, ModelRepositoryParameter};
 
@@ -104,7 +105,7 @@ fn parameters(given: BTreeMap<String, serde_json::Value>) -> Result<Parameters, 
     };
     let parameter = |(name, value): (String, serde_json::Value)| match choice(&name, value) {
         Ok(choice) => Ok((name, ModelRepositoryParameter { parameter_choice: Some(choice) })),
-        Err(reason) => Err(HttpError::Body { reason: format!("parameter {name:?} {reason}") }),
+        Err(reason) => Err(BodyError::Content { reason: format!("parameter {name:?} {reason}") }.into()),
     };
     given.into_iter().map(parameter).collect()
 }

@@ -7,7 +7,7 @@ use http::header::CACHE_CONTROL;
 use http::{HeaderMap, HeaderName, HeaderValue};
 
 use super::{Answer, Bypass, Miss, Source};
-use crate::policy::Policy;
+use crate::models::Policy;
 use crate::trust::Unproven;
 
 /// The headers of an answer.
@@ -72,6 +72,6 @@ fn bypass(why: Bypass) -> &'static str {
 }
 
 /// A header's value; empty for what can't be one.
-pub(crate) fn visible(text: &str) -> HeaderValue {
+fn visible(text: &str) -> HeaderValue {
     HeaderValue::from_str(text).unwrap_or_else(|_| HeaderValue::from_static(""))
 }

@@ -8,57 +8,16 @@ use std::time::Instant;
 use forebay_protocol::cache_control::RequestDirectives;
 use forebay_protocol::digest::Key;
 use forebay_protocol::entry::Entry;
-use forebay_protocol::freshness::Stored;
-use forebay_protocol::manner::Manner;
 
-use super::work::{Asked, Done};
+use super::work::Asked;
 use super::{InferError, Miss, Outcome, Source};
+use crate::cache::store::{self, Store, now_ms};
 use crate::engine::EngineError;
-use crate::flight::{Part, Sought, Told};
 use crate::models::Version;
+use crate::observe::statistics::Gauged;
 use crate::schedule::RunError;
-use crate::statistics::Gauged;
-use crate::store::{self, Store, now_ms};
-
-/// Results that equal requests share.
-pub(crate) struct Answers;
-
-/// What equal requests have in common. One that is urgent doesn't wait for one that isn't, nor one that has less time for one that
-/// has more: who leads gives up before those who wait would.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
-pub(crate) struct Same {
-    key: Key,
-    manner: Manner,
-}
-
-/// What a flight lands with.
-#[derive(Debug, Clone)]
-pub(crate) enum Found {
-    /// In the pool.
-    Kept(Arc<Entry>),
-    Computed(Done),
-    /// Nobody can compute on these tensors, whoever sends them.
-    Refused(String),
-}
-
-impl Sought for Answers {
-    type Key = Same;
-    type Want = RequestDirectives;
-    type Found = Found;
-
-    fn takes(directives: &RequestDirectives, found: &Found) -> bool {
-        match found {
-            Found::Kept(entry) => age_s(entry, directives).is_some(),
-            Found::Computed(_) | Found::Refused(_) => true,
-        }
-    }
-}
-
-/// The entry's age, if it may be given to a request that says `directives`.
-fn age_s(entry: &Entry, directives: &RequestDirectives) -> Option<u64> {
-    let stored = Stored { created_ms: entry.created_ms, max_age_s: entry.max_age_s };
-    stored.usable(directives, now_ms()).ok().map(|usable| usable.age_s)
-}
+use crate::schedule::answers::{Done, Found, Same, age_s};
+use crate::schedule::flight::{Part, Told};
 
 /// A request that may be answered from the pool.
 pub(super) struct Lookup<'a> {

@@ -15,18 +15,18 @@ use futures_util::poll;
 use http::HeaderValue;
 
 use super::*;
-use crate::engine::{InputTensor, OutputTensor, Run, Session};
-use crate::flight::Flights;
-use crate::model_config::ModelConfig;
-use crate::models::{Model, ModelSet};
-use crate::policy::Policy;
-use crate::pool::MemoryPool;
-use crate::repository::Fingerprint;
+use crate::cache::pool::MemoryPool;
+use crate::config::ModelConfig;
+use crate::engine::signature::{Signature, TensorSpec};
+use crate::engine::{EngineError, InputTensor, OutputTensor, Run, Session};
+use crate::models::Policy;
+use crate::models::repository::Fingerprint;
+use crate::models::served::{Model, ModelSet};
+use crate::observe::statistics::Statistics;
 use crate::schedule::batching::Batching;
+use crate::schedule::flight::Flights;
 use crate::schedule::{QueueLimits, Schedule};
-use crate::signature::{Signature, TensorSpec};
-use crate::statistics::Statistics;
-use crate::store::now_ms;
+use crate::time::clock::now_ms;
 use crate::trust::{Authorization, Cookie, Tenancy, TrustedProxies};
 
 /// Tells of each run, and waits for how it is to end.
@@ -364,7 +364,7 @@ async fn only_what_waits_for_a_session_is_pending() {
     let bench = bench("pending", 10);
     let pending = |expected: u32| {
         let line = "nv_inference_pending_request_count{model=\"pending\",version=\"1\"} ";
-        let text = crate::metrics::series();
+        let text = crate::observe::metrics::series();
         let found = text.lines().find_map(|text| text.strip_prefix(line));
         assert_eq!(found, Some(expected.to_string().as_str()), "{text}");
     };

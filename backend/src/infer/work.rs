@@ -13,22 +13,14 @@ use tokio::sync::oneshot;
 use tokio::time::timeout_at;
 
 use super::classify::Classified;
-use super::once::{Answers, Found};
 use super::{InferError, headers};
+use crate::cache::store::{Store, now_ms};
+use crate::engine::signature::classification;
 use crate::engine::{EngineError, InputTensor, Parts};
-use crate::flight::Lead;
 use crate::models::Version;
+use crate::schedule::answers::{Answers, Done, Found};
+use crate::schedule::flight::Lead;
 use crate::schedule::{Computed, Demand, RunError, Work, batch};
-use crate::signature::classification;
-use crate::store::{Store, now_ms};
-
-/// What a session gave.
-#[derive(Debug, Clone)]
-pub(crate) struct Done {
-    pub(super) response: ModelInferResponse,
-    pub(super) cost_us: u64,
-    pub(super) stored: bool,
-}
 
 /// A request that a session must answer.
 pub(super) struct Asked {

@@ -3,7 +3,7 @@
 
 use std::time::Duration;
 
-use crate::model_config::{ModelConfig, SchedulingChoice};
+use crate::config::{ModelConfig, SchedulingChoice};
 use crate::proto::ModelQueuePolicy;
 use crate::proto::model_queue_policy::TimeoutAction;
 

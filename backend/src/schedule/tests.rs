@@ -3,10 +3,10 @@ use std::sync::mpsc;
 use forebay_protocol::datatype::DataType;
 
 use super::*;
+use crate::config::{ModelConfig, SchedulingChoice};
+use crate::engine::signature::{Signature, TensorSpec};
 use crate::engine::{Parts, Run};
-use crate::model_config::{ModelConfig, SchedulingChoice};
 use crate::proto::ModelDynamicBatching;
-use crate::signature::{Signature, TensorSpec};
 
 /// How long a run says that it gathered its inputs; shorter than any run takes.
 const GATHERING: Duration = Duration::from_nanos(1);

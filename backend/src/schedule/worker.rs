@@ -12,7 +12,7 @@ use super::batch::{self, Joined};
 use super::queue::{Next, Taken};
 use super::{Computed, RunError, SLICE, Shared, State, Work};
 use crate::engine::{Run, Session};
-use crate::statistics::Compute;
+use crate::observe::statistics::Compute;
 
 pub(super) struct Worker {
     shared: Arc<Shared>,

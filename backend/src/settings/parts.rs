@@ -8,12 +8,12 @@ use clap::{Args, ValueEnum};
 
 use tokio::sync::Semaphore;
 
+use super::restricted::{self, Restrictions};
 use super::units::{parse_bytes, parse_seconds};
 use super::{Hidden, SettingsError, wrong};
-use crate::http::body::Bodies;
-use crate::http::budget::Budget;
-use crate::http::pace::Least;
-use crate::restricted::{self, Restrictions};
+use crate::body::Bodies;
+use crate::body::budget::Budget;
+use crate::body::pace::Least;
 
 /// Where to listen and how much one request may take.
 #[derive(Debug, Clone, Args)]

@@ -5,9 +5,9 @@ use ort::memory::{AllocationDevice, Allocator, AllocatorType, MemoryInfo, Memory
 use ort::session::{IoBinding, Session};
 
 use super::{failure, tensors};
+use crate::config::Device;
+use crate::engine::signature::TensorSpec;
 use crate::engine::{EngineError, InputTensor};
-use crate::model_config::Device;
-use crate::signature::TensorSpec;
 
 /// What is bound to one session.
 pub(super) struct Binding {

@@ -2,9 +2,9 @@
 //!
 //! A model's files and configuration enter, the place of the optimised model leaves. Next: the session is opened from it.
 
+use crate::config::ModelConfig;
 use crate::engine::ModelFiles;
 use crate::engine::kept::{Kept, Place, Source};
-use crate::model_config::ModelConfig;
 
 /// Names what is kept and what it is made from.
 const CONTEXT: &str = "forebay optimized model v1";
@@ -44,7 +44,7 @@ mod tests {
     use std::collections::BTreeMap;
 
     use super::*;
-    use crate::model_config::Platform;
+    use crate::config::Platform;
 
     fn files(bytes: &str) -> ModelFiles {
         let files = BTreeMap::from([("model.onnx".to_owned(), bytes.as_bytes().into())]);

@@ -12,8 +12,8 @@ use ort::ep::{
 use ort::session::builder::{GraphOptimizationLevel, SessionBuilder};
 
 use super::{Model, failure};
+use crate::config::{self, Device, ModelConfig};
 use crate::engine::EngineError;
-use crate::model_config::{self, Device, ModelConfig};
 use crate::proto::model_optimization_policy::execution_accelerators::Accelerator;
 
 /// More threads than this are taken for a mistake.
@@ -112,8 +112,8 @@ fn number(config: &ModelConfig, key: &'static str) -> Result<Option<usize>, Engi
 
 fn switch(config: &ModelConfig, key: &'static str) -> Result<Option<bool>, EngineError> {
     let Some(parameter) = config.parameters.get(key) else { return Ok(None) };
-    let reason = || format!("is {:?}, must be {}", parameter.string_value, model_config::BOOLEANS);
-    model_config::boolean(&parameter.string_value).map(Some).ok_or_else(|| wrong(key, reason()))
+    let reason = || format!("is {:?}, must be {}", parameter.string_value, config::BOOLEANS);
+    config::boolean(&parameter.string_value).map(Some).ok_or_else(|| wrong(key, reason()))
 }
 
 fn wrong(key: &str, reason: String) -> EngineError {

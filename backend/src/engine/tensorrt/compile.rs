@@ -17,10 +17,10 @@ use forebay_bindings::{BuildOptions, Flavour, HostCode, Job, Library};
 use tokio_util::sync::CancellationToken;
 
 use super::identity;
+use crate::config::ModelConfig;
 use crate::engine::choice::Compiling;
 use crate::engine::kept::{Place, Source};
 use crate::engine::{EngineError, ModelFiles, onnx};
-use crate::model_config::ModelConfig;
 use crate::settings;
 
 /// Names what is kept and what it is made from.

@@ -8,7 +8,7 @@ use forebay_bindings::{Context, Engine as Plan, Error, Scratch, SharedScratch, T
 
 use super::shapes::{self, Placed};
 use crate::engine::gpu::Tie;
-use crate::signature::Signature;
+use crate::engine::signature::Signature;
 
 /// What the lanes of one instance share.
 pub(super) struct Instance {

@@ -14,8 +14,8 @@ use super::instance::{self, Instance};
 use super::shapes::{self, Placed};
 use super::staging::Staging;
 use crate::engine::gpu::Gpu;
+use crate::engine::signature::Signature;
 use crate::engine::{EngineError, InputTensor, OutputTensor, Run, Session};
-use crate::signature::Signature;
 
 pub(super) struct Lane {
     instance: Arc<Instance>,

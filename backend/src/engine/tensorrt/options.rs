@@ -2,8 +2,8 @@
 //!
 //! `optimization.cuda.graphs` (Triton's). `parameters`: `lanes` (ours).
 
+use crate::config::ModelConfig;
 use crate::engine::EngineError;
-use crate::model_config::ModelConfig;
 
 /// Lanes of an instance unless the model says otherwise: one copies while the other runs.
 const LANES: usize = 2;

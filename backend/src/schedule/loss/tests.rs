@@ -7,13 +7,13 @@ use forebay_bindings::cuda::CudaError;
 use forebay_protocol::datatype::DataType;
 
 use super::*;
+use crate::config::ModelConfig;
 use crate::engine::gpu::Tie;
+use crate::engine::signature::Signature;
 use crate::engine::{InputTensor, Parts, Run};
-use crate::model_config::ModelConfig;
+use crate::observe::statistics::Statistics;
 use crate::schedule::batching::Batching;
 use crate::schedule::{Computed, Demand, QueueLimits, Work};
-use crate::signature::Signature;
-use crate::statistics::Statistics;
 
 /// Waits for a word before each run: whether the GPU is lost by it.
 struct Fragile {

@@ -1,5 +1,5 @@
 use super::*;
-use crate::model_config::{ModelConfig, SchedulingChoice};
+use crate::config::{ModelConfig, SchedulingChoice};
 use crate::proto::model_queue_policy::TimeoutAction;
 use crate::proto::{ModelDynamicBatching, ModelQueuePolicy};
 

@@ -8,9 +8,9 @@ use std::str::FromStr;
 use forebay_bindings::{BuildOptions, HardwareCompatibilityLevel};
 
 use super::profiles::{self, Given};
+use crate::config::{self, ModelConfig};
 use crate::engine::EngineError;
 use crate::engine::onnx::Input;
-use crate::model_config::{self, ModelConfig};
 use crate::proto::model_optimization_policy::execution_accelerators::Accelerator;
 
 /// The accelerator whose parameters these are, as Triton names it.
@@ -85,7 +85,7 @@ where
 }
 
 fn switch(key: &str, value: &str) -> Result<bool, EngineError> {
-    model_config::boolean(value).ok_or_else(|| must(key, value, model_config::BOOLEANS))
+    config::boolean(value).ok_or_else(|| must(key, value, config::BOOLEANS))
 }
 
 fn sparsity(key: &str, value: &str) -> Result<bool, EngineError> {

@@ -9,9 +9,9 @@ use std::collections::BTreeMap;
 use forebay_bindings::{Profile, Range};
 
 use super::options::wrong;
+use crate::config::{ModelConfig, SchedulingChoice};
 use crate::engine::EngineError;
 use crate::engine::onnx::Input;
-use crate::model_config::{ModelConfig, SchedulingChoice};
 
 /// Shapes by input, for each profile.
 type Shapes = Vec<BTreeMap<String, Vec<i64>>>;

@@ -9,7 +9,7 @@ use super::*;
 use crate::engine::onnx::inputs;
 
 fn config(text: &str) -> ModelConfig {
-    model_config::parse(Path::new("config.pbtxt"), text.as_bytes(), "m").unwrap()
+    config::parse(Path::new("config.pbtxt"), text.as_bytes(), "m").unwrap()
 }
 
 /// A configuration with those parameters of the accelerator.

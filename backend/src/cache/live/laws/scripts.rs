@@ -1,0 +1,268 @@
+//! The scripts do in Redis what `board` does: both are told the same, at the same times, and answer the same.
+
+use std::path::Path;
+use std::process::{Child, Command, Stdio};
+use std::time::{Duration, Instant};
+
+use ::redis::{Client, Connection, FromRedisValue};
+use proptest::prelude::*;
+use proptest::test_runner::{Config, TestRunner};
+
+use crate::cache::live::board::{At, Board};
+use crate::cache::live::heard::{Heard, Record, Served, outdated};
+use crate::cache::live::millis;
+use crate::cache::live::proxies::LEASE;
+use crate::cache::live::reports::Fate;
+use crate::cache::live::script::{
+    Read, ReadAnswer, Reader, Stands, Step as Script, Word, beat, digest, reported, text,
+};
+use forebay_protocol::digest::Generation;
+
+/// Time and run come as the last arguments.
+const NOW: &str = "local run = table.remove(ARGV)\nlocal now_us = tonumber(table.remove(ARGV))\n";
+
+/// A Redis of the test's own, on a socket in a folder.
+struct Redis {
+    child: Child,
+    _folder: tempfile::TempDir,
+    connection: Connection,
+}
+
+impl Redis {
+    fn start() -> Self {
+        let folder = tempfile::tempdir().unwrap();
+        let socket = folder.path().join("redis.sock");
+        let installed = std::env::var_os("FOREBAY_DIR").map_or_else(
+            || Path::new(env!("CARGO_MANIFEST_DIR")).join("../.forebay"),
+            std::path::PathBuf::from,
+        );
+        let program = installed.join("bin/redis-server");
+        let mut command = Command::new(if program.exists() { program } else { "redis-server".into() });
+        command.args(["--port", "0", "--save", "", "--appendonly", "no", "--unixsocket"]).arg(&socket);
+        let child = command.current_dir(folder.path()).stdout(Stdio::null()).spawn().unwrap();
+        let client = Client::open(format!("unix://{}", socket.display())).unwrap();
+        let deadline = Instant::now() + Duration::from_secs(20);
+        let connection = loop {
+            match client.get_connection() {
+                Ok(connection) => break connection,
+                Err(error) => assert!(Instant::now() < deadline, "{error}"),
+            }
+            std::thread::sleep(Duration::from_millis(5));
+        };
+        Self { child, _folder: folder, connection }
+    }
+
+    fn run<T: FromRedisValue>(&mut self, rest: &str, arguments: &[String], at: At) -> T {
+        let arguments = [arguments, &[at.us.to_string(), at.run.to_string()]].concat();
+        Script::new(NOW, rest).command(&arguments).query(&mut self.connection).unwrap()
+    }
+}
+
+impl Drop for Redis {
+    fn drop(&mut self) {
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+    }
+}
+
+#[derive(Debug, Clone)]
+enum Step {
+    Wait(i32),
+    /// Another Redis takes over.
+    FailOver,
+    /// Instance, whether it leaves and was never answered, what it serves, whether it says the record, which of the epochs it knows.
+    Say(u8, (bool, bool), u8, bool, usize),
+    /// Gate, which epoch it has, whether it says the signature, further epochs, proxies.
+    Read(u8, usize, bool, Vec<usize>, Vec<(u8, usize)>),
+    Behind(usize),
+    /// Who, and the number of its report.
+    Report(u8, u64),
+    Sweep,
+}
+
+fn step() -> impl Strategy<Value = Step> {
+    let which = 0..40_usize;
+    let proxies = prop::collection::vec((0_u8..4, which.clone()), 0..3);
+    prop_oneof![
+        3 => prop_oneof![8 => -2000..12_000, 1 => Just(-12_000), 1 => Just(700_000), 1 => Just(-700_000)]
+            .prop_map(Step::Wait),
+        1 => Just(Step::FailOver),
+        6 => (0_u8..4, (prop::bool::weighted(0.1), prop::bool::weighted(0.1)), 0_u8..3, any::<bool>(), which.clone())
+            .prop_map(|(i, how, model, record, known)| Step::Say(i, how, model, record, known)),
+        6 => (0_u8..2, which.clone(), any::<bool>(), prop::collection::vec(which.clone(), 0..2), proxies)
+            .prop_map(|(g, has, signed, known, proxies)| Step::Read(g, has, signed, known, proxies)),
+        2 => which.prop_map(Step::Behind),
+        3 => (0_u8..3, 1_u64..5).prop_map(|(who, seq)| Step::Report(who, seq)),
+        1 => Just(Step::Sweep),
+    ]
+}
+
+/// Epochs that were given out, some that were not, and none.
+fn epoch(epochs: &[u64], which: usize) -> u64 {
+    match which {
+        39 => 77,
+        38 => epochs.last().map_or(0, |last| last + 3),
+        which => which.checked_rem(epochs.len() + 1).and_then(|at| epochs.get(at)).copied().unwrap_or(0),
+    }
+}
+
+struct Both {
+    redis: Redis,
+    board: Board,
+    at: At,
+    epochs: Vec<u64>,
+    /// Signatures of the last table, as each has them.
+    signatures: (String, String),
+}
+
+impl Both {
+    fn take(&mut self, step: &Step) {
+        let at = self.at;
+        match step {
+            Step::Wait(ms) => self.at.us = at.us.saturating_add_signed(i64::from(*ms) * 1000 + 7),
+            Step::FailOver => self.at.run += 1,
+            Step::Say(instance, (left, unanswered), model, whole, known) => {
+                let instance = format!("instance {instance}");
+                let generation = Generation([*model; 32]);
+                let served = Served { model: "m".into(), version: String::new(), generation };
+                let record = text(&Record::empty("s").then(vec![served]));
+                let (digest, known) = (digest(&record), epoch(&self.epochs, *known));
+                let record = if *whole { record } else { String::new() };
+                let word = Word {
+                    instance: &instance,
+                    left: *left,
+                    digest: &digest,
+                    record: &record,
+                    known,
+                    unanswered: *unanswered,
+                };
+                let said = self.board.say(&word, at);
+                let answer: (u64, u64, String) =
+                    self.redis.run(include_str!("../say.lua"), &word.arguments(), at);
+                let expected = (said.epoch, at.ms(), said.record);
+                assert_eq!((answer.0, answer.1, Stands::of(&answer.2)), expected, "{step:?}");
+                self.epochs.push(said.epoch);
+            }
+            Step::Read(gate, has, signed, known, proxies) => {
+                let known: Vec<u64> = known.iter().map(|which| epoch(&self.epochs, *which)).collect();
+                let proxy = |(name, which): &(u8, usize)| (name.to_string(), epoch(&self.epochs, *which));
+                let proxies: Vec<(String, u64)> = proxies.iter().map(proxy).collect();
+                let (gate, has) = (format!("gate {gate}"), epoch(&self.epochs, *has));
+                let reader = |signature| Reader {
+                    gate: &gate,
+                    epoch: has,
+                    signature,
+                    known: &known,
+                    proxies: &proxies,
+                };
+                // Before the first table there is no signature to know.
+                let (ours, theirs) = self.signatures.clone();
+                let has_signature = *signed && !theirs.is_empty();
+                let (ours, theirs) =
+                    if has_signature { (ours, theirs) } else { ("none".into(), "none".into()) };
+                let read = self.board.read(&reader(&ours), at);
+                let answer: ReadAnswer =
+                    self.redis.run(include_str!("../read.lua"), &reader(&theirs).arguments(), at);
+                let answer = Read::of(answer, &theirs);
+                assert_eq!((answer.epoch, answer.now_ms), (read.epoch, at.ms()), "{step:?}");
+                assert_eq!(sorted(answer.heard), sorted(read.heard), "{step:?}");
+                self.epochs.push(read.epoch);
+                self.signatures = (read.signature, answer.signature);
+            }
+            Step::Behind(which) => {
+                let epoch = epoch(&self.epochs, *which);
+                let behind = self.board.behind(epoch, at);
+                let arguments = [epoch.to_string()];
+                let answer: (u64, String) = self.redis.run(include_str!("../behind.lua"), &arguments, at);
+                assert_eq!(answer.0, behind, "{step:?}");
+            }
+            Step::Report(who, seq) => {
+                let fate = self.board.report(&who.to_string(), *seq, at);
+                let arguments = reported(who.to_string(), *seq);
+                let answer: String = self.redis.run(include_str!("../report.lua"), &arguments, at);
+                assert_eq!(Fate::of(&answer), fate, "{step:?}");
+            }
+            Step::Sweep => {
+                let heard = self.board.heard();
+                let gone = outdated(&heard, at.ms());
+                let arguments: Vec<String> =
+                    gone.iter().flat_map(|of| [of.instance.clone(), beat(of)]).collect();
+                self.board.sweep(&gone);
+                let _: u64 = self.redis.run(include_str!("../sweep.lua"), &arguments, at);
+            }
+        }
+    }
+}
+
+fn sorted(heard: Option<Vec<Heard>>) -> Option<Vec<Heard>> {
+    heard.map(|mut heard| {
+        heard.sort_unstable_by(|a, b| a.instance.cmp(&b.instance));
+        heard
+    })
+}
+
+#[test]
+fn the_scripts_do_what_the_board_does() {
+    let mut redis = Some(Redis::start());
+    let mut runner = TestRunner::new(Config { cases: 100, failure_persistence: None, ..Config::default() });
+    let steps = prop::collection::vec(step(), 1..80);
+    let state = std::cell::RefCell::new(&mut redis);
+    let done = runner.run(&steps, |steps| {
+        let mut slot = state.borrow_mut();
+        let mut redis = slot.take().unwrap_or_else(Redis::start);
+        let _: () = ::redis::cmd("FLUSHALL").query(&mut redis.connection).unwrap();
+        let (board, epochs) = (Board::default(), Vec::new());
+        let at = At { us: 1_700_000_000_000_000, run: 0 };
+        let mut both = Both { redis, board, at, epochs, signatures: Default::default() };
+        for step in &steps {
+            both.take(step);
+        }
+        **slot = Some(both.redis);
+        Ok(())
+    });
+    done.unwrap();
+}
+
+#[test]
+fn there_is_a_bound_on_who_reports_and_the_gone_make_room() {
+    let mut redis = Redis::start();
+    let mut report = |who: &str, ms: u64, most: &str| {
+        let [_, seq, remembered, _] = reported(who.to_owned(), 1);
+        let arguments = [who.to_owned(), seq, remembered, most.to_owned()];
+        let at = At { us: ms * 1000, run: 0 };
+        let answer: String = redis.run(include_str!("../report.lua"), &arguments, at);
+        Fate::of(&answer)
+    };
+    let fates = ["a", "b", "c", "a"].map(|who| report(who, 1_000_000, "2"));
+    assert_eq!(fates, [Fate::New, Fate::New, Fate::Dropped, Fate::Known]);
+    let later = 1_000_000 + 600_000;
+    assert_eq!(["c", "a"].map(|who| report(who, later, "2")), [Fate::New, Fate::New]);
+}
+
+#[test]
+fn who_polls_no_more_goes_though_nothing_is_loaded() {
+    let (mut redis, begun) = (Redis::start(), 1_700_000_000_000);
+    let mut read = |proxies: &[(String, u64)], ms: u64| -> usize {
+        let reader = Reader { gate: "g", epoch: 0, signature: "", known: &[], proxies };
+        let at = At { us: ms * 1000, run: 0 };
+        let _: ReadAnswer = redis.run(include_str!("../read.lua"), &reader.arguments(), at);
+        ::redis::cmd("HLEN").arg("forebay:2:proxies").query(&mut redis.connection).unwrap()
+    };
+    let named = |from: usize| (from..from + 1000).map(|name| (name.to_string(), 1)).collect::<Vec<_>>();
+    let kept: Vec<usize> = (0..20).map(|at| read(&named(at * 1000), begun + at as u64 * 5000)).collect();
+    assert!(kept.iter().all(|kept| *kept < 8000), "three times as many as poll: {kept:?}");
+    let later = begun + 20 * 5000 + 10_000;
+    assert!((0..400).any(|_| read(&[], later) == 0));
+}
+
+#[test]
+fn who_polled_before_the_clock_went_back_is_waited_for_once() {
+    let (mut board, begun, epoch) = (Board::default(), 1_700_000_000_000, 0);
+    let at = |ms: u64| At { us: ms * 1000, run: 0 };
+    let proxies = [("gone".to_owned(), 0)];
+    board.read(&Reader { gate: "g", epoch, signature: "", known: &[], proxies: &proxies }, at(begun));
+    let back = begun - 3_600_000;
+    let told = board.epochs.last().copied().unwrap();
+    assert!(board.behind(told, at(back)) > 0);
+    assert_eq!(board.behind(told, at(back + millis(LEASE) + 1)), 0);
+}

@@ -1,0 +1,309 @@
+//! Who plays: servers, gates and proxies as they are, with the pool as `board` has it.
+
+mod polls;
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use forebay_protocol::digest::Generation;
+use forebay_protocol::generations::LiveModel;
+use forebay_protocol::proof::Prover;
+use proptest::prelude::*;
+
+use super::Event;
+use crate::cache::live::board::{At, Board};
+use crate::cache::live::heard::{Record, Served, live_models, outdated};
+use crate::cache::live::proxies::Proxies;
+use crate::cache::live::script::{self, Read, Reader, Stands, Word};
+use crate::cache::live::table::{LiveTable, Standing};
+
+/// A proxy's own: the longest that it trusts a table after it asked for it.
+const PROXY_TRUST_MS: u64 = 5000;
+/// Some time in the past.
+const START_MS: u64 = 1_700_000_000_000;
+
+/// Epochs that a table takes into account.
+type Lineage = Arc<BTreeSet<u64>>;
+type Models = Arc<Vec<LiveModel>>;
+
+/// What a gate told: the epoch, the models, and what they take into account.
+type Told = (u64, Models, Lineage);
+
+pub(super) struct Server {
+    instance: String,
+    pub(super) record: Record,
+    pub(super) known: u64,
+    unanswered: bool,
+    /// As the server knows it: the epoch by which its record is known.
+    pub(super) told: Option<u64>,
+    /// What its record replaced, if that is to be followed.
+    replaced: Vec<Generation>,
+    said_digest: String,
+    gone: bool,
+}
+
+struct Gate {
+    name: String,
+    table: LiveTable,
+    proxies: Arc<Proxies>,
+    signature: String,
+    parted: bool,
+    /// An answer under way: what was asked, and what comes.
+    hearing: Option<(Asked, Read, Lineage)>,
+    models: Models,
+    lineage: Lineage,
+}
+
+struct Asked {
+    at: Instant,
+    known: Vec<u64>,
+    proxies: Vec<(String, u64)>,
+}
+
+pub(super) struct Proxy {
+    name: String,
+    epoch: u64,
+    pub(super) models: Models,
+    /// Until when it trusts its table, in ms.
+    trusts_until: u64,
+    /// Answers under way, each with when it was asked for and by which epoch; nothing in it when there was none newer.
+    answers: Vec<(u64, u64, Option<Told>)>,
+    /// What it must not take any more.
+    forbidden: BTreeSet<[u8; 32]>,
+}
+
+pub(super) struct World {
+    start: Instant,
+    now_ms: u64,
+    pub(super) board: Board,
+    replica: Board,
+    skew_ms: i64,
+    /// Which Redis it is that answers.
+    run: u64,
+    pub(super) servers: Vec<Server>,
+    gates: Vec<Gate>,
+    pub(super) proxies: Vec<Proxy>,
+    /// Epochs that gates told, in their order.
+    given: Vec<u64>,
+    /// Loads: their epochs and what they replaced.
+    loads: BTreeMap<u64, Vec<Generation>>,
+    names: u64,
+}
+
+impl World {
+    pub(super) fn new() -> Self {
+        let mut world = Self {
+            start: Instant::now(),
+            now_ms: START_MS,
+            board: Board::default(),
+            replica: Board::default(),
+            skew_ms: 0,
+            run: 0,
+            servers: Vec::new(),
+            gates: Vec::new(),
+            proxies: Vec::new(),
+            given: Vec::new(),
+            loads: BTreeMap::new(),
+            names: 0,
+        };
+        for _ in 0..2 {
+            let server = world.server();
+            world.servers.push(server);
+            let gate = world.gate();
+            world.gates.push(gate);
+        }
+        for _ in 0..3 {
+            let proxy = world.proxy();
+            world.proxies.push(proxy);
+        }
+        world
+    }
+
+    fn number(&mut self) -> u64 {
+        self.names += 1;
+        self.names
+    }
+
+    fn served(&mut self) -> Vec<Served> {
+        let mut generation = [0; 32];
+        generation[..8].copy_from_slice(&self.number().to_le_bytes());
+        vec![Served { model: "m".into(), version: String::new(), generation: Generation(generation) }]
+    }
+
+    fn server(&mut self) -> Server {
+        let models = self.served();
+        Server {
+            instance: format!("server {}", self.number()),
+            record: Record::empty("s").then(models),
+            known: 0,
+            unanswered: false,
+            told: None,
+            replaced: Vec::new(),
+            said_digest: String::new(),
+            gone: false,
+        }
+    }
+
+    fn gate(&mut self) -> Gate {
+        Gate {
+            name: format!("gate {}", self.number()),
+            table: LiveTable::of_pool(Prover::new(b"secret")),
+            proxies: Arc::default(),
+            signature: String::new(),
+            parted: false,
+            hearing: None,
+            models: Arc::default(),
+            lineage: Arc::default(),
+        }
+    }
+
+    fn proxy(&mut self) -> Proxy {
+        Proxy {
+            name: format!("proxy {}", self.number()),
+            epoch: 0,
+            models: Arc::default(),
+            trusts_until: 0,
+            answers: Vec::new(),
+            forbidden: BTreeSet::new(),
+        }
+    }
+
+    fn instant(&self) -> Instant {
+        self.start + Duration::from_millis(self.now_ms - START_MS)
+    }
+
+    pub(super) fn at(&self) -> At {
+        At { us: self.now_ms.saturating_add_signed(self.skew_ms) * 1000, run: self.run }
+    }
+
+    pub(super) fn behind(&mut self, epoch: u64) -> u64 {
+        let at = self.at();
+        self.board.behind(epoch, at)
+    }
+
+    pub(super) fn happens(&mut self, event: Event) -> Result<(), TestCaseError> {
+        match event {
+            Event::Wait(ms) => self.now_ms += u64::from(ms),
+            Event::Load(i) => {
+                let models = self.served();
+                self.change(usize::from(i), models);
+            }
+            Event::Unload(i) => self.change(usize::from(i), Vec::new()),
+            Event::Beat(i, heard) => self.beat(usize::from(i), heard)?,
+            Event::Die(i) => {
+                let next = self.server();
+                self.servers[usize::from(i)] = next;
+            }
+            Event::Leave(i) => {
+                self.servers[usize::from(i)].gone = true;
+                self.beat(usize::from(i), true)?;
+                let next = self.server();
+                self.servers[usize::from(i)] = next;
+            }
+            Event::Sweep => {
+                let heard = self.board.heard();
+                let gone = outdated(&heard, self.at().ms());
+                self.board.sweep(&gone);
+            }
+            Event::Ask(g) => self.ask(usize::from(g)),
+            Event::Hear(g, comes) => self.hear(usize::from(g), comes),
+            Event::Restart(g) => {
+                let next = self.gate();
+                self.gates[usize::from(g)] = next;
+            }
+            Event::Poll(p, g) => self.poll(usize::from(p), usize::from(g)),
+            Event::Answer(p, which) => self.answer(usize::from(p), usize::from(which))?,
+            Event::Renew(p) => {
+                let next = self.proxy();
+                self.proxies[usize::from(p)] = next;
+            }
+            Event::Replay(g, which) => self.replay(usize::from(g), usize::from(which)),
+            Event::Replicate => self.replica = self.board.clone(),
+            Event::FailOver(skew_ms) => {
+                self.board = self.replica.clone();
+                self.skew_ms = i64::from(skew_ms);
+                self.run += 1;
+                self.now_ms += 1;
+            }
+            Event::Flush => {
+                self.board = Board::default();
+                // No two Redis give out an epoch in one microsecond.
+                self.now_ms += 1;
+            }
+            Event::Part(g) => {
+                let gate = &mut self.gates[usize::from(g)];
+                gate.parted = !gate.parted;
+            }
+        }
+        Ok(())
+    }
+
+    fn change(&mut self, i: usize, models: Vec<Served>) {
+        let server = &mut self.servers[i];
+        server.replaced.extend(server.record.models.iter().map(|served| served.generation));
+        server.record = server.record.then(models);
+        server.told = None;
+    }
+
+    fn beat(&mut self, i: usize, heard: bool) -> Result<(), TestCaseError> {
+        let at = self.at();
+        let server = &mut self.servers[i];
+        let text = script::text(&server.record);
+        let digest = script::digest(&text);
+        let short = if server.said_digest == digest { "" } else { text.as_str() };
+        let word = Word {
+            instance: &server.instance,
+            left: server.gone,
+            digest: &digest,
+            record: short,
+            known: server.known,
+            unanswered: server.unanswered,
+        };
+        let mut said = self.board.say(&word, at);
+        if said.record == Stands::Lacking {
+            if !heard {
+                server.unanswered |= server.known == 0;
+                return Ok(());
+            }
+            (server.known, server.unanswered) = (said.epoch, false);
+            said = self.board.say(&Word { record: &text, known: said.epoch, unanswered: false, ..word }, at);
+        }
+        if said.record == Stands::Written {
+            // What nobody else serves is gone with this epoch.
+            let live = live_models(&self.board.heard(), at.ms());
+            let is_live = |g: &Generation| live.iter().any(|row| row.generations.contains(g));
+            let replaced = server.replaced.iter().filter(|g| !is_live(g)).copied();
+            self.loads.entry(said.epoch).or_default().extend(replaced);
+        }
+        if heard {
+            (server.known, server.unanswered) = (said.epoch, false);
+            server.said_digest = digest;
+            if server.told.is_none() || said.record == Stands::Written {
+                server.told = Some(said.epoch);
+            }
+            return self.check_settled(i);
+        }
+        server.unanswered |= server.known == 0;
+        Ok(())
+    }
+
+    /// The third law, as of now.
+    fn check_settled(&mut self, i: usize) -> Result<(), TestCaseError> {
+        let Some(epoch) = self.servers[i].told else { return Ok(()) };
+        if self.behind(epoch) > 0 {
+            return Ok(());
+        }
+        let Some(replaced) = self.loads.get(&epoch) else { return Ok(()) };
+        let lists =
+            |models: &Models| models.iter().any(|row| row.generations.iter().any(|g| replaced.contains(g)));
+        for proxy in self.proxies.iter().filter(|proxy| proxy.trusts_until >= self.now_ms) {
+            prop_assert!(!lists(&proxy.models), "{} has what {epoch} replaced", proxy.name);
+        }
+        for gate in &self.gates {
+            let trusted = gate.table.json(self.instant()).is_some();
+            prop_assert!(!trusted || !lists(&gate.models), "{} has what {epoch} replaced", gate.name);
+        }
+        Ok(())
+    }
+}

@@ -1,0 +1,218 @@
+//! One connection to Redis, made anew when it fails. Commands enter, answers leave, at once an error while there is no connection:
+//! nobody waits for one that is being made, but who comes first.
+//!
+//! A connection can be dead without an error: the other side is frozen, or gone without a word. So whenever an answer is late the
+//! connection is asked for a sign of life on the side, and replaced when there is none. Names are resolved anew each time.
+
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use ::redis::aio::MultiplexedConnection;
+use ::redis::{FromRedisValue, Pipeline, RedisError};
+use metrics::{Counter, counter};
+use tokio::sync::watch;
+
+use super::server::{ConnectError, Endpoint};
+use super::{PoolError, why};
+use crate::time::jitter::jittered;
+
+/// A connection that is late with an answer gets so long for a sign of life.
+const SIGN_OF_LIFE: Duration = Duration::from_millis(500);
+/// The shortest and longest pause before another attempt.
+const PAUSES: (Duration, Duration) = (Duration::from_millis(50), Duration::from_secs(1));
+/// A connection that lasted so long is replaced at once.
+const LASTED: Duration = Duration::from_secs(5);
+
+/// A handle to the connection; the last one that goes closes it.
+#[derive(Clone)]
+pub(crate) struct Link {
+    state: watch::Receiver<State>,
+    doubts: Arc<watch::Sender<Doubt>>,
+    endpoint: Arc<Endpoint>,
+}
+
+#[derive(Clone)]
+enum State {
+    /// Nothing is known yet.
+    Starting,
+    Up(Numbered),
+    Down(Arc<ConnectError>),
+}
+
+/// A connection, and which one it is in the order in which they were made.
+#[derive(Clone)]
+struct Numbered {
+    connection: MultiplexedConnection,
+    number: u64,
+}
+
+/// What makes connections up to `number` doubtful.
+#[derive(Clone)]
+struct Doubt {
+    number: u64,
+    /// It must be replaced: why. `None` when an answer was late.
+    lost: Option<Arc<str>>,
+}
+
+impl Link {
+    /// Connects, and goes on trying. `name` says in metrics what it is for. Must be called inside a runtime.
+    pub(super) fn start(endpoint: Arc<Endpoint>, name: &'static str) -> Self {
+        let (said, state) = watch::channel(State::Starting);
+        let (doubts, heard) = watch::channel(Doubt { number: 0, lost: None });
+        let losses = counter!("forebay_pool_lost_connections", "connection" => name);
+        let left = endpoint.left();
+        let keeper = Keeper { endpoint: endpoint.clone(), said, doubts: heard, left, losses };
+        tokio::spawn(keeper.keep());
+        Self { state, doubts: Arc::new(doubts), endpoint }
+    }
+
+    /// Sends commands in one round trip and reads their answers.
+    ///
+    /// # Errors
+    /// `Down` at once while there is no connection; `Timeout`; and what Redis says.
+    pub(crate) async fn query<T: FromRedisValue>(
+        &self,
+        commands: &Pipeline,
+        patience: Duration,
+    ) -> Result<T, PoolError> {
+        let mut number = None;
+        let answer = async {
+            let mut up = self.connection().await?;
+            number = Some(up.number);
+            Ok(commands.query_async(&mut up.connection).await.map_err(why::first)?)
+        };
+        match tokio::time::timeout(patience, answer).await {
+            Ok(Err(PoolError::Redis(error))) => {
+                self.failed(&error, number.unwrap_or(0));
+                Err(PoolError::Redis(error))
+            }
+            Ok(answered) => answered,
+            Err(_) => {
+                if let Some(number) = number {
+                    self.doubt(Doubt { number, lost: None });
+                }
+                Err(PoolError::Timeout(patience))
+            }
+        }
+    }
+
+    /// Why there is no connection, if there is none.
+    pub(crate) fn trouble(&self) -> Option<String> {
+        match &*self.state.borrow() {
+            State::Starting => Some("it is being connected to".to_owned()),
+            State::Up(_) => None,
+            State::Down(error) => Some(error.to_string()),
+        }
+    }
+
+    /// The outcome of the first attempt.
+    pub(super) async fn first(&self) -> Result<(), Arc<ConnectError>> {
+        match self.connection().await {
+            Err(PoolError::Down(error)) => Err(error),
+            _ => Ok(()),
+        }
+    }
+
+    async fn connection(&self) -> Result<Numbered, PoolError> {
+        let mut state = self.state.clone();
+        // The keeper lives as long as its handles do.
+        let known = state.wait_for(|state| !matches!(state, State::Starting)).await;
+        match known.as_deref() {
+            Ok(State::Up(up)) => Ok(up.clone()),
+            Ok(State::Down(error)) => Err(PoolError::Down(error.clone())),
+            Ok(State::Starting) | Err(_) => Err(PoolError::Down(Arc::new(ConnectError::Ended))),
+        }
+    }
+
+    /// What follows from an error: nothing, a new connection, or new ones for all that speak to this server.
+    fn failed(&self, error: &RedisError, number: u64) {
+        if why::is_other_server_needed(error) {
+            self.endpoint.leave(error);
+        } else if why::is_connection_lost(error) {
+            self.doubt(Doubt { number, lost: Some(error.to_string().into()) });
+        }
+    }
+
+    fn doubt(&self, doubt: Doubt) {
+        self.doubts.send_if_modified(|known| {
+            let is_news =
+                doubt.number > known.number || (doubt.number == known.number && known.lost.is_none());
+            if is_news {
+                *known = doubt;
+            }
+            is_news
+        });
+    }
+}
+
+/// The task behind a link.
+struct Keeper {
+    endpoint: Arc<Endpoint>,
+    said: watch::Sender<State>,
+    doubts: watch::Receiver<Doubt>,
+    /// Told, with the reason, when it is the wrong server.
+    left: watch::Receiver<Option<Arc<str>>>,
+    losses: Counter,
+}
+
+impl Keeper {
+    /// Keeps a connection until nobody has a handle any more.
+    async fn keep(mut self) {
+        let (mut number, mut pause) = (0, PAUSES.0);
+        loop {
+            // What was found out before is no reason to leave the next one.
+            self.left.mark_unchanged();
+            let error = match self.endpoint.connect().await {
+                Ok(connection) => {
+                    number += 1;
+                    let (began, up) = (Instant::now(), Numbered { connection, number });
+                    self.said.send_replace(State::Up(up.clone()));
+                    self.endpoint.say_up();
+                    let Some(why) = self.until_lost(up).await else { return };
+                    self.losses.increment(1);
+                    if began.elapsed() > LASTED {
+                        pause = PAUSES.0;
+                    }
+                    ConnectError::Lost(why)
+                }
+                Err(error) => error,
+            };
+            self.endpoint.say_down(&error);
+            self.said.send_replace(State::Down(Arc::new(error)));
+            tokio::select! {
+                () = tokio::time::sleep(jittered(pause)) => {}
+                () = self.said.closed() => return,
+            }
+            pause = (pause * 2).min(PAUSES.1);
+        }
+    }
+
+    /// Waits until the connection has to be replaced, and says why; `None` when nobody needs it any more.
+    async fn until_lost(&mut self, mut up: Numbered) -> Option<Arc<str>> {
+        loop {
+            tokio::select! {
+                // All handles are gone when this fails.
+                doubted = self.doubts.changed() => doubted.ok()?,
+                left = self.left.changed() => {
+                    left.ok()?;
+                    return self.left.borrow().clone();
+                }
+            }
+            let doubt = self.doubts.borrow_and_update().clone();
+            if doubt.number < up.number {
+                continue;
+            }
+            if let Some(why) = doubt.lost {
+                return Some(why);
+            }
+            let mut ping = ::redis::pipe();
+            ping.cmd("PING").ignore();
+            let answered = ping.query_async::<()>(&mut up.connection);
+            match tokio::time::timeout(SIGN_OF_LIFE, answered).await {
+                Err(_) => return Some(format!("no answer within {SIGN_OF_LIFE:?}").into()),
+                Ok(Err(error)) if why::is_connection_lost(&error) => return Some(error.to_string().into()),
+                Ok(_) => {}
+            }
+        }
+    }
+}

@@ -1,0 +1,319 @@
+//! Which models are served: at start, by call (`--model-control-mode explicit`), or as the repository changes (`poll`).
+//! One load of a model at a time, and loads of others don't wait for it; what is new is loaded and warm before what is old goes,
+//! and requests that hold the old finish on it. A model that there was no room for is tried again (`retries`). Next: `live` is told
+//! what is served now.
+
+mod index;
+mod loads;
+mod overrides;
+mod retries;
+mod set;
+
+use std::collections::BTreeMap;
+use std::path::Path;
+use std::sync::{Arc, Mutex, PoisonError};
+
+use tokio::runtime::Handle;
+use tokio::sync::Notify;
+use tokio::task::JoinError;
+use tokio_util::sync::CancellationToken;
+
+use super::load::{LoadError, Loader};
+use super::repository::{self, RepositoryError};
+use super::served::{Model, ModelSet, Models, UnknownModel, Unloaded};
+use crate::cache::live::Tier;
+use crate::class::Class;
+use crate::config::{ConfigError, ModelConfig};
+use crate::proto::{ModelRepositoryParameter, RepositoryIndexResponse};
+use crate::settings::ModelControlMode;
+use loads::{Loads, Turn};
+pub(crate) use overrides::Brought;
+use overrides::Overrides;
+pub(crate) use retries::follow as retry;
+use set::{Attempt, Then, enter, forget, has_changed, keep_only};
+
+/// Parameters of a load, by their names in Triton's extension.
+pub(crate) type Parameters = BTreeMap<String, ModelRepositoryParameter>;
+
+/// Parameters of this prefix are the files of the model's folder, by their path in it.
+pub(crate) const FILE: &str = "file:";
+
+/// A call that changes nothing.
+#[derive(Debug, thiserror::Error)]
+pub(crate) enum ControlError {
+    #[error("explicit model load / unload is not allowed if polling is enabled (--model-control-mode poll)")]
+    Polling,
+    #[error("explicit model load / unload is not allowed; start with --model-control-mode explicit")]
+    NotExplicit,
+    #[error("failed to load '{model}', there is no such folder in the repository")]
+    NoFolder { model: String },
+    #[error("failed to load '{model}', {source}")]
+    Load { model: String, source: Box<LoadError> },
+    /// An unload came, or the server ends: whatever the load says of it.
+    #[error("failed to load '{model}', {source}")]
+    Stopped { model: String, source: Box<LoadError> },
+    #[error("failed to load '{model}', parameter '{parameter}' {reason}")]
+    Parameter { model: String, parameter: String, reason: String },
+    #[error("failed to load '{model}', {source}")]
+    Config { model: String, source: Box<ConfigError> },
+    #[error("failed to load '{model}', its files can't be written for a while: {source}")]
+    Files { model: String, source: std::io::Error },
+    #[error("{calls} loads and unloads wait already; try again later")]
+    Busy { calls: usize },
+    #[error("the call ended early: {reason}")]
+    Ended { reason: String },
+    #[error(transparent)]
+    Unknown(#[from] UnknownModel),
+    #[error(transparent)]
+    Repository(#[from] RepositoryError),
+}
+
+impl ControlError {
+    pub(crate) fn class(&self) -> Class {
+        match self {
+            // As Triton says it, though what was not allowed at start will not be later.
+            Self::Polling | Self::NotExplicit | Self::Busy { .. } => Class::Rejected,
+            Self::Unknown(_) | Self::NoFolder { .. } => Class::Unknown,
+            Self::Files { .. } | Self::Repository(_) | Self::Ended { .. } => Class::Failed,
+            Self::Stopped { .. } => Class::Conflict,
+            Self::Load { .. } | Self::Parameter { .. } | Self::Config { .. } => Class::Wrong,
+        }
+    }
+}
+
+/// The one owner of changes.
+pub(crate) struct Control {
+    pub(crate) loader: Loader,
+    pub(crate) models: Arc<Models>,
+    /// Told after each swap of the models.
+    pub(crate) tier: Arc<Tier>,
+    mode: ModelControlMode,
+    /// Cancelled once the server ends: no load goes on then.
+    stop: CancellationToken,
+    /// Held by who changes the set, for a moment.
+    changing: Mutex<()>,
+    loads: Arc<Loads>,
+    /// A model failed that is to be tried again.
+    to_retry: Notify,
+}
+
+impl Control {
+    pub(crate) fn new(
+        loader: Loader,
+        models: Arc<Models>,
+        tier: Arc<Tier>,
+        mode: ModelControlMode,
+        stop: CancellationToken,
+    ) -> Self {
+        let (changing, loads, to_retry) = (Mutex::new(()), Arc::default(), Notify::new());
+        Self { loader, models, tier, mode, stop, changing, loads, to_retry }
+    }
+
+    /// Loads `names`, or every model of the repository, and publishes what could be loaded. Blocks its thread, which is one of the
+    /// runtime's.
+    ///
+    /// # Errors
+    /// When the repository can't be read. Models that can't be loaded are logged and listed in the set.
+    pub(crate) fn load_at_start(&self, names: Option<&[String]>) -> Result<(), ControlError> {
+        let names = match names {
+            Some(names) => names.to_vec(),
+            None => repository::model_names(&self.loader.root)?,
+        };
+        let mut set = ModelSet::default();
+        for name in names {
+            let turn = self.turn_here(&name)?;
+            let attempt = self.attempt(&turn, &self.loader.root, &name, None);
+            // The set says what failed.
+            let _ = enter(&mut set, &name, attempt, Then::Retried);
+        }
+        self.change(|served| *served = set);
+        self.to_retry.notify_one();
+        Ok(())
+    }
+
+    /// Loads a model again, or for the first time. It serves as before if that fails. Goes on if the caller leaves.
+    ///
+    /// # Errors
+    /// When the mode isn't explicit, parameters are wrong, or the model can't be loaded.
+    pub(crate) async fn load(self: &Arc<Self>, model: String, brought: Brought) -> Result<(), ControlError> {
+        self.check_mode()?;
+        let control = self.clone();
+        let loading = tokio::spawn(async move {
+            let turn = control.loads.turn(&model, &control.stop).await?;
+            let Some(_room) = control.loads.room(&turn).await else {
+                return Err(ControlError::Stopped { model, source: LoadError::Stopped.into() });
+            };
+            blocking(move || control.load_in(&turn, &model, brought)).await
+        });
+        loading.await.map_err(ended)?
+    }
+
+    fn load_in(&self, turn: &Turn, model: &str, brought: Brought) -> Result<(), ControlError> {
+        let overrides = Overrides::of(model, brought)?;
+        let names = repository::model_names(&self.loader.root)?;
+        let is_there = names.iter().any(|name| name == model);
+        let root = match &overrides.files {
+            Some(folder) => folder.path(),
+            None if is_there => &self.loader.root,
+            None => return Err(ControlError::NoFolder { model: model.to_owned() }),
+        };
+        let attempt = self.attempt(turn, root, model, overrides.config);
+        // Whoever called is told, and calls again; what is in no repository is nowhere to be missed.
+        let then = if is_there { Then::Listed } else { Then::Forgotten };
+        let loaded = self.change(|set| {
+            forget(set, &names);
+            enter(set, model, attempt, then)
+        });
+        loaded.map_err(|error| {
+            let (model, source) = (model.to_owned(), error.into());
+            if turn.stop.is_cancelled() {
+                ControlError::Stopped { model, source }
+            } else {
+                ControlError::Load { model, source }
+            }
+        })
+    }
+
+    /// Serves a model no more. Requests that it has already are answered; loads of it that are on, or that wait, are stopped.
+    ///
+    /// # Errors
+    /// When the mode isn't explicit, or there is no such model.
+    pub(crate) async fn unload(self: &Arc<Self>, model: String) -> Result<(), ControlError> {
+        self.check_mode()?;
+        let control = self.clone();
+        let unloading = tokio::spawn(async move {
+            control.loads.stop(&model, &control.stop);
+            let turn = control.loads.turn(&model, &control.stop).await?;
+            blocking(move || control.unload_in(&turn, &model)).await
+        });
+        unloading.await.map_err(ended)?
+    }
+
+    fn unload_in(&self, _turn: &Turn, model: &str) -> Result<(), ControlError> {
+        let names = repository::model_names(&self.loader.root)?;
+        let (failed, gone) = self.change(|set| {
+            let gone = set.models.remove(model);
+            if let Some(gone) = &gone {
+                let versions = gone.versions.values().map(Unloaded::of).collect();
+                set.unloaded.insert(model.to_owned(), versions);
+            }
+            let failed = set.failed.remove(model);
+            forget(set, &names);
+            (failed, gone)
+        });
+        if gone.is_some() {
+            tracing::info!(model, "unloaded");
+        } else if failed.is_none() && !names.iter().any(|name| name == model) {
+            return Err(UnknownModel::Model { model: model.to_owned() }.into());
+        }
+        Ok(())
+    }
+
+    /// Every model of the repository and what it does, as Triton tells it: nothing of one that was never asked for.
+    ///
+    /// # Errors
+    /// When the repository can't be read.
+    pub(crate) async fn index(
+        self: &Arc<Self>,
+        ready_only: bool,
+    ) -> Result<RepositoryIndexResponse, ControlError> {
+        let control = self.clone();
+        blocking(move || control.index_now(ready_only)).await
+    }
+
+    fn index_now(&self, ready_only: bool) -> Result<RepositoryIndexResponse, ControlError> {
+        // Before the set: a load that ends meanwhile is told as going on, not as never asked for.
+        let loading = self.loads.models();
+        let set = self.models.current();
+        let names = repository::model_names(&self.loader.root)?;
+        let mut models = index::of(&set, names, &loading);
+        models.retain(|model| !ready_only || model.state == "READY");
+        Ok(RepositoryIndexResponse { models })
+    }
+
+    fn check_mode(&self) -> Result<(), ControlError> {
+        match self.mode {
+            ModelControlMode::Explicit => Ok(()),
+            ModelControlMode::Poll => Err(ControlError::Polling),
+            ModelControlMode::None => Err(ControlError::NotExplicit),
+        }
+    }
+
+    /// One look at the repository: unloads what is gone, then loads what changed and `stands_still`. Blocks its thread.
+    ///
+    /// # Errors
+    /// When the repository can't be read.
+    pub(crate) fn follow(&self, stands_still: impl Fn(&Path, &str) -> bool) -> Result<(), RepositoryError> {
+        let root = &self.loader.root;
+        let names = repository::model_names(root)?;
+        let set = self.models.current();
+        if set.models.keys().chain(set.failed.keys()).any(|name| !names.contains(name)) {
+            self.change(|set| keep_only(set, &names));
+        }
+        let changed: Vec<&String> = names.iter().filter(|name| has_changed(root, &set, name)).collect();
+        // What is gone is let go before anything is loaded: its memory may be what that needs.
+        drop(set);
+        for name in changed {
+            if stands_still(root, name) {
+                // One that may not wait now is looked at again.
+                let _ = self.load_from(root, name, |set| has_changed(root, set, name));
+            }
+        }
+        Ok(())
+    }
+
+    /// Loads a model that nobody called for, and serves it. The set says what failed. While it waited for its turn another may have
+    /// loaded or unloaded it: nothing is done then.
+    ///
+    /// # Errors
+    /// `Busy`.
+    fn load_from(
+        &self,
+        root: &Path,
+        name: &str,
+        is_due: impl FnOnce(&ModelSet) -> bool,
+    ) -> Result<(), ControlError> {
+        let turn = self.turn_here(name)?;
+        if is_due(&self.models.current()) {
+            let attempt = self.attempt(&turn, root, name, None);
+            let _ = self.change(|set| enter(set, name, attempt, Then::Retried));
+            self.to_retry.notify_one();
+        }
+        Ok(())
+    }
+
+    /// Blocks its thread, which is one of the runtime's for that.
+    fn turn_here(&self, model: &str) -> Result<Turn, ControlError> {
+        Handle::current().block_on(self.loads.turn(model, &self.stop))
+    }
+
+    /// Loads a model whose turn it is.
+    fn attempt(&self, turn: &Turn, root: &Path, name: &str, config: Option<ModelConfig>) -> Attempt {
+        let before: Option<Arc<Model>> = self.models.current().models.get(name).cloned();
+        let fingerprint = repository::fingerprint(root, name).unwrap_or_default();
+        let loaded = self.loader.load(root, name, config, before.as_deref(), &turn.stop);
+        Attempt { fingerprint, loaded }
+    }
+
+    /// Changes the set as it is now, and tells of it.
+    fn change<T>(&self, change: impl FnOnce(&mut ModelSet) -> T) -> T {
+        let _changing = self.changing.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut set = ModelSet::clone(&self.models.current());
+        let changed = change(&mut set);
+        self.models.publish(set);
+        self.tier.say(self.models.current().live());
+        changed
+    }
+}
+
+/// On a thread for what takes long.
+async fn blocking<T: Send + 'static>(
+    change: impl FnOnce() -> Result<T, ControlError> + Send + 'static,
+) -> Result<T, ControlError> {
+    tokio::task::spawn_blocking(change).await.map_err(ended)?
+}
+
+#[allow(clippy::needless_pass_by_value)] // as it is mapped
+fn ended(error: JoinError) -> ControlError {
+    ControlError::Ended { reason: error.to_string() }
+}

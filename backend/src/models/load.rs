@@ -1,0 +1,227 @@
+//! A model's folder -> its versions, each loaded and warm, or what is wrong with it and where. Next: `control` puts the
+//! model among those that are served.
+
+use std::collections::BTreeMap;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use tokio_util::sync::CancellationToken;
+
+use super::complete::complete;
+use super::generation;
+use super::memory;
+use super::policy::{self, Policy, PolicyError};
+use super::repository::{self, RepositoryError};
+use super::served::{Model, ModelSet, Origin, Version};
+use super::warmup::{self, WarmupError};
+use crate::config::{self, Device, ModelConfig};
+use crate::engine::gpu::Gpu;
+use crate::engine::signature::DeclarationError;
+use crate::engine::{EngineError, Engines, SessionOptions};
+use crate::observe::statistics::Statistics;
+use crate::schedule::batching::{Batching, BatchingError};
+use crate::schedule::flight::Flights;
+use crate::schedule::{QueueLimits, Schedule};
+
+/// A model that can't be served.
+#[derive(Debug, thiserror::Error)]
+pub(crate) enum LoadError {
+    #[error(transparent)]
+    Repository(#[from] RepositoryError),
+    #[error("version {version}: {source}")]
+    Engine { version: u64, source: EngineError },
+    #[error("version {version}: {source}; {held}")]
+    NoRoom { version: u64, source: EngineError, held: String },
+    #[error("{path}: {source}")]
+    Declaration { path: PathBuf, source: DeclarationError },
+    #[error("{path}: {source}")]
+    Policy { path: PathBuf, source: PolicyError },
+    #[error("{path}: {source}")]
+    Batching { path: PathBuf, source: BatchingError },
+    #[error("version {version}: {source}")]
+    Warmup { version: u64, source: WarmupError },
+    #[error("the files changed while they were read")]
+    Changing,
+    #[error("it was stopped: the model is unloaded, or the server ends")]
+    Stopped,
+    #[error("no thread for a session: {0}")]
+    Thread(std::io::Error),
+}
+
+impl LoadError {
+    /// Whether it may be loaded later though its files are the same.
+    pub(crate) fn is_transient(&self) -> bool {
+        match self {
+            Self::Engine { source, .. } | Self::NoRoom { source, .. } => source.is_transient(),
+            Self::Warmup { source, .. } => source.is_transient(),
+            Self::Repository(RepositoryError::Unreadable { .. }) | Self::Changing | Self::Thread(_) => true,
+            _ => false,
+        }
+    }
+
+    /// The same; where a GPU has no room it says which models have it.
+    pub(crate) fn naming_holders(self, set: &ModelSet) -> Self {
+        match self {
+            Self::Engine {
+                version,
+                source: source @ (EngineError::NoRoom { gpu, .. } | EngineError::OverBudget { gpu, .. }),
+            } => Self::NoRoom { version, source, held: set.holders(gpu) },
+            other => other,
+        }
+    }
+}
+
+/// Turns folders into models.
+pub(crate) struct Loader {
+    pub(crate) root: PathBuf,
+    pub(crate) engines: Engines,
+    pub(crate) options: SessionOptions,
+    /// Sessions of a model whose `config.pbtxt` doesn't say.
+    pub(crate) instances: usize,
+    pub(crate) limits: QueueLimits,
+}
+
+/// One model on its way in.
+struct Loading<'a> {
+    root: &'a Path,
+    name: &'a str,
+    config: ModelConfig,
+    policy: Option<Policy>,
+    labels: BTreeMap<String, Arc<[u8]>>,
+    before: Option<&'a Model>,
+    stop: &'a CancellationToken,
+}
+
+impl Loader {
+    /// Loads a model out of `root`, with `config` in place of its own. Versions that `before` has in the same generation
+    /// are taken from it. What takes minutes ends early when `stop` is cancelled.
+    ///
+    /// # Errors
+    /// What is wrong, with the file it is in.
+    pub(crate) fn load(
+        &self,
+        root: &Path,
+        name: &str,
+        config: Option<ModelConfig>,
+        before: Option<&Model>,
+        stop: &CancellationToken,
+    ) -> Result<Model, LoadError> {
+        if stop.is_cancelled() {
+            return Err(LoadError::Stopped);
+        }
+        let fingerprint = repository::fingerprint(root, name)?;
+        let config = match config {
+            Some(config) => config,
+            None => repository::read_config(root, name)?,
+        };
+        let path = root.join(name).join(config::FILE_NAME);
+        let policy = policy::of(&config).map_err(|source| LoadError::Policy { path, source })?;
+        let labels = repository::read_labels(root, name, &config)?;
+        let loading = Loading { root, name, config, policy, labels, before, stop };
+        let mut versions = BTreeMap::new();
+        for number in repository::versions(root, name, &loading.config)? {
+            versions.insert(number, self.load_version(&loading, number)?);
+        }
+        if repository::fingerprint(root, name)? != fingerprint {
+            return Err(LoadError::Changing);
+        }
+        Ok(Model { versions, fingerprint })
+    }
+
+    fn load_version(&self, loading: &Loading<'_>, number: u64) -> Result<Arc<Version>, LoadError> {
+        let Loading { root, name, config, .. } = loading;
+        let _span = tracing::info_span!("load", model = name, version = number).entered();
+        let files = repository::read_files(root, name, number, config)?;
+        let failed = |source| LoadError::Engine { version: number, source };
+        let engine = self.engines.of(files.platform).map_err(failed)?;
+        let settings = generation::Settings { config, labels: &loading.labels, options: self.options };
+        let generation = generation::of(number, &files, &settings, engine.identity());
+        let same = loading.before.and_then(|model| model.versions.get(&number));
+        if let Some(same) = same.filter(|version| version.generation == generation) {
+            return Ok(same.clone());
+        }
+        let path = || root.join(name).join(config::FILE_NAME);
+        let undeclared = |source| LoadError::Declaration { path: path(), source };
+        let cold = |source| LoadError::Warmup { version: number, source };
+        // A build may take minutes: what is wrong without one is said before.
+        let batching = Batching::of(config).map_err(|source| LoadError::Batching { path: path(), source })?;
+        files.promised().map_or(Ok(()), |promised| promised.check_promise(config)).map_err(undeclared)?;
+        warmup::check(&root.join(name), config).map_err(cold)?;
+        let gpus = self.engines.gpus().len();
+        let mut devices = config.instances(files.platform, gpus);
+        if devices.is_empty() {
+            devices = files.platform.devices(self.instances, gpus);
+        }
+        let before = memory::resident_bytes();
+        let mut sessions =
+            engine.open(&files, config, &devices, self.options, loading.stop).map_err(failed)?;
+        let Some(signature) = sessions.first().map(|session| session.signature().clone()) else {
+            return Err(failed(EngineError::Failed("no session was asked for".to_owned())));
+        };
+        signature.check_declaration(config).map_err(undeclared)?;
+        for session in &mut sessions {
+            warmup::run(&root.join(name), config, session.as_mut()).map_err(cold)?;
+        }
+        engine.check_room(&files, &devices).map_err(failed)?;
+        let statistics = Statistics::new(name, &number.to_string());
+        let bytes = memory::resident_bytes().saturating_sub(before);
+        let (instances, all) = (devices.len(), sessions.len());
+        tracing::info!(model = name, version = number, bytes, instances, sessions = all, "loaded and warm");
+        let statistics = Arc::new(statistics.holding(bytes));
+        statistics.hold_on_gpus(sessions.iter().filter_map(|session| session.memory()));
+        let is_on_gpus = sessions.iter().any(|session| session.memory().is_some());
+        let schedule = Schedule::start(name, sessions, batching, self.limits, statistics.clone());
+        Ok(Arc::new(Version {
+            number: number.to_string(),
+            config: complete(config.clone(), name, &signature, &files, &devices),
+            labels: loading.labels.iter().map(|(output, text)| (output.clone(), lines(text))).collect(),
+            signature,
+            generation,
+            generation_header: generation::header(&generation),
+            policy: loading.policy,
+            platform: engine.platform().name(),
+            schedule: schedule.map_err(LoadError::Thread)?,
+            flights: Arc::new(Flights::new(self.limits)),
+            statistics,
+            origin: is_on_gpus.then(|| Origin { files, config: config.clone(), devices }),
+        }))
+    }
+
+    /// Opens the sessions of a version again that went with a GPU.
+    ///
+    /// # Errors
+    /// They can't be opened, or are lost again.
+    pub(crate) fn reopen(
+        &self,
+        model: &str,
+        version: &Version,
+        gpu: &Gpu,
+        stop: &CancellationToken,
+    ) -> Result<(), EngineError> {
+        let Some(Origin { files, config, devices }) = &version.origin else { return Ok(()) };
+        if version.schedule.away(gpu.number()) == 0 {
+            return Ok(());
+        }
+        let here = |device: &&Device| **device == Device::Gpu(gpu.number());
+        let devices: Vec<Device> = devices.iter().filter(here).copied().collect();
+        let engine = self.engines.of(files.platform)?;
+        let mut sessions = engine.open(files, config, &devices, self.options, stop)?;
+        for session in &mut sessions {
+            // It was warm once: what fails now is the GPU, or a file that is gone.
+            if let Err(error) = warmup::run(&self.root.join(model), config, session.as_mut()) {
+                tracing::debug!(model, "not warmed again: {error}");
+            }
+        }
+        if let Some(gpu) = sessions.iter().find_map(|session| session.lost()) {
+            return Err(EngineError::Away { reason: gpu.why() });
+        }
+        version.statistics.hold_on_gpus(sessions.iter().filter_map(|session| session.memory()));
+        version.schedule.restore(gpu.number(), sessions);
+        Ok(())
+    }
+}
+
+/// Labels stand one a line.
+fn lines(text: &[u8]) -> Vec<String> {
+    String::from_utf8_lossy(text).lines().map(str::to_owned).collect()
+}

@@ -1,0 +1,59 @@
+//! `--model-control-mode poll`: looks at the repository for ever. A change is taken up once it stands still. Next:
+//! `control` loads and unloads.
+
+use std::path::Path;
+use std::sync::Arc;
+use std::time::Duration;
+
+use tokio::time::MissedTickBehavior;
+use tokio_util::sync::CancellationToken;
+
+use super::control::Control;
+use super::repository;
+use crate::observe::logs::Seldom;
+
+/// A folder that changed must stay the same for so long before it is read: files may still be on their way.
+const SETTLE: Duration = Duration::from_millis(200);
+
+/// Follows the repository until `stop`.
+pub(crate) async fn follow(control: Arc<Control>, every: Duration, stop: CancellationToken) {
+    let lines = Seldom::new();
+    let mut ticks = tokio::time::interval(every);
+    ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
+    loop {
+        tokio::select! {
+            () = stop.cancelled() => return,
+            _ = ticks.tick() => {}
+        }
+        let before = control.tier.changes();
+        let looking = {
+            let control = control.clone();
+            tokio::task::spawn_blocking(move || control.follow(stands_still))
+        };
+        match looking.await {
+            Ok(Ok(())) if control.tier.changes() == before => lines.forget(),
+            Ok(Ok(())) => {
+                if let Err(error) = control.tier.settled().await {
+                    tracing::error!("a change of the repository: {error}");
+                }
+            }
+            Ok(Err(error)) => {
+                let words = error.to_string();
+                if let Some(left_out) = lines.due(&words) {
+                    tracing::error!(left_out, "the repository can't be followed: {words}");
+                }
+            }
+            Err(error) => tracing::error!("a look at the repository ended early: {error}"),
+        }
+    }
+}
+
+/// Whether the folder is the same after a while. If not, the next look tries again.
+fn stands_still(root: &Path, name: &str) -> bool {
+    let before = repository::fingerprint(root, name);
+    std::thread::sleep(SETTLE);
+    match (before, repository::fingerprint(root, name)) {
+        (Ok(before), Ok(after)) => before == after,
+        _ => false,
+    }
+}

@@ -1,0 +1,191 @@
+//! A Triton-style repository on disk: `<root>/<model>/config.pbtxt` and `<root>/<model>/<version>/model.onnx`.
+//! Folder -> names, versions, files as bytes, and a fingerprint that tells whether anything changed. Next: `models`
+//! loads them.
+
+use std::collections::BTreeMap;
+use std::io;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::time::SystemTime;
+
+use crate::config::{self, ConfigError, ModelConfig, PolicyChoice};
+use crate::engine::ModelFiles;
+
+/// A model that can't be read.
+#[derive(Debug, thiserror::Error)]
+pub(crate) enum RepositoryError {
+    #[error("can't read {path}: {source}")]
+    Unreadable { path: PathBuf, source: io::Error },
+    #[error(transparent)]
+    Config(#[from] ConfigError),
+    #[error("{path} has no version: a folder named by a whole number, such as 1")]
+    NoVersion { path: PathBuf },
+    #[error("{path} has no version {version}, which the version_policy asks for")]
+    NoSuchVersion { path: PathBuf, version: i64 },
+    #[error("{path} has no file {file}")]
+    NoModelFile { path: PathBuf, file: String },
+}
+
+fn unreadable(path: &Path) -> impl FnOnce(io::Error) -> RepositoryError {
+    let path = path.to_owned();
+    move |source| RepositoryError::Unreadable { path, source }
+}
+
+/// The models of the repository by name, sorted. Names that begin with a dot are not models.
+///
+/// # Errors
+/// When the folder can't be read.
+pub(crate) fn model_names(root: &Path) -> Result<Vec<String>, RepositoryError> {
+    let mut names: Vec<String> =
+        entries(root)?.into_iter().filter(|(_, path)| path.is_dir()).map(|(name, _)| name).collect();
+    names.sort_unstable();
+    Ok(names)
+}
+
+/// Reads and checks a model's `config.pbtxt`; an empty one where there is none.
+///
+/// # Errors
+/// `Unreadable` and `Config`.
+pub(crate) fn read_config(root: &Path, model: &str) -> Result<ModelConfig, RepositoryError> {
+    let path = root.join(model).join(config::FILE_NAME);
+    match std::fs::read(&path) {
+        Ok(bytes) => Ok(config::parse(&path, &bytes, model)?),
+        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(ModelConfig::default()),
+        Err(error) => Err(unreadable(&path)(error)),
+    }
+}
+
+/// The versions to serve, ascending. Without a policy that is the highest, as in Triton.
+///
+/// # Errors
+/// `Unreadable`, `NoVersion` and `NoSuchVersion`.
+pub(crate) fn versions(root: &Path, model: &str, config: &ModelConfig) -> Result<Vec<u64>, RepositoryError> {
+    let path = root.join(model);
+    let mut found: Vec<u64> = entries(&path)?
+        .into_iter()
+        .filter(|(_, path)| path.is_dir())
+        .filter_map(|(name, _)| version_number(&name))
+        .collect();
+    found.sort_unstable();
+    if found.is_empty() {
+        return Err(RepositoryError::NoVersion { path });
+    }
+    match config.version_policy.as_ref().and_then(|policy| policy.policy_choice.as_ref()) {
+        None => Ok(found.split_off(found.len() - 1)),
+        Some(PolicyChoice::All(_)) => Ok(found),
+        Some(PolicyChoice::Latest(latest)) => {
+            let count = usize::try_from(latest.num_versions.max(1)).unwrap_or(usize::MAX);
+            Ok(found.split_off(found.len().saturating_sub(count)))
+        }
+        Some(PolicyChoice::Specific(specific)) => {
+            let known = |version: i64| u64::try_from(version).ok().filter(|number| found.contains(number));
+            let chosen = specific.versions.iter().map(|&version| {
+                known(version).ok_or_else(|| RepositoryError::NoSuchVersion { path: path.clone(), version })
+            });
+            let mut chosen = chosen.collect::<Result<Vec<u64>, _>>()?;
+            chosen.sort_unstable();
+            chosen.dedup();
+            if chosen.is_empty() { Err(RepositoryError::NoVersion { path }) } else { Ok(chosen) }
+        }
+    }
+}
+
+/// `1`, not `01` or `+1`: a version has one spelling, so a request has one too.
+pub(crate) fn version_number(name: &str) -> Option<u64> {
+    let number: u64 = name.parse().ok()?;
+    (number.to_string() == name).then_some(number)
+}
+
+/// Reads every file of a version, once: what is hashed is what is loaded.
+///
+/// # Errors
+/// `Unreadable` and `NoModelFile`.
+pub(crate) fn read_files(
+    root: &Path,
+    model: &str,
+    version: u64,
+    config: &ModelConfig,
+) -> Result<ModelFiles, RepositoryError> {
+    let path = root.join(model).join(version.to_string());
+    let mut files = BTreeMap::new();
+    for (name, file) in walk(&path)? {
+        let bytes: Arc<[u8]> = std::fs::read(&file).map_err(unreadable(&file))?.into();
+        files.insert(name, bytes);
+    }
+    let has = |name: &str| files.contains_key(name);
+    let platform = config.platform(has);
+    let model_file = config.model_file(platform, has).to_owned();
+    if files.contains_key(&model_file) {
+        Ok(ModelFiles { platform, model_file, files })
+    } else {
+        Err(RepositoryError::NoModelFile { path, file: model_file })
+    }
+}
+
+/// The label files of a model's outputs, by output.
+///
+/// # Errors
+/// `Unreadable`.
+pub(crate) fn read_labels(
+    root: &Path,
+    model: &str,
+    config: &ModelConfig,
+) -> Result<BTreeMap<String, Arc<[u8]>>, RepositoryError> {
+    let labelled = config.output.iter().filter(|output| !output.label_filename.is_empty());
+    labelled
+        .map(|output| {
+            let path = root.join(model).join(&output.label_filename);
+            let bytes = std::fs::read(&path).map_err(unreadable(&path))?;
+            Ok((output.name.clone(), bytes.into()))
+        })
+        .collect()
+}
+
+/// Tells whether a model's folder changed, without reading the files.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub(crate) struct Fingerprint(Vec<(String, u64, Option<SystemTime>)>);
+
+/// The fingerprint of a model's folder as it is now.
+///
+/// # Errors
+/// `Unreadable`, as while a file is replaced.
+pub(crate) fn fingerprint(root: &Path, model: &str) -> Result<Fingerprint, RepositoryError> {
+    let mut files = Vec::new();
+    for (name, path) in walk(&root.join(model))? {
+        let metadata = std::fs::metadata(&path).map_err(unreadable(&path))?;
+        files.push((name, metadata.len(), metadata.modified().ok()));
+    }
+    Ok(Fingerprint(files))
+}
+
+/// All files below a folder, by their path inside it, sorted. Links are followed; names that begin with a dot are
+/// skipped (mounted configuration keeps its own there).
+fn walk(folder: &Path) -> Result<Vec<(String, PathBuf)>, RepositoryError> {
+    let mut files = Vec::new();
+    let mut folders = vec![(String::new(), folder.to_owned())];
+    while let Some((prefix, folder)) = folders.pop() {
+        for (name, path) in entries(&folder)? {
+            let name = if prefix.is_empty() { name } else { format!("{prefix}/{name}") };
+            let metadata = std::fs::metadata(&path).map_err(unreadable(&path))?;
+            if metadata.is_dir() { folders.push((name, path)) } else { files.push((name, path)) }
+        }
+    }
+    files.sort_unstable();
+    Ok(files)
+}
+
+fn entries(folder: &Path) -> Result<Vec<(String, PathBuf)>, RepositoryError> {
+    let mut found = Vec::new();
+    for entry in std::fs::read_dir(folder).map_err(unreadable(folder))? {
+        let entry = entry.map_err(unreadable(folder))?;
+        if let Ok(name) = entry.file_name().into_string()
+            && !name.starts_with('.')
+        {
+            found.push((name, entry.path()));
+        }
+    }
+    Ok(found)
+}
+
+#[cfg(test)]
+mod tests;

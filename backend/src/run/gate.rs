@@ -1,0 +1,77 @@
+//! `forebay gate`: settings -> the pool, what is live, ports; then everything runs until a signal. Next: `gate` answers.
+
+use std::sync::Arc;
+use std::time::Instant;
+
+use forebay_protocol::proof::Prover;
+use tokio_util::sync::CancellationToken;
+
+use super::drain::{self, Ports, Signals};
+use crate::cache::live::{self, Follow, LiveTable, Proxies, Reports};
+use crate::cache::pool::{RedisPool, Server};
+use crate::cache::store::Store;
+use crate::gate::{self, Gate, Savings, ready};
+use crate::http::{self, tls::Tls};
+use crate::observe::metrics::{self, GateMetrics};
+use crate::observe::{logs, readiness::Draining};
+use crate::settings::{self, GateSettings, PrivacySettings, SettingsError};
+
+/// Runs `forebay gate` until a signal to end.
+///
+/// # Errors
+/// `SettingsError` for what can't be used; others when a port is taken.
+pub(crate) fn run(settings: &GateSettings) -> anyhow::Result<()> {
+    logs::start(&settings.logs)?;
+    let trust = settings.trust.trust(&PrivacySettings::default())?;
+    let secret = settings::read_pool_secret(&settings.pool)?;
+    let url = settings.pool.redis_url.clone().unwrap_or_default();
+    let tls = Tls::of(&settings.tls).map_err(SettingsError::from)?;
+    let prometheus = metrics::install()?;
+    let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build()?;
+    runtime.spawn(metrics::keep_up(prometheus.clone()));
+    let ended = runtime.block_on(async {
+        let signals = Signals::listen()?;
+        let server = Server::open(&url).await?;
+        let (listener, gate_port) = http::listen(settings.gate.gate_address, settings.gate.gate_port)?;
+        let (metrics_listener, metrics_port) =
+            http::listen(settings.http.metrics_address, settings.metrics_port)?;
+        let (live, proxies) = (LiveTable::of_pool(Prover::of(&secret)), Arc::<Proxies>::default());
+        let live = Arc::new(live);
+        let redis = RedisPool::new(server.clone(), secret, settings.pool.timeout());
+        let stop = CancellationToken::new();
+        settings.trust.follow(&trust, &stop);
+        let (table, name) = (live.clone(), live::random_name());
+        let follow = Follow { server: server.clone(), gate: name, table, proxies: proxies.clone() };
+        let following = tokio::spawn(follow.run(stop.clone()));
+        let store = Store::redis(redis, settings.pool.max_entry_bytes, settings.pool.pool_queue_bytes);
+        let draining = Draining::default();
+        let gate = Arc::new(Gate {
+            store: Arc::new(store),
+            live: live.clone(),
+            proxies,
+            savings: Arc::new(Savings::new(Reports::Redis(server.clone()))),
+            trust,
+            metrics: GateMetrics::new(),
+            bodies: gate::polls(settings.http.bodies()),
+            ending: draining.begun(),
+        });
+        let needs = ready::Needs { server, live, draining: draining.clone() };
+        let main = gate::routes(gate.clone()).merge(ready::routes(needs));
+        let ports = Ports { gate: Some(gate_port), metrics: metrics_port, ..Ports::default() };
+        let listeners = drain::Listeners {
+            main: vec![(listener, http::with_fallback(main))],
+            tls,
+            metrics: (
+                metrics_listener,
+                http::metrics::routes(prometheus, move || gate.sweep(Instant::now())),
+            ),
+        };
+        drain::serve_until_signal(listeners, signals, &settings.http, draining, ports).await?;
+        stop.cancel();
+        following.await?;
+        Ok(())
+    });
+    // A name that is being resolved doesn't hold up the end.
+    runtime.shutdown_background();
+    ended
+}

@@ -1,0 +1,66 @@
+//! The ports of `serve`: bound first, so that one that is taken is said before minutes are spent on models; served once there are
+//! routes for them.
+
+use std::sync::Arc;
+
+use axum::Router;
+use tokio::net::TcpListener;
+
+use crate::http;
+use crate::http::tls::Tls;
+use crate::run::drain::{Listeners, Ports};
+use crate::settings::{PoolKind, ServeSettings};
+
+type Port = (TcpListener, u16);
+
+/// Ports that nothing is served on yet.
+pub(super) struct Bound {
+    http: Port,
+    grpc: Port,
+    /// With the pool in memory.
+    gate: Option<Port>,
+    metrics: Port,
+}
+
+/// What is to be served on them.
+pub(super) struct Routes {
+    pub(super) http: Router,
+    pub(super) grpc: Router,
+    pub(super) gate: Option<Router>,
+    pub(super) metrics: Router,
+}
+
+impl Bound {
+    /// Must be called inside a runtime.
+    ///
+    /// # Errors
+    /// When one is taken, or may not be bound.
+    pub(super) fn bind(settings: &ServeSettings) -> anyhow::Result<Self> {
+        Ok(Self {
+            http: http::listen(settings.http_address, settings.http_port)?,
+            grpc: http::listen(settings.grpc_address, settings.grpc_port)?,
+            gate: match settings.pool.pool {
+                PoolKind::Memory => Some(http::listen(settings.gate.gate_address, settings.gate.gate_port)?),
+                PoolKind::Redis | PoolKind::None => None,
+            },
+            metrics: http::listen(settings.http.metrics_address, settings.metrics_port)?,
+        })
+    }
+
+    /// Their numbers.
+    pub(super) fn ports(&self) -> Ports {
+        Ports {
+            http: Some(self.http.1),
+            grpc: Some(self.grpc.1),
+            gate: self.gate.as_ref().map(|(_, number)| *number),
+            metrics: self.metrics.1,
+        }
+    }
+
+    /// Each with its routes.
+    pub(super) fn with(self, routes: Routes, tls: Option<Arc<Tls>>) -> Listeners {
+        let mut main = vec![(self.http.0, routes.http), (self.grpc.0, routes.grpc)];
+        main.extend(self.gate.map(|(listener, _)| listener).zip(routes.gate));
+        Listeners { main, tls, metrics: (self.metrics.0, routes.metrics) }
+    }
+}

@@ -1,0 +1,98 @@
+//! Settings -> the engines, and what loads models for them.
+
+use std::path::PathBuf;
+use std::time::Duration;
+
+use forebay_bindings::{Flavour, HostCode};
+
+use crate::engine::choice::{Choice, Compiling};
+use crate::engine::kept::Kept;
+use crate::engine::ort::OrtEngine;
+use crate::engine::tensorrt::TensorRt;
+use crate::engine::{Engine as _, Engines, SessionOptions};
+use crate::models::Loader;
+use crate::schedule::QueueLimits;
+use crate::settings::{LogSettings, ModelSettings, SettingsError, TensorRtFlavour};
+
+/// Unless `--compile-timeout-secs` says.
+const COMPILE_TIMEOUT: Duration = Duration::from_hours(1);
+/// Where `ort`'s users say which library to load.
+const ORT_DYLIB_PATH: &str = "ORT_DYLIB_PATH";
+
+/// The loader that the settings ask for.
+///
+/// # Errors
+/// `SettingsError`, when a library or a folder can't be used.
+pub(super) fn loader(settings: &ModelSettings, logs: &LogSettings) -> anyhow::Result<Loader> {
+    let cores = std::thread::available_parallelism().map_or(1, std::num::NonZero::get);
+    let path = settings.onnxruntime.clone().or_else(|| std::env::var_os(ORT_DYLIB_PATH).map(PathBuf::from));
+    let wrong = |reason: String| SettingsError::Wrong { flag: "--onnxruntime", reason };
+    let path = path.ok_or_else(|| wrong("is missing: the path of libonnxruntime.so".to_owned()))?;
+    let kept = settings.optimized_model_dir.as_ref().map(|folder| {
+        Kept::at(folder, settings.optimized_model_bytes as u64).map_err(|error| SettingsError::Wrong {
+            flag: "--optimized-model-dir",
+            reason: format!("can't use {}: {error}", folder.display()),
+        })
+    });
+    let kept = kept.transpose()?;
+    let engine = OrtEngine::load(&path, usize::from(settings.intra_op_threads), kept.clone())
+        .map_err(|error| wrong(format!("can't load {}: {error}", path.display())))?;
+    let compiling = Compiling {
+        kept,
+        limit: settings.compile_timeout_secs.unwrap_or(COMPILE_TIMEOUT),
+        logs: logs.environment(),
+    };
+    let engines = Engines { onnxruntime: engine, tensorrt: tensorrt(settings, compiling)? };
+    let onnxruntime = engines.onnxruntime.identity();
+    match &engines.tensorrt {
+        Ok(tensorrt) => tracing::info!("engines: {onnxruntime}, {}", tensorrt.identity()),
+        Err(reason) => tracing::info!("engines: {onnxruntime}; no TensorRT: {reason}"),
+    }
+    Ok(Loader {
+        root: settings.model_repository.clone(),
+        engines,
+        options: SessionOptions { intra_op_threads: usize::from(settings.intra_op_threads) },
+        instances: settings.instances.map_or(cores, usize::from),
+        limits: QueueLimits {
+            requests: usize::try_from(settings.max_queue_requests)?,
+            bytes: settings.max_queue_bytes,
+        },
+    })
+}
+
+/// TensorRT, or why there is none; a library that was asked for must be there.
+fn tensorrt(
+    settings: &ModelSettings,
+    compiling: Compiling,
+) -> Result<Result<TensorRt, String>, SettingsError> {
+    let flavour = match settings.tensorrt_flavour {
+        None | Some(TensorRtFlavour::Enterprise) => Flavour::Enterprise,
+        Some(TensorRtFlavour::Lean) => Flavour::Lean,
+        Some(TensorRtFlavour::Rtx) => Flavour::Rtx,
+    };
+    let host_code = if settings.tensorrt_host_code { HostCode::Allow } else { HostCode::Refuse };
+    let (path, budget) = (settings.tensorrt.clone(), settings.gpu_memory_bytes);
+    #[cfg(not(feature = "tensorrt"))]
+    refuse_flags(settings)?;
+    match TensorRt::load(Choice { flavour, path, host_code, budget, compiling }) {
+        Err(reason) if settings.tensorrt.is_some() => {
+            Err(SettingsError::Wrong { flag: "--tensorrt", reason })
+        }
+        loaded => Ok(loaded),
+    }
+}
+
+/// Of flags that TensorRT alone reads, none may be given where there is none.
+#[cfg(not(feature = "tensorrt"))]
+fn refuse_flags(settings: &ModelSettings) -> Result<(), SettingsError> {
+    let given = [
+        ("--tensorrt", settings.tensorrt.is_some()),
+        ("--tensorrt-flavour", settings.tensorrt_flavour.is_some()),
+        ("--tensorrt-host-code", settings.tensorrt_host_code),
+        ("--gpu-memory-bytes", settings.gpu_memory_bytes.is_some()),
+        ("--compile-timeout-secs", settings.compile_timeout_secs.is_some()),
+    ];
+    let reason = || crate::engine::tensorrt::NONE.to_owned();
+    let wrong = |flag| Err(SettingsError::Wrong { flag, reason: reason() });
+    given.into_iter().find(|(_, given)| *given).map_or(Ok(()), |(flag, _)| wrong(flag))
+}
