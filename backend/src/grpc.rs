@@ -1,8 +1,8 @@
 //! `inference.GRPCInferenceService`, V2 over gRPC. A call -> the same `infer`, `models` and messages that the HTTP routes
 //! use -> its answer, or a status (`status`). Served like HTTP, by `http::serve`, on a port of its own.
 
+mod call;
 pub(crate) mod health;
-mod infer;
 pub(crate) mod restricted;
 mod status;
 
@@ -21,7 +21,7 @@ use tonic::{Request, Response, Status, Streaming};
 use tonic_health::pb::health_server::HealthServer;
 use tonic_health::server::HealthService;
 
-pub(crate) use self::infer::timeout;
+pub(crate) use self::call::timeout;
 use crate::body::Bodies;
 use crate::body::budget::Charge;
 use crate::body::metered::Metered;

@@ -6,16 +6,16 @@ mod coding;
 mod cork;
 pub(crate) mod error;
 pub(crate) mod health;
-pub(crate) mod infer;
 mod linger;
+pub(crate) mod logging;
 pub(crate) mod metadata;
 pub(crate) mod metrics;
-pub(crate) mod observe;
 pub(crate) mod repository;
 pub(crate) mod restricted;
 pub(crate) mod shared_memory;
 pub(crate) mod tls;
 pub(crate) mod v1;
+pub(crate) mod v2;
 
 use std::error::Error;
 use std::net::{IpAddr, SocketAddr};

@@ -1,18 +1,18 @@
 //! The models: a repository's folders -> versions that are loaded, warm and served (`served`), and what becomes of them while the
-//! server runs. `control` says which are to be there, `poll` looks whether the folders changed, `recovery` brings back what a GPU
+//! server runs. `control` says which are to be there, `follow` looks whether the folders changed, `recovery` brings back what a GPU
 //! lost; `load` makes a version of a folder, from `repository`, `complete`, `policy`, `generation` and `warmup`. Next: `infer`
 //! finds the version that answers.
 
 mod complete;
 pub(crate) mod control;
+pub(crate) mod follow;
 mod generation;
 mod load;
-mod memory;
 pub(crate) mod metadata;
 mod policy;
-pub(crate) mod poll;
 pub(crate) mod recovery;
 pub(crate) mod repository;
+mod resident;
 pub(crate) mod served;
 mod warmup;
 

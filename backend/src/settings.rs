@@ -1,9 +1,9 @@
 //! Flags and environment -> settings, checked once, before anything starts. Every flag `--a-b` is also
 //! `FOREBAY_A_B`. Next: `serve` or `gate` takes its settings apart and hands each part what it needs.
 
-mod parts;
 mod restricted;
 mod secrets;
+mod shared;
 mod trust;
 mod units;
 
@@ -14,14 +14,14 @@ use std::path::PathBuf;
 
 use clap::{Args, Parser, Subcommand, ValueEnum};
 
-pub(crate) use parts::{
-    GateAddress, HttpSettings, LogFormat, LogSettings, PoolKind, PoolSettings, RestrictedSettings,
-    TlsSettings,
-};
 pub(crate) use restricted::{Api, Restrictions};
 #[cfg(feature = "tensorrt")]
 pub(crate) use secrets::SECRETS;
 pub(crate) use secrets::{Hidden, read_pool_secret};
+pub(crate) use shared::{
+    GateAddress, HttpSettings, LogFormat, LogSettings, PoolKind, PoolSettings, RestrictedSettings,
+    TlsSettings,
+};
 pub(crate) use trust::{PrivacySettings, TrustSettings};
 use units::{parse_bytes, parse_seconds};
 

@@ -4,14 +4,14 @@
 /// Puts a colon between a field's name and the list after it, outside strings and comments.
 pub(super) fn with_colons(text: &str) -> String {
     let mut result = String::with_capacity(text.len() + 16);
-    let mut place = Place::Code;
+    let mut place = Within::Code;
     let mut after_name = false;
     for character in text.chars() {
         match place {
-            Place::Code => {
+            Within::Code => {
                 match character {
-                    '"' | '\'' => place = Place::String { quote: character },
-                    '#' => place = Place::Comment,
+                    '"' | '\'' => place = Within::String { quote: character },
+                    '#' => place = Within::Comment,
                     '[' if after_name => result.push(':'),
                     _ => {}
                 }
@@ -19,11 +19,11 @@ pub(super) fn with_colons(text: &str) -> String {
                     after_name = character.is_ascii_alphanumeric() || character == '_';
                 }
             }
-            Place::Comment if character == '\n' => place = Place::Code,
-            Place::String { quote } if character == quote => place = Place::Code,
-            Place::String { quote } if character == '\\' => place = Place::Escape { quote },
-            Place::Escape { quote } => place = Place::String { quote },
-            Place::Comment | Place::String { .. } => {}
+            Within::Comment if character == '\n' => place = Within::Code,
+            Within::String { quote } if character == quote => place = Within::Code,
+            Within::String { quote } if character == '\\' => place = Within::Escape { quote },
+            Within::Escape { quote } => place = Within::String { quote },
+            Within::Comment | Within::String { .. } => {}
         }
         result.push(character);
     }
@@ -31,7 +31,7 @@ pub(super) fn with_colons(text: &str) -> String {
 }
 
 #[derive(Clone, Copy)]
-enum Place {
+enum Within {
     Code,
     Comment,
     String { quote: char },

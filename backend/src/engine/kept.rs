@@ -50,7 +50,7 @@ pub(crate) struct Kept {
 }
 
 /// Where one file is, or will be.
-pub(super) struct Place<'a> {
+pub(super) struct Shelf<'a> {
     kept: &'a Kept,
     path: PathBuf,
 }
@@ -66,9 +66,9 @@ impl Kept {
     }
 
     /// The place of what is made from `source`.
-    pub(super) fn place(&self, source: &Source, extension: &str) -> Place<'_> {
+    pub(super) fn place(&self, source: &Source, extension: &str) -> Shelf<'_> {
         let name = format!("{}.{extension}", source.0.finalize().to_hex());
-        Place { kept: self, path: self.folder.join(name) }
+        Shelf { kept: self, path: self.folder.join(name) }
     }
 
     /// Removes what was not used for longest, until the rest is within the limit.
@@ -103,7 +103,7 @@ fn is_ours(path: &Path) -> bool {
     path.file_stem().and_then(|stem| stem.to_str()).is_some_and(|stem| blake3::Hash::from_hex(stem).is_ok())
 }
 
-impl Place<'_> {
+impl Shelf<'_> {
     pub(super) fn path(&self) -> &Path {
         &self.path
     }
@@ -150,7 +150,7 @@ impl Place<'_> {
 mod tests {
     use super::*;
 
-    fn place<'a>(kept: &'a Kept, made_from: &str) -> Place<'a> {
+    fn place<'a>(kept: &'a Kept, made_from: &str) -> Shelf<'a> {
         kept.place(&Source::new("test").field(made_from.as_bytes()), "made")
     }
 

@@ -5,7 +5,7 @@ mod binding;
 mod gpus;
 mod joined;
 mod optimized;
-mod options;
+mod session_options;
 mod tensors;
 
 use std::path::Path;
@@ -20,7 +20,7 @@ use ort::value::{Outlet, ValueType};
 use tempfile::NamedTempFile;
 use tokio_util::sync::CancellationToken;
 
-use super::kept::{Kept, Place};
+use super::kept::{Kept, Shelf};
 use super::signature::{Signature, TensorSpec};
 use super::{Engine, EngineError, InputTensor, ModelFiles, OutputTensor, Run, Session, SessionOptions, onnx};
 use crate::config::{Device, ModelConfig, Platform};
@@ -106,7 +106,7 @@ impl OrtEngine {
     fn open_one(&self, model: &Model<'_>, device: Device) -> Result<Box<dyn Session>, EngineError> {
         let Model { files, config, .. } = *model;
         let opening = Opening { engine: self, model, device };
-        let session = match self.optimized.as_ref().filter(|_| options::is_for_cpu(config, device)) {
+        let session = match self.optimized.as_ref().filter(|_| session_options::is_for_cpu(config, device)) {
             None => opening.open_files(None)?,
             Some(optimized) => opening.through(&optimized.place(files, config, &self.identity))?,
         };
@@ -114,7 +114,8 @@ impl OrtEngine {
             inputs: specs("input", session.inputs())?,
             outputs: specs("output", session.outputs())?,
         };
-        let binding = options::binds(config, device)?.then(|| Binding::to(&session, device)).transpose()?;
+        let binding =
+            session_options::binds(config, device)?.then(|| Binding::to(&session, device)).transpose()?;
         Ok(Box::new(OrtSession { session, binding, joined: Joined::default(), signature }))
     }
 }
@@ -138,7 +139,7 @@ struct Opening<'a> {
 
 impl Opening<'_> {
     /// From the optimised model, which is made first if it isn't there.
-    fn through(self, place: &Place<'_>) -> Result<ort::session::Session, EngineError> {
+    fn through(self, place: &Shelf<'_>) -> Result<ort::session::Session, EngineError> {
         if let Some(model) = place.read() {
             match self.open_optimized(&model) {
                 Ok(session) => return Ok(session),
@@ -153,7 +154,7 @@ impl Opening<'_> {
         Ok(session)
     }
 
-    fn with_draft(self, place: &Place<'_>) -> Result<(ort::session::Session, NamedTempFile), EngineError> {
+    fn with_draft(self, place: &Shelf<'_>) -> Result<(ort::session::Session, NamedTempFile), EngineError> {
         let draft = place.draft().map_err(|error| self.model.files.failed(&error))?;
         Ok((self.open_files(Some(draft.path()))?, draft))
     }
@@ -186,7 +187,7 @@ impl Opening<'_> {
     fn builder(self) -> Result<SessionBuilder, EngineError> {
         let builder = ort::session::Session::builder(&self.engine.environment);
         let builder = builder.map_err(|error| self.model.files.failed(&error))?;
-        options::apply(builder, self.model, self.device)
+        session_options::apply(builder, self.model, self.device)
     }
 }
 

@@ -6,7 +6,7 @@ mod compile;
 mod graphs;
 mod instance;
 mod lane;
-mod options;
+mod run_options;
 mod shapes;
 mod staging;
 
@@ -28,7 +28,7 @@ use compile::{Compilation, Compiler, Target};
 use graphs::Warning;
 use instance::Instance;
 use lane::Lane;
-use options::Options;
+use run_options::Options;
 
 /// TensorRT in this process.
 pub(crate) struct TensorRt {

@@ -14,7 +14,7 @@ use http::{Method, Uri};
 use serde_json::{Value, json};
 
 use super::error::HttpError;
-use super::infer::InferRoutes;
+use super::v2::InferRoutes;
 use crate::infer::headers;
 
 /// What a model's path ends with when it is to predict.

@@ -9,9 +9,9 @@ use tokio_util::sync::CancellationToken;
 
 use super::complete::complete;
 use super::generation;
-use super::memory;
 use super::policy::{self, Policy, PolicyError};
 use super::repository::{self, RepositoryError};
+use super::resident;
 use super::served::{Model, ModelSet, Origin, Version};
 use super::warmup::{self, WarmupError};
 use crate::config::{self, Device, ModelConfig};
@@ -152,7 +152,7 @@ impl Loader {
         if devices.is_empty() {
             devices = files.platform.devices(self.instances, gpus);
         }
-        let before = memory::resident_bytes();
+        let before = resident::resident_bytes();
         let mut sessions =
             engine.open(&files, config, &devices, self.options, loading.stop).map_err(failed)?;
         let Some(signature) = sessions.first().map(|session| session.signature().clone()) else {
@@ -164,7 +164,7 @@ impl Loader {
         }
         engine.check_room(&files, &devices).map_err(failed)?;
         let statistics = Statistics::new(name, &number.to_string());
-        let bytes = memory::resident_bytes().saturating_sub(before);
+        let bytes = resident::resident_bytes().saturating_sub(before);
         let (instances, all) = (devices.len(), sessions.len());
         tracing::info!(model = name, version = number, bytes, instances, sessions = all, "loaded and warm");
         let statistics = Arc::new(statistics.holding(bytes));

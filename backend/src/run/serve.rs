@@ -21,7 +21,7 @@ use crate::http;
 use crate::http::tls::Tls;
 use crate::infer::Inference;
 use crate::models::control::{self, Control};
-use crate::models::{Loader, Models, poll, recovery};
+use crate::models::{Loader, Models, follow, recovery};
 use crate::observe::logs::{self, Logs};
 use crate::observe::metrics::{self, GateMetrics, Metrics};
 use crate::observe::readiness::Draining;
@@ -193,6 +193,6 @@ async fn load(
     let follows = settings.model_control_mode == ModelControlMode::Poll;
     Ok(follows.then(|| {
         let every = settings.repository_poll_secs;
-        tokio::spawn(poll::follow(control.clone(), every, stop.clone()))
+        tokio::spawn(follow::follow(control.clone(), every, stop.clone()))
     }))
 }

@@ -92,9 +92,9 @@ const MOST_GONE: usize = 1024;
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct Heard {
     pub(crate) instance: String,
-    /// Place of its last heartbeat among those of all: clocks that are set don't change it.
+    /// Lives of its last heartbeat among those of all: clocks that are set don't change it.
     pub(crate) order: u64,
-    /// Place of the first heartbeat with this record.
+    /// Lives of the first heartbeat with this record.
     pub(crate) changed: u64,
     pub(crate) beat_ms: u64,
     /// It said that it leaves.
@@ -118,9 +118,9 @@ impl Heard {
     }
 }
 
-/// What is known of one place of the table.
+/// What is known of one line of the table.
 #[derive(Default)]
-struct Place {
+struct Lives {
     alive: Vec<Generation>,
     /// The last word of those that are not alive, by its order, and the last that it is served no more.
     last: Option<(u64, Generation)>,
@@ -130,7 +130,7 @@ struct Place {
 /// The live models: for each service, model and version the generations of the instances that are alive. If none is, those of the
 /// instance that was heard of last, so that hits survive scaling to zero, unless one has said later that it serves it no more.
 pub(crate) fn live_models(heard: &[Heard], now_ms: u64) -> Vec<LiveModel> {
-    let mut places: BTreeMap<(&str, &str, &str), Place> = BTreeMap::new();
+    let mut places: BTreeMap<(&str, &str, &str), Lives> = BTreeMap::new();
     for one in heard {
         let (alive, record) = (one.is_alive(now_ms), &one.record);
         for Served { model, version, generation } in &record.models {
@@ -146,7 +146,7 @@ pub(crate) fn live_models(heard: &[Heard], now_ms: u64) -> Vec<LiveModel> {
             place.gone = place.gone.max(Some(one.changed));
         }
     }
-    let row = |((service, model, version), place): ((&str, &str, &str), Place)| {
+    let row = |((service, model, version), place): ((&str, &str, &str), Lives)| {
         let mut generations = place.alive;
         if generations.is_empty() {
             let last = place.last.filter(|(order, _)| place.gone.is_none_or(|gone| gone < *order));

@@ -33,7 +33,7 @@ pub(super) struct Numbered {
 
 /// How far the pool has heard.
 #[derive(Debug, Clone, Default)]
-pub(super) struct Told {
+pub(super) struct Progress {
     /// The newest record that was said, 0 for none.
     pub(super) number: u64,
     /// The epoch by which everybody who has it knows that record.
@@ -47,7 +47,7 @@ pub(super) struct Register {
     pub(super) server: Server,
     pub(super) instance: String,
     pub(super) records: watch::Receiver<Numbered>,
-    pub(super) told: watch::Sender<Told>,
+    pub(super) told: watch::Sender<Progress>,
 }
 
 /// Where this instance stands with the pool.
@@ -113,7 +113,7 @@ impl Register {
             told.trouble = None;
             // One that was lost is said again, by an epoch of its own.
             if told.number < number || answer.record == Stands::Written {
-                *told = Told { number, epoch: answer.epoch, trouble: None };
+                *told = Progress { number, epoch: answer.epoch, trouble: None };
             }
         });
         Ok(())

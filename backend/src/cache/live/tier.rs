@@ -10,7 +10,7 @@ use tokio_util::sync::CancellationToken;
 
 use super::heard::{Heard, Record, Served, live_models};
 use super::proxies::Proxies;
-use super::redis::{Numbered, Register, Told};
+use super::redis::{Numbered, Progress, Register};
 use super::script;
 use super::table::LiveTable;
 use crate::cache::pool::Server;
@@ -33,7 +33,7 @@ enum Kind {
     /// The gate in this process.
     Own { table: Arc<LiveTable>, proxies: Arc<Proxies> },
     /// All gates, by Redis.
-    Redis { server: Server, records: watch::Sender<Numbered>, told: watch::Receiver<Told> },
+    Redis { server: Server, records: watch::Sender<Numbered>, told: watch::Receiver<Progress> },
 }
 
 /// A change that the tier has not heard of.
@@ -79,7 +79,7 @@ impl Tier {
     ) -> (Self, oneshot::Receiver<()>) {
         let record = Record::empty(service);
         let (records, said) = watch::channel(Numbered { number: 0, record: record.clone() });
-        let (told, heard) = watch::channel(Told::default());
+        let (told, heard) = watch::channel(Progress::default());
         let (done, farewell) = oneshot::channel();
         let register = Register { server: server.clone(), instance: random_name(), records: said, told };
         tokio::spawn(register.run(stop, done));
@@ -151,7 +151,12 @@ impl Tier {
     }
 
     /// Waits until that record was said.
-    async fn said(&self, number: u64, mut told: watch::Receiver<Told>, until: Instant) -> Result<(), Untold> {
+    async fn said(
+        &self,
+        number: u64,
+        mut told: watch::Receiver<Progress>,
+        until: Instant,
+    ) -> Result<(), Untold> {
         let heard = async { told.wait_for(|told| told.number >= number).await.map(drop) };
         let heard = tokio::time::timeout_at(until.into(), heard).await;
         let reason = match heard {

@@ -4,7 +4,7 @@
 
 use crate::config::ModelConfig;
 use crate::engine::ModelFiles;
-use crate::engine::kept::{Kept, Place, Source};
+use crate::engine::kept::{Kept, Shelf, Source};
 
 /// Names what is kept and what it is made from.
 const CONTEXT: &str = "forebay optimized model v1";
@@ -23,7 +23,7 @@ impl Optimized {
     }
 
     /// The place of a model. `engine` is the library's name and version.
-    pub(super) fn place(&self, files: &ModelFiles, config: &ModelConfig, engine: &str) -> Place<'_> {
+    pub(super) fn place(&self, files: &ModelFiles, config: &ModelConfig, engine: &str) -> Shelf<'_> {
         let settings = config.optimization.as_ref().map(prost::Message::encode_to_vec).unwrap_or_default();
         let source = Source::new(CONTEXT).field(engine.as_bytes()).field(self.processor.as_bytes());
         self.kept.place(&source.field(&settings).files(files), EXTENSION)

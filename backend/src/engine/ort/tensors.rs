@@ -215,13 +215,13 @@ pub(super) fn bytes(
 }
 
 /// A tensor of the engine, seen as its bytes.
-struct Computed<T: PrimitiveTensorElementType + Debug> {
+struct OutputBytes<T: PrimitiveTensorElementType + Debug> {
     tensor: Tensor<T>,
     /// An output that is a constant lies in the session's memory.
     _session: Arc<SharedSessionInner>,
 }
 
-impl<T: PrimitiveTensorElementType + NoUninit + Debug> AsRef<[u8]> for Computed<T> {
+impl<T: PrimitiveTensorElementType + NoUninit + Debug> AsRef<[u8]> for OutputBytes<T> {
     fn as_ref(&self) -> &[u8] {
         bytemuck::cast_slice(self.tensor.extract_tensor().1)
     }
@@ -233,7 +233,7 @@ fn elements<T: PrimitiveTensorElementType + NoUninit + Debug + Send>(
 ) -> Result<(Vec<i64>, Bytes), EngineError> {
     let tensor: Tensor<T> = value.downcast().map_err(|error| EngineError::Failed(error.to_string()))?;
     let shape = tensor.shape().to_vec();
-    let computed = Computed { tensor, _session: session.clone() };
+    let computed = OutputBytes { tensor, _session: session.clone() };
     let data = computed.as_ref();
     let data =
         if data.len() < COPIED_BYTES { Bytes::copy_from_slice(data) } else { Bytes::from_owner(computed) };

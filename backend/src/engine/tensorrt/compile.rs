@@ -1,7 +1,7 @@
 //! An ONNX model -> its engine on a GPU: of the plan that was kept, or of one that is built. NVIDIA's parser and builder run in a
 //! process of their own, for a model can bring them down. Next: `tensorrt` makes sessions of the engine.
 
-mod options;
+mod build_options;
 mod profiles;
 
 use std::fs;
@@ -19,7 +19,7 @@ use tokio_util::sync::CancellationToken;
 use super::identity;
 use crate::config::ModelConfig;
 use crate::engine::choice::Compiling;
-use crate::engine::kept::{Place, Source};
+use crate::engine::kept::{Shelf, Source};
 use crate::engine::{EngineError, ModelFiles, onnx};
 use crate::settings;
 
@@ -70,7 +70,7 @@ pub(super) struct Compilation<'a> {
 pub(crate) fn build_options(files: &ModelFiles, config: &ModelConfig) -> Result<BuildOptions, EngineError> {
     let inputs = onnx::inputs(files.model()?);
     let inputs = inputs.map_err(|error| files.failed(&format!("it is no ONNX model: {error}")))?;
-    options::of(config, &inputs)
+    build_options::of(config, &inputs)
 }
 
 impl Compiler {
@@ -93,7 +93,7 @@ impl Compiler {
         if options.version_compatible && !options.exclude_lean_runtime && self.host_code == HostCode::Refuse {
             let reason = "makes a plan with code for the host: set excludeLeanRuntime, or start with \
                           --tensorrt-host-code";
-            return Err(options::wrong("versionCompatible", reason.to_owned()));
+            return Err(build_options::wrong("versionCompatible", reason.to_owned()));
         }
         let settings = serde_json::to_vec(&options).map_err(|error| files.failed(&error))?;
         let source =
@@ -169,7 +169,7 @@ impl Compilation<'_> {
         self.files.write_to(&model).map_err(failed)?;
         let needs_gpu = library.flavour() != Flavour::Rtx;
         let (timings, learnt) = (self.timings(target), folder.join("timings"));
-        if let Some(known) = timings.as_ref().and_then(Place::read) {
+        if let Some(known) = timings.as_ref().and_then(Shelf::read) {
             fs::write(&learnt, known).map_err(failed)?;
         }
         let job = Job {
@@ -198,7 +198,7 @@ impl Compilation<'_> {
     }
 
     /// Where what builds learn of kernels' times on such a GPU is kept. TensorRT-RTX times none.
-    fn timings(&self, target: &Target) -> Option<Place<'_>> {
+    fn timings(&self, target: &Target) -> Option<Shelf<'_>> {
         let library = &self.compiler.library;
         let kept = self.compiler.settings.kept.as_ref().filter(|_| library.flavour() != Flavour::Rtx)?;
         let source = of_gpu(Source::new(TIMING_CONTEXT).field(identity(library).as_bytes()), target);
@@ -207,7 +207,7 @@ impl Compilation<'_> {
 }
 
 /// The plan that was kept, opened, if there is one that can be used.
-fn open_kept<T>(open: Open<'_, T>, place: Option<&Place<'_>>) -> Result<Option<T>, EngineError> {
+fn open_kept<T>(open: Open<'_, T>, place: Option<&Shelf<'_>>) -> Result<Option<T>, EngineError> {
     let Some((plan, place)) = place.and_then(|place| Some((place.read()?, place))) else {
         return Ok(None);
     };

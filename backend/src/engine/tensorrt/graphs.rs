@@ -15,7 +15,7 @@ use forebay_bindings::{Context, Error};
 use tracing::Span;
 
 use super::buckets::Buckets;
-use super::lane::Computed;
+use super::lane::LaneOutputs;
 use super::shapes::{self, Placed};
 
 /// The graphs of one lane.
@@ -28,13 +28,13 @@ pub(super) struct Graphs {
 /// A run, and what it gives.
 pub(super) struct Captured {
     graph: Graph,
-    results: Vec<Computed>,
+    results: Vec<LaneOutputs>,
     /// Nothing but the graph uses it, so it stays as it was captured.
     _context: Context,
 }
 
 impl Captured {
-    pub(super) fn new(graph: Graph, context: Context, results: &[Computed]) -> Self {
+    pub(super) fn new(graph: Graph, context: Context, results: &[LaneOutputs]) -> Self {
         Self { graph, results: results.to_vec(), _context: context }
     }
 }
@@ -68,7 +68,12 @@ impl Graphs {
 
     /// Puts the run on the stream and tells what it gives, if there is a graph of it. `memory` says how often the lane's memory
     /// was allocated anew: graphs have the addresses of what they use.
-    pub(super) fn launch(&mut self, memory: u64, inputs: &[Placed<'_>], results: &mut Vec<Computed>) -> bool {
+    pub(super) fn launch(
+        &mut self,
+        memory: u64,
+        inputs: &[Placed<'_>],
+        results: &mut Vec<LaneOutputs>,
+    ) -> bool {
         let Some(captured) = self.buckets.captured(memory, &shapes::key(inputs)) else { return false };
         match captured.graph.launch(&self.stream) {
             Ok(()) => {
@@ -101,7 +106,7 @@ impl Graphs {
     }
 
     /// After a run was enqueued that gives `results`.
-    pub(super) fn note(&mut self, memory: u64, inputs: &[Placed<'_>], results: &[Computed]) {
+    pub(super) fn note(&mut self, memory: u64, inputs: &[Placed<'_>], results: &[LaneOutputs]) {
         if self.buckets.note(memory, shapes::key(inputs))
             && let Some(reason) = never(inputs, results)
         {
@@ -116,7 +121,7 @@ impl Graphs {
 }
 
 /// Why such a run can't be captured, if that is known beforehand.
-fn never(inputs: &[Placed<'_>], results: &[Computed]) -> Option<&'static str> {
+fn never(inputs: &[Placed<'_>], results: &[LaneOutputs]) -> Option<&'static str> {
     if inputs.iter().any(Placed::is_values) {
         return Some("TensorRT reads values of an input on the host");
     }

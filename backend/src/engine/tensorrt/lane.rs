@@ -23,14 +23,14 @@ pub(super) struct Lane {
     done: Event,
     staging: Staging,
     /// What the newest run gives, by the place among the signature's outputs.
-    results: Vec<Computed>,
+    results: Vec<LaneOutputs>,
     /// Of a model that asks for them.
     graphs: Option<Graphs>,
 }
 
 /// An output of a run.
 #[derive(Clone, Copy)]
-pub(super) struct Computed {
+pub(super) struct LaneOutputs {
     /// -1 where only the run tells.
     shape: Dims,
     bytes: usize,
@@ -63,7 +63,7 @@ impl Lane {
         let gathering = began.elapsed();
         self.start(held.insert(instance.context()), inputs)?;
         // An output whose size the run tells lies in memory of the context, which the next run takes.
-        if self.results.iter().all(Computed::is_known) {
+        if self.results.iter().all(LaneOutputs::is_known) {
             *held = None;
         }
         self.download(held.as_deref(), outputs)?;
@@ -143,7 +143,7 @@ impl Lane {
                 let output = context.and_then(|context| context.output(number));
                 let (memory, shape) = output.ok_or_else(no_output)?;
                 let bytes = shapes::size(self.instance.signature.outputs[index].datatype, &shape);
-                *computed = Computed { shape, bytes };
+                *computed = LaneOutputs { shape, bytes };
                 Some(memory)
             };
             let bytes = computed.bytes;
@@ -156,7 +156,7 @@ impl Lane {
     /// The outputs that are wanted, once their copies are done.
     fn read(&mut self, wanted: &[usize]) -> Result<Vec<OutputTensor>, Error> {
         let read = |&index: &usize| {
-            let Computed { shape, bytes } = self.results[index];
+            let LaneOutputs { shape, bytes } = self.results[index];
             let sides = self.staging.of(self.instance.outputs[index], bytes)?;
             let data = Bytes::copy_from_slice(&sides.host.read()?[..bytes]);
             Ok(OutputTensor { index, shape: shape.to_vec(), data })
@@ -192,15 +192,15 @@ impl Session for Lane {
     }
 }
 
-impl Computed {
+impl LaneOutputs {
     pub(super) fn is_known(&self) -> bool {
         !self.shape.contains(&-1)
     }
 }
 
 /// Gives an output memory: so much as its shape takes, or, where the run tells the shape, as it turns out.
-fn make_room(context: &mut Context, number: usize, staging: &mut Staging) -> Result<Computed, Error> {
-    let mut computed = Computed { shape: context.shape(number)?, bytes: 0 };
+fn make_room(context: &mut Context, number: usize, staging: &mut Staging) -> Result<LaneOutputs, Error> {
+    let mut computed = LaneOutputs { shape: context.shape(number)?, bytes: 0 };
     if computed.is_known() {
         computed.bytes = context.size(number)?;
         context.bind(number, &staging.of(number, computed.bytes)?.gpu, 0)?;

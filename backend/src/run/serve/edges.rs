@@ -8,9 +8,9 @@ use forebay_protocol::limits::Limits;
 use crate::body::Bodies;
 use crate::grpc::{self, GrpcService};
 use crate::http;
-use crate::http::infer::InferRoutes;
-use crate::http::observe::ObserveRoutes;
+use crate::http::logging::ObserveRoutes;
 use crate::http::repository::RepositoryRoutes;
+use crate::http::v2::InferRoutes;
 use crate::infer::Inference;
 use crate::models::control::Control;
 use crate::observe::logs::Logs;
@@ -35,12 +35,12 @@ impl Edges {
         let infer = Arc::new(InferRoutes { inference, limits: self.limits, bodies: bodies.clone() });
         let repository = RepositoryRoutes { control: self.control.clone(), bodies: bodies.clone() };
         let observe = ObserveRoutes { logs: self.logs.clone(), models: models.clone(), bodies };
-        let routes = http::infer::routes(infer.clone())
+        let routes = http::v2::routes(infer.clone())
             .merge(http::v1::routes(infer))
             .merge(http::metadata::routes(models))
             .merge(http::health::routes(self.is_ready.clone()))
             .merge(http::repository::routes(Arc::new(repository)))
-            .merge(http::observe::routes(Arc::new(observe)))
+            .merge(http::logging::routes(Arc::new(observe)))
             .merge(http::shared_memory::routes());
         http::with_fallback(http::restricted::restrict(routes, restrictions))
     }

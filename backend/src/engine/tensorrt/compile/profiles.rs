@@ -8,7 +8,7 @@ use std::collections::BTreeMap;
 
 use forebay_bindings::{Profile, Range};
 
-use super::options::wrong;
+use super::build_options::wrong;
 use crate::config::{ModelConfig, SchedulingChoice};
 use crate::engine::EngineError;
 use crate::engine::onnx::Input;
