@@ -2,32 +2,33 @@
 
 use std::time::Duration;
 
-/// Bytes, as a plain number or with the unit KiB, MiB or GiB.
+use bytesize::ByteSize;
+
+/// A day: no setting waits for longer.
+const LONGEST: Duration = Duration::from_hours(24);
+
+/// Bytes, as a plain number or with a unit: KiB, MiB and GiB count by 1024, kB, MB and GB by 1000.
 ///
 /// # Errors
 /// Says what would be right; clap puts the flag's name before it.
 pub(super) fn parse_bytes(text: &str) -> Result<usize, String> {
-    let units = [("KiB", 1 << 10), ("MiB", 1 << 20), ("GiB", 1 << 30)];
-    let (number, unit) = units
-        .iter()
-        .find_map(|(name, unit)| text.strip_suffix(name).map(|number| (number, *unit)))
-        .unwrap_or((text, 1_usize));
-    let number: usize =
-        number.trim().parse().map_err(|_| "expected bytes, such as 1048576, 1024KiB or 1MiB".to_owned())?;
-    number.checked_mul(unit).ok_or_else(|| "that is more bytes than can be counted".to_owned())
+    let expected = || "expected bytes, such as 1048576, 1024KiB or 1MiB".to_owned();
+    let bytes = text.parse::<ByteSize>().map_err(|_| expected())?.as_u64();
+    // What is more is cut to the largest number.
+    usize::try_from(bytes).ok().filter(|bytes| *bytes < usize::MAX).ok_or_else(expected)
 }
 
-/// Seconds as a decimal number, from 0 to a day.
+/// Seconds as a decimal number, or a time with its unit; from 0 to a day.
 ///
 /// # Errors
 /// Says what would be right; clap puts the flag's name before it.
 pub(super) fn parse_seconds(text: &str) -> Result<Duration, String> {
-    let seconds: f64 = text.parse().map_err(|_| "expected seconds, such as 15 or 0.5".to_owned())?;
-    if (0.0..=86_400.0).contains(&seconds) {
-        Ok(Duration::from_secs_f64(seconds))
-    } else {
-        Err("expected from 0 to 86400 seconds".to_owned())
-    }
+    let time = match text.parse() {
+        Ok(seconds) => Duration::try_from_secs_f64(seconds).ok(),
+        Err(_) => humantime::parse_duration(text).ok(),
+    };
+    let time = time.ok_or("expected seconds, such as 15 or 0.5, or a time such as 500ms or 2m")?;
+    if time <= LONGEST { Ok(time) } else { Err("expected from 0 to 86400 seconds".to_owned()) }
 }
 
 #[cfg(test)]
@@ -36,16 +37,20 @@ mod tests {
 
     #[test]
     fn bytes_come_with_and_without_units() {
-        assert_eq!(parse_bytes("17"), Ok(17));
-        assert_eq!(parse_bytes("2MiB"), Ok(2 << 20));
-        assert!(parse_bytes("2MB").is_err());
-        assert!(parse_bytes("99999999999999GiB").is_err());
+        for (text, bytes) in [("17", 17), ("2MiB", 2 << 20), ("2 MiB", 2 << 20), ("2MB", 2_000_000), ("0", 0)] {
+            assert_eq!(parse_bytes(text), Ok(bytes), "{text}");
+        }
+        for wrong in ["", "-1", "MiB", "2MiBs", "many", "99999999999999GiB"] {
+            assert!(parse_bytes(wrong).is_err(), "{wrong}: {:?}", parse_bytes(wrong));
+        }
     }
 
     #[test]
-    fn seconds_may_be_fractions_but_not_nonsense() {
-        assert_eq!(parse_seconds("0.5"), Ok(Duration::from_millis(500)));
-        for wrong in ["", "-1", "NaN", "1e9"] {
+    fn seconds_may_be_fractions_and_have_units_but_be_no_nonsense() {
+        for (text, millis) in [("0.5", 500), ("15", 15_000), ("500ms", 500), ("2m", 120_000), ("0", 0)] {
+            assert_eq!(parse_seconds(text), Ok(Duration::from_millis(millis)), "{text}");
+        }
+        for wrong in ["", "-1", "NaN", "inf", "1e9", "2d", "5 parsecs"] {
             assert!(parse_seconds(wrong).is_err(), "{wrong}");
         }
     }
