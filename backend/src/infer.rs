@@ -2,6 +2,7 @@
 //! computed already, or the queue and a session -> the answer, which is kept before it goes out.
 
 mod classify;
+mod given;
 pub(crate) mod headers;
 mod once;
 mod work;
@@ -12,7 +13,7 @@ use std::time::Instant;
 use forebay_protocol::cache_control::RequestDirectives;
 use forebay_protocol::digest::{self, Key};
 use forebay_protocol::manner::{Manner, WrongManner};
-use forebay_protocol::messages::{ModelInferRequest, ModelInferResponse};
+use forebay_protocol::messages::ModelInferRequest;
 use http::{Extensions, HeaderMap};
 
 use crate::cache::store::Store;
@@ -23,6 +24,7 @@ use crate::schedule::answers::Done;
 use crate::schedule::busy_poll::BusyPoll;
 use crate::schedule::{QueueError, RunError};
 use crate::trust::{Trust, Unproven, Whose, directives};
+use given::Given;
 use once::Lookup;
 use work::Asked;
 
@@ -127,11 +129,11 @@ pub(crate) enum Bypass {
 }
 
 /// A response, what computing it cost in microseconds, and where it came from.
-type Outcome = (ModelInferResponse, u64, Source);
+type Outcome = (Given, u64, Source);
 
 /// An answer, without its request's id.
 pub(crate) struct Answer {
-    pub(crate) response: ModelInferResponse,
+    pub(crate) response: Given,
     pub(crate) cost_us: u64,
     pub(crate) source: Source,
     pub(crate) version: Arc<Version>,
@@ -234,7 +236,7 @@ impl Inference {
             return Err(InferError::OnlyIfCached);
         }
         let Done { response, cost_us, stored } = asked.compute().await?;
-        Ok((response, cost_us, Source::Session { miss, stored }))
+        Ok((Given::Own(response), cost_us, Source::Session { miss, stored }))
     }
 
     /// Under which key the answer is kept; `Err` says why under none.

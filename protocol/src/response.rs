@@ -129,7 +129,10 @@ pub fn arrange<'a>(
     response: &mut ModelInferResponse,
     names: impl IntoIterator<Item = &'a str>,
 ) -> Result<(), ResponseError> {
-    let outputs = names.into_iter().map(|name| (name.to_owned(), Form::Binary)).collect();
+    let outputs: Vec<_> = names.into_iter().map(|name| (name.to_owned(), Form::Binary)).collect();
+    if outputs.is_empty() && response.outputs.len() == response.raw_output_contents.len() {
+        return Ok(());
+    }
     let picked = pick(response, &Wants { default: Form::Binary, outputs })?;
     let arranged = picked.into_iter().map(|output| (output.tensor.clone(), output.data.clone())).unzip();
     (response.outputs, response.raw_output_contents) = arranged;

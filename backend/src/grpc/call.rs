@@ -13,7 +13,7 @@ use tonic::{Request, Response, Status, Streaming};
 
 use super::{Answered, GrpcInferenceService, GrpcService, status};
 use crate::body::budget::Charge;
-use crate::infer::{Answer, Caller, headers};
+use crate::infer::{Caller, headers};
 use crate::proto::ModelStreamInferResponse;
 
 /// Says how the client's messages are compressed.
@@ -33,10 +33,9 @@ struct Call {
 impl GrpcService {
     pub(super) async fn infer(&self, request: Request<ModelInferRequest>) -> Answered<ModelInferResponse> {
         let call = self.call(&request)?;
-        let answer = self.shared.answer(request.into_inner(), &call).await?;
-        let metadata = MetadataMap::from_headers(headers::of(&answer));
-        let mut answered = Response::new(answer.response);
-        *answered.metadata_mut() = metadata;
+        let (headers, response) = self.shared.answer(request.into_inner(), &call).await?;
+        let mut answered = Response::new(response);
+        *answered.metadata_mut() = MetadataMap::from_headers(headers);
         if !call.compresses {
             answered.disable_compression();
         }
@@ -56,9 +55,9 @@ impl GrpcService {
                 let request = request?;
                 let id = request.id.clone();
                 Ok(match shared.answer(request, &call).await {
-                    Ok(answer) => ModelStreamInferResponse {
+                    Ok((_, response)) => ModelStreamInferResponse {
                         error_message: String::new(),
-                        infer_response: Some(answer.response),
+                        infer_response: Some(response),
                     },
                     Err(error) => ModelStreamInferResponse {
                         error_message: error.message().to_owned(),
@@ -87,8 +86,12 @@ impl GrpcService {
 }
 
 impl super::Shared {
-    /// The answer, with the request's id and the outputs in the order asked.
-    async fn answer(&self, mut request: ModelInferRequest, call: &Call) -> Result<Answer, Status> {
+    /// The answer, and its response with the request's id and the outputs in the order asked.
+    async fn answer(
+        &self,
+        mut request: ModelInferRequest,
+        call: &Call,
+    ) -> Result<(HeaderMap, ModelInferResponse), Status> {
         let charge = call.charge.split();
         contents::canonicalize(&mut request, &self.limits).map_err(|error| status::of_request(&error))?;
         request::validate(&request, &self.limits).map_err(|error| status::of_request(&error))?;
@@ -96,11 +99,13 @@ impl super::Shared {
         let id = request.id.clone();
         let wanted: Vec<String> = request.outputs.iter().map(|output| output.name.clone()).collect();
         let answered = self.inference.answer(request, &call.caller).await;
-        let mut answer = answered.map_err(|error| status::of(&error))?;
-        response::arrange(&mut answer.response, wanted.iter().map(String::as_str))
+        let answer = answered.map_err(|error| status::of(&error))?;
+        let headers = headers::of(&answer);
+        let mut response = answer.response.into_own();
+        response::arrange(&mut response, wanted.iter().map(String::as_str))
             .map_err(|error| status::bad(&error))?;
-        answer.response.id = id;
-        Ok(answer)
+        response.id = id;
+        Ok((headers, response))
     }
 }
 

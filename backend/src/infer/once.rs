@@ -10,7 +10,7 @@ use forebay_protocol::digest::Key;
 use forebay_protocol::entry::Entry;
 
 use super::work::Asked;
-use super::{InferError, Miss, Outcome, Source};
+use super::{Given, InferError, Miss, Outcome, Source};
 use crate::cache::store::{self, Store, now_ms};
 use crate::engine::EngineError;
 use crate::models::Version;
@@ -31,7 +31,7 @@ impl Lookup<'_> {
     /// The pool's answer.
     pub(super) async fn answer(&self) -> Option<Outcome> {
         let began = Instant::now();
-        self.take(self.ask().await.as_ref(), began)
+        self.take(self.ask().await, began)
     }
 
     async fn ask(&self) -> Option<Arc<Entry>> {
@@ -39,10 +39,11 @@ impl Lookup<'_> {
     }
 
     /// The answer from an entry that a lookup gave which began then, if it is what the request wants.
-    fn take(&self, entry: Option<&Arc<Entry>>, began: Instant) -> Option<Outcome> {
-        let outcome = entry.and_then(|entry| {
-            let age_s = age_s(entry, self.directives)?;
-            Some((entry.response.clone()?, entry.cost_us, Source::Pool { age_s }))
+    fn take(&self, entry: Option<Arc<Entry>>, began: Instant) -> Option<Outcome> {
+        let outcome = entry.filter(|entry| entry.response.is_some()).and_then(|entry| {
+            let age_s = age_s(&entry, self.directives)?;
+            let cost_us = entry.cost_us;
+            Some((Given::Kept(entry), cost_us, Source::Pool { age_s }))
         });
         match &outcome {
             Some((_, cost_us, _)) => self.version.statistics.hit(began.elapsed(), *cost_us),
@@ -60,13 +61,13 @@ impl Lookup<'_> {
             Found::Kept(entry) => {
                 // It was what the request wants a moment ago.
                 let age_s = store::age_s(&entry, now_ms());
-                let response = entry.response.clone().ok_or(InferError::Lost)?;
-                self.version.statistics.hit(since.elapsed(), entry.cost_us);
-                Ok((response, entry.cost_us, Source::Pool { age_s }))
+                let cost_us = entry.cost_us;
+                self.version.statistics.hit(since.elapsed(), cost_us);
+                Ok((Given::Kept(entry), cost_us, Source::Pool { age_s }))
             }
             Found::Computed(done) => {
                 self.version.statistics.collapsed(done.cost_us);
-                Ok((done.response, done.cost_us, Source::Collapsed))
+                Ok((Given::Own(done.response), done.cost_us, Source::Collapsed))
             }
             Found::Refused(reason) => Err(RunError::Engine(EngineError::BadInput(reason)).into()),
         }
@@ -105,11 +106,11 @@ impl Lookup<'_> {
         if let (Some(lead), Some(entry)) = (&lead, &entry) {
             lead.land(&Found::Kept(entry.clone()));
         }
-        if let Some(outcome) = self.take(entry.as_ref(), began) {
+        if let Some(outcome) = self.take(entry, began) {
             return Ok(outcome);
         }
         asked.lead = lead;
         let Done { response, cost_us, stored } = asked.compute().await?;
-        Ok((response, cost_us, Source::Session { miss: Miss::Absent, stored }))
+        Ok((Given::Own(response), cost_us, Source::Session { miss: Miss::Absent, stored }))
     }
 }

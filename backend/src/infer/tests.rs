@@ -10,6 +10,7 @@ use forebay_protocol::cache_control::Freshness;
 use forebay_protocol::datatype::DataType;
 use forebay_protocol::digest::Generation;
 use forebay_protocol::entry::Entry;
+use forebay_protocol::messages::ModelInferResponse;
 use forebay_protocol::messages::{Choice, InferInputTensor, InferParameter};
 use futures_util::poll;
 use http::HeaderValue;

@@ -37,7 +37,8 @@ mod tests {
 
     #[test]
     fn bytes_come_with_and_without_units() {
-        for (text, bytes) in [("17", 17), ("2MiB", 2 << 20), ("2 MiB", 2 << 20), ("2MB", 2_000_000), ("0", 0)] {
+        for (text, bytes) in [("17", 17), ("2MiB", 2 << 20), ("2 MiB", 2 << 20), ("2MB", 2_000_000), ("0", 0)]
+        {
             assert_eq!(parse_bytes(text), Ok(bytes), "{text}");
         }
         for wrong in ["", "-1", "MiB", "2MiBs", "many", "99999999999999GiB"] {
