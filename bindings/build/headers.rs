@@ -1,5 +1,5 @@
-//! Where NVIDIA's headers are, and of which version: the environment, what set-up made and the system enter; a folder leaves, or what
-//! would be right. Build scripts alone use this, those of the bindings and of the double; a test of the bindings checks it.
+//! Where NVIDIA's headers are, and of which version: the environment, the checkout, what set-up made and the system enter; a folder
+//! leaves, or what would be right. Build scripts alone use this, those of the bindings and of the double; a test of the bindings checks it.
 
 use std::env;
 use std::fs;
@@ -11,42 +11,49 @@ pub(crate) struct Headers {
     pub(crate) name: &'static str,
     /// The environment variables that say where they are: the first that is set.
     variables: &'static [&'static str],
-    /// Their folder below `.forebay`, made by set-up.
-    folder: &'static str,
-    /// Where packages of NVIDIA's put them; `ARCH` stands for the processor's architecture.
-    system: &'static [&'static str],
+    /// Where they are if no variable is set.
+    place: Place,
     /// The one by which they are found.
     header: &'static str,
-    /// What set-up calls them.
-    part: &'static str,
+}
+
+enum Place {
+    /// In the repository: a folder of `bindings/headers`.
+    Kept(&'static str),
+    /// Nobody but NVIDIA may give them on.
+    Installed {
+        /// Their folder below `.forebay`, made by set-up.
+        folder: &'static str,
+        /// What set-up calls them.
+        part: &'static str,
+        /// Where packages of NVIDIA's put them.
+        system: &'static [&'static str],
+    },
 }
 
 pub(crate) const TENSORRT: Headers = Headers {
     name: "TensorRT",
     variables: &["FOREBAY_TENSORRT_INCLUDE", "TENSORRT_INCLUDE"],
-    folder: "tensorrt/include",
-    system: &["/usr/include", "/usr/include/ARCH-linux-gnu"],
+    place: Place::Kept("tensorrt-11.4"),
     header: VERSION,
-    part: "tensorrt-headers",
 };
 
-/// The system's headers carry the same names whatever the flavour: they are TensorRT's, for only it has packages of them.
 pub(crate) const RTX: Headers = Headers {
     name: "TensorRT-RTX",
     variables: &["FOREBAY_TENSORRT_RTX_INCLUDE"],
-    folder: "tensorrt-rtx/include",
-    system: &[],
+    place: Place::Kept("tensorrt-rtx-1.7"),
     header: VERSION,
-    part: "tensorrt-headers",
 };
 
 pub(crate) const CUDA: Headers = Headers {
     name: "CUDA",
     variables: &["FOREBAY_CUDA_INCLUDE"],
-    folder: "cuda/include",
-    system: &["/usr/local/cuda/include", "/usr/include"],
+    place: Place::Installed {
+        folder: "cuda/include",
+        part: "cuda-headers",
+        system: &["/usr/local/cuda/include", "/usr/include"],
+    },
     header: "cuda.h",
-    part: "cuda-headers",
 };
 
 /// The header in which both flavours of TensorRT tell their version.
@@ -62,9 +69,9 @@ pub(crate) fn installed(checkout: &Path) -> PathBuf {
 }
 
 impl Headers {
-    /// Their folder: what a variable says, what set-up made, or the system's.
-    pub(crate) fn find(&self, installed: &Path) -> Result<PathBuf, String> {
-        let Self { name, header, part, .. } = self;
+    /// Their folder: what a variable says; else the repository's, or what set-up made, or the system's.
+    pub(crate) fn find(&self, checkout: &Path) -> Result<PathBuf, String> {
+        let Self { name, header, .. } = self;
         for variable in self.variables {
             println!("cargo::rerun-if-env-changed={variable}");
         }
@@ -73,16 +80,20 @@ impl Headers {
             let wrong = || format!("{variable} is {}, which holds no {header}", folder.display());
             Some(folder.clone()).filter(|folder| folder.join(header).is_file()).ok_or_else(wrong)?
         } else {
-            let arch = env::var("CARGO_CFG_TARGET_ARCH").unwrap_or_default();
-            let system = self.system.iter().map(|folder| PathBuf::from(folder.replace("ARCH", &arch)));
-            let mut folders = [installed.join(self.folder)].into_iter().chain(system);
-            folders.find(|folder| folder.join(header).is_file()).ok_or_else(|| {
-                format!(
-                    "the headers of {name} are missing: run `cargo xtask setup --only {part}`, or set {} to the folder \
-                     that holds {header}",
-                    self.variables[0]
-                )
-            })?
+            match &self.place {
+                Place::Kept(folder) => checkout.join("bindings/headers").join(folder),
+                Place::Installed { folder, part, system } => {
+                    let system = system.iter().map(PathBuf::from);
+                    let mut folders = [installed(checkout).join(folder)].into_iter().chain(system);
+                    folders.find(|folder| folder.join(header).is_file()).ok_or_else(|| {
+                        format!(
+                            "the headers of {name} are missing: run `cargo xtask setup --only {part}`, or set {} to the folder \
+                             that holds {header}",
+                            self.variables[0]
+                        )
+                    })?
+                }
+            }
         };
         println!("cargo::rerun-if-changed={}", found.join(header).display());
         Ok(found)

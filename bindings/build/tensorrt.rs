@@ -102,15 +102,14 @@ pub(crate) fn main() {
 fn build() -> Result<(), String> {
     println!("cargo::rerun-if-changed=cpp");
     let checkout = Path::new(&env::var_os("CARGO_MANIFEST_DIR").unwrap_or_default()).join("..");
-    let installed = headers::installed(&checkout);
-    find_libclang(&installed);
+    find_libclang(&headers::installed(&checkout));
     let mut bridge = cxx_build::bridge(BRIDGE);
     strict(&mut bridge).try_compile("forebay_bridge").map_err(|error| error.to_string())?;
-    let cuda = headers::CUDA.find(&installed)?;
+    let cuda = headers::CUDA.find(&checkout)?;
     write_driver("cuda.rs", &cuda, DRIVER)?;
     write_driver("fault.rs", &cuda, FAULT)?;
     for flavour in [&ENTERPRISE, &RTX] {
-        let headers = flavour.headers.find(&installed)?;
+        let headers = flavour.headers.find(&checkout)?;
         headers::version(flavour.headers, &headers)?;
         write_version(&headers, flavour)?;
         for (what, mut build) in [("enums", cxx_build::bridge(ENUMS)), ("shim", cxx_build::bridges(NONE))] {

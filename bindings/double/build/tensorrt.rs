@@ -70,9 +70,9 @@ pub(crate) fn main() {
 }
 
 fn build() -> Result<(), String> {
-    let installed = headers::installed(&Path::new(env!("CARGO_MANIFEST_DIR")).join("../.."));
+    let checkout = Path::new(env!("CARGO_MANIFEST_DIR")).join("../..");
     let headers =
-        Folders { tensorrt: headers::TENSORRT.find(&installed)?, cuda: headers::CUDA.find(&installed)? };
+        Folders { tensorrt: headers::TENSORRT.find(&checkout)?, cuda: headers::CUDA.find(&checkout)? };
     let (major, _) = headers::version(&headers::TENSORRT, &headers.tensorrt)?;
     let out = PathBuf::from(env::var_os("OUT_DIR").unwrap_or_default());
     let (double, standin) = (out.join("lib"), out.join("standin"));
