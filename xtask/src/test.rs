@@ -1,26 +1,29 @@
-//! `cargo xtask test`: the checkout enters, a verdict leaves: formatting, lints, licences, and every test there is.
+//! `cargo xtask test`: the checkout enters, a verdict leaves: formatting, lints, licences, and every test there is, each with an end.
 
-use std::io::{BufRead as _, BufReader};
-use std::process::{Command, Stdio};
+mod dependencies;
+mod run;
+
 use std::thread;
+use std::time::{Duration, Instant};
 
-use anyhow::{Context, Result, anyhow, bail};
+use anyhow::{Context, Result, anyhow};
+use humantime::format_duration;
 
-use crate::command::{WITH_TENSORRT, cargo, on_path, shown};
+use crate::command::{WITH_TENSORRT, cargo, shown};
 use crate::layout::Layout;
 use crate::setup::{self, Part, Toolchain};
 use crate::wasm;
+use run::Total;
 
 /// Everything but the load generator, which only benchmarks use.
-const PARTS: [Part; 13] = [
+const PARTS: [Part; 12] = [
     Part::Python,
     Part::Envoy,
     Part::Redis,
     Part::Models,
     Part::NodeTests,
     Part::Wasm,
-    Part::TensorrtHeaders,
-    Part::TensorrtHeadersOlder,
+    Part::Deny,
     Part::CudaHeaders,
     Part::Libclang,
     Part::TensorrtRtx,
@@ -28,19 +31,20 @@ const PARTS: [Part; 13] = [
     Part::TensorrtLean10,
 ];
 
-/// Sums of the `test result:` lines.
-#[derive(Debug, Default, PartialEq, Eq)]
-struct Total {
-    passed: u64,
-    failed: u64,
-    ignored: u64,
-}
-
 /// Runs `cargo xtask test`.
 ///
 /// # Errors
 /// A check or a test fails.
 pub(crate) fn run(layout: &Layout) -> Result<()> {
+    let (since, mut total) = (Instant::now(), Total::default());
+    let outcome = checks(layout).and_then(|()| tests(layout, &mut total));
+    println!("\ntest: took {}", format_duration(Duration::from_secs(since.elapsed().as_secs())));
+    println!("{total}");
+    outcome
+}
+
+/// All that is no test.
+fn checks(layout: &Layout) -> Result<()> {
     // Set-up waits for the network mostly, and the first checks need nothing of it.
     thread::scope(|scope| {
         let installing = scope.spawn(|| setup::install(layout, &PARTS));
@@ -49,14 +53,13 @@ pub(crate) fn run(layout: &Layout) -> Result<()> {
         let installed = installing.join().map_err(|_| anyhow!("set-up ended in a panic"));
         installed?.and(checked)
     })?;
-    server_without_tensorrt(layout)?;
+    dependencies::check(layout)
+}
+
+fn tests(layout: &Layout, total: &mut Total) -> Result<()> {
+    server_without_tensorrt(layout, total)?;
     step(layout, "lints", &lints(&WITH_TENSORRT))?;
     lint_for_wasm(layout)?;
-    if on_path("cargo-deny").is_some() {
-        step(layout, "licences and bans", &["deny", "check", "licenses", "bans", "sources"])?;
-    } else {
-        println!("test: licences and bans: skipped, cargo-deny is not installed");
-    }
     println!("test: building the filter");
     wasm::run(layout)?;
     println!("test: tests");
@@ -65,8 +68,8 @@ pub(crate) fn run(layout: &Layout) -> Result<()> {
     tests.env("FOREBAY_DIR", &layout.dir).env("FOREBAY_PYTHON", layout.python());
     tests.env("FOREBAY_ONNXRUNTIME", layout.onnxruntime()).env("ORT_DYLIB_PATH", layout.onnxruntime());
     tests.envs(layout.tensorrt());
-    summed(tests)?;
-    older_headers(layout)
+    run::run(tests, total)?;
+    older_headers(layout, total)
 }
 
 /// The features of a plain build, which has no TensorRT, but with the dependencies of one that has it: others would be compiled anew,
@@ -80,26 +83,26 @@ fn lint_without_tensorrt(layout: &Layout) -> Result<()> {
 }
 
 /// What the server of a plain build says. From then on all is built with TensorRT.
-fn server_without_tensorrt(layout: &Layout) -> Result<()> {
+fn server_without_tensorrt(layout: &Layout, total: &mut Total) -> Result<()> {
     println!("test: the server without TensorRT");
     let mut tests = cargo();
     tests.args(["test", "--workspace", "--test", "serve"]).args(WITHOUT_TENSORRT).arg("no_tensorrt");
     tests.current_dir(&layout.root).env("FOREBAY_DIR", &layout.dir);
-    shown(tests).context("the server without TensorRT")
+    run::run(tests, total).context("the server without TensorRT")
 }
 
 /// The bindings over the headers of older versions, each with a double of that version: their tests that run on it, and those of
 /// libraries. It comes last, for what is built next is built over the usual headers again.
-fn older_headers(layout: &Layout) -> Result<()> {
+fn older_headers(layout: &Layout, total: &mut Total) -> Result<()> {
     for version in ["10.16", "11.1"] {
         println!("test: the bindings over the headers of TensorRT {version}");
         let mut tests = cargo();
         tests.args(["test", "--workspace"]).args(WITH_TENSORRT).current_dir(&layout.root);
         tests.args(["scenarios", "run", "double_errors", "library"].iter().flat_map(|test| ["--test", test]));
-        let include = layout.dir.join(format!("tensorrt-{version}/include"));
+        let include = layout.root.join(format!("bindings/headers/tensorrt-{version}"));
         tests.env("FOREBAY_DIR", &layout.dir).env("FOREBAY_TENSORRT_INCLUDE", include);
         tests.envs(layout.tensorrt());
-        shown(tests).with_context(|| format!("over the headers of TensorRT {version}"))?;
+        run::run(tests, total).with_context(|| format!("over the headers of TensorRT {version}"))?;
     }
     Ok(())
 }
@@ -135,56 +138,4 @@ fn lint_for_wasm(layout: &Layout) -> Result<()> {
     ]);
     clippy.args(["--", "-D", "warnings"]);
     shown(clippy).context("lints for wasm32")
-}
-
-/// Runs the tests, shows what they say, and ends with one line of totals.
-fn summed(mut tests: Command) -> Result<()> {
-    let mut child =
-        tests.stdin(Stdio::null()).stdout(Stdio::piped()).spawn().context("can't run cargo test")?;
-    let mut total = Total::default();
-    for line in BufReader::new(child.stdout.take().context("cargo test has no stdout")?).lines() {
-        let line = line?;
-        println!("{line}");
-        total.add(&line);
-    }
-    let status = child.wait()?;
-    println!("\ntotal: {} passed, {} failed, {} ignored", total.passed, total.failed, total.ignored);
-    if !status.success() {
-        bail!("tests failed");
-    }
-    Ok(())
-}
-
-impl Total {
-    /// Adds a line as in "test result: ok. 3 passed; 0 failed; 1 ignored; 0 measured; ...".
-    fn add(&mut self, line: &str) {
-        let Some(results) = line.strip_prefix("test result:") else { return };
-        let words: Vec<&str> = results.split_whitespace().collect();
-        for pair in words.windows(2) {
-            let [count, what] = pair else { continue };
-            let Ok(count) = count.parse::<u64>() else { continue };
-            match what.trim_end_matches(';') {
-                "passed" => self.passed += count,
-                "failed" => self.failed += count,
-                "ignored" => self.ignored += count,
-                _ => {}
-            }
-        }
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::Total;
-
-    #[test]
-    fn result_lines_are_summed_and_others_are_not() {
-        let mut total = Total::default();
-        total.add("running 3 passed tests");
-        total.add(
-            "test result: ok. 3 passed; 0 failed; 1 ignored; 0 measured; 2 filtered out; finished in 0.10s",
-        );
-        total.add("test result: FAILED. 1 passed; 2 failed; 0 ignored; 0 measured; 0 filtered out; finished in 0.10s");
-        assert_eq!(total, Total { passed: 4, failed: 2, ignored: 1 });
-    }
 }

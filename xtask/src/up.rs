@@ -84,15 +84,8 @@ pub(crate) fn run(layout: &Layout, settings: &Settings) -> Result<()> {
     if settings.once {
         once::check_models(&settings.models)?;
     }
-    let mut parts = vec![
-        Part::Python,
-        Part::Envoy,
-        Part::Models,
-        Part::Wasm,
-        Part::TensorrtHeaders,
-        Part::CudaHeaders,
-        Part::Libclang,
-    ];
+    let mut parts =
+        vec![Part::Python, Part::Envoy, Part::Models, Part::Wasm, Part::CudaHeaders, Part::Libclang];
     parts.extend((settings.pool == Pool::Redis).then_some(Part::Redis));
     setup::install(layout, &parts)?;
     wasm::run(layout)?;

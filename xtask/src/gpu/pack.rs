@@ -15,15 +15,8 @@ use crate::setup::{self, Part};
 /// Bytes of a piece, as `split` takes them: under 60 MB.
 const PIECE: &str = "56000000";
 
-const PARTS: [Part; 7] = [
-    Part::Python,
-    Part::Models,
-    Part::NodeTests,
-    Part::TensorrtHeaders,
-    Part::CudaHeaders,
-    Part::Libclang,
-    Part::TensorrtRtx,
-];
+const PARTS: [Part; 6] =
+    [Part::Python, Part::Models, Part::NodeTests, Part::CudaHeaders, Part::Libclang, Part::TensorrtRtx];
 
 /// Their packages, and that of the stand-in, whose build script makes it.
 const PACKAGES: [&str; 4] = ["forebay", "forebay-bindings", "xtask", "forebay-tensorrt-double"];

@@ -6,9 +6,10 @@ use std::os::unix::fs::{PermissionsExt as _, symlink};
 use std::path::Path;
 
 use anyhow::{Context, Result, bail};
+use bytesize::ByteSize;
 
 use super::{Plan, Scratch, put};
-use crate::command::{command, on_path, output};
+use crate::command::{command, on_path, output, watched};
 use crate::layout::Layout;
 
 /// Programs that come from Debian's packages.
@@ -19,29 +20,41 @@ pub(super) struct Tool {
     packages: &'static [&'static str],
     /// The programs wanted, all in /usr/bin of the packages.
     programs: &'static [&'static str],
+    /// What is fetched, about, with the libraries that a bare system lacks.
+    size: ByteSize,
 }
 
 pub(super) const REDIS: Tool = Tool {
     folder: "redis",
     packages: &["redis-server", "redis-tools"],
     programs: &["redis-server", "redis-cli"],
+    size: ByteSize::mb(3),
 };
 
-pub(super) const WRK: Tool = Tool { folder: "wrk", packages: &["wrk"], programs: &["wrk"] };
+pub(super) const WRK: Tool =
+    Tool { folder: "wrk", packages: &["wrk"], programs: &["wrk"], size: ByteSize::mb(1) };
 
 pub(super) const H2LOAD: Tool =
-    Tool { folder: "h2load", packages: &["nghttp2-client"], programs: &["h2load"] };
+    Tool { folder: "h2load", packages: &["nghttp2-client"], programs: &["h2load"], size: ByteSize::mb(1) };
 
 pub(super) const VALGRIND: Tool =
-    Tool { folder: "valgrind", packages: &["valgrind"], programs: &["valgrind"] };
+    Tool { folder: "valgrind", packages: &["valgrind"], programs: &["valgrind"], size: ByteSize::mb(18) };
 
-pub(super) fn plan(layout: &Layout, tool: &Tool) -> Plan {
-    let files = tool.programs.iter().map(|program| layout.bin(program)).collect();
-    let doing = format!("{} from PATH, else from Debian", tool.packages.join(", "));
-    Plan { pin: tool.packages.join("\n"), files, doing }
+impl Tool {
+    pub(super) fn plan(&'static self, layout: &Layout) -> Plan {
+        let found = self.programs.iter().all(|program| on_path(program).is_some());
+        let packages = self.packages.join(", ");
+        Plan {
+            pin: self.packages.join("\n"),
+            files: self.programs.iter().map(|program| layout.bin(program)).collect(),
+            doing: format!("{packages} from {}", if found { "PATH" } else { "Debian" }),
+            size: if found { ByteSize::b(0) } else { self.size },
+            install: Box::new(|layout| install(layout, self)),
+        }
+    }
 }
 
-pub(super) fn install(layout: &Layout, tool: &Tool) -> Result<()> {
+fn install(layout: &Layout, tool: &Tool) -> Result<()> {
     let bin = layout.dir.join("bin");
     fs::create_dir_all(&bin)?;
     let scratch = Scratch::new(layout, tool.folder)?;
@@ -53,7 +66,7 @@ pub(super) fn install(layout: &Layout, tool: &Tool) -> Result<()> {
         }
         return Ok(());
     }
-    unpack(layout, tool.folder, tool.packages)?;
+    unpack(layout, tool.folder, tool.packages, tool.size)?;
     for program in tool.programs {
         let script = scratch.0.join(program);
         fs::write(&script, wrapper(tool.folder, program))?;
@@ -81,7 +94,7 @@ fn wrapper(folder: &str, program: &str) -> String {
 ///
 /// # Errors
 /// There is no apt, or it doesn't know the packages.
-pub(super) fn unpack(layout: &Layout, folder: &str, packages: &[&str]) -> Result<()> {
+pub(super) fn unpack(layout: &Layout, folder: &str, packages: &[&str], size: ByteSize) -> Result<()> {
     if on_path("apt-get").is_none() {
         bail!("{} must be on PATH (this is no Debian, so set-up can't fetch them)", packages.join(", "));
     }
@@ -96,12 +109,10 @@ pub(super) fn unpack(layout: &Layout, folder: &str, packages: &[&str]) -> Result
     let missing = missing
         .context("apt does not know the packages; run `apt-get update` as root once, then try again")?;
     let scratch = Scratch::new(layout, "debian")?;
-    output({
-        let mut download = apt(&["download"]);
-        download.args(&missing).current_dir(&scratch.0);
-        download
-    })
-    .context("the package lists may be old; run `apt-get update` as root once, then try again")?;
+    let mut download = apt(&["download"]);
+    download.args(&missing).current_dir(&scratch.0);
+    watched(download, &scratch.0, size)
+        .context("the package lists may be old; run `apt-get update` as root once, then try again")?;
     let unpacked = scratch.0.join("unpacked");
     for entry in fs::read_dir(&scratch.0)? {
         let package = entry?.path();

