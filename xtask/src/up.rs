@@ -3,16 +3,20 @@
 
 mod envoy_config;
 mod folder;
+pub(crate) mod sample;
 pub(crate) mod services;
+pub(crate) mod try_it;
 
-use anyhow::{Context, Result};
+use std::path::PathBuf;
+
+use anyhow::{Context, Result, bail};
 use clap::{Args, ValueEnum};
 
 use crate::command::{cargo, shown, target_folder};
 use crate::layout::Layout;
 use crate::process::{Group, Interrupted};
 use crate::setup::{self, Part};
-use crate::{once, wasm};
+use crate::{WrongSetting, once, wasm};
 
 use folder::Folder;
 use services::Services;
@@ -35,6 +39,9 @@ pub(crate) struct Settings {
     /// Where cached results are kept
     #[arg(long, env = "FOREBAY_POOL", value_enum, default_value = "redis")]
     pool: Pool,
+    /// A Triton-style repository with models of your own, served as it is; changes in it are followed
+    #[arg(long, value_name = "FOLDER", env = "FOREBAY_MODEL_REPOSITORY", conflicts_with = "models")]
+    model_repository: Option<PathBuf>,
     /// Models to serve, out of .forebay/repository and .forebay/test-repository
     #[arg(long, env = "FOREBAY_MODELS", value_delimiter = ',', default_value = "vad,magika")]
     models: Vec<String>,
@@ -81,8 +88,8 @@ struct Ports {
 /// Something can't be installed, built or started, ends before it should, or does not end well; with `--once` also an answer
 /// that is not as it should be.
 pub(crate) fn run(layout: &Layout, settings: &Settings) -> Result<()> {
-    if settings.once {
-        once::check_models(&settings.models)?;
+    if let Some(own) = settings.model_repository.as_ref().filter(|own| !own.is_dir()) {
+        bail!(WrongSetting(format!("--model-repository: {} is not a folder", own.display())));
     }
     let mut parts =
         vec![Part::Python, Part::Envoy, Part::Models, Part::Wasm, Part::CudaHeaders, Part::Libclang];
@@ -91,7 +98,8 @@ pub(crate) fn run(layout: &Layout, settings: &Settings) -> Result<()> {
     wasm::run(layout)?;
     build_backend(layout)?;
 
-    let folder = Folder::claim(layout, &settings.name, &settings.models)?;
+    let models = settings.model_repository.is_none().then_some(&*settings.models);
+    let folder = Folder::claim(layout, &settings.name, models.unwrap_or_default())?;
     let mut group = Group::new(&folder.path)?;
     let outcome = serve(layout, settings, &folder, &mut group);
     if outcome.is_ok() || outcome.as_ref().is_err_and(Interrupted::is) {
@@ -125,30 +133,22 @@ pub(crate) fn backend(layout: &Layout) -> Result<std::path::PathBuf> {
 
 fn serve(layout: &Layout, settings: &Settings, folder: &Folder, group: &mut Group) -> Result<()> {
     let services = Services::start(layout, settings, folder, group)?;
+    announce(folder, &services);
+    let tries = try_it::all(&services.backend)?;
+    try_it::print(&tries, &services.envoy, &folder.path)?;
     if settings.once {
-        return once::run(&services.envoy);
+        return once::run(&services.envoy, &tries);
     }
-    announce(settings, folder, &services)?;
+    println!("Ctrl-C stops it.");
     group.watch()
 }
 
-fn announce(settings: &Settings, folder: &Folder, services: &Services) -> Result<()> {
-    println!("\nForebay is up; Ctrl-C stops it.");
+fn announce(folder: &Folder, services: &Services) {
+    println!("\nForebay is up.");
     println!("  Envoy with the filter  {}   gRPC on the same port", services.envoy);
     println!("  backend                {}   gRPC {}", services.backend, services.backend_grpc);
     println!("  backend's metrics      {}/metrics", services.backend_metrics);
     println!("  gate                   {}", services.gate);
     println!("  Envoy's admin          {}", services.admin);
     println!("  logs                   {}/", Layout::shown(&folder.path));
-    if let Some((model, body)) = once::small_request(&settings.models) {
-        let file = folder.path.join(format!("{model}.json"));
-        std::fs::write(&file, body)?;
-        println!("Try this twice, and look at Cache-Status:");
-        println!(
-            "  curl -i -H 'content-type: application/json' --data @{} {}/v2/models/{model}/infer",
-            Layout::shown(&file),
-            services.envoy
-        );
-    }
-    Ok(())
 }

@@ -131,11 +131,12 @@ fn start_backend(
     shared: &Shared,
     group: &mut Group,
 ) -> Result<Bound> {
-    println!("starting backend ({})", settings.models.join(", "));
+    let repository = settings.model_repository.clone().unwrap_or_else(|| folder.repository());
+    println!("starting backend ({})", Layout::shown(&repository));
     let mut serve = forebay(shared, "serve", settings.ports.backend_metrics);
     serve.args(["--http-address=127.0.0.1", &format!("--http-port={}", settings.ports.backend)]);
     serve.arg(format!("--gate-port={}", settings.ports.gate));
-    serve.arg("--model-repository").arg(folder.repository());
+    serve.arg("--model-repository").arg(repository);
     serve.args(["--model-control-mode", "poll", "--repository-poll-secs", "1", "--service", SERVICE]);
     serve.args(["--grpc-address=127.0.0.1", &format!("--grpc-port={}", settings.ports.backend_grpc)]);
     serve.arg("--onnxruntime").arg(layout.onnxruntime());
