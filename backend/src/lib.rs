@@ -1,5 +1,6 @@
 //! Forebay's backend: `serve` answers inference requests, `gate` answers the filters' lookups, `check-filter` reads a filter's
-//! settings as the filter does, `plan` builds one plan of TensorRT's for `serve`. Arguments enter ([`run`]), an exit code leaves.
+//! settings as the filter does, `infer` and `bench` ask any V2 server, `plan` builds one plan of TensorRT's for `serve`. Arguments
+//! enter ([`run`]), an exit code leaves.
 //!
 //! The rooms are listed from top to bottom; one uses only those below it (`rooms` tests that). A request's way: `http` or `grpc`
 //! takes it, `infer` asks `models` for the version that answers, whose `engine::signature` checks it, looks it up in the `cache`,
@@ -13,6 +14,9 @@
 
 // The commands: parts wired together, ports, the drain.
 mod run;
+
+// A client of any V2 server: one request, or a load.
+mod client;
 
 // What filters ask: lookups by digest, what is live.
 mod gate;
@@ -90,6 +94,8 @@ pub fn run() -> ExitCode {
         Command::Serve(settings) => run::serve::run(&settings),
         Command::Gate(settings) => run::gate::run(&settings),
         Command::CheckFilter(settings) => run::check_filter::run(&settings),
+        Command::Infer(settings) => client::infer(&settings),
+        Command::Bench(settings) => client::bench(&settings),
         Command::Plan(settings) => match observe::logs::start(&settings) {
             Ok(_) => return engine::tensorrt::build_plan(),
             Err(error) => Err(error.into()),

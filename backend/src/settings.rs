@@ -1,6 +1,7 @@
-//! Flags and environment -> settings, checked once, before anything starts. Every flag `--a-b` is also
+//! Flags and environment -> settings, checked once, before anything starts. Every flag `--a-b` of a server is also
 //! `FOREBAY_A_B`. Next: `serve` or `gate` takes its settings apart and hands each part what it needs.
 
+mod client;
 mod restricted;
 mod secrets;
 mod shared;
@@ -14,6 +15,10 @@ use std::path::PathBuf;
 
 use clap::{Args, Parser, Subcommand, ValueEnum};
 
+pub(crate) use client::{
+    Arrival, BenchSettings, Encoding, Header, InferSettings, InputSettings, LoadSettings, Range, Repeats,
+    ServerSettings, Shape,
+};
 pub(crate) use restricted::{Api, Restrictions};
 #[cfg(feature = "tensorrt")]
 pub(crate) use secrets::SECRETS;
@@ -26,7 +31,11 @@ pub(crate) use trust::{PrivacySettings, TrustSettings};
 use units::{parse_bytes, parse_seconds};
 
 #[derive(Debug, Parser)]
-#[command(name = "forebay", version, about = "A cache of inference results, and the server behind it")]
+#[command(
+    name = "forebay",
+    version,
+    about = "A cache of inference results, the server behind it, and a client for any V2 server"
+)]
 struct Cli {
     #[command(subcommand)]
     command: Command,
@@ -41,6 +50,10 @@ pub(crate) enum Command {
     Gate(Box<GateSettings>),
     /// Check the filter's settings before they are deployed: says what is wrong with them, and ends with code 2 then
     CheckFilter(CheckFilterSettings),
+    /// Ask a model of any V2 server once, and show the answer
+    Infer(Box<InferSettings>),
+    /// Load a model of any V2 server, and tell its latency and throughput
+    Bench(Box<BenchSettings>),
     /// Build a plan as a job on stdin says: `serve` starts this for models that TensorRT compiles
     #[command(name = PLAN, hide = true)]
     Plan(LogSettings),
@@ -296,6 +309,8 @@ fn check(command: &Command) -> Result<(), SettingsError> {
             settings.http.check()?;
             settings.pool.check()
         }
+        Command::Infer(settings) => settings.server.check(),
+        Command::Bench(settings) => settings.check(),
         Command::CheckFilter(_) | Command::Plan(_) => Ok(()),
     }
 }
@@ -310,7 +325,7 @@ fn first_paragraph(rendered: &str) -> String {
     let line = lines.collect::<Vec<_>>().join(" ");
     let line = line.strip_prefix("error: ").unwrap_or(&line);
     if line.is_empty() {
-        "a command is missing: serve, gate or check-filter (see --help)".to_owned()
+        "a command is missing: serve, gate, check-filter, infer or bench (see --help)".to_owned()
     } else {
         line.to_owned()
     }

@@ -5,7 +5,7 @@ mod id;
 mod json;
 
 pub use id::{with_id, without_id};
-pub(crate) use json::{write_string, write_values};
+pub use json::{write_parameters, write_string, write_values};
 
 use crate::datatype::{DataType, UnknownDataType};
 use crate::decode::{self, DecodeError, Kind, Reader};

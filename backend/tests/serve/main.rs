@@ -12,6 +12,7 @@ mod budget;
 mod busy_poll;
 mod cache;
 mod client;
+mod client_commands;
 mod clients;
 mod coalescing;
 mod coding;

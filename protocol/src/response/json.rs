@@ -68,7 +68,8 @@ fn write_output(out: &mut Vec<u8>, output: &Picked<'_>) -> Result<(), ResponseEr
     Ok(())
 }
 
-fn write_parameters(out: &mut Vec<u8>, parameters: &Parameters, binary_size: Option<usize>) {
+/// Writes parameters as an object, `binary_data_size` first where there is one.
+pub fn write_parameters(out: &mut Vec<u8>, parameters: &Parameters, binary_size: Option<usize>) {
     out.push(b'{');
     let mut separator: &[u8] = b"";
     if let Some(size) = binary_size {
@@ -94,7 +95,10 @@ fn write_parameters(out: &mut Vec<u8>, parameters: &Parameters, binary_size: Opt
 }
 
 /// Writes values with commas between.
-pub(crate) fn write_values(
+///
+/// # Errors
+/// [`ResponseError::NoJsonForm`], [`ResponseError::NotText`], [`ResponseError::NotCanonical`].
+pub fn write_values(
     out: &mut Vec<u8>,
     name: &str,
     datatype: DataType,
@@ -177,7 +181,7 @@ fn write_float<F: ryu::Float + Into<f64> + Copy>(out: &mut Vec<u8>, value: F) {
 }
 
 /// A JSON string, escaped where JSON demands it.
-pub(crate) fn write_string(out: &mut Vec<u8>, text: &str) {
+pub fn write_string(out: &mut Vec<u8>, text: &str) {
     out.push(b'"');
     let mut rest = text.as_bytes();
     while let Some(at) = rest.iter().position(|byte| matches!(byte, b'"' | b'\\' | 0..0x20)) {

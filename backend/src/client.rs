@@ -1,0 +1,73 @@
+//! A client of any server that speaks V2: `forebay infer` asks once and shows the answer, `forebay bench` loads a model and tells
+//! latency and throughput. Settings enter, text and files leave.
+//!
+//! ```text
+//! address, tls   where a server is, and whom to believe
+//! link           one connection: a request's bytes -> the answer, over HTTP/1.1 or gRPC
+//! model          metadata -> the model's inputs
+//! inputs         inputs, or a file -> one request, and which values others may have
+//! request        request -> bytes in an encoding, with the places where requests differ
+//! infer, bench   the commands
+//! ```
+//!
+//! Nothing here knows our own server: what is counted as a hit is what `Cache-Status` says.
+
+mod address;
+mod bench;
+mod infer;
+mod inputs;
+mod link;
+mod model;
+mod request;
+mod tls;
+
+pub(crate) use bench::run as bench;
+pub(crate) use infer::run as infer;
+
+use inputs::{Asked, InputError, given, made_up};
+use link::{Link, LinkError, Server, ServerError};
+use model::{Model, ModelError};
+use request::RequestError;
+
+use crate::settings::InputSettings;
+
+/// Why a model can't be asked.
+#[derive(Debug, thiserror::Error)]
+pub(crate) enum AskError {
+    #[error(transparent)]
+    Server(#[from] ServerError),
+    #[error(transparent)]
+    Link(#[from] LinkError),
+    #[error(transparent)]
+    Model(#[from] ModelError),
+    #[error(transparent)]
+    Input(#[from] InputError),
+    #[error(transparent)]
+    Request(#[from] RequestError),
+    #[error("this system refuses what a client needs: {0}")]
+    System(std::io::Error),
+    /// The server's own words.
+    #[error("{status}: {said}")]
+    Refused { status: String, said: String },
+}
+
+/// What the settings ask of a model; its metadata are asked for where they are needed.
+///
+/// # Errors
+/// [`AskError`].
+async fn asked(
+    server: &Server,
+    link: &mut Link,
+    model: &str,
+    inputs: &InputSettings,
+    seed: u64,
+) -> Result<Asked, AskError> {
+    if let Some(path) = &inputs.data {
+        return Ok(given(model, inputs, path)?);
+    }
+    let described = Model::ask(server, link, model, &inputs.version).await?;
+    if !link.is_open() {
+        *link = server.connect().await?;
+    }
+    Ok(made_up(&described, inputs, seed)?)
+}

@@ -1,0 +1,214 @@
+//! A canonical request -> the bytes that are sent, with the places where requests differ. A place is as wide as its widest value,
+//! so a new request is written over the last one, in the buffer that is sent.
+
+mod json;
+mod places;
+
+use std::sync::Arc;
+
+use bytes::Bytes;
+use forebay_protocol::header::{CONTENT_TYPE_BINARY, CONTENT_TYPE_JSON, INFERENCE_HEADER_CONTENT_LENGTH};
+use forebay_protocol::response::ResponseError;
+use http::uri::InvalidUri;
+use prost::Message;
+
+pub(super) use places::Place;
+
+use super::inputs::Asked;
+use super::link::Server;
+use crate::settings::Encoding;
+use places::Differing;
+
+/// The path of gRPC's calls.
+const SERVICE: &str = "/inference.GRPCInferenceService";
+
+/// A request that can't be written.
+#[derive(Debug, thiserror::Error)]
+pub(crate) enum RequestError {
+    #[error("as JSON: {0}; another --encoding can carry it")]
+    Json(ResponseError),
+    #[error("no path can name it: {0}")]
+    Path(InvalidUri),
+}
+
+/// What every request of a run is made of.
+#[derive(Clone)]
+pub(super) struct Request {
+    bytes: Vec<u8>,
+    places: Arc<[Place]>,
+    /// How many requests differ.
+    variants: u64,
+    call: Option<Arc<http::Request<()>>>,
+    /// A message that is the same each time.
+    same: Option<Bytes>,
+}
+
+impl Request {
+    /// An inference. With `is_varied`, [`Self::vary`] makes others of it.
+    ///
+    /// # Errors
+    /// [`RequestError`].
+    pub(super) fn infer(
+        server: &Server,
+        encoding: Encoding,
+        asked: &Asked,
+        is_varied: bool,
+    ) -> Result<Self, RequestError> {
+        let differing = if is_varied { Differing::of(asked) } else { Differing::none(asked) };
+        let variants = differing.variants(asked);
+        let request = &asked.request;
+        if encoding == Encoding::Grpc {
+            let message = request.encode_to_vec();
+            let places = differing.at_the_end(asked, PREFIX + message.len(), field);
+            return Self::call_of(server, "ModelInfer", &message).map(|call| call.with(places, variants));
+        }
+        let (json, mut places) = json::write(asked, &differing, encoding).map_err(RequestError::Json)?;
+        let mut body = json;
+        let length = body.len();
+        if encoding == Encoding::Binary {
+            request.raw_input_contents.iter().for_each(|data| body.extend_from_slice(data));
+            places = differing.at_the_end(asked, body.len(), |_| 0);
+        }
+        let mut path = format!("/v2/models/{}", escaped(&request.model_name));
+        if !request.model_version.is_empty() {
+            path = format!("{path}/versions/{}", escaped(&request.model_version));
+        }
+        let length = (encoding == Encoding::Binary).then_some(length);
+        let mut bytes = head(server, "POST", &format!("{path}/infer"), length, body.len());
+        places.iter_mut().for_each(|place| place.offset += bytes.len());
+        bytes.extend_from_slice(&body);
+        Ok(Self::http(bytes).with(places, variants))
+    }
+
+    /// Asks for what a path of HTTP says.
+    pub(super) fn get(server: &Server, path: &str) -> Self {
+        Self::http(head(server, "GET", path, None, 0))
+    }
+
+    /// A call of gRPC.
+    ///
+    /// # Errors
+    /// [`RequestError::Path`].
+    pub(super) fn call_of(server: &Server, method: &str, message: &[u8]) -> Result<Self, RequestError> {
+        let scheme = if server.address.is_encrypted { "https" } else { "http" };
+        let uri =
+            format!("{scheme}://{}{}{SERVICE}/{method}", server.address.authority(), server.address.prefix);
+        let mut call = http::Request::new(());
+        *call.method_mut() = http::Method::POST;
+        *call.version_mut() = http::Version::HTTP_2;
+        *call.uri_mut() = uri.parse().map_err(RequestError::Path)?;
+        let fixed = [("content-type", "application/grpc"), ("te", "trailers"), ("user-agent", AGENT)];
+        for (name, value) in fixed {
+            call.headers_mut().insert(name, http::HeaderValue::from_static(value));
+        }
+        for header in &server.headers {
+            call.headers_mut().append(header.name.clone(), header.value.clone());
+        }
+        let length = u32::try_from(message.len()).unwrap_or(u32::MAX).to_be_bytes();
+        let bytes = [&[0][..], &length, message].concat();
+        let same = Some(Bytes::copy_from_slice(&bytes));
+        Ok(Self { bytes, places: [].into(), variants: 1, call: Some(Arc::new(call)), same })
+    }
+
+    fn http(bytes: Vec<u8>) -> Self {
+        Self { bytes, places: [].into(), variants: 1, call: None, same: None }
+    }
+
+    fn with(self, places: Vec<Place>, variants: u64) -> Self {
+        let same = self.same.filter(|_| places.is_empty());
+        Self { places: places.into(), variants, same, ..self }
+    }
+
+    /// How many different requests there are; `u64::MAX` for more than can be counted.
+    pub(super) fn variants(&self) -> u64 {
+        self.variants
+    }
+
+    /// Bytes that are sent, of HTTP with the head.
+    pub(super) fn len(&self) -> usize {
+        self.bytes.len()
+    }
+
+    /// Makes it request `number`.
+    pub(super) fn vary(&mut self, mut number: u64) {
+        for place in self.places.iter() {
+            let count = place.elements.count();
+            place.fill(number % count, &mut self.bytes);
+            number /= count;
+        }
+    }
+
+    pub(super) fn bytes(&self) -> &[u8] {
+        &self.bytes
+    }
+
+    /// The message with its prefix.
+    pub(super) fn message(&self) -> Bytes {
+        self.same.clone().unwrap_or_else(|| Bytes::copy_from_slice(&self.bytes))
+    }
+
+    /// What a call says beside its message.
+    ///
+    /// # Panics
+    /// Of a request over HTTP.
+    pub(super) fn call(&self) -> Arc<http::Request<()>> {
+        self.call.clone().expect("requests and links are made for the same server")
+    }
+}
+
+/// What stands before bytes in a message: a tag of one byte, and their length.
+fn field(length: usize) -> usize {
+    1 + prost::length_delimiter_len(length)
+}
+
+/// A message's flag and length.
+const PREFIX: usize = 5;
+const AGENT: &str = concat!("forebay/", env!("CARGO_PKG_VERSION"));
+
+/// The head of a request over HTTP/1.1. `json_length`: of a body with binary tensors.
+fn head(
+    server: &Server,
+    method: &str,
+    path: &str,
+    json_length: Option<usize>,
+    body_length: usize,
+) -> Vec<u8> {
+    let mut head = format!("{method} {}{path} HTTP/1.1\r\n", server.address.prefix);
+    if !server.headers.iter().any(|header| header.name == http::header::HOST) {
+        head += &format!("host: {}\r\n", server.address.authority());
+    }
+    head += &format!("user-agent: {AGENT}\r\n");
+    if method == "POST" {
+        let content_type = if json_length.is_some() { CONTENT_TYPE_BINARY } else { CONTENT_TYPE_JSON };
+        head += &format!("content-type: {content_type}\r\ncontent-length: {body_length}\r\n");
+    }
+    if let Some(length) = json_length {
+        head += &format!("{INFERENCE_HEADER_CONTENT_LENGTH}: {length}\r\n");
+    }
+    let mut bytes = head.into_bytes();
+    for header in &server.headers {
+        bytes.extend_from_slice(header.name.as_str().as_bytes());
+        bytes.extend_from_slice(b": ");
+        bytes.extend_from_slice(header.value.as_bytes());
+        bytes.extend_from_slice(b"\r\n");
+    }
+    bytes.extend_from_slice(b"\r\n");
+    bytes
+}
+
+/// A name as a segment of a path.
+pub(super) fn escaped(name: &str) -> String {
+    let mut path = String::with_capacity(name.len());
+    for byte in name.bytes() {
+        match byte {
+            b'A'..=b'Z' | b'a'..=b'z' | b'0'..=b'9' | b'-' | b'.' | b'_' | b'~' => {
+                path.push(char::from(byte))
+            }
+            _ => path += &format!("%{byte:02X}"),
+        }
+    }
+    path
+}
+
+#[cfg(test)]
+mod tests;
