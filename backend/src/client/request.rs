@@ -1,22 +1,24 @@
 //! A canonical request -> the bytes that are sent, with the places where requests differ. A place is as wide as its widest value,
 //! so a new request is written over the last one, in the buffer that is sent.
 
+mod head;
 mod json;
 mod places;
 
 use std::sync::Arc;
 
 use bytes::Bytes;
-use forebay_protocol::header::{CONTENT_TYPE_BINARY, CONTENT_TYPE_JSON, INFERENCE_HEADER_CONTENT_LENGTH};
 use forebay_protocol::response::ResponseError;
 use http::uri::InvalidUri;
 use prost::Message;
 
+pub(super) use head::escaped;
 pub(super) use places::Place;
 
 use super::inputs::Asked;
 use super::link::Server;
 use crate::settings::Encoding;
+use head::{AGENT, head};
 use places::Differing;
 
 /// The path of gRPC's calls.
@@ -75,7 +77,9 @@ impl Request {
         }
         let length = (encoding == Encoding::Binary).then_some(length);
         let mut bytes = head(server, "POST", &format!("{path}/infer"), length, body.len());
-        places.iter_mut().for_each(|place| place.offset += bytes.len());
+        for place in &mut places {
+            place.offset += bytes.len();
+        }
         bytes.extend_from_slice(&body);
         Ok(Self::http(bytes).with(places, variants))
     }
@@ -163,52 +167,6 @@ fn field(length: usize) -> usize {
 
 /// A message's flag and length.
 const PREFIX: usize = 5;
-const AGENT: &str = concat!("forebay/", env!("CARGO_PKG_VERSION"));
-
-/// The head of a request over HTTP/1.1. `json_length`: of a body with binary tensors.
-fn head(
-    server: &Server,
-    method: &str,
-    path: &str,
-    json_length: Option<usize>,
-    body_length: usize,
-) -> Vec<u8> {
-    let mut head = format!("{method} {}{path} HTTP/1.1\r\n", server.address.prefix);
-    if !server.headers.iter().any(|header| header.name == http::header::HOST) {
-        head += &format!("host: {}\r\n", server.address.authority());
-    }
-    head += &format!("user-agent: {AGENT}\r\n");
-    if method == "POST" {
-        let content_type = if json_length.is_some() { CONTENT_TYPE_BINARY } else { CONTENT_TYPE_JSON };
-        head += &format!("content-type: {content_type}\r\ncontent-length: {body_length}\r\n");
-    }
-    if let Some(length) = json_length {
-        head += &format!("{INFERENCE_HEADER_CONTENT_LENGTH}: {length}\r\n");
-    }
-    let mut bytes = head.into_bytes();
-    for header in &server.headers {
-        bytes.extend_from_slice(header.name.as_str().as_bytes());
-        bytes.extend_from_slice(b": ");
-        bytes.extend_from_slice(header.value.as_bytes());
-        bytes.extend_from_slice(b"\r\n");
-    }
-    bytes.extend_from_slice(b"\r\n");
-    bytes
-}
-
-/// A name as a segment of a path.
-pub(super) fn escaped(name: &str) -> String {
-    let mut path = String::with_capacity(name.len());
-    for byte in name.bytes() {
-        match byte {
-            b'A'..=b'Z' | b'a'..=b'z' | b'0'..=b'9' | b'-' | b'.' | b'_' | b'~' => {
-                path.push(char::from(byte))
-            }
-            _ => path += &format!("%{byte:02X}"),
-        }
-    }
-    path
-}
 
 #[cfg(test)]
 mod tests;

@@ -25,24 +25,21 @@ pub(crate) enum TlsError {
 /// [`TlsError`].
 pub(super) fn connector(ca_file: Option<&Path>, protocol: &[u8]) -> Result<TlsConnector, TlsError> {
     let mut roots = RootCertStore::empty();
-    match ca_file {
-        Some(path) => {
-            let unreadable = |reason: String| TlsError::File { path: path.to_owned(), reason };
-            let certificates =
-                CertificateDer::pem_file_iter(path).map_err(|error| unreadable(error.to_string()))?;
-            for certificate in certificates {
-                let certificate = certificate.map_err(|error| unreadable(error.to_string()))?;
-                roots.add(certificate).map_err(|error| unreadable(error.to_string()))?;
-            }
-            if roots.is_empty() {
-                return Err(unreadable("it holds no certificate in PEM form".to_owned()));
-            }
+    if let Some(path) = ca_file {
+        let unreadable = |reason: String| TlsError::File { path: path.to_owned(), reason };
+        let certificates =
+            CertificateDer::pem_file_iter(path).map_err(|error| unreadable(error.to_string()))?;
+        for certificate in certificates {
+            let certificate = certificate.map_err(|error| unreadable(error.to_string()))?;
+            roots.add(certificate).map_err(|error| unreadable(error.to_string()))?;
         }
-        None => {
-            roots.add_parsable_certificates(rustls_native_certs::load_native_certs().certs);
-            if roots.is_empty() {
-                return Err(TlsError::NoCa);
-            }
+        if roots.is_empty() {
+            return Err(unreadable("it holds no certificate in PEM form".to_owned()));
+        }
+    } else {
+        roots.add_parsable_certificates(rustls_native_certs::load_native_certs().certs);
+        if roots.is_empty() {
+            return Err(TlsError::NoCa);
         }
     }
     let provider = Arc::new(rustls::crypto::ring::default_provider());

@@ -43,7 +43,9 @@ pub(super) fn draw(report: &Report, title: Option<&str>) -> String {
             axis: Axis::from_zero(rates.iter().flatten()),
         };
         panel.frame(&mut svg);
-        all.iter().zip(&rates).for_each(|(series, rates)| panel.line(&mut svg, series.color, "line", rates));
+        for (series, rates) in all.iter().zip(&rates) {
+            panel.line(&mut svg, series.color, "line", rates);
+        }
         let latencies: Vec<f64> =
             all.iter().flat_map(|series| [series.medians(), series.p99s()].concat()).collect();
         let panel = Panel {
@@ -70,7 +72,9 @@ pub(super) fn draw(report: &Report, title: Option<&str>) -> String {
             axis: Axis::log(&latencies),
         };
         panel.frame(&mut svg);
-        all.iter().for_each(|series| panel.line(&mut svg, series.color, "line", &series.percentiles()));
+        for series in &all {
+            panel.line(&mut svg, series.color, "line", &series.percentiles());
+        }
     }
     svg.finish()
 }
@@ -137,7 +141,9 @@ impl Panel<'_> {
         let points = values.iter().enumerate().filter(|(_, value)| value.is_finite());
         let points: Vec<(f64, f64)> = points.map(|(index, value)| (self.x(index), self.y(*value))).collect();
         svg.path(&points, color, class);
-        points.iter().for_each(|point| svg.dot(*point, color));
+        for point in points {
+            svg.dot(point, color);
+        }
     }
 }
 

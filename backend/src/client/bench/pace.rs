@@ -182,7 +182,8 @@ mod tests {
         for threads in [1, 4] {
             let all = all(Arrival::Poisson, threads, 1000.0);
             assert!((9_500..10_500).contains(&all.len()), "{}", all.len());
-            let gaps: Vec<f64> = all.windows(2).map(|pair| (pair[1] - pair[0]).as_secs_f64()).collect();
+            let gaps: Vec<f64> =
+                all.windows(2).map(|pair| pair[1].as_secs_f64() - pair[0].as_secs_f64()).collect();
             let mean = gaps.iter().sum::<f64>() / gaps.len() as f64;
             let deviation = gaps.iter().map(|gap| (gap - mean).powi(2)).sum::<f64>() / gaps.len() as f64;
             // An exponential's deviation is its mean.
@@ -193,11 +194,11 @@ mod tests {
     #[tokio::test]
     async fn what_was_due_long_ago_comes_at_once_with_the_time_it_was_due() {
         let is_stopped = AtomicBool::new(false);
-        let begin = Instant::now() - Duration::from_secs(5);
+        let begin = Instant::now().checked_sub(Duration::from_secs(5)).unwrap();
         let rate = Rate { per_second: 1.0, arrival: Arrival::Fixed };
         let schedule = Schedule::new(rate, 0, 1, 0, Duration::from_secs(4));
         let end = begin + Duration::from_secs(4);
-        let pace = Pace::new(begin, end, Duration::from_secs(60), Some(schedule), &is_stopped).unwrap();
+        let pace = Pace::new(begin, end, Duration::from_mins(1), Some(schedule), &is_stopped).unwrap();
         for second in 0..4 {
             assert_eq!(pace.next().await.unwrap(), Some(begin + Duration::from_secs(second)));
         }
@@ -208,7 +209,7 @@ mod tests {
     #[tokio::test]
     async fn what_can_not_be_sent_in_time_is_counted() {
         let is_stopped = AtomicBool::new(false);
-        let begin = Instant::now() - Duration::from_secs(5);
+        let begin = Instant::now().checked_sub(Duration::from_secs(5)).unwrap();
         let rate = Rate { per_second: 1.0, arrival: Arrival::Fixed };
         let schedule = Schedule::new(rate, 0, 1, 0, Duration::from_secs(4));
         let end = begin + Duration::from_secs(4);

@@ -1,5 +1,7 @@
 //! A measurement -> lines for people: a row of a table, and what is remarkable about it.
 
+use std::fmt::Write as _;
+
 use super::report::Run;
 
 /// A client that is so busy may be what is measured.
@@ -30,7 +32,7 @@ pub(super) fn row(run: &Run) -> String {
     let mut row =
         format!("{:<10} {due:>10} {:>5} {:>10.0}", run.encoding, run.connections, run.answered_per_sec);
     for microseconds in [latency.p50, latency.p90, latency.p99, latency.p999, latency.max] {
-        row += &format!(" {microseconds:>9.0}");
+        let _ = write!(row, " {microseconds:>9.0}");
     }
     let told = run.cache.hits + run.cache.misses;
     let hits = if told == 0 { "-".to_owned() } else { format!("{:.1}%", percent(run.cache.hits, told)) };

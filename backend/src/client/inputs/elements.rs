@@ -105,9 +105,9 @@ impl Elements {
     pub(in crate::client) fn raw(&self, number: u64, out: &mut [u8]) {
         let value = self.value(number);
         match self.datatype {
-            DataType::Bytes => self.text(number, out),
+            DataType::Bytes => Self::text(number, out),
             DataType::Bool => {
-                out.copy_from_slice(&[u8::from(number % 2 == 1 && self.count > 1 || self.least > 0.0)])
+                out.copy_from_slice(&[u8::from(number % 2 == 1 && self.count > 1 || self.least > 0.0)]);
             }
             DataType::Fp16 => out.copy_from_slice(&f16::from_f64(value).to_le_bytes()),
             DataType::Bf16 => out.copy_from_slice(&bf16::from_f64(value).to_le_bytes()),
@@ -122,7 +122,7 @@ impl Elements {
     pub(in crate::client) fn json(&self, number: u64, out: &mut [u8]) {
         let (mut floats, mut integers) = (ryu::Buffer::new(), itoa::Buffer::new());
         let text = match self.datatype {
-            DataType::Bytes => return self.text(number, out),
+            DataType::Bytes => return Self::text(number, out),
             DataType::Bool => {
                 let mut byte = [0];
                 self.raw(number, &mut byte);
@@ -139,7 +139,7 @@ impl Elements {
         end.fill(b' ');
     }
 
-    fn text(&self, mut number: u64, out: &mut [u8]) {
+    fn text(mut number: u64, out: &mut [u8]) {
         let base = CHARACTERS.len() as u64;
         for byte in out.iter_mut().rev() {
             *byte = CHARACTERS[usize::try_from(number % base).unwrap_or(0)];

@@ -1,6 +1,7 @@
 use std::collections::HashSet;
 
 use forebay_protocol::datatype::ALL;
+use forebay_protocol::header::INFERENCE_HEADER_CONTENT_LENGTH;
 use forebay_protocol::messages::{InferInputTensor, ModelInferRequest};
 use forebay_protocol::path::InferPath;
 use forebay_protocol::request::decode;

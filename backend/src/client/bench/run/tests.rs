@@ -31,7 +31,7 @@ fn answer(mut stream: TcpStream, first: &std::sync::OnceLock<Instant>) {
         let stall = *first.get_or_init(Instant::now) + DURATION / 3;
         let now = Instant::now();
         if now > stall && now < stall + STALL {
-            std::thread::sleep(stall + STALL - now);
+            std::thread::sleep((stall + STALL).saturating_duration_since(now));
         }
         if stream.write_all(b"HTTP/1.1 200 OK\r\ncontent-length: 2\r\n\r\n{}").is_err() {
             return;
