@@ -8,6 +8,7 @@ mod body;
 mod nested;
 mod number;
 mod parameters;
+mod plain;
 mod reader;
 mod tensors;
 mod values;

@@ -74,11 +74,17 @@ fn short_decimal(text: &[u8]) -> Option<f64> {
             _ => return None,
         }
     }
-    if digits.is_empty() || mantissa >= 1 << 53 {
+    if digits.is_empty() {
         return None;
     }
-    let value = mantissa as f64 / POWERS.get(decimals)?;
+    let value = exact(mantissa, decimals)?;
     Some(if negative { -value } else { value })
+}
+
+/// Digits without their point, and how many of them are behind it, in that case.
+#[inline]
+pub(super) fn exact(digits: u64, decimals: usize) -> Option<f64> {
+    if digits >= 1 << 53 { None } else { Some(digits as f64 / POWERS.get(decimals)?) }
 }
 
 #[cfg(test)]

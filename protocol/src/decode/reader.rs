@@ -12,18 +12,32 @@ const SHOWN_BYTES: usize = 40;
 pub(crate) struct Reader<'j> {
     text: &'j [u8],
     json: Jiter<'j>,
+    /// Where in the text `json` begins.
+    base: usize,
     pub(crate) limits: &'j Limits,
 }
 
 impl<'j> Reader<'j> {
     pub(crate) fn new(text: &'j [u8], limits: &'j Limits) -> Self {
-        Self { text, json: Jiter::new(text).with_allow_inf_nan(), limits }
+        Self { text, json: Jiter::new(text).with_allow_inf_nan(), base: 0, limits }
     }
 
     /// Where the next byte is, from 0.
     #[inline]
     pub(crate) fn index(&self) -> usize {
-        self.json.current_index()
+        self.base.saturating_add(self.json.current_index())
+    }
+
+    /// What is still to come.
+    pub(crate) fn rest(&self) -> &'j [u8] {
+        self.text.get(self.index()..).unwrap_or_default()
+    }
+
+    /// Goes on behind so many bytes, which were read and are whole values.
+    pub(crate) fn advance(&mut self, bytes: usize) {
+        self.base = self.index().saturating_add(bytes);
+        let rest = self.text.get(self.base..).unwrap_or_default();
+        self.json = Jiter::new(rest).with_allow_inf_nan();
     }
 
     /// How many bytes are still to come.
@@ -58,7 +72,7 @@ impl<'j> Reader<'j> {
 
     /// What comes next.
     pub(crate) fn peek(&mut self) -> Result<Peek, DecodeError> {
-        self.json.peek().map_err(|error| broken(self.text, &error))
+        self.json.peek().map_err(|error| broken(self.text, self.base, &error))
     }
 
     /// Enters the array that comes next; what its first value is.
@@ -71,13 +85,13 @@ impl<'j> Reader<'j> {
 
     /// The same when it is known to be one.
     pub(crate) fn enter(&mut self) -> Result<Option<Peek>, DecodeError> {
-        self.json.known_array().map_err(|error| broken(self.text, &error))
+        self.json.known_array().map_err(|error| broken(self.text, self.base, &error))
     }
 
     /// What the array's next value is; `None` at its end.
     #[inline]
     pub(crate) fn step(&mut self) -> Result<Option<Peek>, DecodeError> {
-        self.json.array_step().map_err(|error| broken(self.text, &error))
+        self.json.array_step().map_err(|error| broken(self.text, self.base, &error))
     }
 
     /// Reads a string of at most `limit` bytes; `field` names it.
@@ -92,19 +106,19 @@ impl<'j> Reader<'j> {
 
     /// Reads the string that comes next.
     pub(crate) fn string(&mut self) -> Result<&str, DecodeError> {
-        self.json.known_str().map_err(|error| broken(self.text, &error))
+        self.json.known_str().map_err(|error| broken(self.text, self.base, &error))
     }
 
     /// Reads `true` or `false`.
     pub(crate) fn boolean(&mut self, peek: Peek) -> Result<bool, DecodeError> {
-        self.json.known_bool(peek).map_err(|error| broken(self.text, &error))
+        self.json.known_bool(peek).map_err(|error| broken(self.text, self.base, &error))
     }
 
     /// Reads a number, or one of `NaN`, `Infinity`, `-Infinity`, as it is written.
     #[inline]
     pub(crate) fn number(&mut self, peek: Peek) -> Result<&'j [u8], DecodeError> {
         let start = self.index();
-        self.json.known_number_bytes(peek).map_err(|error| broken(self.text, &error))?;
+        self.json.known_number_bytes(peek).map_err(|error| broken(self.text, self.base, &error))?;
         Ok(self.text.get(start..self.index()).unwrap_or_default())
     }
 
@@ -112,14 +126,14 @@ impl<'j> Reader<'j> {
     pub(crate) fn null(&mut self) -> Result<bool, DecodeError> {
         let null = self.peek()? == Peek::Null;
         if null {
-            self.json.known_null().map_err(|error| broken(self.text, &error))?;
+            self.json.known_null().map_err(|error| broken(self.text, self.base, &error))?;
         }
         Ok(null)
     }
 
     /// Nothing but white space may follow.
     pub(crate) fn finish(&mut self) -> Result<(), DecodeError> {
-        self.json.finish().map_err(|error| broken(self.text, &error))
+        self.json.finish().map_err(|error| broken(self.text, self.base, &error))
     }
 
     /// Reads the object that comes next. `member` is called behind each key and reads the value, or leaves it, by `false`, to be
@@ -146,7 +160,7 @@ impl<'j> Reader<'j> {
         loop {
             let start = self.index();
             let key = if first { self.json.known_object() } else { self.json.next_key() };
-            let Some(key) = key.map_err(|error| broken(self.text, &error))? else { return Ok(()) };
+            let Some(key) = key.map_err(|error| broken(self.text, self.base, &error))? else { return Ok(()) };
             if !keys.add(key) {
                 let twice = format!("{what} has the key '{}' twice", keys.last());
                 return Err(self.error_at(start, twice).into());
@@ -167,10 +181,12 @@ impl<'j> Reader<'j> {
         loop {
             let entered = match peek {
                 Peek::Array => self.enter()?.map(|next| (false, next)),
-                Peek::Object => match self.json.known_object().map_err(|error| broken(self.text, &error))? {
-                    Some(_) => Some((true, self.peek()?)),
-                    None => None,
-                },
+                Peek::Object => {
+                    match self.json.known_object().map_err(|error| broken(self.text, self.base, &error))? {
+                        Some(_) => Some((true, self.peek()?)),
+                        None => None,
+                    }
+                }
                 _ => {
                     self.scalar(peek)?;
                     None
@@ -193,7 +209,7 @@ impl<'j> Reader<'j> {
     fn leave(&mut self, open: &mut Vec<bool>) -> Result<Option<Peek>, DecodeError> {
         while let Some(is_object) = open.last() {
             let next = if *is_object {
-                match self.json.next_key().map_err(|error| broken(self.text, &error))? {
+                match self.json.next_key().map_err(|error| broken(self.text, self.base, &error))? {
                     Some(_) => Some(self.peek()?),
                     None => None,
                 }
@@ -225,8 +241,8 @@ fn error_at(text: &[u8], index: usize, what: String) -> DecodeError {
 }
 
 #[cold]
-fn broken(text: &[u8], error: &JiterError) -> DecodeError {
-    error_at(text, error.index, error.error_type.to_string())
+fn broken(text: &[u8], base: usize, error: &JiterError) -> DecodeError {
+    error_at(text, base.saturating_add(error.index), error.error_type.to_string())
 }
 
 /// An object's keys so far, in one text.

@@ -1,7 +1,7 @@
 //! A tensor's `data`: JSON values, flat or nested, to raw bytes. A [`Walk`] goes through the arrays; each datatype reads a value.
 
 use super::number::{self, NotA};
-use super::{DecodeError, Kind, Reader, bound};
+use super::{DecodeError, Kind, Reader, bound, plain};
 use crate::datatype::DataType;
 use crate::tensor::{self, TensorError};
 use jiter::Peek;
@@ -22,6 +22,19 @@ impl Target<'_> {
 
 /// Reads `data` into raw form. As many values as the shape says must be there; how they are nested is not compared with it.
 pub(super) fn read_values(
+    reader: &mut Reader<'_>,
+    target: Target<'_>,
+    shape: &[i64],
+) -> Result<Vec<u8>, DecodeError> {
+    let expected = tensor::value_count(target.datatype, shape, reader.limits);
+    match expected.ok().and_then(|expected| plain::read(reader, target.datatype, expected)) {
+        Some(raw) => Ok(raw),
+        None => read_slowly(reader, target, shape),
+    }
+}
+
+/// The same, value by value: any text, and what is wrong with it.
+pub(super) fn read_slowly(
     reader: &mut Reader<'_>,
     target: Target<'_>,
     shape: &[i64],
