@@ -51,9 +51,9 @@ pub(crate) struct GrpcService {
 }
 
 impl GrpcService {
-    /// Waits until the tier knows of a change.
+    /// Waits until everybody knows of a change.
     async fn settled(&self) -> Result<(), Status> {
-        self.control.tier.settled().await.map_err(|error| status::of_untold(&error))
+        self.control.herald.settled().await.map_err(|error| status::of_untold(&error))
     }
 
     /// What came of a call and is no message yet.

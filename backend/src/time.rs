@@ -1,5 +1,5 @@
-//! The pool's time (`clock`), and pauses: what is due again (`every`), what is tried again (`jitter`).
+//! The pool's time (`clock`), and pauses: what is due again (`every`), what is tried again (`backoff`).
 
+pub(crate) mod backoff;
 pub(crate) mod clock;
 pub(crate) mod every;
-pub(crate) mod jitter;

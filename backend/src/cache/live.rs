@@ -1,15 +1,13 @@
-//! Which generations are live. What each instance of `serve` says about itself (`tier`) -> the table (`table`) that the filters
-//! poll and that lookups go by. With the pool in memory the table has one instance; with Redis (`redis`) all of them. `heard` says
-//! how a table is made, `script` counts its epochs, `proxies` keeps who has which,
-//! `reports` whose reports were counted.
+//! Which generations are live. What each instance of `serve` says about itself (`herald`) goes to the `registry`, which is of this
+//! process alone or in the pool, and from there into the table (`table`) that the filters poll and that lookups go by. `heard` says
+//! how a table is made, `proxies` keeps who has which, `reports` whose reports were counted.
 
 mod heard;
+mod herald;
 mod proxies;
-mod redis;
+mod registry;
 mod reports;
-mod script;
 mod table;
-mod tier;
 
 #[cfg(test)]
 mod board;
@@ -19,11 +17,11 @@ mod laws;
 use std::time::Duration;
 
 pub(crate) use heard::{Record, Served};
+pub(crate) use herald::Herald;
 pub(crate) use proxies::{Proxies, TooMany};
-pub(crate) use redis::Follow;
-pub(crate) use reports::{Fate, Reports, Uncounted};
+pub(crate) use registry::{Own, Registry, Shared, Steps, Untold};
+pub(crate) use reports::{Fate, Uncounted};
 pub(crate) use table::{LiveTable, Standing};
-pub(crate) use tier::{Tier, Untold, random_name};
 
 pub(crate) fn millis(duration: Duration) -> u64 {
     u64::try_from(duration.as_millis()).unwrap_or(u64::MAX)

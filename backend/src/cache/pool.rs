@@ -1,33 +1,63 @@
-//! Where entries are kept: keys -> the first entry found, in one round trip. Next: `store` decides whether it is
-//! fresh.
-
+//! Where entries are kept: keys -> entries, in one round trip; an entry -> kept, or why not. A file for each tier: `memory` is this
+//! process, `redis` a Redis; `remote` is what is the same for all tiers that are not this process. Next: `store` decides whether an
+//! entry is fresh.
 mod breaker;
-mod link;
 mod memory;
-mod redis;
-mod server;
-mod why;
+pub(crate) mod redis;
+mod remote;
+mod writer;
 
+use std::error::Error;
+use std::future::Ready;
 use std::sync::Arc;
 use std::time::Duration;
 
 use forebay_protocol::digest::Key;
 use forebay_protocol::entry::Entry;
+use futures_util::future::{BoxFuture, Either};
+use metrics::counter;
 
-pub(crate) use link::Link;
 pub(crate) use memory::MemoryPool;
-pub(crate) use redis::RedisPool;
-pub(crate) use server::{ConnectError, Server};
+pub(crate) use redis::{Link, Redis};
+pub(crate) use remote::{RemotePool, Shelf};
+
+/// A tier that keeps entries.
+pub(crate) trait Pool: Send + Sync {
+    /// As a metric's label.
+    fn tier(&self) -> &'static str;
+
+    /// The entries under `keys` that are there and authentic, in the order of the keys. A tier that is remote may fail to answer in
+    /// time: a miss for the caller.
+    fn get<'a>(&'a self, keys: &'a [Key]) -> Lookup<'a>;
+
+    /// Keeps an entry of so many encoded bytes, or counts why not. Returns whether it is kept: by a remote tier, whether it will be
+    /// written to one that works as far as is known.
+    fn put(&self, key: Key, entry: Arc<Entry>, bytes: usize) -> bool;
+
+    /// Waits until everything kept so far is written, for at most `patience`.
+    fn drain(&self, patience: Duration) -> BoxFuture<'_, ()>;
+
+    /// Why it can't be used, if so.
+    fn trouble(&self) -> Option<String>;
+}
+
+/// What was found.
+pub(crate) type Found = Result<Vec<Arc<Entry>>, PoolError>;
+/// What is found at once, or after a round trip.
+pub(crate) type Lookup<'a> = Either<Ready<Found>, BoxFuture<'a, Found>>;
+
+/// What a tier said of itself, in its own words.
+pub(crate) type Cause = Arc<dyn Error + Send + Sync>;
 
 /// A lookup or a write that didn't happen.
-#[derive(Debug, thiserror::Error)]
+#[derive(Debug, Clone, thiserror::Error)]
 pub(crate) enum PoolError {
     #[error("the pool took longer than {0:?}")]
     Timeout(Duration),
     #[error("the pool can't be used: {0}")]
-    Down(Arc<ConnectError>),
+    Down(Cause),
     #[error("the pool failed: {0}")]
-    Redis(#[from] ::redis::RedisError),
+    Failed(Cause),
     #[error("the pool failed repeatedly and rests for a moment")]
     Resting,
 }
@@ -38,33 +68,19 @@ impl PoolError {
         match self {
             Self::Timeout(_) => "timeout",
             Self::Down(_) => "down",
-            Self::Redis(_) => "error",
+            Self::Failed(_) => "error",
             Self::Resting => "resting",
         }
     }
 }
 
-/// The kinds of pool.
-pub(crate) enum Pool {
-    Memory(MemoryPool),
-    Redis(RedisPool),
-}
-
-impl Pool {
-    /// The entries under `keys` that are there and authentic, in the order of the keys.
-    ///
-    /// # Errors
-    /// When a remote pool doesn't answer in time: a miss for the caller.
-    pub(crate) async fn get(&self, keys: &[Key]) -> Result<Vec<Arc<Entry>>, PoolError> {
-        match self {
-            Self::Memory(pool) => Ok(pool.get(keys)),
-            Self::Redis(pool) => pool.get(keys).await,
-        }
-    }
+/// Counts entries that are not kept.
+pub(crate) fn dropped(tier: &'static str, reason: &'static str, count: u64) {
+    counter!("forebay_pool_dropped_writes", "tier" => tier, "reason" => reason).increment(count);
 }
 
 /// How long an entry may be of use, stale uses included.
-pub(crate) fn lifetime(entry: &Entry) -> Duration {
+fn lifetime(entry: &Entry) -> Duration {
     let stale = entry.stale_while_revalidate_s.max(entry.stale_if_error_s);
     Duration::from_secs(u64::from(entry.max_age_s) + u64::from(stale))
 }

@@ -1,7 +1,4 @@
-//! Keys -> fresh entries; results -> the pool. Memory is filled at once; a remote pool is written by `writer`. A store never
-//! fails a request.
-
-mod writer;
+//! Keys -> fresh entries; results -> the pool, whichever it is. A store never fails a request.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -13,28 +10,19 @@ use forebay_protocol::freshness::Stored;
 use metrics::counter;
 use prost::Message as _;
 
-use super::pool::{MemoryPool, Pool, PoolError, RedisPool};
+use super::pool::{Pool, PoolError, dropped};
 pub(crate) use crate::time::clock::now_ms;
-use writer::Writer;
 
 /// The pool and the way into it.
 pub(crate) struct Store {
-    pool: Arc<Pool>,
+    pool: Box<dyn Pool>,
     max_entry_bytes: usize,
-    writer: Option<Writer>,
 }
 
 impl Store {
-    /// A store in memory.
-    pub(crate) fn memory(pool: MemoryPool, max_entry_bytes: usize) -> Self {
-        Self { pool: Arc::new(Pool::Memory(pool)), max_entry_bytes, writer: None }
-    }
-
-    /// A store in Redis; at most `limit_bytes` wait to be written. Must be called inside a runtime.
-    pub(crate) fn redis(pool: RedisPool, max_entry_bytes: usize, limit_bytes: usize) -> Self {
-        let pool = Arc::new(Pool::Redis(pool));
-        let writer = Writer::start(pool.clone(), limit_bytes);
-        Self { pool, max_entry_bytes, writer: Some(writer) }
+    /// A store in that pool, of entries up to that size.
+    pub(crate) fn new(pool: impl Pool + 'static, max_entry_bytes: usize) -> Self {
+        Self { pool: Box::new(pool), max_entry_bytes }
     }
 
     /// The first fresh entry under `keys`. A pool that fails is a miss.
@@ -45,7 +33,8 @@ impl Store {
                 entries.into_iter().find(|entry| is_fresh(entry, now))
             }
             Err(error) => {
-                counter!("forebay_pool_failed_lookups", "reason" => error.reason()).increment(1);
+                let labels = [("tier", self.pool.tier()), ("reason", error.reason())];
+                counter!("forebay_pool_failed_lookups", &labels).increment(1);
                 if !matches!(error, PoolError::Resting | PoolError::Down(_)) {
                     tracing::debug!("lookup: {error}");
                 }
@@ -54,37 +43,25 @@ impl Store {
         }
     }
 
-    /// Keeps an entry, or counts why not. Returns whether it is kept: for a remote pool, whether it will be written to one that
-    /// works as far as is known.
+    /// Keeps an entry, or counts why not. Returns whether it is kept, as far as is known.
     pub(crate) fn keep(&self, key: Key, entry: Entry) -> bool {
         let bytes = entry.encoded_len();
         if bytes > self.max_entry_bytes {
-            dropped("too_large", 1);
+            dropped(self.pool.tier(), "too_large", 1);
             return false;
         }
-        let entry = Arc::new(entry);
-        match (&*self.pool, &self.writer) {
-            (Pool::Memory(pool), _) => {
-                let kept = pool.put(&key, entry);
-                if !kept {
-                    dropped("too_large", 1);
-                }
-                kept
-            }
-            (Pool::Redis(_), writer) => writer.as_ref().is_some_and(|writer| writer.write(key, entry, bytes)),
-        }
+        self.pool.put(key, Arc::new(entry), bytes)
     }
 
     /// Waits until everything kept so far is written, for at most `patience`.
     pub(crate) async fn drain(&self, patience: Duration) {
-        if let Some(writer) = &self.writer {
-            writer.drain(patience).await;
-        }
+        self.pool.drain(patience).await;
     }
-}
 
-fn dropped(reason: &'static str, count: u64) {
-    counter!("forebay_pool_dropped_writes", "reason" => reason).increment(count);
+    /// Why the pool can't be used, if so.
+    pub(crate) fn trouble(&self) -> Option<String> {
+        self.pool.trouble()
+    }
 }
 
 /// Not older than it may be, and not from the future.
@@ -110,7 +87,7 @@ mod tests {
     }
 
     fn store() -> Store {
-        Store::memory(MemoryPool::new(1 << 20, 1000), 1000)
+        Store::new(crate::cache::pool::MemoryPool::new(1 << 20, 1000), 1000)
     }
 
     #[tokio::test]

@@ -8,13 +8,13 @@ use http::StatusCode;
 use serde_json::json;
 
 use crate::cache::live::LiveTable;
-use crate::cache::pool::Server;
+use crate::cache::store::Store;
 use crate::http::error::HttpError;
 use crate::observe::readiness::Draining;
 
 /// What a gate can't do without.
 pub(crate) struct Needs {
-    pub(crate) server: Server,
+    pub(crate) store: Arc<Store>,
     pub(crate) live: Arc<LiveTable>,
     pub(crate) draining: Draining,
 }
@@ -25,7 +25,7 @@ impl Needs {
             return Some("this gate ends".to_owned());
         }
         let unknown = || (!self.live.is_known()).then(|| HttpError::NoGenerations.to_string());
-        self.server.trouble().or_else(unknown)
+        self.store.trouble().or_else(unknown)
     }
 }
 

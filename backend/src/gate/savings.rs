@@ -9,7 +9,7 @@ use bytes::Bytes;
 use forebay_protocol::poll::{Poll, Report, Saved};
 use metrics::{Counter, counter};
 
-use crate::cache::live::{Fate, Reports, Uncounted};
+use crate::cache::live::{Fate, Registry, Uncounted};
 use crate::cache::pool::PoolError;
 use crate::observe::metrics::Series;
 use crate::time::every::Every;
@@ -30,7 +30,7 @@ const HIGHEST_COST: u64 = 3600 * 1_000_000;
 
 /// The sums.
 pub(crate) struct Savings {
-    reports: Reports,
+    registry: Arc<dyn Registry>,
     sums: Mutex<Sums>,
 }
 
@@ -66,8 +66,8 @@ impl Reported {
 }
 
 impl Savings {
-    pub(crate) fn new(reports: Reports) -> Self {
-        Self { reports, sums: Mutex::default() }
+    pub(crate) fn new(registry: Arc<dyn Registry>) -> Self {
+        Self { registry, sums: Mutex::default() }
     }
 
     /// Counts a report, unless it was counted before; also if the proxy leaves meanwhile, for it is remembered as counted then.
@@ -84,7 +84,7 @@ impl Savings {
 
     async fn count_once(&self, reported: Reported) -> Result<(), PoolError> {
         let Reported { who, seq, saved, _held } = reported;
-        match self.reports.fate(who, seq).await? {
+        match self.registry.report(who, seq).await? {
             Fate::New => self.lock().count(&saved, Instant::now()),
             Fate::Known => {}
             Fate::Dropped => counter!("forebay_proxy_dropped_reports").increment(1),

@@ -75,7 +75,7 @@ pub(super) fn of_control(error: &ControlError) -> Status {
     status(error.class(), error)
 }
 
-/// A change of the models that the tier has not heard of.
+/// A change of the models that the registry has not heard of.
 pub(super) fn of_untold(error: &Untold) -> Status {
     status(Class::Rejected, error)
 }

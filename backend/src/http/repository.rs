@@ -1,5 +1,5 @@
 //! The repository over HTTP: the index, loading and unloading by call, as in Triton's model repository extension. The
-//! answers are `control`'s, given when the tier knows of the change.
+//! answers are `control`'s, given when everybody knows of the change.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -71,7 +71,7 @@ async fn load(
     let (asked, charge): (ChangeRequest, _) = routes.bodies.read_json(request).await?;
     let brought = Brought::new(parameters(asked.parameters)?, charge)?;
     routes.control.load(model, brought).await?;
-    routes.control.tier.settled().await?;
+    routes.control.herald.settled().await?;
     Ok(StatusCode::OK)
 }
 
@@ -84,7 +84,7 @@ async fn unload(
     let (asked, _charge): (ChangeRequest, _) = routes.bodies.read_json(request).await?;
     parameters(asked.parameters)?;
     routes.control.unload(model).await?;
-    routes.control.tier.settled().await?;
+    routes.control.herald.settled().await?;
     Ok(StatusCode::OK)
 }
 

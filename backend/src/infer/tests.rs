@@ -96,7 +96,7 @@ fn bench(model: &'static str, requests: usize) -> Bench {
         authorization: Authorization::Forbids,
         cookie: Cookie::Ignored,
     };
-    let store = Arc::new(Store::memory(MemoryPool::new(1 << 20, 1 << 16), 1 << 16));
+    let store = Arc::new(Store::new(MemoryPool::new(1 << 20, 1 << 16), 1 << 16));
     let inference = Inference {
         models: Arc::new(models),
         store: Some(store),

@@ -21,7 +21,7 @@ use tokio_util::sync::CancellationToken;
 use super::load::{LoadError, Loader};
 use super::repository::{self, RepositoryError};
 use super::served::{Model, ModelSet, Models, UnknownModel, Unloaded};
-use crate::cache::live::Tier;
+use crate::cache::live::Herald;
 use crate::class::Class;
 use crate::config::{ConfigError, ModelConfig};
 use crate::proto::{ModelRepositoryParameter, RepositoryIndexResponse};
@@ -86,7 +86,7 @@ pub(crate) struct Control {
     pub(crate) loader: Loader,
     pub(crate) models: Arc<Models>,
     /// Told after each swap of the models.
-    pub(crate) tier: Arc<Tier>,
+    pub(crate) herald: Arc<Herald>,
     mode: ModelControlMode,
     /// Cancelled once the server ends: no load goes on then.
     stop: CancellationToken,
@@ -101,12 +101,12 @@ impl Control {
     pub(crate) fn new(
         loader: Loader,
         models: Arc<Models>,
-        tier: Arc<Tier>,
+        herald: Arc<Herald>,
         mode: ModelControlMode,
         stop: CancellationToken,
     ) -> Self {
         let (changing, loads, to_retry) = (Mutex::new(()), Arc::default(), Notify::new());
-        Self { loader, models, tier, mode, stop, changing, loads, to_retry }
+        Self { loader, models, herald, mode, stop, changing, loads, to_retry }
     }
 
     /// Loads `names`, or every model of the repository, and publishes what could be loaded. Blocks its thread, which is one of the
@@ -301,7 +301,7 @@ impl Control {
         let mut set = ModelSet::clone(&self.models.current());
         let changed = change(&mut set);
         self.models.publish(set);
-        self.tier.say(self.models.current().live());
+        self.herald.say(self.models.current().live());
         changed
     }
 }

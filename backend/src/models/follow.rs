@@ -25,15 +25,15 @@ pub(crate) async fn follow(control: Arc<Control>, every: Duration, stop: Cancell
             () = stop.cancelled() => return,
             _ = ticks.tick() => {}
         }
-        let before = control.tier.changes();
+        let before = control.herald.changes();
         let looking = {
             let control = control.clone();
             tokio::task::spawn_blocking(move || control.follow(stands_still))
         };
         match looking.await {
-            Ok(Ok(())) if control.tier.changes() == before => lines.forget(),
+            Ok(Ok(())) if control.herald.changes() == before => lines.forget(),
             Ok(Ok(())) => {
-                if let Err(error) = control.tier.settled().await {
+                if let Err(error) = control.herald.settled().await {
                     tracing::error!("a change of the repository: {error}");
                 }
             }

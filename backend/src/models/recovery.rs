@@ -13,7 +13,7 @@ use super::Version;
 use super::control::Control;
 use crate::engine::EngineError;
 use crate::engine::gpu::Gpu;
-use crate::time::jitter::jittered;
+use crate::time::backoff::backoff;
 
 /// The pause before the first attempt: sessions that run find out and are let go.
 const FIRST_PAUSE: Duration = Duration::from_millis(50);
@@ -53,10 +53,9 @@ pub(crate) fn start(control: &Arc<Control>, stop: &CancellationToken) {
 /// Tries until it works.
 async fn bring_back(control: &Arc<Control>, gpu: &Arc<Gpu>, stop: &CancellationToken) {
     let began = Instant::now();
-    let mut pause = FIRST_PAUSE;
+    let mut pauses = backoff((FIRST_PAUSE, LONGEST_PAUSE));
     for attempt in 1.. {
-        tokio::time::sleep(jittered(pause)).await;
-        pause = (pause * 2).min(LONGEST_PAUSE);
+        pauses.pause().await;
         let error = {
             let (control, gpu, stop) = (control.clone(), gpu.clone(), stop.clone());
             match tokio::task::spawn_blocking(move || attempt_once(&control, &gpu, &stop)).await {

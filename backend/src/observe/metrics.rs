@@ -132,10 +132,16 @@ fn describe() {
     describe_histogram!("forebay_queue_seconds", "Time in the queue");
     describe_histogram!("forebay_compute_seconds", "Time of one execution in the engine");
     describe_histogram!("forebay_batch_rows", "Rows of one execution");
-    describe_counter!("forebay_pool_dropped_writes", "Results not written to the pool, by reason");
-    describe_counter!("forebay_pool_failed_lookups", "Lookups that failed open, by reason");
-    describe_counter!("forebay_pool_bad_entries", "Entries that failed their check and count as misses");
-    describe_counter!("forebay_pool_lost_connections", "Connections to the pool that were lost, by what for");
+    describe_counter!("forebay_pool_dropped_writes", "Results not written to the pool, by tier and reason");
+    describe_counter!("forebay_pool_failed_lookups", "Lookups that failed open, by tier and reason");
+    describe_counter!(
+        "forebay_pool_bad_entries",
+        "Entries that failed their check and count as misses, by tier"
+    );
+    describe_counter!(
+        "forebay_pool_lost_connections",
+        "Connections to the pool that were lost, by tier and what for"
+    );
     describe_gauge!(
         "forebay_pool_clock_skew_seconds",
         "How far the pool's clock is ahead of this machine's, by which entries are stamped and judged"

@@ -3,18 +3,19 @@
 use std::sync::Arc;
 use std::time::Instant;
 
+use forebay_protocol::entry::Secret;
 use forebay_protocol::proof::Prover;
 use tokio_util::sync::CancellationToken;
 
 use super::drain::{self, Ports, Signals};
-use crate::cache::live::{self, Follow, LiveTable, Proxies, Reports};
-use crate::cache::pool::{RedisPool, Server};
+use crate::cache::live::{LiveTable, Proxies, Registry, Shared, Steps};
+use crate::cache::pool::{Redis, RemotePool, Shelf};
 use crate::cache::store::Store;
 use crate::gate::{self, Gate, Savings, ready};
 use crate::http::{self, tls::Tls};
 use crate::observe::metrics::{self, GateMetrics};
 use crate::observe::{logs, readiness::Draining};
-use crate::settings::{self, GateSettings, PrivacySettings, SettingsError};
+use crate::settings::{self, GateSettings, PoolKind, PoolSettings, PrivacySettings, SettingsError};
 
 /// Runs `forebay gate` until a signal to end.
 ///
@@ -24,38 +25,33 @@ pub(crate) fn run(settings: &GateSettings) -> anyhow::Result<()> {
     logs::start(&settings.logs)?;
     let trust = settings.trust.trust(&PrivacySettings::default())?;
     let secret = settings::read_pool_secret(&settings.pool)?;
-    let url = settings.pool.redis_url.clone().unwrap_or_default();
     let tls = Tls::of(&settings.tls).map_err(SettingsError::from)?;
     let prometheus = metrics::install()?;
     let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build()?;
     runtime.spawn(metrics::keep_up(prometheus.clone()));
     let ended = runtime.block_on(async {
         let signals = Signals::listen()?;
-        let server = Server::open(&url).await?;
+        let Pooled { store, registry } = Pooled::open(&settings.pool, secret.clone()).await?;
         let (listener, gate_port) = http::listen(settings.gate.gate_address, settings.gate.gate_port)?;
         let (metrics_listener, metrics_port) =
             http::listen(settings.http.metrics_address, settings.metrics_port)?;
         let (live, proxies) = (LiveTable::of_pool(Prover::of(&secret)), Arc::<Proxies>::default());
         let live = Arc::new(live);
-        let redis = RedisPool::new(server.clone(), secret, settings.pool.timeout());
         let stop = CancellationToken::new();
         settings.trust.follow(&trust, &stop);
-        let (table, name) = (live.clone(), live::random_name());
-        let follow = Follow { server: server.clone(), gate: name, table, proxies: proxies.clone() };
-        let following = tokio::spawn(follow.run(stop.clone()));
-        let store = Store::redis(redis, settings.pool.max_entry_bytes, settings.pool.pool_queue_bytes);
+        let following = tokio::spawn(registry.follow(live.clone(), proxies.clone(), stop.clone()));
         let draining = Draining::default();
         let gate = Arc::new(Gate {
-            store: Arc::new(store),
+            store: store.clone(),
             live: live.clone(),
             proxies,
-            savings: Arc::new(Savings::new(Reports::Redis(server.clone()))),
+            savings: Arc::new(Savings::new(registry)),
             trust,
             metrics: GateMetrics::new(),
             bodies: gate::polls(settings.http.bodies()),
             ending: draining.begun(),
         });
-        let needs = ready::Needs { server, live, draining: draining.clone() };
+        let needs = ready::Needs { store, live, draining: draining.clone() };
         let main = gate::routes(gate.clone()).merge(ready::routes(needs));
         let ports = Ports { gate: Some(gate_port), metrics: metrics_port, ..Ports::default() };
         let listeners = drain::Listeners {
@@ -74,4 +70,25 @@ pub(crate) fn run(settings: &GateSettings) -> anyhow::Result<()> {
     // A name that is being resolved doesn't hold up the end.
     runtime.shutdown_background();
     ended
+}
+
+/// The pool that the settings name.
+struct Pooled {
+    store: Arc<Store>,
+    registry: Arc<dyn Registry>,
+}
+
+impl Pooled {
+    async fn open(settings: &PoolSettings, secret: Secret) -> Result<Self, SettingsError> {
+        match settings.pool {
+            PoolKind::Redis => Ok(Self::of(Redis::open(settings.redis_url()).await?, settings, secret)),
+            PoolKind::Memory | PoolKind::None => unreachable!("a gate's settings name a pool that is shared"),
+        }
+    }
+
+    fn of<T: Shelf + Steps + Clone>(tier: T, settings: &PoolSettings, secret: Secret) -> Self {
+        let registry = Arc::new(Shared::heard(tier.clone()));
+        let entries = RemotePool::start(tier, secret, settings.timeout(), settings.pool_queue_bytes);
+        Self { store: Arc::new(Store::new(entries, settings.max_entry_bytes)), registry }
+    }
 }

@@ -15,7 +15,6 @@ use tokio_util::sync::CancellationToken;
 
 use super::drain::{self, Signals};
 use crate::body::Bodies;
-use crate::cache::live::Reports;
 use crate::gate::{self, Gate, Savings};
 use crate::http;
 use crate::http::tls::Tls;
@@ -68,12 +67,12 @@ async fn serve(
     let mut signals = Signals::listen()?;
     let bound = Bound::bind(settings)?;
     let stop = CancellationToken::new();
-    let Pooled { store, own, tier, farewell } = Pooled::start(settings, &stop).await?;
+    let Pooled { store, own, herald, farewell } = Pooled::start(settings, &stop).await?;
     settings.trust.follow(&access.trust, &stop);
     let models = Arc::new(Models::default());
     let draining = Draining::default();
     let mode = settings.models.model_control_mode;
-    let control = Arc::new(Control::new(loader, models.clone(), tier, mode, draining.begun()));
+    let control = Arc::new(Control::new(loader, models.clone(), herald, mode, draining.begun()));
     recovery::start(&control, &stop);
     let following = tokio::select! {
         following = load(&settings.models, &control, &stop) => following?,
@@ -86,9 +85,9 @@ async fn serve(
     let gate = own.zip(store.clone()).map(|(own, store)| {
         Arc::new(Gate {
             store,
-            live: own.table,
-            proxies: own.proxies,
-            savings: Arc::new(Savings::new(Reports::own())),
+            live: own.table.clone(),
+            proxies: own.proxies.clone(),
+            savings: Arc::new(Savings::new(own)),
             trust: access.trust.clone(),
             metrics: GateMetrics::new(),
             bodies: gate::polls(bodies.clone()),
@@ -124,7 +123,7 @@ async fn serve(
         store.drain(DRAIN_WRITES).await;
     }
     if let Some(farewell) = farewell {
-        // Redis may be gone; the end doesn't wait for it for long.
+        // The pool may be gone; the end doesn't wait for it for long.
         let _ = tokio::time::timeout(DRAIN_WRITES, farewell).await;
     }
     if let Some(following) = following {

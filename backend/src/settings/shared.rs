@@ -224,6 +224,11 @@ impl PoolSettings {
         Ok(())
     }
 
+    /// Where Redis is, with --pool redis.
+    pub(crate) fn redis_url(&self) -> &str {
+        self.redis_url.as_deref().unwrap_or_default()
+    }
+
     /// How long a lookup may take.
     pub(crate) fn timeout(&self) -> Duration {
         Duration::from_millis(u64::from(self.pool_timeout_ms))

@@ -6,8 +6,8 @@ use std::collections::{BTreeMap, BTreeSet};
 use super::heard::{ALIVE, Heard, Record};
 use super::millis;
 use super::proxies::LEASE;
+use super::registry::steps::{KEPT_EPOCHS, Read, Reader, Said, Stands, Word};
 use super::reports::{Fate, REMEMBERED};
-use super::script::{KEPT_EPOCHS, Read, Reader, Said, Stands, Word};
 
 /// A pool.
 #[derive(Clone, Default)]

@@ -268,7 +268,7 @@ mod tests {
         for vector in serde_json::from_str::<Vec<serde_json::Value>>(golden).unwrap() {
             let bytes = vector["bytes"].as_str().unwrap();
             let record = Record::read(bytes).unwrap();
-            assert_eq!(crate::cache::live::script::text(&record), bytes, "{}", vector["name"]);
+            assert_eq!(crate::cache::live::registry::steps::text(&record), bytes, "{}", vector["name"]);
             let later = bytes.replacen("\"format\":2", "\"format\":3", 1);
             assert!(matches!(Record::read(&later), Err(RecordError::UnknownFormat(3))));
         }

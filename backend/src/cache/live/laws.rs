@@ -14,7 +14,7 @@ use proptest::prelude::*;
 
 use super::millis;
 use super::proxies::LEASE;
-use super::script::Word;
+use super::registry::steps::Word;
 use world::World;
 
 /// What happens next.
@@ -159,10 +159,10 @@ fn after_a_loss_what_was_told_before_it_costs_nobody_a_record() {
     let first = world.board.say(&said(told[4], "{}"), world.at()).epoch;
     for known in told {
         let again = world.board.say(&said(known, ""), world.at());
-        assert_eq!((again.epoch, again.record), (first, super::script::Stands::Known), "{known}");
+        assert_eq!((again.epoch, again.record), (first, super::registry::steps::Stands::Known), "{known}");
     }
     let later = world.board.say(&said(first + 1, ""), world.at());
-    assert_eq!(later.record, super::script::Stands::Lacking, "what was told since is asked after");
+    assert_eq!(later.record, super::registry::steps::Stands::Lacking, "what was told since is asked after");
 }
 
 #[test]

@@ -1,14 +1,12 @@
 //! Which reports were counted: one that a proxy sends again, to this gate or another, because its answer was lost, is counted once
-//! at most. Who reports and the report's number enter; whether it is new leaves. With Redis the pool remembers it, else this process.
+//! at most. Who reports and the report's number enter; whether it is new leaves. The registry remembers it; `Seen` is that of one process.
 
 use std::collections::HashMap;
-use std::sync::{Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
 use tokio::task::JoinError;
 
-use super::script;
-use crate::cache::pool::{PoolError, Server};
+use crate::cache::pool::PoolError;
 use crate::time::every::Every;
 
 /// VMs whose last reports are remembered. A report of one more is not counted.
@@ -17,14 +15,6 @@ pub(super) const MOST: usize = 65_536;
 pub(super) const REMEMBERED: Duration = Duration::from_mins(10);
 /// Between two looks for those that may be forgotten.
 const SWEEP: Duration = Duration::from_secs(1);
-
-/// Who remembers it.
-pub(crate) enum Reports {
-    /// This process, which has the only gate.
-    Own(Mutex<Seen>),
-    /// The pool, for all gates.
-    Redis(Server),
-}
 
 /// What is to be done with a report.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -48,44 +38,13 @@ pub(crate) enum Uncounted {
 
 /// By who reports: the number of the last report, and when it came.
 #[derive(Default)]
-pub(crate) struct Seen {
+pub(super) struct Seen {
     last: HashMap<String, (u64, Instant)>,
     swept: Every,
 }
 
-impl Fate {
-    pub(super) fn of(word: &str) -> Self {
-        match word {
-            "new" => Self::New,
-            "known" => Self::Known,
-            _ => Self::Dropped,
-        }
-    }
-}
-
-impl Reports {
-    /// Those of a process that has the only gate.
-    pub(crate) fn own() -> Self {
-        Self::Own(Mutex::default())
-    }
-
-    /// Remembers a report; it must be counted by whom it is told that it is new, and by nobody else.
-    ///
-    /// # Errors
-    /// When the pool can't say: it is not counted, and can be sent again. If the pool's answer was lost, it is known then.
-    pub(crate) async fn fate(&self, who: String, seq: u64) -> Result<Fate, PoolError> {
-        match self {
-            Self::Own(seen) => {
-                let mut seen = seen.lock().unwrap_or_else(PoisonError::into_inner);
-                Ok(seen.fate(who, seq, Instant::now()))
-            }
-            Self::Redis(server) => script::report(&server.writes, who, seq).await,
-        }
-    }
-}
-
 impl Seen {
-    fn fate(&mut self, who: String, seq: u64, now: Instant) -> Fate {
+    pub(super) fn fate(&mut self, who: String, seq: u64, now: Instant) -> Fate {
         if !self.last.contains_key(&who) && self.last.len() >= MOST {
             if self.swept.is_due(SWEEP, now) {
                 self.last.retain(|_, (_, at)| now.duration_since(*at) < REMEMBERED);

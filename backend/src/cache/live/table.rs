@@ -12,7 +12,7 @@ use forebay_protocol::generations::LiveModel;
 use forebay_protocol::proof::Prover;
 use tokio::sync::{Notify, watch};
 
-use super::tier::random_name;
+use super::registry::random_name;
 use crate::time::clock::now_ms;
 
 /// A table that could not be refreshed for so long says nothing any more.

@@ -1,12 +1,17 @@
 //! The pool inside the process: bounded in bytes, evicts what is asked for least.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use forebay_protocol::digest::Key;
 use forebay_protocol::entry::Entry;
+use futures_util::FutureExt as _;
+use futures_util::future::{BoxFuture, Either};
 use prost::Message as _;
 use quick_cache::sync::{Cache, DefaultLifecycle};
 use quick_cache::{DefaultHashBuilder, Options, OptionsBuilder, Weighter};
+
+use super::{Lookup, Pool, dropped};
 
 /// What an entry costs besides its encoded bytes: key, reference counts, names, the cache's own slot. Measured
 /// generously rather than exactly.
@@ -17,6 +22,9 @@ const TYPICAL_ENTRY_BYTES: usize = 4096;
 const ENTRIES_A_SHARD: u64 = 4;
 /// The part of a shard, in hundredths, that is for what was asked for again; the cache takes no entry that weighs more.
 const HOT_PERCENT: u8 = 97;
+
+/// As a metric's label.
+const TIER: &str = "memory";
 
 /// Entries by key.
 pub(crate) struct MemoryPool {
@@ -48,20 +56,35 @@ impl MemoryPool {
         let heaviest = entries.shard_capacity() / 100 * u64::from(HOT_PERCENT);
         Self { entries, heaviest }
     }
+}
 
-    /// The entries under `keys` that are there.
-    pub(crate) fn get(&self, keys: &[Key]) -> Vec<Arc<Entry>> {
-        keys.iter().filter_map(|key| self.entries.get(&key.0)).collect()
+impl Pool for MemoryPool {
+    fn tier(&self) -> &'static str {
+        TIER
     }
 
-    /// Keeps an entry. False when the pool is too small for it: what stood under the key is gone then, too.
-    pub(crate) fn put(&self, key: &Key, entry: Arc<Entry>) -> bool {
-        if weight(entry.encoded_len() as u64) > self.heaviest {
+    fn get<'a>(&'a self, keys: &'a [Key]) -> Lookup<'a> {
+        let found = keys.iter().filter_map(|key| self.entries.get(&key.0)).collect();
+        Either::Left(std::future::ready(Ok(found)))
+    }
+
+    /// What the pool is too small for is not kept, and what stood under the key is gone then, too.
+    fn put(&self, key: Key, entry: Arc<Entry>, bytes: usize) -> bool {
+        if weight(bytes as u64) > self.heaviest {
             self.entries.remove(&key.0);
+            dropped(TIER, "too_large", 1);
             return false;
         }
         self.entries.insert(key.0, entry);
         true
+    }
+
+    fn drain(&self, _: Duration) -> BoxFuture<'_, ()> {
+        std::future::ready(()).boxed()
+    }
+
+    fn trouble(&self) -> Option<String> {
+        None
     }
 }
 
@@ -86,6 +109,15 @@ mod tests {
         Arc::new(Entry { generation: vec![1; bytes].into(), ..Entry::default() })
     }
 
+    fn put(pool: &MemoryPool, key: Key, entry: Arc<Entry>) -> bool {
+        let bytes = entry.encoded_len();
+        pool.put(key, entry, bytes)
+    }
+
+    fn get(pool: &MemoryPool, keys: &[Key]) -> Vec<Arc<Entry>> {
+        pool.get(keys).now_or_never().unwrap().unwrap()
+    }
+
     fn key(number: u32) -> Key {
         let mut key = [0; 32];
         key[..4].copy_from_slice(&number.to_le_bytes());
@@ -95,15 +127,15 @@ mod tests {
     #[test]
     fn what_was_put_is_found() {
         let pool = MemoryPool::new(1 << 20, 1 << 16);
-        assert!(pool.put(&key(1), entry(10)));
-        assert_eq!(pool.get(&[key(2), key(1)]).len(), 1);
+        assert!(put(&pool, key(1), entry(10)));
+        assert_eq!(get(&pool, &[key(2), key(1)]).len(), 1);
     }
 
     #[test]
     fn never_more_than_its_bytes() {
         let pool = MemoryPool::new(1 << 20, 1 << 16);
         for number in 0..2000 {
-            pool.put(&key(number), entry(10_000));
+            put(&pool, key(number), entry(10_000));
         }
         assert!(pool.entries.weight() <= 1 << 20);
         assert!(pool.entries.len() > 10);
@@ -129,8 +161,8 @@ mod tests {
         let pool = MemoryPool::new(bytes, largest);
         for number in 0..100 {
             for size in [largest - 100, largest / 2, bytes, 2 * bytes] {
-                let kept = pool.put(&key(number), entry(size));
-                assert_eq!(kept, !pool.get(&[key(number)]).is_empty(), "{size} bytes");
+                let kept = put(&pool, key(number), entry(size));
+                assert_eq!(kept, !get(&pool, &[key(number)]).is_empty(), "{size} bytes");
                 assert_eq!(kept, size < largest, "{size} bytes");
             }
         }

@@ -8,7 +8,7 @@ use tokio_util::sync::CancellationToken;
 
 use super::Control;
 use crate::models::served::{ModelSet, Retry};
-use crate::time::jitter::jittered;
+use crate::time::backoff::backoff;
 
 /// The first pause: what a model that was unloaded had may not be given back yet.
 const FIRST_PAUSE: Duration = Duration::from_millis(100);
@@ -18,7 +18,7 @@ const LONGEST_PAUSE: Duration = Duration::from_mins(1);
 /// The attempt after one that failed, which came after `before`.
 pub(super) fn after(before: Option<Retry>) -> Retry {
     let pause = before.map_or(FIRST_PAUSE, |before| (before.pause * 2).min(LONGEST_PAUSE));
-    Retry { at: Instant::now() + jittered(pause), pause }
+    Retry { at: Instant::now() + backoff((pause, pause)).next(), pause }
 }
 
 /// Tries until `stop`.

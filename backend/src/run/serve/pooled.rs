@@ -5,8 +5,8 @@ use std::sync::Arc;
 use tokio::sync::oneshot;
 use tokio_util::sync::CancellationToken;
 
-use crate::cache::live::{LiveTable, Proxies, Tier};
-use crate::cache::pool::{MemoryPool, RedisPool, Server};
+use crate::cache::live::{Herald, Own, Shared, Steps};
+use crate::cache::pool::{MemoryPool, Redis, RemotePool, Shelf};
 use crate::cache::store::Store;
 use crate::settings::{self, PoolKind, ServeSettings, SettingsError};
 
@@ -14,16 +14,10 @@ use crate::settings::{self, PoolKind, ServeSettings, SettingsError};
 pub(super) struct Pooled {
     pub(super) store: Option<Arc<Store>>,
     /// What the gate in this process answers from: with the pool in memory.
-    pub(super) own: Option<Own>,
-    pub(super) tier: Arc<Tier>,
+    pub(super) own: Option<Arc<Own>>,
+    pub(super) herald: Arc<Herald>,
     /// Done when the other instances know that this one left.
     pub(super) farewell: Option<oneshot::Receiver<()>>,
-}
-
-/// The table of this process alone, and who polls it.
-pub(super) struct Own {
-    pub(super) table: Arc<LiveTable>,
-    pub(super) proxies: Arc<Proxies>,
 }
 
 impl Pooled {
@@ -35,38 +29,40 @@ impl Pooled {
         settings: &ServeSettings,
         stop: &CancellationToken,
     ) -> Result<Self, SettingsError> {
-        match settings.pool.pool {
+        let pool = &settings.pool;
+        match pool.pool {
             PoolKind::None => {
-                Ok(Self { store: None, own: None, tier: Arc::new(Tier::none()), farewell: None })
+                Ok(Self { store: None, own: None, herald: Arc::new(Herald::none()), farewell: None })
             }
             PoolKind::Memory => Ok(Self::memory(settings)),
-            PoolKind::Redis => Self::redis(settings, stop).await,
+            PoolKind::Redis => Self::remote(Redis::open(pool.redis_url()).await?, settings, stop),
         }
     }
 
     fn memory(settings: &ServeSettings) -> Self {
         let pool = &settings.pool;
         let entries = MemoryPool::new(pool.pool_bytes, pool.max_entry_bytes);
-        let own = Own { table: Arc::new(LiveTable::own()), proxies: Arc::default() };
-        let (service, patience) = (&settings.service, settings.generations_timeout_secs);
-        let tier = Tier::own(service, patience, own.table.clone(), own.proxies.clone());
+        let own = Arc::new(Own::new());
+        let herald = Herald::new(own.clone(), &settings.service, settings.generations_timeout_secs);
         Self {
-            store: Some(Arc::new(Store::memory(entries, pool.max_entry_bytes))),
+            store: Some(Arc::new(Store::new(entries, pool.max_entry_bytes))),
             own: Some(own),
-            tier: Arc::new(tier),
+            herald: Arc::new(herald),
             farewell: None,
         }
     }
 
-    async fn redis(settings: &ServeSettings, stop: &CancellationToken) -> Result<Self, SettingsError> {
+    fn remote<T: Shelf + Steps + Clone>(
+        tier: T,
+        settings: &ServeSettings,
+        stop: &CancellationToken,
+    ) -> Result<Self, SettingsError> {
         let pool = &settings.pool;
-        let server = Server::open(pool.redis_url.as_deref().unwrap_or_default()).await?;
         let secret = settings::read_pool_secret(pool)?;
-        let entries = RedisPool::new(server.clone(), secret, pool.timeout());
-        let (service, patience) = (&settings.service, settings.generations_timeout_secs);
-        let (tier, farewell) = Tier::redis(service, patience, server, stop.clone());
-        let store = Store::redis(entries, pool.max_entry_bytes, pool.pool_queue_bytes);
-        let (store, tier) = (Some(Arc::new(store)), Arc::new(tier));
-        Ok(Self { store, own: None, tier, farewell: Some(farewell) })
+        let (registry, farewell) = Shared::told(tier.clone(), &settings.service, stop.clone());
+        let herald = Herald::new(Arc::new(registry), &settings.service, settings.generations_timeout_secs);
+        let entries = RemotePool::start(tier, secret, pool.timeout(), pool.pool_queue_bytes);
+        let store = Arc::new(Store::new(entries, pool.max_entry_bytes));
+        Ok(Self { store: Some(store), own: None, herald: Arc::new(herald), farewell: Some(farewell) })
     }
 }

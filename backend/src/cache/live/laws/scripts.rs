@@ -12,10 +12,9 @@ use crate::cache::live::board::{At, Board};
 use crate::cache::live::heard::{Heard, Record, Served, outdated};
 use crate::cache::live::millis;
 use crate::cache::live::proxies::LEASE;
+use crate::cache::live::registry::redis::{ReadAnswer, Step as Script, reported, swept};
+use crate::cache::live::registry::steps::{Read, Reader, Stands, Word, digest, text};
 use crate::cache::live::reports::Fate;
-use crate::cache::live::script::{
-    Read, ReadAnswer, Reader, Stands, Step as Script, Word, beat, digest, reported, text,
-};
 use forebay_protocol::digest::Generation;
 
 /// Time and run come as the last arguments.
@@ -138,7 +137,7 @@ impl Both {
                 };
                 let said = self.board.say(&word, at);
                 let answer: (u64, u64, String) =
-                    self.redis.run(include_str!("../say.lua"), &word.arguments(), at);
+                    self.redis.run(include_str!("../registry/redis/say.lua"), &word.arguments(), at);
                 let expected = (said.epoch, at.ms(), said.record);
                 assert_eq!((answer.0, answer.1, Stands::of(&answer.2)), expected, "{step:?}");
                 self.epochs.push(said.epoch);
@@ -161,8 +160,11 @@ impl Both {
                 let (ours, theirs) =
                     if has_signature { (ours, theirs) } else { ("none".into(), "none".into()) };
                 let read = self.board.read(&reader(&ours), at);
-                let answer: ReadAnswer =
-                    self.redis.run(include_str!("../read.lua"), &reader(&theirs).arguments(), at);
+                let answer: ReadAnswer = self.redis.run(
+                    include_str!("../registry/redis/read.lua"),
+                    &reader(&theirs).arguments(),
+                    at,
+                );
                 let answer = Read::of(answer, &theirs);
                 assert_eq!((answer.epoch, answer.now_ms), (read.epoch, at.ms()), "{step:?}");
                 assert_eq!(sorted(answer.heard), sorted(read.heard), "{step:?}");
@@ -173,22 +175,23 @@ impl Both {
                 let epoch = epoch(&self.epochs, *which);
                 let behind = self.board.behind(epoch, at);
                 let arguments = [epoch.to_string()];
-                let answer: (u64, String) = self.redis.run(include_str!("../behind.lua"), &arguments, at);
+                let answer: (u64, String) =
+                    self.redis.run(include_str!("../registry/redis/behind.lua"), &arguments, at);
                 assert_eq!(answer.0, behind, "{step:?}");
             }
             Step::Report(who, seq) => {
                 let fate = self.board.report(&who.to_string(), *seq, at);
                 let arguments = reported(who.to_string(), *seq);
-                let answer: String = self.redis.run(include_str!("../report.lua"), &arguments, at);
+                let answer: String =
+                    self.redis.run(include_str!("../registry/redis/report.lua"), &arguments, at);
                 assert_eq!(Fate::of(&answer), fate, "{step:?}");
             }
             Step::Sweep => {
                 let heard = self.board.heard();
                 let gone = outdated(&heard, at.ms());
-                let arguments: Vec<String> =
-                    gone.iter().flat_map(|of| [of.instance.clone(), beat(of)]).collect();
+                let arguments = swept(&gone);
                 self.board.sweep(&gone);
-                let _: u64 = self.redis.run(include_str!("../sweep.lua"), &arguments, at);
+                let _: u64 = self.redis.run(include_str!("../registry/redis/sweep.lua"), &arguments, at);
             }
         }
     }
@@ -230,7 +233,7 @@ fn there_is_a_bound_on_who_reports_and_the_gone_make_room() {
         let [_, seq, remembered, _] = reported(who.to_owned(), 1);
         let arguments = [who.to_owned(), seq, remembered, most.to_owned()];
         let at = At { us: ms * 1000, run: 0 };
-        let answer: String = redis.run(include_str!("../report.lua"), &arguments, at);
+        let answer: String = redis.run(include_str!("../registry/redis/report.lua"), &arguments, at);
         Fate::of(&answer)
     };
     let fates = ["a", "b", "c", "a"].map(|who| report(who, 1_000_000, "2"));
@@ -245,7 +248,7 @@ fn who_polls_no_more_goes_though_nothing_is_loaded() {
     let mut read = |proxies: &[(String, u64)], ms: u64| -> usize {
         let reader = Reader { gate: "g", epoch: 0, signature: "", known: &[], proxies };
         let at = At { us: ms * 1000, run: 0 };
-        let _: ReadAnswer = redis.run(include_str!("../read.lua"), &reader.arguments(), at);
+        let _: ReadAnswer = redis.run(include_str!("../registry/redis/read.lua"), &reader.arguments(), at);
         ::redis::cmd("HLEN").arg("forebay:2:proxies").query(&mut redis.connection).unwrap()
     };
     let named = |from: usize| (from..from + 1000).map(|name| (name.to_string(), 1)).collect::<Vec<_>>();

@@ -15,7 +15,7 @@ use super::Event;
 use crate::cache::live::board::{At, Board};
 use crate::cache::live::heard::{Record, Served, live_models, outdated};
 use crate::cache::live::proxies::Proxies;
-use crate::cache::live::script::{self, Read, Reader, Stands, Word};
+use crate::cache::live::registry::steps::{self, Read, Reader, Stands, Word};
 use crate::cache::live::table::{LiveTable, Standing};
 
 /// A proxy's own: the longest that it trusts a table after it asked for it.
@@ -249,8 +249,8 @@ impl World {
     fn beat(&mut self, i: usize, heard: bool) -> Result<(), TestCaseError> {
         let at = self.at();
         let server = &mut self.servers[i];
-        let text = script::text(&server.record);
-        let digest = script::digest(&text);
+        let text = steps::text(&server.record);
+        let digest = steps::digest(&text);
         let short = if server.said_digest == digest { "" } else { text.as_str() };
         let word = Word {
             instance: &server.instance,

@@ -27,7 +27,7 @@ impl World {
         let gate = &mut self.gates[g];
         let Some((asked, read, lineage)) = gate.hearing.take() else { return };
         // Longer than its patience it doesn't wait.
-        if !comes || now.duration_since(asked.at) > script::PATIENCE {
+        if !comes || now.duration_since(asked.at) > steps::PATIENCE {
             return;
         }
         gate.proxies.said(&asked.proxies, asked.at);

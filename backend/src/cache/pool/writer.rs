@@ -9,8 +9,8 @@ use forebay_protocol::digest::Key;
 use forebay_protocol::entry::Entry;
 use tokio::sync::{mpsc, oneshot};
 
-use super::dropped;
-use crate::cache::pool::{Pool, PoolError};
+use super::remote::{Kept, Shelf};
+use super::{PoolError, dropped};
 
 /// What is written in one round trip: so many entries, or so many bytes. Large ones would keep lookups of others waiting in Redis,
 /// which does one thing at a time.
@@ -22,7 +22,7 @@ const TRIAL: Duration = Duration::from_millis(500);
 
 /// The way into the queue.
 pub(super) struct Writer {
-    pool: Arc<Pool>,
+    tier: &'static str,
     queue: mpsc::UnboundedSender<Message>,
     waiting_bytes: Arc<AtomicUsize>,
     limit_bytes: usize,
@@ -54,32 +54,29 @@ enum Fate {
 
 impl Writer {
     /// Starts writing. Must be called inside a runtime.
-    pub(super) fn start(pool: Arc<Pool>, limit_bytes: usize) -> Self {
+    pub(super) fn start<S: Shelf>(kept: Arc<Kept<S>>, limit_bytes: usize) -> Self {
         let (queue, messages) = mpsc::unbounded_channel();
         let waiting_bytes = Arc::new(AtomicUsize::new(0));
         let works = Arc::new(Works { start: Instant::now(), next_trial: AtomicU64::new(0) });
-        tokio::spawn(write(pool.clone(), messages, waiting_bytes.clone(), works.clone()));
-        Self { pool, queue, waiting_bytes, limit_bytes, works }
+        tokio::spawn(write(kept, messages, waiting_bytes.clone(), works.clone()));
+        Self { tier: S::TIER, queue, waiting_bytes, limit_bytes, works }
     }
 
     /// Queues an entry. True if it is, for a pool that works.
-    pub(super) fn write(&self, key: Key, entry: Arc<Entry>, bytes: usize) -> bool {
-        let fate = match &*self.pool {
-            Pool::Redis(pool) if pool.is_connected() => self.works.fate(self.works.now_ms()),
-            _ => Fate::Drop,
-        };
+    pub(super) fn write(&self, is_connected: bool, key: Key, entry: Arc<Entry>, bytes: usize) -> bool {
+        let fate = if is_connected { self.works.fate(self.works.now_ms()) } else { Fate::Drop };
         if fate == Fate::Drop {
-            dropped("pool", 1);
+            dropped(self.tier, "pool", 1);
             return false;
         }
         let within = |now: usize| now.checked_add(bytes).filter(|sum| *sum <= self.limit_bytes);
         if self.waiting_bytes.fetch_update(Ordering::Relaxed, Ordering::Relaxed, within).is_err() {
-            dropped("queue_full", 1);
+            dropped(self.tier, "queue_full", 1);
             return false;
         }
         let queued = self.queue.send(Message::Write { key, entry, bytes }).is_ok();
         if !queued {
-            dropped("ended", 1);
+            dropped(self.tier, "ended", 1);
         }
         queued && fate == Fate::Write
     }
@@ -124,15 +121,12 @@ fn millis(duration: Duration) -> u64 {
     u64::try_from(duration.as_millis()).unwrap_or(u64::MAX)
 }
 
-async fn write(
-    pool: Arc<Pool>,
+async fn write<S: Shelf>(
+    kept: Arc<Kept<S>>,
     mut messages: mpsc::UnboundedReceiver<Message>,
     waiting_bytes: Arc<AtomicUsize>,
     works: Arc<Works>,
 ) {
-    if !matches!(&*pool, Pool::Redis(_)) {
-        return;
-    }
     let (mut batch, mut batch_bytes) = (Vec::new(), 0);
     loop {
         let message = match messages.try_recv() {
@@ -160,11 +154,11 @@ async fn write(
         let bytes = std::mem::take(&mut batch_bytes);
         if !entries.is_empty() {
             let count = entries.len() as u64;
-            let written = put(&pool, entries, bytes).await;
+            let written = put(&kept, entries, bytes).await;
             waiting_bytes.fetch_sub(bytes, Ordering::Relaxed);
             works.written(written.is_ok(), works.now_ms());
             if written.is_err() {
-                dropped("pool", count);
+                dropped(S::TIER, "pool", count);
             }
         }
         if let Some(done) = flushed {
@@ -174,13 +168,14 @@ async fn write(
     }
 }
 
-async fn put(pool: &Arc<Pool>, entries: Vec<(Key, Arc<Entry>)>, bytes: usize) -> Result<(), PoolError> {
+async fn put<S: Shelf>(
+    kept: &Arc<Kept<S>>,
+    entries: Vec<(Key, Arc<Entry>)>,
+    bytes: usize,
+) -> Result<(), PoolError> {
     let sealed = {
-        let pool = pool.clone();
-        move || match &*pool {
-            Pool::Redis(redis) => entries.iter().map(|(key, entry)| redis.seal(*key, entry)).collect(),
-            Pool::Memory(_) => Vec::new(),
-        }
+        let kept = kept.clone();
+        move || entries.iter().map(|(key, entry)| kept.seal(*key, entry)).collect::<Vec<_>>()
     };
     let sealed = if bytes <= SEALED_HERE {
         sealed()
@@ -188,15 +183,13 @@ async fn put(pool: &Arc<Pool>, entries: Vec<(Key, Arc<Entry>)>, bytes: usize) ->
         // Sealing can't fail; a runtime that ends takes the task along.
         tokio::task::spawn_blocking(sealed).await.unwrap_or_default()
     };
-    match &**pool {
-        Pool::Redis(redis) => redis.put(&sealed).await,
-        Pool::Memory(_) => Ok(()),
-    }
+    kept.put(&sealed).await
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::cache::pool::{Pool as _, RemotePool};
 
     #[test]
     fn after_a_refusal_one_result_is_tried_now_and_then_until_one_is_taken() {
@@ -211,13 +204,12 @@ mod tests {
 
     #[tokio::test]
     async fn nothing_waits_for_a_pool_that_is_not_there() {
-        let server = crate::cache::pool::Server::open("redis://127.0.0.1:1/").await.unwrap();
+        let redis = crate::cache::pool::Redis::open("redis://127.0.0.1:1/").await.unwrap();
         let secret = forebay_protocol::entry::Secret::from_bytes(&[1; 32]).unwrap();
-        let pool = crate::cache::pool::RedisPool::new(server, secret, Duration::from_millis(5));
-        let writer = Writer::start(Arc::new(Pool::Redis(pool)), 100);
+        let pool = RemotePool::start(redis, secret, Duration::from_millis(5), 100);
         let entry = Arc::new(Entry::default());
-        assert!((0..100).all(|number| !writer.write(Key([number; 32]), entry.clone(), 10)));
-        assert_eq!(writer.waiting_bytes.load(Ordering::Relaxed), 0);
-        writer.drain(Duration::from_secs(20)).await;
+        assert!((0..100).all(|number| !pool.put(Key([number; 32]), entry.clone(), 10)));
+        assert_eq!(pool.writer.waiting_bytes.load(Ordering::Relaxed), 0);
+        pool.drain(Duration::from_secs(20)).await;
     }
 }

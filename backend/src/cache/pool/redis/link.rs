@@ -13,8 +13,9 @@ use metrics::{Counter, counter};
 use tokio::sync::watch;
 
 use super::server::{ConnectError, Endpoint};
-use super::{PoolError, why};
-use crate::time::jitter::jittered;
+use super::{Redis, Shelf as _, why};
+use crate::cache::pool::PoolError;
+use crate::time::backoff::backoff;
 
 /// A connection that is late with an answer gets so long for a sign of life.
 const SIGN_OF_LIFE: Duration = Duration::from_millis(500);
@@ -59,7 +60,8 @@ impl Link {
     pub(super) fn start(endpoint: Arc<Endpoint>, name: &'static str) -> Self {
         let (said, state) = watch::channel(State::Starting);
         let (doubts, heard) = watch::channel(Doubt { number: 0, lost: None });
-        let losses = counter!("forebay_pool_lost_connections", "connection" => name);
+        let labels = [("tier", Redis::TIER), ("connection", name)];
+        let losses = counter!("forebay_pool_lost_connections", &labels);
         let left = endpoint.left();
         let keeper = Keeper { endpoint: endpoint.clone(), said, doubts: heard, left, losses };
         tokio::spawn(keeper.keep());
@@ -77,15 +79,15 @@ impl Link {
     ) -> Result<T, PoolError> {
         let mut number = None;
         let answer = async {
-            let mut up = self.connection().await?;
+            let mut up = self.connection().await.map_err(|error| PoolError::Down(error))?;
             number = Some(up.number);
-            Ok(commands.query_async(&mut up.connection).await.map_err(why::first)?)
+            let asked = commands.query_async(&mut up.connection).await.map_err(why::first);
+            asked.map_err(|error| {
+                self.failed(&error, up.number);
+                PoolError::from(error)
+            })
         };
         match tokio::time::timeout(patience, answer).await {
-            Ok(Err(PoolError::Redis(error))) => {
-                self.failed(&error, number.unwrap_or(0));
-                Err(PoolError::Redis(error))
-            }
             Ok(answered) => answered,
             Err(_) => {
                 if let Some(number) = number {
@@ -108,19 +110,19 @@ impl Link {
     /// The outcome of the first attempt.
     pub(super) async fn first(&self) -> Result<(), Arc<ConnectError>> {
         match self.connection().await {
-            Err(PoolError::Down(error)) => Err(error),
-            _ => Ok(()),
+            Err(error) => Err(error),
+            Ok(_) => Ok(()),
         }
     }
 
-    async fn connection(&self) -> Result<Numbered, PoolError> {
+    async fn connection(&self) -> Result<Numbered, Arc<ConnectError>> {
         let mut state = self.state.clone();
         // The keeper lives as long as its handles do.
         let known = state.wait_for(|state| !matches!(state, State::Starting)).await;
         match known.as_deref() {
             Ok(State::Up(up)) => Ok(up.clone()),
-            Ok(State::Down(error)) => Err(PoolError::Down(error.clone())),
-            Ok(State::Starting) | Err(_) => Err(PoolError::Down(Arc::new(ConnectError::Ended))),
+            Ok(State::Down(error)) => Err(error.clone()),
+            Ok(State::Starting) | Err(_) => Err(Arc::new(ConnectError::Ended)),
         }
     }
 
@@ -158,7 +160,7 @@ struct Keeper {
 impl Keeper {
     /// Keeps a connection until nobody has a handle any more.
     async fn keep(mut self) {
-        let (mut number, mut pause) = (0, PAUSES.0);
+        let (mut number, mut pauses) = (0, backoff(PAUSES));
         loop {
             // What was found out before is no reason to leave the next one.
             self.left.mark_unchanged();
@@ -171,7 +173,7 @@ impl Keeper {
                     let Some(why) = self.until_lost(up).await else { return };
                     self.losses.increment(1);
                     if began.elapsed() > LASTED {
-                        pause = PAUSES.0;
+                        pauses = backoff(PAUSES);
                     }
                     ConnectError::Lost(why)
                 }
@@ -180,10 +182,9 @@ impl Keeper {
             self.endpoint.say_down(&error);
             self.said.send_replace(State::Down(Arc::new(error)));
             tokio::select! {
-                () = tokio::time::sleep(jittered(pause)) => {}
+                () = pauses.pause() => {}
                 () = self.said.closed() => return,
             }
-            pause = (pause * 2).min(PAUSES.1);
         }
     }
 

@@ -1,0 +1,200 @@
+//! The steps in Redis: scripts, each of which Redis takes as one. Their values enter, typed answers leave.
+
+use std::sync::LazyLock;
+use std::time::Instant;
+
+use ::redis::{Cmd, FromRedisValue};
+
+use super::steps::{KEPT_EPOCHS, PATIENCE, Read, Reader, Said, Stands, Steps, Word, digest, text};
+use crate::cache::live::heard::{ALIVE, Heard, Record, outdated};
+use crate::cache::live::millis;
+use crate::cache::live::proxies::LEASE;
+use crate::cache::live::reports::{self, Fate};
+use crate::cache::pool::{Link, PoolError, Redis};
+use crate::time::clock;
+
+/// As the scripts know them: beats, records, state, epochs, proxies, gates, reports, reporters. The 2 is the version of what is in
+/// them.
+const KEYS: [&str; 8] = [
+    "forebay:2:beats",
+    "forebay:2:records",
+    "forebay:2:state",
+    "forebay:2:epochs",
+    "forebay:2:proxies",
+    "forebay:2:gates",
+    "forebay:2:reports",
+    "forebay:2:reporters",
+];
+/// The time, and which Redis it is, as far as its user may know.
+const NOW: &str = "
+local time = redis.call('TIME')
+local now_us = time[1] * 1000000 + time[2]
+local info = redis.pcall('INFO', 'replication')
+local run = type(info) == 'string' and string.match(info, 'master_replid:(%x+)') or ''
+";
+
+/// One step.
+pub(in crate::cache::live) struct Step(String);
+
+/// What to do.
+static SAY: LazyLock<Step> = LazyLock::new(|| Step::new(NOW, include_str!("redis/say.lua")));
+static READ: LazyLock<Step> = LazyLock::new(|| Step::new(NOW, include_str!("redis/read.lua")));
+static BEHIND: LazyLock<Step> = LazyLock::new(|| Step::new(NOW, include_str!("redis/behind.lua")));
+static REPORT: LazyLock<Step> = LazyLock::new(|| Step::new(NOW, include_str!("redis/report.lua")));
+static PEEK: LazyLock<Step> = LazyLock::new(|| Step::new(NOW, include_str!("redis/peek.lua")));
+static SWEEP: LazyLock<Step> = LazyLock::new(|| Step::new(NOW, include_str!("redis/sweep.lua")));
+
+impl Step {
+    /// `now` sets the time and the run, the rest follows it.
+    pub(in crate::cache::live) fn new(now: &str, rest: &str) -> Self {
+        let (alive, lease) = (millis(ALIVE), millis(LEASE));
+        let bounds = format!("local ALIVE_MS, LEASE_MS, KEPT_EPOCHS = {alive}, {lease}, {KEPT_EPOCHS}\n");
+        Self([now, &bounds, include_str!("redis/count.lua"), rest].concat())
+    }
+
+    /// Runs it. It goes along each time, a few kilobytes: Redis knows it again by its digest.
+    async fn run<T: FromRedisValue>(&self, link: &Link, arguments: &[String]) -> Result<T, PoolError> {
+        let mut commands = ::redis::pipe();
+        commands.add_command(self.command(arguments));
+        let (answer,): (T,) = link.query(&commands, PATIENCE).await?;
+        Ok(answer)
+    }
+
+    pub(in crate::cache::live) fn command(&self, arguments: &[String]) -> Cmd {
+        let mut command = ::redis::cmd("EVAL");
+        command.arg(&self.0).arg(KEYS.len()).arg(&KEYS).arg(arguments);
+        command
+    }
+}
+
+impl Stands {
+    pub(in crate::cache::live) fn of(word: &str) -> Self {
+        match word {
+            "lacking" => Self::Lacking,
+            "written" => Self::Written,
+            _ => Self::Known,
+        }
+    }
+}
+
+impl Fate {
+    pub(in crate::cache::live) fn of(word: &str) -> Self {
+        match word {
+            "new" => Self::New,
+            "known" => Self::Known,
+            _ => Self::Dropped,
+        }
+    }
+}
+
+impl Word<'_> {
+    pub(in crate::cache::live) fn arguments(&self) -> [String; 6] {
+        let state = if self.left { "l" } else { "h" };
+        let unanswered = if self.unanswered { "1" } else { "0" };
+        let known = self.known.to_string();
+        [self.instance, state, self.digest, self.record, &known, unanswered].map(str::to_owned)
+    }
+}
+
+impl Steps for Redis {
+    async fn say(&self, word: &Word<'_>) -> Result<Said, PoolError> {
+        let asked = Instant::now();
+        let (epoch, now_ms, stands): (u64, u64, String) =
+            SAY.run(&self.generations, &word.arguments()).await?;
+        clock::heard(now_ms, asked);
+        Ok(Said { epoch, record: Stands::of(&stands) })
+    }
+
+    async fn read(&self, reader: &Reader<'_>) -> Result<Read, PoolError> {
+        let asked = Instant::now();
+        let answer: ReadAnswer = READ.run(&self.generations, &reader.arguments()).await?;
+        clock::heard(answer.2, asked);
+        Ok(Read::of(answer, reader.signature))
+    }
+
+    async fn behind(&self, epoch: u64) -> Result<(u64, String), PoolError> {
+        BEHIND.run(&self.generations, &[epoch.to_string()]).await
+    }
+
+    async fn sweep(&self) -> Result<(), PoolError> {
+        let (now_ms, beats, records): (u64, Vec<_>, Vec<_>) = PEEK.run(&self.generations, &[]).await?;
+        let heard = heard(&beats, &records);
+        let gone = outdated(&heard, now_ms);
+        if gone.is_empty() {
+            return Ok(());
+        }
+        let _: u64 = SWEEP.run(&self.generations, &swept(&gone)).await?;
+        Ok(())
+    }
+
+    async fn report(&self, who: String, seq: u64) -> Result<Fate, PoolError> {
+        let word: String = REPORT.run(&self.writes, &reported(who, seq)).await?;
+        Ok(Fate::of(&word))
+    }
+
+    fn complain(&self, line: &str) {
+        Self::complain(self, line);
+    }
+}
+
+pub(in crate::cache::live) type ReadAnswer = (u64, String, u64, Vec<(String, String)>, Vec<(String, String)>);
+
+impl Reader<'_> {
+    pub(in crate::cache::live) fn arguments(&self) -> Vec<String> {
+        let mut known = self.known.to_vec();
+        known.push(self.epoch);
+        let head = [self.gate.to_owned(), self.epoch.to_string(), self.signature.to_owned()];
+        let proxies = self.proxies.iter().flat_map(|(name, epoch)| [name.clone(), epoch.to_string()]);
+        head.into_iter()
+            .chain([known.len().to_string()])
+            .chain(known.iter().map(u64::to_string))
+            .chain(proxies)
+            .collect()
+    }
+}
+
+impl Read {
+    pub(in crate::cache::live) fn of(
+        (epoch, signature, now_ms, beats, records): ReadAnswer,
+        known: &str,
+    ) -> Self {
+        let heard = (signature != known).then(|| heard(&beats, &records));
+        Self { epoch, signature, now_ms, heard }
+    }
+}
+
+pub(in crate::cache::live) fn reported(who: String, seq: u64) -> [String; 4] {
+    [who, seq.to_string(), millis(reports::REMEMBERED).to_string(), reports::MOST.to_string()]
+}
+
+/// Instances that are to be forgotten if they were not heard of since.
+pub(in crate::cache::live) fn swept(gone: &[&Heard]) -> Vec<String> {
+    gone.iter().flat_map(|of| [of.instance.clone(), beat(of)]).collect()
+}
+
+/// Beats and records by instance -> what was heard. What can't be read was said by another release: it is left alone, and what that
+/// one serves is live for nobody here.
+fn heard(beats: &[(String, String)], records: &[(String, String)]) -> Vec<Heard> {
+    let record = |instance: &str| {
+        let (_, record) = records.iter().find(|(of, _)| of == instance)?;
+        let unread =
+            |error| tracing::warn!("what server {instance} serves is not taken into account: {error}");
+        Record::read(record).map_err(unread).ok()
+    };
+    let one = |(instance, beat): &(String, String)| {
+        let mut words = beat.split(' ');
+        let mut number = || words.next()?.parse::<u64>().ok();
+        let (order, changed, beat_ms) = (number()?, number()?, number()?);
+        let left = words.next()? == "l";
+        let record = record(instance)?;
+        Some(Heard { instance: instance.clone(), order, changed, beat_ms, left, record })
+    };
+    beats.iter().filter_map(one).collect()
+}
+
+/// A beat as the scripts write it.
+fn beat(of: &Heard) -> String {
+    let Heard { order, changed, beat_ms, left, record, .. } = of;
+    let state = if *left { "l" } else { "h" };
+    format!("{order} {changed} {beat_ms} {state} {}", digest(&text(record)))
+}
