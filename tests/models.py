@@ -7,6 +7,10 @@ add_fp32           a, b -> sum
 scalar_fp32        x of shape [] -> y
 two_outputs        x -> double, half
 uncached           as identity_fp32, without response_cache
+picked             x, INT64 -> y, the element of three that each names; others fail in the engine alone
+vector_fp32        x of one dimension -> y
+scaled             x, factor -> y; factor is [2.0] unless a request says otherwise
+scaled_rows        the same, with a factor for each row, or one for all
 slow               x -> y, equal to x, after tens of milliseconds of matrix products
 """
 import os
@@ -67,6 +71,14 @@ def models():
                           [tensor("x", "FP32")], [tensor("double", "FP32"), tensor("half", "FP32")],
                           [constant("one_half", np.float32(0.5))])
     yield "uncached", ([node("Identity", ["x"], ["y"])], [tensor("x", "FP32")], [tensor("y", "FP32")], [])
+    yield "picked", ([node("Gather", ["three", "x"], ["y"])], [tensor("x", "INT64")], [tensor("y", "FP32")],
+                     [constant("three", np.array([0.5, 1.5, 2.5], dtype=np.float32))])
+    yield "vector_fp32", ([node("Identity", ["x"], ["y"])], [tensor("x", "FP32", ("rows",))],
+                          [tensor("y", "FP32", ("rows",))], [])
+    # An input that is an initializer too has a default.
+    for name, shape, default in [("scaled", (1,), [2.0]), ("scaled_rows", ("rows", 1), [[2.0]])]:
+        yield name, ([node("Mul", ["x", "factor"], ["y"])], [tensor("x", "FP32"), tensor("factor", "FP32", shape)],
+                     [tensor("y", "FP32")], [constant("factor", np.array(default, dtype=np.float32))])
     yield "slow", slow()
 
 

@@ -112,12 +112,16 @@ fn parts_of_every_kind_are_joined_and_a_wrong_one_fails_alone() {
     // Bytes of one row each; and those that ONNX Runtime refuses, which the requests' own checks don't know.
     let numbers: [&[u8]; 3] = [&[1, 2], &[3, 4], &[5, 6]];
     let booleans: [&[u8]; 3] = [&[0], &[1], &[1]];
-    let strings: [&[u8]; 3] = [b"\x01\0\0\0a", b"\0\0\0\0", b"\x02\0\0\0bc"];
-    for (model, datatype, rows, wrong) in [
-        ("identity_int16", "INT16", numbers, None),
-        ("identity_bool", "BOOL", booleans, None),
-        ("identity_bytes", "BYTES", strings, Some(b"\x01\0\0\0\xff")),
-    ] {
+    let places: [&[u8]; 3] = [&0_i64.to_le_bytes(), &1_i64.to_le_bytes(), &2_i64.to_le_bytes()];
+    let picked: [&[u8]; 3] = [&0.5_f32.to_le_bytes(), &1.5_f32.to_le_bytes(), &2.5_f32.to_le_bytes()];
+    let strings: [&[u8]; 3] = [b"\x01\0\0\0a", b"\0\0\0\0", b"\x02\0\0\0\0\xff"];
+    let cases: [(&str, &str, [&[u8]; 3], [&[u8]; 3], Option<&[u8]>); 4] = [
+        ("identity_int16", "INT16", numbers, numbers, None),
+        ("identity_bool", "BOOL", booleans, booleans, None),
+        ("identity_bytes", "BYTES", strings, strings, None),
+        ("picked", "INT64", places, picked, Some(&[9, 0, 0, 0, 0, 0, 0, 0])),
+    ];
+    for (model, datatype, rows, expected, wrong) in cases {
         for bound in [0, 1] {
             let config = format!(
                 r#"max_batch_size: 4 parameters {{ key: "io_binding" value {{ string_value: "{bound}" }} }}
@@ -138,7 +142,7 @@ fn parts_of_every_kind_are_joined_and_a_wrong_one_fails_alone() {
             let right = |answer: &Answer, row: &[u8]| {
                 assert!(answer.status == 200 && answer.body.ends_with(row), "{model} {bound}: {answer:?}");
             };
-            ask_all(&rows).iter().zip(rows).for_each(|(answer, row)| right(answer, row));
+            ask_all(&rows).iter().zip(expected).for_each(|(answer, row)| right(answer, row));
             let stats = forebay.get(&format!("/v2/models/{model}/stats")).json()["model_stats"][0].clone();
             assert_eq!(stats["execution_count"], 1);
             // Strings that aren't bound become the engine's own one by one.
@@ -147,8 +151,8 @@ fn parts_of_every_kind_are_joined_and_a_wrong_one_fails_alone() {
             assert_eq!(*input != 0, gathers, "{model} {bound}: {input}");
             if let Some(wrong) = wrong {
                 let answers = ask_all(&[rows[0], wrong, rows[2]]);
-                right(&answers[0], rows[0]);
-                right(&answers[2], rows[2]);
+                right(&answers[0], expected[0]);
+                right(&answers[2], expected[2]);
                 assert_eq!(answers[1].status, 400, "{model} {bound}: {:?}", answers[1]);
             }
         }

@@ -39,6 +39,7 @@ mod resets;
 mod restricted;
 mod slow;
 mod strangers;
+mod strings;
 #[cfg(feature = "tensorrt")]
 mod tensorrt;
 mod tls;

@@ -5,6 +5,7 @@ use std::sync::Arc;
 
 use bytemuck::{NoUninit, Pod};
 use bytes::{BufMut, Bytes, BytesMut};
+use forebay_bindings::strings::{self, Strings};
 use forebay_protocol::datatype::DataType;
 use half::{bf16, f16};
 use ort::memory::Allocator;
@@ -158,33 +159,26 @@ fn gathered<T: PrimitiveTensorElementType + Debug>(
     Ok(tensor.into_dyn())
 }
 
+/// Strings are bytes with a length, zero bytes among them too, and need not be UTF-8.
 fn string_tensor(input: &InputTensor<'_>) -> Result<DynValue, EngineError> {
     let mut elements = Vec::new();
     for part in input.data.iter() {
         read_strings(input.name, part, &mut elements)?;
     }
-    let tensor = Tensor::from_string_array((input.shape, &elements[..]));
-    tensor.map(Tensor::into_dyn).map_err(|error| failure(&error))
+    strings::tensor(input.shape, &elements).map_err(|error| failure(&error))
 }
 
-fn read_strings(name: &str, data: &[u8], elements: &mut Vec<String>) -> Result<(), EngineError> {
-    let bad = |index: usize, what: &str| {
-        EngineError::BadInput(format!("input '{name}': BYTES element {index} {what}"))
-    };
+fn read_strings<'a>(name: &str, data: &'a [u8], elements: &mut Vec<&'a [u8]>) -> Result<(), EngineError> {
+    let cut =
+        |index: usize| EngineError::BadInput(format!("input '{name}': BYTES element {index} is cut short"));
     let mut rest = data;
     while let Some((length, after)) = rest.split_first_chunk::<4>() {
         let length = usize::try_from(u32::from_le_bytes(*length)).unwrap_or(usize::MAX);
-        let index = elements.len();
-        let (element, after) = after.split_at_checked(length).ok_or_else(|| bad(index, "is cut short"))?;
-        let text = std::str::from_utf8(element)
-            .map_err(|_| bad(index, "is not UTF-8, which ONNX Runtime's strings must be"))?;
-        if text.contains('\0') {
-            return Err(bad(index, "holds a zero byte, which ONNX Runtime's strings can't"));
-        }
-        elements.push(text.to_owned());
+        let (element, after) = after.split_at_checked(length).ok_or_else(|| cut(elements.len()))?;
+        elements.push(element);
         rest = after;
     }
-    if rest.is_empty() { Ok(()) } else { Err(bad(elements.len(), "is cut short")) }
+    if rest.is_empty() { Ok(()) } else { Err(cut(elements.len())) }
 }
 
 /// A computed tensor's shape and bytes. Small ones are copied; large ones stay in the engine's memory until nobody needs them.
@@ -241,15 +235,13 @@ fn elements<T: PrimitiveTensorElementType + NoUninit + Debug + Send>(
 }
 
 fn copied_strings(value: &DynValue) -> Result<(Vec<i64>, Bytes), EngineError> {
-    let (shape, elements) =
-        value.try_extract_strings().map_err(|error| EngineError::Failed(error.to_string()))?;
-    let size = elements.iter().map(|element| 4 + element.len()).sum();
-    let mut data = BytesMut::with_capacity(size);
-    for element in &elements {
+    let strings = Strings::of(value).map_err(|error| EngineError::Failed(error.to_string()))?;
+    let mut data = BytesMut::with_capacity(strings.size() + 4 * strings.iter().count());
+    for element in strings.iter() {
         let length = u32::try_from(element.len())
             .map_err(|_| EngineError::Failed("a string of the output is longer than 4 GiB".to_owned()))?;
         data.put_u32_le(length);
-        data.put_slice(element.as_bytes());
+        data.put_slice(element);
     }
-    Ok((shape.to_vec(), data.freeze()))
+    Ok((strings.shape().to_vec(), data.freeze()))
 }
