@@ -7,10 +7,11 @@ use forebay_protocol::cache_control::RequestDirectives;
 use forebay_protocol::digest::Key;
 use forebay_protocol::entry::Entry;
 use forebay_protocol::freshness::Stored;
+use futures_util::future::Either;
 use metrics::counter;
 use prost::Message as _;
 
-use super::pool::{Pool, PoolError, dropped};
+use super::pool::{Found, Pool, PoolError, dropped};
 pub(crate) use crate::time::clock::now_ms;
 
 /// The pool and the way into it.
@@ -27,7 +28,19 @@ impl Store {
 
     /// The first fresh entry under `keys`. A pool that fails is a miss.
     pub(crate) async fn lookup(&self, keys: &[Key]) -> Option<Arc<Entry>> {
-        match self.pool.get(keys).await {
+        self.first_fresh(self.pool.get(keys).await)
+    }
+
+    /// The same of a pool that needs no round trip; `None` of others.
+    pub(crate) fn at_hand(&self, keys: &[Key]) -> Option<Arc<Entry>> {
+        match self.pool.get(keys) {
+            Either::Left(found) => self.first_fresh(found.into_inner()),
+            Either::Right(_) => None,
+        }
+    }
+
+    fn first_fresh(&self, found: Found) -> Option<Arc<Entry>> {
+        match found {
             Ok(entries) => {
                 let now = now_ms();
                 entries.into_iter().find(|entry| is_fresh(entry, now))

@@ -40,16 +40,18 @@ impl Lookup<'_> {
 
     /// The answer from an entry that a lookup gave which began then, if it is what the request wants.
     fn take(&self, entry: Option<Arc<Entry>>, began: Instant) -> Option<Outcome> {
-        let outcome = entry.filter(|entry| entry.response.is_some()).and_then(|entry| {
-            let age_s = age_s(&entry, self.directives)?;
-            let cost_us = entry.cost_us;
-            Some((Given::Kept(entry), cost_us, Source::Pool { age_s }))
-        });
-        match &outcome {
-            Some((_, cost_us, _)) => self.version.statistics.hit(began.elapsed(), *cost_us),
-            None => self.version.statistics.missed(began.elapsed()),
+        let outcome = entry.and_then(|entry| self.hit(entry, began));
+        if outcome.is_none() {
+            self.version.statistics.missed(began.elapsed());
         }
         outcome
+    }
+
+    fn hit(&self, entry: Arc<Entry>, began: Instant) -> Option<Outcome> {
+        let age_s = age_s(&entry, self.directives).filter(|_| entry.response.is_some())?;
+        let cost_us = entry.cost_us;
+        self.version.statistics.hit(began.elapsed(), cost_us);
+        Some((Given::Kept(entry), cost_us, Source::Pool { age_s }))
     }
 
     /// The answer from what another request found or computed, for one that came then.
@@ -79,6 +81,11 @@ impl Lookup<'_> {
     /// As [`Asked::compute`]. What failed for another request and may succeed for this one is tried again.
     pub(super) async fn or_compute(&self, mut asked: Asked) -> Result<Outcome, InferError> {
         let since = Instant::now();
+        // What is at hand needs no flight, which would have to be entered and left.
+        let at_hand = self.store.at_hand(std::slice::from_ref(&self.key));
+        if let Some(outcome) = at_hand.and_then(|entry| self.hit(entry, since)) {
+            return Ok(outcome);
+        }
         let same = Same { key: self.key, manner: asked.manner };
         let entered = self.version.flights.enter(same, *self.directives, asked.bytes());
         // It leaves when this ends, however it does.
