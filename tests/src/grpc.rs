@@ -3,7 +3,7 @@
 
 use crate::http::Answer;
 use crate::http2::Connection;
-use crate::process::PATIENCE;
+use rig::process::PATIENCE;
 use std::io::{Read, Write};
 use std::net::TcpStream;
 

@@ -9,7 +9,6 @@ pub mod http;
 pub mod http2;
 pub mod installed;
 pub mod mtls;
-pub mod process;
 pub mod stack;
 pub mod v2;
 pub mod wasm_host;

@@ -6,10 +6,10 @@ mod forebay;
 mod redis;
 
 use crate::http::{self, Answer};
-use crate::process::{Process, until};
 use envoy::{Changes, Wiring};
 use forebay::{Bound, Secrets};
 pub use redis::Redis;
+use rig::process::{Process, until};
 use serde_json::Value;
 use std::path::PathBuf;
 use tempfile::TempDir;

@@ -19,14 +19,15 @@ use clap::Args;
 use crate::command::command;
 use crate::http::Client;
 use crate::layout::Layout;
-use crate::process::Group;
 use crate::setup::{self, Part};
-use crate::up::services::{Bound, PATIENCE, bound, free_port, url};
+use crate::up::services::{Bound, PATIENCE, bound, url};
 use crate::{up, wasm};
 use bodies::Body;
 use envoy::Listener;
 use halt::HaltPoll;
 use load::{Load, Sample};
+use rig::group::Group;
+use rig::process::free_port;
 use table::{Row, Table, Unit};
 
 /// The processor that what is measured has for itself.
@@ -123,11 +124,7 @@ fn proxy_rows(
         ensure!(answer.status == 200, "{body:?}: {}", String::from_utf8_lossy(&answer.body));
         std::fs::write(folder.join(body.answer_file()), &answer.body)?;
     }
-    let ports = Listener::ALL.map(|listener| (listener, free_port()));
-    let mut listeners = Vec::new();
-    for (listener, port) in ports {
-        listeners.push((listener, port?));
-    }
+    let listeners = Listener::ALL.map(|listener| (listener, free_port()));
     let config = folder.join("envoy.json");
     std::fs::write(&config, envoy::config(layout, folder, &listeners, (backend.http, gate)).to_string())?;
     let mut envoy = command("taskset", ["-c", MEASURED_CPU]);

@@ -92,9 +92,7 @@ fn patiently<T>(name: &str, progress: &(dyn Fn() -> String + Sync), work: impl F
 
 /// The last lines of a program's output, indented.
 pub(crate) fn last_lines(text: &str) -> String {
-    let lines: Vec<&str> = text.lines().filter(|line| !line.trim().is_empty()).collect();
-    let from = lines.len().saturating_sub(SHOWN_LINES);
-    lines[from..].iter().map(|line| format!("    {line}")).collect::<Vec<_>>().join("\n")
+    rig::process::last_lines(text, SHOWN_LINES)
 }
 
 /// The program's name with its first argument, as in "cargo build"; of a module of Python's, the module's.

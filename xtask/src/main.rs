@@ -9,7 +9,8 @@ mod http;
 mod layout;
 mod memcheck;
 mod once;
-mod process;
+#[cfg(test)]
+mod pages;
 mod setup;
 mod test;
 mod up;

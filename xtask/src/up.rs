@@ -14,9 +14,9 @@ use clap::{Args, ValueEnum};
 
 use crate::command::{cargo, shown, target_folder};
 use crate::layout::Layout;
-use crate::process::{Group, Interrupted};
 use crate::setup::{self, Part};
 use crate::{WrongSetting, once, wasm};
+use rig::group::{Group, Interrupted};
 
 use folder::Folder;
 use services::Services;

@@ -248,9 +248,10 @@ impl Redis {
 
     pub(crate) fn restart(&mut self) {
         let local = forebay_dir().join("bin/redis-server");
-        let mut command = Command::new(if local.exists() { local } else { "redis-server".into() });
-        command.args(["--port", &self.port.to_string(), "--save", "", "--appendonly", "no"]);
-        command.args(["--bind", "127.0.0.1"]).args(&self.arguments).current_dir(self.folder.path());
+        let program: PathBuf = if local.exists() { local } else { "redis-server".into() };
+        let mut command = Command::new(program);
+        command.args(rig::redis::arguments(self.port)).args(&self.arguments);
+        command.current_dir(self.folder.path());
         self.child = Some(command.stdout(Stdio::null()).spawn().unwrap());
         until("redis listens", || std::net::TcpStream::connect(("127.0.0.1", self.port)).ok());
     }

@@ -3,7 +3,7 @@
 
 use crate::http;
 use crate::installed::{checkout, filter, installed};
-use crate::process::{Process, until};
+use rig::process::{Process, until};
 use serde_json::{Value, json};
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -104,21 +104,16 @@ fn filled(template: &str, folder: &Path, wiring: &Wiring) -> String {
     }
     let filter = wiring.changes.filter.clone().unwrap_or_else(filter);
     let path = |path: &Path| json!(path.to_string_lossy()).to_string();
-    let values = [
+    let mut values = vec![
         ("envoy_port", "0".to_owned()),
         ("admin_port", "0".to_owned()),
         ("backend_port", wiring.backends[0].1.to_string()),
         ("backend_grpc_port", wiring.backend_grpc_port.to_string()),
         ("gate_port", wiring.gate_port.to_string()),
         ("filter", path(&filter)),
-        ("credential", path(&folder.join(CREDENTIAL))),
     ];
-    let line = |line: &str| {
-        let marked = values.iter().find(|(name, _)| line.ends_with(&format!("# up:{name}")));
-        let key = line.split_once(": ").map(|(key, _)| key);
-        marked.zip(key).map_or_else(|| line.to_owned(), |((_, value), key)| format!("{key}: {value}"))
-    };
-    config.lines().map(line).collect::<Vec<_>>().join("\n") + "\n"
+    values.extend(wiring.injects.then(|| ("credential", path(&folder.join(CREDENTIAL)))));
+    rig::envoy::fill(&config, &values).expect("envoy/forebay.yaml")
 }
 
 /// The filter's settings are the block under `value: |`.

@@ -1,12 +1,12 @@
 //! `forebay serve` and `forebay gate`, and the files that they want.
 
 use crate::http;
-use crate::installed::{forebay, installed};
-use crate::process::{Process, until};
+use crate::installed::{checkout, forebay, installed};
 use forebay_protocol::gate::LOOKUP_PATH;
 use forebay_protocol::header::{
     X_FOREBAY_DIGEST, X_FOREBAY_GENERATION, X_FOREBAY_MODEL, X_FOREBAY_SERVICE, X_FOREBAY_TOKEN,
 };
+use rig::process::{Process, until};
 use serde_json::{Value, json};
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -51,8 +51,12 @@ impl Secrets {
 pub(crate) fn repository(folder: &Path, models: &[String]) -> PathBuf {
     let repository = folder.join("repository");
     for model in models {
-        let real = ["vad", "magika"].contains(&model.as_str());
-        let from = installed(if real { "repository" } else { "test-repository" }).join(model);
+        let from = match model.as_str() {
+            "double" => checkout().join("examples/repository"),
+            "vad" | "magika" => installed("repository"),
+            _ => installed("test-repository"),
+        };
+        let from = from.join(model);
         let to = repository.join(model);
         fs::create_dir_all(to.join("1")).expect("the repository");
         for file in ["config.pbtxt", "1/model.onnx"] {

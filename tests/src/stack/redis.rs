@@ -1,7 +1,7 @@
 //! A Redis of the test's own.
 
 use crate::installed::installed;
-use crate::process::{Process, free_port};
+use rig::process::{Process, free_port};
 use std::process::Command;
 
 /// A Redis that keeps its port when it is started again, and nothing else.
@@ -41,8 +41,8 @@ impl Redis {
 
 fn run(port: u16) -> Process {
     let mut command = Command::new(installed("bin/redis-server"));
-    command.args(["--port", &port.to_string(), "--bind", "127.0.0.1", "--save", "", "--appendonly", "no"]);
+    command.args(rig::redis::arguments(port));
     let mut process = Process::start("redis", command);
-    process.until_line(|line| line.contains("Ready to accept connections").then_some(()));
+    process.until_line(rig::redis::is_ready);
     process
 }

@@ -2,9 +2,9 @@
 
 use super::{HIT, STORED, is};
 use e2e::http::{Connection, head as head_of, post};
-use e2e::process::until;
 use e2e::stack::{Pool, Running, Stack};
 use e2e::v2::{JSON, binary, fp32, fp32_binary, request};
+use rig::process::until;
 use serde_json::json;
 use std::process::Command;
 use std::time::{Duration, Instant};

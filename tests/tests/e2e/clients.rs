@@ -1,8 +1,8 @@
 //! The public Python client, as its users run it.
 
 use e2e::installed::{checkout, installed};
-use e2e::process::{Process, until};
 use e2e::stack::{Pool, Stack};
+use rig::process::{Process, until};
 use std::process::Command;
 
 const MODELS: [&str; 20] = [

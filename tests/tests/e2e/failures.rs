@@ -3,9 +3,9 @@
 use super::{HIT, STORED, is};
 use e2e::http::{Answer, Connection, get, post};
 use e2e::installed::checkout;
-use e2e::process::until;
 use e2e::stack::{Pool, Stack};
 use e2e::v2::{JSON, binary, fp32, fp32_binary};
+use rig::process::until;
 use serde_json::json;
 use std::io::{Read, Write};
 use std::net::TcpListener;

@@ -2,9 +2,9 @@
 
 use super::{HIT, STORED, is};
 use e2e::http::Answer;
-use e2e::process::until;
 use e2e::stack::Stack;
 use e2e::v2::{JSON, binary, fp32, fp32_binary};
+use rig::process::until;
 use std::time::{Duration, Instant};
 
 const MODEL: &str = "identity_fp32";

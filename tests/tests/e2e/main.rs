@@ -2,12 +2,14 @@
 
 mod caching;
 mod clients;
+mod examples;
 mod failures;
 mod freshness;
 mod grpc;
 mod hostile;
 mod http2;
 mod joining;
+mod pages;
 mod peers;
 mod pool;
 mod refusals;

@@ -1,9 +1,9 @@
 //! The shared pool in Redis: what is in it outlives backends, and is believed only when it is whole.
 
 use super::{HIT, STORED, is};
-use e2e::process::until;
 use e2e::stack::{Pool, Running, Stack};
 use e2e::v2::{JSON, binary, fp32, fp32_binary};
+use rig::process::until;
 use serde_json::json;
 
 const MODEL: &str = "identity_fp32";

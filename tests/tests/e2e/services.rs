@@ -1,9 +1,9 @@
 //! Services and the pool that they share.
 
 use super::{HIT, STORED, is};
-use e2e::process::until;
 use e2e::stack::{Pool, Stack};
 use e2e::v2::{JSON, binary, fp32, fp32_binary};
+use rig::process::until;
 use serde_json::json;
 
 const MODEL: &str = "identity_fp32";

@@ -4,9 +4,9 @@
 use super::{HIT, is};
 use e2e::http::{Answer, head, post};
 use e2e::mtls::{Authority, Client};
-use e2e::process::until;
 use e2e::stack::{Running, Stack};
 use e2e::v2::{JSON, binary, fp32, fp32_binary};
+use rig::process::until;
 use serde_json::json;
 use std::path::Path;
 use tempfile::TempDir;

@@ -13,8 +13,8 @@ use super::{Backend, MEASURED_CPU, OTHER_CPU, Settings, in_turn};
 use crate::command::{command, output};
 use crate::http::Client;
 use crate::layout::Layout;
-use crate::process::Group;
 use crate::up::services::url;
+use rig::group::Group;
 
 const BASE: &str = "ONNX Runtime in process";
 /// Rows of the batches that are compared.

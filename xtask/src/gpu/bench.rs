@@ -17,7 +17,7 @@ use super::server::Served;
 use super::task::{self, MOMENT};
 use super::tensors::Tensor;
 use super::{Run, judged, measured, models, not_run, server, tensors};
-use crate::process::Group;
+use rig::group::Group;
 
 const ABOUT: &str = "Medians of alternating measurements: value is `forebay serve` by V2 binary over HTTP/1.1, base a loop of copies \
 and runs over the same plan with as many contexts, lanes and graphs; both with inputs of the same shapes. Ratio is of rows a second, \

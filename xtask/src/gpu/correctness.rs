@@ -18,10 +18,10 @@ use super::server::Served;
 use super::tensors::{self, Tensor};
 use super::{Run, onnx, server, tolerance};
 use crate::http::Client;
-use crate::process::Group;
 use crate::up::services::url;
 use ended::{Ended, summary};
 use form::{Form, lay_out, served};
+use rig::group::Group;
 
 pub(super) fn sections(run: &Run, engine: &Engine) -> Result<Vec<Section>> {
     let section = |title: &str, rows| Section {

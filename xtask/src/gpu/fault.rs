@@ -11,8 +11,8 @@ use super::server::Served;
 use super::tensors::{Datatype, Tensor};
 use super::{Run, correctness, judged, measured, models, probe, server};
 use crate::http::Client;
-use crate::process::Group;
 use crate::up::services::url;
+use rig::group::Group;
 
 const ABOUT: &str =
     "One kernel of many writes where no memory is. The server must live, and answer rightly again.";

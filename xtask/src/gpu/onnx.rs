@@ -1,46 +1,12 @@
-//! ONNX's node tests: a test's folder enters; its inputs, by name, leave. Field numbers are those of `onnx.proto`.
+//! ONNX's node tests: a test's folder enters; its inputs, by name, leave.
 
 use std::path::Path;
 
 use anyhow::{Context, Result, bail, ensure};
-use prost::Message;
+use prost::Message as _;
+use rig::onnx::{Model, Tensor as Proto};
 
 use super::tensors::{Datatype, Tensor};
-
-#[derive(Clone, PartialEq, Message)]
-struct Model {
-    #[prost(message, optional, tag = "7")]
-    graph: Option<Graph>,
-}
-
-#[derive(Clone, PartialEq, Message)]
-struct Graph {
-    #[prost(message, repeated, tag = "11")]
-    input: Vec<Value>,
-}
-
-#[derive(Clone, PartialEq, Message)]
-struct Value {
-    #[prost(string, tag = "1")]
-    name: String,
-}
-
-/// Elements are in `raw_data`, or each in the field for its type.
-#[derive(Clone, PartialEq, Message)]
-struct Proto {
-    #[prost(int64, repeated, tag = "1")]
-    dims: Vec<i64>,
-    #[prost(int32, tag = "2")]
-    data_type: i32,
-    #[prost(float, repeated, tag = "4")]
-    float_data: Vec<f32>,
-    #[prost(int32, repeated, tag = "5")]
-    int32_data: Vec<i32>,
-    #[prost(int64, repeated, tag = "7")]
-    int64_data: Vec<i64>,
-    #[prost(bytes = "vec", tag = "9")]
-    raw_data: Vec<u8>,
-}
 
 /// The inputs of the test's first data set.
 ///

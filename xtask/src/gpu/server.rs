@@ -6,8 +6,8 @@ use anyhow::{Result, ensure};
 
 use super::kit::{Engine, Kit};
 use crate::command::command;
-use crate::process::Group;
 use crate::up::services::{PATIENCE, bound};
+use rig::group::Group;
 
 /// What is served.
 #[derive(Default)]

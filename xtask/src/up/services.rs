@@ -1,7 +1,6 @@
 //! The services in the order of start: Redis, the backend, the gate, Envoy. Settings enter, addresses of what is ready leave.
 
 use std::fs;
-use std::net::TcpListener;
 use std::path::PathBuf;
 use std::process::Command;
 use std::time::Duration;
@@ -9,13 +8,14 @@ use std::time::Duration;
 use anyhow::{Context, Result};
 use serde_json::Value;
 
-use super::envoy_config::{check_filter, fill};
+use super::envoy_config::check_filter;
 use super::folder::Folder;
 use super::{Pool, Settings, backend};
 use crate::command::command;
 use crate::http::Client;
 use crate::layout::Layout;
-use crate::process::Group;
+use rig::group::Group;
+use rig::process::free_port;
 
 /// How long a service may take to be ready. Loading a large model on a busy machine takes a while.
 pub(crate) const PATIENCE: Duration = Duration::from_mins(1);
@@ -111,16 +111,15 @@ impl Services {
 /// Redis as a cache: nothing on disk, a bound in bytes, a password. Returns its URL.
 fn start_redis(layout: &Layout, port: u16, folder: &Folder, group: &mut Group) -> Result<String> {
     let (_, password) = folder.secret("redis-password")?;
-    let port = if port == 0 { free_port()? } else { port };
-    let settings = format!(
-        "bind 127.0.0.1\nport {port}\nrequirepass {password}\nsave \"\"\nappendonly no\ndir {}\n\
-         maxmemory 256mb\nmaxmemory-policy allkeys-lfu\n",
-        Value::from(folder.path.to_string_lossy())
-    );
-    let file = folder.private("redis.conf", &settings)?;
+    let port = if port == 0 { free_port() } else { port };
+    // The password is in a file: everyone can list arguments.
+    let file = folder.private("redis.conf", &format!("requirepass {password}\n"))?;
+    // The program's first argument is its file; flags after it add to that.
+    let mut redis = command(layout.bin("redis-server"), [file]);
+    redis.args(rig::redis::arguments(port));
+    redis.args(["--maxmemory", "256mb", "--maxmemory-policy", "allkeys-lfu"]).current_dir(&folder.path);
     println!("starting redis");
-    let ready = |line: &str| line.contains("Ready to accept connections").then_some(());
-    group.start_until("redis", command(layout.bin("redis-server"), [file]), PATIENCE, ready)?;
+    group.start_until("redis", redis, PATIENCE, rig::redis::is_ready)?;
     Ok(format!("redis://:{password}@127.0.0.1:{port}"))
 }
 
@@ -187,7 +186,7 @@ fn start_envoy(
     let template = layout.root.join("envoy/forebay.yaml");
     let template =
         fs::read_to_string(&template).with_context(|| format!("can't read {}", template.display()))?;
-    let filled = fill(&template, values)?;
+    let filled = rig::envoy::fill(&template, values)?;
     check_filter(&filled)?;
     let config = folder.private("envoy.yaml", &filled)?;
     println!("starting envoy (--concurrency {CONCURRENCY})");
@@ -222,9 +221,4 @@ fn start_envoy(
 /// Base URL of a port here.
 pub(crate) fn url(port: u16) -> String {
     format!("http://127.0.0.1:{port}")
-}
-
-/// Redis can't pick a port itself: one that is free now.
-pub(crate) fn free_port() -> Result<u16> {
-    Ok(TcpListener::bind("127.0.0.1:0")?.local_addr()?.port())
 }

@@ -1,6 +1,9 @@
-//! Real processes: started on free ports, their logs kept and shown when a test fails, gone when the test is.
+//! Processes: a command enters; its lines and its end are told, and it is gone when who started it is.
+//!
+//! [`Process`] is one, for a test: what it says is kept, and a wait that fails is the test's failure. [`crate::group`] is many, for a
+//! command of `cargo xtask`.
 
-use std::io::{BufRead, BufReader, Read};
+use std::io::{BufRead as _, BufReader, Read};
 use std::net::TcpListener;
 use std::process::{Child, Command, ExitStatus, Stdio};
 use std::sync::mpsc::{Receiver, channel};
@@ -12,9 +15,25 @@ use rustix::process::{Pid, Signal, kill_process};
 /// How long anything may take to happen on a busy machine.
 pub const PATIENCE: Duration = Duration::from_mins(1);
 /// How often a condition is looked at that no event tells.
-const GLANCE: Duration = Duration::from_millis(10);
+pub(crate) const GLANCE: Duration = Duration::from_millis(10);
 /// Lines of a log that are shown.
 const SHOWN_LINES: usize = 40;
+
+/// Tells each line of the outputs that are pipes, from threads that end with them.
+pub(crate) fn hear(child: &mut Child, heard: impl Fn(String) + Clone + Send + 'static) -> Vec<Heard> {
+    let streams: [Option<Box<dyn Read + Send>>; 2] = [
+        child.stdout.take().map(|stream| Box::new(stream) as _),
+        child.stderr.take().map(|stream| Box::new(stream) as _),
+    ];
+    let read = |stream| {
+        let heard = heard.clone();
+        std::thread::spawn(move || BufReader::new(stream).lines().map_while(Result::ok).for_each(heard))
+    };
+    streams.into_iter().flatten().map(read).collect()
+}
+
+/// Ends when all of an output was told.
+pub(crate) type Heard = std::thread::JoinHandle<()>;
 
 /// A running process.
 pub struct Process {
@@ -37,23 +56,14 @@ impl Process {
         }
         command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped());
         let mut child = command.spawn().unwrap_or_else(|error| panic!("{command:?}: {error}"));
-        let log = Arc::new(Mutex::new(String::new()));
-        let (sender, lines) = channel();
-        let streams: [Option<Box<dyn Read + Send>>; 2] = [
-            child.stdout.take().map(|stream| Box::new(stream) as _),
-            child.stderr.take().map(|stream| Box::new(stream) as _),
-        ];
-        for stream in streams.into_iter().flatten() {
-            let (log, sender) = (log.clone(), sender.clone());
-            std::thread::spawn(move || {
-                for line in BufReader::new(stream).lines().map_while(Result::ok) {
-                    let mut log = log.lock().unwrap_or_else(PoisonError::into_inner);
-                    *log += &line;
-                    log.push('\n');
-                    let _ = sender.send(line);
-                }
-            });
-        }
+        let (log, (sender, lines)) = (Arc::new(Mutex::new(String::new())), channel());
+        let kept = log.clone();
+        hear(&mut child, move |line| {
+            let mut log = kept.lock().unwrap_or_else(PoisonError::into_inner);
+            log.extend([&line, "\n"]);
+            // Who waits for no line needs none.
+            let _ = sender.send(line);
+        });
         Self { name: name.to_owned(), child, log, lines }
     }
 
@@ -104,9 +114,7 @@ impl Process {
     }
 
     fn signal(&self, signal: Signal) {
-        if let Some(pid) = i32::try_from(self.child.id()).ok().and_then(Pid::from_raw) {
-            let _ = kill_process(pid, signal);
-        }
+        let _ = kill_process(Pid::from_child(&self.child), signal);
     }
 
     /// Asks it to end, and waits until it has.
@@ -123,11 +131,16 @@ impl Drop for Process {
     fn drop(&mut self) {
         self.kill();
         if std::thread::panicking() {
-            let log = self.log();
-            let lines: Vec<_> = log.lines().collect();
-            eprintln!("---- {}:\n{}", self.name, lines[lines.len().saturating_sub(SHOWN_LINES)..].join("\n"));
+            eprintln!("---- {}:\n{}", self.name, last_lines(&self.log(), SHOWN_LINES));
         }
     }
+}
+
+/// The last lines of a program's output, without empty ones, indented.
+pub fn last_lines(text: &str, count: usize) -> String {
+    let lines: Vec<&str> = text.lines().filter(|line| !line.trim().is_empty()).collect();
+    let from = lines.len().saturating_sub(count);
+    lines[from..].iter().map(|line| format!("    {line}")).collect::<Vec<_>>().join("\n")
 }
 
 /// Looks again and again until there is something.

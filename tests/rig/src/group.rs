@@ -1,10 +1,12 @@
-//! Child processes: commands enter, [`Event`]s leave. Each child has a process group of its own, a log, and ends with us.
+//! Children that live and end together: commands enter, what happens to them leaves. Each has a process group of its own, a log, and
+//! ends with us.
 
 use std::fs::{self, File};
-use std::io::{BufRead as _, BufReader, Write as _};
+use std::io::Write as _;
 use std::os::unix::process::CommandExt as _;
 use std::path::{Path, PathBuf};
-use std::process::{Child, ChildStdout, Command, ExitStatus, Stdio};
+use std::process::{Command, ExitStatus, Stdio};
+use std::sync::Arc;
 use std::sync::mpsc::{Receiver, Sender, channel};
 use std::time::{Duration, Instant};
 
@@ -13,17 +15,17 @@ use rustix::process::{Pid, Signal, kill_process_group};
 use signal_hook::consts::{SIGINT, SIGTERM};
 use signal_hook::iterator::Signals;
 
-use crate::command::last_lines;
+use crate::process::{GLANCE, hear, last_lines};
 
 /// How long a child may take to end by itself.
 const GRACE: Duration = Duration::from_secs(10);
 
-/// How often a condition is looked at that no event tells.
-const GLANCE: Duration = Duration::from_millis(20);
+/// Lines of a log that an error shows.
+const SHOWN_LINES: usize = 15;
 
 /// The user asked to stop.
 #[derive(Debug)]
-pub(crate) struct Interrupted;
+pub struct Interrupted;
 
 impl std::fmt::Display for Interrupted {
     fn fmt(&self, formatter: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
@@ -35,7 +37,7 @@ impl std::error::Error for Interrupted {}
 
 impl Interrupted {
     /// Is that what the error says?
-    pub(crate) fn is(error: &anyhow::Error) -> bool {
+    pub fn is(error: &anyhow::Error) -> bool {
         error.is::<Self>()
     }
 }
@@ -57,7 +59,7 @@ struct Running {
 }
 
 /// Children that live and end together.
-pub(crate) struct Group {
+pub struct Group {
     logs: PathBuf,
     sender: Sender<Event>,
     events: Receiver<Event>,
@@ -69,7 +71,7 @@ impl Group {
     ///
     /// # Errors
     /// The signals can't be caught.
-    pub(crate) fn new(logs: &Path) -> Result<Self> {
+    pub fn new(logs: &Path) -> Result<Self> {
         let (sender, events) = channel();
         let mut signals = Signals::new([SIGINT, SIGTERM])?;
         let stop = sender.clone();
@@ -81,7 +83,7 @@ impl Group {
     ///
     /// # Errors
     /// It can't be started.
-    pub(crate) fn start(&mut self, name: &'static str, mut command: Command) -> Result<u32> {
+    pub fn start(&mut self, name: &'static str, mut command: Command) -> Result<u32> {
         let log = self.logs.join(format!("{name}.log"));
         let file = File::options().create(true).append(true).open(&log)?;
         command.stdout(file.try_clone()?).stderr(file.try_clone()?);
@@ -93,7 +95,7 @@ impl Group {
     ///
     /// # Errors
     /// It doesn't run.
-    pub(crate) fn pid(&self, name: &str) -> Result<u32> {
+    pub fn pid(&self, name: &str) -> Result<u32> {
         let child = self.running.iter().find(|child| child.name == name);
         let child = child.with_context(|| format!("{name} doesn't run"))?;
         Ok(child.pid.as_raw_nonzero().get().unsigned_abs())
@@ -103,7 +105,7 @@ impl Group {
     ///
     /// # Errors
     /// It can't be started, ends, or is not ready in time.
-    pub(crate) fn start_until<T>(
+    pub fn start_until<T>(
         &mut self,
         name: &'static str,
         mut command: Command,
@@ -132,12 +134,7 @@ impl Group {
     ///
     /// # Errors
     /// A child ends, the user stops us, or time is up.
-    pub(crate) fn until<T>(
-        &mut self,
-        what: &str,
-        patience: Duration,
-        probe: impl Fn() -> Option<T>,
-    ) -> Result<T> {
+    pub fn until<T>(&mut self, what: &str, patience: Duration, probe: impl Fn() -> Option<T>) -> Result<T> {
         let deadline = Instant::now() + patience;
         loop {
             if let Some(found) = probe() {
@@ -154,7 +151,7 @@ impl Group {
     ///
     /// # Errors
     /// A child ended, or [`Interrupted`].
-    pub(crate) fn watch(&mut self) -> Result<()> {
+    pub fn watch(&mut self) -> Result<()> {
         loop {
             self.next(Instant::now() + Duration::from_hours(1))?;
         }
@@ -164,7 +161,7 @@ impl Group {
     ///
     /// # Errors
     /// One did not end well by itself.
-    pub(crate) fn stop(&mut self) -> Result<()> {
+    pub fn stop(&mut self) -> Result<()> {
         let mut worst = Ok(());
         while let Some(child) = self.running.pop() {
             let ended = self.end(&child);
@@ -180,13 +177,20 @@ impl Group {
         let program = command.get_program().to_string_lossy().into_owned();
         let mut child = command.spawn().with_context(|| format!("can't start {name} ({program})"))?;
         self.running.push(Running { name, pid: Pid::from_child(&child), log });
-        let sender = self.sender.clone();
+        let (lines, log) = (self.sender.clone(), Arc::new(file));
+        let sender = lines.clone();
+        let heard = hear(&mut child, move |line| {
+            // A full disk must not end the child; a group that is gone needs no lines.
+            let _ = writeln!(&*log, "{line}");
+            let _ = lines.send(Event::Line(name, line));
+        });
         std::thread::spawn(move || {
             // All lines first, so that the log is whole when the end is told.
-            if let Some(stdout) = child.stdout.take() {
-                copy_lines(name, stdout, file, &sender);
+            heard.into_iter().for_each(|heard| drop(heard.join()));
+            if let Ok(status) = child.wait() {
+                // Nobody listens when the group is gone already.
+                let _ = sender.send(Event::Ended(name, status));
             }
-            wait(name, child, &sender);
         });
         Ok(())
     }
@@ -251,23 +255,12 @@ fn signal(child: &Running, signal: Signal) -> Result<()> {
     kill_process_group(child.pid, signal).with_context(|| format!("can't signal {}", child.name))
 }
 
-fn wait(name: &'static str, mut child: Child, sender: &Sender<Event>) {
-    if let Ok(status) = child.wait() {
-        // Nobody listens when the group is gone already.
-        let _ = sender.send(Event::Ended(name, status));
-    }
-}
-
-fn copy_lines(name: &'static str, stdout: ChildStdout, mut log: File, sender: &Sender<Event>) {
-    for line in BufReader::new(stdout).lines().map_while(Result::ok) {
-        // A full disk must not end the child; a group that is gone needs no lines.
-        let _ = writeln!(log, "{line}");
-        let _ = sender.send(Event::Line(name, line));
-    }
-}
-
 /// The end of a log, and where all of it is.
 fn tail(log: &Path) -> String {
     let text = fs::read(log).unwrap_or_default();
-    format!("{}\n    (all of it: {})", last_lines(&String::from_utf8_lossy(&text)), log.display())
+    format!(
+        "{}\n    (all of it: {})",
+        last_lines(&String::from_utf8_lossy(&text), SHOWN_LINES),
+        log.display()
+    )
 }

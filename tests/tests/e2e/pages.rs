@@ -1,0 +1,39 @@
+//! Flags that the pages name.
+
+use e2e::installed::{checkout, forebay};
+use std::collections::BTreeSet;
+use std::fs;
+use std::process::Command;
+
+/// Pages that say how `forebay` is run.
+const PAGES: [&str; 4] = ["README.md", "backend/README.md", "envoy/README.md", "filter-wasm/README.md"];
+/// Flags of other programs: Envoy, cargo, nvcc, and `cargo xtask`, whose own tests read its commands.
+const OTHERS: [&str; 4] = ["--concurrency", "--features", "--fmad", "--test"];
+
+/// Every `--flag` in what is written as code.
+fn flags(text: &str) -> BTreeSet<String> {
+    let blocks = text.lines().filter_map(|line| line.strip_prefix("    "));
+    let code = text.split('`').skip(1).step_by(2).chain(blocks).filter(|code| !code.contains("cargo xtask"));
+    let words = code.flat_map(|code| code.split(|c: char| !(c.is_ascii_alphanumeric() || c == '-')));
+    words.filter(|word| word.starts_with("--") && word.len() > 2).map(str::to_owned).collect()
+}
+
+#[test]
+fn the_pages_name_no_flag_that_forebay_does_not_have() {
+    let mut known: BTreeSet<String> = OTHERS.map(str::to_owned).into();
+    for subcommand in ["serve", "gate", "check-filter"] {
+        let help = Command::new(forebay()).args([subcommand, "--help"]).output().expect("forebay runs");
+        let help = String::from_utf8_lossy(&help.stdout).into_owned();
+        let words = help.split(|c: char| !(c.is_ascii_alphanumeric() || c == '-'));
+        known.extend(words.filter(|word| word.starts_with("--")).map(str::to_owned));
+    }
+    let mut named = 0;
+    for page in PAGES {
+        let text = fs::read_to_string(checkout().join(page)).expect("a page");
+        let flags = flags(&text);
+        named += flags.len();
+        let unknown: Vec<_> = flags.difference(&known).collect();
+        assert!(unknown.is_empty(), "{page} names {unknown:?}, which `forebay` does not have");
+    }
+    assert!(named > 50, "only {named} flags were found: are they still written so?");
+}
