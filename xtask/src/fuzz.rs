@@ -3,6 +3,7 @@
 
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
+use std::time::Duration;
 
 use anyhow::{Context, Result, bail, ensure};
 use clap::Args;
@@ -30,9 +31,9 @@ const MAX_INPUT_BYTES: u32 = 4096;
 pub(crate) struct Settings {
     /// Targets to run, folders of tests/fuzz/corpus; all of them without one
     targets: Vec<String>,
-    /// Seconds of each target
-    #[arg(long, default_value_t = 600)]
-    seconds: u32,
+    /// Time of each target, as 90s or 10m
+    #[arg(long, default_value = "10m")]
+    time: humantime::Duration,
 }
 
 /// Runs `cargo xtask fuzz`.
@@ -51,12 +52,12 @@ pub(crate) fn run(layout: &Layout, settings: &Settings) -> Result<()> {
     let chosen = if settings.targets.is_empty() { &known } else { &settings.targets };
     let mut findings = 0;
     for name in chosen {
-        let outcome = fuzz(layout, &folder, &program, name, settings.seconds)?;
+        let outcome = fuzz(layout, &folder, &program, name, *settings.time)?;
         let found = match &outcome.finding {
             None => "no finding".to_owned(),
             Some(input) => format!("FINDING: {}", Layout::shown(input)),
         };
-        println!("fuzz: {name}: {} executions in {} s, {found}", outcome.executions, settings.seconds);
+        println!("fuzz: {name}: {} executions in {}, {found}", outcome.executions, settings.time);
         findings += usize::from(outcome.finding.is_some());
     }
     if findings > 0 {
@@ -95,7 +96,7 @@ struct Outcome {
     finding: Option<PathBuf>,
 }
 
-fn fuzz(layout: &Layout, folder: &Path, program: &Path, name: &str, seconds: u32) -> Result<Outcome> {
+fn fuzz(layout: &Layout, folder: &Path, program: &Path, name: &str, time: Duration) -> Result<Outcome> {
     let (corpus, findings) = (folder.join("corpus").join(name), folder.join("findings").join(name));
     std::fs::create_dir_all(&corpus)?;
     // Findings of before would be taken for this run's.
@@ -103,7 +104,7 @@ fn fuzz(layout: &Layout, folder: &Path, program: &Path, name: &str, seconds: u32
     std::fs::create_dir_all(&findings)?;
     let mut run = Command::new(program);
     run.arg(&corpus).arg(layout.root.join("tests/fuzz/corpus").join(name));
-    run.arg(format!("-max_total_time={seconds}")).arg(format!("-max_len={MAX_INPUT_BYTES}"));
+    run.arg(format!("-max_total_time={}", time.as_secs())).arg(format!("-max_len={MAX_INPUT_BYTES}"));
     run.arg(format!("-artifact_prefix={}/", findings.display()));
     run.args(["-print_final_stats=1", "-timeout=10", "-rss_limit_mb=2048"]);
     run.env("FOREBAY_FUZZ_TARGET", name).stdin(Stdio::null());

@@ -23,9 +23,10 @@ mod tensors;
 mod tolerance;
 
 use std::path::PathBuf;
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
 use anyhow::{Context, Result};
+use bytesize::ByteSize;
 use clap::{Args, Subcommand, ValueEnum};
 
 use crate::layout::Layout;
@@ -41,10 +42,21 @@ pub(crate) struct Settings {
 
 #[derive(Debug, Subcommand)]
 enum Command {
-    /// Build what travels, and put it into pieces under .forebay/gpu/
-    Pack,
+    /// Build what travels, and pack it
+    Pack(PackSettings),
     /// Where a kit was unpacked: probe, prove and measure, and write the report
     Run(RunSettings),
+}
+
+/// Settings of `cargo xtask gpu pack`.
+#[derive(Debug, Args)]
+struct PackSettings {
+    /// Where it goes [default: .forebay/gpu of the checkout]
+    #[arg(long)]
+    into: Option<PathBuf>,
+    /// The largest file that can be carried, as 56MB [default: all in one]
+    #[arg(long)]
+    piece_size: Option<ByteSize>,
 }
 
 /// Settings of `cargo xtask gpu run`.
@@ -59,18 +71,18 @@ struct RunSettings {
     /// The engine to use, by its name in the probe's results [default: the first that runs a plan]
     #[arg(long)]
     engine: Option<String>,
-    /// Seconds of each measurement
-    #[arg(long, default_value_t = 2.0)]
-    seconds: f64,
+    /// Time of each measurement, as 2s or 500ms
+    #[arg(long, default_value = "2s")]
+    measure: humantime::Duration,
     /// Measurements of each side of a row, in turn; the median counts
     #[arg(long, default_value_t = 3)]
     repeat: u32,
     /// ONNX's node tests to run at most [default: all]
     #[arg(long)]
     node_tests: Option<usize>,
-    /// After this many minutes what is left is not run
-    #[arg(long, default_value_t = 8.0)]
-    minutes: f64,
+    /// After this time, as 8m, what is left is not run [default: none is left out]
+    #[arg(long)]
+    within: Option<humantime::Duration>,
 }
 
 /// A part of a run.
@@ -103,13 +115,13 @@ impl Part {
 struct Run<'a> {
     kit: &'a Kit,
     settings: &'a RunSettings,
-    deadline: Instant,
+    deadline: Option<Instant>,
 }
 
 impl Run<'_> {
     /// Is there no time left?
     fn is_over(&self) -> bool {
-        Instant::now() >= self.deadline
+        self.deadline.is_some_and(|deadline| Instant::now() >= deadline)
     }
 }
 
@@ -119,7 +131,7 @@ impl Run<'_> {
 /// Something can't be built, or files can't be read or written. What fails on a GPU is no error: it is in the report.
 pub(crate) fn run(layout: &Layout, settings: &Settings) -> Result<()> {
     match &settings.command {
-        Command::Pack => pack::run(layout),
+        Command::Pack(settings) => pack::run(layout, settings),
         Command::Run(settings) => {
             let kit = Kit::open(settings.kit.clone().unwrap_or_else(|| pack::unpacked(layout)))?;
             prove(&kit, settings)
@@ -128,7 +140,7 @@ pub(crate) fn run(layout: &Layout, settings: &Settings) -> Result<()> {
 }
 
 fn prove(kit: &Kit, settings: &RunSettings) -> Result<()> {
-    let deadline = Instant::now() + Duration::from_secs_f64(settings.minutes * 60.0);
+    let deadline = settings.within.map(|within| Instant::now() + *within);
     let run = Run { kit, settings, deadline };
     for part in Part::ALL.into_iter().filter(|part| settings.only.contains(part)) {
         println!("gpu: {}", part.name());

@@ -67,7 +67,7 @@ fn kit() -> tempfile::TempDir {
 /// Runs the command and returns its report: the text, and the rows of each table.
 fn run(kit: &Path, arguments: &[&str]) -> (String, Vec<Value>) {
     let mut gpu = Command::new(env!("CARGO_BIN_EXE_xtask"));
-    gpu.args(["gpu", "run", "--seconds=0.1", "--repeat=1", "--kit"]).arg(kit).args(arguments);
+    gpu.args(["gpu", "run", "--measure=100ms", "--repeat=1", "--kit"]).arg(kit).args(arguments);
     let path = std::env::var("PATH").unwrap();
     gpu.env("PATH", format!("{}:{path}", kit.join("path").display()));
     let output = gpu.output().unwrap();

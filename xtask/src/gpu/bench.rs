@@ -3,7 +3,6 @@
 
 use std::fs;
 use std::path::{Path, PathBuf};
-use std::time::Duration;
 
 use anyhow::{Context, Result};
 use serde_json::json;
@@ -176,7 +175,7 @@ impl Case {
         let port = server::start(run.kit, engine, &served, &mut group)?;
         let (json_length, body) = tensors::request(&ready.inputs);
         let request = load::request(&format!("/v2/models/{}/infer", self.model), json_length, &body);
-        let time = Duration::from_secs_f64(run.settings.seconds);
+        let time = *run.settings.measure;
         let load = Load { port, request: &request, connections: self.connections, time };
         let (mut ours, mut base, mut busy) = (Vec::new(), Vec::new(), Vec::new());
         for _ in 0..run.settings.repeat.max(1) {
@@ -198,14 +197,14 @@ impl Case {
     fn bare(&self, run: &Run, engine: &Engine, ready: &Ready) -> Result<Side> {
         let repeat = json!({
             "rows": self.rows,
-            "seconds": run.settings.seconds,
+            "seconds": run.settings.measure.as_secs_f64(),
             "contexts": self.instances,
             "lanes": self.lanes,
             "graph": self.graphs,
         });
         let task =
             json!({ "task": "repeat", "source": engine.source(), "plan": ready.plan, "repeat": repeat });
-        let limit = MOMENT + Duration::from_secs_f64(run.settings.seconds);
+        let limit = MOMENT + *run.settings.measure;
         let told =
             task::perform(run.kit, &task, limit).map_err(anyhow::Error::msg).context("the bare loop")?;
         let number =

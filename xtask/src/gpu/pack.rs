@@ -1,19 +1,18 @@
-//! `cargo xtask gpu pack`: programs, libraries and models enter; `.forebay/gpu/kit` leaves, and the same in pieces that are small
-//! enough to be carried to a machine that reaches no registry. NVIDIA's libraries travel with their licence beside them.
+//! `cargo xtask gpu pack`: programs, libraries and models enter; a folder `kit` leaves, and the same as an archive, in pieces where
+//! files must be small to be carried to a machine that reaches no registry. NVIDIA's libraries travel with their licence beside them.
 
 use std::fs;
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result};
+use bytesize::ByteSize;
 use serde_json::Value;
 
+use super::PackSettings;
 use super::manifest::{self, FILE, Manifest};
 use crate::command::{WITH_TENSORRT, cargo, command, output, target_folder};
 use crate::layout::Layout;
 use crate::setup::{self, Part};
-
-/// Bytes of a piece, as `split` takes them: under 60 MB.
-const PIECE: &str = "56000000";
 
 const PARTS: [Part; 6] =
     [Part::Python, Part::Models, Part::NodeTests, Part::CudaHeaders, Part::Libclang, Part::TensorrtRtx];
@@ -28,24 +27,29 @@ const UNPACK: &str = include_str!("unpack.sh");
 
 /// Where a kit is, packed or unpacked.
 pub(super) fn unpacked(layout: &Layout) -> PathBuf {
-    layout.dir.join("gpu/kit")
+    place(layout).join("kit")
+}
+
+fn place(layout: &Layout) -> PathBuf {
+    layout.dir.join("gpu")
 }
 
 /// Runs `cargo xtask gpu pack`.
 ///
 /// # Errors
 /// Something can't be installed, built or written.
-pub(super) fn run(layout: &Layout) -> Result<()> {
+pub(super) fn run(layout: &Layout, settings: &PackSettings) -> Result<()> {
     setup::install(layout, &PARTS)?;
     println!("gpu: building");
     let standin = build(layout)?;
-    let kit = unpacked(layout);
+    let folder = settings.into.clone().unwrap_or_else(|| place(layout));
+    let kit = folder.join("kit");
     if kit.exists() {
         fs::remove_dir_all(&kit)?;
     }
     fill(layout, &kit, &standin)?;
     describe(layout, &kit)?;
-    split(layout, &kit)
+    archive(&folder, settings.piece_size)
 }
 
 /// Builds everything. Returns the stand-in's folder.
@@ -113,30 +117,31 @@ fn describe(layout: &Layout, kit: &Path) -> Result<()> {
     Ok(())
 }
 
-/// Makes the pieces, with their digests, and what joins them.
-fn split(layout: &Layout, kit: &Path) -> Result<()> {
-    let folder = layout.dir.join("gpu");
+/// Makes the archive or its pieces, with their digests, and what joins them.
+fn archive(folder: &Path, piece_size: Option<ByteSize>) -> Result<()> {
     let pieces = folder.join("pieces");
     if pieces.exists() {
         fs::remove_dir_all(&pieces)?;
     }
     fs::create_dir_all(&pieces)?;
-    let whole = folder.join("kit.tar.gz");
+    let whole = pieces.join("kit.00");
     let mut tar = command("tar", ["-cz", "--owner=0", "--group=0", "-f"]);
-    tar.arg(&whole).arg("-C").arg(kit).arg(".");
+    tar.arg(&whole).arg("-C").arg(folder.join("kit")).arg(".");
     output(tar)?;
-    let mut split = command("split", ["--bytes", PIECE, "--numeric-suffixes"]);
-    split.arg(&whole).arg(pieces.join("kit."));
-    output(split)?;
-    fs::remove_file(whole)?;
+    if let Some(ByteSize(bytes)) = piece_size {
+        let archive = folder.join("kit.tar.gz");
+        fs::rename(whole, &archive)?;
+        let mut split = command("split", [format!("--bytes={bytes}"), "--numeric-suffixes".to_owned()]);
+        split.arg(&archive).arg(pieces.join("kit."));
+        output(split)?;
+        fs::remove_file(archive)?;
+    }
     let mut sums = command("sh", ["-c", "sha256sum kit.* > SHA256SUMS && ls"]);
     sums.current_dir(&pieces);
     let count = output(sums)?.lines().filter(|name| name.starts_with("kit.")).count();
     fs::write(folder.join("unpack.sh"), UNPACK)?;
-    let shown = Layout::shown(&folder);
-    println!(
-        "gpu: {count} pieces are in {shown}/pieces. Carry them and {shown}/unpack.sh, and run there, in a checkout:"
-    );
+    let shown = Layout::shown(folder);
+    println!("gpu: packed, in files: {count}. Carry {shown}/pieces and {shown}/unpack.sh, and run there, in a checkout:");
     println!("    sh {shown}/unpack.sh && {shown}/kit/bin/xtask gpu run");
     Ok(())
 }
