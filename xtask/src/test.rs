@@ -60,7 +60,6 @@ fn tests(layout: &Layout, total: &mut Total) -> Result<()> {
     server_without_tensorrt(layout, total)?;
     step(layout, "lints", &lints(&WITH_TENSORRT))?;
     lint_for_wasm(layout)?;
-    println!("test: building the filter");
     wasm::run(layout)?;
     println!("test: tests");
     let mut tests = cargo();

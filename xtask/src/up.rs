@@ -117,6 +117,7 @@ pub(crate) fn run(layout: &Layout, settings: &Settings) -> Result<()> {
 /// # Errors
 /// It does not build.
 pub(crate) fn build_backend(layout: &Layout) -> Result<()> {
+    println!("building the backend (some minutes the first time)");
     let mut build = cargo();
     build.current_dir(&layout.root).args(["build", "--release", "--package", "forebay"]);
     build.args(["--features", "tensorrt"]);

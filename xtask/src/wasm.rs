@@ -21,6 +21,7 @@ const ABI_MARK: &[u8] = b"\x17proxy_abi_version_0_2_1";
 /// The build fails, or what it made is not a proxy-wasm module.
 pub(crate) fn run(layout: &Layout) -> Result<()> {
     setup::install(layout, &[Part::Wasm])?;
+    println!("building the filter (a minute the first time)");
     let mut cargo = Toolchain::chosen(layout)?.cargo(layout, "build")?;
     cargo.args(["--package", "forebay-filter", "--profile", "wasm"]);
     shown(cargo).context("the filter does not build")?;

@@ -8,7 +8,7 @@ use std::process::Command;
 /// Pages that say how `forebay` is run.
 const PAGES: [&str; 4] = ["README.md", "backend/README.md", "envoy/README.md", "filter-wasm/README.md"];
 /// Flags of other programs: Envoy, cargo, nvcc, and `cargo xtask`, whose own tests read its commands.
-const OTHERS: [&str; 4] = ["--concurrency", "--features", "--fmad", "--test"];
+const OTHERS: [&str; 5] = ["--concurrency", "--features", "--fmad", "--halt-poll-ns", "--test"];
 
 /// Every `--flag` in what is written as code.
 fn flags(text: &str) -> BTreeSet<String> {
@@ -18,12 +18,20 @@ fn flags(text: &str) -> BTreeSet<String> {
     words.filter(|word| word.starts_with("--") && word.len() > 2).map(str::to_owned).collect()
 }
 
+fn help(arguments: &[&str]) -> String {
+    let help = Command::new(forebay()).args(arguments).arg("--help").output().expect("forebay runs");
+    String::from_utf8_lossy(&help.stdout).into_owned()
+}
+
 #[test]
 fn the_pages_name_no_flag_that_forebay_does_not_have() {
     let mut known: BTreeSet<String> = OTHERS.map(str::to_owned).into();
-    for subcommand in ["serve", "gate", "check-filter"] {
-        let help = Command::new(forebay()).args([subcommand, "--help"]).output().expect("forebay runs");
-        let help = String::from_utf8_lossy(&help.stdout).into_owned();
+    let commands = help(&[]);
+    let commands = commands.lines().skip_while(|line| *line != "Commands:").skip(1);
+    let names = commands.map_while(|line| line.strip_prefix("  ")?.split(' ').next());
+    // A line that goes on with what the one before it says has none.
+    for command in names.filter(|name| !name.is_empty()) {
+        let help = help(&[command]);
         let words = help.split(|c: char| !(c.is_ascii_alphanumeric() || c == '-'));
         known.extend(words.filter(|word| word.starts_with("--")).map(str::to_owned));
     }

@@ -141,7 +141,9 @@ fn archive(folder: &Path, piece_size: Option<ByteSize>) -> Result<()> {
     let count = output(sums)?.lines().filter(|name| name.starts_with("kit.")).count();
     fs::write(folder.join("unpack.sh"), UNPACK)?;
     let shown = Layout::shown(folder);
-    println!("gpu: packed, in files: {count}. Carry {shown}/pieces and {shown}/unpack.sh, and run there, in a checkout:");
+    println!(
+        "gpu: packed, in files: {count}. Carry {shown}/pieces and {shown}/unpack.sh, and run there, in a checkout:"
+    );
     println!("    sh {shown}/unpack.sh && {shown}/kit/bin/xtask gpu run");
     Ok(())
 }
