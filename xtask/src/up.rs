@@ -1,4 +1,4 @@
-//! `cargo xtask up`: flags enter; a running Envoy, backend, gate and Redis leave, until Ctrl-C. With `--once`, the outcome of a
+//! `cargo xtask up`: flags enter; a running Envoy, backend, gate and Redis or Memcached leave, until Ctrl-C. With `--once`, the outcome of a
 //! few real requests.
 
 mod envoy_config;
@@ -26,6 +26,8 @@ use services::Services;
 enum Pool {
     /// In Redis, with a gate of its own
     Redis,
+    /// In Memcached, with a gate of its own
+    Memcached,
     /// In the backend, which then answers for the gate too
     Memory,
 }
@@ -80,6 +82,9 @@ struct Ports {
     /// Redis
     #[arg(long = "redis-port", env = "FOREBAY_REDIS_PORT", default_value_t = 6380)]
     redis: u16,
+    /// Memcached
+    #[arg(long = "memcached-port", env = "FOREBAY_MEMCACHED_PORT", default_value_t = 11212)]
+    memcached: u16,
 }
 
 /// Runs `cargo xtask up`.
@@ -93,7 +98,11 @@ pub(crate) fn run(layout: &Layout, settings: &Settings) -> Result<()> {
     }
     let mut parts =
         vec![Part::Python, Part::Envoy, Part::Models, Part::Wasm, Part::CudaHeaders, Part::Libclang];
-    parts.extend((settings.pool == Pool::Redis).then_some(Part::Redis));
+    parts.extend(match settings.pool {
+        Pool::Redis => Some(Part::Redis),
+        Pool::Memcached => Some(Part::Memcached),
+        Pool::Memory => None,
+    });
     setup::install(layout, &parts)?;
     wasm::run(layout)?;
     build_backend(layout)?;

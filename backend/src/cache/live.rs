@@ -10,8 +10,6 @@ mod reports;
 mod table;
 
 #[cfg(test)]
-mod board;
-#[cfg(test)]
 mod laws;
 
 use std::time::Duration;
@@ -19,7 +17,7 @@ use std::time::Duration;
 pub(crate) use heard::{Record, Served};
 pub(crate) use herald::Herald;
 pub(crate) use proxies::{Proxies, TooMany};
-pub(crate) use registry::{Own, Registry, Shared, Steps, Untold};
+pub(crate) use registry::{MemcachedSteps, Own, Registry, Shared, Steps, Untold};
 pub(crate) use reports::{Fate, Uncounted};
 pub(crate) use table::{LiveTable, Standing};
 

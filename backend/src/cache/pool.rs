@@ -1,7 +1,9 @@
 //! Where entries are kept: keys -> entries, in one round trip; an entry -> kept, or why not. A file for each tier: `memory` is this
-//! process, `redis` a Redis; `remote` is what is the same for all tiers that are not this process. Next: `store` decides whether an
-//! entry is fresh.
+//! process; `remote` is what Redis and Memcached have in common, `redis` and `memcached` how each is spoken to. Next: `store` decides
+//! whether an entry is fresh.
+
 mod breaker;
+pub(crate) mod memcached;
 mod memory;
 pub(crate) mod redis;
 mod remote;
@@ -17,6 +19,7 @@ use forebay_protocol::entry::Entry;
 use futures_util::future::{BoxFuture, Either};
 use metrics::counter;
 
+pub(crate) use memcached::Memcached;
 pub(crate) use memory::MemoryPool;
 pub(crate) use redis::{Link, Redis};
 pub(crate) use remote::{RemotePool, Shelf};

@@ -8,8 +8,8 @@ use forebay_protocol::proof::Prover;
 use tokio_util::sync::CancellationToken;
 
 use super::drain::{self, Ports, Signals};
-use crate::cache::live::{LiveTable, Proxies, Registry, Shared, Steps};
-use crate::cache::pool::{Redis, RemotePool, Shelf};
+use crate::cache::live::{LiveTable, MemcachedSteps, Proxies, Registry, Shared, Steps};
+use crate::cache::pool::{Memcached, Redis, RemotePool, Shelf};
 use crate::cache::store::Store;
 use crate::gate::{self, Gate, Savings, ready};
 use crate::http::{self, tls::Tls};
@@ -81,14 +81,22 @@ struct Pooled {
 impl Pooled {
     async fn open(settings: &PoolSettings, secret: Secret) -> Result<Self, SettingsError> {
         match settings.pool {
-            PoolKind::Redis => Ok(Self::of(Redis::open(settings.redis_url()).await?, settings, secret)),
+            PoolKind::Redis => {
+                let redis = Redis::open(settings.redis_url()).await?;
+                Ok(Self::of(redis.clone(), redis, settings, secret))
+            }
+            PoolKind::Memcached => {
+                let memcached =
+                    Memcached::open(settings.memcached_url(), settings.memcached_ca_file.as_deref()).await?;
+                Ok(Self::of(memcached.clone(), MemcachedSteps::new(memcached), settings, secret))
+            }
             PoolKind::Memory | PoolKind::None => unreachable!("a gate's settings name a pool that is shared"),
         }
     }
 
-    fn of<T: Shelf + Steps + Clone>(tier: T, settings: &PoolSettings, secret: Secret) -> Self {
-        let registry = Arc::new(Shared::heard(tier.clone()));
-        let entries = RemotePool::start(tier, secret, settings.timeout(), settings.pool_queue_bytes);
+    fn of(shelf: impl Shelf, steps: impl Steps, settings: &PoolSettings, secret: Secret) -> Self {
+        let registry = Arc::new(Shared::heard(steps));
+        let entries = RemotePool::start(shelf, secret, settings.timeout(), settings.pool_queue_bytes);
         Self { store: Arc::new(Store::new(entries, settings.max_entry_bytes)), registry }
     }
 }

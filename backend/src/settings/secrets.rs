@@ -12,8 +12,13 @@ use super::{PoolSettings, SettingsError, wrong};
 /// Where the pool's secret may be given instead of a file.
 const POOL_SECRET: &str = "FOREBAY_POOL_SECRET";
 /// Variables that hold secrets, or may: none of them is for other processes.
-pub(crate) const SECRETS: [&str; 4] =
-    [POOL_SECRET, "FOREBAY_REDIS_URL", "FOREBAY_HTTP_RESTRICTED_API", "FOREBAY_GRPC_RESTRICTED_PROTOCOL"];
+pub(crate) const SECRETS: [&str; 5] = [
+    POOL_SECRET,
+    "FOREBAY_REDIS_URL",
+    "FOREBAY_MEMCACHED_URL",
+    "FOREBAY_HTTP_RESTRICTED_API",
+    "FOREBAY_GRPC_RESTRICTED_PROTOCOL",
+];
 
 /// The secret that authenticates entries in a remote pool.
 ///
@@ -26,7 +31,10 @@ pub(crate) fn read_pool_secret(settings: &PoolSettings) -> Result<Secret, Settin
         None => match std::env::var(POOL_SECRET) {
             Ok(secret) => secret.into_bytes(),
             Err(_) => {
-                return Err(wrong(flag, format!("is missing: --pool redis needs it, or {POOL_SECRET}")));
+                return Err(wrong(
+                    flag,
+                    format!("is missing: a pool that is shared needs it, or {POOL_SECRET}"),
+                ));
             }
         },
     };

@@ -183,6 +183,8 @@ pub(crate) enum PoolKind {
     Memory,
     /// In Redis, shared with other replicas and the gate
     Redis,
+    /// In Memcached, shared in the same way
+    Memcached,
     /// Nowhere: every answer says no-store
     None,
 }
@@ -202,7 +204,14 @@ pub(crate) struct PoolSettings {
     pub(crate) max_entry_bytes: usize,
     /// Redis to use, with --pool redis: redis://[user:password@]host:port[/database]
     #[arg(long, env = "FOREBAY_REDIS_URL", hide_env_values = true)]
-    pub(crate) redis_url: Option<String>,
+    redis_url: Option<String>,
+    /// Memcached servers to use, with --pool memcached: memcached://[user:password@]host[:port][,host[:port]...], memcacheds:// for
+    /// TLS. All parts name them in the same words; the first one keeps what is live
+    #[arg(long, env = "FOREBAY_MEMCACHED_URL", hide_env_values = true)]
+    memcached_url: Option<String>,
+    /// File with the certificates of the CAs that the servers' certificates must come from, PEM, with memcacheds://
+    #[arg(long, env = "FOREBAY_MEMCACHED_CA_FILE")]
+    pub(crate) memcached_ca_file: Option<PathBuf>,
     /// Milliseconds that a lookup may take before it counts as a miss
     #[arg(long, env = "FOREBAY_POOL_TIMEOUT_MS", default_value_t = 5,
           value_parser = clap::value_parser!(u16).range(1..=1000))]
@@ -218,10 +227,26 @@ pub(crate) struct PoolSettings {
 
 impl PoolSettings {
     pub(super) fn check(&self) -> Result<(), SettingsError> {
-        if self.pool == PoolKind::Redis && self.redis_url.is_none() {
-            return Err(wrong("--redis-url", "is missing: --pool redis needs redis://host:port"));
+        match self.pool {
+            PoolKind::Redis if self.redis_url.is_none() => {
+                Err(wrong("--redis-url", "is missing: --pool redis needs redis://host:port"))
+            }
+            PoolKind::Memcached if self.memcached_url.is_none() => {
+                let needed = "is missing: --pool memcached needs memcached://host:port,host:port";
+                Err(wrong("--memcached-url", needed))
+            }
+            _ => Ok(()),
         }
-        Ok(())
+    }
+
+    /// Whether the pool is one that processes share.
+    pub(super) fn is_shared(&self) -> bool {
+        matches!(self.pool, PoolKind::Redis | PoolKind::Memcached)
+    }
+
+    /// Where Memcached's servers are, with --pool memcached.
+    pub(crate) fn memcached_url(&self) -> &str {
+        self.memcached_url.as_deref().unwrap_or_default()
     }
 
     /// Where Redis is, with --pool redis.

@@ -9,16 +9,16 @@ use serde_json::json;
 
 use crate::client::fp32;
 use crate::control::{EXPLICIT, load, unload};
+use crate::mesh::{Mesh, lookup};
 use crate::poll::install;
 use crate::process::{Forebay, until};
 use crate::proxied::{NONE, live, looked_up, poll, table};
-use crate::redis::{Mesh, lookup};
 
 /// No load waits longer than that in these tests.
 pub(crate) const SOON: [&str; 2] = ["--generations-timeout-secs", "1"];
 
 /// A proxy that goes on polling until it is to end; what it has.
-fn polls_on(gate: &Forebay, has: &Mutex<Option<Table>>, ends: &AtomicBool) {
+pub(crate) fn polls_on(gate: &Forebay, has: &Mutex<Option<Table>>, ends: &AtomicBool) {
     while !ends.load(Ordering::SeqCst) {
         let known = has.lock().unwrap().clone();
         let answer = poll(gate, "polling", known.as_ref(), 200);
@@ -47,9 +47,16 @@ impl Served {
     }
 
     pub(crate) fn in_redis(more: &[&str]) -> Self {
+        Self::shared(Mesh::redis(), more)
+    }
+
+    pub(crate) fn in_memcached(more: &[&str]) -> Self {
+        Self::shared(Mesh::memcached(2), more)
+    }
+
+    pub(crate) fn shared(mesh: Mesh, more: &[&str]) -> Self {
         let root = tempfile::tempdir().unwrap();
         install(root.path(), 1, "identity_fp32");
-        let mesh = Mesh::new();
         let arguments = [&EXPLICIT[..], &["--load-model", "m"], more].concat();
         let one = Forebay::serve_from(root.path(), &mesh.arguments(&arguments));
         let gate = mesh.gate();
@@ -72,7 +79,11 @@ impl Served {
 
     /// The model's files become those of another.
     pub(crate) fn replace(&self) {
-        install(self.root.path(), 1, "slow");
+        self.replace_by("slow");
+    }
+
+    pub(crate) fn replace_by(&self, other: &str) {
+        install(self.root.path(), 1, other);
     }
 
     pub(crate) fn generation(&self) -> String {
@@ -91,7 +102,7 @@ impl Served {
 
 #[test]
 fn a_poll_is_answered_at_once_when_something_changes_and_else_when_its_time_is_over() {
-    for served in [Served::in_memory(&SOON), Served::in_redis(&SOON)] {
+    for served in [Served::in_memory(&SOON), Served::in_redis(&SOON), Served::in_memcached(&SOON)] {
         let gate = served.gate();
         let first = table(&poll(gate, "p", NONE, 10_000));
         assert_eq!(live(&first), [served.generation()]);
@@ -115,7 +126,7 @@ fn a_poll_is_answered_at_once_when_something_changes_and_else_when_its_time_is_o
 
 #[test]
 fn a_load_and_an_unload_answer_when_every_proxy_that_polls_has_heard() {
-    for served in [Served::in_memory(&[]), Served::in_redis(&[])] {
+    for served in [Served::in_memory(&[]), Served::in_redis(&[]), Served::in_memcached(&[])] {
         let gate = served.gate();
         let (has, ends) = (Mutex::new(None), AtomicBool::new(false));
         std::thread::scope(|scope| {
@@ -136,7 +147,7 @@ fn a_load_and_an_unload_answer_when_every_proxy_that_polls_has_heard() {
 
 #[test]
 fn a_load_waits_for_a_proxy_that_has_the_old_table_as_long_as_it_says() {
-    for served in [Served::in_memory(&SOON), Served::in_redis(&SOON)] {
+    for served in [Served::in_memory(&SOON), Served::in_redis(&SOON), Served::in_memcached(&SOON)] {
         let old = table(&poll(served.gate(), "silent", NONE, 0));
         assert_eq!(poll(served.gate(), "silent", Some(&old), 0).status, 204);
         let took = served.load_another();
@@ -157,7 +168,7 @@ fn a_load_waits_for_a_proxy_that_redis_has_forgotten_with_its_last_writes() {
     let mut served = Served::in_redis(&SOON);
     let old = table(&poll(served.gate(), "one-more", NONE, 0));
     // Nothing else is lost: it is a time later than this that comes back.
-    let redis = &mut served.mesh.as_mut().unwrap().redis;
+    let redis = served.mesh.as_mut().unwrap().server_mut();
     assert!(redis.tell("HDEL forebay:2:proxies one-more").starts_with(':'));
     assert_eq!(redis.tell("SAVE"), "+OK");
     redis.kill();
@@ -172,7 +183,7 @@ fn what_could_not_be_said_to_the_pool_is_a_503_and_gates_stop_giving_hits() {
     let served = Served::in_redis(&SOON);
     let (mesh, gate) = (served.mesh.as_ref().unwrap(), served.gate());
     let before = table(&poll(gate, "p", NONE, 0));
-    mesh.redis.tell("CONFIG SET maxmemory 1");
+    mesh.server().tell("CONFIG SET maxmemory 1");
     served.replace();
     let loaded = load(&served.one, "m", &json!({}));
     assert_eq!(loaded.status, 503, "{loaded:?}");
@@ -185,7 +196,7 @@ fn what_could_not_be_said_to_the_pool_is_a_503_and_gates_stop_giving_hits() {
     assert_eq!(lookup(gate, 1.0).status, 503);
     let ready = gate.get_of_gate("/v2/health/ready");
     assert_eq!(ready.status, 503);
-    mesh.redis.tell("CONFIG SET maxmemory 0");
+    mesh.server().tell("CONFIG SET maxmemory 0");
     let after = until("it is told after all", || {
         Some(poll(gate, "p", Some(&before), 1000)).filter(|answer| answer.status == 200)
     });
@@ -193,20 +204,21 @@ fn what_could_not_be_said_to_the_pool_is_a_503_and_gates_stop_giving_hits() {
 }
 
 #[test]
-fn no_gate_answers_below_what_a_proxy_knows_though_redis_forgets() {
-    let served = Served::in_redis(&[]);
-    let (mesh, gate) = (served.mesh.as_ref().unwrap(), served.gate());
-    let before = table(&poll(gate, "p", NONE, 0));
-    mesh.redis.tell("FLUSHALL");
-    let other = mesh.gate();
-    for gate in [gate, &other] {
-        let after = until("it knows again", || {
-            Some(poll(gate, "p", Some(&before), 1000)).filter(|answer| answer.status == 200)
+fn no_gate_answers_below_what_a_proxy_knows_though_the_tier_forgets() {
+    for served in [Served::in_redis(&[]), Served::in_memcached(&[])] {
+        let (mesh, gate) = (served.mesh.as_ref().unwrap(), served.gate());
+        let before = table(&poll(gate, "p", NONE, 0));
+        mesh.forget();
+        let other = mesh.gate();
+        for gate in [gate, &other] {
+            let after = until("it knows again", || {
+                Some(poll(gate, "p", Some(&before), 1000)).filter(|answer| answer.status == 200)
+            });
+            assert!(table(&after).epoch > before.epoch);
+        }
+        until("the server has said it again", || {
+            let answer = poll(&other, "p", NONE, 0);
+            (answer.status == 200 && live(&table(&answer)) == [served.generation()]).then_some(())
         });
-        assert!(table(&after).epoch > before.epoch);
     }
-    until("the server has said it again", || {
-        let answer = poll(&other, "p", NONE, 0);
-        (answer.status == 200 && live(&table(&answer)) == [served.generation()]).then_some(())
-    });
 }

@@ -25,6 +25,8 @@ mod external;
 mod generations;
 mod grpc;
 mod io_binding;
+mod memcached;
+mod mesh;
 #[cfg(not(feature = "tensorrt"))]
 mod no_tensorrt;
 mod optimized;
@@ -33,14 +35,15 @@ mod pool;
 mod process;
 mod proxied;
 mod proxy;
-mod redis;
 mod refusals;
 mod resets;
 mod restricted;
+mod shared;
 mod slow;
 mod strangers;
 mod strings;
 #[cfg(feature = "tensorrt")]
 mod tensorrt;
+mod tiers;
 mod tls;
 mod v1;

@@ -3,9 +3,10 @@
 use std::process::Stdio;
 use std::time::{Duration, Instant};
 
-use crate::process::{Forebay, Redis, gate_command, serve_command, test_repository, until};
+use crate::mesh::{Mesh, ask, lookup};
+use crate::process::{Forebay, gate_command, serve_command, test_repository, until};
 use crate::proxy::Proxy;
-use crate::redis::{Mesh, ask, lookup};
+use crate::tiers::Redis;
 
 /// Whether an answer that was computed is said to be kept.
 fn is_stored(forebay: &Forebay, value: f32) -> bool {
@@ -37,7 +38,7 @@ fn until_hit(one: &Forebay, value: f32) -> bool {
 fn connections_that_fell_silent_are_replaced_by_ones_to_whoever_has_the_address_now() {
     let (before, after) = (Redis::start(), Redis::start());
     let proxy = Proxy::start(before.port);
-    let mesh = Mesh::at(before, &proxy.url());
+    let mesh = Mesh::redis_at(before, &proxy.url());
     let (one, gate) = (mesh.serve(), mesh.gate());
     ask(&one, 1.0);
     until("the gate finds it", || (lookup(&gate, 1.0).status == 200).then_some(()));
@@ -49,35 +50,36 @@ fn connections_that_fell_silent_are_replaced_by_ones_to_whoever_has_the_address_
 }
 
 #[test]
-fn a_redis_that_stands_still_costs_hits_and_no_request_and_is_used_again() {
-    let mesh = Mesh::new();
-    let (one, gate) = (mesh.serve(), mesh.gate());
-    ask(&one, 1.0);
-    until("the gate finds it", || (lookup(&gate, 1.0).status == 200).then_some(()));
-    mesh.redis.freeze(true);
-    until("the gate says why", || {
-        let ready = gate.get_of_gate("/v2/health/ready");
-        (ready.status == 503 && ready.error().contains("no answer")).then_some(())
-    });
-    for number in 2..20_u8 {
-        ask(&one, f32::from(number));
+fn a_tier_that_stands_still_costs_hits_and_no_request_and_is_used_again() {
+    for mesh in Mesh::each() {
+        let (one, gate) = (mesh.serve(), mesh.gate());
+        ask(&one, 1.0);
+        until("the gate finds it", || (lookup(&gate, 1.0).status == 200).then_some(()));
+        mesh.freeze(true);
+        until("the gate says why", || {
+            let ready = gate.get_of_gate("/v2/health/ready");
+            (ready.status == 503 && ready.error().contains("no answer")).then_some(())
+        });
+        for number in 2..20_u8 {
+            ask(&one, f32::from(number));
+        }
+        until("what is live is not known any more", || (lookup(&gate, 1.0).status == 503).then_some(()));
+        mesh.freeze(false);
+        hits_again(&one, &gate, 100..5000);
+        until("the gate is ready", || (gate.get_of_gate("/v2/health/ready").status == 200).then_some(()));
     }
-    until("what is live is not known any more", || (lookup(&gate, 1.0).status == 503).then_some(()));
-    mesh.redis.freeze(false);
-    hits_again(&one, &gate, 100..5000);
-    until("the gate is ready", || (gate.get_of_gate("/v2/health/ready").status == 200).then_some(()));
 }
 
 #[test]
 fn what_redis_refuses_is_not_said_to_be_stored() {
-    let mesh = Mesh::new();
+    let mesh = Mesh::redis();
     let (one, gate) = (mesh.serve(), mesh.gate());
     assert!(is_stored(&one, 1.0));
-    mesh.redis.tell("CONFIG SET maxmemory 1");
+    mesh.server().tell("CONFIG SET maxmemory 1");
     let mut values = (2..5000_u16).map(f32::from);
     until("it is found out", || (!is_stored(&one, values.next()?)).then_some(()));
     assert!((5000..5020_u16).all(|value| !is_stored(&one, f32::from(value))));
-    mesh.redis.tell("CONFIG SET maxmemory 0");
+    mesh.server().tell("CONFIG SET maxmemory 0");
     hits_again(&one, &gate, 6000..9000);
 }
 
@@ -85,11 +87,11 @@ fn what_redis_refuses_is_not_said_to_be_stored() {
 fn a_server_that_became_a_replica_is_left_for_whoever_has_the_address_now() {
     let (before, after) = (Redis::start(), Redis::start());
     let proxy = Proxy::start(before.port);
-    let mesh = Mesh::at(before, &proxy.url());
+    let mesh = Mesh::redis_at(before, &proxy.url());
     let (one, gate) = (mesh.serve(), mesh.gate());
     ask(&one, 1.0);
     until("the gate finds it", || (lookup(&gate, 1.0).status == 200).then_some(()));
-    mesh.redis.tell(&format!("REPLICAOF 127.0.0.1 {}", after.port));
+    mesh.server().tell(&format!("REPLICAOF 127.0.0.1 {}", after.port));
     until("the gate trusts it no more", || {
         (gate.get_of_gate("/v2/health/ready").status == 503).then_some(())
     });
@@ -137,8 +139,8 @@ fn what_can_be_known_to_be_wrong_is_refused_at_start() {
 #[test]
 fn a_pool_that_is_not_there_is_told_in_few_lines_and_nothing_is_said_to_be_stored() {
     let url = "redis://nowhere.invalid:6379/";
-    let mesh = Mesh::at(Redis::start(), url);
-    let log = mesh.redis.file("log");
+    let mesh = Mesh::redis_at(Redis::start(), url);
+    let log = mesh.server().file("log");
     let mut command = serve_command(&test_repository(), &mesh.arguments(&["--instances", "1"]));
     command.stderr(std::fs::File::create(&log).unwrap());
     let began = Instant::now();

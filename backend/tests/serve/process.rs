@@ -1,6 +1,6 @@
 //! Processes that are gone when the test is, and the folders they work on.
 
-use std::io::{BufRead, BufReader, Write as _};
+use std::io::{BufRead, BufReader};
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, ExitStatus, Stdio};
 use std::time::{Duration, Instant};
@@ -191,76 +191,6 @@ pub(crate) fn children(of: u32) -> Vec<u32> {
 pub(crate) fn signal(child: &Child, name: &str) {
     let status = Command::new("kill").arg(format!("-{name}")).arg(child.id().to_string()).status();
     assert!(status.unwrap().success());
-}
-
-/// A Redis without persistence, on a port that stays its own when it is started again.
-pub(crate) struct Redis {
-    child: Option<Child>,
-    folder: tempfile::TempDir,
-    arguments: Vec<String>,
-    pub(crate) port: u16,
-}
-
-impl Redis {
-    pub(crate) fn start() -> Self {
-        Self::start_with(&[])
-    }
-
-    /// With more arguments.
-    pub(crate) fn start_with(arguments: &[&str]) -> Self {
-        let arguments = arguments.iter().map(ToString::to_string).collect();
-        let port = std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port();
-        let mut redis = Self { child: None, folder: tempfile::tempdir().unwrap(), arguments, port };
-        redis.restart();
-        redis
-    }
-
-    pub(crate) fn url(&self) -> String {
-        format!("redis://127.0.0.1:{}/", self.port)
-    }
-
-    /// A file in its folder.
-    pub(crate) fn file(&self, name: &str) -> PathBuf {
-        self.folder.path().join(name)
-    }
-
-    /// Sends it a command; the first line of what it answers.
-    pub(crate) fn tell(&self, command: &str) -> String {
-        let mut stream = std::net::TcpStream::connect(("127.0.0.1", self.port)).unwrap();
-        stream.set_read_timeout(Some(PATIENCE)).unwrap();
-        stream.write_all(format!("{command}\r\n").as_bytes()).unwrap();
-        let mut line = String::new();
-        BufReader::new(stream).read_line(&mut line).unwrap();
-        line.trim().to_owned()
-    }
-
-    /// Stops it where it stands, or lets it go on.
-    pub(crate) fn freeze(&self, frozen: bool) {
-        signal(self.child.as_ref().unwrap(), if frozen { "STOP" } else { "CONT" });
-    }
-
-    pub(crate) fn kill(&mut self) {
-        if let Some(mut child) = self.child.take() {
-            child.kill().unwrap();
-            child.wait().unwrap();
-        }
-    }
-
-    pub(crate) fn restart(&mut self) {
-        let local = forebay_dir().join("bin/redis-server");
-        let program: PathBuf = if local.exists() { local } else { "redis-server".into() };
-        let mut command = Command::new(program);
-        command.args(rig::redis::arguments(self.port)).args(&self.arguments);
-        command.current_dir(self.folder.path());
-        self.child = Some(command.stdout(Stdio::null()).spawn().unwrap());
-        until("redis listens", || std::net::TcpStream::connect(("127.0.0.1", self.port)).ok());
-    }
-}
-
-impl Drop for Redis {
-    fn drop(&mut self) {
-        self.kill();
-    }
 }
 
 /// Polls until there is something, for as long as `PATIENCE`.

@@ -7,12 +7,13 @@ use serde_json::json;
 
 use crate::client::{Answer, send};
 use crate::generations::{SOON, Served};
+use crate::mesh::Tier;
 use crate::process::{Forebay, until};
 use crate::proxied::{NONE, claim, live, looked_up, poll, report, table};
 
 #[test]
 fn an_epoch_that_no_gate_gave_out_disturbs_nobody() {
-    for served in [Served::in_memory(&SOON), Served::in_redis(&SOON)] {
+    for served in [Served::in_memory(&SOON), Served::in_redis(&SOON), Served::in_memcached(&SOON)] {
         let gate = served.gate();
         let own = table(&poll(gate, "p", NONE, 0));
         assert_eq!(poll(gate, "p", Some(&own), 0).status, 204, "the table stands");
@@ -30,7 +31,7 @@ fn an_epoch_that_no_gate_gave_out_disturbs_nobody() {
 
 #[test]
 fn who_proves_no_epoch_acknowledges_none() {
-    for served in [Served::in_memory(&SOON), Served::in_redis(&SOON)] {
+    for served in [Served::in_memory(&SOON), Served::in_redis(&SOON), Served::in_memcached(&SOON)] {
         let old = table(&poll(served.gate(), "silent", NONE, 0));
         claim(served.gate(), "silent", (old.epoch + 1_000_000_000_000, &old.proof), 0);
         let took = served.load_another();
@@ -40,24 +41,25 @@ fn who_proves_no_epoch_acknowledges_none() {
 
 #[test]
 fn what_was_told_before_a_loss_makes_the_pool_forget_once() {
-    let served = Served::in_redis(&SOON);
-    let gate = served.gate();
-    let told: Vec<_> = (0..3)
-        .map(|_| {
-            let told = table(&poll(gate, "p", NONE, 0));
-            served.load_another();
-            served.until_known();
-            told
-        })
-        .collect();
-    served.mesh.as_ref().unwrap().redis.tell("FLUSHALL");
-    let first = until("it is noticed", || {
-        let now = table(&poll(gate, "p", NONE, 0));
-        (now.epoch > told[2].epoch && live(&now) == [served.generation()]).then_some(now)
-    });
-    for old in &told {
-        let now = table(&poll(gate, "stranger", Some(old), 5000));
-        assert_eq!((now.epoch, live(&now)), (first.epoch, live(&first)), "{}", old.epoch);
+    for served in [Served::in_redis(&SOON), Served::in_memcached(&SOON)] {
+        let gate = served.gate();
+        let told: Vec<_> = (0..3)
+            .map(|_| {
+                let told = table(&poll(gate, "p", NONE, 0));
+                served.load_another();
+                served.until_known();
+                told
+            })
+            .collect();
+        served.mesh.as_ref().unwrap().forget();
+        let first = until("it is noticed", || {
+            let now = table(&poll(gate, "p", NONE, 0));
+            (now.epoch > told[2].epoch && live(&now) == [served.generation()]).then_some(now)
+        });
+        for old in &told {
+            let now = table(&poll(gate, "stranger", Some(old), 5000));
+            assert_eq!((now.epoch, live(&now)), (first.epoch, live(&first)), "{}", old.epoch);
+        }
     }
 }
 
@@ -82,7 +84,7 @@ fn polls_that_are_none_are_refused_by_a_sentence() {
 
 #[test]
 fn a_filter_of_another_version_gets_a_plain_404_which_it_takes_for_a_miss() {
-    for served in [Served::in_memory(&[]), Served::in_redis(&[])] {
+    for served in [Served::in_memory(&[]), Served::in_redis(&[]), Served::in_memcached(&[])] {
         let port = served.gate().gate_port;
         for (method, path) in [
             ("GET", "/forebay/v1/lookup"),
@@ -108,7 +110,7 @@ fn sums(gate: &Forebay) -> Vec<String> {
 #[test]
 fn what_proxies_count_is_summed_up_and_counted_once() {
     let saved = json!({ "saved": [{ "service": "s", "model": "m", "hits": 3, "cost_us": 700 }] });
-    for served in [Served::in_memory(&[]), Served::in_redis(&[])] {
+    for served in [Served::in_memory(&[]), Served::in_redis(&[]), Served::in_memcached(&[])] {
         for (proxy, seq) in [("a", 1), ("a", 1), ("b", 1), ("a", 2)] {
             assert_eq!(report(served.gate(), proxy, seq, &saved).status, 200);
         }
@@ -122,31 +124,33 @@ fn what_proxies_count_is_summed_up_and_counted_once() {
 
 #[test]
 fn a_report_that_is_sent_again_to_another_gate_is_counted_once() {
-    let served = Served::in_redis(&[]);
-    let mesh = served.mesh.as_ref().unwrap();
-    let other = mesh.gate();
-    until("the other gate knows what is live", || looked_up(&other, "m").filter(|live| !live.is_empty()));
-    let saved = json!({ "saved": [{ "service": "s", "model": "m", "hits": 3, "cost_us": 700 }] });
-    for (gate, seq) in [(served.gate(), 1), (&other, 1), (&other, 2), (served.gate(), 2)] {
-        assert_eq!(report(gate, "a", seq, &saved).status, 200);
+    for served in [Served::in_redis(&[]), Served::in_memcached(&[])] {
+        let mesh = served.mesh.as_ref().unwrap();
+        let other = mesh.gate();
+        until("the other gate knows what is live", || looked_up(&other, "m").filter(|live| !live.is_empty()));
+        let saved = json!({ "saved": [{ "service": "s", "model": "m", "hits": 3, "cost_us": 700 }] });
+        for (gate, seq) in [(served.gate(), 1), (&other, 1), (&other, 2), (served.gate(), 2)] {
+            assert_eq!(report(gate, "a", seq, &saved).status, 200);
+        }
+        let expected = [
+            r#"forebay_proxy_hits{service="s",model="m"} 3"#,
+            r#"forebay_proxy_saved_us{service="s",model="m"} 700"#,
+        ];
+        assert_eq!(
+            (sums(served.gate()), sums(&other)),
+            (expected.map(str::to_owned).into(), expected.map(str::to_owned).into())
+        );
+        // Where nobody can say whether it was counted, it is not, and the proxy keeps it.
+        let Tier::Redis(redis) = &mesh.tier else { continue };
+        redis.tell("CONFIG SET maxmemory 1");
+        let refused = report(&other, "a", 3, &saved);
+        assert_eq!(
+            (refused.status, refused.error().contains("what the poll reports can't be counted")),
+            (503, true),
+            "{refused:?}"
+        );
+        redis.tell("CONFIG SET maxmemory 0");
+        until("it is counted", || (report(&other, "a", 3, &saved).status == 200).then_some(()));
+        assert_eq!(sums(&other)[0], r#"forebay_proxy_hits{service="s",model="m"} 6"#);
     }
-    let expected = [
-        r#"forebay_proxy_hits{service="s",model="m"} 3"#,
-        r#"forebay_proxy_saved_us{service="s",model="m"} 700"#,
-    ];
-    assert_eq!(
-        (sums(served.gate()), sums(&other)),
-        (expected.map(str::to_owned).into(), expected.map(str::to_owned).into())
-    );
-    // Where nobody can say whether it was counted, it is not, and the proxy keeps it.
-    mesh.redis.tell("CONFIG SET maxmemory 1");
-    let refused = report(&other, "a", 3, &saved);
-    assert_eq!(
-        (refused.status, refused.error().contains("what the poll reports can't be counted")),
-        (503, true),
-        "{refused:?}"
-    );
-    mesh.redis.tell("CONFIG SET maxmemory 0");
-    until("it is counted", || (report(&other, "a", 3, &saved).status == 200).then_some(()));
-    assert_eq!(sums(&other)[0], r#"forebay_proxy_hits{service="s",model="m"} 6"#);
 }

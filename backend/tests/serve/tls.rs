@@ -12,20 +12,20 @@ use tokio_rustls::TlsConnector;
 use crate::process::{Forebay, serve_command, test_repository, until};
 
 /// A CA of its own, and what it signs.
-struct Ca {
+pub(crate) struct Ca {
     certificate: CertificateDer<'static>,
-    pem: String,
+    pub(crate) pem: String,
     issuer: Issuer<'static, KeyPair>,
 }
 
-struct Signed {
+pub(crate) struct Signed {
     certificate: CertificateDer<'static>,
-    pem: String,
-    key: KeyPair,
+    pub(crate) pem: String,
+    pub(crate) key: KeyPair,
 }
 
 impl Ca {
-    fn new() -> Self {
+    pub(crate) fn new() -> Self {
         let mut params = CertificateParams::new(Vec::new()).unwrap();
         params.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
         let key = KeyPair::generate().unwrap();
@@ -37,7 +37,7 @@ impl Ca {
         }
     }
 
-    fn sign(&self) -> Signed {
+    pub(crate) fn sign(&self) -> Signed {
         let key = KeyPair::generate().unwrap();
         let params = CertificateParams::new(vec!["localhost".to_owned()]).unwrap();
         let certificate = params.signed_by(&key, &self.issuer).unwrap();

@@ -31,6 +31,9 @@ pub(super) const REDIS: Tool = Tool {
     size: ByteSize::mb(3),
 };
 
+pub(super) const MEMCACHED: Tool =
+    Tool { folder: "memcached", packages: &["memcached"], programs: &["memcached"], size: ByteSize::mb(1) };
+
 pub(super) const WRK: Tool =
     Tool { folder: "wrk", packages: &["wrk"], programs: &["wrk"], size: ByteSize::mb(1) };
 

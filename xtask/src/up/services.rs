@@ -1,6 +1,7 @@
-//! The services in the order of start: Redis, the backend, the gate, Envoy. Settings enter, addresses of what is ready leave.
+//! The services in the order of start: Redis or Memcached, the backend, the gate, Envoy. Settings enter, addresses of what is ready leave.
 
 use std::fs;
+use std::net::TcpStream;
 use std::path::PathBuf;
 use std::process::Command;
 use std::time::Duration;
@@ -55,7 +56,8 @@ pub(crate) struct Bound {
 struct Shared {
     forebay: PathBuf,
     pool_secret: PathBuf,
-    redis_url: Option<String>,
+    /// The flag of the pool, and the variable and the URL that name it.
+    pool: (&'static str, Option<(&'static str, String)>),
 }
 
 impl Services {
@@ -70,14 +72,21 @@ impl Services {
         group: &mut Group,
     ) -> Result<Self> {
         let (pool_secret, _) = folder.secret("pool-secret")?;
-        let redis_url = match settings.pool {
-            Pool::Redis => Some(start_redis(layout, settings.ports.redis, folder, group)?),
-            Pool::Memory => None,
+        let ports = &settings.ports;
+        let pool = match settings.pool {
+            Pool::Redis => {
+                ("redis", Some(("FOREBAY_REDIS_URL", start_redis(layout, ports.redis, folder, group)?)))
+            }
+            Pool::Memcached => {
+                let url = start_memcached(layout, ports.memcached, folder, group)?;
+                ("memcached", Some(("FOREBAY_MEMCACHED_URL", url)))
+            }
+            Pool::Memory => ("memory", None),
         };
-        let shared = Shared { forebay: backend(layout)?, pool_secret, redis_url };
+        let shared = Shared { forebay: backend(layout)?, pool_secret, pool };
         let backend = start_backend(layout, settings, folder, &shared, group)?;
         let gate = match settings.pool {
-            Pool::Redis => start_gate(settings, &shared, group)?.gate,
+            Pool::Redis | Pool::Memcached => start_gate(settings, &shared, group)?.gate,
             Pool::Memory => backend.gate,
         };
         let gate = gate.context("there is no gate")?;
@@ -123,6 +132,20 @@ fn start_redis(layout: &Layout, port: u16, folder: &Folder, group: &mut Group) -
     Ok(format!("redis://:{password}@127.0.0.1:{port}"))
 }
 
+/// Memcached with a bound in bytes and a password. Returns its URL.
+fn start_memcached(layout: &Layout, port: u16, folder: &Folder, group: &mut Group) -> Result<String> {
+    let (_, password) = folder.secret("memcached-password")?;
+    let port = if port == 0 { free_port() } else { port };
+    let file = folder.private("memcached-auth", &format!("{SERVICE}:{password}\n"))?;
+    println!("starting memcached");
+    let mut memcached = command(layout.bin("memcached"), ["--listen=127.0.0.1", "--memory-limit=256"]);
+    // The user is the one that it becomes if it is started by root.
+    memcached.arg(format!("--port={port}")).args(["--user=root", "--auth-file"]).arg(file);
+    group.start("memcached", memcached)?;
+    group.until("memcached", PATIENCE, || TcpStream::connect(("127.0.0.1", port)).ok().map(drop))?;
+    Ok(format!("memcached://{SERVICE}:{password}@127.0.0.1:{port}"))
+}
+
 fn start_backend(
     layout: &Layout,
     settings: &Settings,
@@ -154,11 +177,11 @@ fn forebay(shared: &Shared, subcommand: &str, metrics_port: u16) -> Command {
     let mut forebay = command(&shared.forebay, [subcommand, "--metrics-address=127.0.0.1"]);
     forebay.arg(format!("--metrics-port={metrics_port}"));
     forebay.args(["--log-format", "text", "--pool"]).env("NO_COLOR", "1");
-    forebay.arg(if shared.redis_url.is_some() { "redis" } else { "memory" });
-    forebay.arg("--pool-secret-file").arg(&shared.pool_secret);
-    if let Some(redis_url) = &shared.redis_url {
+    let (pool, url) = &shared.pool;
+    forebay.arg(pool).arg("--pool-secret-file").arg(&shared.pool_secret);
+    if let Some((variable, url)) = url {
         // With its password, so not among the arguments that everyone can list.
-        forebay.env("FOREBAY_REDIS_URL", redis_url);
+        forebay.env(variable, url);
     }
     forebay
 }

@@ -51,6 +51,8 @@ enum Event {
     FailOver(i16),
     /// The pool starts again, empty.
     Flush,
+    /// What a server said last is gone, and that is found out.
+    LoseRecord(u8),
     /// A gate and the pool don't reach each other, or do again.
     Part(u8),
 }
@@ -74,6 +76,7 @@ fn event() -> impl Strategy<Value = Event> {
         2 => Just(Event::Replicate),
         1 => (-1000_i16..1000).prop_map(Event::FailOver),
         1 => Just(Event::Flush),
+        1 => (0_u8..2).prop_map(Event::LoseRecord),
         1 => (0_u8..2).prop_map(Event::Part),
     ]
 }
@@ -83,9 +86,11 @@ proptest! {
 
     #[test]
     fn whatever_happens_the_laws_hold(events in prop::collection::vec(event(), 1..250)) {
-        let mut world = World::new();
-        for event in events {
-            world.happens(event)?;
+        for forgetful in [false, true] {
+            let mut world = World::of(forgetful);
+            for event in &events {
+                world.happens(*event)?;
+            }
         }
     }
 }

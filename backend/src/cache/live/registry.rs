@@ -1,6 +1,9 @@
 //! The registry: what every server says that it serves -> the tables of the gates, and back who has which. A file for each kind:
-//! `own` is of this process alone; `shared` is of many, who meet in a tier by single `steps`, which `redis` has as scripts.
+//! `own` is of this process alone; `shared` is of many, who meet in a tier by single `steps`: `redis` has those as scripts; `memcached`
+//! takes them on a `board`, which is written back if nobody else did meanwhile.
 
+pub(super) mod board;
+mod memcached;
 mod own;
 pub(super) mod redis;
 mod shared;
@@ -19,6 +22,7 @@ use super::reports::Fate;
 use super::table::LiveTable;
 use crate::cache::pool::PoolError;
 
+pub(crate) use memcached::MemcachedSteps;
 pub(crate) use own::Own;
 pub(crate) use shared::Shared;
 pub(crate) use steps::Steps;

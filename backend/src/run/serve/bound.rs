@@ -41,7 +41,7 @@ impl Bound {
             grpc: http::listen(settings.grpc_address, settings.grpc_port)?,
             gate: match settings.pool.pool {
                 PoolKind::Memory => Some(http::listen(settings.gate.gate_address, settings.gate.gate_port)?),
-                PoolKind::Redis | PoolKind::None => None,
+                PoolKind::Redis | PoolKind::Memcached | PoolKind::None => None,
             },
             metrics: http::listen(settings.http.metrics_address, settings.metrics_port)?,
         })

@@ -5,8 +5,8 @@ use std::sync::Arc;
 use tokio::sync::oneshot;
 use tokio_util::sync::CancellationToken;
 
-use crate::cache::live::{Herald, Own, Shared, Steps};
-use crate::cache::pool::{MemoryPool, Redis, RemotePool, Shelf};
+use crate::cache::live::{Herald, MemcachedSteps, Own, Shared, Steps};
+use crate::cache::pool::{Memcached, MemoryPool, Redis, RemotePool, Shelf};
 use crate::cache::store::Store;
 use crate::settings::{self, PoolKind, ServeSettings, SettingsError};
 
@@ -35,7 +35,15 @@ impl Pooled {
                 Ok(Self { store: None, own: None, herald: Arc::new(Herald::none()), farewell: None })
             }
             PoolKind::Memory => Ok(Self::memory(settings)),
-            PoolKind::Redis => Self::remote(Redis::open(pool.redis_url()).await?, settings, stop),
+            PoolKind::Redis => {
+                let redis = Redis::open(pool.redis_url()).await?;
+                Self::remote(redis.clone(), redis, settings, stop)
+            }
+            PoolKind::Memcached => {
+                let memcached =
+                    Memcached::open(pool.memcached_url(), pool.memcached_ca_file.as_deref()).await?;
+                Self::remote(memcached.clone(), MemcachedSteps::new(memcached), settings, stop)
+            }
         }
     }
 
@@ -52,16 +60,18 @@ impl Pooled {
         }
     }
 
-    fn remote<T: Shelf + Steps + Clone>(
-        tier: T,
+    /// Entries on a shelf, and what is live by steps, of one tier.
+    fn remote(
+        shelf: impl Shelf,
+        steps: impl Steps,
         settings: &ServeSettings,
         stop: &CancellationToken,
     ) -> Result<Self, SettingsError> {
         let pool = &settings.pool;
         let secret = settings::read_pool_secret(pool)?;
-        let (registry, farewell) = Shared::told(tier.clone(), &settings.service, stop.clone());
+        let (registry, farewell) = Shared::told(steps, &settings.service, stop.clone());
         let herald = Herald::new(Arc::new(registry), &settings.service, settings.generations_timeout_secs);
-        let entries = RemotePool::start(tier, secret, pool.timeout(), pool.pool_queue_bytes);
+        let entries = RemotePool::start(shelf, secret, pool.timeout(), pool.pool_queue_bytes);
         let store = Arc::new(Store::new(entries, pool.max_entry_bytes));
         Ok(Self { store: Some(store), own: None, herald: Arc::new(herald), farewell: Some(farewell) })
     }

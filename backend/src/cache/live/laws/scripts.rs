@@ -1,5 +1,6 @@
 //! The scripts do in Redis what `board` does: both are told the same, at the same times, and answer the same.
 
+use std::collections::BTreeMap;
 use std::path::Path;
 use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
@@ -8,13 +9,13 @@ use ::redis::{Client, Connection, FromRedisValue};
 use proptest::prelude::*;
 use proptest::test_runner::{Config, TestRunner};
 
-use crate::cache::live::board::{At, Board};
 use crate::cache::live::heard::{Heard, Record, Served, outdated};
 use crate::cache::live::millis;
 use crate::cache::live::proxies::LEASE;
+use crate::cache::live::registry::board::{At, Board};
 use crate::cache::live::registry::redis::{ReadAnswer, Step as Script, reported, swept};
 use crate::cache::live::registry::steps::{Read, Reader, Stands, Word, digest, text};
-use crate::cache::live::reports::Fate;
+use crate::cache::live::reports::{Fate, REMEMBERED};
 use forebay_protocol::digest::Generation;
 
 /// Time and run come as the last arguments.
@@ -105,9 +106,23 @@ fn epoch(epochs: &[u64], which: usize) -> u64 {
     }
 }
 
+/// Who reports -> time and number.
+#[derive(Default)]
+struct Reports(BTreeMap<String, (u64, u64)>);
+
+impl Reports {
+    fn fate(&mut self, who: &str, seq: u64, at: At) -> Fate {
+        self.0.retain(|_, (ms, _)| ms.abs_diff(at.ms()) < millis(REMEMBERED));
+        let last = self.0.get(who).map_or(0, |(_, last)| *last);
+        self.0.insert(who.to_owned(), (at.ms(), last.max(seq)));
+        if seq > last { Fate::New } else { Fate::Known }
+    }
+}
+
 struct Both {
     redis: Redis,
     board: Board,
+    reports: Reports,
     at: At,
     epochs: Vec<u64>,
     /// Signatures of the last table, as each has them.
@@ -173,14 +188,14 @@ impl Both {
             }
             Step::Behind(which) => {
                 let epoch = epoch(&self.epochs, *which);
-                let behind = self.board.behind(epoch, at);
+                let (behind, _) = self.board.behind(epoch, at);
                 let arguments = [epoch.to_string()];
                 let answer: (u64, String) =
                     self.redis.run(include_str!("../registry/redis/behind.lua"), &arguments, at);
                 assert_eq!(answer.0, behind, "{step:?}");
             }
             Step::Report(who, seq) => {
-                let fate = self.board.report(&who.to_string(), *seq, at);
+                let fate = self.reports.fate(&who.to_string(), *seq, at);
                 let arguments = reported(who.to_string(), *seq);
                 let answer: String =
                     self.redis.run(include_str!("../registry/redis/report.lua"), &arguments, at);
@@ -216,7 +231,8 @@ fn the_scripts_do_what_the_board_does() {
         let _: () = ::redis::cmd("FLUSHALL").query(&mut redis.connection).unwrap();
         let (board, epochs) = (Board::default(), Vec::new());
         let at = At { us: 1_700_000_000_000_000, run: 0 };
-        let mut both = Both { redis, board, at, epochs, signatures: Default::default() };
+        let reports = Reports::default();
+        let mut both = Both { redis, board, reports, at, epochs, signatures: Default::default() };
         for step in &steps {
             both.take(step);
         }
@@ -266,6 +282,6 @@ fn who_polled_before_the_clock_went_back_is_waited_for_once() {
     board.read(&Reader { gate: "g", epoch, signature: "", known: &[], proxies: &proxies }, at(begun));
     let back = begun - 3_600_000;
     let told = board.epochs.last().copied().unwrap();
-    assert!(board.behind(told, at(back)) > 0);
-    assert_eq!(board.behind(told, at(back + millis(LEASE) + 1)), 0);
+    assert!(board.behind(told, at(back)).0 > 0);
+    assert_eq!(board.behind(told, at(back + millis(LEASE) + 1)).0, 0);
 }

@@ -12,9 +12,9 @@ use forebay_protocol::proof::Prover;
 use proptest::prelude::*;
 
 use super::Event;
-use crate::cache::live::board::{At, Board};
 use crate::cache::live::heard::{Record, Served, live_models, outdated};
 use crate::cache::live::proxies::Proxies;
+use crate::cache::live::registry::board::{At, Board};
 use crate::cache::live::registry::steps::{self, Read, Reader, Stands, Word};
 use crate::cache::live::table::{LiveTable, Standing};
 
@@ -81,6 +81,8 @@ pub(super) struct World {
     skew_ms: i64,
     /// Which Redis it is that answers.
     run: u64,
+    /// It is Memcached: what is lost is noticed by its place alone.
+    forgetful: bool,
     pub(super) servers: Vec<Server>,
     gates: Vec<Gate>,
     pub(super) proxies: Vec<Proxy>,
@@ -93,7 +95,13 @@ pub(super) struct World {
 
 impl World {
     pub(super) fn new() -> Self {
+        Self::of(false)
+    }
+
+    /// With Memcached, where a gate writes seldom and records are lost by themselves.
+    pub(super) fn of(forgetful: bool) -> Self {
         let mut world = Self {
+            forgetful,
             start: Instant::now(),
             now_ms: START_MS,
             board: Board::default(),
@@ -174,12 +182,13 @@ impl World {
     }
 
     pub(super) fn at(&self) -> At {
-        At { us: self.now_ms.saturating_add_signed(self.skew_ms) * 1000, run: self.run }
+        let run = self.board.run().unwrap_or(self.run);
+        At { us: self.now_ms.saturating_add_signed(self.skew_ms) * 1000, run }
     }
 
     pub(super) fn behind(&mut self, epoch: u64) -> u64 {
         let at = self.at();
-        self.board.behind(epoch, at)
+        self.board.behind(epoch, at).0
     }
 
     pub(super) fn happens(&mut self, event: Event) -> Result<(), TestCaseError> {
@@ -221,15 +230,28 @@ impl World {
             Event::Replay(g, which) => self.replay(usize::from(g), usize::from(which)),
             Event::Replicate => self.replica = self.board.clone(),
             Event::FailOver(skew_ms) => {
-                self.board = self.replica.clone();
                 self.skew_ms = i64::from(skew_ms);
                 self.run += 1;
                 self.now_ms += 1;
+                // Memcached has no replicas.
+                self.board = if self.forgetful {
+                    Board::begin(At { run: self.run, ..self.at() })
+                } else {
+                    self.replica.clone()
+                };
             }
             Event::Flush => {
                 self.board = Board::default();
                 // No two Redis give out an epoch in one microsecond.
                 self.now_ms += 1;
+                if self.forgetful {
+                    self.run += 1;
+                    self.board = Board::begin(At { run: self.run, ..self.at() });
+                }
+            }
+            Event::LoseRecord(i) => {
+                let (at, record) = (self.at(), steps::text(&self.servers[usize::from(i)].record));
+                self.board.lose(&steps::digest(&record), at);
             }
             Event::Part(g) => {
                 let gate = &mut self.gates[usize::from(g)];

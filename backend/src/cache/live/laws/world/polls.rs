@@ -17,7 +17,11 @@ impl World {
             known: &known,
             proxies: &proxies,
         };
-        let read = self.board.read(&reader, pools);
+        let read = if self.forgetful {
+            self.board.read_seldom(&reader, pools)
+        } else {
+            self.board.read(&reader, pools)
+        };
         let lineage = Arc::new(self.board.epochs.clone());
         gate.hearing = Some((Asked { at, known, proxies }, read, lineage));
     }

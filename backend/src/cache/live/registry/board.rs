@@ -1,34 +1,43 @@
-//! What the scripts do, in Rust: a pool in memory for the laws, which play it against everything that can go wrong between the pool
-//! and those who use it. That it does what the scripts do is a test of its own, with Redis.
+//! What is said and told, and the steps that change it, for a tier that has no scripts: what `redis` does in Lua. The laws play it
+//! against everything that can go wrong between the tier and those who use it; that the scripts do the same is a test, with Redis.
+//! `codec` has it as bytes.
+
+mod codec;
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::time::Duration;
 
-use super::heard::{ALIVE, Heard, Record};
-use super::millis;
-use super::proxies::LEASE;
-use super::registry::steps::{KEPT_EPOCHS, Read, Reader, Said, Stands, Word};
-use super::reports::{Fate, REMEMBERED};
+use super::steps::{KEPT_EPOCHS, Read, Reader, Said, Stands, Word, digest};
+use crate::cache::live::heard::{ALIVE, Heard, Record};
+use crate::cache::live::millis;
+use crate::cache::live::proxies::LEASE;
 
-/// A pool.
-#[derive(Clone, Default)]
-pub(super) struct Board {
+/// How old what a gate said may be before it says it again. A gate trusts its table for less time than it is remembered without this.
+const SAID_AGAIN: Duration = Duration::from_secs(1);
+
+/// What everybody said.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub(in crate::cache::live) struct Board {
     beats: BTreeMap<String, Beat>,
+    /// Of those that are on the board. As bytes it has their digests alone.
     records: BTreeMap<String, String>,
     epoch: u64,
+    /// Of what the table was made of at that epoch.
     signature: Option<String>,
     order: u64,
+    /// When who polls may have been forgotten.
     lost_ms: u64,
+    /// Up to this epoch whoever knows one says nothing new.
     floor: u64,
     run: Option<u64>,
-    pub(super) epochs: BTreeSet<u64>,
+    /// Every epoch that was given out, the last of them.
+    pub(in crate::cache::live) epochs: BTreeSet<u64>,
     /// Name -> time and epoch.
-    pub(super) proxies: BTreeMap<String, (u64, u64)>,
-    pub(super) gates: BTreeMap<String, (u64, u64)>,
-    /// Who reports -> time and number.
-    reports: BTreeMap<String, (u64, u64)>,
+    pub(in crate::cache::live) proxies: BTreeMap<String, (u64, u64)>,
+    pub(in crate::cache::live) gates: BTreeMap<String, (u64, u64)>,
 }
 
-#[derive(Clone)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 struct Beat {
     order: u64,
     changed: u64,
@@ -39,13 +48,13 @@ struct Beat {
 
 /// When something is asked of it, and of which run.
 #[derive(Debug, Clone, Copy)]
-pub(super) struct At {
-    pub(super) us: u64,
-    pub(super) run: u64,
+pub(in crate::cache::live) struct At {
+    pub(in crate::cache::live) us: u64,
+    pub(in crate::cache::live) run: u64,
 }
 
 impl At {
-    pub(super) fn ms(self) -> u64 {
+    pub(in crate::cache::live) fn ms(self) -> u64 {
         self.us / 1000
     }
 
@@ -57,6 +66,37 @@ impl At {
 }
 
 impl Board {
+    /// A board where there is none: there may have been one, and who was told by it.
+    pub(in crate::cache::live) fn begin(at: At) -> Self {
+        Self { lost_ms: at.ms(), run: Some(at.run), ..Self::default() }
+    }
+
+    /// Which board it is, of those that were begun.
+    pub(in crate::cache::live) fn run(&self) -> Option<u64> {
+        self.run
+    }
+
+    /// Forgets what was said, where the record of that digest is lost: what others said before can't be told without it, for it may
+    /// have buried that. Who is alive says it again.
+    pub(in crate::cache::live) fn lose(&mut self, lost: &str, at: At) {
+        if self.beats.values().any(|beat| beat.digest == lost) {
+            let (highest, _) = self.trace(&[], at);
+            self.forget_said(at);
+            self.count((highest, true), at);
+        }
+    }
+
+    fn forget_said(&mut self, at: At) {
+        self.beats.clear();
+        self.records.clear();
+        self.lost_ms = at.ms();
+    }
+
+    /// The digests of what was said.
+    pub(super) fn digests(&self) -> BTreeSet<&str> {
+        self.beats.values().map(|beat| beat.digest.as_str()).collect()
+    }
+
     fn notice(&mut self, at: At) {
         let before = self.run.replace(at.run);
         if before.is_some_and(|before| before != at.run) {
@@ -76,9 +116,7 @@ impl Board {
             lost |= *known > floor && self.epochs.insert(*known);
         }
         if lost {
-            self.beats.clear();
-            self.records.clear();
-            self.lost_ms = at.ms();
+            self.forget_said(at);
         }
         (highest, lost)
     }
@@ -89,7 +127,7 @@ impl Board {
             let order = if alive { "alive".to_owned() } else { beat.order.to_string() };
             format!("{instance} {} {} {order}\n", beat.digest, beat.changed)
         };
-        let signature: String = self.beats.iter().map(line).collect();
+        let signature = digest(&self.beats.iter().map(line).collect::<String>());
         if lost || self.signature.as_ref() != Some(&signature) {
             self.epoch = at.us.max(highest + at.step());
             self.signature = Some(signature.clone());
@@ -104,7 +142,8 @@ impl Board {
         (self.epoch, signature)
     }
 
-    pub(super) fn say(&mut self, word: &Word<'_>, at: At) -> Said {
+    /// An instance says what it serves.
+    pub(in crate::cache::live) fn say(&mut self, word: &Word<'_>, at: At) -> Said {
         let Word { instance, left, digest, record, known, unanswered } = *word;
         let traced = self.trace(&[known], at);
         if unanswered && !self.beats.contains_key(instance) {
@@ -127,7 +166,8 @@ impl Board {
         Said { epoch: self.count(traced, at).0, record }
     }
 
-    pub(super) fn read(&mut self, reader: &Reader<'_>, at: At) -> Read {
+    /// A gate tells which epochs it and its proxies have, and hears what was said.
+    pub(in crate::cache::live) fn read(&mut self, reader: &Reader<'_>, at: At) -> Read {
         let known = [reader.known, &[reader.epoch]].concat();
         let traced = self.trace(&known, at);
         let (epoch, signature) = self.count(traced, at);
@@ -142,10 +182,30 @@ impl Board {
         Read { epoch, signature, now_ms: heard_ms, heard }
     }
 
-    pub(super) fn heard(&self) -> Vec<Heard> {
+    /// The same, but what a gate says again of itself alone within [`SAID_AGAIN`] changes nothing: its time on the board is older by
+    /// that at most, and nothing has to be written.
+    pub(in crate::cache::live) fn read_seldom(&mut self, reader: &Reader<'_>, at: At) -> Read {
+        let said = self.gates.get(reader.gate).copied();
+        let read = self.read(reader, at);
+        if let Some((ms, epoch)) = said
+            && epoch == reader.epoch
+            && at.ms().abs_diff(ms) < millis(SAID_AGAIN)
+        {
+            self.gates.insert(reader.gate.to_owned(), (ms, epoch));
+        }
+        read
+    }
+
+    /// What was heard, by the records that are on the board.
+    pub(in crate::cache::live) fn heard(&self) -> Vec<Heard> {
+        self.heard_by(|instance, _| Record::read(self.records.get(instance)?).ok())
+    }
+
+    /// What was heard, by the records of instances and their digests. What there is none of is left out.
+    pub(super) fn heard_by(&self, record: impl Fn(&str, &str) -> Option<Record>) -> Vec<Heard> {
         let one = |(instance, beat): (&String, &Beat)| {
             let Beat { order, changed, ms: beat_ms, left, .. } = *beat;
-            let record = Record::read(self.records.get(instance)?).ok()?;
+            let record = record(instance, &beat.digest)?;
             Some(Heard { instance: instance.clone(), order, changed, beat_ms, left, record })
         };
         self.beats.iter().filter_map(one).collect()
@@ -162,24 +222,26 @@ impl Board {
         }
     }
 
-    pub(super) fn behind(&mut self, epoch: u64, at: At) -> u64 {
+    /// How many gates and proxies don't have that epoch, and one of them.
+    pub(in crate::cache::live) fn behind(&mut self, epoch: u64, at: At) -> (u64, String) {
         self.notice(at);
         self.forget(at);
-        let heard = self.gates.values().chain(self.proxies.values());
-        let behind = heard.filter(|(_, has)| *has < epoch).count() as u64;
+        let gates = self.gates.iter().map(|of| ("gate", of));
+        let heard = gates.chain(self.proxies.iter().map(|of| ("proxy", of)));
+        let mut behind = heard.filter(|(_, (_, (_, has)))| *has < epoch);
+        let one = behind.next().map(|(kind, (name, _))| format!("{kind} {name}"));
+        let count = u64::from(one.is_some()) + behind.count() as u64;
         let lost = epoch != 0 && !self.epochs.contains(&epoch);
         let forgot = self.lost_ms.abs_diff(at.ms()) <= millis(LEASE);
-        behind + u64::from(lost) + u64::from(forgot)
+        let all = || {
+            let all = if lost { "the pool" } else { "whoever was told before the pool lost writes" };
+            (lost || forgot).then(|| all.to_owned())
+        };
+        (count + u64::from(lost) + u64::from(forgot), one.or_else(all).unwrap_or_default())
     }
 
-    pub(super) fn report(&mut self, who: &str, seq: u64, at: At) -> Fate {
-        self.reports.retain(|_, (ms, _)| ms.abs_diff(at.ms()) < millis(REMEMBERED));
-        let last = self.reports.get(who).map_or(0, |(_, last)| *last);
-        self.reports.insert(who.to_owned(), (at.ms(), last.max(seq)));
-        if seq > last { Fate::New } else { Fate::Known }
-    }
-
-    pub(super) fn sweep(&mut self, gone: &[&Heard]) {
+    /// Forgets instances that were not heard of since.
+    pub(in crate::cache::live) fn sweep(&mut self, gone: &[&Heard]) {
         for of in gone {
             let same = |beat: &Beat| beat.order == of.order && beat.ms == of.beat_ms;
             if self.beats.get(&of.instance).is_some_and(same) {

@@ -1,0 +1,134 @@
+//! A board as bytes, and back. Records are not in it, but for their digests.
+
+use prost::Message;
+
+use super::{Beat, Board};
+
+/// Version of the bytes.
+const FORMAT: u32 = 1;
+
+/// Bytes that are no board.
+#[derive(Debug, thiserror::Error)]
+pub(in crate::cache::live) enum BoardError {
+    #[error("it is not the protobuf expected: {0}")]
+    Malformed(#[from] prost::DecodeError),
+    #[error("it has format {0}: this program reads format {FORMAT}")]
+    UnknownFormat(u32),
+}
+
+#[derive(Clone, PartialEq, Message)]
+struct Written {
+    #[prost(uint32, tag = "1")]
+    format: u32,
+    #[prost(message, repeated, tag = "2")]
+    beats: Vec<WrittenBeat>,
+    #[prost(uint64, tag = "3")]
+    epoch: u64,
+    #[prost(string, optional, tag = "4")]
+    signature: Option<String>,
+    #[prost(uint64, tag = "5")]
+    order: u64,
+    #[prost(uint64, tag = "6")]
+    lost_ms: u64,
+    #[prost(uint64, tag = "7")]
+    floor: u64,
+    #[prost(fixed64, optional, tag = "8")]
+    run: Option<u64>,
+    /// Each as what it is more than the one before.
+    #[prost(uint64, repeated, tag = "9")]
+    epochs: Vec<u64>,
+    #[prost(message, repeated, tag = "10")]
+    proxies: Vec<WrittenPoller>,
+    #[prost(message, repeated, tag = "11")]
+    gates: Vec<WrittenPoller>,
+}
+
+#[derive(Clone, PartialEq, Message)]
+struct WrittenBeat {
+    #[prost(string, tag = "1")]
+    instance: String,
+    #[prost(uint64, tag = "2")]
+    order: u64,
+    #[prost(uint64, tag = "3")]
+    changed: u64,
+    #[prost(uint64, tag = "4")]
+    ms: u64,
+    #[prost(bool, tag = "5")]
+    left: bool,
+    #[prost(string, tag = "6")]
+    digest: String,
+}
+
+/// Who polls: a gate the tier, or a proxy a gate.
+#[derive(Clone, PartialEq, Message)]
+struct WrittenPoller {
+    #[prost(string, tag = "1")]
+    name: String,
+    #[prost(uint64, tag = "2")]
+    ms: u64,
+    #[prost(uint64, tag = "3")]
+    epoch: u64,
+}
+
+impl Board {
+    pub(in crate::cache::live) fn encode(&self) -> Vec<u8> {
+        let beat = |(instance, beat): (&String, &Beat)| {
+            let Beat { order, changed, ms, left, digest } = beat.clone();
+            WrittenBeat { instance: instance.clone(), order, changed, ms, left, digest }
+        };
+        let poller = |(name, (ms, epoch)): (&String, &(u64, u64))| WrittenPoller {
+            name: name.clone(),
+            ms: *ms,
+            epoch: *epoch,
+        };
+        let mut before = 0;
+        let more = |epoch: &u64| epoch - std::mem::replace(&mut before, *epoch);
+        let written = Written {
+            format: FORMAT,
+            beats: self.beats.iter().map(beat).collect(),
+            epoch: self.epoch,
+            signature: self.signature.clone(),
+            order: self.order,
+            lost_ms: self.lost_ms,
+            floor: self.floor,
+            run: self.run,
+            epochs: self.epochs.iter().map(more).collect(),
+            proxies: self.proxies.iter().map(poller).collect(),
+            gates: self.gates.iter().map(poller).collect(),
+        };
+        written.encode_to_vec()
+    }
+
+    /// Every instance has a record: an empty text stands for it.
+    ///
+    /// # Errors
+    /// [`BoardError`] for bytes that are none.
+    pub(in crate::cache::live) fn decode(bytes: &[u8]) -> Result<Self, BoardError> {
+        let written = Written::decode(bytes)?;
+        if written.format != FORMAT {
+            return Err(BoardError::UnknownFormat(written.format));
+        }
+        let beat = |beat: WrittenBeat| {
+            let WrittenBeat { instance, order, changed, ms, left, digest } = beat;
+            (instance, Beat { order, changed, ms, left, digest })
+        };
+        let poller = |WrittenPoller { name, ms, epoch }: WrittenPoller| (name, (ms, epoch));
+        let epochs = written.epochs.iter().scan(0_u64, |before, more| {
+            *before = before.saturating_add(*more);
+            Some(*before)
+        });
+        Ok(Self {
+            records: written.beats.iter().map(|beat| (beat.instance.clone(), String::new())).collect(),
+            beats: written.beats.into_iter().map(beat).collect(),
+            epoch: written.epoch,
+            signature: written.signature,
+            order: written.order,
+            lost_ms: written.lost_ms,
+            floor: written.floor,
+            run: written.run,
+            epochs: epochs.collect(),
+            proxies: written.proxies.into_iter().map(poller).collect(),
+            gates: written.gates.into_iter().map(poller).collect(),
+        })
+    }
+}

@@ -1,0 +1,254 @@
+//! What is Memcached's own: several servers, the bound of an item, a tier that forgets, passwords and TLS.
+
+use std::process::Stdio;
+use std::sync::Mutex;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::{Duration, Instant};
+
+use serde_json::{Value, json};
+
+use crate::client::fp32;
+use crate::control::load;
+use crate::generations::{SOON, Served, polls_on};
+use crate::mesh::{Mesh, ask, lookup};
+use crate::process::{Forebay, gate_command, serve_command, test_repository, until};
+use crate::proxied::{NONE, live, looked_up, poll, table};
+use crate::tiers::Memcached;
+use crate::tls::Ca;
+
+/// Which of the values are hits.
+fn hits(forebay: &Forebay, values: impl Iterator<Item = u16>) -> Vec<u16> {
+    values.filter(|value| ask(forebay, f32::from(*value)).is_hit()).collect()
+}
+
+#[test]
+fn what_a_lost_server_had_are_misses_and_all_else_goes_on() {
+    let mut mesh = Mesh::memcached(2);
+    let (one, gate) = (mesh.serve(), mesh.gate());
+    let values = || 0..40_u16;
+    hits(&one, values());
+    until("all are kept", || (hits(&one, values()).len() == 40).then_some(()));
+    let kept: Vec<u64> = mesh.servers().iter().map(|server| server.stat("curr_items")).collect();
+    assert!(kept[1] > 5 && kept[0] > 5, "both have some: {kept:?}");
+    mesh.servers()[1].kill();
+    let left = hits(&one, values());
+    assert!((5..=35).contains(&left.len()), "{left:?}");
+    let of_gate = |value: u16| lookup(&gate, f32::from(value)).status;
+    until("the gate finds what is left", || left.iter().all(|value| of_gate(*value) == 200).then_some(()));
+    let lost = values().find(|value| !left.contains(value)).unwrap();
+    assert_eq!(of_gate(lost), 404, "and says what is live of the others");
+    assert_eq!(gate.get_of_gate("/v2/health/ready").status, 200);
+    mesh.servers()[1].restart();
+    until("it is used again", || (hits(&one, values()).len() == 40).then_some(()));
+}
+
+#[test]
+fn without_the_first_server_nothing_is_live_and_no_request_fails() {
+    let mut mesh = Mesh::memcached(2);
+    let (one, gate) = (mesh.serve(), mesh.gate());
+    let values = || 0..40_u16;
+    until("all are kept", || (hits(&one, values()).len() == 40).then_some(()));
+    mesh.servers()[0].kill();
+    until("the gate trusts its table no more", || (lookup(&gate, 0.0).status == 503).then_some(()));
+    let left = hits(&one, values());
+    assert!((5..=35).contains(&left.len()), "a server knows its own generations: {left:?}");
+    mesh.servers()[0].restart();
+    until("all are kept again", || (hits(&one, values()).len() == 40).then_some(()));
+    until("the gate finds them", || (lookup(&gate, 0.0).status == 200).then_some(()));
+}
+
+#[test]
+fn an_entry_above_the_bound_of_an_item_is_not_said_to_be_stored() {
+    let mesh = Mesh::memcached(1);
+    let one = mesh.serve();
+    for (numbers, stored) in [(200_000, true), (300_000, false), (300_000, false)] {
+        let answer = one.infer_binary("identity_fp32", "FP32", &[1, numbers], &vec![1; 4 * numbers as usize]);
+        assert_eq!(answer.status, 200, "{answer:?}");
+        let status = answer.header("cache-status");
+        assert_eq!(status.contains("stored"), stored, "{numbers} numbers: {status}");
+    }
+    let dropped = r#"forebay_pool_dropped_writes{tier="memcached",reason="too_large"}"#;
+    assert_eq!(one.metric_line(dropped), 2);
+    until("the smaller one is a hit", || {
+        one.infer_binary("identity_fp32", "FP32", &[1, 200_000], &vec![1; 800_000]).is_hit().then_some(())
+    });
+}
+
+/// Replaces the model again and again while a proxy polls and `disturb` is done to the tier: whatever is lost, the proxy's epochs
+/// grow, and no table lists what was replaced before the load answered.
+fn dead_stay_dead(served: &mut Served, mut disturb: impl FnMut(&mut Mesh)) {
+    let mut dead: Vec<String> = Vec::new();
+    let models = ["slow", "identity_fp32"];
+    for round in 0..4 {
+        let before = served.generation();
+        disturb(served.mesh.as_mut().unwrap());
+        let (has, ends) = (Mutex::new(None), AtomicBool::new(false));
+        std::thread::scope(|scope| {
+            scope.spawn(|| polls_on(served.gate(), &has, &ends));
+            until("it polls", || has.lock().unwrap().is_some().then_some(()));
+            served.replace_by(models[round % 2]);
+            let loaded = load(&served.one, "m", &json!({}));
+            // While the tier is gone nobody can be told.
+            assert!([200, 503].contains(&loaded.status), "{loaded:?}");
+            if loaded.status == 200 {
+                let table = has.lock().unwrap().clone().unwrap();
+                assert!(!live(&table).contains(&before), "{before} was replaced when the call returned");
+            }
+            ends.store(true, Ordering::SeqCst);
+        });
+        dead.push(before);
+        served.until_known();
+        dead.retain(|dead| *dead != served.generation());
+        for _ in 0..20 {
+            let answer = poll(served.gate(), "late", NONE, 0);
+            if answer.status == 200 {
+                let live = live(&table(&answer));
+                assert!(!live.iter().any(|live| dead.contains(live)), "{live:?} of {dead:?}");
+            }
+        }
+    }
+}
+
+#[test]
+fn no_dead_generation_comes_alive_when_memcached_starts_again() {
+    let mut served = Served::in_memcached(&SOON);
+    dead_stay_dead(&mut served, |mesh| {
+        mesh.kill();
+        mesh.restart();
+    });
+}
+
+#[test]
+fn no_dead_generation_comes_alive_when_memcached_is_filled_until_it_evicts() {
+    let mesh = Mesh::memcached_of(vec![Memcached::start_with(&["-m", "8"])]);
+    let mut served = Served::shared(mesh, &SOON);
+    dead_stay_dead(&mut served, |mesh| {
+        let server = &mesh.servers()[0];
+        let before = server.stat("evictions");
+        until("it evicts", || {
+            server.fill();
+            (server.stat("evictions") > before + 200).then_some(())
+        });
+    });
+}
+
+#[test]
+fn no_dead_generation_comes_alive_when_single_items_are_lost() {
+    let mut served = Served::in_memcached(&SOON);
+    let mut round = 0;
+    dead_stay_dead(&mut served, |mesh| {
+        round += 1;
+        let server = &mesh.servers()[0];
+        if round % 2 == 0 {
+            assert_eq!(server.tell("delete forebay:2:board"), "DELETED");
+        } else {
+            let lost = server.delete_all("forebay:2:record:");
+            assert!(lost > 0);
+        }
+    });
+}
+
+#[test]
+fn a_record_that_a_gate_knows_is_put_back() {
+    let mut served = Served::in_memcached(&[]);
+    let before = table(&poll(served.gate(), "p", NONE, 0));
+    served.one.terminate();
+    until("the server has left", || std::net::TcpStream::connect(("127.0.0.1", served.one.http_port)).err());
+    let server = &served.mesh.as_mut().unwrap().servers()[0];
+    until("the record is lost", || (server.delete_all("forebay:2:record:") > 0).then_some(()));
+    until("it is there again", || (server.count("forebay:2:record:") > 0).then_some(()));
+    let other = served.mesh.as_ref().unwrap().gate();
+    let known =
+        until("another gate knows the last word", || looked_up(&other, "m").filter(|live| !live.is_empty()));
+    assert_eq!(vec![known], live(&before));
+}
+
+/// What `forebay` says when it doesn't start, and its exit code.
+fn refused(command: &mut std::process::Command) -> (Option<i32>, String) {
+    let ended = command.stdout(Stdio::null()).output().unwrap();
+    (ended.status.code(), String::from_utf8_lossy(&ended.stderr).into_owned())
+}
+
+#[test]
+fn what_can_be_known_to_be_wrong_is_refused_at_start() {
+    let folder = tempfile::tempdir().unwrap();
+    let (secret, users) = (folder.path().join("secret"), folder.path().join("users"));
+    std::fs::write(&secret, "0123456789abcdef").unwrap();
+    std::fs::write(&users, "forebay:right\n").unwrap();
+    let memcached = Memcached::start_with(&["-Y", users.to_str().unwrap()]);
+    let (port, secret) = (memcached.port, secret.to_str().unwrap());
+    for (url, named) in [
+        (format!("memcached://forebay:hidden@127.0.0.1:{port}"), "refused the user or the password"),
+        (format!("memcached://127.0.0.1:{port}"), "refused the user or the password"),
+        ("redis://127.0.0.1".to_owned(), "the scheme \"redis\""),
+        (format!("memcached://127.0.0.1:{port},127.0.0.1:{port}"), "named twice"),
+        ("memcacheds://localhost".to_owned(), "--memcached-ca-file"),
+    ] {
+        let arguments = ["--pool", "memcached", "--memcached-url", &url, "--pool-secret-file", secret];
+        let gate = refused(&mut gate_command(&arguments));
+        let serve = refused(&mut serve_command(&test_repository(), &arguments));
+        for (code, line) in [gate, serve] {
+            assert_eq!(code, Some(2), "{url}: {line}");
+            assert!(line.contains("--memcached-url") && line.contains(named), "{url}: {line}");
+            assert!(!line.contains("hidden") && !line.contains("right"), "{line}");
+        }
+    }
+    let right = format!("memcached://forebay:right@127.0.0.1:{port}");
+    let arguments = ["--pool", "memcached", "--memcached-url", &right, "--pool-secret-file", secret];
+    let gate = Forebay::gate(&arguments);
+    until("it is ready", || (gate.get_of_gate("/v2/health/ready").status == 200).then_some(()));
+}
+
+#[test]
+fn servers_with_a_certificate_are_spoken_to_by_tls_and_others_refused() {
+    let folder = tempfile::tempdir().unwrap();
+    let file = |name: &str, text: &str| {
+        let path = folder.path().join(name);
+        std::fs::write(&path, text).unwrap();
+        path.to_str().unwrap().to_owned()
+    };
+    let (ca, other) = (Ca::new(), Ca::new());
+    let signed = ca.sign();
+    let certificate = file("certificate.pem", &signed.pem);
+    let key = file("key.pem", &signed.key.serialize_pem());
+    let options = format!("ssl_chain_cert={certificate},ssl_key={key}");
+    let memcached = Memcached::start_with(&["-Z", "-o", &options]);
+    let secret = file("secret", "0123456789abcdef");
+    let url = format!("memcacheds://localhost:{}", memcached.port);
+    let gate = |ca: &Ca, name: &str| {
+        let ca_file = file(name, &ca.pem);
+        let arguments = ["--pool", "memcached", "--memcached-url", &url, "--memcached-ca-file", &ca_file];
+        Forebay::gate(&[&arguments[..], &["--pool-secret-file", &secret]].concat())
+    };
+    let (right, wrong) = (gate(&ca, "ca.pem"), gate(&other, "other.pem"));
+    until("it is ready", || (right.get_of_gate("/v2/health/ready").status == 200).then_some(()));
+    let ready = wrong.get_of_gate("/v2/health/ready");
+    assert!(ready.status == 503 && ready.error().contains("certificate"), "{ready:?}");
+}
+
+#[test]
+fn a_server_that_answers_nonsense_costs_no_request() {
+    let nonsense = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+    let port = nonsense.local_addr().unwrap().port();
+    std::thread::spawn(move || {
+        for (number, stream) in nonsense.incoming().enumerate() {
+            let answers =
+                ["VERSION 1.6.18\r\nEND\r\nVA 99999999999 c1\r\n", "VA 3\r\nabcdef", "\0\r\n", "HD"];
+            use std::io::Write as _;
+            let _ = stream.unwrap().write_all(answers[number % answers.len()].as_bytes());
+        }
+    });
+    let folder = tempfile::tempdir().unwrap();
+    let secret = folder.path().join("secret");
+    std::fs::write(&secret, "0123456789abcdef").unwrap();
+    let url = format!("memcached://127.0.0.1:{port}");
+    let arguments =
+        ["--pool", "memcached", "--memcached-url", &url, "--pool-secret-file", secret.to_str().unwrap()];
+    let one = Forebay::serve(&[&arguments[..], &["--instances", "1"]].concat());
+    let began = Instant::now();
+    while began.elapsed() < Duration::from_secs(1) {
+        ask(&one, 1.0);
+    }
+    let json: Value = one.infer("identity_fp32", &[], &fp32(&[2.0])).json();
+    assert_eq!(json["outputs"][0]["data"], json!([2.0]));
+}
