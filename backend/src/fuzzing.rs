@@ -6,14 +6,15 @@
 use std::path::Path;
 
 use axum::body::Body;
-use bytes::Bytes;
+use bytes::{Bytes, BytesMut};
 use http::header::CONTENT_ENCODING;
 use http::{HeaderMap, HeaderValue};
 
 use crate::body::Bodies;
 use crate::body::budget::Budget;
 use crate::body::pace::Least;
-use crate::cache::live::Record;
+use crate::cache::live::{self, Record};
+use crate::cache::pool::memcached::wire;
 use crate::{config, grpc, proto};
 
 /// A `config.pbtxt`, or the same as JSON: what is served can be told, and means the same when it is told back.
@@ -78,6 +79,39 @@ pub fn onnx_model(data: &[u8]) {
 /// The same in a build without TensorRT: nothing compiles it.
 #[cfg(not(feature = "tensorrt"))]
 pub fn onnx_model(_: &[u8]) {}
+
+/// What a Memcached sends, cut in two: it is read alike, and no value is longer than its bound.
+pub fn memcached_replies(data: &[u8]) {
+    const MOST: usize = 4096;
+    let Some((cut, sent)) = data.split_first() else { return };
+    let read = |pieces: &[&[u8]]| {
+        let (mut came, mut replies) = (BytesMut::new(), Vec::new());
+        for piece in pieces {
+            came.extend_from_slice(piece);
+            loop {
+                match wire::reply(&mut came, MOST) {
+                    Ok(Some(reply)) => replies.push(reply),
+                    Ok(None) => break,
+                    Err(_) => return replies,
+                }
+            }
+        }
+        replies
+    };
+    let (first, second) = sent.split_at(usize::from(*cut).min(sent.len()));
+    let replies = read(&[sent]);
+    assert_eq!(replies, read(&[first, second]));
+    let lengths = replies.iter().map(|reply| match reply {
+        wire::Reply::Value { bytes, .. } => bytes.len(),
+        _ => 0,
+    });
+    assert!(lengths.into_iter().all(|length| length <= MOST));
+}
+
+/// What a Memcached has of what is live: read again as it is written.
+pub fn live_board(data: &[u8]) {
+    live::board_again(data);
+}
 
 /// What another instance says that it serves: read again as it is written.
 pub fn live_record(data: &[u8]) {

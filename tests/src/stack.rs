@@ -1,13 +1,15 @@
-//! A whole Forebay: Envoy with the filter, one backend a service, and, with Redis, a gate. What a test wants of it enters
+//! A whole Forebay: Envoy with the filter, one backend a service, and, with Redis or Memcached, a gate. What a test wants of it enters
 //! by [`Stack`]; a [`Running`] one leaves, and is gone when it is dropped.
 
 mod envoy;
 mod forebay;
+mod memcached;
 mod redis;
 
 use crate::http::{self, Answer};
 use envoy::{Changes, Wiring};
 use forebay::{Bound, Secrets};
+pub use memcached::Memcached;
 pub use redis::Redis;
 use rig::process::{Process, until};
 use serde_json::Value;
@@ -21,6 +23,8 @@ pub enum Pool {
     Memory,
     /// In Redis, with a gate of its own.
     Redis,
+    /// In two Memcached's, with a gate of its own.
+    Memcached,
 }
 
 /// What is to run.
@@ -132,7 +136,13 @@ impl Stack {
         let folder = TempDir::new().expect("a temporary folder");
         let secrets = Secrets::create(folder.path(), &self.services, self.injects);
         let redis = (self.pool == Pool::Redis).then(Redis::start);
-        let url = redis.as_ref().map(Redis::url);
+        let servers = if self.pool == Pool::Memcached { 2 } else { 0 };
+        let memcached: Vec<Memcached> = (0..servers).map(|_| Memcached::start()).collect();
+        let url = match self.pool {
+            Pool::Memory => None,
+            Pool::Redis => redis.as_ref().map(Redis::url),
+            Pool::Memcached => Some(Memcached::url(&memcached)),
+        };
         let mut backends = Vec::new();
         for service in &self.services {
             let repository = forebay::repository(&folder.path().join(service), &self.models);
@@ -160,7 +170,19 @@ impl Stack {
         let polls = self.gate_port.is_none() && wiring.changes.poll_the_gate();
         let (envoy, port, admin_port) = envoy::start(folder.path(), &wiring);
         let arguments = self.arguments;
-        let running = Running { envoy, gate, backends, redis, port, admin_port, secrets, arguments, folder };
+        let running = Running {
+            envoy,
+            gate,
+            backends,
+            redis,
+            memcached,
+            url,
+            port,
+            admin_port,
+            secrets,
+            arguments,
+            folder,
+        };
         if polls {
             until("the filter has a table", || (running.tables() > 0).then_some(()));
         }
@@ -193,6 +215,10 @@ pub struct Running {
     pub backends: Vec<Backend>,
     /// Redis, where there is one.
     pub redis: Option<Redis>,
+    /// The Memcached's, where there are any.
+    pub memcached: Vec<Memcached>,
+    /// Of the shared pool.
+    url: Option<String>,
     /// Envoy's port.
     pub port: u16,
     admin_port: u16,
@@ -263,10 +289,9 @@ impl Running {
     /// Starts a backend that was killed again, on the same port.
     pub fn restart_backend(&mut self, index: usize) {
         let backend = &self.backends[index];
-        let url = self.redis.as_ref().map(Redis::url);
         let (model_source, port) =
             ((backend.repository.as_path(), backend.service.as_str()), backend.bound.http);
-        let command = forebay::serve(model_source, port, url.as_deref(), &self.secrets, &self.arguments);
+        let command = forebay::serve(model_source, port, self.url.as_deref(), &self.secrets, &self.arguments);
         let (process, bound) = forebay::start(&self.backends[index].service, command);
         let backend = &mut self.backends[index];
         (backend.process, backend.bound) = (process, bound);
@@ -279,9 +304,8 @@ impl Running {
 
     /// Starts the gate that was killed again, on the same port.
     pub fn restart_gate(&mut self) {
-        if let (Some(redis), Some((process, bound))) = (&self.redis, &mut self.gate) {
-            (*process, *bound) =
-                forebay::start("gate", forebay::gate(&redis.url(), bound.gate, &self.secrets));
+        if let (Some(url), Some((process, bound))) = (&self.url, &mut self.gate) {
+            (*process, *bound) = forebay::start("gate", forebay::gate(url, bound.gate, &self.secrets));
         }
     }
 

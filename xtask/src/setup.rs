@@ -160,7 +160,13 @@ impl Part {
             | Self::TensorrtRtx
             | Self::TensorrtLean
             | Self::TensorrtLean10 => &[Self::Python],
-            Self::Python | Self::Redis | Self::Memcached | Self::Wrk | Self::H2load | Self::Wasm | Self::Valgrind => &[],
+            Self::Python
+            | Self::Redis
+            | Self::Memcached
+            | Self::Wrk
+            | Self::H2load
+            | Self::Wasm
+            | Self::Valgrind => &[],
         }
     }
 

@@ -16,7 +16,7 @@ use crate::wasm;
 use run::Total;
 
 /// Everything but the load generator, which only benchmarks use.
-const PARTS: [Part; 12] = [
+const PARTS: [Part; 13] = [
     Part::Python,
     Part::Envoy,
     Part::Redis,

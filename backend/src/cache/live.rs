@@ -21,6 +21,13 @@ pub(crate) use registry::{MemcachedSteps, Own, Registry, Shared, Steps, Untold};
 pub(crate) use reports::{Fate, Uncounted};
 pub(crate) use table::{LiveTable, Standing};
 
+/// Reads a board and writes it, for the fuzz targets: what is read is read again.
+pub(crate) fn board_again(bytes: &[u8]) {
+    if let Ok(board) = registry::board::Board::decode(bytes) {
+        assert!(registry::board::Board::decode(&board.encode()).is_ok_and(|again| again == board));
+    }
+}
+
 pub(crate) fn millis(duration: Duration) -> u64 {
     u64::try_from(duration.as_millis()).unwrap_or(u64::MAX)
 }

@@ -12,7 +12,7 @@ use forebay::fuzzing;
 pub type Target = fn(&[u8]);
 
 /// All targets by their names, which are those of their folders in `corpus/`.
-pub const TARGETS: [(&str, Target); 15] = [
+pub const TARGETS: [(&str, Target); 17] = [
     ("request", request::request),
     ("contents", request::contents),
     ("response", answer::response),
@@ -27,6 +27,8 @@ pub const TARGETS: [(&str, Target); 15] = [
     ("predict", request::predict),
     ("encoded_body", fuzzing::encoded_body),
     ("live_record", fuzzing::live_record),
+    ("live_board", fuzzing::live_board),
+    ("memcached_replies", fuzzing::memcached_replies),
     ("onnx_model", fuzzing::onnx_model),
 ];
 

@@ -17,7 +17,7 @@ use std::process::Command;
 pub(crate) struct Bound {
     /// 0 of a gate: it has none.
     pub(crate) http: u16,
-    /// 0 of a backend whose pool is in Redis.
+    /// 0 of a backend whose pool is shared.
     pub(crate) gate: u16,
     /// `serve` only.
     pub(crate) grpc: Option<u16>,
@@ -71,11 +71,11 @@ pub(crate) fn repository(folder: &Path, models: &[String]) -> PathBuf {
 pub(crate) fn serve(
     (repository, service): (&Path, &str),
     port: u16,
-    redis_url: Option<&str>,
+    pool_url: Option<&str>,
     secrets: &Secrets,
     more: &[String],
 ) -> Command {
-    let mut command = shared("serve", redis_url, secrets);
+    let mut command = shared("serve", pool_url, secrets);
     command.args(["--http-address=127.0.0.1", "--gate-port=0"]).arg(format!("--http-port={port}"));
     command.args(["--grpc-address=127.0.0.1", "--grpc-port=0"]);
     command.args(["--service", service, "--model-control-mode", "poll", "--repository-poll-secs", "1"]);
@@ -85,22 +85,26 @@ pub(crate) fn serve(
 }
 
 /// `gate` on that port; 0 picks a free one.
-pub(crate) fn gate(redis_url: &str, port: u16, secrets: &Secrets) -> Command {
-    let mut command = shared("gate", Some(redis_url), secrets);
+pub(crate) fn gate(pool_url: &str, port: u16, secrets: &Secrets) -> Command {
+    let mut command = shared("gate", Some(pool_url), secrets);
     command.arg(format!("--gate-port={port}"));
     command
 }
 
-fn shared(subcommand: &str, redis_url: Option<&str>, secrets: &Secrets) -> Command {
+fn shared(subcommand: &str, pool_url: Option<&str>, secrets: &Secrets) -> Command {
     let mut command = Command::new(forebay());
     command.args([subcommand, "--metrics-address=127.0.0.1", "--metrics-port=0"]);
-    command.args(["--log-format", "text", "--pool", if redis_url.is_some() { "redis" } else { "memory" }]);
+    command.args(["--log-format", "text"]);
+    match pool_url {
+        None => command.args(["--pool", "memory"]),
+        Some(url) if url.starts_with("memcached") => {
+            command.args(["--pool", "memcached", "--memcached-url", url])
+        }
+        Some(url) => command.args(["--pool", "redis", "--redis-url", url]),
+    };
     command.arg("--pool-secret-file").arg(&secrets.pool_file);
     if let Some(credentials) = &secrets.credentials_file {
         command.arg("--credentials-file").arg(credentials);
-    }
-    if let Some(url) = redis_url {
-        command.args(["--redis-url", url]);
     }
     command
 }

@@ -36,11 +36,11 @@ fn a_miss_then_hits_in_both_encodings() {
 
 #[test]
 fn what_was_computed_for_one_encoding_is_a_hit_in_the_other() {
-    for pool in [Pool::Memory, Pool::Redis] {
+    for pool in [Pool::Memory, Pool::Redis, Pool::Memcached] {
         let stack = Stack::new().pool(pool).start();
         is(&stack.infer(MODEL, &JSON, &fp32(&[1.0, f32::MIN_POSITIVE])), STORED);
         let (length, body) = fp32_binary(&[1.0, f32::MIN_POSITIVE]);
-        // With Redis, the backend writes after it has answered.
+        // With a pool that is shared, the backend writes after it has answered.
         let hit = until("the pool has the answer", || {
             let answer = stack.infer(MODEL, &binary(&length), &body);
             answer.is_hit().then_some(answer)
@@ -228,7 +228,7 @@ fn replace_model(stack: &Running) {
 
 #[test]
 fn a_replaced_models_old_answers_are_gone_within_two_seconds_of_its_first_new_one() {
-    for pool in [Pool::Memory, Pool::Redis] {
+    for pool in [Pool::Memory, Pool::Redis, Pool::Memcached] {
         let stack = Stack::new().pool(pool).workers(2).start();
         let ask = |value: f32| stack.infer(MODEL, &JSON, &fp32(&[value]));
         for _ in 0..10 {

@@ -43,6 +43,35 @@ fn redis_killed_and_back_fails_no_request() {
 }
 
 #[test]
+fn one_of_two_memcacheds_killed_and_back_fails_no_request() {
+    // The first one keeps what is live.
+    for lost in [1, 0] {
+        let mut stack = Stack::new().pool(Pool::Memcached).start();
+        let value = AtomicU64::new(0);
+        let fresh = || value.fetch_add(1, Ordering::Relaxed) as f32;
+        for _ in 0..20 {
+            is(&stack.infer(MODEL, &JSON, &fp32(&[fresh()])), STORED);
+        }
+        stack.memcached[lost].process.kill();
+        for _ in 0..50 {
+            let body = fp32(&[fresh()]);
+            is(&stack.infer(MODEL, &JSON, &body), "forebay; fwd=miss");
+            is(&stack.infer(MODEL, &JSON, &body), "forebay; ");
+        }
+        stack.memcached[lost].restart();
+        until("the pool is used again, each part of it", || {
+            // In the other encoding only the pool can have it.
+            let value = fresh();
+            is(&stack.infer(MODEL, &JSON, &fp32(&[value])), "forebay; ");
+            let (length, body) = fp32_binary(&[value]);
+            let is_hit = |_| stack.infer(MODEL, &binary(&length), &body).cache_status().contains("l2");
+            (0..8).all(|_| (0..20).any(is_hit)).then_some(())
+        });
+        stack.sound();
+    }
+}
+
+#[test]
 fn a_redis_that_hangs_fails_no_request() {
     let stack = Stack::new().pool(Pool::Redis).start();
     is(&stack.infer(MODEL, &JSON, &fp32(&[0.0])), STORED);

@@ -9,8 +9,7 @@ pub(super) fn seed(name: &str) -> u64 {
 }
 
 fn first_eight(bytes: &[u8; 32]) -> u64 {
-    let [a, b, c, d, e, f, g, h, ..] = *bytes;
-    u64::from_le_bytes([a, b, c, d, e, f, g, h])
+    bytes.first_chunk().map_or(0, |first| u64::from_le_bytes(*first))
 }
 
 /// The position of the server that has the key, by the seeds of all.
@@ -20,7 +19,7 @@ pub(super) fn of(key: &Key, seeds: impl Iterator<Item = u64>) -> usize {
     best.map_or(0, |(at, _)| at)
 }
 
-/// SplitMix64's last steps: every bit depends on every bit.
+/// `SplitMix64`'s last steps: every bit depends on every bit.
 fn mixed(bits: u64) -> u64 {
     let bits = (bits ^ (bits >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
     let bits = (bits ^ (bits >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);

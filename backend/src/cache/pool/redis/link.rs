@@ -87,15 +87,13 @@ impl Link {
                 PoolError::from(error)
             })
         };
-        match tokio::time::timeout(patience, answer).await {
-            Ok(answered) => answered,
-            Err(_) => {
-                if let Some(number) = number {
-                    self.doubt(Doubt { number, lost: None });
-                }
-                Err(PoolError::Timeout(patience))
-            }
+        if let Ok(answered) = tokio::time::timeout(patience, answer).await {
+            return answered;
         }
+        if let Some(number) = number {
+            self.doubt(Doubt { number, lost: None });
+        }
+        Err(PoolError::Timeout(patience))
     }
 
     /// Why there is no connection, if there is none.

@@ -132,3 +132,41 @@ impl Board {
         })
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::cache::live::registry::board::At;
+    use crate::cache::live::registry::random_name;
+    use crate::cache::live::registry::steps::{Reader, Word};
+
+    #[test]
+    fn a_board_of_ten_thousand_proxies_fits_an_item_and_is_read_as_it_was() {
+        let at = |number: u64| At { us: 1_700_000_000_000_000 + number * 700, run: 7 };
+        let mut board = Board::begin(at(0));
+        let proxies: Vec<(String, u64)> = (0..10_000).map(|_| (random_name(), at(0).us)).collect();
+        let reader = |gate| Reader { gate, epoch: 0, signature: "", known: &[], proxies: &proxies };
+        for number in 0..5000 {
+            let digest = format!("{number:032x}");
+            let instance = format!("{:032x}", number % 200);
+            let word = Word {
+                instance: &instance,
+                left: false,
+                digest: &digest,
+                record: "{}",
+                known: 0,
+                unanswered: false,
+            };
+            board.say(&word, at(number));
+        }
+        for _ in 0..100 {
+            board.read(&reader(&random_name()), at(5000));
+        }
+        let bytes = board.encode();
+        assert!(bytes.len() < 900 << 10, "{} bytes", bytes.len());
+        let mut again = Board::decode(&bytes).unwrap();
+        assert_ne!(again, board, "the texts of records are elsewhere");
+        again.records = board.records.clone();
+        assert_eq!(again, board);
+    }
+}
