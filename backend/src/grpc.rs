@@ -3,6 +3,7 @@
 
 mod call;
 pub(crate) mod health;
+mod last;
 pub(crate) mod restricted;
 mod status;
 

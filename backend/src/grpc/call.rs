@@ -1,5 +1,5 @@
 //! `ModelInfer` and `ModelStreamInfer`. A message with raw or typed contents -> canonical form -> `infer` -> the answer with
-//! raw contents, as Triton sends it.
+//! raw contents, as Triton sends it; on a stream with the word that it is a request's last.
 
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -11,6 +11,7 @@ use http::HeaderMap;
 use tonic::metadata::MetadataMap;
 use tonic::{Request, Response, Status, Streaming};
 
+use super::last;
 use super::{Answered, GrpcInferenceService, GrpcService, status};
 use crate::body::budget::Charge;
 use crate::infer::{Caller, headers};
@@ -53,16 +54,27 @@ impl GrpcService {
             let (shared, call) = (shared.clone(), call.clone());
             async move {
                 let request = request?;
-                let id = request.id.clone();
+                let (id, model_name, model_version) =
+                    (request.id.clone(), request.model_name.clone(), request.model_version.clone());
                 Ok(match shared.answer(request, &call).await {
-                    Ok((_, response)) => ModelStreamInferResponse {
-                        error_message: String::new(),
-                        infer_response: Some(response),
-                    },
-                    Err(error) => ModelStreamInferResponse {
-                        error_message: error.message().to_owned(),
-                        infer_response: Some(ModelInferResponse { id, ..ModelInferResponse::default() }),
-                    },
+                    Ok((_, mut response)) => {
+                        last::tell(&mut response);
+                        ModelStreamInferResponse {
+                            error_message: String::new(),
+                            infer_response: Some(response),
+                        }
+                    }
+                    Err(error) => {
+                        let mut response = ModelInferResponse { id, ..ModelInferResponse::default() };
+                        if last::is_of_a_run(&error) {
+                            (response.model_name, response.model_version) = (model_name, model_version);
+                            last::tell(&mut response);
+                        }
+                        ModelStreamInferResponse {
+                            error_message: error.message().to_owned(),
+                            infer_response: Some(response),
+                        }
+                    }
                 })
             }
         });
@@ -93,6 +105,7 @@ impl super::Shared {
         call: &Call,
     ) -> Result<(HeaderMap, ModelInferResponse), Status> {
         let charge = call.charge.split();
+        last::take_wish(&mut request).map_err(Status::invalid_argument)?;
         contents::canonicalize(&mut request, &self.limits).map_err(|error| status::of_request(&error))?;
         request::validate(&request, &self.limits).map_err(|error| status::of_request(&error))?;
         charge.tensors(&mut request, &[]).map_err(status::of_spent)?;
