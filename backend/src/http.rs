@@ -13,6 +13,7 @@ pub(crate) mod metrics;
 pub(crate) mod repository;
 pub(crate) mod restricted;
 pub(crate) mod shared_memory;
+mod target;
 pub(crate) mod tls;
 pub(crate) mod v1;
 pub(crate) mod v2;

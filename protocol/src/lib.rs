@@ -4,6 +4,7 @@
 //! ```text
 //! path, request     bytes -> ModelInferRequest        (JSON, or the binary tensor extension)
 //! predict           KServe's V1 <-> the same in V2's messages
+//! raw               a body without JSON -> ModelInferRequest, by what the model takes
 //! contents          gRPC's typed values -> ModelInferRequest in canonical form
 //! wants             how the client wants its answer
 //! manner            how a request is to be scheduled
@@ -48,6 +49,7 @@ pub mod path;
 pub mod poll;
 pub mod predict;
 pub mod proof;
+pub mod raw;
 pub mod request;
 pub mod response;
 pub mod tenant;

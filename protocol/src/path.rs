@@ -1,6 +1,10 @@
-//! The infer routes: a request's path in, model and version out.
+//! Targets of requests, read once and everywhere the same (RFC 3986): a path in; its plain form, or the model and version that an
+//! infer path names, out. Segments are told apart before anything is decoded, so `%2F` parts nothing, and what is decoded is not
+//! decoded again: `%2541` names `%41`.
 
-/// The model and version that an infer path names.
+use std::borrow::Cow;
+
+/// Whom an infer path asks: names, decoded.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct InferPath<'a> {
     /// The model's name.
@@ -9,67 +13,223 @@ pub struct InferPath<'a> {
     pub version: &'a str,
 }
 
-impl<'a> InferPath<'a> {
-    /// Reads `/v2/models/M/infer` or `/v2/models/M/versions/V/infer`.
-    ///
-    /// Anything that two parsers could read differently is `None`: queries, percent escapes, empty or dot segments, characters
-    /// outside of printable ASCII.
-    pub fn parse(path: &'a str) -> Option<Self> {
-        let rest = path.strip_prefix("/v2/models/")?.strip_suffix("/infer")?;
-        let (model, version) = match rest.split_once('/') {
-            None => (rest, ""),
-            Some((model, rest)) => {
-                (model, rest.strip_prefix("versions/").filter(|version| is_plain(version))?)
-            }
+/// Why a path can't be read.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum PathError {
+    /// A `%` that is none of an escape.
+    #[error("the path has a '%' that two hexadecimal digits don't follow; '%' itself is written '%25'")]
+    Escape,
+    /// Escapes that stand for no text.
+    #[error("the path is not UTF-8 when its escapes are decoded")]
+    NotText,
+}
+
+/// A path that is an infer path.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct InferTarget<'a> {
+    /// The model's name.
+    pub model: Cow<'a, str>,
+    /// The version asked for; "" when none is.
+    pub version: Cow<'a, str>,
+    /// Something follows the path: a query.
+    pub has_query: bool,
+}
+
+impl<'a> InferTarget<'a> {
+    /// Reads `/v2/models/M/infer` or `/v2/models/M/versions/V/infer`, with any query. What is escaped may be so anywhere: paths
+    /// that differ only in how plain characters are written are one path (RFC 9110, 4.2.3). `None` for other paths, and for those
+    /// that can't be read, empty or dot segments among them.
+    pub fn parse(target: &'a str) -> Option<Self> {
+        let (path, has_query) = match target.split_once(['?', '#']) {
+            Some((path, _)) => (path, true),
+            None => (target, false),
         };
-        is_plain(model).then_some(Self { model, version })
+        let mut segments = path.strip_prefix('/')?.split('/').map(|segment| decoded(segment).ok());
+        let mut next = || segments.next().flatten();
+        let begins = next()? == "v2" && next()? == "models";
+        let model = next().filter(|model| begins && is_name(model))?;
+        let version = match next()?.as_ref() {
+            "infer" => Cow::Borrowed(""),
+            "versions" => {
+                let version = next().filter(|version| is_name(version))?;
+                (next()? == "infer").then_some(version)?
+            }
+            _ => return None,
+        };
+        segments.next().is_none().then_some(Self { model, version, has_query })
+    }
+
+    /// What it names.
+    pub fn names(&self) -> InferPath<'_> {
+        InferPath { model: &self.model, version: &self.version }
     }
 }
 
-fn is_plain(segment: &str) -> bool {
-    !segment.is_empty()
-        && segment != "."
-        && segment != ".."
-        && segment.bytes().all(|byte| byte.is_ascii_graphic() && !b"/?%#\\;".contains(&byte))
+/// A path whose escapes are only those that it needs (RFC 3986, 6.2.2.2): what a router may compare byte by byte.
+///
+/// # Errors
+/// [`PathError`]: no two parsers need agree on what it says.
+pub fn plain(path: &str) -> Result<Cow<'_, str>, PathError> {
+    if !path.contains('%') {
+        return Ok(Cow::Borrowed(path));
+    }
+    path.split('/').try_for_each(|segment| decoded(segment).map(drop))?;
+    let mut plain = String::with_capacity(path.len());
+    let mut rest = path;
+    while let Some((before, after)) = rest.split_once('%') {
+        plain.push_str(before);
+        let (byte, behind) = escaped(after)?;
+        if byte.is_ascii_alphanumeric() || b"-._~".contains(&byte) {
+            plain.push(char::from(byte));
+        } else {
+            plain.push('%');
+            plain.push_str(after.strip_suffix(behind).unwrap_or_default());
+        }
+        rest = behind;
+    }
+    plain.push_str(rest);
+    Ok(Cow::Owned(plain))
+}
+
+/// The text that a segment of a path stands for.
+///
+/// # Errors
+/// [`PathError`].
+pub fn decoded(segment: &str) -> Result<Cow<'_, str>, PathError> {
+    if !segment.contains('%') {
+        return Ok(Cow::Borrowed(segment));
+    }
+    let mut bytes = Vec::with_capacity(segment.len());
+    let mut rest = segment;
+    while let Some((before, after)) = rest.split_once('%') {
+        let (byte, after) = escaped(after)?;
+        bytes.extend_from_slice(before.as_bytes());
+        bytes.push(byte);
+        rest = after;
+    }
+    bytes.extend_from_slice(rest.as_bytes());
+    String::from_utf8(bytes).map(Cow::Owned).map_err(|_| PathError::NotText)
+}
+
+/// The byte whose two digits come first, and what follows them.
+fn escaped(after: &str) -> Result<(u8, &str), PathError> {
+    let (digits, rest) = after.split_at_checked(2).ok_or(PathError::Escape)?;
+    if !digits.bytes().all(|digit| digit.is_ascii_hexdigit()) {
+        return Err(PathError::Escape);
+    }
+    u8::from_str_radix(digits, 16).map(|byte| (byte, rest)).map_err(|_| PathError::Escape)
+}
+
+/// Dot segments are no names: whoever comes before us may have resolved them.
+fn is_name(segment: &str) -> bool {
+    !["", ".", ".."].contains(&segment)
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
 
-    #[test]
-    fn reads_both_routes() {
-        assert_eq!(InferPath::parse("/v2/models/m/infer"), Some(InferPath { model: "m", version: "" }));
-        assert_eq!(
-            InferPath::parse("/v2/models/m.x-1/versions/3/infer"),
-            Some(InferPath { model: "m.x-1", version: "3" })
-        );
+    fn names(target: &str) -> Option<(String, String)> {
+        let target = InferTarget::parse(target)?;
+        let InferPath { model, version } = target.names();
+        Some((model.to_owned(), version.to_owned()))
     }
 
     #[test]
-    fn odd_paths_are_not_inference() {
-        for path in [
+    fn both_routes_name_a_model_decoded_once() {
+        for (target, model, version) in [
+            ("/v2/models/m/infer", "m", ""),
+            ("/v2/models/m.x-1/versions/3/infer", "m.x-1", "3"),
+            ("/v2/models/m/infer?x=1", "m", ""),
+            ("/v2/models/m/infer?/../%zz", "m", ""),
+            ("/v2/models/m/infer#x", "m", ""),
+            ("/v2/models/my%20model/infer", "my model", ""),
+            ("/%76%32/models/%6d/%69nfe%72", "m", ""),
+            ("/v2/models/m/versions/%31/infer", "m", "1"),
+            ("/v2/models/a%2fb/infer", "a/b", ""),
+            ("/v2/models/a%2Finfer/infer", "a/infer", ""),
+            ("/v2/models/%2e%2E%2f/infer", "../", ""),
+            ("/v2/models/%2541/infer", "%41", ""),
+            ("/v2/models/a%3Fb%23c/infer", "a?b#c", ""),
+            ("/v2/models/m%C3%A9/infer", "m\u{e9}", ""),
+            ("/v2/models/m\u{e9}/infer", "m\u{e9}", ""),
+            ("/v2/models/m;a/infer", "m;a", ""),
+            ("/v2/models/a:b\\c/infer", "a:b\\c", ""),
+            ("/v2/models/infer/infer", "infer", ""),
+            ("/v2/models/versions/infer", "versions", ""),
+            ("/v2/models/versions/versions/versions/infer", "versions", "versions"),
+        ] {
+            assert_eq!(names(target), Some((model.to_owned(), version.to_owned())), "{target}");
+            let has_query = target.contains(['?', '#']);
+            assert_eq!(InferTarget::parse(target).unwrap().has_query, has_query, "{target}");
+        }
+    }
+
+    #[test]
+    fn other_paths_are_not_inference() {
+        for target in [
             "",
             "/",
+            "*",
             "/v2",
+            "v2/models/m/infer",
             "/v2/models/infer",
             "/v2/models//infer",
             "/v2/models/m/infer/",
-            "/v2/models/m/infer?x=1",
+            "/v2/models/m/Infer",
+            "/v2/models/m?/infer",
             "/v2/models/m/versions//infer",
+            "/v2/models/m/versions/infer",
             "/v2/models/m/versions/1/2/infer",
             "/v2/models/m/version/1/infer",
             "/v2/models/../infer",
             "/v2/models/./infer",
-            "/v2/models/a%2fb/infer",
-            "/v2/models/a b/infer",
-            "/v2/models/m\u{e9}/infer",
-            "/v2/models/m;a/infer",
+            "/v2/models/%2e%2e/infer",
+            "/v2/models/m/versions/%2E/infer",
+            "/v2/models/m%2Finfer",
+            "/v2%2Fmodels/m/infer",
+            "/v2/models/m/%2569nfer",
+            "/v2/models/m%/infer",
+            "/v2/models/m%4/infer",
+            "/v2/models/m%4g/infer",
+            "/v2/models/m%+1/infer",
+            "/v2/models/%\u{e9}/infer",
+            "/v2/models/%ff/infer",
+            "/v2/models/%C3/%A9/infer",
             "//v2/models/m/infer",
+            "/v2//models/m/infer",
+            "/v2/./models/m/infer",
+            "http://host/v2/models/m/infer",
             "/v2/models/m/generate",
             "/v2/models/m/versions/../infer",
         ] {
-            assert_eq!(InferPath::parse(path), None, "{path}");
+            assert_eq!(InferTarget::parse(target), None, "{target}");
+        }
+    }
+
+    #[test]
+    fn a_plain_path_keeps_the_escapes_that_it_needs_and_no_others() {
+        for (path, expected) in [
+            ("/v2/models/m/infer", "/v2/models/m/infer"),
+            ("/%76%32/%6Dodels/%7e", "/v2/models/~"),
+            ("/a%2Fb%2fc/%25", "/a%2Fb%2fc/%25"),
+            ("/%2541", "/%2541"),
+            ("/%C3%A9\u{e9}%20", "/%C3%A9\u{e9}%20"),
+            ("*", "*"),
+        ] {
+            assert_eq!(plain(path).as_deref(), Ok(expected));
+            assert_eq!(plain(expected).as_deref(), Ok(expected), "it is plain");
+        }
+        for (path, error) in [
+            ("/%", PathError::Escape),
+            ("/a%2", PathError::Escape),
+            ("/%2/0", PathError::Escape),
+            ("/%g0", PathError::Escape),
+            ("/%ff", PathError::NotText),
+            ("/%C3/%A9", PathError::NotText),
+            ("/%C0%AF", PathError::NotText),
+        ] {
+            assert_eq!(plain(path), Err(error), "{path}");
         }
     }
 }

@@ -1,5 +1,5 @@
 //! Answers that come before their request has: a refusal must arrive, though the client still sends. A request enters, goes to the
-//! routes, and its answer leaves; what was left unread of its body is read on, for a while and up to a bound. Over HTTP/1.1 the
+//! routes if its target is one (`target`), and its answer leaves; what was left unread of its body is read on, for a while and up to a bound. Over HTTP/1.1 the
 //! answer says that the connection is closed, and `linger` closes it; over HTTP/2 the stream ends with `RST_STREAM(NO_ERROR)` if
 //! even that wasn't enough.
 
@@ -13,7 +13,7 @@ use std::time::Duration;
 
 use axum::Router;
 use axum::body::Body;
-use axum::response::Response;
+use axum::response::{IntoResponse as _, Response};
 use bytes::Bytes;
 use http::header::{CONNECTION, EXPECT};
 use http::{HeaderValue, Request, Version};
@@ -21,6 +21,7 @@ use hyper::body::{Body as _, Frame, Incoming, SizeHint};
 use tower::Service as _;
 
 use super::linger::LINGER;
+use super::target;
 use crate::trust::Peer;
 
 /// A rest that is so small, and there so soon, is read before the answer, which then needn't close the connection.
@@ -46,10 +47,9 @@ impl hyper::service::Service<Request<Incoming>> for Arrive {
     type Future = Answering;
 
     fn call(&self, mut request: Request<Incoming>) -> Answering {
-        let mut routes = self.routes.clone();
         request.extensions_mut().insert(self.peer.clone());
         if request.body().is_end_stream() {
-            return Box::pin(routes.call(request));
+            return self.answer(request.map(Body::new));
         }
         let is_http2 = request.version() >= Version::HTTP_2;
         let expects = request.headers().contains_key(EXPECT);
@@ -57,7 +57,7 @@ impl hyper::service::Service<Request<Incoming>> for Arrive {
         let most_after = is_http2.then_some(most);
         let back = Arc::downgrade(&slot);
         let answering =
-            routes.call(request.map(|body| Body::new(Arriving { body: Some(body), back, most: most_after })));
+            self.answer(request.map(|body| Body::new(Arriving { body: Some(body), back, most: most_after })));
         Box::pin(async move {
             let mut answer = answering.await?;
             match slot.take() {
@@ -74,6 +74,16 @@ impl hyper::service::Service<Request<Incoming>> for Arrive {
             }
             Ok(answer)
         })
+    }
+}
+
+impl Arrive {
+    /// The routes' answer, or the refusal of what is for no route.
+    fn answer(&self, request: Request<Body>) -> Answering {
+        match target::read(request) {
+            Ok(request) => Box::pin(self.routes.clone().call(request)),
+            Err(error) => Box::pin(std::future::ready(Ok(error.into_response()))),
+        }
     }
 }
 

@@ -2,7 +2,9 @@
 //! becomes a status.
 
 use axum::response::{IntoResponse, Response};
+use forebay_protocol::path::PathError;
 use forebay_protocol::predict::PredictError;
+use forebay_protocol::raw::RawError;
 use forebay_protocol::request::RequestError;
 use forebay_protocol::response::{self, ResponseError};
 use http::header::{CACHE_CONTROL, CONTENT_TYPE, RETRY_AFTER};
@@ -44,6 +46,10 @@ pub(crate) enum HttpError {
     Response(#[from] ResponseError),
     #[error("{0}")]
     Predict(#[from] PredictError),
+    #[error(transparent)]
+    Raw(#[from] RawError),
+    #[error(transparent)]
+    Path(#[from] PathError),
     #[error("header {name}: {reason}")]
     Header { name: &'static str, reason: &'static str },
     #[error(
@@ -84,7 +90,13 @@ impl HttpError {
             Self::NoSuchPath { .. } => return StatusCode::NOT_FOUND,
             Self::Method { .. } => return StatusCode::METHOD_NOT_ALLOWED,
             Self::Request(error) if error.is_too_large() => Class::TooLarge,
-            Self::Request(_) | Self::Header { .. } | Self::Response(_) | Self::Predict(_) => Class::Wrong,
+            Self::Raw(RawError::Decode(error)) if error.is_too_large() => Class::TooLarge,
+            Self::Request(_)
+            | Self::Header { .. }
+            | Self::Response(_)
+            | Self::Predict(_)
+            | Self::Raw(_)
+            | Self::Path(_) => Class::Wrong,
             Self::Body(error) => error.class(),
             Self::Control(error) => error.class(),
             Self::Log(error) => error.class(),

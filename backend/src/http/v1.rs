@@ -3,11 +3,12 @@
 
 use std::sync::Arc;
 
-use axum::extract::{Path, Request, State};
+use axum::extract::{Request, State};
 use axum::response::{IntoResponse, Response};
 use axum::routing::get;
 use axum::{Json, Router};
 use forebay_protocol::header::CONTENT_TYPE_JSON;
+use forebay_protocol::path;
 use forebay_protocol::predict::{self, Input};
 use http::header::{ALLOW, CONTENT_TYPE};
 use http::{Method, Uri};
@@ -17,8 +18,10 @@ use super::error::HttpError;
 use super::v2::InferRoutes;
 use crate::infer::headers;
 
-/// What a model's path ends with when it is to predict.
+/// What a model's path ends with when it is to predict. A colon that is escaped is of the name.
 const PREDICT: &str = ":predict";
+/// What stands before a model's name.
+const MODELS: &str = "/v1/models/";
 
 /// Models and predictions.
 pub(crate) fn routes(state: Arc<InferRoutes>) -> Router {
@@ -37,13 +40,13 @@ async fn models(State(routes): State<Arc<InferRoutes>>) -> Json<Value> {
 
 async fn ready(
     State(routes): State<Arc<InferRoutes>>,
-    Path(model): Path<String>,
     method: Method,
     uri: Uri,
 ) -> Result<Response, HttpError> {
-    if model.ends_with(PREDICT) {
+    if uri.path().ends_with(PREDICT) {
         return Ok(not_allowed(method, uri).await);
     }
+    let model = path::decoded(uri.path().strip_prefix(MODELS).unwrap_or_default())?;
     routes.inference.models.find(&model, "")?;
     Ok(Json(json!({ "name": model, "ready": true })).into_response())
 }
@@ -55,19 +58,18 @@ async fn not_allowed(method: Method, uri: Uri) -> Response {
     ([(ALLOW, allowed)], error).into_response()
 }
 
-async fn predict(
-    State(routes): State<Arc<InferRoutes>>,
-    Path(path): Path<String>,
-    request: Request,
-) -> Result<Response, HttpError> {
-    let Some(model) = path.strip_suffix(PREDICT) else {
-        if path.contains(':') {
-            return Err(HttpError::NoSuchPath { path: request.uri().path().to_owned() });
+async fn predict(State(routes): State<Arc<InferRoutes>>, request: Request) -> Result<Response, HttpError> {
+    let (head, body) = request.into_parts();
+    let path = head.uri.path();
+    let segment = path.strip_prefix(MODELS).unwrap_or_default();
+    let Some(model) = segment.strip_suffix(PREDICT) else {
+        if segment.contains(':') {
+            return Err(HttpError::NoSuchPath { path: path.to_owned() });
         }
         // A model itself is only asked whether it is ready.
-        return Ok(not_allowed(request.method().clone(), request.uri().clone()).await);
+        return Ok(not_allowed(head.method, head.uri).await);
     };
-    let (head, body) = request.into_parts();
+    let model = &*path::decoded(model)?;
     let body = routes.bodies.read(&head.headers, body).await?.held();
     let version = routes.inference.models.find(model, "")?;
     let inputs = version.signature.inputs.iter();

@@ -11,7 +11,9 @@ use axum::routing::post;
 use bytes::Bytes;
 use forebay_protocol::header::INFERENCE_HEADER_CONTENT_LENGTH;
 use forebay_protocol::limits::Limits;
-use forebay_protocol::path::InferPath;
+use forebay_protocol::messages::ModelInferRequest;
+use forebay_protocol::path::{InferPath, InferTarget};
+use forebay_protocol::raw;
 use forebay_protocol::request;
 use forebay_protocol::response::{self, Encoded};
 use forebay_protocol::wants::Wants;
@@ -21,6 +23,7 @@ use http::{HeaderName, HeaderValue};
 use super::coding;
 use super::error::HttpError;
 use crate::body::Bodies;
+use crate::config;
 use crate::infer::{Answer, Inference, headers};
 
 /// What the infer routes need.
@@ -41,11 +44,14 @@ pub(crate) fn routes(state: Arc<InferRoutes>) -> Router {
 async fn infer(State(routes): State<Arc<InferRoutes>>, request: Request) -> Result<Response, HttpError> {
     let (head, body) = request.into_parts();
     let path = head.uri.path();
-    let parsed = InferPath::parse(path).ok_or_else(|| HttpError::NoSuchPath { path: path.to_owned() })?;
+    let target = InferTarget::parse(path).ok_or_else(|| HttpError::NoSuchPath { path: path.to_owned() })?;
     let lengths = head.headers.get_all(INFERENCE_HEADER_CONTENT_LENGTH);
     let header_length = request::header_length(lengths.iter().map(HeaderValue::as_bytes))?;
     let body: Bytes = routes.bodies.read(&head.headers, body).await?.held();
-    let mut request = request::decode(&parsed, header_length, &body, &routes.limits)?;
+    let mut request = match header_length {
+        Some(0) => routes.decode_raw(&target.names(), &body)?,
+        _ => request::decode(&target.names(), header_length, &body, &routes.limits)?,
+    };
     routes.bodies.budget.charge().tensors(&mut request, &body)?;
     drop(body);
     let wants = Wants::of(&request);
@@ -54,6 +60,24 @@ async fn infer(State(routes): State<Arc<InferRoutes>>, request: Request) -> Resu
     let answer = routes.inference.answer(request, &caller).await?;
     let encoded = response::encode(&answer.response, &wants, &id)?;
     Ok(respond(&answer, encoded))
+}
+
+impl InferRoutes {
+    /// A body without JSON: what its bytes are is the model's to say.
+    fn decode_raw(&self, path: &InferPath<'_>, body: &Bytes) -> Result<ModelInferRequest, HttpError> {
+        let version = self.inference.models.find(path.model, path.version)?;
+        let declared = version.config.input.iter();
+        let inputs: Option<Vec<_>> = declared
+            .map(|input| {
+                let datatype = config::datatype(input.data_type)?;
+                Some(raw::Input { name: &input.name, datatype, dims: &input.dims })
+            })
+            .collect();
+        // A model whose inputs are of no datatype of V2's was not loaded.
+        let inputs = inputs.unwrap_or_default();
+        let batches = version.config.max_batch_size > 0;
+        Ok(raw::decode(path, &inputs, batches, body, &self.limits)?)
+    }
 }
 
 fn respond(answer: &Answer, encoded: Encoded) -> Response {

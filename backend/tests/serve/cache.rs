@@ -6,7 +6,7 @@ use forebay_protocol::entry::Entry;
 use forebay_protocol::gate::{LOOKUP_PATH, POLL_PATH};
 use forebay_protocol::limits::Limits;
 use forebay_protocol::messages::ModelInferResponse;
-use forebay_protocol::path::InferPath;
+use forebay_protocol::path::InferTarget;
 use forebay_protocol::tenant::Tenant;
 use serde_json::json;
 
@@ -179,10 +179,11 @@ fn credentials(folder: &std::path::Path, token: &str) -> std::path::PathBuf {
 }
 
 fn lookup(forebay: &Forebay, service: &str, tenant: &str, headers: &[(&str, &str)], body: &str) -> Answer {
-    let path = InferPath::parse(PATH).unwrap();
+    let target = InferTarget::parse(PATH).unwrap();
     let limits = Limits::default();
     let request =
-        forebay_protocol::request::decode(&path, None, &Bytes::from(body.to_owned()), &limits).unwrap();
+        forebay_protocol::request::decode(&target.names(), None, &Bytes::from(body.to_owned()), &limits)
+            .unwrap();
     let digest = digest(&Scope { service, tenant: Tenant::parse(tenant).ok().as_ref() }, &request)
         .unwrap()
         .to_string();

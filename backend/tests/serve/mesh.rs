@@ -128,7 +128,7 @@ impl Mesh {
 
 /// What a gate answers to a lookup of that value.
 pub(crate) fn lookup(gate: &Forebay, value: f32) -> Answer {
-    let path = InferPath::parse("/v2/models/identity_fp32/infer").unwrap();
+    let path = InferPath { model: "identity_fp32", version: "" };
     let body = bytes::Bytes::from(fp32(&[value]).to_string());
     let request = forebay_protocol::request::decode(&path, None, &body, &Limits::default()).unwrap();
     let digest = digest(&Scope { service: "default", tenant: None }, &request).unwrap().to_string();

@@ -32,7 +32,7 @@ pub struct Question<'a> {
 /// Why the gate is not asked.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Unasked {
-    /// The model is never looked up in L2.
+    /// The model is never looked up in L2: so the settings say, or its name can't be sent.
     SkippedModel,
     /// The breaker is open.
     BreakerOpen,
@@ -72,7 +72,8 @@ impl Gate {
     /// # Errors
     /// [`Unasked`]: it is not worth asking.
     pub fn ask(&mut self, question: &Question<'_>, now_ms: u64) -> Result<Call, Unasked> {
-        if self.settings.skip_models.iter().any(|model| model == question.model) {
+        let is_skipped = self.settings.skip_models.iter().any(|model| model == question.model);
+        if is_skipped || ![question.model, question.version].into_iter().all(is_field_value) {
             return Err(Unasked::SkippedModel);
         }
         if !self.breaker.admits(now_ms) {
@@ -114,6 +115,11 @@ impl Gate {
         }
         looked
     }
+}
+
+/// Does a header arrive with that value? What is escaped in a path may be anything.
+fn is_field_value(text: &str) -> bool {
+    text.trim_ascii() == text && !text.contains(char::is_control)
 }
 
 fn looked(host: &dyn Host, size: usize, held: &Held) -> Looked {

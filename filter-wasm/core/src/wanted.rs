@@ -10,16 +10,27 @@ use crate::memory::Held;
 use crate::worker::RouteSettings;
 use forebay_protocol::cache_control::RequestDirectives;
 use forebay_protocol::digest::{Digest, RawKeyParts, Scope, raw_key};
-use forebay_protocol::path::InferPath;
+use forebay_protocol::path::{InferPath, InferTarget};
 use forebay_protocol::tenant::Tenant;
+use std::borrow::Cow;
 use std::ops::Range;
 
 /// An infer path, parsed once.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct ModelPath {
     text: String,
-    model: Range<usize>,
-    version: Range<usize>,
+    model: Part,
+    version: Part,
+    has_query: bool,
+}
+
+/// A name within a path.
+#[derive(Clone, Debug, PartialEq, Eq)]
+enum Part {
+    /// As it stands there.
+    Plain(Range<usize>),
+    /// Of what stands there escaped.
+    Decoded(String),
 }
 
 /// What the headers said, kept until the body is there and as long as the answer is waited for.
@@ -67,21 +78,24 @@ pub struct Wanted {
     pub body_bytes: usize,
     /// What the body takes of the worker's memory until it goes on.
     pub body: Held,
-    /// What was parsed; `None` for JSON too large to parse here.
+    /// What was parsed; `None` for what is known by its bytes alone.
     pub parsed: Option<Parsed>,
 }
 
 impl ModelPath {
-    /// The path of an infer route in its plain form; `None` for others.
+    /// The path of an infer route; `None` for others.
     pub fn parse(text: &str) -> Option<Self> {
-        let path = InferPath::parse(text)?;
-        let place = |part: &str| {
-            let start = (part.as_ptr() as usize).saturating_sub(text.as_ptr() as usize);
-            start..start.saturating_add(part.len())
+        let InferTarget { model, version, has_query } = InferTarget::parse(text)?;
+        let part = |name: Cow<'_, str>| match name {
+            // A version that is not there is "", which lies anywhere.
+            Cow::Borrowed("") => Part::Plain(0..0),
+            Cow::Borrowed(name) => {
+                let start = (name.as_ptr() as usize).saturating_sub(text.as_ptr() as usize);
+                Part::Plain(start..start.saturating_add(name.len()))
+            }
+            Cow::Owned(name) => Part::Decoded(name),
         };
-        // A version that is not there is "", which lies anywhere.
-        let version = if path.version.is_empty() { 0..0 } else { place(path.version) };
-        Some(Self { model: place(path.model), version, text: text.to_owned() })
+        Some(Self { model: part(model), version: part(version), has_query, text: text.to_owned() })
     }
 
     /// The whole path.
@@ -91,7 +105,10 @@ impl ModelPath {
 
     /// Its parts.
     pub fn infer(&self) -> InferPath<'_> {
-        let part = |range: &Range<usize>| self.text.get(range.clone()).unwrap_or_default();
+        let part = |part| match part {
+            &Part::Plain(Range { start, end }) => self.text.get(start..end).unwrap_or_default(),
+            Part::Decoded(name) => name,
+        };
         InferPath { model: part(&self.model), version: part(&self.version) }
     }
 }
@@ -142,8 +159,8 @@ pub struct Reading<'a> {
 }
 
 impl Wanted {
-    /// Parses and digests; JSON over the limit keeps its raw key as the only name of its answer. `held` holds what of its body was
-    /// counted while it came.
+    /// Parses and digests; what is not parsed (JSON over the limit, a body without JSON, a path with a query) keeps its raw key as
+    /// the only name of its answer. `held` holds what of its body was counted while it came.
     ///
     /// # Errors
     /// Why it passes unlooked-at.
@@ -188,6 +205,10 @@ impl Wanted {
 }
 
 fn parse(incoming: &Incoming, body: Vec<u8>, reading: Reading<'_>) -> Result<Option<Parsed>, Bypass> {
+    // Without JSON the tensor's shape is the model's to say; of a query nobody says what it does.
+    if incoming.header_length == Some(0) || incoming.path.has_query {
+        return Ok(None);
+    }
     let json_bytes = incoming.header_length.unwrap_or(body.len());
     if json_bytes > body.len() {
         return Err(Bypass::Malformed);
@@ -211,6 +232,8 @@ mod tests {
             ("/v2/models/m/infer", "m", ""),
             ("/v2/models/a.b/versions/3/infer", "a.b", "3"),
             ("/v2/models/v2/versions/models/infer", "v2", "models"),
+            ("/v2/models/a%2Fb/versions/3/infer", "a/b", "3"),
+            ("/%76%32/models/m/versions/%33/infer?x", "m", "3"),
         ] {
             let path = ModelPath::parse(text).unwrap();
             assert_eq!((path.text(), path.infer()), (text, InferPath { model, version }));

@@ -15,7 +15,7 @@ pub(crate) fn split<'b>(
     bound(BODY, body.len(), limits.max_body_bytes)?;
     let json_bytes = header_length.unwrap_or(body.len());
     if json_bytes == 0 && header_length.is_some() {
-        let what = "is 0: raw binary requests without JSON are not supported";
+        let what = "is 0: JSON is expected, which says what the bytes are";
         return Err(DecodeError::HeaderLength(what.to_owned()));
     }
     let json = body.get(..json_bytes).ok_or_else(|| {

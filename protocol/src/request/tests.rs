@@ -267,7 +267,7 @@ fn header_lengths_are_one_plain_number() {
         assert!(header_length([wrong]).is_err(), "{}", wrong.escape_ascii());
     }
     assert!(header_length([&b"1"[..], b"1"]).is_err());
-    assert!(refusal(binary("", &[1])).contains("raw binary requests"));
+    assert!(refusal(binary("", &[1])).contains("is 0: JSON is expected"));
     let beyond = decode(&PATH, Some(3), &Bytes::from_static(b"{}"), &Limits::default());
     assert_eq!(refusal(beyond), "inference-header-content-length is 3, but the body has only 2 bytes");
 }

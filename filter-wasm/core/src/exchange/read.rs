@@ -69,7 +69,7 @@ impl Exchange {
     }
 }
 
-/// The path of a `POST` to an infer route in its plain form.
+/// The path of a `POST` to an infer route.
 fn infer_path(headers: &Headers) -> Option<ModelPath> {
     if first(headers, ":method")? != b"POST" {
         return None;

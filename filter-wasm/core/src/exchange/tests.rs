@@ -2,6 +2,7 @@
 
 mod joined;
 mod kept;
+mod targets;
 mod whose;
 mod world;
 
