@@ -153,3 +153,38 @@ async fn an_answer_that_goes_out_as_it_is_says_nothing_of_encodings() {
     let plain = send(forebay.http_port, "POST", PATH, &[], asked.as_bytes());
     assert_eq!((plain.header("vary"), plain.header("content-encoding")), ("", ""), "nothing was asked");
 }
+
+#[test]
+fn nothing_that_a_client_accepts_makes_an_answer_another_one() {
+    let forebay = Forebay::serve(&["--instances", "1"]);
+    let asked = fp32(&MANY).to_string();
+    let predict = r#"{"instances":[[1.0]]}"#;
+    for accepted in [
+        "br, *;q=0",
+        "*;q=0",
+        "identity;q=0",
+        "identity;q=0, \"gzip",
+        "gzip;q=0, deflate;q=0, zstd;q=0, *;q=0",
+        "identity;q=0.0000, *;q=0.0",
+        "identity;Q=0;x",
+        ";;;,q=0",
+        "\u{e9};q=0, *;q=0",
+    ] {
+        for (method, path, body, status) in [
+            ("POST", PATH, asked.as_str(), 200),
+            ("POST", PATH, "{}", 400),
+            ("POST", "/v2/models/nope/infer", asked.as_str(), 404),
+            ("PUT", PATH, "", 405),
+            ("GET", "/v2/models/identity_fp32", "", 200),
+            ("GET", "/openapi.json", "", 200),
+            ("POST", "/v1/models/identity_fp32:predict", predict, 200),
+            ("POST", "/v2/repository/index", "", 200),
+            ("GET", "/v2/nothing", "", 404),
+        ] {
+            let headers = [("accept-encoding", accepted)];
+            let answer = send(forebay.http_port, method, path, &headers, body.as_bytes());
+            assert_eq!((answer.status, answer.header("content-encoding")), (status, ""), "{accepted} {path}");
+            assert_eq!(answer.json()["error"].is_string(), status != 200, "{accepted} {path}: {answer:?}");
+        }
+    }
+}

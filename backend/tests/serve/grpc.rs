@@ -7,7 +7,6 @@ use bytes::Bytes;
 use forebay_protocol::messages::{
     InferInputTensor, InferRequestedOutputTensor, InferTensorContents, ModelInferRequest, ModelInferResponse,
 };
-use futures_util::StreamExt as _;
 use http::uri::PathAndQuery;
 use hyper_util::client::legacy::{Client, connect::HttpConnector};
 use hyper_util::rt::TokioExecutor;
@@ -19,7 +18,6 @@ use tonic_health::pb::{HealthCheckRequest, HealthCheckResponse};
 use tonic_prost::ProstCodec;
 
 use crate::process::Forebay;
-use proto::ModelStreamInferResponse;
 
 /// Written by the build script.
 #[allow(missing_docs, unreachable_pub, clippy::all, clippy::pedantic, dead_code)]
@@ -266,28 +264,6 @@ async fn a_deadline_that_passes_ends_the_call_and_frees_the_queue() {
         assert_eq!(status.unwrap_err().code(), Code::DeadlineExceeded);
     }
     assert_eq!(infer(channel, fp32("identity_fp32", 2.0)).await.unwrap().outputs.len(), 1);
-}
-
-#[tokio::test]
-async fn a_stream_answers_in_order_and_survives_a_wrong_request() {
-    let forebay = Forebay::serve(&["--instances", "2"]);
-    let channel = &mut channel(&forebay);
-    let requests = ["slow", "identity_fp32", "nope", "identity_fp32"].into_iter().enumerate();
-    let requests = requests.map(|(index, model)| {
-        let mut request = fp32(model, 3.0);
-        request.id = index.to_string();
-        request
-    });
-    let requests = futures_util::stream::iter(requests.collect::<Vec<_>>());
-    channel.ready().await.unwrap();
-    let path = PathAndQuery::from_static("/inference.GRPCInferenceService/ModelStreamInfer");
-    let codec: ProstCodec<ModelInferRequest, ModelStreamInferResponse> = ProstCodec::default();
-    let answers = channel.streaming(Request::new(requests), path, codec).await.unwrap().into_inner();
-    let answers: Vec<_> = answers.map(Result::unwrap).collect().await;
-    let ids = answers.iter().map(|answer| answer.infer_response.as_ref().unwrap().id.as_str());
-    assert!(ids.eq(["0", "1", "2", "3"]), "{answers:?}");
-    let errors: Vec<bool> = answers.iter().map(|answer| !answer.error_message.is_empty()).collect();
-    assert_eq!(errors, [false, false, true, false]);
 }
 
 #[tokio::test]
