@@ -80,8 +80,8 @@ impl hyper::service::Service<Request<Incoming>> for Arrive {
 impl Arrive {
     /// The routes' answer, or the refusal of what is for no route.
     fn answer(&self, request: Request<Body>) -> Answering {
-        match target::read(request) {
-            Ok(request) => Box::pin(self.routes.clone().call(request)),
+        match target::check(&request) {
+            Ok(()) => Box::pin(self.routes.clone().call(request)),
             Err(error) => Box::pin(std::future::ready(Ok(error.into_response()))),
         }
     }

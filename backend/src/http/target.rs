@@ -1,33 +1,22 @@
-//! Whom a request is for: its host and its path. A request as it came -> the same with its path in plain form, so that routes match
-//! it however it was escaped, or why it is no request (400). Next: the routes.
+//! Whom a request is for: its host and its path. The head of a request as it came -> whether it is one that routes can be asked
+//! for, or why not (400). Next: the routes, which decode the names in it.
 
-use std::borrow::Cow;
 use std::net::Ipv6Addr;
 
 use forebay_protocol::path;
 use http::header::HOST;
-use http::uri::{Authority, PathAndQuery, Scheme};
-use http::{HeaderValue, Request, Uri, Version};
+use http::uri::{Authority, Scheme};
+use http::{HeaderValue, Request, Version};
 
 use super::error::HttpError;
 
-/// Checks the host and makes the path plain.
+/// Checks host and path.
 ///
 /// # Errors
 /// `Header`, of the host, and `Path`.
-pub(super) fn read<B>(mut request: Request<B>) -> Result<Request<B>, HttpError> {
-    check_host(&request).map_err(|reason| HttpError::Header { name: HOST.as_str(), reason })?;
-    if let Cow::Owned(plain) = path::plain(request.uri().path())? {
-        let target = match request.uri().query() {
-            None => plain,
-            Some(query) => format!("{plain}?{query}"),
-        };
-        let mut parts = request.uri().clone().into_parts();
-        parts.path_and_query = PathAndQuery::try_from(target).ok();
-        // Characters that need no escape leave it the target that it was.
-        *request.uri_mut() = Uri::from_parts(parts).unwrap_or_default();
-    }
-    Ok(request)
+pub(super) fn check<B>(request: &Request<B>) -> Result<(), HttpError> {
+    check_host(request).map_err(|reason| HttpError::Header { name: HOST.as_str(), reason })?;
+    Ok(path::check(request.uri().path())?)
 }
 
 /// RFC 9112, 3.2, and RFC 9113, 8.3.1: HTTP/1.1 names a host, HTTP/2 need not; nobody names two.
@@ -113,24 +102,14 @@ mod tests {
         request
     }
 
-    fn said(version: Version, target: &str, hosts: &[&str]) -> Result<String, String> {
-        match read(request(version, target, hosts)) {
-            Ok(request) => Ok(request.uri().to_string()),
-            Err(error) => Err(error.to_string()),
-        }
+    fn said(version: Version, target: &str, hosts: &[&str]) -> Result<(), String> {
+        check(&request(version, target, hosts)).map_err(|error| error.to_string())
     }
 
     #[test]
-    fn a_path_is_made_plain_and_nothing_else_of_a_target_is_changed() {
-        for (target, plain) in [
-            ("/v2/models/%6d/%69nfer", "/v2/models/m/infer"),
-            ("/%76%32?a=%69", "/v2?a=%69"),
-            ("/v2/models/a%2Fb%20c/infer", "/v2/models/a%2Fb%20c/infer"),
-            ("/v2/models/%2569", "/v2/models/%2569"),
-            ("http://Host:1/%76%32?", "http://Host:1/v2?"),
-            ("*", "*"),
-        ] {
-            assert_eq!(said(Version::HTTP_11, target, &["a"]).as_deref(), Ok(plain));
+    fn a_path_that_can_be_read_is_one_and_its_query_is_not_looked_at() {
+        for target in ["/v2/models/a%2Fb%20c/infer", "/%2569", "http://Host:1/%76%32?%zz", "*"] {
+            assert_eq!(said(Version::HTTP_11, target, &["a"]), Ok(()));
         }
         for wrong in ["/%", "/%zz", "/v2/models/%ff/infer", "http://a/%C3"] {
             assert!(said(Version::HTTP_11, wrong, &["a"]).unwrap_err().starts_with("the path"), "{wrong}");

@@ -72,7 +72,6 @@ fn what_bytes_alone_dont_say_is_refused_in_tritons_words() {
     let forebay = Forebay::serve(&["--instances", "1", "--max-body-bytes", "1000"]);
     for (model, status, error) in [
         ("nope", 404, "unknown model: 'nope'"),
-        ("identity_fp32", 400, "more than one variable-sized dimension"),
         ("identity_bytes", 400, "For BYTE datatype raw input 'x', the model must have input shape [1]"),
         ("add_fp32", 400, "must only have 1 input (found 1) to be deduced but got 2 inputs in 'add_fp32'"),
     ] {
@@ -82,6 +81,15 @@ fn what_bytes_alone_dont_say_is_refused_in_tritons_words() {
     assert_eq!(raw(&forebay, "identity_fp32", &[], &[0; 1001]).status, 413);
     let twice = raw(&forebay, "identity_fp32", &[RAW], &[0; 4]);
     assert_eq!(twice.status, 400, "{twice:?}");
+    let whole = "input { name: \"x\" data_type: TYPE_FP32 dims: [ -1, -1 ] }";
+    let repository = repository_with("identity_fp32", whole);
+    let free = Forebay::serve_from(repository.path(), &["--instances", "1"]);
+    let free = raw(&free, "identity_fp32", &[], &[0; 4]);
+    assert_eq!(
+        (free.status, free.error().contains("more than one variable-sized dimension")),
+        (400, true),
+        "{free:?}"
+    );
     let (_repository, forebay) = declaring("identity_fp32", "TYPE_FP32", "[ -1 ]");
     let odd = raw(&forebay, "identity_fp32", &[], &[0; 5]);
     assert_eq!((odd.status, odd.error().contains("4 bytes, 5 are given")), (400, true), "{odd:?}");

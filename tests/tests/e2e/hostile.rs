@@ -187,7 +187,7 @@ fn hostile_heads_are_refused_or_passed_and_never_trap() {
         assert!(answer.status == 200 || (400..500).contains(&answer.status), "{line:?}: {}", answer.status);
     }
     for path in
-        ["/v2/models/identity_fp32/infer?x=1", "/v2/models/%69dentity_fp32/infer", "/v2/models//infer"]
+        ["/v2/models/identity_fp32/infer?x=1", "/v2/models/%2569dentity_fp32/infer", "/v2/models//infer"]
     {
         let answer = stack.send(&post(path, &JSON, &body));
         assert!(!answer.is_hit(), "{path}");

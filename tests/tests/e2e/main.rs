@@ -15,6 +15,7 @@ mod pool;
 mod refusals;
 mod routes;
 mod services;
+mod targets;
 mod tenants;
 mod traffic;
 

@@ -54,6 +54,7 @@ fn inference_metadata_and_health_pass_over_http_and_nothing_else() {
         "/v2/models",
         "/v2/models/stats",
         "/v2/models/stats?x",
+        "/v2/%72epository/index",
         "/v2/models/identity_fp32/config",
         "/v2/models/identity_fp32/stats",
         "/v2/models/identity_fp32/versions/1/config",

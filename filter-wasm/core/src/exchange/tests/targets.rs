@@ -32,15 +32,19 @@ fn detail(acts: &Acts) -> Option<String> {
 fn a_name_is_the_same_however_it_is_escaped() {
     let mut world = World::new("");
     stores(&mut world, "/v2/models/m/infer", &[], BODY);
-    for same in ["/v2/models/%6d/infer", "/v2/models/%6D/%69nfer", "/%762/models/m/infer"] {
+    for same in ["/v2/models/%6d/infer", "/v2/models/%6D/infer"] {
         assert_eq!(detail(&asks_at(&mut world, same, &[], BODY).1).as_deref(), Some("vm"), "{same}");
     }
     for other in ["/v2/models/%256d/infer", "/v2/models/m%2F/infer", "/v2/models/M/infer"] {
         stores(&mut world, other, &[], BODY);
     }
-    for passes in
-        ["/v2/models/m%2Finfer", "/v2/models/%/infer", "/v2/models/%ff/infer", "/v2/models/m/infer/"]
-    {
+    for passes in [
+        "/v2/models/m/%69nfer",
+        "/v2/models/m%2Finfer",
+        "/v2/models/%/infer",
+        "/v2/models/%ff/infer",
+        "/v2/models/m/infer/",
+    ] {
         let (mut exchange, acts) = asks_at(&mut world, passes, &[], BODY);
         assert_eq!(acts, Acts::go(), "{passes}");
         assert_eq!(world.answers(&mut exchange, &FRESH, ANSWER), "", "{passes}");
