@@ -82,8 +82,19 @@ def models():
     yield "slow", slow()
 
 
-def config(name):
+def declared(kind, value):
+    """A tensor as config.pbtxt declares it."""
+    names = {number: name for name, number in DTYPES.items()}
+    shape = value.type.tensor_type.shape.dim
+    dims = ", ".join(str(dim.dim_value or -1) for dim in shape) or "1"
+    datatype = names[value.type.tensor_type.elem_type].replace("BYTES", "STRING")
+    return f'{kind} {{ name: "{value.name}" data_type: TYPE_{datatype} dims: [ {dims} ] }}'
+
+
+def config(name, inputs, outputs):
+    """Inputs and outputs are listed, so that no batch is guessed of free first dimensions."""
     lines = [f'name: "{name}"', 'platform: "onnxruntime_onnx"']
+    lines += [declared("input", value) for value in inputs] + [declared("output", value) for value in outputs]
     if name != "uncached":
         lines += ["response_cache { enable: true }",
                   'parameters { key: "forebay_max_age_s" value { string_value: "60" } }']
@@ -100,7 +111,7 @@ def write(folder, name, parts):
     with open(os.path.join(folder, name, "1", "model.onnx"), "wb") as file:
         file.write(model.SerializeToString(deterministic=True))
     with open(os.path.join(folder, name, "config.pbtxt"), "w") as file:
-        file.write(config(name))
+        file.write(config(name, inputs, outputs))
 
 
 if __name__ == "__main__":

@@ -1,17 +1,25 @@
-//! Bytes of `config.pbtxt` -> `ModelConfig`, or an error with file and line. Next: `repository` picks versions by
-//! it, `signature` compares it with the model, `policy` reads how to cache.
+//! Bytes of `config.pbtxt` -> `ModelConfig`, or an error with file and line (`read`, `places`). What becomes of each field is said
+//! in one table (`fields`). Next: `repository` picks versions by it, `complete` fills in the rest, `signature` compares it with the
+//! model, `policy` reads how to cache.
 
+mod check;
+mod fields;
 mod lists;
+mod places;
+mod read;
+mod scanner;
 mod unknown;
 
-use std::path::{Path, PathBuf};
+use std::path::Path;
 
 use forebay_protocol::datatype::DataType;
-use miette::Diagnostic as _;
-use prost_reflect::text_format::ParseError;
-use prost_reflect::{DeserializeOptions, DynamicMessage};
 
-use crate::proto;
+use crate::proto::{self, ModelInstanceGroup};
+
+pub(crate) use check::is_outside;
+pub(crate) use fields::said_to_another;
+pub(crate) use places::Places;
+pub(crate) use read::{ConfigError, from_json, parse, read};
 
 pub(crate) use crate::proto::ModelConfig;
 pub(crate) use crate::proto::model_config::SchedulingChoice;
@@ -19,165 +27,22 @@ use crate::proto::model_instance_group::Kind;
 use crate::proto::model_optimization_policy::ExecutionAccelerators;
 pub(crate) use crate::proto::model_version_policy::PolicyChoice;
 
-/// How the parser says that a field doesn't exist.
-const NOT_FOUND: &str = "not found for message";
-/// A file with more unknown fields than this is no configuration of any version.
-const MOST_UNKNOWN: usize = 64;
-
 /// What the file is called in a model's folder.
 pub(crate) const FILE_NAME: &str = "config.pbtxt";
 
-/// A `config.pbtxt` that refuses its model.
-#[derive(Debug, thiserror::Error)]
-pub(crate) enum ConfigError {
-    /// Not UTF-8.
-    #[error("{path}: not UTF-8 text after byte {valid_up_to}")]
-    NotText { path: PathBuf, valid_up_to: usize },
-    /// Not the text format, or a value of another kind.
-    #[error("{path}:{line}: {message}")]
-    Syntax { path: PathBuf, line: usize, message: String },
-    /// A field whose value can't be served.
-    #[error("{path}:{line}: {field}: {reason}")]
-    Field { path: PathBuf, line: usize, field: &'static str, reason: String },
+/// A configuration as it was written.
+#[derive(Debug, Clone)]
+pub(crate) struct Written {
+    pub(crate) config: ModelConfig,
+    /// Where its fields stand.
+    pub(crate) places: Places,
 }
 
-/// Parses and checks one file; `path` is for messages, `model` is the name of its folder.
-///
-/// # Errors
-/// With file and line: what can't be parsed, and values that can't be served. A field that doesn't exist is a warning.
-pub(crate) fn parse(path: &Path, bytes: &[u8], model: &str) -> Result<ModelConfig, ConfigError> {
-    let text = std::str::from_utf8(bytes)
-        .map_err(|error| ConfigError::NotText { path: path.to_owned(), valid_up_to: error.valid_up_to() })?;
-    let mut text = lists::with_colons(text);
-    let mut unknown_fields = 0;
-    let message = loop {
-        let error = match DynamicMessage::parse_text_format(proto::descriptor("ModelConfig"), &text) {
-            Ok(message) => break message,
-            Err(error) => error,
-        };
-        let (offset, located) = located(path, &text, &error);
-        let is_unknown = error.to_string().contains(NOT_FOUND) && unknown_fields < MOST_UNKNOWN;
-        let Some(without) = is_unknown.then(|| unknown::without(&text, offset)).flatten() else {
-            return Err(located);
-        };
-        tracing::warn!("{located}: the field is ignored");
-        unknown_fields += 1;
-        text = without;
-    };
-    let text = &text;
-    let config: ModelConfig = message.transcode_to().map_err(|error| ConfigError::Syntax {
-        path: path.to_owned(),
-        line: 1,
-        message: error.to_string(),
-    })?;
-    check(&config, model).map_err(|(field, reason)| {
-        let line = line_of_field(text, field);
-        ConfigError::Field { path: path.to_owned(), line, field, reason }
-    })?;
-    Ok(config)
-}
-
-/// Parses and checks a configuration that comes as JSON, for a model of that name.
-///
-/// # Errors
-/// As [`parse`], with the line of the JSON.
-pub(crate) fn from_json(text: &str, model: &str) -> Result<ModelConfig, ConfigError> {
-    let path = PathBuf::from("the parameter config");
-    let wrong = |line: usize, message: String| ConfigError::Syntax { path: path.clone(), line, message };
-    let mut json = serde_json::Deserializer::from_str(text);
-    // As in the file, a field of another version is no reason to refuse the rest.
-    let options = DeserializeOptions::new().deny_unknown_fields(false);
-    let message =
-        DynamicMessage::deserialize_with_options(proto::descriptor("ModelConfig"), &mut json, &options)
-            .and_then(|message| json.end().map(|()| message))
-            .map_err(|error| wrong(error.line(), error.to_string()))?;
-    let config: ModelConfig = message.transcode_to().map_err(|error| wrong(1, error.to_string()))?;
-    check(&config, model).map_err(|(field, reason)| {
-        let line = line_of_field(text, field);
-        ConfigError::Field { path: path.clone(), line, field, reason }
-    })?;
-    Ok(config)
-}
-
-/// Where the parser stopped, and the error that says so.
-fn located(path: &Path, text: &str, error: &ParseError) -> (usize, ConfigError) {
-    let offset =
-        error.labels().and_then(|mut labels| labels.next()).map_or(text.len(), |label| label.offset());
-    let before = text.get(..offset).unwrap_or(text);
-    let line = 1 + before.matches('\n').count();
-    (offset, ConfigError::Syntax { path: path.to_owned(), line, message: error.to_string() })
-}
-
-/// Where a top-level field is set first, for messages.
-fn line_of_field(text: &str, field: &str) -> usize {
-    let at = text.lines().position(|line| line.trim_start().starts_with(field));
-    at.map_or(1, |index| index + 1)
-}
-
-type Wrong = (&'static str, String);
-
-/// What parses and still can't be served.
-fn check(config: &ModelConfig, model: &str) -> Result<(), Wrong> {
-    if !config.name.is_empty() && config.name != model {
-        return Err(("name", format!("is {:?}, but the model's folder is {model:?}", config.name)));
+impl Written {
+    /// Of a model without a file at that path.
+    pub(crate) fn nothing(path: &Path) -> Self {
+        Self { config: ModelConfig::default(), places: Places::nowhere(path) }
     }
-    let named = Platform::ALL.map(|platform| (platform.name(), platform.backend()));
-    let [(onnx, onnxruntime), (plan, tensorrt)] = named;
-    if !["", onnx, plan].contains(&config.platform.as_str()) {
-        return Err(("platform", format!("{:?} is not served; {onnx} and {plan} are", config.platform)));
-    }
-    if !["", onnxruntime, tensorrt].contains(&config.backend.as_str()) {
-        return Err((
-            "backend",
-            format!("{:?} is not served; {onnxruntime} and {tensorrt} are", config.backend),
-        ));
-    }
-    let is_plan = |named: &str, plan: &str| (!named.is_empty()).then_some(named == plan);
-    let platforms = (is_plan(&config.platform, plan), is_plan(&config.backend, tensorrt));
-    if let (Some(by_platform), Some(by_backend)) = platforms
-        && by_platform != by_backend
-    {
-        let reason = format!("{:?} is not the backend of platform {:?}", config.backend, config.platform);
-        return Err(("backend", reason));
-    }
-    if config.max_batch_size < 0 {
-        return Err(("max_batch_size", format!("is {}, must be 0 or more", config.max_batch_size)));
-    }
-    match config.scheduling_choice {
-        Some(SchedulingChoice::SequenceBatching(_)) => {
-            return Err(("sequence_batching", "stateful models are not served".to_owned()));
-        }
-        Some(SchedulingChoice::EnsembleScheduling(_)) => {
-            return Err(("ensemble_scheduling", "ensembles are not served".to_owned()));
-        }
-        Some(SchedulingChoice::DynamicBatching(_)) | None => {}
-    }
-    if config.model_transaction_policy.is_some_and(|policy| policy.decoupled) {
-        return Err(("model_transaction_policy", "decoupled models are not served".to_owned()));
-    }
-    for group in &config.instance_group {
-        if !(0..=1024).contains(&group.count) {
-            return Err(("instance_group", format!("count is {}, must be from 0 to 1024", group.count)));
-        }
-        if let Some(gpu) = group.gpus.iter().find(|gpu| **gpu < 0) {
-            return Err(("instance_group", format!("gpus has {gpu}, must be 0 or more")));
-        }
-    }
-    let file = &config.default_model_filename;
-    if file.contains('/') || file == ".." {
-        return Err(("default_model_filename", format!("{file:?} must be a file of the version's folder")));
-    }
-    let is_outside = |file: &str| file.starts_with('/') || file.split('/').any(|part| part == "..");
-    if let Some(output) = config.output.iter().find(|output| is_outside(&output.label_filename)) {
-        let file = &output.label_filename;
-        return Err(("label_filename", format!("{file:?} must be a file of the model's folder")));
-    }
-    if config.input.iter().any(|input| input.reshape.is_some())
-        || config.output.iter().any(|output| output.reshape.is_some())
-    {
-        return Err(("reshape", "is not served; declare the model's own shape".to_owned()));
-    }
-    Ok(())
 }
 
 impl ModelConfig {
@@ -216,16 +81,12 @@ impl ModelConfig {
     pub(crate) fn instances(&self, platform: Platform, gpus: usize) -> Vec<Device> {
         let groups = self.instance_group.iter().filter(|group| !group.passive);
         let devices = groups.flat_map(|group| {
-            let kind = match (group.kind(), platform) {
-                (Kind::Auto, Platform::TensorRt) => Kind::Gpu,
-                (kind, _) => kind,
-            };
-            let devices = match (kind, group.gpus.as_slice()) {
+            let devices = match (platform.kind(group), group.gpus.as_slice()) {
                 (Kind::Gpu, []) => every(gpus),
                 (Kind::Gpu, gpus) => gpus.iter().copied().map(Device::Gpu).collect(),
                 _ => vec![Device::Cpu],
             };
-            let count = usize::try_from(group.count.max(1)).unwrap_or(1);
+            let count = usize::try_from(platform.count(group)).unwrap_or(1);
             devices.into_iter().flat_map(move |device| std::iter::repeat_n(device, count))
         });
         devices.collect()
@@ -263,6 +124,24 @@ impl Platform {
         match self {
             Self::OnnxRuntime => "model.onnx",
             Self::TensorRt => "model.plan",
+        }
+    }
+
+    /// Where a group's sessions run.
+    pub(crate) fn kind(self, group: &ModelInstanceGroup) -> Kind {
+        match (group.kind(), self) {
+            (Kind::Auto, Self::TensorRt) => Kind::Gpu,
+            (Kind::Auto, Self::OnnxRuntime) => Kind::Cpu,
+            (kind, _) => kind,
+        }
+    }
+
+    /// Sessions of a group on each device; Triton has two of an ONNX model on the CPU (`SetDefaultInstanceCount` in
+    /// `model_config_utils.cc`).
+    pub(crate) fn count(self, group: &ModelInstanceGroup) -> i32 {
+        match (group.count, self, self.kind(group)) {
+            (0, Self::OnnxRuntime, Kind::Cpu) => 2,
+            (count, ..) => count.max(1),
         }
     }
 

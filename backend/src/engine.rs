@@ -173,6 +173,12 @@ pub(crate) trait Engine: Send + Sync {
     fn platform(&self) -> Platform;
     /// Name and version of what computes: part of every generation.
     fn identity(&self) -> &str;
+    /// The keys of `parameters` that it reads.
+    fn parameters(&self) -> &'static [&'static str];
+    /// Why it ignores one that it knows.
+    fn why_ignored(&self, _parameter: &str) -> Option<&'static str> {
+        None
+    }
     /// Opens a session on each device, as the model's configuration says, else the options. What takes minutes ends early when
     /// `stop` is cancelled.
     ///

@@ -21,12 +21,12 @@ use crate::{config, grpc, proto};
 pub fn model_config(data: &[u8]) {
     let read = |text: &str| {
         config::parse(Path::new("config.pbtxt"), text.as_bytes(), "m")
-            .or_else(|_| config::from_json(text, "m"))
+            .or_else(|_| config::from_json(text, "m").map(|written| written.config))
     };
     let Ok(text) = std::str::from_utf8(data) else { return };
     let Ok(config) = read(text) else { return };
     let json = proto::to_json("ModelConfig", &config).to_string();
-    let again = config::from_json(&json, "m").expect("what is served can be told");
+    let again = config::from_json(&json, "m").expect("what is served can be told").config;
     assert_eq!(proto::to_json("ModelConfig", &again).to_string(), json);
 }
 

@@ -1,8 +1,9 @@
 //! The models: a repository's folders -> versions that are loaded, warm and served (`served`), and what becomes of them while the
 //! server runs. `control` says which are to be there, `follow` looks whether the folders changed, `recovery` brings back what a GPU
-//! lost; `load` makes a version of a folder, from `repository`, `complete`, `policy`, `generation` and `warmup`. Next: `infer`
+//! lost; `load` makes a version of a folder, from `repository`, `checksum`, `complete`, `policy`, `generation` and `warmup`. Next: `infer`
 //! finds the version that answers.
 
+mod checksum;
 mod complete;
 pub(crate) mod control;
 pub(crate) mod follow;

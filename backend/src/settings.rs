@@ -2,6 +2,7 @@
 //! `FOREBAY_A_B`. Next: `serve` or `gate` takes its settings apart and hands each part what it needs.
 
 mod client;
+mod completion;
 mod restricted;
 mod secrets;
 mod shared;
@@ -19,6 +20,7 @@ pub(crate) use client::{
     Arrival, BenchSettings, Encoding, Header, InferSettings, InputSettings, LoadSettings, Range, Repeats,
     ServerSettings, Shape,
 };
+pub(crate) use completion::{Completion, CompletionSettings};
 pub(crate) use restricted::{Api, Restrictions};
 #[cfg(feature = "tensorrt")]
 pub(crate) use secrets::SECRETS;
@@ -206,6 +208,8 @@ pub(crate) struct ModelSettings {
     /// Bytes of tensors that may wait for one model; past it the answer is 503 with Retry-After
     #[arg(long, env = "FOREBAY_MAX_QUEUE_BYTES", default_value = "256MiB", value_parser = parse_bytes)]
     pub(crate) max_queue_bytes: usize,
+    #[command(flatten)]
+    pub(crate) completion: CompletionSettings,
 }
 
 /// Settings of `forebay gate`.
@@ -294,6 +298,7 @@ fn check(command: &Command) -> Result<(), SettingsError> {
             if settings.service.is_empty() || !settings.service.bytes().all(|byte| byte.is_ascii_graphic()) {
                 return Err(wrong("--service", "must be a name of visible ASCII characters"));
             }
+            models.completion.completion()?;
             settings.trust.check()?;
             settings.privacy.check(&settings.trust)?;
             settings.http.check()?;

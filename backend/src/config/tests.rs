@@ -61,8 +61,8 @@ fn what_cant_be_served_is_refused_with_field_and_line() {
         ("platform: \"tensorflow_graphdef\"", "m/config.pbtxt:1: platform: \"tensorflow_graphdef\""),
         ("backend: \"python\"", "backend: \"python\" is not served"),
         ("max_batch_size: -1", "max_batch_size: is -1"),
-        ("sequence_batching { }", "stateful models are not served"),
-        ("ensemble_scheduling { }", "ensembles are not served"),
+        ("sequence_batching { }", "sequence_batching: is not served: stateful models"),
+        ("ensemble_scheduling { }", "ensemble_scheduling: is not served: ensembles"),
         ("model_transaction_policy { decoupled: true }", "decoupled"),
         ("default_model_filename: \"../x\"", "default_model_filename"),
         ("instance_group [ { count: -2 } ]", "count is -2"),
@@ -70,6 +70,64 @@ fn what_cant_be_served_is_refused_with_field_and_line() {
         let error = parsed(text).unwrap_err();
         assert!(error.contains(expected), "{error}");
     }
+}
+
+#[test]
+fn each_value_that_is_wrong_is_told_with_its_own_line() {
+    let line = |text: &str, line: usize, expected: &str| {
+        let error = parsed(text).unwrap_err();
+        let place = format!("m/config.pbtxt:{line}: ");
+        assert!(error.starts_with(&place) && error.contains(expected), "{error}\n{text}");
+    };
+    let names =
+        "input [ { name: \"a\" data_type: TYPE_FP32 dims: [ 1 ] },\n{ name: \"b\" dims: [ 1,\n0 ] } ]\n";
+    line(&format!("# name: \"m\"\n{names}"), 4, "input[1].dims[1]: is 0");
+    line(&format!("{}name: \"other\"", names.replace('0', "2")), 4, "name: is \"other\"");
+    line("# name: \"m\"\ninput { name: \"m\" }\n\n  name  :  'other'", 4, "name: ");
+    line("input { name: \"x\" }\ninput {\n name: \"x\" }", 3, "input[1].name: \"x\" stands twice");
+    line(
+        "output { name: \"y\" label_filename: \"ok\" }\noutput { name: \"z\"\nlabel_filename: \"../x\" }",
+        3,
+        "label",
+    );
+    line("instance_group { }\ninstance_group [\n{ count: 1\ngpus: [ 0,\n-1 ] } ]", 5, "gpus has -1");
+    line("instance_group { kind: KIND_CPU\n gpus: 0 }", 2, "the group is KIND_CPU");
+    line("version_policy {\nlatest { } }", 2, "num_versions: is 0");
+    line("version_policy {\nspecific { } }", 2, "must name a version");
+    line(
+        "model_repository_agents {\nagents { name: \"checksum\" }\nagents { name: \"own\" } }",
+        3,
+        "\"own\" is not served",
+    );
+    line(
+        "parameters { key: \"batch_input\" value { } } optimization { }\nbatch_input { kind: BATCH_ITEM_SHAPE }",
+        2,
+        "batch_input",
+    );
+    let json = from_json("{\n\"name\": \"m\",\n\"output\": [ { \"name\": \"y\",\n\"dims\": [ 0 ] } ] }", "m");
+    let error = json.unwrap_err().to_string();
+    assert!(error.starts_with("the parameter config:4: output[0].dims[0]: is 0"), "{error}");
+}
+
+#[test]
+fn a_format_is_told_and_wants_three_dims() {
+    let input = |dims: &str| {
+        format!("input {{ name: \"x\" data_type: TYPE_FP32\nformat: FORMAT_NCHW dims: {dims} }}")
+    };
+    let error = parsed(&input("[ 3, 4 ]")).unwrap_err();
+    assert!(
+        error.contains("config.pbtxt:2: input[0].format: FORMAT_NCHW wants 3 dims, there are 2"),
+        "{error}"
+    );
+    let config = parsed(&input("[ 3, 4, -1 ]")).unwrap();
+    assert_eq!(proto::to_json("ModelConfig", &config)["input"][0]["format"], "FORMAT_NCHW");
+}
+
+#[test]
+fn a_passive_group_has_no_session() {
+    let config =
+        parsed("instance_group [ { count: 2 kind: KIND_CPU }, { count: 7 passive: true } ]").unwrap();
+    assert_eq!(config.instances(Platform::OnnxRuntime, 0), [Device::Cpu; 2]);
 }
 
 #[test]
@@ -108,7 +166,8 @@ fn a_models_platform_is_what_it_says_or_what_its_file_is() {
 #[test]
 fn instances_are_counted_for_each_gpu_that_a_group_names_or_for_all() {
     let config =
-        parsed("instance_group [ { count: 2 kind: KIND_GPU gpus: [ 0, 3 ] }, { kind: KIND_CPU } ]").unwrap();
+        parsed("instance_group [ { count: 2 kind: KIND_GPU gpus: [ 0, 3 ] }, { kind: KIND_MODEL } ]")
+            .unwrap();
     let gpu = Device::Gpu;
     let named = [gpu(0), gpu(0), gpu(3), gpu(3), Device::Cpu];
     assert_eq!(config.instances(Platform::OnnxRuntime, 4), named);

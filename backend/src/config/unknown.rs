@@ -1,17 +1,17 @@
 //! A field that isn't known -> the text without it, for files of another version of Triton still say what is known. The
 //! parser tells where the field's name begins; what it is set to ends where the text format says. Lines stay what they are.
 
+use super::scanner::Scanner;
+
 /// The text with the field at `at` blanked; `None` when there is no whole field.
 pub(super) fn without(text: &str, at: usize) -> Option<String> {
     let bytes = text.as_bytes();
     let mut scanner = Scanner { bytes, at };
-    scanner.word();
-    if scanner.at == at {
+    if scanner.word().is_empty() {
         return None;
     }
     scanner.space();
-    if scanner.peek() == Some(b':') {
-        scanner.at += 1;
+    if scanner.takes(b':') {
         scanner.space();
     }
     scanner.value()?;
@@ -23,103 +23,10 @@ pub(super) fn without(text: &str, at: usize) -> Option<String> {
     Some(
         text.get(..at)?
             .chars()
-            .chain(bytes[at..end].iter().map(blank))
+            .chain(bytes.get(at..end)?.iter().map(blank))
             .chain(text.get(end..)?.chars())
             .collect(),
     )
-}
-
-struct Scanner<'a> {
-    bytes: &'a [u8],
-    at: usize,
-}
-
-impl Scanner<'_> {
-    fn peek(&self) -> Option<u8> {
-        self.bytes.get(self.at).copied()
-    }
-
-    fn skip_while(&mut self, is_part: impl Fn(u8) -> bool) {
-        while self.peek().is_some_and(&is_part) {
-            self.at += 1;
-        }
-    }
-
-    fn word(&mut self) {
-        self.skip_while(|byte| byte.is_ascii_alphanumeric() || byte == b'_');
-    }
-
-    /// White space and comments.
-    fn space(&mut self) {
-        loop {
-            self.skip_while(|byte| byte.is_ascii_whitespace());
-            if self.peek() != Some(b'#') {
-                return;
-            }
-            self.skip_while(|byte| byte != b'\n');
-        }
-    }
-
-    fn value(&mut self) -> Option<()> {
-        match self.peek()? {
-            b'{' | b'[' | b'<' => self.group(),
-            b'"' | b'\'' => {
-                // Strings beside each other are one.
-                while matches!(self.peek(), Some(b'"' | b'\'')) {
-                    self.string()?;
-                    let after = self.at;
-                    self.space();
-                    if !matches!(self.peek(), Some(b'"' | b'\'')) {
-                        self.at = after;
-                        break;
-                    }
-                }
-                Some(())
-            }
-            _ => {
-                let start = self.at;
-                self.skip_while(|byte| !byte.is_ascii_whitespace() && !b",;{}[]<>#\"':".contains(&byte));
-                (self.at > start).then_some(())
-            }
-        }
-    }
-
-    /// From an opening bracket to the one that closes it.
-    fn group(&mut self) -> Option<()> {
-        let mut depth = 0_usize;
-        loop {
-            self.space();
-            match self.peek()? {
-                b'{' | b'[' | b'<' => depth += 1,
-                b'}' | b']' | b'>' => depth -= 1,
-                b'"' | b'\'' => {
-                    self.string()?;
-                    continue;
-                }
-                _ => {}
-            }
-            self.at += 1;
-            if depth == 0 {
-                return Some(());
-            }
-        }
-    }
-
-    fn string(&mut self) -> Option<()> {
-        let quote = self.peek()?;
-        self.at += 1;
-        loop {
-            match self.peek()? {
-                b'\\' => self.at += 2,
-                byte => {
-                    self.at += 1;
-                    if byte == quote {
-                        return Some(());
-                    }
-                }
-            }
-        }
-    }
 }
 
 #[cfg(test)]

@@ -44,6 +44,10 @@ impl Engine for TensorRt {
         match *self {}
     }
 
+    fn parameters(&self) -> &'static [&'static str] {
+        match *self {}
+    }
+
     fn open(
         &self,
         _: &ModelFiles,

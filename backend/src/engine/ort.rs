@@ -82,6 +82,14 @@ impl Engine for OrtEngine {
         &self.identity
     }
 
+    fn parameters(&self) -> &'static [&'static str] {
+        &session_options::PARAMETERS
+    }
+
+    fn why_ignored(&self, parameter: &str) -> Option<&'static str> {
+        session_options::why_ignored(parameter)
+    }
+
     fn open(
         &self,
         files: &ModelFiles,

@@ -66,6 +66,23 @@ pub(crate) enum DeclarationError {
     NoBatchDimension { max_batch_size: i32, kind: &'static str, name: String, has: String },
 }
 
+impl DeclarationError {
+    /// The field that is wrong.
+    pub(crate) fn field(&self, config: &ModelConfig) -> String {
+        let (kind, name) = match self {
+            Self::NoSuchTensor { kind, name, .. }
+            | Self::Datatype { kind, name, .. }
+            | Self::Shape { kind, name, .. } => (*kind, name),
+            Self::NoBatchDimension { .. } => return "max_batch_size".to_owned(),
+        };
+        let index = match kind {
+            "input" => config.input.iter().position(|input| input.name == *name),
+            _ => config.output.iter().position(|output| output.name == *name),
+        };
+        format!("{kind}[{}]", index.unwrap_or_default())
+    }
+}
+
 impl Signature {
     /// Checks a request and picks the outputs to compute, as indices into `self.outputs`, in the requested order.
     ///

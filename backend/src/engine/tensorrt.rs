@@ -176,6 +176,10 @@ impl Engine for TensorRt {
     }
 
     /// Instances of one GPU share the plan's weights; the lanes of an instance its context.
+    fn parameters(&self) -> &'static [&'static str] {
+        &run_options::PARAMETERS
+    }
+
     fn open(
         &self,
         files: &ModelFiles,

@@ -23,7 +23,7 @@ use super::repository::{self, RepositoryError};
 use super::served::{Model, ModelSet, Models, UnknownModel, Unloaded};
 use crate::cache::live::Herald;
 use crate::class::Class;
-use crate::config::{ConfigError, ModelConfig};
+use crate::config::{ConfigError, Written};
 use crate::proto::{ModelRepositoryParameter, RepositoryIndexResponse};
 use crate::settings::ModelControlMode;
 use loads::{Loads, Turn};
@@ -288,7 +288,7 @@ impl Control {
     }
 
     /// Loads a model whose turn it is.
-    fn attempt(&self, turn: &Turn, root: &Path, name: &str, config: Option<ModelConfig>) -> Attempt {
+    fn attempt(&self, turn: &Turn, root: &Path, name: &str, config: Option<Written>) -> Attempt {
         let before: Option<Arc<Model>> = self.models.current().models.get(name).cloned();
         let fingerprint = repository::fingerprint(root, name).unwrap_or_default();
         let loaded = self.loader.load(root, name, config, before.as_deref(), &turn.stop);

@@ -10,9 +10,10 @@ use prost::Message as _;
 
 use crate::config::ModelConfig;
 use crate::engine::{ModelFiles, SessionOptions};
+use crate::settings::Completion;
 
 /// Names this use of BLAKE3 and the layout below; another layout gets another name.
-const CONTEXT: &str = "forebay generation v2";
+const CONTEXT: &str = "forebay generation v3";
 
 /// What a model is served with, besides its version's files.
 pub(crate) struct Settings<'a> {
@@ -20,6 +21,7 @@ pub(crate) struct Settings<'a> {
     /// Label files by output: classes are named by them.
     pub(crate) labels: &'a BTreeMap<String, Arc<[u8]>>,
     pub(crate) options: SessionOptions,
+    pub(crate) completion: Completion,
 }
 
 /// The generation of one version of a model. Every field is preceded by its length.
@@ -35,6 +37,8 @@ pub(crate) fn of(version: u64, files: &ModelFiles, settings: &Settings<'_>, engi
     field(&settings.config.encode_to_vec());
     hash_files(settings.labels, &mut field);
     field(&(settings.options.intra_op_threads as u64).to_le_bytes());
+    field(&[u8::from(settings.completion.is_on)]);
+    field(&settings.completion.max_batch_size.to_le_bytes());
     field(engine.as_bytes());
     Generation(*hasher.finalize().as_bytes())
 }
@@ -65,7 +69,12 @@ mod tests {
     fn generation(version: u64, pairs: &[(&str, &str)], max_batch_size: i32, threads: usize) -> Generation {
         let config = ModelConfig { max_batch_size, ..ModelConfig::default() };
         let options = SessionOptions { intra_op_threads: threads };
-        let settings = Settings { config: &config, labels: &BTreeMap::new(), options };
+        let settings = Settings {
+            config: &config,
+            labels: &BTreeMap::new(),
+            options,
+            completion: Completion::default(),
+        };
         of(version, &files(pairs), &settings, "engine 1")
     }
 

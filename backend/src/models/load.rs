@@ -7,21 +7,23 @@ use std::sync::Arc;
 
 use tokio_util::sync::CancellationToken;
 
-use super::complete::complete;
+use super::checksum::{self, ChecksumError};
+use super::complete::{Completing, Incomplete, complete};
 use super::generation;
 use super::policy::{self, Policy, PolicyError};
 use super::repository::{self, RepositoryError};
 use super::resident;
 use super::served::{Model, ModelSet, Origin, Version};
 use super::warmup::{self, WarmupError};
-use crate::config::{self, Device, ModelConfig};
+use crate::config::{self, Device, Platform, Written};
 use crate::engine::gpu::Gpu;
 use crate::engine::signature::DeclarationError;
-use crate::engine::{EngineError, Engines, SessionOptions};
+use crate::engine::{Engine, EngineError, Engines, SessionOptions};
 use crate::observe::statistics::Statistics;
 use crate::schedule::batching::{Batching, BatchingError};
 use crate::schedule::flight::Flights;
 use crate::schedule::{QueueLimits, Schedule};
+use crate::settings::Completion;
 
 /// A model that can't be served.
 #[derive(Debug, thiserror::Error)]
@@ -32,14 +34,21 @@ pub(crate) enum LoadError {
     Engine { version: u64, source: EngineError },
     #[error("version {version}: {source}; {held}")]
     NoRoom { version: u64, source: EngineError, held: String },
-    #[error("{path}: {source}")]
-    Declaration { path: PathBuf, source: DeclarationError },
-    #[error("{path}: {source}")]
-    Policy { path: PathBuf, source: PolicyError },
-    #[error("{path}: {source}")]
-    Batching { path: PathBuf, source: BatchingError },
-    #[error("version {version}: {source}")]
-    Warmup { version: u64, source: WarmupError },
+    /// Of these `place` is file and line.
+    #[error("{place}: {source}")]
+    Declaration { place: String, source: DeclarationError },
+    #[error("{place}: {source}")]
+    Policy { place: String, source: PolicyError },
+    #[error("{place}: {source}")]
+    Batching { place: String, source: BatchingError },
+    #[error("version {version}: {place}: {source}")]
+    Warmup { version: u64, place: String, source: WarmupError },
+    #[error("version {version}: {place}: {key} {reason}")]
+    Option { version: u64, place: String, key: String, reason: String },
+    #[error("{place}: {source}")]
+    Checksum { place: String, source: ChecksumError },
+    #[error("{place}: {source}")]
+    Incomplete { place: String, source: Incomplete },
     #[error("the files changed while they were read")]
     Changing,
     #[error("it was stopped: the model is unloaded, or the server ends")]
@@ -78,6 +87,8 @@ pub(crate) struct Loader {
     pub(crate) options: SessionOptions,
     /// Sessions of a model whose `config.pbtxt` doesn't say.
     pub(crate) instances: usize,
+    /// What is filled in where it says nothing.
+    pub(crate) completion: Completion,
     pub(crate) limits: QueueLimits,
 }
 
@@ -85,7 +96,7 @@ pub(crate) struct Loader {
 struct Loading<'a> {
     root: &'a Path,
     name: &'a str,
-    config: ModelConfig,
+    written: Written,
     policy: Option<Policy>,
     labels: BTreeMap<String, Arc<[u8]>>,
     before: Option<&'a Model>,
@@ -102,7 +113,7 @@ impl Loader {
         &self,
         root: &Path,
         name: &str,
-        config: Option<ModelConfig>,
+        config: Option<Written>,
         before: Option<&Model>,
         stop: &CancellationToken,
     ) -> Result<Model, LoadError> {
@@ -110,16 +121,20 @@ impl Loader {
             return Err(LoadError::Stopped);
         }
         let fingerprint = repository::fingerprint(root, name)?;
-        let config = match config {
-            Some(config) => config,
+        let written = match config {
+            Some(written) => written,
             None => repository::read_config(root, name)?,
         };
-        let path = root.join(name).join(config::FILE_NAME);
-        let policy = policy::of(&config).map_err(|source| LoadError::Policy { path, source })?;
-        let labels = repository::read_labels(root, name, &config)?;
-        let loading = Loading { root, name, config, policy, labels, before, stop };
+        let Written { config, places } = &written;
+        checksum::check(&root.join(name), config)
+            .map_err(|source| LoadError::Checksum { place: places.at(&source.field()), source })?;
+        let policy = policy::of(config)
+            .map_err(|source| LoadError::Policy { place: places.at(&source.field()), source })?;
+        let labels = repository::read_labels(root, name, config)?;
+        let numbers = repository::versions(root, name, &written)?;
+        let loading = Loading { root, name, written, policy, labels, before, stop };
         let mut versions = BTreeMap::new();
-        for number in repository::versions(root, name, &loading.config)? {
+        for number in numbers {
             versions.insert(number, self.load_version(&loading, number)?);
         }
         if repository::fingerprint(root, name)? != fingerprint {
@@ -129,24 +144,48 @@ impl Loader {
     }
 
     fn load_version(&self, loading: &Loading<'_>, number: u64) -> Result<Arc<Version>, LoadError> {
-        let Loading { root, name, config, .. } = loading;
+        let Loading { root, name, written: written @ Written { config, places }, .. } = loading;
         let _span = tracing::info_span!("load", model = name, version = number).entered();
         let files = repository::read_files(root, name, number, config)?;
-        let failed = |source| LoadError::Engine { version: number, source };
+        let failed = |source| match source {
+            EngineError::Option { key, reason } => {
+                LoadError::Option { version: number, place: places.at_named(&key), key, reason }
+            }
+            source => LoadError::Engine { version: number, source },
+        };
         let engine = self.engines.of(files.platform).map_err(failed)?;
-        let settings = generation::Settings { config, labels: &loading.labels, options: self.options };
+        let settings = generation::Settings {
+            config,
+            labels: &loading.labels,
+            options: self.options,
+            completion: self.completion,
+        };
         let generation = generation::of(number, &files, &settings, engine.identity());
         let same = loading.before.and_then(|model| model.versions.get(&number));
         if let Some(same) = same.filter(|version| version.generation == generation) {
             return Ok(same.clone());
         }
-        let path = || root.join(name).join(config::FILE_NAME);
-        let undeclared = |source| LoadError::Declaration { path: path(), source };
-        let cold = |source| LoadError::Warmup { version: number, source };
-        // A build may take minutes: what is wrong without one is said before.
-        let batching = Batching::of(config).map_err(|source| LoadError::Batching { path: path(), source })?;
-        files.promised().map_or(Ok(()), |promised| promised.check_promise(config)).map_err(undeclared)?;
-        warmup::check(&root.join(name), config).map_err(cold)?;
+        for line in config::said_to_another(written, files.platform) {
+            tracing::warn!("{line}");
+        }
+        warn_of_parameters(written, engine);
+        let undeclared = |source: DeclarationError| LoadError::Declaration {
+            place: places.at(&source.field(config)),
+            source,
+        };
+        let cold = |source: WarmupError| LoadError::Warmup {
+            version: number,
+            place: places.at(&source.field(config)),
+            source,
+        };
+        let unbatched =
+            |source: BatchingError| LoadError::Batching { place: places.at(&source.field()), source };
+        // A build may take minutes: what is wrong without one is said before. What is opened at once may be completed first.
+        if files.platform == Platform::TensorRt {
+            Batching::of(config).map_err(unbatched)?;
+            files.promised().map_or(Ok(()), |promised| promised.check_promise(config)).map_err(undeclared)?;
+            warmup::check(&root.join(name), config).map_err(cold)?;
+        }
         let gpus = self.engines.gpus().len();
         let mut devices = config.instances(files.platform, gpus);
         if devices.is_empty() {
@@ -158,6 +197,11 @@ impl Loader {
         let Some(signature) = sessions.first().map(|session| session.signature().clone()) else {
             return Err(failed(EngineError::Failed("no session was asked for".to_owned())));
         };
+        let completing = Completing { name, signature: &signature, files: &files, devices: &devices, gpus };
+        let config = complete(config.clone(), &completing, self.completion);
+        let incomplete = |source| LoadError::Incomplete { place: places.at("input"), source };
+        let config = &config.map_err(incomplete)?;
+        let batching = Batching::of(config).map_err(unbatched)?;
         signature.check_declaration(config).map_err(undeclared)?;
         for session in &mut sessions {
             warmup::run(&root.join(name), config, session.as_mut()).map_err(cold)?;
@@ -173,7 +217,7 @@ impl Loader {
         let schedule = Schedule::start(name, sessions, batching, self.limits, statistics.clone());
         Ok(Arc::new(Version {
             number: number.to_string(),
-            config: complete(config.clone(), name, &signature, &files, &devices),
+            config: config.clone(),
             labels: loading.labels.iter().map(|(output, text)| (output.clone(), lines(text))).collect(),
             signature,
             generation,
@@ -218,6 +262,17 @@ impl Loader {
         version.statistics.hold_on_gpus(sessions.iter().filter_map(|session| session.memory()));
         version.schedule.restore(gpu.number(), sessions);
         Ok(())
+    }
+}
+
+/// Says which parameters nobody reads.
+fn warn_of_parameters(Written { config, places }: &Written, engine: &dyn Engine) {
+    for key in config.parameters.keys().map(String::as_str) {
+        if policy::PARAMETERS.contains(&key) || engine.parameters().contains(&key) {
+            continue;
+        }
+        let why = engine.why_ignored(key).unwrap_or("nothing reads it");
+        tracing::warn!("{}: parameter {key:?} is ignored: {why}", places.at(&format!("parameters[{key}]")));
     }
 }
 

@@ -22,6 +22,8 @@ const STALE_WHILE_REVALIDATE: &str = "forebay_stale_while_revalidate_s";
 const STALE_IF_ERROR: &str = "forebay_stale_if_error_s";
 const PUBLIC: &str = "forebay_public";
 const PREFIX: &str = "forebay_";
+/// All that are read here.
+pub(crate) const PARAMETERS: [&str; 4] = [MAX_AGE, STALE_WHILE_REVALIDATE, STALE_IF_ERROR, PUBLIC];
 
 /// How long, and among whom, a model's answers may be kept.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -57,14 +59,24 @@ pub(crate) enum PolicyError {
     Unknown { name: String },
 }
 
+impl PolicyError {
+    /// The field that is wrong.
+    pub(crate) fn field(&self) -> String {
+        let name = match self {
+            Self::NotSeconds { name, .. } | Self::NotBool { name, .. } => name,
+            Self::Unknown { name } => name.as_str(),
+        };
+        format!("parameters[{name}].string_value")
+    }
+}
+
 /// A model's policy: `None` when its answers must not be kept.
 ///
 /// # Errors
 /// For a `forebay_*` parameter that doesn't exist, or isn't whole seconds in range or a truth value.
 pub(crate) fn of(config: &ModelConfig) -> Result<Option<Policy>, PolicyError> {
-    let known = [MAX_AGE, STALE_WHILE_REVALIDATE, STALE_IF_ERROR, PUBLIC];
     let ours = config.parameters.keys().filter(|name| name.starts_with(PREFIX));
-    if let Some(name) = ours.into_iter().find(|name| !known.contains(&name.as_str())) {
+    if let Some(name) = ours.into_iter().find(|name| !PARAMETERS.contains(&name.as_str())) {
         return Err(PolicyError::Unknown { name: name.clone() });
     }
     let freshness = Freshness {

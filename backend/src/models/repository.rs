@@ -8,7 +8,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::SystemTime;
 
-use crate::config::{self, ConfigError, ModelConfig, PolicyChoice};
+use crate::config::{self, ConfigError, ModelConfig, PolicyChoice, Written};
 use crate::engine::ModelFiles;
 
 /// A model that can't be read.
@@ -20,8 +20,8 @@ pub(crate) enum RepositoryError {
     Config(#[from] ConfigError),
     #[error("{path} has no version: a folder named by a whole number, such as 1")]
     NoVersion { path: PathBuf },
-    #[error("{path} has no version {version}, which the version_policy asks for")]
-    NoSuchVersion { path: PathBuf, version: i64 },
+    #[error("{place}: version_policy.specific: none of the versions is there; {present:?} are")]
+    NoSuchVersion { place: String, present: Vec<u64> },
     #[error("{path} has no file {file}")]
     NoModelFile { path: PathBuf, file: String },
 }
@@ -46,11 +46,11 @@ pub(crate) fn model_names(root: &Path) -> Result<Vec<String>, RepositoryError> {
 ///
 /// # Errors
 /// `Unreadable` and `Config`.
-pub(crate) fn read_config(root: &Path, model: &str) -> Result<ModelConfig, RepositoryError> {
+pub(crate) fn read_config(root: &Path, model: &str) -> Result<Written, RepositoryError> {
     let path = root.join(model).join(config::FILE_NAME);
     match std::fs::read(&path) {
-        Ok(bytes) => Ok(config::parse(&path, &bytes, model)?),
-        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(ModelConfig::default()),
+        Ok(bytes) => Ok(config::read(&path, &bytes, model)?),
+        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(Written::nothing(&path)),
         Err(error) => Err(unreadable(&path)(error)),
     }
 }
@@ -59,7 +59,7 @@ pub(crate) fn read_config(root: &Path, model: &str) -> Result<ModelConfig, Repos
 ///
 /// # Errors
 /// `Unreadable`, `NoVersion` and `NoSuchVersion`.
-pub(crate) fn versions(root: &Path, model: &str, config: &ModelConfig) -> Result<Vec<u64>, RepositoryError> {
+pub(crate) fn versions(root: &Path, model: &str, written: &Written) -> Result<Vec<u64>, RepositoryError> {
     let path = root.join(model);
     let mut found: Vec<u64> = entries(&path)?
         .into_iter()
@@ -70,7 +70,7 @@ pub(crate) fn versions(root: &Path, model: &str, config: &ModelConfig) -> Result
     if found.is_empty() {
         return Err(RepositoryError::NoVersion { path });
     }
-    match config.version_policy.as_ref().and_then(|policy| policy.policy_choice.as_ref()) {
+    match written.config.version_policy.as_ref().and_then(|policy| policy.policy_choice.as_ref()) {
         None => Ok(found.split_off(found.len() - 1)),
         Some(PolicyChoice::All(_)) => Ok(found),
         Some(PolicyChoice::Latest(latest)) => {
@@ -78,14 +78,22 @@ pub(crate) fn versions(root: &Path, model: &str, config: &ModelConfig) -> Result
             Ok(found.split_off(found.len().saturating_sub(count)))
         }
         Some(PolicyChoice::Specific(specific)) => {
-            let known = |version: i64| u64::try_from(version).ok().filter(|number| found.contains(number));
-            let chosen = specific.versions.iter().map(|&version| {
-                known(version).ok_or_else(|| RepositoryError::NoSuchVersion { path: path.clone(), version })
+            let asked =
+                |version: &u64| specific.versions.iter().any(|asked| u64::try_from(*asked) == Ok(*version));
+            let (present, place) = (found.clone(), |index: usize| {
+                written.places.at(&format!("version_policy.specific.versions[{index}]"))
             });
-            let mut chosen = chosen.collect::<Result<Vec<u64>, _>>()?;
-            chosen.sort_unstable();
-            chosen.dedup();
-            if chosen.is_empty() { Err(RepositoryError::NoVersion { path }) } else { Ok(chosen) }
+            found.retain(asked);
+            for (index, version) in specific.versions.iter().enumerate() {
+                // As Triton has it: the others are served (model_lifecycle.cc).
+                if !u64::try_from(*version).is_ok_and(|version| found.contains(&version)) {
+                    tracing::warn!("{}: version {version} is not there, the others are served", place(index));
+                }
+            }
+            if found.is_empty() {
+                return Err(RepositoryError::NoSuchVersion { place: place(0), present });
+            }
+            Ok(found)
         }
     }
 }

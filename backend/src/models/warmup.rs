@@ -41,6 +41,18 @@ struct Tensor {
 }
 
 impl WarmupError {
+    /// The field that is wrong.
+    pub(crate) fn field(&self, config: &ModelConfig) -> String {
+        let (name, input) = match self {
+            Self::Unreadable { name, input, .. } | Self::Input { name, input, .. } => {
+                (name, format!(".inputs[{input}]"))
+            }
+            Self::Failed { name, .. } => (name, String::new()),
+        };
+        let index = config.model_warmup.iter().position(|warmup| warmup.name == *name);
+        format!("model_warmup[{}]{input}", index.unwrap_or_default())
+    }
+
     /// Whether it may pass though nothing changes.
     pub(crate) fn is_transient(&self) -> bool {
         matches!(self, Self::Failed { source, .. } if source.is_transient())
@@ -188,3 +200,6 @@ fn random(input: &str, datatype: DataType, count: usize) -> Vec<u8> {
     }
     bytes
 }
+
+#[cfg(test)]
+mod tests;

@@ -27,6 +27,18 @@ pub(crate) enum BatchingError {
     PolicyLevel { level: u64, levels: u64 },
 }
 
+impl BatchingError {
+    /// The field that is wrong.
+    pub(crate) fn field(&self) -> String {
+        match self {
+            Self::Preferred { .. } => "dynamic_batching.preferred_batch_size".to_owned(),
+            Self::Levels { .. } => "dynamic_batching.priority_levels".to_owned(),
+            Self::DefaultLevel { .. } => "dynamic_batching.default_priority_level".to_owned(),
+            Self::PolicyLevel { level, .. } => format!("dynamic_batching.priority_queue_policy[{level}]"),
+        }
+    }
+}
+
 /// How the requests of one version are queued and batched.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct Batching {
@@ -199,6 +211,35 @@ mod tests {
         assert_eq!(policy(false).timeout(ms(5)), ms(10));
         assert_eq!(QueuePolicy::PLAIN.timeout(None), None);
         assert_eq!(QueuePolicy::PLAIN.timeout(ms(7)), ms(7));
+    }
+
+    /// Of the fields of a policy, by the text of a configuration that has it.
+    fn policies(text: &str) -> Vec<QueuePolicy> {
+        let text = format!("max_batch_size: 8 dynamic_batching {{ {text} }}");
+        let config = crate::config::parse(std::path::Path::new("c"), text.as_bytes(), "m").unwrap();
+        Batching::of(&config).unwrap().levels
+    }
+
+    const POLICY: &str = "timeout_action: DELAY default_timeout_microseconds: 7 allow_timeout_override: true max_queue_size: 3";
+    const AS_SAID: QueuePolicy = QueuePolicy {
+        most_requests: 3,
+        delays: true,
+        timeout: Some(Duration::from_micros(7)),
+        may_shorten: true,
+    };
+
+    #[test]
+    fn a_policy_of_the_default_says_how_its_requests_wait() {
+        assert_eq!(policies(&format!("default_queue_policy {{ {POLICY} }}")), [AS_SAID]);
+        let plain = QueuePolicy { may_shorten: false, ..QueuePolicy::PLAIN };
+        assert_eq!(policies("default_queue_policy { }"), [plain]);
+    }
+
+    #[test]
+    fn a_policy_of_a_level_says_how_its_requests_wait() {
+        let levels = "priority_levels: 2 default_priority_level: 1";
+        let policy = format!("priority_queue_policy {{ key: 2 value {{ {POLICY} }} }}");
+        assert_eq!(policies(&format!("{levels} {policy}")), [QueuePolicy::PLAIN, AS_SAID]);
     }
 
     #[test]

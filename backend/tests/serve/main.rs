@@ -18,6 +18,7 @@ mod coalescing;
 mod coding;
 #[cfg(feature = "tensorrt")]
 mod compiled;
+mod configuration;
 mod control;
 mod drain;
 mod errors;

@@ -16,6 +16,15 @@ use crate::config::{self, Device, ModelConfig};
 use crate::engine::EngineError;
 use crate::proto::model_optimization_policy::execution_accelerators::Accelerator;
 
+/// The parameters that are read here.
+pub(super) const PARAMETERS: [&str; 6] = [
+    "intra_op_thread_count",
+    "inter_op_thread_count",
+    "execution_mode",
+    "enable_mem_pattern",
+    "enable_mem_arena",
+    "io_binding",
+];
 /// More threads than this are taken for a mistake.
 const MOST_THREADS: usize = 1024;
 /// Keys of Triton's backend that mean nothing here, with what does.
@@ -42,9 +51,6 @@ pub(super) fn apply(
     device: Device,
 ) -> Result<SessionBuilder, EngineError> {
     let Model { config, options, .. } = *model;
-    for (key, instead) in IGNORED.iter().filter(|(key, _)| config.parameters.contains_key(*key)) {
-        tracing::warn!(key, "a parameter is ignored: {instead}");
-    }
     builder = builder.with_optimization_level(level(config)?).map_err(|error| unset(&error))?;
     let intra = number(config, "intra_op_thread_count")?;
     let inter = number(config, "inter_op_thread_count")?;
@@ -69,6 +75,11 @@ pub(super) fn apply(
         builder = builder.with_execution_providers(providers).map_err(|error| unset(&error))?;
     }
     Ok(builder)
+}
+
+/// Why a parameter that Triton's backend reads means nothing here.
+pub(super) fn why_ignored(key: &str) -> Option<&'static str> {
+    IGNORED.iter().find(|(known, _)| *known == key).map(|(_, instead)| *instead)
 }
 
 /// Whether ONNX Runtime remembers what a run allocated, for the next with inputs of these shapes; `None` leaves it to do so. It forgets
@@ -127,8 +138,8 @@ fn providers(config: &ModelConfig, device: Device) -> Result<Vec<ExecutionProvid
     let wanted = accelerators.map_or(&[][..], |all| &all.gpu_execution_accelerator);
     match device {
         Device::Gpu(gpu) => chosen.extend(of_gpu(gpu, wanted)?),
-        Device::Cpu if !wanted.is_empty() => tracing::info!(
-            "gpu_execution_accelerator is for instance_groups of KIND_GPU; this one is the CPU's"
+        Device::Cpu if !wanted.is_empty() => tracing::warn!(
+            "gpu_execution_accelerator is ignored: it is for instance_groups of KIND_GPU; this one is the CPU's"
         ),
         Device::Cpu => {}
     }

@@ -5,6 +5,9 @@
 use crate::config::ModelConfig;
 use crate::engine::EngineError;
 
+const LANES_KEY: &str = "lanes";
+/// The parameters that are read here.
+pub(super) const PARAMETERS: [&str; 1] = [LANES_KEY];
 /// Lanes of an instance unless the model says otherwise: one copies while the other runs.
 const LANES: usize = 2;
 /// More lanes than this are taken for a mistake: copies in, a run and copies out are all that can go on at once.
@@ -26,23 +29,16 @@ impl Options {
     /// `Option`, naming the key.
     pub(super) fn of(config: &ModelConfig) -> Result<Self, EngineError> {
         let cuda = config.optimization.as_ref().and_then(|optimization| optimization.cuda.as_ref());
-        if cuda.is_some_and(|cuda| !cuda.graph_spec.is_empty()) {
-            tracing::warn!(
-                "optimization.cuda.graph_spec is ignored: graphs are made of the shapes that come; \
-                 model_warmup with count 2 makes them before"
-            );
-        }
         Ok(Self { lanes: lanes(config)?, graphs: cuda.is_some_and(|cuda| cuda.graphs) })
     }
 }
 
 fn lanes(config: &ModelConfig) -> Result<usize, EngineError> {
-    const KEY: &str = "lanes";
-    let Some(parameter) = config.parameters.get(KEY) else { return Ok(LANES) };
+    let Some(parameter) = config.parameters.get(LANES_KEY) else { return Ok(LANES) };
     let text = &parameter.string_value;
     let lanes = text.parse().ok().filter(|lanes| (1..=MOST_LANES).contains(lanes));
     let reason = || format!("is {text:?}, must be a whole number from 1 to {MOST_LANES}");
-    lanes.ok_or_else(|| EngineError::Option { key: KEY.to_owned(), reason: reason() })
+    lanes.ok_or_else(|| EngineError::Option { key: LANES_KEY.to_owned(), reason: reason() })
 }
 
 #[cfg(test)]

@@ -4,7 +4,7 @@ use std::path::{Component, Path};
 
 use super::{ControlError, FILE, Parameters};
 use crate::body::budget::{Charge, Spent};
-use crate::config::{self, ModelConfig};
+use crate::config::{self, Written};
 use crate::proto::ModelRepositoryParameter;
 use crate::proto::model_repository_parameter::ParameterChoice;
 
@@ -36,7 +36,7 @@ impl Brought {
 
 /// What takes the folder's place.
 pub(super) struct Overrides {
-    pub(super) config: Option<ModelConfig>,
+    pub(super) config: Option<Written>,
     /// A repository of this one model; gone when it is loaded, for files are read once.
     pub(super) files: Option<tempfile::TempDir>,
 }

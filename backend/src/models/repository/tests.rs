@@ -10,8 +10,12 @@ fn repository(files: &[&str]) -> tempfile::TempDir {
     root
 }
 
+fn written(text: &str) -> Written {
+    config::read(Path::new("config.pbtxt"), text.as_bytes(), "m").unwrap()
+}
+
 fn config(text: &str) -> ModelConfig {
-    config::parse(Path::new("config.pbtxt"), text.as_bytes(), "m").unwrap()
+    written(text).config
 }
 
 #[test]
@@ -23,14 +27,20 @@ fn models_are_folders_and_hidden_ones_are_not() {
 #[test]
 fn the_policy_picks_the_versions() {
     let root = repository(&["m/1/x", "m/2/x", "m/10/x", "m/latest/x", "m/03/x", "m/config.pbtxt"]);
-    let versions = |text: &str| versions(root.path(), "m", &config(text)).map_err(|error| error.to_string());
+    let versions = |text: &str| versions(root.path(), "m", &written(text)).map_err(|error| error.to_string());
     assert_eq!(versions("").unwrap(), [10]);
     assert_eq!(versions("version_policy { all { } }").unwrap(), [1, 2, 10]);
     assert_eq!(versions("version_policy { latest { num_versions: 2 } }").unwrap(), [2, 10]);
     assert_eq!(versions("version_policy { specific { versions: [ 2, 1 ] } }").unwrap(), [1, 2]);
-    assert!(
-        versions("version_policy { specific { versions: [ 3 ] } }").unwrap_err().contains("no version 3")
-    );
+}
+
+#[test]
+fn versions_that_are_not_there_are_left_out() {
+    let root = repository(&["m/1/x", "m/2/x", "m/10/x"]);
+    let versions = |text: &str| versions(root.path(), "m", &written(text)).map_err(|error| error.to_string());
+    assert_eq!(versions("version_policy { specific { versions: [ 3, 2, -1, 2, 1 ] } }").unwrap(), [1, 2]);
+    let none = versions("version_policy {\nspecific { versions: [ 3,\n 4 ] } }").unwrap_err();
+    assert!(none.starts_with("config.pbtxt:2: ") && none.contains("[1, 2, 10] are"), "{none}");
 }
 
 #[test]

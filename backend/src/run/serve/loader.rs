@@ -53,6 +53,7 @@ pub(super) fn loader(settings: &ModelSettings, logs: &LogSettings) -> anyhow::Re
         engines,
         options: SessionOptions { intra_op_threads: usize::from(settings.intra_op_threads) },
         instances: settings.instances.map_or(cores, usize::from),
+        completion: settings.completion.completion()?,
         limits: QueueLimits {
             requests: usize::try_from(settings.max_queue_requests)?,
             bytes: settings.max_queue_bytes,

@@ -1,0 +1,296 @@
+//! The text of a configuration and what its message may have -> the line of each field, by its path: `input[0].dims[1]`,
+//! `parameters[lanes].string_value`. Next: whatever is wrong with a field is said with its line.
+
+use std::collections::BTreeMap;
+use std::path::{Path, PathBuf};
+
+use prost_reflect::{FieldDescriptor, Kind, MessageDescriptor};
+
+use super::scanner::Scanner;
+
+/// The places of more fields than this are not kept: elements past it are told with the line of their list.
+const MOST_PLACES: usize = 1 << 16;
+
+/// Where the fields of one configuration stand.
+#[derive(Debug, Clone, Default)]
+pub(crate) struct Places {
+    /// Of the file, or what stands in its place, for messages.
+    path: PathBuf,
+    lines: BTreeMap<String, usize>,
+}
+
+impl Places {
+    /// Those of that text, in which a message of that kind is written: in the text format, or as JSON.
+    pub(super) fn of(path: &Path, text: &str, message: &MessageDescriptor) -> Self {
+        let scanner = Scanner { bytes: text.as_bytes(), at: 0 };
+        let mut walk = Walk { scanner, lines: BTreeMap::new(), counted: 0, line: 1 };
+        walk.scanner.space();
+        walk.scanner.takes(b'{');
+        // What can't be read is the parser's to refuse.
+        let _ = walk.fields("", message);
+        Self { path: path.to_owned(), lines: walk.lines }
+    }
+
+    /// Those of a configuration that isn't written: everything is at its path.
+    pub(crate) fn nowhere(path: &Path) -> Self {
+        Self { path: path.to_owned(), lines: BTreeMap::new() }
+    }
+
+    /// The line of a field, else of what it is part of.
+    pub(super) fn line(&self, field: &str) -> usize {
+        let mut field = field;
+        loop {
+            if let Some(line) = self.lines.get(field) {
+                return *line;
+            }
+            let end = if field.ends_with(']') { field.rfind('[') } else { field.rfind('.') };
+            let Some(end) = end else { return 1 };
+            field = &field[..end];
+        }
+    }
+
+    /// `m/config.pbtxt:7`, for messages about that field.
+    pub(crate) fn at(&self, field: &str) -> String {
+        let path = self.path.display();
+        if self.lines.is_empty() { path.to_string() } else { format!("{path}:{}", self.line(field)) }
+    }
+
+    /// The same for the field whose path ends with that name, or key of a map.
+    pub(crate) fn at_named(&self, name: &str) -> String {
+        let ends = [format!("[{name}]"), format!(".{name}")];
+        let is_it = |field: &&String| *field == name || ends.iter().any(|end| field.ends_with(end.as_str()));
+        self.at(self.lines.keys().find(is_it).map_or(name, String::as_str))
+    }
+}
+
+struct Walk<'a> {
+    scanner: Scanner<'a>,
+    lines: BTreeMap<String, usize>,
+    /// Up to where lines are counted, and the line there.
+    counted: usize,
+    line: usize,
+}
+
+impl<'a> Walk<'a> {
+    /// Notes the first line on which a field stands; fields are noted from first to last.
+    fn note(&mut self, field: &str, at: usize) {
+        if self.lines.len() < MOST_PLACES && !self.lines.contains_key(field) {
+            let since = self.scanner.bytes.get(self.counted..at).unwrap_or_default();
+            self.line += since.split(|byte| *byte == b'\n').count() - 1;
+            self.counted = at;
+            self.lines.insert(field.to_owned(), self.line);
+        }
+    }
+
+    /// The fields of a message, to the bracket that closes it, or the end.
+    fn fields(&mut self, prefix: &str, message: &MessageDescriptor) -> Option<()> {
+        // Elements are counted over all mentions of a field.
+        let mut counts: BTreeMap<String, usize> = BTreeMap::new();
+        loop {
+            self.scanner.gap();
+            let at = self.scanner.at;
+            if matches!(self.scanner.peek(), None | Some(b'}' | b'>')) {
+                self.scanner.at += 1;
+                return Some(());
+            }
+            let name = self.name()?;
+            let Some(field) = find(message, name) else {
+                self.scanner.value()?;
+                continue;
+            };
+            let path = join(prefix, field.name());
+            self.note(&path, at);
+            if field.is_list() || field.is_map() {
+                self.elements(&path, &field, counts.entry(path.clone()).or_default())?;
+            } else {
+                self.one(&path, &field.kind())?;
+            }
+        }
+    }
+
+    /// A field's name and what parts it from its value.
+    fn name(&mut self) -> Option<&'a str> {
+        let name = match self.scanner.peek()? {
+            b'"' | b'\'' => self.scanner.string()?,
+            _ => self.scanner.word(),
+        };
+        (!name.is_empty()).then_some(())?;
+        self.scanner.space();
+        self.scanner.takes(b':');
+        self.scanner.space();
+        Some(name)
+    }
+
+    /// The elements of a list or map: in brackets, or one alone.
+    fn elements(&mut self, path: &str, field: &FieldDescriptor, count: &mut usize) -> Option<()> {
+        let is_group = self.scanner.takes(b'[');
+        loop {
+            self.scanner.gap();
+            if is_group && self.scanner.takes(b']') {
+                return Some(());
+            }
+            let at = self.scanner.at;
+            if field.is_map() {
+                self.entry(path, field)?;
+            } else {
+                let element = format!("{path}[{count}]");
+                self.note(&element, at);
+                *count += 1;
+                self.one(&element, &field.kind())?;
+            }
+            if !is_group {
+                return Some(());
+            }
+        }
+    }
+
+    /// `{ key: .. value: .. }`, or all of a map as JSON has it: `{ "..": .. }`.
+    fn entry(&mut self, path: &str, field: &FieldDescriptor) -> Option<()> {
+        let Kind::Message(entry) = field.kind() else { return None };
+        let value = entry.map_entry_value_field().kind();
+        let start = self.scanner.at;
+        if !(self.scanner.takes(b'{') || self.scanner.takes(b'<')) {
+            return None;
+        }
+        self.scanner.space();
+        if self.scanner.peek() == Some(b'"') {
+            loop {
+                self.scanner.gap();
+                let at = self.scanner.at;
+                if self.scanner.takes(b'}') {
+                    return Some(());
+                }
+                let element = format!("{path}[{}]", self.name()?);
+                self.note(&element, at);
+                self.one(&element, &value)?;
+            }
+        }
+        // The key may stand after the value: first it is looked for.
+        let mut key = "";
+        let parts = self.scanner.at;
+        loop {
+            self.scanner.gap();
+            if matches!(self.scanner.peek()?, b'}' | b'>') {
+                break;
+            }
+            let name = self.name()?;
+            let written = self.scanner.value()?;
+            if name == "key" {
+                key = written;
+            }
+        }
+        let element = format!("{path}[{key}]");
+        self.note(&element, start);
+        self.scanner.at = parts;
+        loop {
+            self.scanner.gap();
+            if matches!(self.scanner.peek()?, b'}' | b'>') {
+                self.scanner.at += 1;
+                return Some(());
+            }
+            match self.name()? {
+                "value" => self.one(&element, &value)?,
+                _ => _ = self.scanner.value()?,
+            }
+        }
+    }
+
+    /// One value of that kind.
+    fn one(&mut self, path: &str, kind: &Kind) -> Option<()> {
+        match kind {
+            Kind::Message(message) if matches!(self.scanner.peek()?, b'{' | b'<') => {
+                self.scanner.at += 1;
+                self.fields(path, message)
+            }
+            _ => self.scanner.value().map(drop),
+        }
+    }
+}
+
+/// By the name in the text format, or the one in JSON.
+fn find(message: &MessageDescriptor, name: &str) -> Option<FieldDescriptor> {
+    message.get_field_by_name(name).or_else(|| message.get_field_by_json_name(name))
+}
+
+pub(super) fn join(prefix: &str, name: &str) -> String {
+    if prefix.is_empty() { name.to_owned() } else { format!("{prefix}.{name}") }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::proto;
+
+    fn places(text: &str) -> Places {
+        Places::of(Path::new("c"), text, &proto::descriptor("ModelConfig"))
+    }
+
+    #[test]
+    fn each_field_has_its_own_line_however_it_is_written() {
+        let text = "# name: \"no\"\n\
+                    platform: \"name: x\"\n\
+                    input [\n\
+                    { name: \"x\" dims: [ 1,\n 2 ] }, { name: \"y\"\n reshape: { shape: [ ] } }\n\
+                    ]\n\
+                    input <\n name: \"z\"; dims: -1, dims: - 3\n dims: 4\n >\n\
+                    parameters { value { string_value: \"a\"\n \"b\" } key: \"lanes\" }\n\
+                    parameters: [ { key: \"k.e\"\n value: {\n string_value: \"}\" } } ]\n\
+                    future { name: \"name\" }\n\
+                    name: \"m\" max_batch_size:\n 4 dynamic_batching { priority_queue_policy {\n key: 1 value {\n\
+                    timeout_action: DELAY } } }";
+        let places = places(text);
+        for (field, line) in [
+            ("platform", 2),
+            ("input", 3),
+            ("input[0]", 4),
+            ("input[0].dims", 4),
+            ("input[0].dims[1]", 5),
+            ("input[1].name", 5),
+            ("input[1].reshape", 6),
+            ("input[1].reshape.shape[0]", 6),
+            ("input[2].name", 9),
+            ("input[2].dims[1]", 9),
+            ("input[2].dims[2]", 10),
+            ("parameters[lanes]", 12),
+            ("parameters[lanes].string_value", 12),
+            ("parameters[k.e].string_value", 16),
+            ("parameters[other]", 12),
+            ("name", 18),
+            ("max_batch_size", 18),
+            ("dynamic_batching.priority_queue_policy[1].timeout_action", 21),
+            ("output[0].dims", 1),
+        ] {
+            assert_eq!(places.line(field), line, "{field}\n{text}");
+        }
+        assert_eq!(places.at("name"), "c:18");
+        assert_eq!(places.at_named("k.e"), "c:14");
+        assert_eq!(places.at_named("timeout_action"), "c:21");
+    }
+
+    #[test]
+    fn json_has_lines_too() {
+        let text = "{\n \"name\": \"m\",\n \"input\": [ {\n \"name\": \"x\", \"isShapeTensor\": false,\n \"reshape\": {} } ],\n\
+                    \"parameters\": { \"a\": { \"string_value\": \"1\" },\n \"b\": {\n \"string_value\": \"2\" } } }";
+        let places = places(text);
+        for (field, line) in [
+            ("name", 2),
+            ("input[0].is_shape_tensor", 4),
+            ("input[0].reshape", 5),
+            ("parameters[a]", 6),
+            ("parameters[b]", 7),
+            ("parameters[b].string_value", 8),
+        ] {
+            assert_eq!(places.line(field), line, "{field}");
+        }
+    }
+
+    #[test]
+    fn a_file_of_one_line_and_one_that_is_cut_anywhere_are_read() {
+        let text = "name: 'm' input { name: \"x\" dims: [ 1 ] } parameters { key: \"k\" value { string_value: \"v\" } }";
+        assert_eq!(places(text).line("parameters[k].string_value"), 1);
+        for end in 0..text.len() {
+            places(&text[..end]);
+        }
+        assert_eq!(Places::nowhere(Path::new("c")).at("name"), "c");
+    }
+}
