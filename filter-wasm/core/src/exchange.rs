@@ -36,11 +36,13 @@ struct Going {
     leads: bool,
     /// Shadow mode: what would have been answered.
     shadow: Option<Rc<Answer>>,
+    /// Some worker of this proxy has had an answer to it before.
+    is_known: bool,
 }
 
 impl Going {
     fn new(wanted: Rc<Wanted>) -> Self {
-        Self { wanted, forward: Fwd::Miss.into(), leads: false, shadow: None }
+        Self { wanted, forward: Fwd::Miss.into(), leads: false, shadow: None, is_known: false }
     }
 
     fn is_shadow(&self) -> bool {

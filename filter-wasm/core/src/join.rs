@@ -197,6 +197,11 @@ impl<W: Clone, A: Clone> Join<W, A> {
         Entered::Waits(seat)
     }
 
+    /// Does anybody wait for what is asked?
+    pub fn is_awaited(&self, key: &FlightKey) -> bool {
+        self.flights.get(key).is_some_and(|flight| !flight.queue.is_empty())
+    }
+
     /// The request of `context`, which leads or has led `key`, has ended. `suits` says whom an answer can be given to.
     pub fn finish(
         &mut self,

@@ -70,7 +70,7 @@ pub struct Wanted {
     pub incoming: Incoming,
     /// Where its answer is kept.
     pub key: AnswerKey,
-    /// The exact request, to find it without parsing the next time; `None` when it has an id.
+    /// The exact request, to find it without parsing the next time; `None` when it has an id, or came for the first time and is large.
     pub raw_key: Option<AnswerKey>,
     /// Which flight it belongs to: what is asked, in whatever encoding.
     pub flight: FlightKey,
@@ -133,9 +133,9 @@ impl Incoming {
         Scope { service, tenant: self.tenant.as_ref() }
     }
 
-    /// The name of this very request, bytes and all.
-    pub fn raw_key(&self, service: &str, body: &[u8]) -> AnswerKey {
-        raw_key(&RawKeyParts {
+    /// This very request, bytes and all, as its raw key names it.
+    pub fn raw_parts<'a>(&'a self, service: &'a str, body: &'a [u8]) -> RawKeyParts<'a> {
+        RawKeyParts {
             scope: self.scope(service),
             path: self.path.text(),
             content_type: &self.content_type,
@@ -143,7 +143,7 @@ impl Incoming {
             accept: &self.accept,
             accept_encoding: &self.accept_encoding,
             body,
-        })
+        }
     }
 }
 
@@ -166,26 +166,27 @@ impl Wanted {
     /// Why it passes unlooked-at.
     pub fn read(
         incoming: Incoming,
-        raw_key: AnswerKey,
+        raw_key: Option<AnswerKey>,
         (body, held): (Vec<u8>, Held),
         reading: Reading<'_>,
     ) -> Result<Self, Bypass> {
         let body_bytes = body.len();
-        let parsed = parse(&incoming, body, reading)?;
+        let understood = understand(&incoming, raw_key, body, reading)?;
+        let (what, key, parsed) = match understood {
+            Understood::Parsed(parsed) => {
+                let key = answer_key(&parsed.digest, &parsed.wants, &incoming.accept_encoding);
+                (parsed.digest.0, key, Some(parsed))
+            }
+            Understood::Exact(raw_key) => (raw_key, raw_key, None),
+        };
         if !incoming.held.grow_by(parsed.as_ref().map_or(0, Parsed::bytes)) {
             return Err(Bypass::OutOfMemory);
         }
-        let (what, key) = match &parsed {
-            Some(parsed) => {
-                (parsed.digest.0, answer_key(&parsed.digest, &parsed.wants, &incoming.accept_encoding))
-            }
-            None => (raw_key, raw_key),
-        };
         let repeatable = parsed.as_ref().is_none_or(|parsed| parsed.id.is_empty());
         Ok(Self {
             incoming,
             key,
-            raw_key: repeatable.then_some(raw_key),
+            raw_key: raw_key.filter(|_| repeatable),
             flight: FlightKey { what, epoch: reading.epoch },
             body_bytes,
             body: held,
@@ -204,22 +205,36 @@ impl Wanted {
     }
 }
 
-fn parse(incoming: &Incoming, body: Vec<u8>, reading: Reading<'_>) -> Result<Option<Parsed>, Bypass> {
+/// By what a request is known.
+enum Understood {
+    /// What it asks.
+    Parsed(Parsed),
+    /// Its bytes, of which the raw key is: it is not parsed here.
+    Exact(AnswerKey),
+}
+
+fn understand(
+    incoming: &Incoming,
+    key: Option<AnswerKey>,
+    body: Vec<u8>,
+    reading: Reading<'_>,
+) -> Result<Understood, Bypass> {
+    let Reading { config, service, .. } = reading;
+    let exact = || Understood::Exact(key.unwrap_or_else(|| raw_key(&incoming.raw_parts(service, &body))));
     // Without JSON the tensor's shape is the model's to say; of a query nobody says what it does.
     if incoming.header_length == Some(0) || incoming.path.has_query {
-        return Ok(None);
+        return Ok(exact());
     }
     let json_bytes = incoming.header_length.unwrap_or(body.len());
     if json_bytes > body.len() {
         return Err(Bypass::Malformed);
     }
-    let Reading { config, service, .. } = reading;
     if json_bytes > config.max_json_bytes {
         let has_id = memchr::memmem::find(&body, b"\"id\"").is_some();
-        return if has_id { Err(Bypass::JsonTooLarge) } else { Ok(None) };
+        return if has_id { Err(Bypass::JsonTooLarge) } else { Ok(exact()) };
     }
     let (scope, path) = (incoming.scope(service), incoming.path.infer());
-    encoding::read(&scope, &path, incoming.header_length, body, config.max_body_bytes).map(Some)
+    encoding::read(&scope, &path, incoming.header_length, body, config.max_body_bytes).map(Understood::Parsed)
 }
 
 #[cfg(test)]

@@ -9,7 +9,7 @@ use crate::counters::{Counters, Event, Result as Counted};
 use crate::gate::Gate;
 use crate::host::Host;
 use crate::join::{BATCH, Join};
-use crate::l1::{Answer, L1};
+use crate::l1::{Answer, L1, Missing};
 use crate::landing::Landed;
 use crate::live::{self, Heard, Live};
 use crate::memory::Memory;
@@ -130,16 +130,16 @@ impl Worker {
         Rules { config: &self.config, live: &self.live, service, now_ms, just_came: false }
     }
 
-    /// The answer that L1 has for `wanted` and that may be given to it, or why there is none.
+    /// The answer that L1 has for `wanted` and that may be given to it.
     ///
     /// # Errors
-    /// `Some`: what L1 has may not be given.
+    /// Why there is none.
     pub fn find(
         &mut self,
         host: &dyn Host,
         wanted: &Wanted,
         now_ms: u64,
-    ) -> Result<(Rc<Answer>, Tier, Usable), Option<Forward>> {
+    ) -> Result<(Rc<Answer>, Tier, Usable), Missing<Forward>> {
         let service = self.services.get(usize::from(wanted.incoming.route.service));
         let service = service.map_or("", String::as_str);
         let rules = Rules { config: &self.config, live: &self.live, service, now_ms, just_came: false };

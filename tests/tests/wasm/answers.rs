@@ -130,14 +130,25 @@ fn a_cache_further_on_keeps_its_place_in_the_list() {
 }
 
 #[test]
-fn what_one_worker_stored_another_finds() {
+fn what_one_worker_used_again_another_finds() {
     let mut host = hosts(&json!({}), 2);
     miss(host.worker(0), 7);
+    assert_eq!(host.shared_bytes("forebay.slot.0"), 0, "most that are asked for once never are again");
+    hit(host.worker(0), infer(asking(7)));
     let other = host.worker(1);
     let (id, status) = answered(other, infer(asking(7)));
     assert!(status.ends_with("detail=shared"), "{status}");
     assert_eq!(other.response(id).body, answering(7));
     sound(other);
+}
+
+#[test]
+fn what_two_workers_missed_all_others_find() {
+    let mut host = hosts(&json!({}), 3);
+    miss(host.worker(0), 7);
+    miss(host.worker(1), 7);
+    let (_, status) = answered(host.worker(2), infer(asking(7)));
+    assert!(status.ends_with("detail=shared"), "{status}");
 }
 
 #[test]

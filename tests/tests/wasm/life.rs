@@ -4,10 +4,11 @@ use super::{FRESH, answering, asking, forwarded, hit, host, hosts, infer, miss, 
 use serde_json::json;
 
 #[test]
-fn what_was_stored_outlives_a_trap() {
+fn what_was_used_again_outlives_a_trap() {
     let mut host = host(&json!({}));
     let worker = host.worker(0);
     miss(worker, 7);
+    hit(worker, infer(asking(7)));
     worker.trap_next();
     let lost = worker.send(infer(asking(8)));
     assert_eq!(worker.response(lost).status, 503);

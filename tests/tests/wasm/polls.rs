@@ -57,6 +57,7 @@ fn a_poll_whose_thread_lost_its_vm_is_made_by_another_one() {
     assert_eq!(thread.traps(), [""; 0]);
     told(&mut host, &table(1, &[GENERATION]));
     miss(host.worker(0), 7);
+    hit(host.worker(0), infer(asking(7)));
     hit(host.worker(1), infer(asking(7)));
 }
 

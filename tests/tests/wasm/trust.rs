@@ -77,6 +77,7 @@ fn a_tenancy_is_a_namespace_of_its_own() {
     let mut host = host(&json!({}));
     let id = forwarded(host.worker(0), infer(asking(7)));
     host.worker(0).respond(id, 200, &FRESH, &answering(7));
+    hit(host.worker(0), infer(asking(7)));
     let tenants = super::configuration(&json!({"tenancy": "required", "tenant": "a"}));
     let other = host.add_worker(&tenants).expect("it starts");
     let worker = host.worker(other);

@@ -10,12 +10,13 @@ use crate::encoding;
 use crate::gate::{Looked, Question, Unasked};
 use crate::host::{Host, Of};
 use crate::join::{Entered, Outcome};
-use crate::l1::Answer;
+use crate::l1::repeats::Repeat;
+use crate::l1::{Answer, Missing};
 use crate::landing::Landed;
 use crate::reply::Reply;
 use crate::wanted::{Incoming, Reading, Wanted};
 use crate::worker::{Answered, Worker};
-use forebay_protocol::digest::Digest;
+use forebay_protocol::digest::{Digest, raw_key};
 use forebay_protocol::freshness::Usable;
 use std::rc::Rc;
 
@@ -40,23 +41,35 @@ impl Exchange {
             return self.bypass(worker, arriving.service, Bypass::Malformed);
         };
         let service = incoming.route.service;
-        let raw_key = incoming.raw_key(worker.service(service), &body);
         let now_ms = host.now_ms();
         if worker.gate.is_some() {
             worker.live.refresh(host);
         }
-        if incoming.looks_up()
+        let name = worker.services.get(usize::from(service)).map_or("", String::as_str);
+        let parts = incoming.raw_parts(name, &body);
+        let repeat = worker.l1.repeats.look(&parts);
+        let key = match repeat {
+            Repeat::Kept(key) => Some(key),
+            Repeat::Maybe(_) => Some(raw_key(&parts)),
+            Repeat::First => None,
+        };
+        if let Some(key) = key
+            && incoming.looks_up()
             && incoming.route.mode == Mode::On
-            && let Some((answer, digest)) = worker.l1.repeat(&raw_key)
-            && let Ok(Usable { ttl_s, .. }) = worker.rules(service, now_ms).usable(&incoming, &answer)
+            && let rules = worker.rules(service, now_ms)
+            && let Some((answer, digest, Usable { ttl_s, .. })) =
+                worker.l1.repeat(host, &key, |answer| rules.usable(&incoming, answer).ok())
         {
+            if let Repeat::Maybe(fingerprint) = repeat {
+                worker.l1.repeats.keep(fingerprint, &parts, key);
+            }
             let hit = Hit { answer, tier: Tier::Raw, ttl_s, now_ms };
             return self.answer(worker, &incoming, (digest.as_ref(), ""), hit);
         }
         let reading =
             Reading { config: &worker.config, service: worker.service(service), epoch: worker.live.epoch() };
         let held = Rc::into_inner(arriving).map_or_else(|| worker.memory.hold(), |arriving| arriving.held);
-        match Wanted::read(*incoming, raw_key, (body, held), reading) {
+        match Wanted::read(*incoming, key, (body, held), reading) {
             Ok(wanted) => self.look_up(worker, host, &Rc::new(wanted), now_ms),
             Err(why) => self.bypass(worker, service, why),
         }
@@ -76,8 +89,10 @@ impl Exchange {
                 return self.answer(worker, &wanted.incoming, (wanted.digest(), wanted.id()), hit);
             }
             Ok((answer, ..)) => going.shadow = Some(answer),
-            Err(Some(forward)) => going.forward = forward,
-            Err(None) => {}
+            Err(Missing { refused, is_known }) => {
+                going.is_known = is_known;
+                going.forward = refused.unwrap_or(going.forward);
+            }
         }
         // Whether it waits or asks, its body stays where it is meanwhile. What came in pieces is counted already.
         if !wanted.body.grow_to(wanted.body_bytes) {
@@ -198,7 +213,8 @@ impl Exchange {
             return self.forward_without_room(worker, going);
         }
         worker.l1.alias(&wanted);
-        worker.l1.store(host, wanted.key, &answer);
+        // Whoever asked the pool first, it was not this request: it is used again.
+        worker.l1.store(host, wanted.key, &answer, true);
         if going.is_shadow() {
             going.shadow = Some(answer);
             return self.forward(worker, going);

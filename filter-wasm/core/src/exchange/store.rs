@@ -27,6 +27,33 @@ pub(super) struct Collecting {
     held: Held,
 }
 
+/// Memory is reserved for a declared length once this part of it has come. A length alone reserves nothing.
+const COME_PART: usize = 4;
+
+impl Collecting {
+    /// Takes what came, if there is room. The first chunk is the body, without a copy; with more of them it grows, as it is counted.
+    fn take(&mut self, chunk: Vec<u8>) -> bool {
+        let bytes = self.body.len().saturating_add(chunk.len());
+        if self.body.is_empty() {
+            self.body = chunk;
+            return self.held.grow_to(self.body.capacity());
+        }
+        if bytes > self.body.capacity() {
+            let declared = self
+                .storable
+                .content_length
+                .filter(|length| (bytes..=bytes.saturating_mul(COME_PART)).contains(length));
+            let capacity = declared.unwrap_or_else(|| bytes.next_power_of_two());
+            if !self.held.grow_to(capacity) {
+                return false;
+            }
+            self.body.reserve_exact(capacity.saturating_sub(self.body.len()));
+        }
+        self.body.extend_from_slice(&chunk);
+        true
+    }
+}
+
 impl Exchange {
     pub(super) fn response_begins(
         &mut self,
@@ -84,17 +111,10 @@ impl Exchange {
             let Some(chunk) = chunk else {
                 return self.give_up(worker, host, &collecting.going, Outcome::Failed);
             };
-            // A declared length reserves nothing: memory is taken as bytes come, and the body grows as it will be counted.
-            let bytes = collecting.body.len().saturating_add(chunk.len());
-            let capacity = if bytes > collecting.body.capacity() { bytes.next_power_of_two() } else { 0 };
-            if !collecting.held.grow_to(capacity) {
+            if !collecting.take(chunk) {
                 worker.counters.event(Event::OutOfMemory);
                 return self.give_up(worker, host, &collecting.going, Outcome::Failed);
             }
-            if capacity > 0 {
-                collecting.body.reserve_exact(capacity.saturating_sub(collecting.body.len()));
-            }
-            collecting.body.extend_from_slice(&chunk);
         }
         if end_of_stream {
             self.store(worker, host, *collecting);
@@ -130,7 +150,9 @@ impl Exchange {
             let same = shadow.body == answer.body && shadow.header_length == answer.header_length;
             worker.counters.event(if same { Event::ShadowMatch } else { Event::ShadowMismatch });
         }
-        worker.l1.store(host, wanted.key, &answer);
+        // Whoever waits for it uses it again.
+        let is_known = going.is_known || worker.join.is_awaited(&wanted.flight);
+        worker.l1.store(host, wanted.key, &answer, is_known);
         worker.l1.alias(&wanted);
         worker.counters.event(Event::Stored);
         if going.leads {

@@ -2,7 +2,8 @@
 //!
 //! Shared data has no deletion and no bound of its own, so both come from fixed names: `forebay.slot.CLASS.N` holds whatever
 //! answer hashed there last, and `forebay.index.N` says in which class to look, so that a miss copies 9 bytes instead of a
-//! slot of each class. Hashes are keyed with a secret of the proxy, so a client can't aim at another's slot.
+//! slot of each class. An answer that was used once is in no slot: the index only knows it, and so who computes it the next time,
+//! whichever worker that is, sees that it is used again. Hashes are keyed with a secret of the proxy, so a client can't aim at another's slot.
 
 use super::{Answer, AnswerKey};
 use crate::host::Host;
@@ -17,6 +18,8 @@ const FORMAT: u8 = 3;
 const CLASS_BYTES: [usize; 4] = [1 << 10, 4 << 10, 16 << 10, 64 << 10];
 /// Index entries per slot: collisions in the index lose an answer, and an entry is only 9 bytes.
 const INDEX_PER_SLOT: u64 = 2;
+/// In the index in place of a class: known, and in no slot.
+const KNOWN: u8 = u8::MAX;
 /// Shared data: the secret of this proxy's slots.
 const SECRET_KEY: &str = "forebay.slot.secret";
 /// Key context of the secret's derivation.
@@ -36,6 +39,17 @@ pub struct Slots {
     secret: Option<[u8; 32]>,
     /// Slots in each class; all 0 when the tier is off.
     counts: [u64; CLASS_BYTES.len()],
+}
+
+/// What the slots have under a key.
+#[derive(Debug, PartialEq, Eq)]
+pub enum Slot {
+    /// An answer.
+    Holds(Box<Answer>),
+    /// None, but some worker has had one.
+    Known,
+    /// Nothing.
+    Unknown,
 }
 
 /// Where a key's index entry is, and its slot in each class.
@@ -87,16 +101,19 @@ impl Slots {
         Some(format!("forebay.slot.{class}.{}", place.slot.checked_rem(count)?))
     }
 
-    /// The answer under `key`.
-    pub fn get(&self, host: &dyn Host, key: &AnswerKey) -> Option<Answer> {
-        let place = self.place(key)?;
-        let (entry, _) = host.shared_get(&index_name(place.index))?;
-        let (class, tag) = entry.split_first()?;
-        if tag != place.tag {
-            return None;
+    /// What is kept under `key`.
+    pub fn get(&self, host: &dyn Host, key: &AnswerKey) -> Slot {
+        let Some(place) = self.place(key) else { return Slot::Unknown };
+        let entry = host.shared_get(&index_name(place.index)).map(|(entry, _)| entry);
+        match entry.as_deref().and_then(<[u8]>::split_first) {
+            Some((class, tag)) if tag == place.tag => {
+                let name = self.slot_name(usize::from(*class), &place);
+                let slot = name.and_then(|name| host.shared_get(&name));
+                let answer = slot.and_then(|(slot, _)| decode(&slot, key));
+                answer.map_or(Slot::Known, |answer| Slot::Holds(Box::new(answer)))
+            }
+            _ => Slot::Unknown,
         }
-        let (slot, _) = host.shared_get(&self.slot_name(usize::from(*class), &place)?)?;
-        decode(&slot, key)
     }
 
     /// Puts `answer` under `key`, in the smallest class that takes it; one that no class takes is not kept.
@@ -106,12 +123,25 @@ impl Slots {
         let Some(slot) = (answer.body.len() <= most).then(|| encode(key, answer)).flatten() else { return };
         let Some(class) = CLASS_BYTES.iter().position(|class| slot.len() <= *class) else { return };
         let Some(name) = self.slot_name(class, &place) else { return };
-        let mut entry = vec![u8::try_from(class).unwrap_or(u8::MAX)];
-        entry.extend_from_slice(&place.tag);
         if host.shared_set(&name, &slot, None) {
-            host.shared_set(&index_name(place.index), &entry, None);
+            index(host, &place, u8::try_from(class).unwrap_or(KNOWN));
         }
     }
+
+    /// Notes that there was an answer under `key`, in no slot.
+    pub fn make_known(&self, host: &dyn Host, key: &AnswerKey) {
+        if let Some(place) = self.place(key) {
+            index(host, &place, KNOWN);
+        }
+    }
+}
+
+fn index(host: &dyn Host, place: &Place, class: u8) {
+    let mut entry = [class; 9];
+    if let Some(tag) = entry.last_chunk_mut() {
+        *tag = place.tag;
+    }
+    host.shared_set(&index_name(place.index), &entry, None);
 }
 
 fn index_name(index: u64) -> String {
@@ -245,8 +275,20 @@ mod tests {
         let (one, other) = (slots(&host), slots(&host));
         for bytes in [0, 100, 1024 - HEADER_BYTES, 1025, 5000, 20_000, 65_536 - HEADER_BYTES] {
             one.put(&host, &KEY, &answer(bytes));
-            assert_eq!(other.get(&host, &KEY), Some(answer(bytes)), "{bytes} bytes");
+            assert_eq!(other.get(&host, &KEY), Slot::Holds(Box::new(answer(bytes))), "{bytes} bytes");
         }
+    }
+
+    #[test]
+    fn what_is_only_known_is_known_to_all_and_takes_no_slot() {
+        let host = Double::default();
+        let (one, other) = (slots(&host), slots(&host));
+        assert_eq!(other.get(&host, &KEY), Slot::Unknown);
+        one.make_known(&host, &KEY);
+        assert_eq!(other.get(&host, &KEY), Slot::Known);
+        assert!(!host.shared.borrow().keys().any(|key| key.contains(".slot.0")));
+        other.put(&host, &KEY, &answer(10));
+        assert_eq!(one.get(&host, &KEY), Slot::Holds(Box::new(answer(10))));
     }
 
     #[test]
@@ -254,7 +296,7 @@ mod tests {
         let host = Double::default();
         let slots = slots(&host);
         slots.put(&host, &KEY, &answer(65_537 - HEADER_BYTES));
-        assert_eq!(slots.get(&host, &KEY), None);
+        assert_eq!(slots.get(&host, &KEY), Slot::Unknown);
     }
 
     #[test]
@@ -264,7 +306,7 @@ mod tests {
         for n in 0..3000_u32 {
             let key = *blake3::hash(&n.to_le_bytes()).as_bytes();
             slots.put(&host, &key, &answer(500 + (n as usize % 5000)));
-            assert!(slots.get(&host, &key).is_some(), "entry {n}");
+            assert!(matches!(slots.get(&host, &key), Slot::Holds(_)), "entry {n}");
         }
         let held: usize = host
             .shared
