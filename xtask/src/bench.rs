@@ -1,11 +1,12 @@
-//! `cargo xtask bench`: what a hit, a miss and the backend cost. Two of each thing are measured in turn, the thing and its base,
-//! and one table leaves, every row a ratio within one run.
+//! `cargo xtask bench`: what a hit, a miss and the backend cost. The thing, its base and, for the filter, its [`floor`] are measured in
+//! turn, and one table leaves, every row ratios within one run.
 //!
 //! Envoy (one worker) has one processor, everything else the other, so a row's CPU time is Envoy's own and the ratios hold on
-//! a noisy machine. Clients are `wrk`.
+//! a noisy machine. A second Envoy has two workers and both processors; it gets less than it could take. Clients are `wrk`.
 
 mod bodies;
 mod envoy;
+mod floor;
 mod halt;
 mod load;
 mod server;
@@ -24,16 +25,19 @@ use crate::up::services::{Bound, PATIENCE, bound, url};
 use crate::{up, wasm};
 use bodies::Body;
 use envoy::Listener;
+use floor::Floor;
 use halt::HaltPoll;
 use load::{Load, Sample};
 use rig::group::Group;
 use rig::process::free_port;
-use table::{Row, Table, Unit};
+use table::{Row, Table, Told, Unit};
 
 /// The processor that what is measured has for itself.
 const MEASURED_CPU: &str = "0";
 /// The processor of clients and of everything else.
 const OTHER_CPU: &str = "1";
+/// Between the requests of a connection where the rate is fixed: with 16 of them a little less than 4,000 a second.
+const REST_MS: u32 = 4;
 
 /// Settings of `cargo xtask bench`.
 #[derive(Debug, Args)]
@@ -57,10 +61,22 @@ struct Case {
     name: String,
     base: &'static str,
     connections: u32,
+    /// Milliseconds that a connection rests before each request.
+    rest_ms: u32,
+    /// Envoy's.
+    workers: u32,
     body: Body,
     measured: Listener,
     against: Listener,
+    floor: Listener,
     target: Option<f64>,
+}
+
+/// An Envoy that runs.
+struct Proxy {
+    workers: u32,
+    pid: u32,
+    ports: Vec<(Listener, u16)>,
 }
 
 /// Runs `cargo xtask bench`.
@@ -124,82 +140,126 @@ fn proxy_rows(
         ensure!(answer.status == 200, "{body:?}: {}", String::from_utf8_lossy(&answer.body));
         std::fs::write(folder.join(body.answer_file()), &answer.body)?;
     }
-    let listeners = Listener::ALL.map(|listener| (listener, free_port()));
-    let config = folder.join("envoy.json");
-    std::fs::write(&config, envoy::config(layout, folder, &listeners, (backend.http, gate)).to_string())?;
-    let mut envoy = command("taskset", ["-c", MEASURED_CPU]);
-    envoy.arg(layout.bin("envoy")).args(["--concurrency", "1", "--disable-hot-restart", "-c"]).arg(&config);
-    let pid = group.start("envoy", envoy)?;
-    let port = |listener| listeners.iter().find(|(known, _)| *known == listener).map_or(0, |(_, port)| *port);
-    for listener in Listener::ALL {
-        group.until("envoy", PATIENCE, || client.get(&format!("{}/v2", url(port(listener)))).ok())?;
+    for listener in Listener::all() {
+        if let Listener::Floor(floor) = listener {
+            floor.write(folder)?;
+        }
     }
+    let start =
+        |group: &mut Group, workers| Proxy::start(layout, folder, group, workers, (backend.http, gate));
+    let proxies = [start(group, 1)?, start(group, 2)?];
     let mut number = 0;
     for case in cases {
+        let proxy = proxies.iter().find(|proxy| proxy.workers == case.workers);
+        let proxy = proxy.context("no Envoy has so many workers")?;
         if case.name.starts_with("hit") {
             // The filter gives an answer only when it has heard which generations are live.
             group.until("the filter's hit", PATIENCE, || {
-                let target = case.body.url(&url(port(case.measured)));
+                let target = case.body.url(&url(proxy.port(case.measured)));
                 let answer = client.post(&target, &case.body.headers(), &case.body.bytes()).ok()?;
                 answer.nearest_cache().starts_with("forebay; hit").then_some(())
             })?;
         }
-        let load = |listener: Listener| Load {
-            url: case.body.url(&url(port(listener))),
-            body: case.body,
-            connections: case.connections,
-            seconds: settings.seconds,
-        };
-        let pair = in_turn(settings.repeat, |measured| {
+        let sides = in_turn(settings.repeat, [case.measured, case.against, case.floor], |listener| {
             number += 1;
-            load(if measured { case.measured } else { case.against }).run(layout, folder, Some(pid), number)
+            let load = Load {
+                url: case.body.url(&url(proxy.port(listener))),
+                body: case.body,
+                connections: case.connections,
+                rest_ms: case.rest_ms,
+                seconds: settings.seconds,
+            };
+            load.run(layout, folder, Some(proxy.pid), number)
         })?;
-        table.add(Row::of(&case.name, case.base, case.connections, &pair, Unit::Cpu, case.target));
+        let Case { name, base, connections, target, .. } = case;
+        table.add(Row::of(Told { name, base, connections, unit: Unit::Cpu, target }, &sides));
     }
     Ok(())
 }
 
-fn cases() -> Vec<Case> {
-    let mut cases = Vec::new();
-    for (body, repeat, target) in [(Body::Json1k, "1 KB", 1.7), (Body::Binary64k, "64 KB", 3.5)] {
-        for connections in [1, 16, 64] {
-            cases.push(Case {
-                name: format!("hit, exact repeat, {repeat}"),
-                base: "direct_response",
-                connections,
-                body,
-                measured: Listener::Gate,
-                against: Listener::direct(body),
-                target: Some(target),
-            });
+impl Proxy {
+    /// Starts an Envoy and waits until all its listeners answer.
+    fn start(
+        layout: &Layout,
+        folder: &Path,
+        group: &mut Group,
+        workers: u32,
+        upstream: (u16, u16),
+    ) -> Result<Self> {
+        let mut ports = Vec::new();
+        for listener in Listener::all() {
+            ports.push((listener, free_port()));
         }
+        let (name, cpus) = match workers {
+            1 => ("envoy", MEASURED_CPU.to_owned()),
+            _ => ("envoy-two-workers", format!("{MEASURED_CPU},{OTHER_CPU}")),
+        };
+        let config = folder.join(format!("{name}.json"));
+        std::fs::write(&config, envoy::config(layout, folder, &ports, upstream).to_string())?;
+        let mut envoy = command("taskset", ["-c", &cpus]);
+        envoy.arg(layout.bin("envoy")).args(["--concurrency", &workers.to_string(), "--disable-hot-restart"]);
+        envoy.arg("-c").arg(&config);
+        let pid = group.start(name, envoy)?;
+        let proxy = Self { workers, pid, ports };
+        let client = Client::new();
+        for (_, port) in &proxy.ports {
+            group.until(name, PATIENCE, || client.get(&format!("{}/v2", url(*port))).ok())?;
+        }
+        Ok(proxy)
     }
-    for (body, base, what) in [
-        (Body::Json1kNewId, Body::Json1k, "1 KB JSON"),
-        (Body::Json64kNewId, Body::Json64k, "64 KB JSON"),
-        (Body::Binary64kNewId, Body::Binary64k, "64 KB binary"),
+
+    fn port(&self, listener: Listener) -> u16 {
+        self.ports.iter().find(|(known, _)| *known == listener).map_or(0, |(_, port)| *port)
+    }
+}
+
+fn cases() -> Vec<Case> {
+    let hit = |how: &str, (body, answered): (Body, Body), connections, target| Case {
+        name: format!("hit, {how}"),
+        base: "direct_response",
+        connections,
+        rest_ms: 0,
+        workers: 1,
+        body,
+        measured: Listener::Gate,
+        against: Listener::Direct(answered),
+        floor: Listener::answers(answered),
+        target,
+    };
+    let mut cases = Vec::new();
+    for (body, how, target) in
+        [(Body::Json1k, "exact repeat, 1 KB", 1.7), (Body::Binary64k, "exact repeat, 64 KB", 3.5)]
+    {
+        cases.extend([1, 16, 64].map(|connections| hit(how, (body, body), connections, Some(target))));
+    }
+    for (workers, how) in
+        [(1, "exact repeat, 1 KB, at a fixed rate"), (2, "exact repeat, 1 KB, at a fixed rate, two workers")]
+    {
+        let all = hit(how, (Body::Json1k, Body::Json1k), 16, None);
+        cases.push(Case { workers, rest_ms: REST_MS, ..all });
+    }
+    for (body, answered, how) in [
+        (Body::Json1kNewId, Body::Json1k, "by digest, 1 KB JSON"),
+        (Body::Json64kNewId, Body::Json64k, "by digest, 64 KB JSON"),
+        (Body::Binary64kNewId, Body::Binary64k, "by digest, 64 KB binary"),
     ] {
-        cases.push(Case {
-            name: format!("hit, by digest, {what}"),
-            base: "direct_response",
-            connections: 16,
-            body,
-            measured: Listener::Gate,
-            against: Listener::direct(base),
-            target: None,
-        });
+        cases.push(hit(how, (body, answered), 16, None));
     }
     for (body, what) in [(Body::Json1kNew, "1 KB JSON"), (Body::Binary64kNew, "64 KB binary")] {
-        for (measured, how, target) in
-            [(Listener::NoGate, "no L2", 1.25), (Listener::Gate, "with L2 callout", 1.8)]
-        {
+        for (measured, floor, how, target) in [
+            (Listener::NoGate, Floor::Passes, "no L2", 1.25),
+            (Listener::Gate, Floor::Asks, "with L2 callout", 1.8),
+        ] {
             cases.push(Case {
                 name: format!("miss, {what}, {how}"),
                 base: "plain proxying",
                 connections: 16,
+                rest_ms: 0,
+                workers: 1,
                 body,
                 measured,
                 against: Listener::Plain,
+                floor: Listener::Floor(floor),
                 target: Some(target),
             });
         }
@@ -207,14 +267,19 @@ fn cases() -> Vec<Case> {
     cases
 }
 
-/// Measures a side and its base in turn; the samples of both.
-fn in_turn(repeat: u32, mut measure: impl FnMut(bool) -> Result<Sample>) -> Result<[Vec<Sample>; 2]> {
-    let mut pair = [Vec::new(), Vec::new()];
+/// Measures each side in turn; the samples of all.
+fn in_turn<T: Copy, const N: usize>(
+    repeat: u32,
+    sides: [T; N],
+    mut measure: impl FnMut(T) -> Result<Sample>,
+) -> Result<[Vec<Sample>; N]> {
+    let mut samples = [const { Vec::new() }; N];
     for _ in 0..repeat.max(1) {
-        pair[0].push(measure(true)?);
-        pair[1].push(measure(false)?);
+        for (side, samples) in sides.iter().zip(&mut samples) {
+            samples.push(measure(*side)?);
+        }
     }
-    Ok(pair)
+    Ok(samples)
 }
 
 /// A `forebay serve` to start, with one instance a model.

@@ -58,7 +58,11 @@ fn without_idle_exports(module: &[u8]) -> Result<Vec<u8>> {
     Ok(kept.finish())
 }
 
-fn check(module: &[u8]) -> Result<()> {
+/// Is it a module that speaks proxy-wasm?
+///
+/// # Errors
+/// What it lacks.
+pub(crate) fn check(module: &[u8]) -> Result<()> {
     if !module.starts_with(b"\0asm") {
         bail!("it does not begin as a Wasm module does");
     }

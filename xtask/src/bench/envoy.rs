@@ -5,6 +5,7 @@ use std::path::Path;
 use serde_json::{Value, json};
 
 use super::bodies::Body;
+use super::floor::Floor;
 use crate::layout::Layout;
 
 /// Bytes that a held request or an answer may have.
@@ -20,22 +21,22 @@ pub(super) enum Listener {
     /// Nothing: Envoy's own proxying.
     Plain,
     /// Envoy's `direct_response` with the answer to that request, behind Envoy's buffer filter.
-    Direct1k,
-    DirectJson64k,
-    DirectBinary64k,
+    Direct(Body),
+    /// A filter that does the least.
+    Floor(Floor),
 }
 
 impl Listener {
-    pub(super) const ALL: [Self; 6] =
-        [Self::Gate, Self::NoGate, Self::Plain, Self::Direct1k, Self::DirectJson64k, Self::DirectBinary64k];
+    pub(super) fn all() -> impl Iterator<Item = Self> {
+        let answers = Body::ALL.into_iter().flat_map(|body| [Self::Direct(body), Self::answers(body)]);
+        [Self::Gate, Self::NoGate, Self::Plain, Self::Floor(Floor::Passes), Self::Floor(Floor::Asks)]
+            .into_iter()
+            .chain(answers)
+    }
 
-    /// The one that answers as `body` is answered.
-    pub(super) fn direct(body: Body) -> Self {
-        match body {
-            Body::Json64k => Self::DirectJson64k,
-            Body::Binary64k => Self::DirectBinary64k,
-            _ => Self::Direct1k,
-        }
+    /// The floor of hits that are answered as that request.
+    pub(super) fn answers(body: Body) -> Self {
+        Self::Floor(Floor::Answers(body))
     }
 }
 
@@ -56,24 +57,29 @@ pub(super) fn config(
 }
 
 fn listener(layout: &Layout, folder: &Path, listener: Listener, port: u16) -> Value {
-    let filters = match listener {
-        Listener::Gate => vec![wasm(layout, listener, json!({"cluster": "forebay-gate", "timeout_ms": 100}))],
-        Listener::NoGate => vec![wasm(layout, listener, Value::Null)],
-        Listener::Plain => vec![],
-        Listener::Direct1k | Listener::DirectJson64k | Listener::DirectBinary64k => {
-            vec![json!({"name": "buffer", "typed_config": {
-                "@type": "type.googleapis.com/envoy.extensions.filters.http.buffer.v3.Buffer",
-                "max_request_bytes": BUFFER_BYTES}})]
+    let buffer = json!({"name": "buffer", "typed_config": {
+        "@type": "type.googleapis.com/envoy.extensions.filters.http.buffer.v3.Buffer",
+        "max_request_bytes": BUFFER_BYTES}});
+    let ours = |gate: Option<Value>| {
+        let mut settings = json!({"service": "bench"});
+        if let Some(gate) = gate {
+            settings["gate"] = gate;
         }
+        wasm(&layout.filter(), listener, &settings)
     };
-    let direct = |body: Body| {
-        json!({"direct_response": {"status": 200, "body": {"filename": folder.join(body.answer_file())}},
-               "response_headers_to_add": [{"header": {"key": "content-type", "value": "application/json"}}]})
+    let floor = |floor: Floor| wasm(&floor.file(folder), listener, &Value::Null);
+    let filters = match listener {
+        Listener::Gate => vec![ours(Some(json!({"cluster": "forebay-gate", "timeout_ms": 100})))],
+        Listener::NoGate => vec![ours(None)],
+        Listener::Plain => vec![],
+        Listener::Direct(_) => vec![buffer],
+        Listener::Floor(answers @ Floor::Answers(_)) => vec![buffer, floor(answers)],
+        Listener::Floor(other) => vec![floor(other)],
     };
     let mut route = match listener {
-        Listener::Direct1k => direct(Body::Json1k),
-        Listener::DirectJson64k => direct(Body::Json64k),
-        Listener::DirectBinary64k => direct(Body::Binary64k),
+        Listener::Direct(body) => json!({
+            "direct_response": {"status": 200, "body": {"filename": folder.join(body.answer_file())}},
+            "response_headers_to_add": [{"header": {"key": "content-type", "value": "application/json"}}]}),
         _ => json!({"route": {"cluster": "forebay-backend", "timeout": "60s"}}),
     };
     route["match"] = json!({"prefix": "/"});
@@ -92,18 +98,14 @@ fn listener(layout: &Layout, folder: &Path, listener: Listener, port: u16) -> Va
            "filter_chains": [{"filters": [{"name": "http", "typed_config": manager}]}]})
 }
 
-fn wasm(layout: &Layout, listener: Listener, gate: Value) -> Value {
-    let mut settings = json!({"service": "bench"});
-    if !gate.is_null() {
-        settings["gate"] = gate;
-    }
+fn wasm(module: &Path, listener: Listener, settings: &Value) -> Value {
     json!({"name": "forebay", "typed_config": {
     "@type": "type.googleapis.com/envoy.extensions.filters.http.wasm.v3.Wasm",
     "config": {
         "name": "forebay", "root_id": "forebay", "allow_on_headers_stop_iteration": true,
         "failure_policy": "FAIL_RELOAD",
         "vm_config": {"vm_id": format!("{listener:?}"), "runtime": "envoy.wasm.runtime.v8",
-                      "code": {"local": {"filename": layout.filter()}}},
+                      "code": {"local": {"filename": module}}},
         "configuration": {"@type": "type.googleapis.com/google.protobuf.StringValue", "value": settings.to_string()},
     }}})
 }

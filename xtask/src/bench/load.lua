@@ -1,5 +1,5 @@
 -- wrk's requests: the bytes of two files with eight digits between them that are new every time, or one file as it is.
--- Arguments: first number, head, tail, then headers as name=value.
+-- Arguments: first number, head, tail, milliseconds that a connection rests before each request, then headers as name=value.
 
 local head, tail, number
 
@@ -13,7 +13,11 @@ end
 function init(args)
   number, head, tail = tonumber(args[1]), read(args[2]), read(args[3])
   wrk.method = "POST"
-  for index = 4, #args do
+  local rest = tonumber(args[4])
+  if rest > 0 then
+    delay = function() return rest end
+  end
+  for index = 5, #args do
     local name, value = args[index]:match("^(.-)=(.*)$")
     wrk.headers[name] = value
   end

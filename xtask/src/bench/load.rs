@@ -20,6 +20,8 @@ pub(super) struct Load {
     pub(super) url: String,
     pub(super) body: Body,
     pub(super) connections: u32,
+    /// Milliseconds that a connection rests before each request: what is sent is then a little less than a fixed rate.
+    pub(super) rest_ms: u32,
     pub(super) seconds: u32,
 }
 
@@ -58,6 +60,7 @@ impl Load {
         ]);
         wrk.arg("-s").arg(layout.root.join("xtask/src/bench/load.lua")).arg(&self.url).arg("--");
         wrk.arg((FIRST_NUMBER + number * NUMBERS).to_string()).arg(head_file).arg(tail_file);
+        wrk.arg(self.rest_ms.to_string());
         wrk.args(self.body.headers().iter().map(|(name, value)| format!("{name}={value}")));
         let before = pid.map(cpu_time).transpose()?;
         let printed = output(wrk)?;

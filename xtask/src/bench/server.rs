@@ -8,7 +8,7 @@ use anyhow::{Context, Result, ensure};
 
 use super::bodies::{self, Body};
 use super::load::{Load, Sample, cpu_time};
-use super::table::{Row, Table, Unit};
+use super::table::{Row, Table, Told, Unit};
 use super::{Backend, MEASURED_CPU, OTHER_CPU, Settings, in_turn};
 use crate::command::{command, output};
 use crate::http::Client;
@@ -85,7 +85,7 @@ pub(super) fn rows(layout: &Layout, settings: &Settings, folder: &Path, table: &
         let bound = backend.start(layout, &mut group)?;
         let server = Server { http: bound.http, grpc: bound.grpc, pid: group.pid(backend.name)? };
         for case in &cases {
-            let pair = in_turn(settings.repeat, |measured| {
+            let sides = in_turn(settings.repeat, [true, false], |measured| {
                 number += 1;
                 if measured {
                     case.load(layout, settings, folder, &server, number)
@@ -93,7 +93,9 @@ pub(super) fn rows(layout: &Layout, settings: &Settings, folder: &Path, table: &
                     bare_loop(layout, case, settings.seconds)
                 }
             })?;
-            table.add(Row::of(case.name, BASE, case.connections, &pair, case.unit, case.target));
+            let Case { connections, unit, target, .. } = *case;
+            let told = Told { name: case.name.to_owned(), base: BASE, connections, unit, target };
+            table.add(Row::of(told, &sides));
         }
         group.stop()?;
     }
@@ -196,6 +198,7 @@ impl Case {
             url: body.url(&url(server.http)),
             body,
             connections: self.connections,
+            rest_ms: 0,
             seconds: settings.seconds,
         };
         load.run(layout, folder, Some(server.pid), number)

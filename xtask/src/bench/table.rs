@@ -15,16 +15,27 @@ pub(super) enum Unit {
     Added,
 }
 
-/// A thing and its base.
+/// What a row says of itself.
+pub(super) struct Told {
+    pub(super) name: String,
+    pub(super) base: &'static str,
+    pub(super) connections: u32,
+    pub(super) unit: Unit,
+    pub(super) target: Option<f64>,
+}
+
+/// A thing, its base and, where it has one, its floor.
 pub(super) struct Row {
-    name: String,
-    base: &'static str,
-    connections: u32,
-    cpu_us: [f64; 2],
-    rate: [f64; 2],
-    p50_us: [f64; 2],
-    unit: Unit,
-    target: Option<f64>,
+    told: Told,
+    sides: Vec<Side>,
+}
+
+/// The medians of one of them.
+#[derive(Clone, Copy)]
+struct Side {
+    cpu_us: f64,
+    rate: f64,
+    p50_us: f64,
 }
 
 /// All rows of a run.
@@ -39,42 +50,50 @@ impl Table {
 }
 
 impl Row {
-    pub(super) fn of(
-        name: &str,
-        base: &'static str,
-        connections: u32,
-        pair: &[Vec<Sample>; 2],
-        unit: Unit,
-        target: Option<f64>,
-    ) -> Self {
-        let medians =
-            |figure: fn(&Sample) -> f64| pair.each_ref().map(|side| median(side.iter().map(figure)));
-        Self {
-            name: name.to_owned(),
-            base,
-            connections,
-            cpu_us: medians(|sample| sample.cpu.as_secs_f64() * 1e6 / sample.requests as f64),
-            rate: medians(|sample| sample.requests as f64 / sample.elapsed.as_secs_f64()),
-            p50_us: medians(|sample| sample.p50.as_secs_f64() * 1e6),
-            unit,
-            target,
-        }
+    pub(super) fn of(told: Told, sides: &[Vec<Sample>]) -> Self {
+        Self { told, sides: sides.iter().map(|samples| Side::of(samples)).collect() }
     }
 
-    /// What the row is about, and whether it is as it should be.
-    fn verdict(&self) -> (String, String) {
-        let value = match self.unit {
-            Unit::Cpu => self.cpu_us[0] / self.cpu_us[1],
-            Unit::Rate => self.rate[0] / self.rate[1],
-            Unit::Added => self.p50_us[0] - self.p50_us[1],
+    /// That figure of each side.
+    fn figures(&self, figure: fn(&Side) -> f64, decimals: usize) -> String {
+        let texts: Vec<String> =
+            self.sides.iter().map(|side| format!("{:.decimals$}", figure(side))).collect();
+        texts.join(" / ")
+    }
+
+    /// What the row is about, what it is above its floor, and whether it is as it should be.
+    fn verdict(&self) -> [String; 3] {
+        let [Some(own), Some(base)] = [0, 1].map(|side| self.sides.get(side)) else {
+            return Default::default();
         };
-        let verdict = self.target.map(|target| {
+        let Told { unit, target, .. } = self.told;
+        let value = match unit {
+            Unit::Cpu => own.cpu_us / base.cpu_us,
+            Unit::Rate => own.rate / base.rate,
+            Unit::Added => own.p50_us - base.p50_us,
+        };
+        let verdict = target.map(|target| {
             let (sign, met) =
-                if self.unit == Unit::Rate { (">=", value >= target) } else { ("<=", value <= target) };
+                if unit == Unit::Rate { (">=", value >= target) } else { ("<=", value <= target) };
             format!("{sign} {target} {}", if met { "met" } else { "MISSED" })
         });
-        let value = if self.unit == Unit::Added { format!("{value:+.0} us") } else { format!("{value:.2}") };
-        (value, verdict.unwrap_or_default())
+        let value = if unit == Unit::Added { format!("{value:+.0} us") } else { format!("{value:.2}") };
+        let floor = self
+            .sides
+            .get(2)
+            .map(|floor| format!("{:.2}, {:+.1} us", own.cpu_us / floor.cpu_us, own.cpu_us - floor.cpu_us));
+        [value, floor.unwrap_or_default(), verdict.unwrap_or_default()]
+    }
+}
+
+impl Side {
+    fn of(samples: &[Sample]) -> Self {
+        let figure = |figure: fn(&Sample) -> f64| median(samples.iter().map(figure));
+        Self {
+            cpu_us: figure(|sample| sample.cpu.as_secs_f64() * 1e6 / sample.requests as f64),
+            rate: figure(|sample| sample.requests as f64 / sample.elapsed.as_secs_f64()),
+            p50_us: figure(|sample| sample.p50.as_secs_f64() * 1e6),
+        }
     }
 }
 
@@ -86,14 +105,14 @@ fn median(values: impl Iterator<Item = f64>) -> f64 {
 
 impl fmt::Display for Row {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let (value, verdict) = self.verdict();
-        let [cpu, base_cpu] = self.cpu_us;
-        let [rate, base_rate] = self.rate;
-        let [p50, base_p50] = self.p50_us;
+        let [value, floor, verdict] = self.verdict();
+        let Told { name, base, connections, .. } = &self.told;
+        let cpu = self.figures(|side| side.cpu_us, 1);
+        let rate = self.figures(|side| side.rate, 0);
+        let p50 = self.figures(|side| side.p50_us, 0);
         write!(
             f,
-            "| {:<36} | {:<22} | {:>2} | {cpu:>7.1} / {base_cpu:>7.1} | {:>7.0} / {:>7.0} | {p50:>6.0} / {base_p50:>6.0} | {value:>7} | {verdict:<14} |",
-            self.name, self.base, self.connections, rate, base_rate
+            "| {name:<50} | {base:<23} | {connections:>2} | {cpu:>23} | {rate:>21} | {p50:>21} | {value:>7} | {floor:>15} | {verdict:<14} |",
         )
     }
 }
@@ -102,18 +121,19 @@ impl fmt::Display for Table {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         writeln!(
             f,
-            "Medians; each figure / its base's. The ratio is of CPU time a request where the target is at most (<=), of"
+            "Medians; each figure / its base's / its floor's. The ratio to the base is of CPU time a request where the target is at most"
         )?;
         writeln!(
             f,
-            "requests a second where it is at least (>=); +us is what the median request takes longer.\n"
+            "(<=), of requests a second where it is at least (>=); +us is what the median request takes longer. Above the floor: the ratio"
         )?;
+        writeln!(f, "to its CPU time a request, and the microseconds that are left.\n")?;
         writeln!(
             f,
-            "| {:<36} | {:<22} | c  | {:<17} | {:<17} | {:<15} | ratio   | {:<14} |",
-            "what", "base", "CPU us / request", "requests / s", "p50 us", "target"
+            "| {:<50} | {:<23} | c  | {:<23} | {:<21} | {:<21} | ratio   | {:<15} | {:<14} |",
+            "what", "base", "CPU us / request", "requests / s", "p50 us", "above the floor", "target"
         )?;
-        f.write_str("|---|---|---:|---:|---:|---:|---:|---|\n")?;
+        f.write_str("|---|---|---:|---:|---:|---:|---:|---:|---|\n")?;
         self.0.iter().try_for_each(|row| writeln!(f, "{row}"))
     }
 }
