@@ -5,6 +5,7 @@
 use forebay_filter_core::acts::{Act, Call, Ticket};
 use forebay_filter_core::encoding;
 use forebay_filter_core::host::{Headers, Host, MetricKind, Of};
+use forebay_proxy::Map;
 use proxy_wasm::hostcalls;
 use proxy_wasm::types::{BufferType, MapType, MetricType};
 use std::time::{Duration, UNIX_EPOCH};
@@ -112,11 +113,11 @@ impl Host for Envoy {
 
     fn headers(&self, of: Of) -> Headers {
         let map = match of {
-            Of::Request => MapType::HttpRequestHeaders,
-            Of::Response => MapType::HttpResponseHeaders,
-            Of::Call => MapType::HttpCallResponseHeaders,
+            Of::Request => Map::Request,
+            Of::Response => Map::Response,
+            Of::Call => Map::Call,
         };
-        hostcalls::get_map_bytes(map).unwrap_or_default()
+        forebay_proxy::header_pairs(map).map(Headers::of_pairs).unwrap_or_default()
     }
 
     fn body(&self, of: Of, size: usize) -> Option<Vec<u8>> {

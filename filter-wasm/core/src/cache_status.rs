@@ -2,7 +2,7 @@
 //! filter has is named here, once, with its text.
 
 use crate::acts::Act;
-use crate::host::{Headers, values};
+use crate::host::Headers;
 use forebay_protocol::{header, poll};
 use std::fmt;
 
@@ -207,7 +207,7 @@ impl CacheStatus {
     /// Said in an answer that has those headers: in one field, behind what the caches before this one said. (Many who read or log a
     /// field look at the first alone.) What is no text is no member, and goes.
     pub fn tell(&self, headers: &Headers) -> Act {
-        let said = values(headers, header::CACHE_STATUS).filter_map(|value| std::str::from_utf8(value).ok());
+        let said = headers.values(header::CACHE_STATUS).filter_map(|value| std::str::from_utf8(value).ok());
         let own = self.to_string();
         let value = said.filter(|said| !said.is_empty()).chain([own.as_str()]).collect::<Vec<_>>().join(", ");
         Act::SetResponseHeader { name: header::CACHE_STATUS, value }
@@ -270,8 +270,8 @@ mod tests {
             let value = told.to_owned();
             assert_eq!(own.tell(&headers), Act::SetResponseHeader { name: header::CACHE_STATUS, value });
         }
-        let broken = vec![(header::CACHE_STATUS.to_owned(), b"\xff".to_vec())];
-        assert_eq!(own.tell(&broken), own.tell(&Headers::new()));
+        let broken = [(header::CACHE_STATUS, b"\xff")].into_iter().collect();
+        assert_eq!(own.tell(&broken), own.tell(&Headers::default()));
     }
 
     #[test]

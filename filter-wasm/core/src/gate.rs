@@ -5,7 +5,7 @@ mod breaker;
 
 use crate::acts::{Call, Ticket};
 use crate::config;
-use crate::host::{Host, Of, number};
+use crate::host::{Host, Of};
 use crate::memory::Held;
 use breaker::Breaker;
 use bytes::Bytes;
@@ -124,8 +124,8 @@ fn is_field_value(text: &str) -> bool {
 
 fn looked(host: &dyn Host, size: usize, held: &Held) -> Looked {
     let headers = host.headers(Of::Call);
-    let status = number::<u16>(&headers, ":status");
-    if matches!(status, Some(200 | 404)) && number(&headers, header::X_FOREBAY_FORMAT) != Some(gate::FORMAT) {
+    let status = headers.number::<u16>(":status");
+    if matches!(status, Some(200 | 404)) && headers.number(header::X_FOREBAY_FORMAT) != Some(gate::FORMAT) {
         return Looked::UnknownFormat;
     }
     match status {

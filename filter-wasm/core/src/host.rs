@@ -5,24 +5,9 @@
 
 #[cfg(test)]
 pub(crate) mod double;
+mod headers;
 
-/// A header list as the proxy gives it: lower-case names, values of any bytes, in order, repeated names repeated.
-pub type Headers = Vec<(String, Vec<u8>)>;
-
-/// The first value of header `name`.
-pub fn first<'a>(headers: &'a Headers, name: &'a str) -> Option<&'a [u8]> {
-    values(headers, name).next()
-}
-
-/// All values of header `name`.
-pub fn values<'a>(headers: &'a Headers, name: &'a str) -> impl Iterator<Item = &'a [u8]> {
-    headers.iter().filter(move |(n, _)| n == name).map(|(_, v)| v.as_slice())
-}
-
-/// The number that header `name` is, if it is one.
-pub fn number<T: std::str::FromStr>(headers: &Headers, name: &str) -> Option<T> {
-    std::str::from_utf8(first(headers, name)?).ok()?.parse().ok()
-}
+pub use headers::Headers;
 
 /// Whose headers and body.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]

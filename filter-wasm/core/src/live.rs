@@ -8,7 +8,7 @@ mod board;
 
 use crate::acts::{Call, Ticket};
 use crate::config::Gate;
-use crate::host::{Host, Of, number};
+use crate::host::{Host, Of};
 use crate::l1::Answer;
 use board::{Board, Head, Turn};
 use forebay_protocol::digest::Generation;
@@ -214,14 +214,14 @@ impl Live {
         let Some(sent) = self.sent.take_if(|sent| sent.number == poll) else { return Heard::Late };
         let Some(size) = body_size else { return Heard::Nothing };
         let headers = host.headers(Of::Call);
-        if number(&headers, header::X_FOREBAY_FORMAT) != Some(FORMAT) {
+        if headers.number(header::X_FOREBAY_FORMAT) != Some(FORMAT) {
             return Heard::UnknownFormat;
         }
-        match number::<u16>(&headers, ":status") {
+        match headers.number::<u16>(":status") {
             Some(200) => self.published(host, size, sent, now_ms),
             Some(204) => {
-                let epoch = number(&headers, header::X_FOREBAY_EPOCH).unwrap_or(0);
-                let pools_ms = number(&headers, header::X_FOREBAY_NOW_MS);
+                let epoch = headers.number(header::X_FOREBAY_EPOCH).unwrap_or(0);
+                let pools_ms = headers.number(header::X_FOREBAY_NOW_MS);
                 self.confirm(host, epoch, sent, skew_ms(pools_ms, now_ms));
                 if now_ms.saturating_sub(sent.asked_ms) < HELD_MS { Heard::Nothing } else { Heard::Same }
             }
@@ -296,8 +296,8 @@ pub enum Heard {
 /// Did the gate take what the callout said?
 pub fn was_heard(host: &dyn Host) -> bool {
     let headers = host.headers(Of::Call);
-    let is_ours = number(&headers, header::X_FOREBAY_FORMAT) == Some(FORMAT);
-    is_ours && matches!(number::<u16>(&headers, ":status"), Some(200 | 204))
+    let is_ours = headers.number(header::X_FOREBAY_FORMAT) == Some(FORMAT);
+    is_ours && matches!(headers.number::<u16>(":status"), Some(200 | 204))
 }
 
 /// How far the pool's clock is ahead. What is less than the tolerance is the way of the answer, and no skew.

@@ -54,8 +54,13 @@ struct Row {
 pub struct Tally {
     /// Number of this VM.
     pub vm: u64,
-    saved: HashMap<(u16, String), (u64, u64)>,
+    /// Hits and the time that they saved, by service and model.
+    saved: HashMap<u16, HashMap<String, (u64, u64)>>,
+    /// How many sums that is.
+    sums: usize,
     rows: Vec<Row>,
+    /// Hashes keys, from the context on.
+    sampler: blake3::Hasher,
     /// A key is sampled when its hash is below.
     rate: u32,
     seq: u64,
@@ -69,7 +74,9 @@ impl Default for Tally {
         Self {
             vm: 0,
             saved: HashMap::new(),
+            sums: 0,
             rows: Vec::new(),
+            sampler: blake3::Hasher::new_derive_key(SAMPLE_CONTEXT),
             rate: u32::MAX,
             seq: 0,
             sent: None,
@@ -91,20 +98,20 @@ impl Tally {
     }
 
     fn save(&mut self, outcome: &Outcome<'_>) {
-        let key = (outcome.service, outcome.model.to_owned());
-        let is_full = self.saved.len() >= MOST_SUMS;
-        // Names that nobody serves must not fill it: those that come too late are left out until the next report.
-        if is_full && !self.saved.contains_key(&key) {
-            return;
+        let models = self.saved.entry(outcome.service).or_default();
+        if let Some((hits, cost_us)) = models.get_mut(outcome.model) {
+            *hits = hits.saturating_add(1);
+            *cost_us = cost_us.saturating_add(outcome.cost_us);
+        } else if self.sums < MOST_SUMS {
+            // Names that nobody serves must not fill it: those that come too late are left out until the next report.
+            models.insert(outcome.model.to_owned(), (1, outcome.cost_us));
+            self.sums = self.sums.saturating_add(1);
         }
-        let (hits, cost_us) = self.saved.entry(key).or_default();
-        *hits = hits.saturating_add(1);
-        *cost_us = cost_us.saturating_add(outcome.cost_us);
     }
 
     fn trace(&mut self, outcome: &Outcome<'_>) {
         let Some(digest) = outcome.digest else { return };
-        let key = first_bytes(SAMPLE_CONTEXT, &digest.0);
+        let key = first_bytes(&self.sampler, &digest.0);
         let hash = u32::try_from(key >> 32).unwrap_or(u32::MAX);
         if hash >= self.rate {
             return;
@@ -113,9 +120,7 @@ impl Tally {
             at_ms: outcome.at_ms,
             service: String::new(),
             model: outcome.model.to_owned(),
-            tenant: outcome
-                .tenant
-                .map_or(0, |tenant| first_bytes(SAMPLE_CONTEXT, tenant.as_str().as_bytes())),
+            tenant: outcome.tenant.map_or(0, |tenant| first_bytes(&self.sampler, tenant.as_str().as_bytes())),
             key,
             bytes: outcome.bytes as u64,
             cost_us: outcome.cost_us,
@@ -144,8 +149,10 @@ impl Tally {
 
     fn report(&mut self, services: &[String]) -> Report {
         let name = |service: u16| services.get(usize::from(service)).cloned().unwrap_or_default();
+        self.sums = 0;
         let saved = std::mem::take(&mut self.saved).into_iter();
-        let saved = saved.map(|((service, model), (hits, cost_us))| Saved {
+        let saved = saved.flat_map(|(service, models)| models.into_iter().map(move |model| (service, model)));
+        let saved = saved.map(|(service, (model, (hits, cost_us)))| Saved {
             service: name(service),
             model,
             hits,
@@ -169,13 +176,13 @@ impl Tally {
 
     /// Is a report due from a worker that does not poll?
     pub fn is_due(&self, now_ms: u64) -> bool {
-        let has_news = self.sent.is_some() || !self.saved.is_empty() || !self.rows.is_empty();
+        let has_news = self.sent.is_some() || self.sums > 0 || !self.rows.is_empty();
         has_news && now_ms.abs_diff(self.reported_ms) >= REPORT_MS
     }
 }
 
-fn first_bytes(context: &str, bytes: &[u8]) -> u64 {
-    let hash = blake3::Hasher::new_derive_key(context).update(bytes).finalize();
+fn first_bytes(sampler: &blake3::Hasher, bytes: &[u8]) -> u64 {
+    let hash = sampler.clone().update(bytes).finalize();
     hash.as_bytes().first_chunk::<8>().map_or(0, |first| u64::from_be_bytes(*first))
 }
 

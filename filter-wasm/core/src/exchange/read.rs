@@ -4,7 +4,7 @@ use super::{Exchange, State};
 use crate::acts::{Act, Acts};
 use crate::cache_status::Bypass;
 use crate::config::{Authorization, Config, Cookie, Mode, Tenancy};
-use crate::host::{Headers, Host, Of, first, values};
+use crate::host::{Headers, Host, Of};
 use crate::wanted::{Incoming, ModelPath};
 use crate::worker::{RouteSettings, Worker};
 use forebay_protocol::cache_control::RequestDirectives;
@@ -17,10 +17,13 @@ impl Exchange {
         let headers = host.headers(Of::Request);
         let acts = self.judge_headers(worker, host, &headers, end_of_stream);
         // What a client says in our name goes, before we speak.
-        let mut forged =
-            headers.into_iter().map(|(name, _)| name).filter(|name| name.starts_with(header::FOREBAY_PREFIX));
-        let Some(first) = forged.next() else { return acts };
-        let removals = std::iter::once(first).chain(forged).map(|name| Act::RemoveRequestHeader { name });
+        let names = headers.iter().map(|(name, _)| name);
+        let mut forged = names.filter(|name| name.starts_with(header::FOREBAY_PREFIX.as_bytes())).peekable();
+        if forged.peek().is_none() {
+            return acts;
+        }
+        let text = |name| String::from_utf8_lossy(name).into_owned();
+        let removals = forged.map(|name| Act::RemoveRequestHeader { name: text(name) });
         Acts { list: removals.chain(acts.list).collect(), ..acts }
     }
 
@@ -71,10 +74,10 @@ impl Exchange {
 
 /// The path of a `POST` to an infer route.
 fn infer_path(headers: &Headers) -> Option<ModelPath> {
-    if first(headers, ":method")? != b"POST" {
+    if headers.first(":method")? != b"POST" {
         return None;
     }
-    ModelPath::parse(std::str::from_utf8(first(headers, ":path")?).ok()?)
+    ModelPath::parse(std::str::from_utf8(headers.first(":path")?).ok()?)
 }
 
 fn incoming(
@@ -84,23 +87,23 @@ fn incoming(
     worker: &Worker,
 ) -> Result<Incoming, Bypass> {
     let config = &worker.config;
-    let directives = RequestDirectives::parse(values(headers, "cache-control"));
+    let directives = RequestDirectives::parse(headers.values("cache-control"));
     if directives.no_store {
         return Err(Bypass::NoStore);
     }
-    if values(headers, "content-encoding").any(|encoding| !encoding.eq_ignore_ascii_case(b"identity")) {
+    if headers.values("content-encoding").any(|encoding| !encoding.eq_ignore_ascii_case(b"identity")) {
         return Err(Bypass::Encoded);
     }
-    if values(headers, "content-type").nth(1).is_some() {
+    if headers.values("content-type").nth(1).is_some() {
         return Err(Bypass::AmbiguousHeaders);
     }
-    let length = content_length(values(headers, "content-length"));
+    let length = content_length(headers.values("content-length"));
     if length.is_some_and(|length| length > config.max_body_bytes) {
         return Err(Bypass::BodyTooLarge);
     }
-    let header_length = request::header_length(values(headers, header::INFERENCE_HEADER_CONTENT_LENGTH))
+    let header_length = request::header_length(headers.values(header::INFERENCE_HEADER_CONTENT_LENGTH))
         .map_err(|_| Bypass::AmbiguousHeaders)?;
-    let copy = |name| first(headers, name).unwrap_or_default().to_vec();
+    let copy = |name| headers.first(name).unwrap_or_default().to_vec();
     let incoming = Incoming {
         route,
         tenant: None,
@@ -119,12 +122,18 @@ fn incoming(
 
 /// Does the request carry what forbids shared caching, unless the answer allows it?
 fn restricted(headers: &Headers, config: &Config) -> bool {
-    let has = |name| first(headers, name).is_some();
+    let has = |name| headers.first(name).is_some();
     (config.authorization == Authorization::Forbids && has("authorization"))
         || (config.cookie == Cookie::Forbids && has("cookie"))
 }
 
 /// All values of a list.
 fn joined(headers: &Headers, name: &str) -> Vec<u8> {
-    values(headers, name).collect::<Vec<_>>().join(&b","[..])
+    let mut values = headers.values(name);
+    let mut all = values.next().unwrap_or_default().to_vec();
+    for value in values {
+        all.push(b',');
+        all.extend_from_slice(value);
+    }
+    all
 }

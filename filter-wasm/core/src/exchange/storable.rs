@@ -1,7 +1,7 @@
 //! May an upstream's answer be stored, going by its headers? They enter; what they say of it leaves, or why it may not.
 
 use crate::cache_status::NotStored;
-use crate::host::{Headers, first, number, values};
+use crate::host::Headers;
 use crate::wanted::Wanted;
 use forebay_protocol::cache_control::{Freshness, ResponseDirectives};
 use forebay_protocol::digest::Generation;
@@ -30,33 +30,37 @@ pub(super) fn storable(
     needs_generation: bool,
     max_bytes: usize,
 ) -> Result<Storable, NotStored> {
-    if first(headers, ":status") != Some(b"200") {
+    if headers.first(":status") != Some(b"200") {
         return Err(NotStored::Status);
     }
     let directives =
-        ResponseDirectives::parse(values(headers, "cache-control")).ok_or(NotStored::Uncacheable)?;
+        ResponseDirectives::parse(headers.values("cache-control")).ok_or(NotStored::Uncacheable)?;
     if wanted.incoming.restricted && !directives.with_authorization {
         return Err(NotStored::Authorized);
     }
     let encoded =
-        values(headers, "content-encoding").any(|encoding| !encoding.eq_ignore_ascii_case(b"identity"));
+        headers.values("content-encoding").any(|encoding| !encoding.eq_ignore_ascii_case(b"identity"));
     if encoded && !wanted.id().is_empty() {
         return Err(NotStored::Encoded);
     }
-    if values(headers, "vary").any(varies) {
+    if headers.values("vary").any(varies) {
         return Err(NotStored::Varies);
     }
-    let header_length = request::header_length(values(headers, header::INFERENCE_HEADER_CONTENT_LENGTH))
+    let header_length = request::header_length(headers.values(header::INFERENCE_HEADER_CONTENT_LENGTH))
         .map_err(|_| NotStored::AmbiguousHeaders)?;
-    let content_length = content_length(values(headers, "content-length"));
+    let content_length = content_length(headers.values("content-length"));
     if content_length.is_some_and(|length| length > max_bytes) {
         return Err(NotStored::TooLarge);
     }
-    let generation = number(headers, header::X_FOREBAY_GENERATION);
+    let generation = headers.number(header::X_FOREBAY_GENERATION);
     if needs_generation && generation.is_none() {
         return Err(NotStored::NoGeneration);
     }
-    let pairs = headers.iter().map(|(name, value)| (name.as_str(), value.as_slice()));
+    // A name that is no text is not among those that pass, and what its value means nobody here knows.
+    if headers.iter().any(|(name, _)| std::str::from_utf8(name).is_err()) {
+        return Err(NotStored::Fields);
+    }
+    let pairs = headers.iter().map(|(name, value)| (std::str::from_utf8(name).unwrap_or_default(), value));
     let fields = fields::kept(pairs).map_err(|_| NotStored::Fields)?;
     // The proxy's interface takes no other back.
     if fields.iter().any(|field| std::str::from_utf8(&field.value).is_err()) {
@@ -64,10 +68,10 @@ pub(super) fn storable(
     }
     Ok(Storable {
         generation,
-        age_s: age(values(headers, header::AGE)),
+        age_s: age(headers.values(header::AGE)),
         freshness: directives.freshness,
         with_authorization: directives.with_authorization,
-        cost_us: number(headers, header::X_FOREBAY_COST_US).unwrap_or(0),
+        cost_us: headers.number(header::X_FOREBAY_COST_US).unwrap_or(0),
         fields,
         header_length,
         content_length,

@@ -7,7 +7,7 @@ use crate::acts::Acts;
 use crate::cache_status::{CacheStatus, NotStored};
 use crate::counters::Event;
 use crate::encoding;
-use crate::host::{Host, Of, number};
+use crate::host::{Host, Of};
 use crate::join::Outcome;
 use crate::l1::Answer;
 use crate::landing::Landed;
@@ -73,8 +73,8 @@ impl Exchange {
         };
         let told = Answered {
             tier: poll::Tier::Upstream,
-            bytes: number(&headers, "content-length").unwrap_or(0),
-            cost_us: number(&headers, header::X_FOREBAY_COST_US).unwrap_or(0),
+            bytes: headers.number("content-length").unwrap_or(0),
+            cost_us: headers.number(header::X_FOREBAY_COST_US).unwrap_or(0),
             at_ms: host.now_ms(),
         };
         worker.tell(&going.wanted.incoming, going.wanted.digest(), told);

@@ -20,8 +20,7 @@ pub(crate) struct Double {
 impl Double {
     /// What is read next as the headers and body of a message.
     pub(crate) fn shows(&self, of: Of, headers: &[(&str, &str)], body: &[u8]) {
-        let list = headers.iter().map(|(name, value)| ((*name).to_owned(), value.as_bytes().to_vec()));
-        self.headers.borrow_mut().insert(of, list.collect());
+        self.headers.borrow_mut().insert(of, headers.iter().copied().collect());
         self.bodies.borrow_mut().insert(of, body.to_vec());
     }
 
