@@ -113,7 +113,7 @@ mod tests {
 
     fn completion(backend_config: &[&str]) -> Result<Completion, String> {
         let said = backend_config.iter().map(ToString::to_string).collect();
-        let settings = CompletionSettings { backend_config, disabled: false, strict: None };
+        let settings = CompletionSettings { said, disabled: false, strict: None };
         settings.completion().map_err(|error| error.to_string())
     }
 

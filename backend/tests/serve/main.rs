@@ -44,8 +44,8 @@ mod restricted;
 mod shared;
 mod slow;
 mod strangers;
-mod strings;
 mod stream;
+mod strings;
 mod targets;
 mod targets_agree;
 #[cfg(feature = "tensorrt")]

@@ -1,7 +1,7 @@
 //! A Memcached of the test's own.
 
 use crate::installed::installed;
-use crate::process::{Process, free_port, until};
+use rig::process::{Process, free_port, until};
 use std::net::TcpStream;
 use std::process::Command;
 

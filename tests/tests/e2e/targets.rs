@@ -3,9 +3,9 @@
 
 use super::{HIT, STORED, is};
 use e2e::http::{Answer, get, head, post, send};
-use e2e::process::until;
 use e2e::stack::{Running, Stack};
 use e2e::v2::{JSON, fp32, fp32_binary};
+use rig::process::until;
 use std::fs;
 
 const MODEL: &str = "identity_fp32";
