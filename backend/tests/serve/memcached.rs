@@ -1,5 +1,6 @@
 //! What is Memcached's own: several servers, the bound of an item, a tier that forgets, passwords and TLS.
 
+use std::io::Write as _;
 use std::process::Stdio;
 use std::sync::Mutex;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -61,8 +62,13 @@ fn without_the_first_server_nothing_is_live_and_no_request_fails() {
 fn an_entry_above_the_bound_of_an_item_is_not_said_to_be_stored() {
     let mesh = Mesh::memcached(1);
     let one = mesh.serve();
-    for (numbers, stored) in [(200_000, true), (300_000, false), (300_000, false)] {
-        let answer = one.infer_binary("identity_fp32", "FP32", &[1, numbers], &vec![1; 4 * numbers as usize]);
+    for (numbers, stored) in [(200_000_usize, true), (300_000, false), (300_000, false)] {
+        let answer = one.infer_binary(
+            "identity_fp32",
+            "FP32",
+            &[1, i64::try_from(numbers).unwrap()],
+            &vec![1; 4 * numbers],
+        );
         assert_eq!(answer.status, 200, "{answer:?}");
         let status = answer.header("cache-status");
         assert_eq!(status.contains("stored"), stored, "{numbers} numbers: {status}");
@@ -123,11 +129,11 @@ fn no_dead_generation_comes_alive_when_memcached_is_filled_until_it_evicts() {
     let mesh = Mesh::memcached_of(vec![Memcached::start_with(&["-m", "8"])]);
     let mut served = Served::shared(mesh, &SOON);
     dead_stay_dead(&mut served, |mesh| {
-        let server = &mesh.servers()[0];
-        let before = server.stat("evictions");
+        let first = &mesh.servers()[0];
+        let before = first.stat("evictions");
         until("it evicts", || {
-            server.fill();
-            (server.stat("evictions") > before + 200).then_some(())
+            first.fill();
+            (first.stat("evictions") > before + 200).then_some(())
         });
     });
 }
@@ -138,11 +144,11 @@ fn no_dead_generation_comes_alive_when_single_items_are_lost() {
     let mut round = 0;
     dead_stay_dead(&mut served, |mesh| {
         round += 1;
-        let server = &mesh.servers()[0];
+        let first = &mesh.servers()[0];
         if round % 2 == 0 {
-            assert_eq!(server.tell("delete forebay:2:board"), "DELETED");
+            assert_eq!(first.tell("delete forebay:2:board"), "DELETED");
         } else {
-            let lost = server.delete_all("forebay:2:record:");
+            let lost = first.delete_all("forebay:2:record:");
             assert!(lost > 0);
         }
     });
@@ -154,9 +160,9 @@ fn a_record_that_a_gate_knows_is_put_back() {
     let before = table(&poll(served.gate(), "p", NONE, 0));
     served.one.terminate();
     until("the server has left", || std::net::TcpStream::connect(("127.0.0.1", served.one.http_port)).err());
-    let server = &served.mesh.as_mut().unwrap().servers()[0];
-    until("the record is lost", || (server.delete_all("forebay:2:record:") > 0).then_some(()));
-    until("it is there again", || (server.count("forebay:2:record:") > 0).then_some(()));
+    let first = &served.mesh.as_mut().unwrap().servers()[0];
+    until("the record is lost", || (first.delete_all("forebay:2:record:") > 0).then_some(()));
+    until("it is there again", || (first.count("forebay:2:record:") > 0).then_some(()));
     let other = served.mesh.as_ref().unwrap().gate();
     let known =
         until("another gate knows the last word", || looked_up(&other, "m").filter(|live| !live.is_empty()));
@@ -234,7 +240,6 @@ fn a_server_that_answers_nonsense_costs_no_request() {
         for (number, stream) in nonsense.incoming().enumerate() {
             let answers =
                 ["VERSION 1.6.18\r\nEND\r\nVA 99999999999 c1\r\n", "VA 3\r\nabcdef", "\0\r\n", "HD"];
-            use std::io::Write as _;
             let _ = stream.unwrap().write_all(answers[number % answers.len()].as_bytes());
         }
     });

@@ -99,7 +99,9 @@ impl Mesh {
         match &self.tier {
             Tier::Redis(redis) => assert_eq!(redis.tell("FLUSHALL"), "+OK"),
             Tier::Memcached(servers) => {
-                servers.iter().for_each(|server| assert_eq!(server.tell("flush_all"), "OK"));
+                for server in servers {
+                    assert_eq!(server.tell("flush_all"), "OK");
+                }
             }
         }
     }

@@ -127,7 +127,7 @@ impl Share<'_, Key> {
         for (at, key) in &self.of {
             wire::get(&mut commands, &name(key), *at as u64);
         }
-        let (replies, _) = self.server.lookups.ask(commands, self.of.len(), patience).await?;
+        let (replies, _) = self.server.lookups.ask(commands, self.of.len(), patience, None).await?;
         let mut found = Vec::new();
         for ((at, _), reply) in self.of.iter().zip(replies) {
             match reply {
@@ -146,7 +146,7 @@ impl Share<'_, Sealed> {
         for (_, Sealed { key, bytes, lifetime }) in &self.of {
             wire::set(&mut commands, &name(key), bytes, *lifetime, If::Always);
         }
-        let (replies, _) = self.server.writes.ask(commands, self.of.len(), patience).await?;
+        let (replies, _) = self.server.writes.ask(commands, self.of.len(), patience, None).await?;
         let mut refused = Ok(());
         for reply in replies {
             match reply {
@@ -215,14 +215,15 @@ impl Shelf for Memcached {
 }
 
 impl Home {
-    /// Sends commands that get so many replies; with which connection it was.
+    /// Sends commands that get so many replies, by that connection if one is given; with which connection it was.
     pub(crate) async fn ask(
         &self,
         commands: Vec<u8>,
         replies: usize,
         patience: Duration,
+        by: Option<u64>,
     ) -> Result<(Vec<Reply>, u64), PoolError> {
-        self.link.ask(commands, replies, patience).await
+        self.link.ask(commands, replies, patience, by).await
     }
 
     /// Logs what went wrong; one line a second at most.

@@ -98,7 +98,7 @@ fn step() -> impl Strategy<Value = Step> {
 }
 
 /// Epochs that were given out, some that were not, and none.
-fn epoch(epochs: &[u64], which: usize) -> u64 {
+pub(super) fn epoch(epochs: &[u64], which: usize) -> u64 {
     match which {
         39 => 77,
         38 => epochs.last().map_or(0, |last| last + 3),
@@ -212,7 +212,7 @@ impl Both {
     }
 }
 
-fn sorted(heard: Option<Vec<Heard>>) -> Option<Vec<Heard>> {
+pub(super) fn sorted(heard: Option<Vec<Heard>>) -> Option<Vec<Heard>> {
     heard.map(|mut heard| {
         heard.sort_unstable_by(|a, b| a.instance.cmp(&b.instance));
         heard

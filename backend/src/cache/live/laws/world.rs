@@ -182,7 +182,7 @@ impl World {
     }
 
     pub(super) fn at(&self) -> At {
-        let run = self.board.run().unwrap_or(self.run);
+        let run = self.board.run().filter(|_| self.forgetful).unwrap_or(self.run);
         At { us: self.now_ms.saturating_add_signed(self.skew_ms) * 1000, run }
     }
 

@@ -11,6 +11,7 @@ use super::steps::{KEPT_EPOCHS, Read, Reader, Said, Stands, Word, digest};
 use crate::cache::live::heard::{ALIVE, Heard, Record};
 use crate::cache::live::millis;
 use crate::cache::live::proxies::LEASE;
+pub(super) use codec::BoardError;
 
 /// How old what a gate said may be before it says it again. A gate trusts its table for less time than it is remembered without this.
 const SAID_AGAIN: Duration = Duration::from_secs(1);
@@ -92,8 +93,15 @@ impl Board {
         self.lost_ms = at.ms();
     }
 
+    /// The same without the texts of records, as bytes have it.
+    #[cfg(test)]
+    pub(in crate::cache::live) fn without_texts(&self) -> Self {
+        let records = self.beats.keys().map(|instance| (instance.clone(), String::new())).collect();
+        Self { records, ..self.clone() }
+    }
+
     /// The digests of what was said.
-    pub(super) fn digests(&self) -> BTreeSet<&str> {
+    pub(in crate::cache::live) fn digests(&self) -> BTreeSet<&str> {
         self.beats.values().map(|beat| beat.digest.as_str()).collect()
     }
 

@@ -12,7 +12,9 @@ mod records;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
-use super::board::{At, Board};
+use bytes::Bytes;
+
+use super::board::{At, Board, BoardError};
 use super::random;
 use super::steps::{PATIENCE, Read, Reader, Said, Stands, Steps, Word};
 use crate::cache::live::heard::outdated;
@@ -43,6 +45,13 @@ pub(crate) struct MemcachedSteps {
 struct Known {
     clock: TierClock,
     records: Records,
+}
+
+/// Where another value may be written, and by which connection: a server that started again counts values anew.
+#[derive(Clone, Copy)]
+struct Place {
+    when: If,
+    by: u64,
 }
 
 /// What keeps a step from being taken.
@@ -79,7 +88,7 @@ impl MemcachedSteps {
     }
 
     async fn ask(&self, commands: Vec<u8>, replies: usize) -> Result<Vec<Reply>, PoolError> {
-        Ok(self.memcached.home.ask(commands, replies, PATIENCE).await?.0)
+        Ok(self.memcached.home.ask(commands, replies, PATIENCE, None).await?.0)
     }
 
     /// The one reply to a command.
@@ -93,7 +102,8 @@ impl MemcachedSteps {
     async fn at(&self) -> Result<At, PoolError> {
         let asked = Instant::now();
         if self.known().clock.is_due(asked) {
-            let (lines, connection) = self.memcached.home.ask(b"stats\r\n".to_vec(), 1, PATIENCE).await?;
+            let (lines, connection) =
+                self.memcached.home.ask(b"stats\r\n".to_vec(), 1, PATIENCE, None).await?;
             let seconds = lines.into_iter().find_map(|line| match line {
                 Reply::Stat { name, value } if name == "time" => value.parse().ok(),
                 _ => None,
@@ -106,9 +116,8 @@ impl MemcachedSteps {
             drop(known);
             crate::time::clock::heard(now_us.unwrap_or_default() / 1000, answered);
         }
-        let us = self.known().clock.now_us(Instant::now()).ok_or(StepError::NoTime)?;
-        // No two boards give out an epoch in one microsecond: the tier's time is coarser.
-        Ok(At { us: us - us % 1000 + random() % 1000, run: 0 })
+        let us = self.known().clock.step_us(Instant::now()).ok_or(StepError::NoTime)?;
+        Ok(At { us, run: 0 })
     }
 
     /// Takes a step, as one for all: what it comes to, and the board after it.
@@ -116,11 +125,11 @@ impl MemcachedSteps {
         let steps = async {
             loop {
                 let mut at = self.at().await?;
-                let (before, when) = self.board().await?;
+                let (before, place) = self.board().await?;
                 at.run = before.as_ref().and_then(Board::run).unwrap_or_else(random);
                 let mut board = before.clone().unwrap_or_else(|| Board::begin(at));
                 let taken = take(&mut board, at);
-                if before.as_ref() == Some(&board) || self.write(&board, when).await? {
+                if before.as_ref() == Some(&board) || self.write(&board, place).await? {
                     return Ok((taken, board));
                 }
                 tokio::time::sleep(Duration::from_micros(random() % LONGEST_PAUSE_US)).await;
@@ -129,37 +138,57 @@ impl MemcachedSteps {
         tokio::time::timeout(PATIENCE, steps).await.unwrap_or(Err(PoolError::Timeout(PATIENCE)))
     }
 
-    /// The board, if there is one, and when another may take its place.
-    async fn board(&self) -> Result<(Option<Board>, If), PoolError> {
+    /// What is under that name, if there is anything, and when another value may take its place.
+    async fn value(&self, name: &str) -> Result<(Option<Bytes>, Place), PoolError> {
         let (mut commands, opaque) = (Vec::new(), random());
-        wire::get(&mut commands, BOARD, opaque);
-        match self.ask_one(commands).await? {
-            Reply::Missing => Ok((None, If::Missing)),
+        wire::get(&mut commands, name, opaque);
+        let (mut replies, by) = self.memcached.home.ask(commands, 1, PATIENCE, None).await?;
+        // The link reads as many as it is told.
+        match replies.pop().unwrap_or(Reply::Missing) {
+            Reply::Missing => Ok((None, Place { when: If::Missing, by })),
             Reply::Value { bytes, unique, opaque: Some(of) } if of == opaque => {
-                let board = Board::decode(&bytes).inspect_err(|error| {
-                    self.memcached
-                        .home
-                        .complain(&format!("what was said is forgotten: the board is none: {error}"));
-                });
-                Ok((board.ok(), If::Unique(unique)))
+                Ok((Some(bytes), Place { when: If::Unique(unique), by }))
             }
             other => Err(astray(other)),
         }
     }
 
-    /// Writes the board; whether it was, for nobody else had.
-    async fn write(&self, board: &Board, when: If) -> Result<bool, PoolError> {
-        let (bytes, most) = (board.encode(), self.memcached.home.max_bytes());
-        if bytes.len() > most {
-            return Err(StepError::Full(bytes.len(), most).into());
-        }
+    /// Writes what takes a value's place; whether it was, for nobody else had.
+    async fn replace(
+        &self,
+        name: &str,
+        value: &[u8],
+        kept: Duration,
+        place: Place,
+    ) -> Result<bool, PoolError> {
         let mut commands = Vec::new();
-        wire::set(&mut commands, BOARD, &bytes, KEPT, when);
-        match self.ask_one(commands).await? {
+        wire::set(&mut commands, name, value, kept, place.when);
+        let (mut replies, _) = self.memcached.home.ask(commands, 1, PATIENCE, Some(place.by)).await?;
+        match replies.pop().unwrap_or(Reply::NotStored) {
             Reply::Done => Ok(true),
             Reply::Exists | Reply::Missing | Reply::NotStored => Ok(false),
             other => Err(astray(other)),
         }
+    }
+
+    /// The board, if there is one.
+    async fn board(&self) -> Result<(Option<Board>, Place), PoolError> {
+        let (bytes, place) = self.value(BOARD).await?;
+        let none = |error: &BoardError| {
+            let line =
+                format!("what was said is forgotten, for what the pool has of it can't be read: {error}");
+            self.memcached.home.complain(&line);
+        };
+        let board = bytes.and_then(|bytes| Board::decode(&bytes).inspect_err(none).ok());
+        Ok((board, place))
+    }
+
+    async fn write(&self, board: &Board, place: Place) -> Result<bool, PoolError> {
+        let (bytes, most) = (board.encode(), self.memcached.home.max_bytes());
+        if bytes.len() > most {
+            return Err(StepError::Full(bytes.len(), most).into());
+        }
+        self.replace(BOARD, &bytes, KEPT, place).await
     }
 
     /// What a gate tells and hears, once. A record that is lost costs all that was said.
@@ -171,6 +200,24 @@ impl MemcachedSteps {
             read.heard = Some(heard);
         }
         Ok(Some(read))
+    }
+}
+
+#[cfg(test)]
+impl MemcachedSteps {
+    /// It is that time from now on.
+    pub(in crate::cache::live) fn set_time(&self, us: u64) {
+        self.known().clock.fixed_us = Some(us);
+    }
+
+    /// Knows no records any more.
+    pub(in crate::cache::live) fn forget_records(&self) {
+        self.known().records = Records::default();
+    }
+
+    /// The board as it is.
+    pub(in crate::cache::live) async fn board_now(&self) -> Option<Board> {
+        self.board().await.unwrap().0
     }
 }
 
@@ -211,23 +258,13 @@ impl Steps for MemcachedSteps {
         let name = format!("{REPORT_PREFIX}{}", super::steps::digest(&who));
         let counted = async {
             loop {
-                let (mut commands, opaque) = (Vec::new(), random());
-                wire::get(&mut commands, &name, opaque);
-                let (last, when) = match self.ask_one(commands).await? {
-                    Reply::Missing => (0, If::Missing),
-                    Reply::Value { bytes, unique, opaque: Some(of) } if of == opaque => {
-                        let last = std::str::from_utf8(&bytes).ok().and_then(|last| last.parse().ok());
-                        (last.unwrap_or(0), If::Unique(unique))
-                    }
-                    other => return Err(astray(other)),
-                };
-                let mut commands = Vec::new();
+                let (bytes, place) = self.value(&name).await?;
+                let last =
+                    bytes.and_then(|bytes| std::str::from_utf8(&bytes).ok()?.parse().ok()).unwrap_or(0);
                 // One that comes again is remembered from now on.
-                wire::set(&mut commands, &name, seq.max(last).to_string().as_bytes(), REMEMBERED, when);
-                match self.ask_one(commands).await? {
-                    Reply::Done => return Ok(if seq > last { Fate::New } else { Fate::Known }),
-                    Reply::Exists | Reply::Missing | Reply::NotStored => {}
-                    other => return Err(astray(other)),
+                let newest = seq.max(last).to_string();
+                if self.replace(&name, newest.as_bytes(), REMEMBERED, place).await? {
+                    return Ok(if seq > last { Fate::New } else { Fate::Known });
                 }
             }
         };

@@ -89,7 +89,8 @@ impl Link {
         Self { state }
     }
 
-    /// Sends commands that get so many replies, and reads these; with which connection it was.
+    /// Sends commands that get so many replies, and reads these; with which connection it was. They go by no other connection than
+    /// `by`, where that is given: behind another one may be a server that started again, and counts values anew.
     ///
     /// # Errors
     /// `Down` at once while there is no connection; `Timeout`; `Failed` when the connection is lost meanwhile.
@@ -98,9 +99,13 @@ impl Link {
         commands: Vec<u8>,
         replies: usize,
         patience: Duration,
+        by: Option<u64>,
     ) -> Result<(Vec<Reply>, u64), PoolError> {
         let answer = async {
             let (requests, number) = self.connection().await.map_err(|error| PoolError::Down(error))?;
+            if by.is_some_and(|by| by != number) {
+                return Err(PoolError::Failed(Arc::new(LinkError::Lost)));
+            }
             let (done, answered) = oneshot::channel();
             let request = Request { commands, owed: Owed { replies, patience, done } };
             requests.try_send(request).map_err(|error| match error {

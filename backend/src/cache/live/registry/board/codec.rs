@@ -145,7 +145,7 @@ mod tests {
         let at = |number: u64| At { us: 1_700_000_000_000_000 + number * 700, run: 7 };
         let mut board = Board::begin(at(0));
         let proxies: Vec<(String, u64)> = (0..10_000).map(|_| (random_name(), at(0).us)).collect();
-        let reader = |gate| Reader { gate, epoch: 0, signature: "", known: &[], proxies: &proxies };
+        let gates: Vec<String> = (0..100).map(|_| random_name()).collect();
         for number in 0..5000 {
             let digest = format!("{number:032x}");
             let instance = format!("{:032x}", number % 200);
@@ -159,8 +159,9 @@ mod tests {
             };
             board.say(&word, at(number));
         }
-        for _ in 0..100 {
-            board.read(&reader(&random_name()), at(5000));
+        for gate in &gates {
+            let reader = Reader { gate, epoch: 0, signature: "", known: &[], proxies: &proxies };
+            board.read(&reader, at(5000));
         }
         let bytes = board.encode();
         assert!(bytes.len() < 900 << 10, "{} bytes", bytes.len());
@@ -168,5 +169,18 @@ mod tests {
         assert_ne!(again, board, "the texts of records are elsewhere");
         again.records = board.records.clone();
         assert_eq!(again, board);
+    }
+
+    #[test]
+    fn a_board_is_these_bytes() {
+        let golden = include_str!(concat!(env!("CARGO_MANIFEST_DIR"), "/../protocol/golden/2/boards.json"));
+        for vector in serde_json::from_str::<Vec<serde_json::Value>>(golden).unwrap() {
+            let hex = vector["bytes"].as_str().unwrap().as_bytes().chunks(2);
+            let bytes: Vec<u8> =
+                hex.map(|two| u8::from_str_radix(std::str::from_utf8(two).unwrap(), 16).unwrap()).collect();
+            let board = Board::decode(&bytes).unwrap();
+            assert_eq!((board.beats.len(), board.proxies.len(), board.gates.len()), (1, 1, 1));
+            assert_eq!(board.encode(), bytes, "{}", vector["name"]);
+        }
     }
 }

@@ -4,6 +4,8 @@
 use std::collections::VecDeque;
 use std::time::{Duration, Instant};
 
+use crate::cache::live::registry::random;
+
 /// Answers that are taken into account. Clocks drift apart by little while so many come.
 const KEPT: usize = 16;
 /// It is asked again after so long.
@@ -18,15 +20,29 @@ pub(super) struct TierClock {
     /// The connection by which it was asked: behind another one may be another server.
     connection: u64,
     asked: Option<Instant>,
+    /// What it is, as tests have it.
+    #[cfg(test)]
+    pub(super) fixed_us: Option<u64>,
 }
 
 impl TierClock {
     pub(super) fn new() -> Self {
-        Self { start: Instant::now(), offsets: VecDeque::new(), connection: 0, asked: None }
+        Self {
+            start: Instant::now(),
+            offsets: VecDeque::new(),
+            connection: 0,
+            asked: None,
+            #[cfg(test)]
+            fixed_us: None,
+        }
     }
 
     /// Whether it must be asked before it is believed.
     pub(super) fn is_due(&self, now: Instant) -> bool {
+        #[cfg(test)]
+        if self.fixed_us.is_some() {
+            return false;
+        }
         self.asked.is_none_or(|asked| now.duration_since(asked) >= ASKED_AGAIN)
     }
 
@@ -47,6 +63,16 @@ impl TierClock {
             self.offsets.pop_front();
         }
         self.asked = Some(asked);
+    }
+
+    /// The tier's time in microseconds, for a step. The last digits are chance, for nobody knows them, and no two boards are to give
+    /// out an epoch in one microsecond.
+    pub(super) fn step_us(&self, now: Instant) -> Option<u64> {
+        #[cfg(test)]
+        if self.fixed_us.is_some() {
+            return self.fixed_us;
+        }
+        self.now_us(now).map(|us| us - us % 1000 + random() % 1000)
     }
 
     /// The tier's time in microseconds since 1970, as far as is known.

@@ -93,16 +93,9 @@ impl MemcachedSteps {
 
     /// The record of that digest. What is not of that digest is none.
     async fn fetch(&self, of: &str) -> Result<Option<Arc<str>>, PoolError> {
-        let (mut commands, opaque) = (Vec::new(), super::random());
-        wire::get(&mut commands, &name(of), opaque);
-        match self.ask_one(commands).await? {
-            Reply::Missing => Ok(None),
-            Reply::Value { bytes, opaque: Some(given), .. } if given == opaque => {
-                let text = std::str::from_utf8(&bytes).ok().filter(|text| digest(text) == of);
-                Ok(text.map(Arc::from))
-            }
-            other => Err(astray(other)),
-        }
+        let (bytes, _) = self.value(&name(of)).await?;
+        let text = bytes.as_deref().and_then(|bytes| std::str::from_utf8(bytes).ok());
+        Ok(text.filter(|text| digest(text) == of).map(Arc::from))
     }
 
     /// Has the records of the board stay, and puts back what is gone and known here, once a second.
