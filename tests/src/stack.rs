@@ -5,13 +5,14 @@ mod envoy;
 mod forebay;
 mod memcached;
 mod redis;
+mod running;
 
-use crate::http::{self, Answer};
 use envoy::{Changes, Wiring};
-use forebay::{Bound, Secrets};
+use forebay::Secrets;
 pub use memcached::Memcached;
 pub use redis::Redis;
-use rig::process::{Process, until};
+use rig::process::until;
+pub use running::{Backend, Running};
 use serde_json::Value;
 use std::path::PathBuf;
 use tempfile::TempDir;
@@ -190,170 +191,7 @@ impl Stack {
     }
 }
 
-/// A backend and what it serves.
-pub struct Backend {
-    /// Its service.
-    pub service: String,
-    /// Its own copy of the models.
-    pub repository: PathBuf,
-    /// The process.
-    pub process: Process,
-    bound: Bound,
-}
-
 /// A machine that is busy with tests lets a lookup wait longer than the few milliseconds that a mesh does.
 fn patient() -> Value {
     serde_json::json!({"gate": {"timeout_ms": 1000}})
-}
-
-/// A running stack. Fields end in this order.
-pub struct Running {
-    /// Envoy.
-    pub envoy: Process,
-    gate: Option<(Process, Bound)>,
-    /// The backends, as the services were named.
-    pub backends: Vec<Backend>,
-    /// Redis, where there is one.
-    pub redis: Option<Redis>,
-    /// The Memcached's, where there are any.
-    pub memcached: Vec<Memcached>,
-    /// Of the shared pool.
-    url: Option<String>,
-    /// Envoy's port.
-    pub port: u16,
-    admin_port: u16,
-    secrets: Secrets,
-    arguments: Vec<String>,
-    folder: TempDir,
-}
-
-impl Running {
-    /// Sends bytes to Envoy on a connection of its own.
-    ///
-    /// # Panics
-    /// No whole answer comes.
-    pub fn send(&self, request: &[u8]) -> Answer {
-        http::send(self.port, request).expect("Envoy answers")
-    }
-
-    /// `POST` of a body to a model's infer path.
-    pub fn infer(&self, model: &str, headers: &[(&str, &str)], body: &[u8]) -> Answer {
-        self.send(&http::post(&format!("/v2/models/{model}/infer"), headers, body))
-    }
-
-    /// Sum of a backend's counter over its labels, where the line names `with` (a model, for instance).
-    ///
-    /// # Panics
-    /// The backend does not answer.
-    pub fn backend_metric(&self, backend: usize, name: &str, with: &str) -> u64 {
-        let port = self.backends[backend].bound.metrics;
-        let answer = http::send(port, &http::get("/metrics")).expect("the backend's metrics");
-        let text = String::from_utf8_lossy(&answer.body).into_owned();
-        let lines = text.lines().filter(|line| line.starts_with(name) && line.contains(with));
-        lines.filter_map(|line| line.rsplit(' ').next()?.parse::<u64>().ok()).sum()
-    }
-
-    /// Inferences that all backends did for a model.
-    pub fn inferences(&self, model: &str) -> u64 {
-        let label = format!("model=\"{model}\"");
-        (0..self.backends.len()).map(|index| self.backend_metric(index, "nv_inference_count", &label)).sum()
-    }
-
-    /// Envoy's statistics whose name contains `part`, as "name: value" lines.
-    ///
-    /// # Panics
-    /// Envoy does not answer.
-    pub fn stats(&self, part: &str) -> Vec<(String, u64)> {
-        let answer = self.admin("/stats");
-        let text = String::from_utf8_lossy(&answer.body).into_owned();
-        let lines = text.lines().filter(|line| line.contains(part));
-        lines
-            .filter_map(|line| line.split_once(": "))
-            .filter_map(|(n, v)| Some((n.into(), v.parse().ok()?)))
-            .collect()
-    }
-
-    /// Asserts that no VM died: neither Envoy's log nor its statistics say so.
-    ///
-    /// # Panics
-    /// One did.
-    pub fn sound(&self) {
-        let log = self.envoy.log();
-        let trap = log.lines().find(|line| line.contains("panicked") || line.contains("Function: proxy_on"));
-        assert_eq!(trap, None, "the filter trapped");
-        let reloads: Vec<_> =
-            self.stats("wasm").into_iter().filter(|(name, _)| name.contains("vm_reload")).collect();
-        assert!(!reloads.is_empty() && reloads.iter().all(|(_, count)| *count == 0), "{reloads:?}");
-    }
-
-    /// Starts a backend that was killed again, on the same port.
-    pub fn restart_backend(&mut self, index: usize) {
-        let backend = &self.backends[index];
-        let (model_source, port) =
-            ((backend.repository.as_path(), backend.service.as_str()), backend.bound.http);
-        let command = forebay::serve(model_source, port, self.url.as_deref(), &self.secrets, &self.arguments);
-        let (process, bound) = forebay::start(&self.backends[index].service, command);
-        let backend = &mut self.backends[index];
-        (backend.process, backend.bound) = (process, bound);
-    }
-
-    /// The gate's process, where it is one of its own.
-    pub fn gate(&mut self) -> Option<&mut Process> {
-        self.gate.as_mut().map(|(process, _)| process)
-    }
-
-    /// Starts the gate that was killed again, on the same port.
-    pub fn restart_gate(&mut self) {
-        if let (Some(url), Some((process, bound))) = (&self.url, &mut self.gate) {
-            (*process, *bound) = forebay::start("gate", forebay::gate(url, bound.gate, &self.secrets));
-        }
-    }
-
-    /// How many tables of live generations the gate has told the filter.
-    fn tables(&self) -> u64 {
-        self.stats("cluster.forebay-gate.upstream_rq_200").iter().map(|(_, count)| count).sum()
-    }
-
-    /// Waits until the live generations that the backends published have reached the filter's workers: until an answer
-    /// stored before a poll is still given after it.
-    ///
-    /// # Panics
-    /// They do not.
-    pub fn until_polled(&self) {
-        // With the table, or with nothing new.
-        let polls = || -> u64 {
-            let answers = ["200", "204"].map(|code| format!("cluster.forebay-gate.upstream_rq_{code}"));
-            answers.iter().flat_map(|name| self.stats(name)).map(|(_, count)| count).sum()
-        };
-        let before = polls();
-        until("the filter polls the gate twice", || (polls() >= before + 2).then_some(()));
-    }
-
-    /// Gives Envoy another credential to put on.
-    pub fn replace_credential(&self, token: &str) {
-        envoy::write_credential(self.folder(), token);
-    }
-
-    /// The port of the first backend, and that of the gate in it.
-    pub fn first_backend_ports(&self) -> (u16, u16) {
-        (self.backends[0].bound.http, self.backends[0].bound.gate)
-    }
-
-    /// The token that gate and backend ask for.
-    pub fn token(&self) -> &str {
-        &self.secrets.token
-    }
-
-    /// Envoy's admin interface.
-    ///
-    /// # Panics
-    /// It does not answer.
-    pub fn admin(&self, path: &str) -> Answer {
-        http::send(self.admin_port, &http::get(path)).expect("Envoy's admin interface")
-    }
-
-    /// A folder of the stack's own.
-    pub fn folder(&self) -> &std::path::Path {
-        self.folder.path()
-    }
 }

@@ -11,8 +11,10 @@ use bytesize::ByteSize;
 use humantime::format_duration;
 use walkdir::WalkDir;
 
-/// After each such time, a line says that a step still runs.
+/// After each such time, a line says that a step still runs; after longer ones, once it has run for [`LONG`].
 const PATIENCE: Duration = Duration::from_secs(5);
+const LONG: Duration = Duration::from_secs(30);
+const LONGER_PATIENCE: Duration = Duration::from_secs(15);
 
 /// Lines of a failed program's output that are shown.
 const SHOWN_LINES: usize = 15;
@@ -40,11 +42,15 @@ pub(crate) fn output(command: Command) -> Result<String> {
 /// # Errors
 /// As [`output`].
 pub(crate) fn watched(command: Command, folder: &Path, size: ByteSize) -> Result<String> {
-    told(command, &|| {
-        let files = WalkDir::new(folder).into_iter().flatten().filter_map(|entry| entry.metadata().ok());
-        let fetched = ByteSize::b(files.filter(std::fs::Metadata::is_file).map(|file| file.len()).sum());
-        format!("{} of about {}, ", fetched.display().si(), size.display().si())
-    })
+    told(command, &|| progress(folder, size))
+}
+
+fn progress(folder: &Path, size: ByteSize) -> String {
+    let files = WalkDir::new(folder).into_iter().flatten().filter_map(|entry| entry.metadata().ok());
+    let fetched = ByteSize::b(files.filter(std::fs::Metadata::is_file).map(|file| file.len()).sum());
+    // What comes after it, unpacking or installing, has no measure.
+    let then = if fetched.0 * 100 > size.0 * 95 { "installing, " } else { "" };
+    format!("{} of about {}, {then}", fetched.display().si(), size.display().si())
 }
 
 fn told(mut command: Command, progress: &(dyn Fn() -> String + Sync)) -> Result<String> {
@@ -79,7 +85,8 @@ fn patiently<T>(name: &str, progress: &(dyn Fn() -> String + Sync), work: impl F
     std::thread::scope(|scope| {
         scope.spawn(move || {
             let since = Instant::now();
-            while let Err(RecvTimeoutError::Timeout) = waiting.recv_timeout(PATIENCE) {
+            let patience = || if since.elapsed() < LONG { PATIENCE } else { LONGER_PATIENCE };
+            while let Err(RecvTimeoutError::Timeout) = waiting.recv_timeout(patience()) {
                 let so_far = format_duration(Duration::from_secs(since.elapsed().as_secs()));
                 println!("    … {name}: {}{so_far}", progress());
             }
@@ -137,3 +144,23 @@ pub(crate) const WITH_TENSORRT: [&str; 2] = [
     "--features",
     "forebay/tensorrt,forebay-bindings/tensorrt,forebay-tensorrt-double/tensorrt,xtask/tensorrt",
 ];
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_program_is_named_by_what_it_does() {
+        let named = |program: &str, arguments: &[&str]| name(&command(program, arguments));
+        assert_eq!(named("/x/venv/bin/python", &["-m", "pip", "install", "--quiet"]), "pip install");
+        assert_eq!(named("/usr/bin/python3", &["-m", "venv", "x"]), "venv x");
+        assert_eq!(named("cargo", &["--version"]), "cargo");
+    }
+
+    #[test]
+    fn what_is_fetched_is_told_with_what_is_expected_as_long_as_it_takes() {
+        let folder = tempfile::tempdir().unwrap();
+        std::fs::write(folder.path().join("half"), vec![0; 5_000_000]).unwrap();
+        assert_eq!(progress(folder.path(), ByteSize::mb(10)), "5.0 MB of about 10.0 MB, ");
+    }
+}

@@ -115,7 +115,10 @@ pub(crate) fn install(layout: &Layout, parts: &[Part]) -> Result<()> {
     let stamps = layout.dir.join("stamps");
     fs::create_dir_all(&stamps).with_context(|| format!("can't create {}", stamps.display()))?;
     let lock = File::create(stamps.join(".lock"))?;
-    lock.lock().context("can't lock .forebay/stamps/.lock")?;
+    if lock.try_lock().is_err() {
+        println!("set-up: another one runs in this checkout; waiting for its end");
+        lock.lock().context("can't lock .forebay/stamps/.lock")?;
+    }
     let mut missing = Vec::new();
     for part in Part::value_variants() {
         if parts.iter().any(|asked| asked == part || asked.needs().contains(part)) {

@@ -47,6 +47,12 @@ pub(crate) struct Settings {
     /// Models to serve, out of .forebay/repository and .forebay/test-repository
     #[arg(long, env = "FOREBAY_MODELS", value_delimiter = ',', default_value = "vad,magika")]
     models: Vec<String>,
+    /// A `forebay` that is built already [default: it is built here, as it is shipped]
+    #[arg(long, value_name = "PROGRAM", env = "FOREBAY_BINARY")]
+    forebay: Option<PathBuf>,
+    /// A filter that is built already [default: it is built here]
+    #[arg(long, value_name = "WASM", env = "FOREBAY_FILTER")]
+    filter: Option<PathBuf>,
     /// Send real requests, print latency and Cache-Status of each, and stop
     #[arg(long)]
     once: bool,
@@ -87,6 +93,22 @@ struct Ports {
     memcached: u16,
 }
 
+impl Settings {
+    /// What must be installed for that.
+    fn parts(&self) -> Vec<Part> {
+        let mut parts = vec![Part::Python, Part::Envoy];
+        let wanted = [
+            (self.model_repository.is_none(), &[Part::Models][..]),
+            (self.filter.is_none(), &[Part::Wasm]),
+            (self.forebay.is_none(), &[Part::CudaHeaders, Part::Libclang]),
+            (self.pool == Pool::Redis, &[Part::Redis]),
+            (self.pool == Pool::Memcached, &[Part::Memcached]),
+        ];
+        parts.extend(wanted.iter().filter(|(wanted, _)| *wanted).flat_map(|(_, parts)| *parts));
+        parts
+    }
+}
+
 /// Runs `cargo xtask up`.
 ///
 /// # Errors
@@ -96,16 +118,13 @@ pub(crate) fn run(layout: &Layout, settings: &Settings) -> Result<()> {
     if let Some(own) = settings.model_repository.as_ref().filter(|own| !own.is_dir()) {
         bail!(WrongSetting(format!("--model-repository: {} is not a folder", own.display())));
     }
-    let mut parts =
-        vec![Part::Python, Part::Envoy, Part::Models, Part::Wasm, Part::CudaHeaders, Part::Libclang];
-    parts.extend(match settings.pool {
-        Pool::Redis => Some(Part::Redis),
-        Pool::Memcached => Some(Part::Memcached),
-        Pool::Memory => None,
-    });
-    setup::install(layout, &parts)?;
-    wasm::run(layout)?;
-    build_backend(layout)?;
+    setup::install(layout, &settings.parts())?;
+    if settings.filter.is_none() {
+        wasm::run(layout)?;
+    }
+    if settings.forebay.is_none() {
+        build_backend(layout)?;
+    }
 
     let models = settings.model_repository.is_none().then_some(&*settings.models);
     let folder = Folder::claim(layout, &settings.name, models.unwrap_or_default())?;

@@ -186,7 +186,9 @@ impl Group {
         });
         std::thread::spawn(move || {
             // All lines first, so that the log is whole when the end is told.
-            heard.into_iter().for_each(|heard| drop(heard.join()));
+            for heard in heard {
+                drop(heard.join());
+            }
             if let Ok(status) = child.wait() {
                 // Nobody listens when the group is gone already.
                 let _ = sender.send(Event::Ended(name, status));

@@ -143,7 +143,7 @@ fn missing(packages: &[&str]) -> Result<Vec<String>> {
 }
 
 fn apt(arguments: &[&str]) -> std::process::Command {
-    let mut apt = command("apt-get", ["-qq", "-o", "APT::Sandbox::User=root"]);
-    apt.args(arguments).env("LC_ALL", "C");
+    let mut apt = command("apt-get", arguments);
+    apt.args(["-qq", "-o", "APT::Sandbox::User=root"]).env("LC_ALL", "C");
     apt
 }

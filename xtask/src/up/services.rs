@@ -83,7 +83,8 @@ impl Services {
             }
             Pool::Memory => ("memory", None),
         };
-        let shared = Shared { forebay: backend(layout)?, pool_secret, pool };
+        let forebay = settings.forebay.clone().map_or_else(|| backend(layout), Ok)?;
+        let shared = Shared { forebay, pool_secret, pool };
         let backend = start_backend(layout, settings, folder, &shared, group)?;
         let gate = match settings.pool {
             Pool::Redis | Pool::Memcached => start_gate(settings, &shared, group)?.gate,
@@ -91,6 +92,8 @@ impl Services {
         };
         let gate = gate.context("there is no gate")?;
         let backend_grpc = backend.grpc.context("the backend serves no gRPC")?;
+        // Envoy runs in the checkout's root.
+        let filter = settings.filter.as_ref().map_or_else(|| Ok(layout.filter()), std::path::absolute)?;
         let (admin, envoy) = start_envoy(
             layout,
             settings,
@@ -102,7 +105,7 @@ impl Services {
                 ("backend_port", backend.http.to_string()),
                 ("backend_grpc_port", backend_grpc.to_string()),
                 ("gate_port", gate.to_string()),
-                ("filter", Value::from(layout.filter().to_string_lossy()).to_string()),
+                ("filter", Value::from(filter.to_string_lossy()).to_string()),
                 ("service", Value::from(SERVICE).to_string()),
             ],
         )?;

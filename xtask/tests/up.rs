@@ -1,0 +1,94 @@
+//! `cargo xtask up` as a user runs it, with a repository of the user's own.
+
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::process::Command;
+
+use rig::process::Process;
+
+/// Each of them is a free port.
+const PORTS: [&str; 9] = [
+    "envoy",
+    "admin",
+    "backend",
+    "backend-grpc",
+    "backend-metrics",
+    "gate",
+    "gate-metrics",
+    "redis",
+    "memcached",
+];
+
+fn checkout() -> &'static Path {
+    Path::new(env!("CARGO_MANIFEST_DIR")).parent().unwrap()
+}
+
+/// What `cargo xtask setup` installed.
+fn installed() -> PathBuf {
+    std::env::var_os("FOREBAY_DIR").map_or_else(|| checkout().join(".forebay"), PathBuf::from)
+}
+
+/// `up` of that name with the server of this build and those models.
+fn up(name: &str, repository: &Path) -> Command {
+    let xtask = Path::new(env!("CARGO_BIN_EXE_xtask"));
+    // A `Process` starts without our settings: they are its command's own.
+    let mut up = Command::new("env");
+    up.arg(format!("FOREBAY_DIR={}", installed().display()))
+        .arg(xtask)
+        .args(["up", "--name", name, "--pool", "memory", "--model-repository"])
+        .arg(repository);
+    up.arg("--forebay").arg(xtask.with_file_name("forebay"));
+    up.arg("--filter").arg(installed().join("wasm/forebay_filter.wasm"));
+    up.args(PORTS.map(|port| format!("--{port}-port=0"))).current_dir(checkout());
+    up
+}
+
+/// Puts a model into the repository.
+fn add(repository: &Path, name: &str, from: &Path, config: &str) {
+    fs::create_dir_all(repository.join(name).join("1")).unwrap();
+    fs::copy(from, repository.join(name).join("1/model.onnx")).unwrap();
+    fs::write(repository.join(name).join("config.pbtxt"), config).unwrap();
+}
+
+const CACHED: &str = "platform: \"onnxruntime_onnx\"\nresponse_cache { enable: true }\n";
+
+#[test]
+fn a_users_own_models_are_served_and_the_line_of_each_works() {
+    let repository = tempfile::tempdir().unwrap();
+    let model = |name: &str| installed().join(format!("test-repository/{name}/1/model.onnx"));
+    add(repository.path(), "texts", &model("identity_bytes"), CACHED);
+    add(repository.path(), "halves", &model("identity_fp16"), CACHED);
+    add(repository.path(), "a scalar", &model("scalar_fp32"), "platform: \"onnxruntime_onnx\"\n");
+    add(repository.path(), "broken", &checkout().join("README.md"), CACHED);
+
+    let mut up = Process::start("up", up("test-own", repository.path()));
+    up.until_line(|line| line.starts_with("Ctrl-C stops it").then_some(()));
+    let said = up.log();
+    let lines: Vec<&str> = said.lines().map(str::trim).filter(|line| line.starts_with("curl ")).collect();
+    assert_eq!(lines.len(), 3, "{said}");
+    assert!(said.contains("# broken can't be asked: "), "{said}");
+    assert!(said.contains("# a scalar is not cached: "), "{said}");
+    for line in lines {
+        let ask = || {
+            let done = Command::new("sh").args(["-c", line]).current_dir(checkout()).output().unwrap();
+            let headers = String::from_utf8_lossy(&done.stdout).to_lowercase();
+            assert!(headers.starts_with("http/1.1 200"), "{line}\n{headers}");
+            headers
+        };
+        let (first, second) = (ask(), ask());
+        let cached = !line.contains("a%20scalar");
+        assert!(!first.contains("forebay; hit"), "{line}\n{first}");
+        assert_eq!(second.contains("forebay; hit"), cached, "{line}\n{second}");
+    }
+    assert!(up.terminate().success(), "{}", up.log());
+}
+
+#[test]
+fn once_asks_every_model_and_ends_well() {
+    let done = up("test-once", &checkout().join("examples/repository")).arg("--once").output().unwrap();
+    let said = String::from_utf8_lossy(&done.stdout);
+    assert!(done.status.success(), "{said}{}", String::from_utf8_lossy(&done.stderr));
+    let line = |line: &&str| line.starts_with("  curl ") && line.contains("/v2/models/double/infer");
+    assert_eq!(said.lines().filter(line).count(), 1, "{said}");
+    assert_eq!(said.lines().filter(|line| line.starts_with("double ")).count(), 6, "{said}");
+}
