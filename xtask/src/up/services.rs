@@ -164,6 +164,8 @@ fn start_backend(
     serve.arg("--model-repository").arg(repository);
     serve.args(["--model-control-mode", "poll", "--repository-poll-secs", "1", "--service", SERVICE]);
     serve.args(["--grpc-address=127.0.0.1", &format!("--grpc-port={}", settings.ports.backend_grpc)]);
+    // Of somebody's models, one that can't be loaded is told at the end, and the others are served.
+    serve.args(settings.model_repository.as_ref().map(|_| "--exit-on-error=false"));
     serve.arg("--onnxruntime").arg(layout.onnxruntime());
     group.start_until("backend", serve, PATIENCE, bound)
 }
