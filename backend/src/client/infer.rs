@@ -9,7 +9,7 @@ use bytes::Bytes;
 use forebay_protocol::response;
 use forebay_protocol::wants::{Form, Wants};
 
-use super::link::Server;
+use super::connection::Server;
 use super::request::Request;
 use super::{AskError, asked};
 use crate::settings::{Encoding, InferSettings};
@@ -33,12 +33,12 @@ async fn infer(settings: &InferSettings) -> anyhow::Result<Vec<u8>> {
     let encoding = settings.encoding;
     let server = Server::of(&settings.server, encoding).map_err(AskError::from)?;
     let begin = Instant::now();
-    let mut link = server.connect().await.map_err(AskError::from)?;
+    let mut connection = server.connect().await.map_err(AskError::from)?;
     let connected = begin.elapsed();
-    let asked = asked(&server, &mut link, &settings.model, &settings.inputs, settings.seed).await?;
+    let asked = asked(&server, &mut connection, &settings.model, &settings.inputs, settings.seed).await?;
     let mut request = Request::infer(&server, encoding, &asked, false).map_err(AskError::from)?;
     let begin = Instant::now();
-    let answer = link.ask(&mut request, server.timeout).await.map_err(AskError::from)?;
+    let answer = connection.ask(&mut request, server.timeout).await.map_err(AskError::from)?;
     let took = begin.elapsed();
     if !answer.status.is_good() {
         return Err(AskError::Refused { status: answer.status.to_string(), said: answer.error() }.into());

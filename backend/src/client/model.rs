@@ -3,7 +3,7 @@
 use prost::Message as _;
 use serde::Deserialize;
 
-use super::link::{Link, LinkError, Server, Status};
+use super::connection::{Connection, ConnectionError, Server, Status};
 use super::request::{Request, RequestError, escaped};
 use crate::proto::{ModelMetadataRequest, ModelMetadataResponse};
 
@@ -27,7 +27,7 @@ pub(super) struct Tensor {
 #[derive(Debug, thiserror::Error)]
 pub(crate) enum ModelError {
     #[error(transparent)]
-    Link(#[from] LinkError),
+    Connection(#[from] ConnectionError),
     #[error(transparent)]
     Request(#[from] RequestError),
     #[error("the server doesn't describe the model: {status}: {said}")]
@@ -43,7 +43,7 @@ impl Model {
     /// [`ModelError`].
     pub(super) async fn ask(
         server: &Server,
-        link: &mut Link,
+        connection: &mut Connection,
         name: &str,
         version: &str,
     ) -> Result<Self, ModelError> {
@@ -55,7 +55,7 @@ impl Model {
                 if version.is_empty() { String::new() } else { format!("/versions/{}", escaped(version)) };
             Request::get(server, &format!("/v2/models/{}{version}", escaped(name)))
         };
-        let answer = link.ask(&mut request, server.timeout).await?;
+        let answer = connection.ask(&mut request, server.timeout).await?;
         let unreadable = |error: String| ModelError::Metadata(error);
         match answer.status {
             Status::Grpc(0) => {

@@ -1,25 +1,26 @@
-//! A canonical request -> the bytes that are sent, with the places where requests differ. A place is as wide as its widest value,
+//! A canonical request -> the bytes that are sent, with the spots where requests differ. A spot is as wide as its widest value,
 //! so a new request is written over the last one, in the buffer that is sent.
 
 mod head;
 mod json;
-mod places;
+mod spots;
 
 use std::sync::Arc;
 
 use bytes::Bytes;
+use forebay_protocol::messages::ModelInferRequest;
 use forebay_protocol::response::ResponseError;
 use http::uri::InvalidUri;
 use prost::Message;
 
 pub(super) use head::escaped;
-pub(super) use places::Place;
+pub(super) use spots::Spot;
 
+use super::connection::Server;
 use super::inputs::Asked;
-use super::link::Server;
 use crate::settings::Encoding;
 use head::{AGENT, head};
-use places::Differing;
+use spots::Differing;
 
 /// The path of gRPC's calls.
 const SERVICE: &str = "/inference.GRPCInferenceService";
@@ -37,16 +38,18 @@ pub(crate) enum RequestError {
 #[derive(Clone)]
 pub(super) struct Request {
     bytes: Vec<u8>,
-    places: Arc<[Place]>,
+    spots: Arc<[Spot]>,
     /// How many requests differ.
     variants: u64,
+    /// Where the id is, if each request has its own.
+    id: Option<Spot>,
     call: Option<Arc<http::Request<()>>>,
     /// A message that is the same each time.
     same: Option<Bytes>,
 }
 
 impl Request {
-    /// An inference. With `is_varied`, [`Self::vary`] makes others of it.
+    /// An inference. With `is_varied`, [`Self::vary`] makes others of it; [`Self::name`] does where it has an id.
     ///
     /// # Errors
     /// [`RequestError`].
@@ -61,15 +64,16 @@ impl Request {
         let request = &asked.request;
         if encoding == Encoding::Grpc {
             let message = request.encode_to_vec();
-            let places = differing.at_the_end(asked, PREFIX + message.len(), field);
-            return Self::call_of(server, "ModelInfer", &message).map(|call| call.with(places, variants));
+            let spots = differing.at_the_end(asked, PREFIX + message.len(), field);
+            let id = Spot::of_id(asked, PREFIX + before_id(request), false);
+            return Ok(Self::call_of(server, "ModelInfer", &message)?.with(spots, variants, id));
         }
-        let (json, mut places) = json::write(asked, &differing, encoding).map_err(RequestError::Json)?;
+        let (json, mut spots, id) = json::write(asked, &differing, encoding).map_err(RequestError::Json)?;
         let mut body = json;
         let length = body.len();
         if encoding == Encoding::Binary {
             request.raw_input_contents.iter().for_each(|data| body.extend_from_slice(data));
-            places = differing.at_the_end(asked, body.len(), |_| 0);
+            spots = differing.at_the_end(asked, body.len(), |_| 0);
         }
         let mut path = format!("/v2/models/{}", escaped(&request.model_name));
         if !request.model_version.is_empty() {
@@ -77,11 +81,12 @@ impl Request {
         }
         let length = (encoding == Encoding::Binary).then_some(length);
         let mut bytes = head(server, "POST", &format!("{path}/infer"), length, body.len());
-        for place in &mut places {
-            place.offset += bytes.len();
+        let mut id = Spot::of_id(asked, id, true);
+        for spot in spots.iter_mut().chain(&mut id) {
+            spot.offset += bytes.len();
         }
         bytes.extend_from_slice(&body);
-        Ok(Self::http(bytes).with(places, variants))
+        Ok(Self::http(bytes).with(spots, variants, id))
     }
 
     /// Asks for what a path of HTTP says.
@@ -111,16 +116,16 @@ impl Request {
         let length = u32::try_from(message.len()).unwrap_or(u32::MAX).to_be_bytes();
         let bytes = [&[0][..], &length, message].concat();
         let same = Some(Bytes::copy_from_slice(&bytes));
-        Ok(Self { bytes, places: [].into(), variants: 1, call: Some(Arc::new(call)), same })
+        Ok(Self { bytes, spots: [].into(), variants: 1, id: None, call: Some(Arc::new(call)), same })
     }
 
     fn http(bytes: Vec<u8>) -> Self {
-        Self { bytes, places: [].into(), variants: 1, call: None, same: None }
+        Self { bytes, spots: [].into(), variants: 1, id: None, call: None, same: None }
     }
 
-    fn with(self, places: Vec<Place>, variants: u64) -> Self {
-        let same = self.same.filter(|_| places.is_empty());
-        Self { places: places.into(), variants, same, ..self }
+    fn with(self, spots: Vec<Spot>, variants: u64, id: Option<Spot>) -> Self {
+        let same = self.same.filter(|_| spots.is_empty() && id.is_none());
+        Self { spots: spots.into(), variants, id, same, ..self }
     }
 
     /// How many different requests there are; `u64::MAX` for more than can be counted.
@@ -135,10 +140,17 @@ impl Request {
 
     /// Makes it request `number`.
     pub(super) fn vary(&mut self, mut number: u64) {
-        for place in self.places.iter() {
-            let count = place.elements.count();
-            place.fill(number % count, &mut self.bytes);
+        for spot in self.spots.iter() {
+            let count = spot.elements.count();
+            spot.fill(number % count, &mut self.bytes);
             number /= count;
+        }
+    }
+
+    /// Gives it an id by number, where it has one.
+    pub(super) fn name(&mut self, number: u64) {
+        if let Some(id) = &self.id {
+            id.fill(number, &mut self.bytes);
         }
     }
 
@@ -156,8 +168,14 @@ impl Request {
     /// # Panics
     /// Of a request over HTTP.
     pub(super) fn call(&self) -> Arc<http::Request<()>> {
-        self.call.clone().expect("requests and links are made for the same server")
+        self.call.clone().expect("requests and connections are made for the same server")
     }
+}
+
+/// Bytes of a message before its id: the fields that come first, and the id's own tag and length.
+fn before_id(request: &ModelInferRequest) -> usize {
+    let first = [&request.model_name, &request.model_version].into_iter().filter(|text| !text.is_empty());
+    first.map(|text| field(text.len()) + text.len()).sum::<usize>() + field(request.id.len())
 }
 
 /// What stands before bytes in a message: a tag of one byte, and their length.

@@ -10,7 +10,7 @@ use tokio_rustls::TlsConnector;
 
 /// No CA to believe.
 #[derive(Debug, thiserror::Error)]
-pub(crate) enum TlsError {
+pub(crate) enum CaError {
     #[error("--ca-file: can't read {path}: {reason}")]
     File { path: PathBuf, reason: String },
     #[error("this system has no CAs that can be read: name a file by --ca-file")]
@@ -22,11 +22,11 @@ pub(crate) enum TlsError {
 /// What encrypts connections, by the protocol's name that both sides agree on (ALPN).
 ///
 /// # Errors
-/// [`TlsError`].
-pub(super) fn connector(ca_file: Option<&Path>, protocol: &[u8]) -> Result<TlsConnector, TlsError> {
+/// [`CaError`].
+pub(super) fn connector(ca_file: Option<&Path>, protocol: &[u8]) -> Result<TlsConnector, CaError> {
     let mut roots = RootCertStore::empty();
     if let Some(path) = ca_file {
-        let unreadable = |reason: String| TlsError::File { path: path.to_owned(), reason };
+        let unreadable = |reason: String| CaError::File { path: path.to_owned(), reason };
         let certificates =
             CertificateDer::pem_file_iter(path).map_err(|error| unreadable(error.to_string()))?;
         for certificate in certificates {
@@ -39,7 +39,7 @@ pub(super) fn connector(ca_file: Option<&Path>, protocol: &[u8]) -> Result<TlsCo
     } else {
         roots.add_parsable_certificates(rustls_native_certs::load_native_certs().certs);
         if roots.is_empty() {
-            return Err(TlsError::NoCa);
+            return Err(CaError::NoCa);
         }
     }
     let provider = Arc::new(rustls::crypto::ring::default_provider());

@@ -148,6 +148,9 @@ pub(crate) struct BenchSettings {
     /// How uneven --repeats zipf is; 0: all requests are as frequent
     #[arg(long, default_value_t = 1.0, help_heading = "Inputs")]
     pub(crate) skew: f64,
+    /// Give each request an id of its own, also where its tensors repeat
+    #[arg(long, help_heading = "Inputs")]
+    pub(crate) unique_ids: bool,
     #[command(flatten)]
     pub(crate) load: LoadSettings,
     #[command(flatten)]

@@ -6,13 +6,19 @@ use serde_json::Value;
 
 use crate::process::{Forebay, repository_with};
 
-/// Runs a command against a server.
-fn run(forebay: &Forebay, arguments: &[&str]) -> Output {
+/// A command without its environment's settings.
+pub(crate) fn command(arguments: &[&str]) -> Command {
     let mut command = Command::new(env!("CARGO_BIN_EXE_forebay"));
     for (name, _) in std::env::vars_os().filter(|(name, _)| name.to_string_lossy().starts_with("FOREBAY_")) {
         command.env_remove(name);
     }
     command.args(arguments);
+    command
+}
+
+/// Runs a command against a server.
+fn run(forebay: &Forebay, arguments: &[&str]) -> Output {
+    let mut command = command(arguments);
     command.arg(format!("--url=http://127.0.0.1:{}", forebay.http_port));
     command.arg(format!("--grpc-url=grpc://127.0.0.1:{}", forebay.grpc_port));
     command.output().unwrap()
@@ -104,7 +110,7 @@ fn a_request_in_a_file_is_sent_in_any_encoding_and_its_answer_printed_as_json() 
 #[test]
 fn what_the_server_refuses_is_told_in_its_words() {
     let forebay = Forebay::serve(&["--instances", "1"]);
-    for (encoding, status) in [("json", "HTTP 404"), ("grpc", "gRPC NotFound")] {
+    for (encoding, status) in [("json", "HTTP 404"), ("grpc", "gRPC NOT_FOUND")] {
         for command in ["infer", "bench"] {
             let said = refused(&forebay, &[command, "nope", "--encoding", encoding]);
             assert!(said.contains(status) && said.contains("unknown model: 'nope'"), "{said}");
@@ -183,9 +189,21 @@ fn a_chart_is_drawn_again_of_the_report_alone() {
             &first,
         ],
     );
-    let output = Command::new(env!("CARGO_BIN_EXE_forebay"))
-        .args(["bench", "--from", &json, "--chart", &again])
-        .output();
-    assert!(output.unwrap().status.success());
+    assert!(command(&["bench", "--from", &json, "--chart", &again]).status().unwrap().success());
     assert_eq!(std::fs::read(first).unwrap(), std::fs::read(again).unwrap());
+}
+
+#[test]
+fn headers_go_with_every_request_in_both_protocols() {
+    let restricted = [
+        "--http-restricted-api=inference,metadata:key=word",
+        "--grpc-restricted-protocol=inference,metadata:key=word",
+    ];
+    let forebay = Forebay::serve(&[&["--instances", "1"][..], &restricted].concat());
+    for encoding in ["json", "grpc"] {
+        let with =
+            |header: &str| run(&forebay, &["infer", "identity_fp32", "--encoding", encoding, "-H", header]);
+        assert!(with("key: word").status.success(), "{encoding}: {}", text(&with("key: word").stderr));
+        assert_eq!(with("key: another").status.code(), Some(1), "{encoding}");
+    }
 }

@@ -9,6 +9,7 @@ use rustls::{ClientConfig, RootCertStore};
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio_rustls::TlsConnector;
 
+use crate::client_commands::command;
 use crate::process::{Forebay, serve_command, test_repository, until};
 
 /// A CA of its own, and what it signs.
@@ -112,6 +113,28 @@ async fn both_ports_speak_tls_and_a_new_certificate_is_taken_up_without_a_restar
     })
     .await
     .unwrap();
+}
+
+#[test]
+fn the_client_commands_believe_the_ca_of_their_file_and_no_other() {
+    let folder = tempfile::tempdir().unwrap();
+    let (ca, [cert, key, trusted]) = (Ca::new(), paths(folder.path()));
+    write(folder.path(), &ca.sign());
+    std::fs::write(&trusted, &ca.pem).unwrap();
+    let other = folder.path().join("other.pem").to_str().unwrap().to_owned();
+    std::fs::write(&other, Ca::new().pem).unwrap();
+    let forebay = Forebay::serve(&["--instances", "1", "--tls-cert-file", &cert, "--tls-key-file", &key]);
+    let http = format!("--url=https://localhost:{}", forebay.http_port);
+    let grpc = format!("--grpc-url=grpcs://localhost:{}", forebay.grpc_port);
+    for encoding in ["binary", "grpc"] {
+        let asked = ["infer", "identity_fp32", "--encoding", encoding, &http, &grpc, "--ca-file"];
+        let output = |ca_file| command(&[&asked[..], &[ca_file]].concat()).output().unwrap();
+        assert!(output(&trusted).status.success(), "{}", String::from_utf8_lossy(&output(&trusted).stderr));
+        let refused = String::from_utf8(output(&other).stderr).unwrap();
+        assert!(refused.contains("can't connect") && refused.contains("certificate"), "{refused}");
+        let unread = String::from_utf8(output(&key).stderr).unwrap();
+        assert!(unread.contains("holds no certificate"), "{unread}");
+    }
 }
 
 #[tokio::test]

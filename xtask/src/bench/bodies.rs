@@ -1,11 +1,7 @@
-//! The requests that are sent: for each, what stays the same and what is new every time.
+//! The requests that are sent: for each its tensors, how they are encoded, and what is new every time.
 
-use forebay_protocol::messages::{InferInputTensor, ModelInferRequest};
-use prost::Message as _;
-use serde_json::json;
+use serde_json::{Value, json};
 
-/// Stands for eight digits that are new in every request.
-const NEW: &str = "10000000";
 /// FP64 values of about 9 bytes of JSON each.
 const VALUES_1K: usize = 100;
 const VALUES_64K: usize = 7200;
@@ -15,7 +11,7 @@ const BINARY_VALUES: usize = 16_384;
 const MAGIKA_VALUES: usize = 2048;
 
 /// vad's inputs: samples, and what it remembers. Names, shapes and how many values.
-const VAD: [(&str, &[i64], usize); 2] = [("input", &[1, 576], 576), ("state", &[2, 1, 128], 256)];
+const VAD: [(&str, &[usize], usize); 2] = [("input", &[1, 576], 576), ("state", &[2, 1, 128], 256)];
 
 /// A request.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -28,13 +24,23 @@ pub(super) enum Body {
     Json1kNewId,
     Json64kNewId,
     Binary64kNewId,
-    /// Another value every time.
+    /// Other values every time.
     Json1kNew,
     Binary64kNew,
     /// Real models' inputs.
     Magika,
     VadJson,
     VadBinary,
+    VadGrpc,
+}
+
+/// An input: what it is called, what it is, and its values as JSON and as bytes.
+struct Tensor {
+    name: &'static str,
+    datatype: &'static str,
+    shape: Vec<usize>,
+    values: Vec<Value>,
+    raw: Vec<u8>,
 }
 
 impl Body {
@@ -42,21 +48,41 @@ impl Body {
     pub(super) const ALL: [Self; 3] = [Self::Json1k, Self::Json64k, Self::Binary64k];
 
     fn is_binary(self) -> bool {
-        matches!(
-            self,
-            Self::Binary64k | Self::Binary64kNewId | Self::Binary64kNew | Self::Magika | Self::VadBinary
-        )
+        self.encoding() == "binary"
     }
 
-    /// Where it goes.
-    pub(super) fn url(self, base: &str) -> String {
-        let model = match self {
+    pub(super) fn is_grpc(self) -> bool {
+        self.encoding() == "grpc"
+    }
+
+    fn encoding(self) -> &'static str {
+        match self {
+            Self::Json1k
+            | Self::Json64k
+            | Self::Json1kNewId
+            | Self::Json64kNewId
+            | Self::Json1kNew
+            | Self::VadJson => "json",
+            Self::Binary64k | Self::Binary64kNewId | Self::Binary64kNew | Self::Magika | Self::VadBinary => {
+                "binary"
+            }
+            Self::VadGrpc => "grpc",
+        }
+    }
+
+    /// The model that is asked.
+    pub(super) fn model(self) -> &'static str {
+        match self {
             Self::Magika => "magika",
-            Self::VadJson | Self::VadBinary => "vad",
+            Self::VadJson | Self::VadBinary | Self::VadGrpc => "vad",
             binary if binary.is_binary() => "identity_fp32",
             _ => "identity_fp64",
-        };
-        format!("{base}/v2/models/{model}/infer")
+        }
+    }
+
+    /// Where it goes over HTTP.
+    pub(super) fn url(self, base: &str) -> String {
+        format!("{base}/v2/models/{}/infer", self.model())
     }
 
     /// File name of its answer.
@@ -64,105 +90,127 @@ impl Body {
         format!("answer-{self:?}")
     }
 
+    /// What `forebay bench` is told of it beside the model and its data.
+    pub(super) fn flags(self) -> Vec<&'static str> {
+        let mut flags = vec!["--encoding", self.encoding()];
+        match self {
+            Self::Json1kNewId | Self::Json64kNewId | Self::Binary64kNewId => flags.push("--unique-ids"),
+            Self::Json1kNew | Self::Binary64kNew => flags.extend(["--repeats", "unique"]),
+            _ => {}
+        }
+        flags
+    }
+
+    /// As JSON, whatever it is sent as.
+    pub(super) fn data(self) -> String {
+        let inputs: Vec<Value> = self.tensors().into_iter().map(|tensor| {
+            json!({"name": tensor.name, "datatype": tensor.datatype, "shape": tensor.shape, "data": tensor.values})
+        }).collect();
+        json!({"inputs": inputs}).to_string()
+    }
+
+    /// The headers that go with [`Self::bytes`].
     pub(super) fn headers(self) -> Vec<(&'static str, &'static str)> {
         if !self.is_binary() {
             return vec![("content-type", "application/json")];
         }
-        let length = self.json().len().to_string();
+        let length = self.head().len().to_string();
         vec![("content-type", "application/octet-stream"), ("inference-header-content-length", length.leak())]
     }
 
-    fn json(self) -> String {
-        let id = matches!(self, Self::Json1kNewId | Self::Json64kNewId | Self::Binary64kNewId);
-        let id = if id { format!("\"id\":\"{NEW}\",") } else { String::new() };
-        let first = if self == Self::Json1kNew { NEW } else { "0.5" };
-        let tensor = match self {
-            Self::Json1k | Self::Json1kNewId | Self::Json1kNew => fp64(VALUES_1K, first),
-            Self::Json64k | Self::Json64kNewId => fp64(VALUES_64K, first),
-            Self::Magika => json!({"name": "bytes", "datatype": "INT32", "shape": [1, MAGIKA_VALUES],
-                                   "parameters": {"binary_data_size": MAGIKA_VALUES * 4}})
-            .to_string(),
-            Self::VadJson => vad(|count| format!("\"data\":[{}]", values(0, count))),
-            Self::VadBinary => {
-                vad(|count| format!("\"parameters\":{{\"binary_data_size\":{}}}", count * size_of::<f32>()))
-            }
-            _ => json!({"name": "x", "datatype": "FP32", "shape": [1, BINARY_VALUES],
-                        "parameters": {"binary_data_size": BINARY_VALUES * 4}})
-            .to_string(),
-        };
-        let wants = if self.is_binary() { "\"parameters\":{\"binary_data_output\":true}," } else { "" };
-        format!("{{{id}{wants}\"inputs\":[{tensor}]}}")
-    }
-
-    /// The whole body.
+    /// The whole body over HTTP.
     pub(super) fn bytes(self) -> Vec<u8> {
-        let mut bytes = self.json().into_bytes();
+        if !self.is_binary() {
+            return self.data().into_bytes();
+        }
+        let raw = self.tensors().into_iter().flat_map(|tensor| tensor.raw);
+        self.head().into_bytes().into_iter().chain(raw).collect()
+    }
+
+    /// What stands before binary tensors.
+    fn head(self) -> String {
+        let inputs: Vec<Value> = self
+            .tensors()
+            .into_iter()
+            .map(|tensor| {
+                json!({"name": tensor.name, "datatype": tensor.datatype, "shape": tensor.shape,
+                   "parameters": {"binary_data_size": tensor.raw.len()}})
+            })
+            .collect();
+        json!({"parameters": {"binary_data_output": true}, "inputs": inputs}).to_string()
+    }
+
+    fn tensors(self) -> Vec<Tensor> {
         match self {
-            Self::Magika => bytes.extend(std::iter::repeat_n(65_i32.to_le_bytes(), MAGIKA_VALUES).flatten()),
-            Self::VadBinary => bytes.extend(VAD.iter().flat_map(|(.., count)| floats(*count))),
-            Self::Binary64kNew => {
-                bytes.extend_from_slice(NEW.as_bytes());
-                bytes.extend(std::iter::repeat_n(0.5_f32.to_le_bytes(), BINARY_VALUES - 2).flatten());
+            Self::Magika => {
+                let values = vec![65_i32; MAGIKA_VALUES];
+                vec![Tensor {
+                    name: "bytes",
+                    datatype: "INT32",
+                    shape: vec![1, MAGIKA_VALUES],
+                    raw: values.iter().flat_map(|value| value.to_le_bytes()).collect(),
+                    values: values.into_iter().map(Value::from).collect(),
+                }]
             }
-            binary if binary.is_binary() => {
-                bytes.extend(std::iter::repeat_n(0.5_f32.to_le_bytes(), BINARY_VALUES).flatten());
+            Self::VadJson | Self::VadBinary | Self::VadGrpc => {
+                VAD.map(|(name, shape, count)| Tensor::fp32(name, shape, count)).into()
             }
-            _ => {}
-        }
-        bytes
-    }
-
-    /// What comes before and after the digits that are new every time; nothing after: nothing is new.
-    pub(super) fn split(self) -> (Vec<u8>, Vec<u8>) {
-        let bytes = self.bytes();
-        let at = bytes.windows(NEW.len()).position(|window| window == NEW.as_bytes());
-        match at {
-            Some(at) => (bytes[..at].to_vec(), bytes[at + NEW.len()..].to_vec()),
-            None => (bytes, Vec::new()),
+            binary if binary.is_binary() => vec![Tensor::fp32("x", &[1, BINARY_VALUES], BINARY_VALUES)],
+            Self::Json64k | Self::Json64kNewId => vec![Tensor::fp64(VALUES_64K)],
+            _ => vec![Tensor::fp64(VALUES_1K)],
         }
     }
 }
 
-/// vad's input as one gRPC message: its flag, its length, and itself.
-pub(super) fn vad_grpc() -> Vec<u8> {
-    let inputs = VAD.map(|(name, shape, _)| InferInputTensor {
-        name: name.to_owned(),
-        datatype: "FP32".to_owned(),
-        shape: shape.to_vec(),
-        ..InferInputTensor::default()
-    });
-    let request = ModelInferRequest {
-        model_name: "vad".to_owned(),
-        inputs: inputs.to_vec(),
-        raw_input_contents: VAD.map(|(.., count)| floats(count).into()).to_vec(),
-        ..ModelInferRequest::default()
-    };
-    let message = request.encode_to_vec();
-    let length = u32::try_from(message.len()).unwrap_or(u32::MAX).to_be_bytes();
-    [&[0][..], &length, &message].concat()
+impl Tensor {
+    fn fp32(name: &'static str, shape: &[usize], count: usize) -> Self {
+        let text: Vec<String> = (0..count).map(value).collect();
+        // A value's shortest text is the one it is made of, as FP32 too.
+        let number = |text: &String| text.parse::<f32>().expect("these are numbers");
+        Self {
+            name,
+            datatype: "FP32",
+            shape: shape.to_vec(),
+            raw: text.iter().flat_map(|text| number(text).to_le_bytes()).collect(),
+            values: text
+                .iter()
+                .map(|text| Value::from(text.parse::<f64>().expect("these are numbers")))
+                .collect(),
+        }
+    }
+
+    fn fp64(count: usize) -> Self {
+        let all: Vec<f64> =
+            (0..count).map(|index| value(index).parse().expect("these are numbers")).collect();
+        Self {
+            name: "x",
+            datatype: "FP64",
+            shape: vec![1, count],
+            raw: all.iter().flat_map(|value| value.to_le_bytes()).collect(),
+            values: all.into_iter().map(Value::from).collect(),
+        }
+    }
 }
 
-/// vad's tensors as JSON, each with its data as `data` writes it.
-fn vad(data: impl Fn(usize) -> String) -> String {
-    let tensor = |(name, shape, count): (&str, &[i64], usize)| {
-        format!("{{\"name\":\"{name}\",\"datatype\":\"FP32\",\"shape\":{shape:?},{}}}", data(count))
-    };
-    VAD.map(tensor).join(",")
+/// A number of eight characters.
+fn value(index: usize) -> String {
+    format!("0.{}", 100_003 + 10 * index)
 }
 
-/// The values that [`values`] writes from 0 on.
-fn floats(count: usize) -> Vec<u8> {
-    (0..count).flat_map(|index| (index as f32 / 10_000.0).to_le_bytes()).collect()
-}
+#[cfg(test)]
+mod tests {
+    use super::*;
 
-/// Values of about 9 bytes of JSON each.
-fn values(from: usize, to: usize) -> String {
-    (from..to).map(|index| format!("{:.6}", index as f64 / 10_000.0)).collect::<Vec<_>>().join(",")
-}
-
-fn fp64(count: usize, first: &str) -> String {
-    format!(
-        "{{\"name\":\"x\",\"datatype\":\"FP64\",\"shape\":[1,{count}],\"data\":[{first},{}]}}",
-        values(1, count)
-    )
+    #[test]
+    fn bodies_are_as_large_as_their_names_say() {
+        for (body, least, most) in [
+            (Body::Json1k, 900, 1_100),
+            (Body::Json64k, 64_000, 66_000),
+            (Body::Binary64k, 65_536, 65_800),
+            (Body::VadBinary, 3_328, 3_700),
+        ] {
+            let length = body.bytes().len();
+            assert!((least..most).contains(&length), "{body:?}: {length}");
+        }
+    }
 }

@@ -5,23 +5,22 @@ use std::path::Path;
 use std::time::Duration;
 
 use anyhow::{Context, Result, ensure};
+use serde_json::Value;
 
 use super::OTHER_CPU;
 use super::bodies::Body;
 use crate::command::{command, output};
 use crate::layout::Layout;
+use crate::up;
 
-/// The first number of the first measurement (eight digits), and how many each may use.
-const FIRST_NUMBER: u32 = 10_000_000;
-const NUMBERS: u32 = 400_000;
-
-/// What `wrk` does.
+/// What `forebay bench` does.
 pub(super) struct Load {
-    pub(super) url: String,
+    /// Base URL of what is asked, its gRPC port for a body that goes there.
+    pub(super) server: String,
     pub(super) body: Body,
     pub(super) connections: u32,
-    /// Milliseconds that a connection rests before each request: what is sent is then a little less than a fixed rate.
-    pub(super) rest_ms: u32,
+    /// Requests a second at equal distances; none: each connection asks again when it is answered.
+    pub(super) rate: Option<u32>,
     pub(super) seconds: u32,
 }
 
@@ -37,49 +36,42 @@ pub(super) struct Sample {
 }
 
 impl Load {
-    /// Sends it. `number` tells measurements apart, so that what is new in one is new in all.
+    /// Sends it.
     ///
     /// # Errors
-    /// `wrk` can't be run, or a request failed.
-    pub(super) fn run(
-        &self,
-        layout: &Layout,
-        folder: &Path,
-        pid: Option<u32>,
-        number: u32,
-    ) -> Result<Sample> {
-        let (head, tail) = self.body.split();
-        let (head_file, tail_file) = (folder.join("head"), folder.join("tail"));
-        fs::write(&head_file, head)?;
-        fs::write(&tail_file, tail)?;
-        let mut wrk = command("taskset", ["-c", OTHER_CPU]);
-        wrk.arg(layout.bin("wrk")).args([
-            "-t1",
-            &format!("-c{}", self.connections),
-            &format!("-d{}s", self.seconds),
-        ]);
-        wrk.arg("-s").arg(layout.root.join("xtask/src/bench/load.lua")).arg(&self.url).arg("--");
-        wrk.arg((FIRST_NUMBER + number * NUMBERS).to_string()).arg(head_file).arg(tail_file);
-        wrk.arg(self.rest_ms.to_string());
-        wrk.args(self.body.headers().iter().map(|(name, value)| format!("{name}={value}")));
+    /// The client can't be run, or a request failed.
+    pub(super) fn run(&self, layout: &Layout, folder: &Path, pid: Option<u32>) -> Result<Sample> {
+        let (data, report) = (folder.join("request.json"), folder.join("load.json"));
+        fs::write(&data, self.body.data())?;
+        let mut bench = command("taskset", ["-c", OTHER_CPU]);
+        bench.arg(up::backend(layout)?).args(["bench", self.body.model(), "--threads=1", "--warmup-secs=0"]);
+        let grpc = self.server.replacen("http:", "grpc:", 1);
+        bench.args(["--url", &self.server, "--grpc-url", &grpc]).args(self.body.flags());
+        bench
+            .arg(format!("--concurrency={}", self.connections))
+            .arg(format!("--duration-secs={}", self.seconds));
+        if let Some(rate) = self.rate {
+            bench.arg(format!("--rate={rate}")).arg("--arrival=fixed");
+        }
+        bench.arg("--data").arg(&data).arg("--json").arg(&report);
         let before = pid.map(cpu_time).transpose()?;
-        let printed = output(wrk)?;
+        output(bench)?;
         let after = pid.map(cpu_time).transpose()?;
-        let result =
-            printed.lines().find_map(|line| line.strip_prefix("result ")).context("wrk gave no result")?;
-        let numbers: Vec<u64> = result.split(' ').map(str::parse).collect::<Result<_, _>>()?;
-        let [requests, elapsed_us, p50_us, errors] = numbers[..] else { anyhow::bail!("wrk said: {result}") };
-        ensure!(
-            errors == 0 && requests > 0,
-            "{:?} to {}: {errors} of {requests} requests failed",
-            self.body,
-            self.url
-        );
+        let cpu = after.unwrap_or_default().saturating_sub(before.unwrap_or_default());
+        let report: Value = serde_json::from_slice(&fs::read(report)?)?;
+        self.sample(&report["runs"][0], cpu)
+    }
+
+    fn sample(&self, run: &Value, cpu: Duration) -> Result<Sample> {
+        let failed = run["failed"].as_object().context("the report says nothing of failures")?;
+        let requests = run["answered"].as_u64().context("the report has no answers")?;
+        ensure!(failed.is_empty() && requests > 0, "{:?} to {}: {failed:?}", self.body, self.server);
+        let number = |value: &Value| value.as_f64().context("the report lacks a time");
         Ok(Sample {
             requests,
-            elapsed: Duration::from_micros(elapsed_us),
-            cpu: after.unwrap_or_default().saturating_sub(before.unwrap_or_default()),
-            p50: Duration::from_micros(p50_us),
+            elapsed: Duration::from_secs_f64(number(&run["elapsed_secs"])?),
+            cpu,
+            p50: Duration::from_secs_f64(number(&run["latency_us"]["p50"])? / 1e6),
         })
     }
 }

@@ -4,14 +4,13 @@
 use std::path::Path;
 use std::time::Duration;
 
-use anyhow::{Context, Result, ensure};
+use anyhow::{Context as _, Result};
 
-use super::bodies::{self, Body};
-use super::load::{Load, Sample, cpu_time};
+use super::bodies::Body;
+use super::load::{Load, Sample};
 use super::table::{Row, Table, Told, Unit};
-use super::{Backend, MEASURED_CPU, OTHER_CPU, Settings, in_turn};
+use super::{Backend, MEASURED_CPU, Settings, in_turn};
 use crate::command::{command, output};
-use crate::http::Client;
 use crate::layout::Layout;
 use crate::up::services::url;
 use rig::group::Group;
@@ -21,22 +20,12 @@ const BASE: &str = "ONNX Runtime in process";
 const BATCH: u32 = 8;
 /// For how long a server polls that does: longer than its client takes for the next request.
 const BUSY_POLL_US: u32 = 200;
-/// Where calls go.
-const MODEL_INFER: &str = "/inference.GRPCInferenceService/ModelInfer";
-
-/// How a request is sent.
-#[derive(Clone, Copy, PartialEq, Eq)]
-enum Sent {
-    Http(Body),
-    /// vad's input.
-    Grpc,
-}
 
 /// One row: what is sent over how many connections, and what the loop does meanwhile.
 struct Case {
     name: &'static str,
     model: &'static str,
-    sent: Sent,
+    body: Body,
     connections: u32,
     /// Requests of one row that the loop runs at once.
     rows: u32,
@@ -76,7 +65,6 @@ pub(super) fn rows(layout: &Layout, settings: &Settings, folder: &Path, table: &
         (backend("serve-keeps", &repository, "memory", 0), kept),
         (backend("serve-batches", &batched, "none", 0), magika),
     ];
-    let mut number = 0;
     for (backend, cases) in servers {
         if cases.is_empty() {
             continue;
@@ -86,9 +74,8 @@ pub(super) fn rows(layout: &Layout, settings: &Settings, folder: &Path, table: &
         let server = Server { http: bound.http, grpc: bound.grpc, pid: group.pid(backend.name)? };
         for case in &cases {
             let sides = in_turn(settings.repeat, [true, false], |measured| {
-                number += 1;
                 if measured {
-                    case.load(layout, settings, folder, &server, number)
+                    case.load(layout, settings, folder, &server)
                 } else {
                     bare_loop(layout, case, settings.seconds)
                 }
@@ -105,13 +92,13 @@ pub(super) fn rows(layout: &Layout, settings: &Settings, folder: &Path, table: &
 /// Computed, each request by itself.
 fn vad() -> Vec<Case> {
     let mut cases = Vec::new();
-    for (name, sent, target) in [
-        ("serve, vad, JSON", Sent::Http(Body::VadJson), None),
-        ("serve, vad, binary", Sent::Http(Body::VadBinary), Some(0.75)),
-        ("serve, vad, gRPC", Sent::Grpc, Some(0.75)),
+    for (name, body, target) in [
+        ("serve, vad, JSON", Body::VadJson, None),
+        ("serve, vad, binary", Body::VadBinary, Some(0.75)),
+        ("serve, vad, gRPC", Body::VadGrpc, Some(0.75)),
     ] {
         let case =
-            |connections, unit, target| Case { name, model: "vad", sent, connections, rows: 1, unit, target };
+            |connections, unit, target| Case { name, model: "vad", body, connections, rows: 1, unit, target };
         cases.push(case(1, Unit::Added, Some(100.0)));
         cases.push(case(16, Unit::Rate, target));
     }
@@ -120,19 +107,19 @@ fn vad() -> Vec<Case> {
 
 /// Computed by a server that looks for the next request a while before it sleeps.
 fn polled() -> Vec<Case> {
-    let case = |(name, sent)| Case {
+    let case = |(name, body)| Case {
         name,
         model: "vad",
-        sent,
+        body,
         connections: 1,
         rows: 1,
         unit: Unit::Added,
         target: Some(100.0),
     };
     [
-        ("serve, vad, JSON, busy polling", Sent::Http(Body::VadJson)),
-        ("serve, vad, binary, busy polling", Sent::Http(Body::VadBinary)),
-        ("serve, vad, gRPC, busy polling", Sent::Grpc),
+        ("serve, vad, JSON, busy polling", Body::VadJson),
+        ("serve, vad, binary, busy polling", Body::VadBinary),
+        ("serve, vad, gRPC, busy polling", Body::VadGrpc),
     ]
     .map(case)
     .into()
@@ -140,19 +127,19 @@ fn polled() -> Vec<Case> {
 
 /// Not computed.
 fn kept() -> Vec<Case> {
-    let case = |(name, sent)| Case {
+    let case = |(name, body)| Case {
         name,
         model: "vad",
-        sent,
+        body,
         connections: 16,
         rows: 1,
         unit: Unit::Rate,
         target: None,
     };
     [
-        ("serve, vad, JSON, hits", Sent::Http(Body::VadJson)),
-        ("serve, vad, binary, hits", Sent::Http(Body::VadBinary)),
-        ("serve, vad, gRPC, hits", Sent::Grpc),
+        ("serve, vad, JSON, hits", Body::VadJson),
+        ("serve, vad, binary, hits", Body::VadBinary),
+        ("serve, vad, gRPC, hits", Body::VadGrpc),
     ]
     .map(case)
     .into()
@@ -163,7 +150,7 @@ fn magika() -> Vec<Case> {
     vec![Case {
         name: "serve, magika, batches of 8",
         model: "magika",
-        sent: Sent::Http(Body::Magika),
+        body: Body::Magika,
         connections: 2 * BATCH,
         rows: BATCH,
         unit: Unit::Rate,
@@ -183,83 +170,17 @@ fn batched(layout: &Layout, folder: &Path) -> Result<std::path::PathBuf> {
 }
 
 impl Case {
-    fn load(
-        &self,
-        layout: &Layout,
-        settings: &Settings,
-        folder: &Path,
-        server: &Server,
-        number: u32,
-    ) -> Result<Sample> {
-        let Sent::Http(body) = self.sent else {
-            return self.load_grpc(layout, settings, folder, server);
-        };
+    fn load(&self, layout: &Layout, settings: &Settings, folder: &Path, server: &Server) -> Result<Sample> {
+        let port = if self.body.is_grpc() { server.grpc } else { Some(server.http) };
         let load = Load {
-            url: body.url(&url(server.http)),
-            body,
+            server: url(port.context("the server names no gRPC port")?),
+            body: self.body,
             connections: self.connections,
-            rest_ms: 0,
+            rate: None,
             seconds: settings.seconds,
         };
-        load.run(layout, folder, Some(server.pid), number)
+        load.run(layout, folder, Some(server.pid))
     }
-
-    /// One call at a time on each connection, by `h2load`.
-    fn load_grpc(
-        &self,
-        layout: &Layout,
-        settings: &Settings,
-        folder: &Path,
-        server: &Server,
-    ) -> Result<Sample> {
-        let port = server.grpc.context("the server names no gRPC port")?;
-        let (message, log) = (folder.join("message"), folder.join("h2load.log"));
-        std::fs::write(&message, bodies::vad_grpc())?;
-        // h2load appends.
-        let _ = std::fs::remove_file(&log);
-        let mut h2load = command("taskset", ["-c", OTHER_CPU]);
-        h2load.arg(layout.bin("h2load"));
-        h2load.args(["-t1", "-m1", "-c", &self.connections.to_string(), "-D", &settings.seconds.to_string()]);
-        h2load.args(["-H", "content-type: application/grpc", "-H", "te: trailers", "-d"]).arg(&message);
-        h2load.arg(format!("--log-file={}", log.display())).arg(url(port) + MODEL_INFER);
-        let answered = self.answered(server)?;
-        let before = cpu_time(server.pid)?;
-        output(h2load)?;
-        let cpu = cpu_time(server.pid)?.saturating_sub(before);
-        let answered = self.answered(server)? - answered;
-        Ok(Sample { cpu, ..of_log(&std::fs::read_to_string(log)?, answered)? })
-    }
-
-    /// Requests that got a result so far: h2load doesn't look at a call's own status.
-    fn answered(&self, server: &Server) -> Result<u64> {
-        let stats = Client::new().get(&format!("{}/v2/models/{}/stats", url(server.http), self.model))?;
-        let stats: serde_json::Value = serde_json::from_slice(&stats.body)?;
-        let count = &stats["model_stats"][0]["inference_stats"]["success"]["count"];
-        count.as_u64().context("the statistics have no success count")
-    }
-}
-
-/// h2load's log has a line a request: when it began, its status, and how long it took, in microseconds.
-fn of_log(log: &str, answered: u64) -> Result<Sample> {
-    let mut took = Vec::new();
-    let (mut first, mut last) = (u64::MAX, 0);
-    for line in log.lines() {
-        let fields: Vec<&str> = line.split('\t').collect();
-        let [began, status, micros] = fields[..] else { anyhow::bail!("h2load logged {line:?}") };
-        ensure!(status == "200", "a call ended with status {status}");
-        let (began, micros): (u64, u64) = (began.parse()?, micros.parse()?);
-        (first, last) = (first.min(began), last.max(began + micros));
-        took.push(micros);
-    }
-    took.sort_unstable();
-    let requests = took.len() as u64;
-    ensure!(requests > 0 && answered >= requests, "{requests} calls ended, {answered} of them with a result");
-    Ok(Sample {
-        requests,
-        elapsed: Duration::from_micros(last - first),
-        cpu: Duration::ZERO,
-        p50: Duration::from_micros(took[took.len() / 2]),
-    })
 }
 
 fn bare_loop(layout: &Layout, case: &Case, seconds: u32) -> Result<Sample> {

@@ -34,12 +34,6 @@ pub(super) const REDIS: Tool = Tool {
 pub(super) const MEMCACHED: Tool =
     Tool { folder: "memcached", packages: &["memcached"], programs: &["memcached"], size: ByteSize::mb(1) };
 
-pub(super) const WRK: Tool =
-    Tool { folder: "wrk", packages: &["wrk"], programs: &["wrk"], size: ByteSize::mb(1) };
-
-pub(super) const H2LOAD: Tool =
-    Tool { folder: "h2load", packages: &["nghttp2-client"], programs: &["h2load"], size: ByteSize::mb(1) };
-
 pub(super) const VALGRIND: Tool =
     Tool { folder: "valgrind", packages: &["valgrind"], programs: &["valgrind"], size: ByteSize::mb(18) };
 

@@ -9,6 +9,9 @@ use rand_distr::{Distribution as _, Zipf};
 
 use crate::settings::Repeats;
 
+/// Makes neighbours far apart (the golden ratio, as 64 bits).
+const SPREAD: u64 = 0x9e37_79b9_7f4a_7c15;
+
 /// The law of a whole command.
 #[derive(Clone)]
 pub(super) struct Law {
@@ -18,11 +21,20 @@ pub(super) struct Law {
     pub(super) seed: u64,
     /// The first number that was never drawn; runs after one another share it.
     fresh: Arc<AtomicU64>,
+    /// The same, of ids.
+    ids: Arc<AtomicU64>,
 }
 
 impl Law {
     pub(super) fn new(repeats: Repeats, keys: u64, skew: f64, seed: u64) -> Self {
-        Self { repeats, keys, skew, seed, fresh: Arc::default() }
+        // Commands begin far from each other, for what differs by the number may be all that differs.
+        let first = || Arc::new(AtomicU64::new(seed.wrapping_mul(SPREAD) >> 17));
+        Self { repeats, keys, skew, seed, fresh: first(), ids: first() }
+    }
+
+    /// An id that no request had.
+    pub(super) fn id(&self) -> u64 {
+        self.ids.fetch_add(1, Ordering::Relaxed)
     }
 
     /// Do requests differ at all?
@@ -37,7 +49,7 @@ impl Law {
             Repeats::Unique => Draws::Unique(self.fresh.clone()),
             Repeats::Zipf => Draws::Zipf(
                 Zipf::new(self.keys as f64, self.skew).expect("there are keys, and the skew is 0 or more"),
-                Box::new(SmallRng::seed_from_u64(self.seed ^ connection.wrapping_mul(0x9e37_79b9_7f4a_7c15))),
+                Box::new(SmallRng::seed_from_u64(self.seed ^ connection.wrapping_mul(SPREAD))),
             ),
         }
     }
@@ -108,6 +120,9 @@ mod tests {
     fn no_number_of_unique_requests_comes_twice_whoever_draws() {
         let law = Law::new(Repeats::Unique, 1, 1.0, 5);
         let (mut one, mut other) = (law.draws(0), law.draws(1));
-        assert_eq!([one.next(), other.next(), other.next(), one.next()], [0, 1, 2, 3]);
+        let first = one.next();
+        assert_eq!([other.next(), other.next(), one.next()], [1, 2, 3].map(|more| first + more));
+        let next = Law::new(Repeats::Unique, 1, 1.0, 6).draws(0).next();
+        assert!(next.abs_diff(first) > 1 << 30, "another command's are far away: {first}, {next}");
     }
 }

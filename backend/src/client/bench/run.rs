@@ -9,11 +9,11 @@ use std::time::{Duration, Instant};
 use tokio::sync::oneshot;
 
 use super::draw::Law;
-use super::pace::Rate;
 use super::progress::Progress;
 use super::tally::Tally;
+use super::turns::Rate;
 use crate::client::AskError;
-use crate::client::link::{LinkError, Server};
+use crate::client::connection::{ConnectionError, Server};
 use crate::client::request::Request;
 use sender::{Cue, Sending};
 
@@ -25,6 +25,8 @@ pub(super) struct Plan<'a> {
     pub(super) server: &'a Server,
     pub(super) request: &'a Request,
     pub(super) law: &'a Law,
+    /// Has each request an id of its own?
+    pub(super) has_ids: bool,
     pub(super) connections: u32,
     pub(super) threads: u32,
     /// None: a closed loop.
@@ -94,7 +96,7 @@ pub(super) fn measure(
 
 fn first_error(have_ended: &Receiver<Ended>) -> AskError {
     let errors = have_ended.iter().filter_map(Result::err);
-    let fallback = || LinkError::Closed(std::io::ErrorKind::Interrupted.into()).into();
+    let fallback = || ConnectionError::Closed(std::io::ErrorKind::Interrupted.into()).into();
     errors.reduce(|first, _| first).unwrap_or_else(fallback)
 }
 

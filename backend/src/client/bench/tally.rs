@@ -7,7 +7,7 @@ use std::time::{Duration, Instant};
 
 use hdrhistogram::Histogram;
 
-use crate::client::link::{Answer, LinkError};
+use crate::client::connection::{Answer, ConnectionError};
 pub(super) use caches::Caches;
 
 /// Latencies are told apart by three digits, from a microsecond to an hour.
@@ -68,7 +68,12 @@ impl Tally {
     }
 
     /// Counts a request that counts.
-    pub(super) fn add(&mut self, times: Times, sent_bytes: usize, outcome: &Result<Answer<'_>, LinkError>) {
+    pub(super) fn add(
+        &mut self,
+        times: Times,
+        sent_bytes: usize,
+        outcome: &Result<Answer<'_>, ConnectionError>,
+    ) {
         let lateness = times.sent.saturating_duration_since(times.due);
         self.late += u64::from(lateness > LATE);
         self.latest = self.latest.max(lateness);

@@ -12,8 +12,8 @@ use forebay_protocol::tensor::Elements;
 use half::{bf16, f16};
 use prost::Message as _;
 
+use crate::client::connection::Answer;
 use crate::client::inputs::LIMITS;
-use crate::client::link::Answer;
 use crate::settings::Encoding;
 
 /// Values of an output that are shown.

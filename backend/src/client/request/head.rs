@@ -2,7 +2,7 @@
 
 use forebay_protocol::header::{CONTENT_TYPE_BINARY, CONTENT_TYPE_JSON, INFERENCE_HEADER_CONTENT_LENGTH};
 
-use crate::client::link::Server;
+use crate::client::connection::Server;
 
 /// What every request says of who asks.
 pub(super) const AGENT: &str = concat!("forebay/", env!("CARGO_PKG_VERSION"));

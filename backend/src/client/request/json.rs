@@ -4,11 +4,14 @@ use forebay_protocol::datatype::DataType;
 use forebay_protocol::messages::{Choice, InferInputTensor, InferParameter, Parameters};
 use forebay_protocol::response::{ResponseError, write_parameters, write_string, write_values};
 
-use super::places::{Differing, Place, elements_of};
+use super::spots::{Differing, Spot, elements_of};
 use crate::client::inputs::Asked;
 use crate::settings::Encoding;
 
-/// The JSON, and where requests differ in it.
+/// What stands before an id's quotes.
+const ID: &[u8] = b"\"id\":";
+
+/// The JSON, where requests differ in it, and where their id is.
 ///
 /// # Errors
 /// [`ResponseError`]: values that have no JSON form.
@@ -16,11 +19,11 @@ pub(super) fn write(
     asked: &Asked,
     differing: &Differing,
     encoding: Encoding,
-) -> Result<(Vec<u8>, Vec<Place>), ResponseError> {
+) -> Result<(Vec<u8>, Vec<Spot>, usize), ResponseError> {
     let request = &asked.request;
     let mut out = b"{".to_vec();
     if !request.id.is_empty() {
-        out.extend_from_slice(b"\"id\":");
+        out.extend_from_slice(ID);
         write_string(&mut out, &request.id);
         out.push(b',');
     }
@@ -35,7 +38,7 @@ pub(super) fn write(
         out.push(b',');
     }
     out.extend_from_slice(b"\"inputs\":[");
-    let mut places = Vec::new();
+    let mut spots = Vec::new();
     for (index, input) in request.inputs.iter().enumerate() {
         if index > 0 {
             out.push(b',');
@@ -48,7 +51,7 @@ pub(super) fn write(
         } else {
             with_parameters(&mut out, &input.parameters);
             out.extend_from_slice(b",\"data\":[");
-            write_data(&mut out, &mut places, asked, index, differing.of_input(index))?;
+            write_data(&mut out, &mut spots, asked, index, differing.of_input(index))?;
             out.push(b']');
         }
         out.push(b'}');
@@ -56,7 +59,7 @@ pub(super) fn write(
     out.push(b']');
     write_outputs(&mut out, asked);
     out.push(b'}');
-    Ok((out, places))
+    Ok((out, spots, 1 + ID.len() + 1))
 }
 
 fn describe(out: &mut Vec<u8>, input: &InferInputTensor) {
@@ -78,7 +81,7 @@ fn with_parameters(out: &mut Vec<u8>, parameters: &Parameters) {
 /// Values with commas between: the first `count` with room for any other, the rest as they are.
 fn write_data(
     out: &mut Vec<u8>,
-    places: &mut Vec<Place>,
+    spots: &mut Vec<Spot>,
     asked: &Asked,
     input: usize,
     count: usize,
@@ -95,11 +98,11 @@ fn write_data(
             out.push(b',');
         }
         out.extend_from_slice(quote);
-        let place = Place { offset: out.len(), elements, is_text: true };
+        let spot = Spot { offset: out.len(), elements, is_text: true };
         out.resize(out.len() + elements.width(), b' ');
-        place.fill(0, out);
+        spot.fill(0, out);
         out.extend_from_slice(quote);
-        places.push(place);
+        spots.push(spot);
         rest = offset + elements.size();
     }
     if rest > 0 && rest < data.len() {

@@ -7,8 +7,8 @@ use forebay_protocol::path::InferPath;
 use forebay_protocol::request::decode;
 
 use super::*;
+use crate::client::connection::tests::server;
 use crate::client::inputs::{Elements, LIMITS};
-use crate::client::link::tests::server;
 
 /// A request with an input of every datatype, of two rows.
 fn every_datatype(with_json_form: bool) -> Asked {
@@ -86,6 +86,25 @@ fn varied_requests_differ_and_stay_requests_of_the_same_tensors() {
         request.vary(3);
         request.vary(request.variants() - 1);
         assert_eq!(request.bytes(), first, "the same number, the same bytes");
+    }
+}
+
+#[test]
+fn ids_differ_and_nothing_else_does() {
+    for encoding in [Encoding::Json, Encoding::Binary, Encoding::Grpc] {
+        let mut asked = every_datatype(encoding == Encoding::Json);
+        asked.request.model_version = "3".into();
+        asked.request.id = "0".repeat(12);
+        let mut request = Request::infer(&server(encoding), encoding, &asked, false).unwrap();
+        for (number, id) in
+            [(0, "000000000000"), (36 * 36 + 10, "00000000010a"), ((1 << 47) + 7, "001dvxwqtyx3")]
+        {
+            request.name(number);
+            let mut read = read_back(&request, encoding);
+            read.model_version = "3".into();
+            asked.request.id = id.into();
+            assert_eq!(read, asked.request, "{encoding:?}");
+        }
     }
 }
 

@@ -14,10 +14,10 @@ use tokio::task::coop::unconstrained;
 use super::{ClientTime, Ended, Plan};
 use crate::client::AskError;
 use crate::client::bench::draw::Draws;
-use crate::client::bench::pace::{Pace, Schedule};
 use crate::client::bench::progress::Progress;
 use crate::client::bench::tally::{Tally, Times};
-use crate::client::link::{Answer, Link, LinkError};
+use crate::client::bench::turns::{Arrivals, Turns};
+use crate::client::connection::{Answer, Connection, ConnectionError};
 use crate::client::request::Request;
 
 /// After a connection couldn't be opened.
@@ -43,7 +43,7 @@ pub(super) struct Sending<'a> {
 /// What a thread's connections share.
 struct Shared<'a> {
     sending: &'a Sending<'a>,
-    pace: &'a Pace<'a>,
+    turns: &'a Turns<'a>,
     cue: Cue,
     tally: RefCell<Tally>,
 }
@@ -57,13 +57,13 @@ impl Sending<'_> {
 
     async fn send(&self, ready: Sender<()>, when: oneshot::Receiver<Cue>) -> Ended {
         let plan = self.plan;
-        let connections = (self.index..plan.connections).step_by(plan.threads as usize);
-        let links = try_join_all(connections.clone().map(|_| plan.server.connect())).await?;
+        let numbers = (self.index..plan.connections).step_by(plan.threads as usize);
+        let connections = try_join_all(numbers.clone().map(|_| plan.server.connect())).await?;
         let _ = ready.send(());
         drop(ready);
         let Ok(cue) = when.await else { return Ok((Tally::new(), ClientTime::default())) };
-        let schedule = plan.rate.map(|rate| {
-            Schedule::new(
+        let arrivals = plan.rate.map(|rate| {
+            Arrivals::new(
                 rate,
                 self.index,
                 plan.threads,
@@ -72,47 +72,50 @@ impl Sending<'_> {
             )
         });
         let patience = plan.server.timeout;
-        let pace = Pace::new(cue.begin, cue.end, patience, schedule, self.is_stopped).map_err(own)?;
-        let shared = Shared { sending: self, pace: &pace, cue, tally: RefCell::new(Tally::new()) };
+        let turns = Turns::new(cue.begin, cue.end, patience, arrivals, self.is_stopped).map_err(own)?;
+        let shared = Shared { sending: self, turns: &turns, cue, tally: RefCell::new(Tally::new()) };
         tokio::time::sleep_until(cue.begin.into()).await;
         let (began, cpu) = (Instant::now(), cpu_time());
-        let senders: FuturesUnordered<_> = connections
-            .zip(links)
-            .map(|(connection, link)| shared.connection(link, plan.law.draws(u64::from(connection))))
+        let senders: FuturesUnordered<_> = numbers
+            .zip(connections)
+            .map(|(number, connection)| shared.send(connection, plan.law.draws(u64::from(number))))
             .collect();
         senders.try_collect::<()>().await.map_err(own)?;
         let cpu = cpu.zip(cpu_time()).map(|(before, after)| after.saturating_sub(before));
         let time = ClientTime { cpu, ran: began.elapsed() };
         let mut tally = shared.tally.into_inner();
-        tally.unsent = pace.unsent(cue.from);
+        tally.unsent = turns.unsent(cue.from);
         Ok((tally, time))
     }
 }
 
 impl Shared<'_> {
     /// Sends over one connection as long as there is something to send.
-    async fn connection(&self, link: Link, mut draws: Draws) -> io::Result<()> {
+    async fn send(&self, connection: Connection, mut draws: Draws) -> io::Result<()> {
         let plan = self.sending.plan;
         let mut request = plan.request.clone();
-        let mut link = Some(link);
-        while let Some(due) = self.pace.next().await? {
+        let mut connection = Some(connection);
+        while let Some(due) = self.turns.next().await? {
             if plan.law.is_varied() {
                 request.vary(draws.next());
             }
-            self.ask(&mut link, &mut request, due).await;
+            if plan.has_ids {
+                request.name(plan.law.id());
+            }
+            self.ask(&mut connection, &mut request, due).await;
         }
         Ok(())
     }
 
-    async fn ask(&self, place: &mut Option<Link>, request: &mut Request, due: Instant) {
+    async fn ask(&self, kept: &mut Option<Connection>, request: &mut Request, due: Instant) {
         let server = self.sending.plan.server;
         let sent = Instant::now();
-        let mut link = match place.take() {
-            Some(link) => link,
+        let mut connection = match kept.take() {
+            Some(connection) => connection,
             None => match server.connect().await {
-                Ok(link) => {
+                Ok(connection) => {
                     self.tally.borrow_mut().reconnected += 1;
-                    link
+                    connection
                 }
                 Err(error) => {
                     self.count(due, sent, 0, &Err(error));
@@ -121,16 +124,22 @@ impl Shared<'_> {
             },
         };
         let bytes = request.len();
-        let outcome = link.ask(request, server.timeout).await;
+        let outcome = connection.ask(request, server.timeout).await;
         let failed = outcome.is_err();
         self.count(due, sent, bytes, &outcome);
-        if !failed && link.is_open() {
-            *place = Some(link);
+        if !failed && connection.is_open() {
+            *kept = Some(connection);
         }
     }
 
     /// Counts what became of a request, unless it was due before the measurement.
-    fn count(&self, due: Instant, sent: Instant, bytes: usize, outcome: &Result<Answer<'_>, LinkError>) {
+    fn count(
+        &self,
+        due: Instant,
+        sent: Instant,
+        bytes: usize,
+        outcome: &Result<Answer<'_>, ConnectionError>,
+    ) {
         let times = Times { due, sent, over: Instant::now() };
         let mut tally = self.tally.borrow_mut();
         tally.all += 1;

@@ -3,7 +3,7 @@ use std::net::{TcpListener, TcpStream};
 use std::sync::Arc;
 
 use super::*;
-use crate::client::link::tests::at;
+use crate::client::connection::tests::at;
 use crate::settings::{Arrival, Encoding, Repeats};
 
 /// How long the server stalls, once.
@@ -47,6 +47,7 @@ fn measured(port: u16, rate: Option<f64>, connections: u32) -> Measured {
         server: &server,
         request: &request,
         law: &law,
+        has_ids: false,
         connections,
         threads: 1,
         rate: rate.map(|per_second| Rate { per_second, arrival: Arrival::Fixed }),
@@ -99,6 +100,7 @@ fn who_is_not_answered_is_counted_by_kind_and_what_could_not_be_sent_is_told() {
         server: &server,
         request: &request,
         law: &law,
+        has_ids: false,
         connections: 1,
         threads: 1,
         rate: Some(Rate { per_second: 100.0, arrival: Arrival::Fixed }),
@@ -122,6 +124,7 @@ fn a_server_that_refuses_connections_is_an_error_and_not_a_measurement() {
         server: &server,
         request: &request,
         law: &law,
+        has_ids: false,
         connections: 3,
         threads: 2,
         rate: None,

@@ -17,7 +17,7 @@ use tokio_util::either::Either;
 
 use super::address::{Address, WrongUrl};
 use super::request::Request;
-use super::tls::{TlsError, connector};
+use super::tls::{CaError, connector};
 use crate::settings::{Encoding, Header, ServerSettings};
 use grpc::Grpc;
 use http1::Http1;
@@ -30,14 +30,14 @@ pub(crate) enum ServerError {
     #[error(transparent)]
     Url(#[from] WrongUrl),
     #[error(transparent)]
-    Tls(#[from] TlsError),
+    Tls(#[from] CaError),
     #[error("'{0}' is no name that a certificate could have")]
     Name(String),
 }
 
 /// Why there is no answer.
 #[derive(Debug, thiserror::Error)]
-pub(crate) enum LinkError {
+pub(crate) enum ConnectionError {
     #[error("can't connect to {address}: {reason}")]
     Connect { address: String, reason: io::Error },
     #[error("no answer within {0:?}")]
@@ -54,7 +54,7 @@ pub(crate) enum LinkError {
     NotGrpc(&'static str),
 }
 
-impl LinkError {
+impl ConnectionError {
     /// Under which name it is counted.
     pub(crate) fn kind(&self) -> &'static str {
         match self {
@@ -75,6 +75,27 @@ pub(super) enum Status {
     Grpc(i32),
 }
 
+/// gRPC's codes by number.
+const CODES: [&str; 17] = [
+    "OK",
+    "CANCELLED",
+    "UNKNOWN",
+    "INVALID_ARGUMENT",
+    "DEADLINE_EXCEEDED",
+    "NOT_FOUND",
+    "ALREADY_EXISTS",
+    "PERMISSION_DENIED",
+    "RESOURCE_EXHAUSTED",
+    "FAILED_PRECONDITION",
+    "ABORTED",
+    "OUT_OF_RANGE",
+    "UNIMPLEMENTED",
+    "INTERNAL",
+    "UNAVAILABLE",
+    "DATA_LOSS",
+    "UNAUTHENTICATED",
+];
+
 impl Status {
     pub(super) fn is_good(self) -> bool {
         matches!(self, Self::Http(200..=299) | Self::Grpc(0))
@@ -85,7 +106,10 @@ impl std::fmt::Display for Status {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         match self {
             Self::Http(status) => write!(f, "HTTP {status}"),
-            Self::Grpc(code) => write!(f, "gRPC {:?}", tonic::Code::from(*code)),
+            Self::Grpc(code) => match usize::try_from(*code).ok().and_then(|code| CODES.get(code)) {
+                Some(name) => write!(f, "gRPC {name}"),
+                None => write!(f, "gRPC {code}"),
+            },
         }
     }
 }
@@ -146,17 +170,17 @@ impl Server {
     }
 
     /// # Errors
-    /// [`LinkError::Connect`], [`LinkError::Http2`].
-    pub(super) async fn connect(&self) -> Result<Link, LinkError> {
-        let refused = |reason| LinkError::Connect { address: self.address.authority(), reason };
+    /// [`ConnectionError::Connect`], [`ConnectionError::Http2`].
+    pub(super) async fn connect(&self) -> Result<Connection, ConnectionError> {
+        let refused = |reason| ConnectionError::Connect { address: self.address.authority(), reason };
         let late =
             || refused(io::Error::new(io::ErrorKind::TimedOut, format!("not within {:?}", self.timeout)));
         let stream = timeout(self.timeout, self.stream()).await.map_err(|_| late())?.map_err(refused)?;
         if self.is_grpc {
             let grpc = timeout(self.timeout, Grpc::start(stream, self.max_answer_bytes));
-            return Ok(Link::Grpc(Box::new(grpc.await.map_err(|_| late())??)));
+            return Ok(Connection::Grpc(Box::new(grpc.await.map_err(|_| late())??)));
         }
-        Ok(Link::Http(Box::new(Http1::new(stream, self.max_answer_bytes))))
+        Ok(Connection::Http(Box::new(Http1::new(stream, self.max_answer_bytes))))
     }
 
     async fn stream(&self) -> io::Result<Stream> {
@@ -172,21 +196,21 @@ impl Server {
 }
 
 /// A connection, with one request at a time.
-pub(super) enum Link {
+pub(super) enum Connection {
     Http(Box<Http1>),
     Grpc(Box<Grpc>),
 }
 
-impl Link {
+impl Connection {
     /// Sends a request and waits for the answer's end, `within` at most.
     ///
     /// # Errors
-    /// [`LinkError`]; the connection is of no use after it.
+    /// [`ConnectionError`]; the connection is of no use after it.
     pub(super) async fn ask(
         &mut self,
         request: &mut Request,
         within: Duration,
-    ) -> Result<Answer<'_>, LinkError> {
+    ) -> Result<Answer<'_>, ConnectionError> {
         let answer = async move {
             match self {
                 Self::Http(http) => http.ask(request.bytes()).await,
@@ -196,7 +220,7 @@ impl Link {
                 }
             }
         };
-        timeout(within, answer).await.map_err(|_| LinkError::Timeout(within))?
+        timeout(within, answer).await.map_err(|_| ConnectionError::Timeout(within))?
     }
 
     /// Does it take another request?

@@ -10,14 +10,20 @@ const ENOUGH: u64 = 1 << 48;
 
 /// One element in the bytes that are sent.
 #[derive(Clone, Debug)]
-pub(in crate::client) struct Place {
+pub(in crate::client) struct Spot {
     pub(in crate::client) offset: usize,
     pub(in crate::client) elements: Elements,
     /// Is it JSON there?
     pub(in crate::client) is_text: bool,
 }
 
-impl Place {
+impl Spot {
+    /// The id's, if the request has one.
+    pub(super) fn of_id(asked: &Asked, offset: usize, is_text: bool) -> Option<Self> {
+        let length = asked.request.id.len();
+        (length > 0).then(|| Self { offset, elements: Elements::strings(length), is_text })
+    }
+
     /// Writes value `number` there.
     pub(super) fn fill(&self, number: u64, bytes: &mut [u8]) {
         if self.is_text {
@@ -63,22 +69,22 @@ impl Differing {
         self.0[input]
     }
 
-    /// The places in what ends with the inputs' raw values, `end` bytes in all. `prefix` is what stands before each of them.
-    pub(super) fn at_the_end(&self, asked: &Asked, end: usize, prefix: fn(usize) -> usize) -> Vec<Place> {
+    /// The spots in what ends with the inputs' raw values, `end` bytes in all. `prefix` is what stands before each of them.
+    pub(super) fn at_the_end(&self, asked: &Asked, end: usize, prefix: fn(usize) -> usize) -> Vec<Spot> {
         let lengths = asked.request.raw_input_contents.iter().map(bytes::Bytes::len);
         let mut begin = end - lengths.clone().map(|length| prefix(length) + length).sum::<usize>();
-        let mut places = Vec::new();
+        let mut spots = Vec::new();
         for (input, length) in lengths.enumerate() {
             let first = begin + prefix(length);
             let elements = elements_of(asked, input).take(self.0[input]);
-            places.extend(elements.map(|(offset, elements)| Place {
+            spots.extend(elements.map(|(offset, elements)| Spot {
                 offset: first + offset,
                 elements,
                 is_text: false,
             }));
             begin = first + length;
         }
-        places
+        spots
     }
 }
 

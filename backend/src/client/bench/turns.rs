@@ -1,4 +1,4 @@
-//! When the next request is due. In a closed loop: when a connection is free. In an open loop: when the schedule says, whatever
+//! When the next request is due. In a closed loop: when a connection is free. In an open loop: when the arrivals say, whatever
 //! became of others; a connection that comes late to a request that was due before takes it at once, and its latency counts from
 //! when it was due. So a server that stalls shows in all requests that it kept waiting, not only in those that were on their way.
 
@@ -25,7 +25,7 @@ pub(super) struct Rate {
 }
 
 /// When a thread's requests of an open loop are due, from the begin of the run.
-pub(super) struct Schedule {
+pub(super) struct Arrivals {
     gaps: Gaps,
     end: Duration,
     next: Duration,
@@ -44,7 +44,7 @@ enum Gaps {
     },
 }
 
-impl Schedule {
+impl Arrivals {
     /// Of thread `index` of `threads`. Poisson's requests are the thread's own: so many of them together are Poisson's too.
     pub(super) fn new(rate: Rate, index: u32, threads: u32, seed: u64, end: Duration) -> Self {
         let gaps = match rate.arrival {
@@ -58,9 +58,9 @@ impl Schedule {
                 random: SmallRng::seed_from_u64(seed ^ (u64::from(index) << 48)),
             },
         };
-        let mut schedule = Self { gaps, end, next: Duration::ZERO };
-        schedule.step();
-        schedule
+        let mut arrivals = Self { gaps, end, next: Duration::ZERO };
+        arrivals.step();
+        arrivals
     }
 
     /// When the next request is due; `None` when all were.
@@ -83,7 +83,7 @@ impl Schedule {
     }
 }
 
-impl Iterator for Schedule {
+impl Iterator for Arrivals {
     type Item = Duration;
 
     fn next(&mut self) -> Option<Duration> {
@@ -93,27 +93,27 @@ impl Iterator for Schedule {
     }
 }
 
-/// The pace of a thread's connections.
-pub(super) struct Pace<'a> {
+/// The turns of a thread's connections.
+pub(super) struct Turns<'a> {
     begin: Instant,
     /// No request is due from here on.
     end: Instant,
     /// No request is sent from here on, though it was due.
     patience: Duration,
     is_stopped: &'a AtomicBool,
-    schedule: Option<Mutex<(Schedule, Timer)>>,
+    arrivals: Option<Mutex<(Arrivals, Timer)>>,
 }
 
-impl<'a> Pace<'a> {
+impl<'a> Turns<'a> {
     pub(super) fn new(
         begin: Instant,
         end: Instant,
         patience: Duration,
-        schedule: Option<Schedule>,
+        arrivals: Option<Arrivals>,
         is_stopped: &'a AtomicBool,
     ) -> io::Result<Self> {
-        let schedule = schedule.map(|schedule| Ok::<_, io::Error>(Mutex::new((schedule, Timer::new()?))));
-        Ok(Self { begin, end, patience, is_stopped, schedule: schedule.transpose()? })
+        let arrivals = arrivals.map(|arrivals| Ok::<_, io::Error>(Mutex::new((arrivals, Timer::new()?))));
+        Ok(Self { begin, end, patience, is_stopped, arrivals: arrivals.transpose()? })
     }
 
     /// Waits for the next request; when it is due, or `None` after the last. Connections take turns in the order they came.
@@ -121,13 +121,13 @@ impl<'a> Pace<'a> {
     /// # Errors
     /// The timer's.
     pub(super) async fn next(&self) -> io::Result<Option<Instant>> {
-        let Some(schedule) = &self.schedule else {
+        let Some(arrivals) = &self.arrivals else {
             let now = Instant::now();
             return Ok((now < self.end && !self.is_stopped()).then_some(now));
         };
-        let mut schedule = schedule.lock().await;
-        let (schedule, timer) = &mut *schedule;
-        let Some(due) = schedule.peek().map(|due| self.begin + due) else { return Ok(None) };
+        let mut arrivals = arrivals.lock().await;
+        let (arrivals, timer) = &mut *arrivals;
+        let Some(due) = arrivals.peek().map(|due| self.begin + due) else { return Ok(None) };
         loop {
             let now = Instant::now();
             if self.is_stopped() || now >= self.end + self.patience {
@@ -138,7 +138,7 @@ impl<'a> Pace<'a> {
             }
             timer.until(due.min(now + LOOK)).await?;
         }
-        schedule.step();
+        arrivals.step();
         Ok(Some(due))
     }
 
@@ -148,7 +148,7 @@ impl<'a> Pace<'a> {
             return 0;
         }
         let begin = self.begin;
-        let rest = self.schedule.map(|schedule| schedule.into_inner().0);
+        let rest = self.arrivals.map(|arrivals| arrivals.into_inner().0);
         rest.into_iter().flatten().filter(|due| begin + *due >= from).count() as u64
     }
 
@@ -163,7 +163,7 @@ mod tests {
 
     fn all(arrival: Arrival, threads: u32, per_second: f64) -> Vec<Duration> {
         let rate = Rate { per_second, arrival };
-        let of = |index| Schedule::new(rate, index, threads, 1, Duration::from_secs(10));
+        let of = |index| Arrivals::new(rate, index, threads, 1, Duration::from_secs(10));
         let mut all: Vec<Duration> = (0..threads).flat_map(of).collect();
         all.sort_unstable();
         all
@@ -196,14 +196,14 @@ mod tests {
         let is_stopped = AtomicBool::new(false);
         let begin = Instant::now().checked_sub(Duration::from_secs(5)).unwrap();
         let rate = Rate { per_second: 1.0, arrival: Arrival::Fixed };
-        let schedule = Schedule::new(rate, 0, 1, 0, Duration::from_secs(4));
+        let arrivals = Arrivals::new(rate, 0, 1, 0, Duration::from_secs(4));
         let end = begin + Duration::from_secs(4);
-        let pace = Pace::new(begin, end, Duration::from_mins(1), Some(schedule), &is_stopped).unwrap();
+        let turns = Turns::new(begin, end, Duration::from_mins(1), Some(arrivals), &is_stopped).unwrap();
         for second in 0..4 {
-            assert_eq!(pace.next().await.unwrap(), Some(begin + Duration::from_secs(second)));
+            assert_eq!(turns.next().await.unwrap(), Some(begin + Duration::from_secs(second)));
         }
-        assert_eq!(pace.next().await.unwrap(), None);
-        assert_eq!(pace.unsent(begin), 0);
+        assert_eq!(turns.next().await.unwrap(), None);
+        assert_eq!(turns.unsent(begin), 0);
     }
 
     #[tokio::test]
@@ -211,10 +211,10 @@ mod tests {
         let is_stopped = AtomicBool::new(false);
         let begin = Instant::now().checked_sub(Duration::from_secs(5)).unwrap();
         let rate = Rate { per_second: 1.0, arrival: Arrival::Fixed };
-        let schedule = Schedule::new(rate, 0, 1, 0, Duration::from_secs(4));
+        let arrivals = Arrivals::new(rate, 0, 1, 0, Duration::from_secs(4));
         let end = begin + Duration::from_secs(4);
-        let pace = Pace::new(begin, end, Duration::ZERO, Some(schedule), &is_stopped).unwrap();
-        assert_eq!(pace.next().await.unwrap(), None);
-        assert_eq!(pace.unsent(begin + Duration::from_secs(1)), 3);
+        let turns = Turns::new(begin, end, Duration::ZERO, Some(arrivals), &is_stopped).unwrap();
+        assert_eq!(turns.next().await.unwrap(), None);
+        assert_eq!(turns.unsent(begin + Duration::from_secs(1)), 3);
     }
 }

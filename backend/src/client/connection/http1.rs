@@ -7,7 +7,7 @@ use std::ops::Range;
 use bytes::BytesMut;
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 
-use super::{Answer, LinkError, Status, Stream};
+use super::{Answer, ConnectionError, Status, Stream};
 
 /// Headers of an answer that are taken.
 const MAX_HEADERS: usize = 128;
@@ -55,14 +55,16 @@ impl Http1 {
     }
 
     /// # Errors
-    /// [`LinkError::Closed`], [`LinkError::NotHttp`], [`LinkError::TooLarge`].
-    pub(super) async fn ask(&mut self, request: &[u8]) -> Result<Answer<'_>, LinkError> {
+    /// [`ConnectionError::Closed`], [`ConnectionError::NotHttp`], [`ConnectionError::TooLarge`].
+    pub(super) async fn ask(&mut self, request: &[u8]) -> Result<Answer<'_>, ConnectionError> {
         self.is_open = false;
         self.buffer.clear();
         // A server may refuse a body before it is sent whole; its answer counts.
         let sent = self.stream.write_all(request).await;
         let head = match self.head().await {
-            Err(LinkError::Closed(closed)) => return Err(LinkError::Closed(sent.err().unwrap_or(closed))),
+            Err(ConnectionError::Closed(closed)) => {
+                return Err(ConnectionError::Closed(sent.err().unwrap_or(closed)));
+            }
             head => head?,
         };
         let body = self.body(&head).await?;
@@ -77,7 +79,7 @@ impl Http1 {
     }
 
     /// Reads until there is a head that isn't an interim one.
-    async fn head(&mut self) -> Result<Head, LinkError> {
+    async fn head(&mut self) -> Result<Head, ConnectionError> {
         loop {
             self.read().await?;
             while !self.buffer.is_empty()
@@ -91,11 +93,11 @@ impl Http1 {
         }
     }
 
-    async fn body(&mut self, head: &Head) -> Result<Range<usize>, LinkError> {
+    async fn body(&mut self, head: &Head) -> Result<Range<usize>, ConnectionError> {
         match head.framing {
             Framing::Length(length) => {
                 if length > self.max_bytes {
-                    return Err(LinkError::TooLarge(self.max_bytes));
+                    return Err(ConnectionError::TooLarge(self.max_bytes));
                 }
                 let end = head.end + length;
                 self.buffer.reserve(end.saturating_sub(self.buffer.len()));
@@ -113,7 +115,7 @@ impl Http1 {
             Framing::UntilClosed => loop {
                 match self.read().await {
                     Ok(()) => {}
-                    Err(LinkError::Closed(error)) if error.kind() == io::ErrorKind::UnexpectedEof => {
+                    Err(ConnectionError::Closed(error)) if error.kind() == io::ErrorKind::UnexpectedEof => {
                         return Ok(head.end..self.buffer.len());
                     }
                     Err(error) => return Err(error),
@@ -123,12 +125,12 @@ impl Http1 {
     }
 
     /// Takes a chunk that begins at `at`; false when it was the last.
-    async fn chunk(&mut self, at: &mut usize) -> Result<bool, LinkError> {
+    async fn chunk(&mut self, at: &mut usize) -> Result<bool, ConnectionError> {
         let (begin, size) = loop {
             match httparse::parse_chunk_size(&self.buffer[*at..]) {
                 Ok(httparse::Status::Complete((begin, size))) => break (*at + begin, size),
                 Ok(httparse::Status::Partial) => self.read().await?,
-                Err(_) => return Err(LinkError::NotHttp("a chunk without its size".to_owned())),
+                Err(_) => return Err(ConnectionError::NotHttp("a chunk without its size".to_owned())),
             }
         };
         if size == 0 {
@@ -136,7 +138,7 @@ impl Http1 {
         }
         let size = usize::try_from(size).unwrap_or(usize::MAX);
         if size > self.max_bytes.saturating_sub(self.joined.len()) {
-            return Err(LinkError::TooLarge(self.max_bytes));
+            return Err(ConnectionError::TooLarge(self.max_bytes));
         }
         while self.buffer.len() < begin + size + 2 {
             self.read().await?;
@@ -147,7 +149,7 @@ impl Http1 {
     }
 
     /// Reads to the empty line that ends them.
-    async fn trailers(&mut self, mut at: usize) -> Result<(), LinkError> {
+    async fn trailers(&mut self, mut at: usize) -> Result<(), ConnectionError> {
         loop {
             match self.buffer[at..].iter().position(|byte| *byte == b'\n') {
                 Some(0) => return Ok(()),
@@ -158,24 +160,24 @@ impl Http1 {
         }
     }
 
-    async fn read(&mut self) -> Result<(), LinkError> {
+    async fn read(&mut self) -> Result<(), ConnectionError> {
         if self.buffer.len() > self.max_bytes.saturating_mul(2).saturating_add(READ) {
-            return Err(LinkError::TooLarge(self.max_bytes));
+            return Err(ConnectionError::TooLarge(self.max_bytes));
         }
         if self.buffer.capacity() - self.buffer.len() < READ / 2 {
             self.buffer.reserve(READ);
         }
         match self.stream.read_buf(&mut self.buffer).await {
-            Ok(0) => Err(LinkError::Closed(io::ErrorKind::UnexpectedEof.into())),
+            Ok(0) => Err(ConnectionError::Closed(io::ErrorKind::UnexpectedEof.into())),
             Ok(_) => Ok(()),
-            Err(error) => Err(LinkError::Closed(error)),
+            Err(error) => Err(ConnectionError::Closed(error)),
         }
     }
 }
 
 /// Reads a head; `None` when more of it is to come.
-fn parse(buffer: &[u8], cache_status: &mut Vec<u8>) -> Result<Option<Head>, LinkError> {
-    let wrong = |what: String| LinkError::NotHttp(what);
+fn parse(buffer: &[u8], cache_status: &mut Vec<u8>) -> Result<Option<Head>, ConnectionError> {
+    let wrong = |what: String| ConnectionError::NotHttp(what);
     let mut headers = [httparse::EMPTY_HEADER; MAX_HEADERS];
     let mut response = httparse::Response::new(&mut headers);
     let parsed = response.parse(buffer).map_err(|error| wrong(error.to_string()))?;

@@ -8,7 +8,7 @@ use h2::client::SendRequest;
 use http::{HeaderMap, Request};
 use tokio::task::JoinHandle;
 
-use super::{Answer, LinkError, Status, Stream};
+use super::{Answer, ConnectionError, Status, Stream};
 
 /// What a server may send before it is read: more than most answers, so that none waits for a window.
 const WINDOW: u32 = 4 << 20;
@@ -32,8 +32,8 @@ impl Drop for Grpc {
 
 impl Grpc {
     /// # Errors
-    /// [`LinkError::Http2`].
-    pub(super) async fn start(stream: Stream, max_bytes: usize) -> Result<Self, LinkError> {
+    /// [`ConnectionError::Http2`].
+    pub(super) async fn start(stream: Stream, max_bytes: usize) -> Result<Self, ConnectionError> {
         let mut builder = h2::client::Builder::new();
         builder.initial_window_size(WINDOW).initial_connection_window_size(4 * WINDOW).enable_push(false);
         let (requests, connection) = builder.handshake(stream).await.map_err(broken)?;
@@ -46,8 +46,12 @@ impl Grpc {
     }
 
     /// # Errors
-    /// [`LinkError::Http2`], [`LinkError::NotGrpc`], [`LinkError::TooLarge`].
-    pub(super) async fn ask(&mut self, call: &Request<()>, message: Bytes) -> Result<Answer<'_>, LinkError> {
+    /// [`ConnectionError::Http2`], [`ConnectionError::NotGrpc`], [`ConnectionError::TooLarge`].
+    pub(super) async fn ask(
+        &mut self,
+        call: &Request<()>,
+        message: Bytes,
+    ) -> Result<Answer<'_>, ConnectionError> {
         poll_fn(|context| self.requests.poll_ready(context)).await.map_err(broken)?;
         let (response, mut body) = self.requests.send_request(call.clone(), false).map_err(broken)?;
         body.send_data(message, true).map_err(broken)?;
@@ -62,7 +66,7 @@ impl Grpc {
         // A call that fails at once has its status in the headers.
         let trailers = trailers.as_ref().unwrap_or(&head.headers);
         let Some(code) = trailers.get("grpc-status").and_then(|code| code.to_str().ok()?.parse().ok()) else {
-            return Err(LinkError::NotGrpc("it has no grpc-status"));
+            return Err(ConnectionError::NotGrpc("it has no grpc-status"));
         };
         if code != 0 {
             let said = trailers.get("grpc-message").map(|said| unescaped(said.as_bytes()));
@@ -73,21 +77,23 @@ impl Grpc {
             Some([0, a, b, c, d])
                 if u32::from_be_bytes([*a, *b, *c, *d]) as usize + PREFIX == self.message.len() => {}
             Some([1, ..]) => {
-                return Err(LinkError::NotGrpc("its message is compressed, though nobody asked for it"));
+                return Err(ConnectionError::NotGrpc(
+                    "its message is compressed, though nobody asked for it",
+                ));
             }
-            _ => return Err(LinkError::NotGrpc("its message is not as long as it says")),
+            _ => return Err(ConnectionError::NotGrpc("its message is not as long as it says")),
         }
         let mut answer = self.answer(Status::Grpc(code));
         answer.body = &answer.body[PREFIX..];
         Ok(answer)
     }
 
-    async fn read(&mut self, stream: &mut RecvStream) -> Result<(), LinkError> {
+    async fn read(&mut self, stream: &mut RecvStream) -> Result<(), ConnectionError> {
         self.message.clear();
         while let Some(part) = stream.data().await {
             let part = part.map_err(broken)?;
             if part.len() > self.max_bytes.saturating_sub(self.message.len()) {
-                return Err(LinkError::TooLarge(self.max_bytes));
+                return Err(ConnectionError::TooLarge(self.max_bytes));
             }
             stream.flow_control().release_capacity(part.len()).map_err(broken)?;
             self.message.extend_from_slice(&part);
@@ -114,11 +120,11 @@ impl Grpc {
 }
 
 /// A connection that ended is told as over HTTP/1.1.
-fn broken(error: h2::Error) -> LinkError {
+fn broken(error: h2::Error) -> ConnectionError {
     if error.is_io() {
-        LinkError::Closed(error.into_io().unwrap_or_else(|| std::io::ErrorKind::BrokenPipe.into()))
+        ConnectionError::Closed(error.into_io().unwrap_or_else(|| std::io::ErrorKind::BrokenPipe.into()))
     } else {
-        LinkError::Http2(error)
+        ConnectionError::Http2(error)
     }
 }
 

@@ -33,12 +33,14 @@ async fn a_server_that_says_nothing_is_waited_for_no_longer_than_the_deadline() 
     let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
     for encoding in [Encoding::Json, Encoding::Grpc] {
         let server = at(encoding, listener.local_addr().unwrap().port());
-        let mut link = server.connect().await.unwrap();
+        let mut connection = server.connect().await.unwrap();
         let mut request = match encoding {
             Encoding::Grpc => Request::call_of(&server, "ServerLive", b"").unwrap(),
             _ => Request::get(&server, "/v2"),
         };
-        let Err(error) = link.ask(&mut request, Duration::from_millis(20)).await else { panic!("answered") };
+        let Err(error) = connection.ask(&mut request, Duration::from_millis(20)).await else {
+            panic!("answered")
+        };
         assert_eq!(error.to_string(), "no answer within 20ms");
     }
 }

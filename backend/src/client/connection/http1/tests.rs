@@ -4,7 +4,7 @@ use tokio_util::either::Either;
 use super::*;
 
 /// What comes of a server that sends these parts, each when the one before was taken, and closes.
-async fn answered(parts: &[&[u8]]) -> Result<(u16, Vec<u8>, bool), LinkError> {
+async fn answered(parts: &[&[u8]]) -> Result<(u16, Vec<u8>, bool), ConnectionError> {
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let address = listener.local_addr().unwrap();
     let sent: Vec<Vec<u8>> = parts.iter().map(|part| part.to_vec()).collect();
