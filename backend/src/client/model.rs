@@ -8,11 +8,16 @@ use super::request::{Request, RequestError, escaped};
 use crate::proto::{ModelMetadataRequest, ModelMetadataResponse};
 
 /// A model.
-#[derive(Debug, Deserialize)]
+#[derive(Debug)]
 pub(super) struct Model {
     pub(super) name: String,
-    #[serde(default)]
     pub(super) inputs: Vec<Tensor>,
+}
+
+/// HTTP's metadata. Servers that don't know a model's inputs leave them out, or say `null`.
+#[derive(Deserialize)]
+struct Metadata {
+    inputs: Option<Vec<Tensor>>,
 }
 
 /// An input; free dimensions are negative.
@@ -69,9 +74,9 @@ impl Model {
                 Ok(Self { name: name.to_owned(), inputs: inputs.collect() })
             }
             Status::Http(200) => {
-                let said: Self =
+                let said: Metadata =
                     serde_json::from_slice(answer.body).map_err(|error| unreadable(error.to_string()))?;
-                Ok(Self { name: name.to_owned(), ..said })
+                Ok(Self { name: name.to_owned(), inputs: said.inputs.unwrap_or_default() })
             }
             status => Err(ModelError::Refused { status: status.to_string(), said: answer.error() }),
         }

@@ -200,10 +200,12 @@ fn headers_go_with_every_request_in_both_protocols() {
         "--grpc-restricted-protocol=inference,metadata:key=word",
     ];
     let forebay = Forebay::serve(&[&["--instances", "1"][..], &restricted].concat());
-    for encoding in ["json", "grpc"] {
-        let with =
-            |header: &str| run(&forebay, &["infer", "identity_fp32", "--encoding", encoding, "-H", header]);
-        assert!(with("key: word").status.success(), "{encoding}: {}", text(&with("key: word").stderr));
-        assert_eq!(with("key: another").status.code(), Some(1), "{encoding}");
+    for (encoding, name) in [("json", "key"), ("grpc", "triton-grpc-protocol-key")] {
+        let with = |word: &str| {
+            let header = format!("{name}: {word}");
+            run(&forebay, &["infer", "identity_fp32", "--encoding", encoding, "-H", &header])
+        };
+        assert!(with("word").status.success(), "{encoding}: {}", text(&with("word").stderr));
+        assert_eq!(with("another").status.code(), Some(1), "{encoding}");
     }
 }
