@@ -47,7 +47,7 @@ pub(crate) struct CompletionSettings {
     /// say none, and leave all first dimensions free; 0 for none [default: 4]. No other setting is served (the variable takes
     /// lines)
     #[arg(
-        long,
+        long = "backend-config",
         env = "FOREBAY_BACKEND_CONFIG",
         value_delimiter = '\n',
         value_name = "BACKEND,SETTING=VALUE"

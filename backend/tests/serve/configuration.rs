@@ -213,7 +213,7 @@ fn each_refusal_names_the_line() {
         ("parameters {\nkey: \"forebay_ttl\" value { } }", "2: parameter \"forebay_ttl\""),
         (
             "model_warmup {\ninputs {\nkey: \"x\" value { dims: 1 } } }",
-            "2: model_warmup \"\": input \"x\": has no data_type",
+            "3: model_warmup \"\": input \"x\": has no data_type",
         ),
     ] {
         let root = repository(Some(config));

@@ -190,9 +190,14 @@ fn other_modes_refuse_in_a_sentence() {
     }
 }
 
+/// With an input and, unless it says of one, an output: no batch is guessed.
 fn with_config(root: &Path, config: &str) {
     install(root, 1, "identity_fp32");
-    std::fs::write(root.join("m/config.pbtxt"), config).unwrap();
+    let tensor = |kind: &str, name: &str| {
+        format!("{kind} {{ name: \"{name}\" data_type: TYPE_FP32 dims: [ -1, -1 ] }} ")
+    };
+    let output = if config.starts_with("output") { String::new() } else { tensor("output", "y") };
+    std::fs::write(root.join("m/config.pbtxt"), tensor("input", "x") + &output + config).unwrap();
 }
 
 #[test]

@@ -56,5 +56,5 @@ fn each_kind_of_data_warms_a_model() {
 #[test]
 fn a_warmup_that_cant_be_made_is_told_with_its_line() {
     let error = ran(0, "", "data_type: TYPE_UINT8 dims: [ 3 ] input_data_file: \"two\"").unwrap_err();
-    assert!(error.starts_with("c:2: ") && error.contains("has 2 bytes of data"), "{error}");
+    assert!(error.starts_with("c:3: ") && error.contains("has 2 bytes of data"), "{error}");
 }

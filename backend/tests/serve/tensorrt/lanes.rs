@@ -101,6 +101,6 @@ fn lanes_that_are_no_number_within_bounds_refuse_the_model() {
     let root = repository(r#"parameters { key: "lanes" value { string_value: "0" } }"#, &plan());
     let output = command(root.path(), &[]).output().unwrap();
     let said = String::from_utf8_lossy(&output.stderr).into_owned();
-    let reason = "config.pbtxt: lanes is \"0\", must be a whole number from 1 to 8";
+    let reason = "config.pbtxt:1: lanes is \"0\", must be a whole number from 1 to 8";
     assert!(!output.status.success() && said.contains(reason), "{said}");
 }

@@ -116,7 +116,8 @@ fn requests_at_once_while_a_gpu_is_lost_are_each_right_or_told_why_not() {
     let config = "max_batch_size: 64 dynamic_batching { } instance_group { count: 2 kind: KIND_GPU }";
     let root = repository(config, &plan());
     add_onnx(root.path());
-    let mut command = command(root.path(), &["--pool", "none"]);
+    let flags = ["--pool", "none", "--backend-config", "default-max-batch-size=0"];
+    let mut command = command(root.path(), &flags);
     let rules = Rules::of(&root, &mut command);
     let forebay = Forebay::start(command);
     let memory = held(&forebay, "affine");
