@@ -98,7 +98,9 @@ fn all<'a>(run: &Run, engine: &Engine, form: Form, cases: &'a [Case]) -> Result<
 
 fn start(kit: &Kit, engine: &Engine, repository: &Path, logs: &Path) -> Result<(Group, u16)> {
     let mut group = Group::new(logs)?;
-    let served = Served { repository: repository.to_owned(), ..Served::default() };
+    // ONNX Runtime is asked for as many rows as the plan: no batch is guessed.
+    let flags = &["--backend-config=default-max-batch-size=0"];
+    let served = Served { repository: repository.to_owned(), flags, ..Served::default() };
     let port = server::start(kit, engine, &served, &mut group)?;
     Ok((group, port))
 }
