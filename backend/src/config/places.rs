@@ -11,29 +11,39 @@ use super::scanner::Scanner;
 /// The places of more fields than this are not kept: elements past it are told with the line of their list.
 const MOST_PLACES: usize = 1 << 16;
 
+/// So many fields that aren't known are told; a file with more is no configuration of any version.
+pub(super) const MOST_UNKNOWN: usize = 64;
+
 /// Where the fields of one configuration stand.
 #[derive(Debug, Clone, Default)]
 pub(crate) struct Places {
     /// Of the file, or what stands in its place, for messages.
     path: PathBuf,
     lines: BTreeMap<String, usize>,
+    /// Paths of fields that the message can't have, some of them if there are many.
+    unknown: Vec<String>,
 }
 
 impl Places {
     /// Those of that text, in which a message of that kind is written: in the text format, or as JSON.
     pub(super) fn of(path: &Path, text: &str, message: &MessageDescriptor) -> Self {
         let scanner = Scanner { bytes: text.as_bytes(), at: 0 };
-        let mut walk = Walk { scanner, lines: BTreeMap::new(), counted: 0, line: 1 };
+        let mut walk = Walk { scanner, lines: BTreeMap::new(), unknown: Vec::new(), counted: 0, line: 1 };
         walk.scanner.space();
         walk.scanner.takes(b'{');
         // What can't be read is the parser's to refuse.
         let _ = walk.fields("", message);
-        Self { path: path.to_owned(), lines: walk.lines }
+        Self { path: path.to_owned(), lines: walk.lines, unknown: walk.unknown }
     }
 
     /// Those of a configuration that isn't written: everything is at its path.
     pub(crate) fn nowhere(path: &Path) -> Self {
-        Self { path: path.to_owned(), lines: BTreeMap::new() }
+        Self { path: path.to_owned(), ..Self::default() }
+    }
+
+    /// Paths of fields that the message can't have.
+    pub(super) fn unknown(&self) -> &[String] {
+        &self.unknown
     }
 
     /// The line of a field, else of what it is part of.
@@ -66,6 +76,7 @@ impl Places {
 struct Walk<'a> {
     scanner: Scanner<'a>,
     lines: BTreeMap<String, usize>,
+    unknown: Vec<String>,
     /// Up to where lines are counted, and the line there.
     counted: usize,
     line: usize,
@@ -103,6 +114,11 @@ impl<'a> Walk<'a> {
             }
             let name = self.name()?;
             let Some(field) = find(message, name) else {
+                let path = join(prefix, name);
+                self.note(&path, at);
+                if self.unknown.len() < MOST_UNKNOWN && !self.unknown.contains(&path) {
+                    self.unknown.push(path);
+                }
                 self.scanner.value()?;
                 continue;
             };

@@ -6,13 +6,12 @@ use miette::Diagnostic as _;
 use prost_reflect::text_format::ParseError;
 use prost_reflect::{DeserializeOptions, DynamicMessage};
 
-use super::{ModelConfig, Places, Written, check, fields, lists, unknown};
+use super::places::{MOST_UNKNOWN, Places};
+use super::{ModelConfig, Written, check, fields, lists, unknown};
 use crate::proto;
 
 /// How the parser says that a field doesn't exist.
 const NOT_FOUND: &str = "not found for message";
-/// A file with more unknown fields than this is no configuration of any version.
-const MOST_UNKNOWN: usize = 64;
 /// What stands in a file's place when a configuration comes with a load.
 const PARAMETER: &str = "the parameter config";
 
@@ -83,8 +82,11 @@ pub(crate) fn from_json(text: &str, model: &str) -> Result<Written, ConfigError>
         DynamicMessage::deserialize_with_options(proto::descriptor("ModelConfig"), &mut json, &options)
             .and_then(|message| json.end().map(|()| message))
             .map_err(|error| wrong(error.line(), error.to_string()))?;
-    let (written, ignored) =
-        checked(&message, Places::of(&path, text, &proto::descriptor("ModelConfig")), model)?;
+    let places = Places::of(&path, text, &proto::descriptor("ModelConfig"));
+    for field in places.unknown() {
+        tracing::warn!("{}: there is no field '{field}': it is ignored", places.at(field));
+    }
+    let (written, ignored) = checked(&message, places, model)?;
     for line in ignored {
         tracing::warn!("{line}");
     }

@@ -66,6 +66,14 @@ fn json_has_lines_too() {
 }
 
 #[test]
+fn what_is_not_known_is_told_with_its_line() {
+    let places =
+        places("{ \"future\": 1,\n\"input\": [ {},\n{ \"dims\": [],\n\"colour\": { \"name\": 1 } } ] }");
+    assert_eq!(places.unknown(), ["future", "input[1].colour"]);
+    assert_eq!((places.line("future"), places.line("input[1].colour")), (1, 4));
+}
+
+#[test]
 fn a_file_of_one_line_and_one_that_is_cut_anywhere_are_read() {
     let text =
         "name: 'm' input { name: \"x\" dims: [ 1 ] } parameters { key: \"k\" value { string_value: \"v\" } }";
