@@ -7,6 +7,7 @@ mod fields;
 mod lists;
 mod places;
 mod read;
+mod reshape;
 mod scanner;
 mod unknown;
 

@@ -2,6 +2,7 @@
 //! then tensors. Next: `schedule` runs sessions on threads of their own.
 
 pub(crate) mod choice;
+pub(crate) mod fitted;
 pub(crate) mod gpu;
 pub(crate) mod kept;
 mod onnx;
@@ -52,6 +53,18 @@ impl ModelFiles {
         model.map(AsRef::as_ref).ok_or_else(|| self.failed(&"there is no such file"))
     }
 
+    /// What the configuration calls the model: the folder, where it lies in one.
+    pub(crate) fn named(&self) -> &str {
+        self.model_file.split('/').next().unwrap_or_default()
+    }
+
+    /// The files beside the model, by their path from its folder.
+    fn beside(&self) -> impl Iterator<Item = (&str, &Arc<[u8]>)> {
+        let folder = &self.model_file[..self.model_file.rfind('/').map_or(0, |at| at + 1)];
+        let others = self.files.iter().filter(|(name, _)| **name != self.model_file);
+        others.filter_map(move |(name, bytes)| Some((name.strip_prefix(folder)?, bytes)))
+    }
+
     /// Whether it is told to be an ONNX model.
     fn is_onnx(&self) -> bool {
         Path::new(&self.model_file).extension().is_some_and(|extension| extension == "onnx")
@@ -59,7 +72,12 @@ impl ModelFiles {
 
     /// What an ONNX model promises to take and give, as far as it tells without being loaded.
     pub(crate) fn promised(&self) -> Option<Signature> {
-        onnx::promised(self.model().ok().filter(|_| self.is_onnx())?)
+        let mut promised = onnx::promised(self.model().ok().filter(|_| self.is_onnx())?)?;
+        if self.platform == Platform::TensorRt {
+            // To TensorRT what has a default is a weight.
+            promised.inputs.retain(|spec| !spec.is_optional);
+        }
+        Some(promised)
     }
 
     /// Writes every file below a folder, which is made.

@@ -18,7 +18,7 @@ pub(crate) use nested::{Nesting, read_nested};
 pub(crate) use parameters::{flag, read_parameters};
 pub(crate) use reader::Reader;
 pub(crate) use tensors::{Tensor, read_name, read_tensors, refuse_twin};
-pub(crate) use values::Target;
+pub(crate) use values::{BASE64_KEY, Target};
 
 use crate::datatype::DataType;
 use crate::tensor::TensorError;

@@ -1,6 +1,7 @@
 //! `KServe`'s V1 protocol in V2's terms: a prediction's body, rows (`instances`) or columns (`inputs`) of plain JSON, enters, and
 //! the same [`ModelInferRequest`] leaves as of V2's body with these numbers; an answer enters and `predictions` leave, one a row.
 //! V1 names neither datatypes nor shapes: those are the model's, and the arrays'. For models whose tensors begin with the rows.
+//! BYTES are strings, or `{"b64": ".."}`; those that are no UTF-8 leave in that form.
 
 mod instances;
 mod predictions;
@@ -8,7 +9,7 @@ mod predictions;
 pub use predictions::encode;
 
 use crate::datatype::DataType;
-use crate::decode::{self, DecodeError, Kind, Nesting, Reader, Target, bound};
+use crate::decode::{self, BASE64_KEY, DecodeError, Kind, Nesting, Reader, Target, bound};
 use crate::limits::Limits;
 use crate::messages::{InferInputTensor, ModelInferRequest};
 use crate::response::ResponseError;
@@ -22,6 +23,8 @@ pub struct Input<'a> {
     pub name: &'a str,
     /// What its values are.
     pub datatype: DataType,
+    /// It may be left out.
+    pub is_optional: bool,
 }
 
 /// What V1 can't say or carry. Each is a client's error (400).
@@ -107,7 +110,7 @@ struct Column<'a> {
 /// Columns by name, or the only one.
 fn read_inputs<'a>(reader: &mut Reader<'_>, inputs: &[Input<'a>]) -> Result<Vec<Column<'a>>, PredictError> {
     let mut columns = Vec::new();
-    if reader.peek()? != Peek::Object {
+    if reader.peek()? != Peek::Object || is_bytes(reader, inputs)? {
         columns.push(read_column(reader, only(inputs)?)?);
         return Ok(columns);
     }
@@ -132,10 +135,26 @@ fn dimensions(shape: impl Iterator<Item = usize>) -> Vec<i64> {
     shape.map(|length| i64::try_from(length).unwrap_or(i64::MAX)).collect()
 }
 
+/// Whether the object that comes next is a value of the only input, `{"b64": ".."}`, and not a value for each input.
+fn is_bytes(reader: &Reader<'_>, inputs: &[Input<'_>]) -> Result<bool, DecodeError> {
+    let is_only = matches!(only(inputs), Ok(input) if input.datatype == DataType::Bytes);
+    if !is_only || inputs.iter().any(|input| input.name == BASE64_KEY) {
+        return Ok(false);
+    }
+    let mut is_bytes = false;
+    reader.clone().members("a value", |_, name| {
+        is_bytes |= name == BASE64_KEY;
+        Ok(false)
+    })?;
+    Ok(is_bytes)
+}
+
+/// The one input that a value without a name is for: what has a default needs none.
 fn only<'a>(inputs: &[Input<'a>]) -> Result<Input<'a>, PredictError> {
-    match inputs {
-        [input] => Ok(*input),
-        inputs => Err(PredictError::SeveralInputs(names(inputs))),
+    let mut required = inputs.iter().filter(|input| !input.is_optional);
+    match (required.next(), required.next(), inputs) {
+        (Some(input), None, _) | (None, None, [input]) => Ok(*input),
+        _ => Err(PredictError::SeveralInputs(names(inputs))),
     }
 }
 

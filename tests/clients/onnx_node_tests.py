@@ -54,6 +54,11 @@ def same(got, expected):
     return got.dtype == expected.dtype and got.shape == expected.shape
 
 
+def seen(array):
+    """A scalar has dimensions [1] for clients, as Triton's."""
+    return array.reshape(1) if array.shape == () else array
+
+
 def ask(model, inputs, outputs, encoding, grpc_client):
     module, client = (grpc, grpc_client) if encoding == "grpc" else (http, CLIENT)
     more = {} if encoding == "grpc" else {"binary_data": encoding == "binary"}
@@ -96,8 +101,8 @@ def case(folder, counts):
                 if encoding == "json" and any(array.dtype.name in ("float16", "bfloat16") for array in inputs + expected):
                     counts.update(["json: no such form of FP16 and BF16"])
                     continue
-                got = ask(folder.name, list(zip(names, inputs)), outputs, encoding, GRPC)
-                wrong = [name for name, value, want in zip(outputs, got, expected) if not same(value, want)]
+                got = ask(folder.name, list(zip(names, map(seen, inputs))), outputs, encoding, GRPC)
+                wrong = [name for name, value, want in zip(outputs, got, map(seen, expected)) if not same(value, want)]
                 counts.update([f"{encoding}: passed" if not wrong else f"{encoding}: FAILED"])
                 if wrong:
                     FAILED.append((folder.name, encoding, wrong))

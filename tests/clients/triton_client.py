@@ -44,8 +44,8 @@ def others():
             result, _ = ask("add_fp32", [tensor(name, array, "FP32", binary) for name, array in inputs])
             assert same(result.as_numpy("sum"), a + b)
     for _ in range(2):
-        result, _ = ask("scalar_fp32", [tensor("x", np.array(2.5, dtype=np.float32), "FP32", True)])
-        assert result.as_numpy("y").shape == () and result.as_numpy("y") == 2.5
+        result, _ = ask("scalar_fp32", [tensor("x", np.array([2.5], dtype=np.float32), "FP32", True)])
+        assert result.as_numpy("y").shape == (1,) and result.as_numpy("y") == 2.5
     for names in (["double"], ["half"], ["double", "half"], None):
         outputs = names and [triton.InferRequestedOutput(name) for name in names]
         for _ in range(2):

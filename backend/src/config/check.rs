@@ -3,7 +3,7 @@
 
 use std::collections::BTreeSet;
 
-use super::{ModelConfig, Platform, PolicyChoice};
+use super::{ModelConfig, Platform, PolicyChoice, reshape};
 use crate::proto::model_input::Format;
 use crate::proto::model_instance_group::Kind;
 use crate::proto::{ModelInput, ModelInstanceGroup};
@@ -45,7 +45,9 @@ pub(super) fn check(config: &ModelConfig, model: &str) -> Result<(), Wrong> {
     names(config.input.iter().map(|input| &input.name).collect(), "input")?;
     names(config.output.iter().map(|output| &output.name).collect(), "output")?;
     for (index, output) in config.output.iter().enumerate() {
-        dims(&format!("output[{index}]"), &output.dims)?;
+        let field = format!("output[{index}]");
+        dims(&field, &output.dims)?;
+        reshape::check(&field, &output.dims, output.reshape.as_ref())?;
         let file = &output.label_filename;
         if is_outside(file) {
             let reason = format!("{file:?} must be a file of the model's folder");
@@ -123,7 +125,9 @@ fn input((index, input): (usize, &ModelInput)) -> Result<(), Wrong> {
         let reason = format!("{} wants 3 dims, there are {}", input.format().as_str_name(), input.dims.len());
         return wrong(format!("input[{index}].format"), reason);
     }
-    dims(&format!("input[{index}]"), &input.dims)
+    let field = format!("input[{index}]");
+    dims(&field, &input.dims)?;
+    reshape::check(&field, &input.dims, input.reshape.as_ref())
 }
 
 /// As Triton has it (`ValidateIOShape` in `model_config_utils.cc`).

@@ -33,23 +33,32 @@ pub(crate) fn inputs(model: &[u8]) -> Result<Vec<Input>, DecodeError> {
 /// Names, datatypes and shapes of inputs, names and datatypes of outputs: their shapes are the engine's to tell. `None` where the
 /// model doesn't tell of all.
 pub(super) fn promised(model: &[u8]) -> Option<Signature> {
-    let graph = Model::decode(model).ok()?.graph?;
-    Some(Signature {
-        inputs: graph.inputs().map(Value::spec).collect::<Option<_>>()?,
-        outputs: graph.output.iter().map(Value::spec).collect::<Option<_>>()?,
-    })
+    let Model { ir_version, graph } = Model::decode(model).ok()?;
+    let graph = graph?;
+    let mut inputs = graph.inputs().map(Value::spec).collect::<Option<Vec<_>>>()?;
+    if ir_version >= IR_WITH_DEFAULTS {
+        let optional = graph.weights_among_inputs().filter_map(Value::spec);
+        inputs.extend(optional.map(|spec| TensorSpec { is_optional: true, ..spec }));
+    }
+    Some(Signature { inputs, outputs: graph.output.iter().map(Value::spec).collect::<Option<_>>()? })
 }
 
 /// Whether the model says that every run has inputs of the same shapes.
 pub(super) fn is_fixed(model: &[u8]) -> bool {
     let has_shape = |value: &Value| value.tensor().is_some_and(|tensor| tensor.shape.is_some());
-    let fixed = |graph: Graph| graph.inputs().all(|value| has_shape(value) && !value.input().is_free());
+    let fixed = |graph: Graph| graph.input.iter().all(|value| has_shape(value) && !value.input().is_free());
     Model::decode(model).ok().and_then(|model| model.graph).is_some_and(fixed)
 }
+
+/// From this version of the format on, a weight among the inputs is a default, which a run may override; before it had to be listed
+/// there (onnx.proto, `GraphProto.initializer`).
+const IR_WITH_DEFAULTS: i64 = 4;
 
 /// `ModelProto` of onnx.proto3.
 #[derive(Message)]
 struct Model {
+    #[prost(int64, tag = "1")]
+    ir_version: i64,
     #[prost(message, optional, tag = "7")]
     graph: Option<Graph>,
 }
@@ -66,10 +75,17 @@ struct Graph {
 }
 
 impl Graph {
-    /// Old models list their weights among the inputs, as defaults.
+    /// What a run needs.
     fn inputs(&self) -> impl Iterator<Item = &Value> {
-        let is_weight = |value: &Value| self.initializer.iter().any(|weight| weight.name == value.name);
-        self.input.iter().filter(move |value| !is_weight(value))
+        self.input.iter().filter(|value| !self.is_weight(value))
+    }
+
+    fn weights_among_inputs(&self) -> impl Iterator<Item = &Value> {
+        self.input.iter().filter(|value| self.is_weight(value))
+    }
+
+    fn is_weight(&self, value: &Value) -> bool {
+        self.initializer.iter().any(|weight| weight.name == value.name)
     }
 }
 
@@ -135,7 +151,7 @@ impl Value {
         let tensor = self.tensor()?;
         tensor.shape.as_ref()?;
         let Input { name, shape } = self.input();
-        Some(TensorSpec { name, datatype: datatype(tensor.elem_type)?, shape })
+        Some(TensorSpec { name, datatype: datatype(tensor.elem_type)?, shape, is_optional: false })
     }
 }
 
@@ -180,6 +196,7 @@ mod tests {
             name: name.into(),
             datatype: DataType::Fp32,
             shape: shape.into(),
+            is_optional: false,
         };
         let promised = promised(&onnx::affine().encode()).unwrap();
         assert_eq!(promised.inputs, [spec("x", &[-1, 4])]);

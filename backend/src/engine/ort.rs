@@ -118,10 +118,7 @@ impl OrtEngine {
             None => opening.open_files(None)?,
             Some(optimized) => opening.through(&optimized.place(files, config, &self.identity))?,
         };
-        let signature = Signature {
-            inputs: specs("input", session.inputs())?,
-            outputs: specs("output", session.outputs())?,
-        };
+        let signature = Signature { inputs: inputs(&session)?, outputs: specs("output", session.outputs())? };
         let binding =
             session_options::binds(config, device)?.then(|| Binding::to(&session, device)).transpose()?;
         Ok(Box::new(OrtSession { session, binding, joined: Joined::default(), signature }))
@@ -172,9 +169,7 @@ impl Opening<'_> {
         let model = self.model.files.model()?;
         let mut builder = self.builder()?;
         // External data is found among the files that were read and hashed, not on disk.
-        for (name, bytes) in
-            self.model.files.files.iter().filter(|(name, _)| **name != self.model.files.model_file)
-        {
+        for (name, bytes) in self.model.files.beside() {
             builder = builder
                 .with_external_initializer_file_in_memory(name, bytes.clone())
                 .map_err(|error| self.model.files.failed(&error))?;
@@ -199,23 +194,32 @@ impl Opening<'_> {
     }
 }
 
+/// What a run needs, and what it may be given in place of an initializer.
+fn inputs(session: &ort::session::Session) -> Result<Vec<TensorSpec>, EngineError> {
+    let mut inputs = specs("input", session.inputs())?;
+    let overridable = session.overridable_initializers();
+    // One that V2 can't carry is what it is by default.
+    let defaults = overridable.iter().filter_map(|initializer| {
+        let spec = spec("input", initializer.name(), initializer.dtype()).ok()?;
+        Some(TensorSpec { is_optional: true, ..spec })
+    });
+    inputs.extend(defaults);
+    Ok(inputs)
+}
+
 fn specs(kind: &'static str, outlets: &[Outlet]) -> Result<Vec<TensorSpec>, EngineError> {
-    outlets
-        .iter()
-        .map(|outlet| {
-            let name = outlet.name().to_owned();
-            let unsupported =
-                |found: String| EngineError::Unsupported { kind, name: outlet.name().to_owned(), found };
-            match outlet.dtype() {
-                ValueType::Tensor { ty, shape, .. } => {
-                    let datatype =
-                        tensors::datatype(*ty).ok_or_else(|| unsupported(format!("a tensor of {ty}")))?;
-                    Ok(TensorSpec { name, datatype, shape: shape.to_vec() })
-                }
-                other => Err(unsupported(format!("{other}"))),
-            }
-        })
-        .collect()
+    outlets.iter().map(|outlet| spec(kind, outlet.name(), outlet.dtype())).collect()
+}
+
+fn spec(kind: &'static str, name: &str, value: &ValueType) -> Result<TensorSpec, EngineError> {
+    let unsupported = |found: String| EngineError::Unsupported { kind, name: name.to_owned(), found };
+    match value {
+        ValueType::Tensor { ty, shape, .. } => {
+            let datatype = tensors::datatype(*ty).ok_or_else(|| unsupported(format!("a tensor of {ty}")))?;
+            Ok(TensorSpec { name: name.to_owned(), datatype, shape: shape.to_vec(), is_optional: false })
+        }
+        other => Err(unsupported(format!("{other}"))),
+    }
 }
 
 struct OrtSession {

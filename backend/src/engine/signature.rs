@@ -1,10 +1,10 @@
-//! What a model takes and gives, read from the model itself. A decoded request -> which outputs to compute, or what
+//! What a model takes and gives: as it says itself, or as clients see it (`view`). A decoded request -> which outputs to compute, or what
 //! is wrong with it, in Triton's words. Next: `schedule` queues the request.
+
+pub(crate) mod view;
 
 use forebay_protocol::datatype::DataType;
 use forebay_protocol::messages::{Choice, InferRequestedOutputTensor, ModelInferRequest};
-
-use crate::config::{self, ModelConfig};
 
 /// One input or output.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -13,6 +13,8 @@ pub(crate) struct TensorSpec {
     pub(crate) datatype: DataType,
     /// -1 is any size; empty is a scalar.
     pub(crate) shape: Vec<i64>,
+    /// Of an input: the model has a default for it, so a request may leave it out.
+    pub(crate) is_optional: bool,
 }
 
 /// All inputs and outputs, in the model's order.
@@ -32,7 +34,7 @@ pub(crate) enum Mismatch {
     #[error(
         "expected {expected} inputs but got {got} inputs for model '{model}'. Missing required input(s) [{missing}]"
     )]
-    MissingInputs { expected: usize, got: usize, model: String, missing: String },
+    MissingInputs { expected: String, got: usize, model: String, missing: String },
     #[error("inference input '{input}' data-type is '{got}', but model '{model}' expects '{expected}'")]
     Datatype { input: String, got: String, model: String, expected: &'static str },
     #[error("unexpected shape for input '{input}' for model '{model}'. Expected {expected}, got {got}")]
@@ -49,38 +51,6 @@ pub(crate) enum Mismatch {
     Classification { output: String },
     #[error("class result not available for output '{output}' due to unsupported type '{datatype}'")]
     Unclassified { output: String, datatype: &'static str },
-}
-
-/// A `config.pbtxt` that declares something else than the model has.
-#[derive(Debug, thiserror::Error, PartialEq, Eq)]
-pub(crate) enum DeclarationError {
-    #[error("{kind} {name:?} is declared, but the model has none of that name; it has {has}")]
-    NoSuchTensor { kind: &'static str, name: String, has: String },
-    #[error("{kind} {name:?} is declared as {declared}, but the model has {has}")]
-    Datatype { kind: &'static str, name: String, declared: String, has: &'static str },
-    #[error("{kind} {name:?} is declared with shape {declared}, but the model has {has}")]
-    Shape { kind: &'static str, name: String, declared: String, has: String },
-    #[error(
-        "max_batch_size is {max_batch_size}, but the first dimension of {kind} {name:?} is not free: {has}"
-    )]
-    NoBatchDimension { max_batch_size: i32, kind: &'static str, name: String, has: String },
-}
-
-impl DeclarationError {
-    /// The field that is wrong.
-    pub(crate) fn field(&self, config: &ModelConfig) -> String {
-        let (kind, name) = match self {
-            Self::NoSuchTensor { kind, name, .. }
-            | Self::Datatype { kind, name, .. }
-            | Self::Shape { kind, name, .. } => (*kind, name),
-            Self::NoBatchDimension { .. } => return "max_batch_size".to_owned(),
-        };
-        let index = match kind {
-            "input" => config.input.iter().position(|input| input.name == *name),
-            _ => config.output.iter().position(|output| output.name == *name),
-        };
-        format!("{kind}[{}]", index.unwrap_or_default())
-    }
 }
 
 impl Signature {
@@ -127,17 +97,28 @@ impl Signature {
                 return Err(Mismatch::BatchSizes { input: input.name.clone(), model: model() });
             }
         }
-        if request.inputs.len() != self.inputs.len() {
-            let given = |spec: &&TensorSpec| !request.inputs.iter().any(|input| input.name == spec.name);
-            let missing = self.inputs.iter().filter(given).map(|spec| format!("'{}'", spec.name));
-            return Err(Mismatch::MissingInputs {
-                expected: self.inputs.len(),
-                got: request.inputs.len(),
-                model: model(),
-                missing: missing.collect::<Vec<_>>().join(", "),
-            });
+        // None is unknown and none is there twice, so as many as there are is all.
+        if request.inputs.len() < self.inputs.len() {
+            self.check_required(request)?;
         }
         self.choose_outputs(request)
+    }
+
+    fn check_required(&self, request: &ModelInferRequest) -> Result<(), Mismatch> {
+        let required = || self.inputs.iter().filter(|spec| !spec.is_optional);
+        let is_missing = |spec: &&TensorSpec| !request.inputs.iter().any(|input| input.name == spec.name);
+        let missing: Vec<String> =
+            required().filter(is_missing).map(|spec| format!("'{}'", spec.name)).collect();
+        if missing.is_empty() {
+            return Ok(());
+        }
+        let (least, most) = (required().count(), self.inputs.len());
+        Err(Mismatch::MissingInputs {
+            expected: if least == most { most.to_string() } else { format!("between {least} and {most}") },
+            got: request.inputs.len(),
+            model: request.model_name.clone(),
+            missing: missing.join(", "),
+        })
     }
 
     fn choose_outputs(&self, request: &ModelInferRequest) -> Result<Vec<usize>, Mismatch> {
@@ -162,55 +143,6 @@ impl Signature {
         }
         Ok(chosen)
     }
-
-    /// Compares what `config.pbtxt` declares with what the model promises before it is built: not the shapes of outputs.
-    ///
-    /// # Errors
-    /// As [`Self::check_declaration`].
-    pub(crate) fn check_promise(&self, config: &ModelConfig) -> Result<(), DeclarationError> {
-        let promised = Self { inputs: self.inputs.clone(), outputs: Vec::new() };
-        promised.check_declaration(&ModelConfig { output: Vec::new(), ..config.clone() })?;
-        for output in &config.output {
-            let declared = Declared { kind: "output", name: &output.name, datatype: output.data_type };
-            declared.find(&self.outputs)?;
-        }
-        Ok(())
-    }
-
-    /// Compares what `config.pbtxt` declares with what the model has.
-    ///
-    /// # Errors
-    /// Names the tensor, what is declared and what the model has.
-    pub(crate) fn check_declaration(&self, config: &ModelConfig) -> Result<(), DeclarationError> {
-        let batch = config.max_batch_size;
-        for input in &config.input {
-            let declared = Declared { kind: "input", name: &input.name, datatype: input.data_type };
-            declared.check(&self.inputs, &input.dims, batch)?;
-        }
-        for output in &config.output {
-            let declared = Declared { kind: "output", name: &output.name, datatype: output.data_type };
-            declared.check(&self.outputs, &output.dims, batch)?;
-        }
-        if batch > 0 {
-            let all = self
-                .inputs
-                .iter()
-                .map(|spec| ("input", spec))
-                .chain(self.outputs.iter().map(|s| ("output", s)));
-            for (kind, spec) in all {
-                if spec.shape.first() != Some(&-1) {
-                    let (name, has) = (spec.name.clone(), shown(&spec.shape));
-                    return Err(DeclarationError::NoBatchDimension {
-                        max_batch_size: batch,
-                        kind,
-                        name,
-                        has,
-                    });
-                }
-            }
-        }
-        Ok(())
-    }
 }
 
 /// How many classes a requested output wants in place of its tensor, 0 for the tensor; `None` if that makes no sense.
@@ -220,48 +152,6 @@ pub(crate) fn classification(output: &InferRequestedOutputTensor) -> Option<usiz
         Some(Some(Choice::Int64(count))) => usize::try_from(*count).ok(),
         Some(Some(Choice::Uint64(count))) => usize::try_from(*count).ok(),
         Some(_) => None,
-    }
-}
-
-struct Declared<'a> {
-    kind: &'static str,
-    name: &'a str,
-    datatype: i32,
-}
-
-impl Declared<'_> {
-    /// The tensor of that name, which must have that datatype.
-    fn find<'s>(&self, specs: &'s [TensorSpec]) -> Result<&'s TensorSpec, DeclarationError> {
-        let (kind, name) = (self.kind, self.name.to_owned());
-        let Some(spec) = specs.iter().find(|spec| spec.name == self.name) else {
-            let has = specs.iter().map(|spec| format!("{:?}", spec.name)).collect::<Vec<_>>().join(", ");
-            return Err(DeclarationError::NoSuchTensor { kind, name, has });
-        };
-        let declared = config::datatype(self.datatype);
-        if declared != Some(spec.datatype) {
-            let declared = declared.map_or("no datatype", DataType::as_str).to_owned();
-            return Err(DeclarationError::Datatype { kind, name, declared, has: spec.datatype.as_str() });
-        }
-        Ok(spec)
-    }
-
-    fn check(&self, specs: &[TensorSpec], dims: &[i64], max_batch_size: i32) -> Result<(), DeclarationError> {
-        let spec = self.find(specs)?;
-        let (kind, name) = (self.kind, self.name.to_owned());
-        let mut declared = dims.to_vec();
-        if max_batch_size > 0 {
-            declared.insert(0, -1);
-        }
-        // Either side may leave a dimension free. Triton spells a scalar as dims [1].
-        let same_rank = declared.len() == spec.shape.len();
-        let scalar = spec.shape.is_empty() && declared == [1];
-        let agree = |(a, b): (&i64, &i64)| a == b || *a == -1 || *b == -1;
-        let fits = same_rank && declared.iter().zip(&spec.shape).all(agree);
-        if !scalar && !fits {
-            let (declared, has) = (shown(&declared), shown(&spec.shape));
-            return Err(DeclarationError::Shape { kind, name, declared, has });
-        }
-        Ok(())
     }
 }
 

@@ -242,7 +242,12 @@ fn signature(plan: &Plan) -> Result<Signature, EngineError> {
             found: format!("a tensor of {:?}", tensor.dtype),
         };
         let datatype = datatype(tensor.dtype).ok_or_else(unsupported)?;
-        specs.push(TensorSpec { name: tensor.name.clone(), datatype, shape: tensor.shape.to_vec() });
+        specs.push(TensorSpec {
+            name: tensor.name.clone(),
+            datatype,
+            shape: tensor.shape.to_vec(),
+            is_optional: false,
+        });
     }
     Ok(signature)
 }

@@ -73,8 +73,9 @@ async fn predict(State(routes): State<Arc<InferRoutes>>, request: Request) -> Re
     let body = routes.bodies.read(&head.headers, body).await?.held();
     let version = routes.inference.models.find(model, "")?;
     let inputs = version.signature.inputs.iter();
-    let inputs: Vec<Input<'_>> =
-        inputs.map(|spec| Input { name: &spec.name, datatype: spec.datatype }).collect();
+    let inputs: Vec<Input<'_>> = inputs
+        .map(|spec| Input { name: &spec.name, datatype: spec.datatype, is_optional: spec.is_optional })
+        .collect();
     let mut request = predict::decode(model, &inputs, &body, &routes.limits)?;
     routes.bodies.budget.charge().tensors(&mut request, &body)?;
     let caller = routes.inference.caller(&head.headers, &head.extensions, None);

@@ -62,7 +62,9 @@ struct Bench {
 
 /// A server of one model, which has one session; so many requests may wait.
 fn bench(model: &'static str, requests: usize) -> Bench {
-    let spec = || vec![TensorSpec { name: "x".into(), datatype: DataType::Uint8, shape: vec![-1] }];
+    let spec = || {
+        vec![TensorSpec { name: "x".into(), datatype: DataType::Uint8, shape: vec![-1], is_optional: false }]
+    };
     let signature = Signature { inputs: spec(), outputs: spec() };
     let ((ran, runs), (ends, on_end)) = (mpsc::channel(), mpsc::channel());
     let session = Told { signature: signature.clone(), runs: ran, ends: on_end };

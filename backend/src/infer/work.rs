@@ -72,15 +72,13 @@ impl Asked {
 
     fn demand(&mut self) -> Demand {
         let batches = self.version.schedule.batches() && !in_sequence(&self.request);
-        if batches {
-            self.arrange();
-        }
+        let places = if batches { self.arrange() } else { Vec::new() };
         let inputs = self.inputs();
         let rows = rows(&inputs).filter(|_| self.version.config.max_batch_size > 0);
         Demand {
             bytes: self.bytes(),
             rows: rows.unwrap_or(1),
-            shapes: rows.filter(|_| batches).map(|_| batch::shapes(&inputs, &self.outputs)),
+            shapes: rows.filter(|_| batches).map(|_| batch::shapes(&places, &inputs, &self.outputs)),
             priority: self.manner.priority,
             timeout: self.manner.timeout,
             since: self.since,
@@ -88,14 +86,16 @@ impl Asked {
         }
     }
 
-    /// Puts the inputs in the signature's order: those of two requests are joined one by one.
-    fn arrange(&mut self) {
+    /// Puts the inputs in the signature's order, and tells their places in it: those of two requests are joined one by one.
+    fn arrange(&mut self) -> Vec<usize> {
         let Self { version, request, .. } = self;
-        let place = |name: &str| version.signature.inputs.iter().position(|spec| spec.name == name);
+        let specs = &version.signature.inputs;
+        let place = |name: &str| specs.iter().position(|spec| spec.name == name).unwrap_or(specs.len());
         let contents = std::mem::take(&mut request.raw_input_contents);
         let mut both: Vec<_> = std::mem::take(&mut request.inputs).into_iter().zip(contents).collect();
         both.sort_by_key(|(input, _)| place(&input.name));
         (request.inputs, request.raw_input_contents) = both.into_iter().unzip();
+        request.inputs.iter().map(|input| place(&input.name)).collect()
     }
 
     /// Bytes of the tensors.

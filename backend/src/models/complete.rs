@@ -56,7 +56,7 @@ pub(crate) fn complete(
     or(&mut config.name, name);
     or(&mut config.platform, files.platform.name());
     or(&mut config.backend, files.platform.backend());
-    or(&mut config.default_model_filename, &files.model_file);
+    or(&mut config.default_model_filename, files.named());
     let latest =
         || ModelVersionPolicy { policy_choice: Some(PolicyChoice::Latest(Latest { num_versions: 1 })) };
     config.version_policy.get_or_insert_with(latest);
@@ -112,7 +112,8 @@ fn groups(config: &mut ModelConfig, Completing { name, files, devices, gpus, .. 
 
 /// A batch, and batching, for a model that can have them.
 fn batch(config: &mut ModelConfig, Completing { name, signature, .. }: &Completing<'_>, default: i32) {
-    let mut all = signature.inputs.iter().chain(&signature.outputs);
+    let needed = signature.inputs.iter().filter(|spec| !spec.is_optional);
+    let mut all = needed.chain(&signature.outputs);
     if !all.all(|spec| spec.shape.first() == Some(&-1)) {
         return;
     }
@@ -137,7 +138,8 @@ fn tensors(config: &mut ModelConfig, signature: &Signature) {
             let Declared { name, data_type, dims, reshape } = Declared::of(spec, has_batch);
             ModelInput { name, data_type, dims, reshape, ..ModelInput::default() }
         };
-        config.input = signature.inputs.iter().map(input).collect();
+        // What has a default is an input where the configuration says so.
+        config.input = signature.inputs.iter().filter(|spec| !spec.is_optional).map(input).collect();
     }
     if config.output.is_empty() {
         let output = |spec| {

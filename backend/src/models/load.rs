@@ -16,8 +16,9 @@ use super::resident;
 use super::served::{Model, ModelSet, Origin, Version};
 use super::warmup::{self, WarmupError};
 use crate::config::{self, Device, Platform, Written};
+use crate::engine::fitted::fitted;
 use crate::engine::gpu::Gpu;
-use crate::engine::signature::DeclarationError;
+use crate::engine::signature::view::{DeclarationError, View};
 use crate::engine::{Engine, EngineError, Engines, SessionOptions};
 use crate::observe::statistics::Statistics;
 use crate::schedule::batching::{Batching, BatchingError};
@@ -183,7 +184,8 @@ impl Loader {
         // A build may take minutes: what is wrong without one is said before. What is opened at once may be completed first.
         if files.platform == Platform::TensorRt {
             Batching::of(config).map_err(unbatched)?;
-            files.promised().map_or(Ok(()), |promised| promised.check_promise(config)).map_err(undeclared)?;
+            let promised = files.promised();
+            promised.map_or(Ok(()), |promised| View::check_promise(&promised, config)).map_err(undeclared)?;
             warmup::check(&root.join(name), config).map_err(cold)?;
         }
         let gpus = self.engines.gpus().len();
@@ -192,8 +194,7 @@ impl Loader {
             devices = files.platform.devices(self.instances, gpus);
         }
         let before = resident::resident_bytes();
-        let mut sessions =
-            engine.open(&files, config, &devices, self.options, loading.stop).map_err(failed)?;
+        let sessions = engine.open(&files, config, &devices, self.options, loading.stop).map_err(failed)?;
         let Some(signature) = sessions.first().map(|session| session.signature().clone()) else {
             return Err(failed(EngineError::Failed("no session was asked for".to_owned())));
         };
@@ -202,7 +203,8 @@ impl Loader {
         let incomplete = |source| LoadError::Incomplete { place: places.at("input"), source };
         let config = &config.map_err(incomplete)?;
         let batching = Batching::of(config).map_err(unbatched)?;
-        signature.check_declaration(config).map_err(undeclared)?;
+        let view = Arc::new(View::of(&signature, config).map_err(undeclared)?);
+        let mut sessions: Vec<_> = sessions.into_iter().map(|session| fitted(session, &view)).collect();
         for session in &mut sessions {
             warmup::run(&root.join(name), config, session.as_mut()).map_err(cold)?;
         }
@@ -219,7 +221,7 @@ impl Loader {
             number: number.to_string(),
             config: config.clone(),
             labels: loading.labels.iter().map(|(output, text)| (output.clone(), lines(text))).collect(),
-            signature,
+            signature: view.signature.clone(),
             generation,
             generation_header: generation::header(&generation),
             policy: loading.policy,
@@ -227,7 +229,7 @@ impl Loader {
             schedule: schedule.map_err(LoadError::Thread)?,
             flights: Arc::new(Flights::new(self.limits)),
             statistics,
-            origin: is_on_gpus.then(|| Origin { files, config: config.clone(), devices }),
+            origin: is_on_gpus.then(|| Origin { files, config: config.clone(), devices, view }),
         }))
     }
 
@@ -242,14 +244,15 @@ impl Loader {
         gpu: &Gpu,
         stop: &CancellationToken,
     ) -> Result<(), EngineError> {
-        let Some(Origin { files, config, devices }) = &version.origin else { return Ok(()) };
+        let Some(Origin { files, config, devices, view }) = &version.origin else { return Ok(()) };
         if version.schedule.away(gpu.number()) == 0 {
             return Ok(());
         }
         let here = |device: &&Device| **device == Device::Gpu(gpu.number());
         let devices: Vec<Device> = devices.iter().filter(here).copied().collect();
         let engine = self.engines.of(files.platform)?;
-        let mut sessions = engine.open(files, config, &devices, self.options, stop)?;
+        let sessions = engine.open(files, config, &devices, self.options, stop)?;
+        let mut sessions: Vec<_> = sessions.into_iter().map(|session| fitted(session, view)).collect();
         for session in &mut sessions {
             // It was warm once: what fails now is the GPU, or a file that is gone.
             if let Err(error) = warmup::run(&self.root.join(model), config, session.as_mut()) {

@@ -8,7 +8,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::SystemTime;
 
-use crate::config::{self, ConfigError, ModelConfig, PolicyChoice, Written};
+use crate::config::{self, ConfigError, ModelConfig, Platform, PolicyChoice, Written};
 use crate::engine::ModelFiles;
 
 /// A model that can't be read.
@@ -120,14 +120,19 @@ pub(crate) fn read_files(
         let bytes: Arc<[u8]> = std::fs::read(&file).map_err(unreadable(&file))?.into();
         files.insert(name, bytes);
     }
-    let has = |name: &str| files.contains_key(name);
+    let has = |name: &str| files.contains_key(name) || files.contains_key(&inside(name));
     let platform = config.platform(has);
-    let model_file = config.model_file(platform, has).to_owned();
-    if files.contains_key(&model_file) {
-        Ok(ModelFiles { platform, model_file, files })
-    } else {
-        Err(RepositoryError::NoModelFile { path, file: model_file })
+    let named = config.model_file(platform, has);
+    match [named.to_owned(), inside(named)].into_iter().find(|file| files.contains_key(file)) {
+        Some(model_file) => Ok(ModelFiles { platform, model_file, files }),
+        None => Err(RepositoryError::NoModelFile { path, file: named.to_owned() }),
     }
+}
+
+/// The model, where what should be its file is a folder, as Triton has it (`ModelState::LoadModel` in `src/onnxruntime.cc` of its
+/// backend).
+fn inside(folder: &str) -> String {
+    format!("{folder}/{}", Platform::OnnxRuntime.model_file())
 }
 
 /// The label files of a model's outputs, by output.

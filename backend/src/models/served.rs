@@ -15,6 +15,7 @@ use crate::cache::live::Served;
 use crate::config::{Device, ModelConfig};
 use crate::engine::ModelFiles;
 use crate::engine::signature::Signature;
+use crate::engine::signature::view::View;
 use crate::observe::statistics::Statistics;
 use crate::schedule::Schedule;
 use crate::schedule::answers::Answers;
@@ -54,8 +55,11 @@ pub(crate) struct Version {
 /// What sessions are opened from, as it was read.
 pub(crate) struct Origin {
     pub(crate) files: ModelFiles,
+    /// Completed.
     pub(crate) config: ModelConfig,
     pub(crate) devices: Vec<Device>,
+    /// What clients see of the model.
+    pub(crate) view: Arc<View>,
 }
 
 /// A model and its served versions.

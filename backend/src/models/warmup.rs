@@ -104,7 +104,7 @@ impl Tensor {
     }
 }
 
-/// Each free dimension 1; `None` if an input is too large.
+/// Each free dimension 1, without what has a default; `None` if an input is too large.
 fn zeros(signature: &Signature) -> Option<Vec<Tensor>> {
     let zero = |spec: &TensorSpec| {
         let shape: Vec<i64> = spec.shape.iter().map(|size| if *size < 0 { 1 } else { *size }).collect();
@@ -112,7 +112,7 @@ fn zeros(signature: &Signature) -> Option<Vec<Tensor>> {
         let data = (bytes <= MOST_BYTES).then(|| vec![0; bytes])?;
         Some(Tensor { name: spec.name.clone(), datatype: spec.datatype, shape, data })
     };
-    signature.inputs.iter().map(zero).collect()
+    signature.inputs.iter().filter(|spec| !spec.is_optional).map(zero).collect()
 }
 
 fn tensors(folder: &Path, config: &ModelConfig, warmup: &ModelWarmup) -> Result<Vec<Tensor>, WarmupError> {

@@ -11,12 +11,12 @@ use crate::engine::{InputTensor, OutputTensor, Parts};
 /// memory until all parts are sent: about a microsecond, like the answer's other costs.
 const SHARED_BYTES: usize = 16 << 10;
 
-/// What must be the same for requests to run together: names are in the signature's order, so the inputs' dimensions but
-/// the first, and the outputs.
-pub(crate) fn shapes(inputs: &[InputTensor<'_>], outputs: &[usize]) -> Box<[i64]> {
-    let dimensions = inputs.iter().flat_map(|input| {
+/// What must be the same for requests to run together: which inputs there are, for some may be left out, their dimensions but the
+/// first, and the outputs. `places` are the inputs' in the signature, whose order they have.
+pub(crate) fn shapes(places: &[usize], inputs: &[InputTensor<'_>], outputs: &[usize]) -> Box<[i64]> {
+    let dimensions = places.iter().zip(inputs).flat_map(|(place, input)| {
         let rest = input.shape.get(1..).unwrap_or_default();
-        std::iter::once(size(rest.len())).chain(rest.iter().copied())
+        [size(*place), size(rest.len())].into_iter().chain(rest.iter().copied())
     });
     dimensions.chain(outputs.iter().copied().map(size)).collect()
 }
@@ -136,6 +136,16 @@ impl Cuts<'_> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn requests_with_other_inputs_don_t_run_together() {
+        let input =
+            InputTensor { name: "x", datatype: DataType::Uint8, shape: &[1, 2], data: Parts::One(&[]) };
+        let both = shapes(&[0, 1], &[input, input], &[0]);
+        assert_eq!(both, shapes(&[0, 1], &[input, input], &[0]));
+        assert_ne!(shapes(&[0], &[input], &[0]), shapes(&[1], &[input], &[0]));
+        assert_ne!(both, shapes(&[0], &[input], &[0]));
+    }
 
     fn output(shape: &[i64], data: &[u8]) -> OutputTensor {
         OutputTensor { index: 0, shape: shape.to_vec(), data: Bytes::copy_from_slice(data) }

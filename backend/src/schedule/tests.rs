@@ -82,7 +82,9 @@ struct Bench {
 fn bench(sessions: usize, max_batch_size: i32, dynamic: ModelDynamicBatching) -> Bench {
     let scheduling_choice = Some(SchedulingChoice::DynamicBatching(dynamic));
     let config = ModelConfig { max_batch_size, scheduling_choice, ..ModelConfig::default() };
-    let spec = || vec![TensorSpec { name: "x".into(), datatype: DataType::Uint8, shape: vec![-1] }];
+    let spec = || {
+        vec![TensorSpec { name: "x".into(), datatype: DataType::Uint8, shape: vec![-1], is_optional: false }]
+    };
     let (mut go, mut runs, mut scripted) = (Vec::new(), Vec::new(), Vec::<Box<dyn Session>>::new());
     for _ in 0..sessions {
         let ((go_here, on_go), (ran, runs_here)) = (mpsc::channel(), mpsc::channel());
@@ -109,7 +111,7 @@ impl Bench {
         let rows = data.len() as u64;
         let shape = [i64::try_from(rows).unwrap()];
         let work = Asked { data: data.to_owned(), shape, answers: self.asked.clone() };
-        let shapes = Some(batch::shapes(&work.inputs(), work.outputs()));
+        let shapes = Some(batch::shapes(&[0], &work.inputs(), work.outputs()));
         self.schedule.submit(Box::new(work), Demand { rows, shapes, deadline, ..Demand::default() }).unwrap()
     }
 

@@ -64,15 +64,6 @@ fn json_goes_in_and_out_with_its_id() {
 }
 
 #[test]
-fn a_scalar_has_no_dimensions() {
-    let forebay = Forebay::serve(&["--instances", "1"]);
-    let body = json!({ "inputs": [{ "name": "x", "datatype": "FP32", "shape": [], "data": [3] }] });
-    let answer = forebay.infer("scalar_fp32", &[], &body);
-    assert_eq!(answer.status, 200, "{answer:?}");
-    assert_eq!(answer.json()["outputs"][0]["shape"], json!([]));
-}
-
-#[test]
 fn no_elements_are_a_tensor_too() {
     let forebay = Forebay::serve(&["--instances", "1"]);
     let answer = forebay.infer_binary("identity_fp32", "FP32", &[0, 3], b"");

@@ -107,6 +107,9 @@ fn rows_must_agree_and_stay_within_the_limit() {
     assert!(answer.status == 400 && answer.error().contains("batch size does not match"), "{answer:?}");
 }
 
+/// A model, the datatype of its input, rows, what they give, and one that is wrong.
+type Case<'a> = (&'a str, &'a str, [&'a [u8]; 3], [&'a [u8]; 3], Option<&'a [u8]>);
+
 #[test]
 fn parts_of_every_kind_are_joined_and_a_wrong_one_fails_alone() {
     // Bytes of one row each; and those that ONNX Runtime refuses, which the requests' own checks don't know.
@@ -115,7 +118,7 @@ fn parts_of_every_kind_are_joined_and_a_wrong_one_fails_alone() {
     let places: [&[u8]; 3] = [&0_i64.to_le_bytes(), &1_i64.to_le_bytes(), &2_i64.to_le_bytes()];
     let picked: [&[u8]; 3] = [&0.5_f32.to_le_bytes(), &1.5_f32.to_le_bytes(), &2.5_f32.to_le_bytes()];
     let strings: [&[u8]; 3] = [b"\x01\0\0\0a", b"\0\0\0\0", b"\x02\0\0\0\0\xff"];
-    let cases: [(&str, &str, [&[u8]; 3], [&[u8]; 3], Option<&[u8]>); 4] = [
+    let cases: [Case<'_>; 4] = [
         ("identity_int16", "INT16", numbers, numbers, None),
         ("identity_bool", "BOOL", booleans, booleans, None),
         ("identity_bytes", "BYTES", strings, strings, None),

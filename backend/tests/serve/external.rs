@@ -27,8 +27,9 @@ fn model() -> Vec<u8> {
     })
 }
 
-fn answer(root: &Path, weights: [f32; 2]) -> (serde_json::Value, String) {
-    let folder = root.join("external/1");
+/// `inside` is the folder of the version in which the model lies.
+fn answer(root: &Path, inside: &str, weights: [f32; 2]) -> (serde_json::Value, String) {
+    let folder = root.join("external/1").join(inside);
     std::fs::create_dir_all(folder.join("data")).unwrap();
     std::fs::write(folder.join("model.onnx"), model()).unwrap();
     let bytes: Vec<u8> = weights.iter().flat_map(|weight| weight.to_le_bytes()).collect();
@@ -42,9 +43,26 @@ fn answer(root: &Path, weights: [f32; 2]) -> (serde_json::Value, String) {
 #[test]
 fn external_weights_are_loaded_and_hashed() {
     let root = tempfile::tempdir().unwrap();
-    let (first, first_generation) = answer(root.path(), [10.0, 20.0]);
+    let (first, first_generation) = answer(root.path(), "", [10.0, 20.0]);
     assert_eq!(first, json!([11.0, 22.0]));
-    let (second, second_generation) = answer(root.path(), [0.5, 0.5]);
+    let (second, second_generation) = answer(root.path(), "", [0.5, 0.5]);
     assert_eq!(second, json!([1.5, 2.5]));
     assert_ne!(first_generation, second_generation);
+}
+
+#[test]
+fn a_model_may_be_a_folder_with_its_weights_beside_it() {
+    for (folder, config) in [("model.onnx", ""), ("net", "default_model_filename: \"net\"")] {
+        let root = tempfile::tempdir().unwrap();
+        std::fs::create_dir(root.path().join("external")).unwrap();
+        std::fs::write(root.path().join("external/config.pbtxt"), config).unwrap();
+        let (first, first_generation) = answer(root.path(), folder, [10.0, 20.0]);
+        assert_eq!(first, json!([11.0, 22.0]), "{folder}");
+        let (second, second_generation) = answer(root.path(), folder, [0.5, 0.5]);
+        assert_eq!(second, json!([1.5, 2.5]), "{folder}");
+        assert_ne!(first_generation, second_generation, "{folder}");
+        let forebay = Forebay::serve_from(root.path(), &["--instances", "1"]);
+        let config = forebay.get("/v2/models/external/config").json();
+        assert_eq!(config["default_model_filename"], folder);
+    }
 }

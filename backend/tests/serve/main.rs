@@ -20,6 +20,7 @@ mod coding;
 mod compiled;
 mod configuration;
 mod control;
+mod declared;
 mod drain;
 mod errors;
 mod external;

@@ -88,6 +88,27 @@ fn right(answer: &Answer, rows: usize, value: usize) {
 }
 
 #[test]
+fn a_plan_is_seen_as_its_configuration_declares() {
+    let config = r#"max_batch_size: 64
+        input [ { name: "x" data_type: TYPE_FP32 dims: [ 2, 2 ] reshape { shape: [ 4 ] } } ]
+        output [ { name: "doubled" data_type: TYPE_FP32 dims: [ 1, 4 ] reshape { shape: [ 4 ] } } ]"#;
+    let root = repository(config, &plan());
+    let forebay = Forebay::start(command(root.path(), &["--pool", "none"]));
+    let metadata = forebay.get("/v2/models/affine").json();
+    let shapes = [&metadata["inputs"][0]["shape"], &metadata["outputs"][0]["shape"]];
+    assert_eq!(shapes, [&json!([-1, 2, 2]), &json!([-1, 1, 4])]);
+    let input = json!({ "name": "x", "datatype": "FP32", "shape": [2, 2, 2], "data": vec![3; 8] });
+    let answer = forebay.infer("affine", &[], &json!({ "inputs": [input] }));
+    assert_eq!(answer.json()["outputs"][0]["shape"], json!([2, 1, 4]), "{answer:?}");
+    assert_eq!(answer.json()["outputs"][0]["data"], json!([6.0, 7.0, 8.0, 9.0, 6.0, 7.0, 8.0, 9.0]));
+    let optional = r#"input [ { name: "x" data_type: TYPE_FP32 dims: [ -1, 4 ] optional: true } ]"#;
+    std::fs::write(root.path().join("affine/config.pbtxt"), optional).unwrap();
+    let output = command(root.path(), &[]).output().unwrap();
+    let said = String::from_utf8_lossy(&output.stderr);
+    assert!(said.contains("is declared optional, but the model has no default for it"), "{said}");
+}
+
+#[test]
 fn a_plan_answers_in_every_profile_and_tells_what_it_is() {
     let root = repository("", &plan());
     let forebay = Forebay::start(command(root.path(), &["--pool", "none"]));

@@ -17,9 +17,15 @@ fn rows_and_columns_give_one_prediction_a_row() {
         ("identity_fp32", json!({ "instances": [[1, 2], [3, 4]] }), json!([[1.0, 2.0], [3.0, 4.0]])),
         ("identity_fp32", json!({ "instances": [{ "x": [1.5] }] }), json!([[1.5]])),
         ("identity_bytes", json!({ "instances": [["a", "b"]] }), json!([["a", "b"]])),
+        (
+            "identity_bytes",
+            json!({ "instances": [["ä", { "b64": "/wA=" }, { "b64": "YQ==" }]] }),
+            json!([["ä", { "b64": "/wA=" }, "a"]]),
+        ),
         ("add_fp32", json!({ "inputs": { "a": [[1], [2]], "b": [[10], [20]] } }), json!([[11.0], [22.0]])),
         ("two_outputs", json!({ "instances": [[4]] }), json!([{ "double": [8.0], "half": [2.0] }])),
         ("identity_int64", json!({ "inputs": [[7, 8]] }), json!([[7, 8]])),
+        ("scalar_fp32", json!({ "inputs": [2.5] }), json!([2.5])),
     ] {
         let answer = predict(&forebay, model, &body);
         assert_eq!((answer.status, &answer.json()["predictions"]), (200, &expected), "{body}");
@@ -86,7 +92,7 @@ fn what_v1_cannot_carry_is_named() {
         ("identity_fp32", json!({ "instances": [[1]], "inputs": [[1]] }), 400, "either 'instances'"),
         ("identity_fp32", json!({}), 400, "either 'instances'"),
         ("identity_fp32", json!([1]), 400, "must be an object"),
-        ("scalar_fp32", json!({ "inputs": { "x": 1 } }), 400, "scalar"),
+        ("scalar_fp32", json!({ "inputs": { "x": 1 } }), 400, "Expected [1], got []"),
     ] {
         let answer = predict(&forebay, model, &body);
         assert_eq!((answer.status, answer.error().contains(expected)), (status, true), "{body} {answer:?}");

@@ -71,6 +71,7 @@ struct Alike<'a> {
 
 impl Walk for Alike<'_> {
     type Found = ();
+    const BASE64: bool = true;
 
     fn walk(
         self,

@@ -4,7 +4,12 @@ use super::number::{self, NotA};
 use super::{DecodeError, Kind, Reader, bound, plain};
 use crate::datatype::DataType;
 use crate::tensor::{self, TensorError};
+use base64::Engine as _;
+use base64::prelude::BASE64_STANDARD;
 use jiter::Peek;
+
+/// What names bytes that are no text, or need not be.
+pub(crate) const BASE64_KEY: &str = "b64";
 
 /// Which tensor the values are for.
 #[derive(Clone, Copy)]
@@ -45,6 +50,8 @@ pub(super) fn read_slowly(
 /// A way through arrays.
 pub(super) trait Walk {
     type Found;
+    /// Whether BYTES may come as V1 has them where they are no text.
+    const BASE64: bool;
 
     /// Goes through what comes next. `push` reads one value into raw form, or says why it can't be one.
     fn walk(
@@ -98,19 +105,38 @@ pub(super) fn read_by<W: Walk>(
             raw.push(u8::from(reader.boolean(peek)?));
             Ok(None)
         }),
-        DataType::Bytes => way.walk(reader, target, |reader, peek, raw| {
-            if peek != Peek::String {
-                return Ok(Some("is not a string"));
-            }
-            Ok(tensor::push_element(raw, reader.string()?.as_bytes())
-                .is_none()
-                .then_some("is longer than 4 GiB"))
+        DataType::Bytes => way.walk(reader, target, |reader, peek, raw| match peek {
+            Peek::String => Ok(push_element(raw, reader.string()?.as_bytes())),
+            Peek::Object if W::BASE64 => push_base64(reader, raw),
+            _ => Ok(Some("is not a string")),
         }),
         DataType::Fp16 | DataType::Bf16 => {
             let Target { kind, name, datatype } = target;
             Err(DecodeError::NoJsonForm { datatype, kind, name: name.to_owned() })
         }
     }
+}
+
+fn push_element(raw: &mut Vec<u8>, element: &[u8]) -> Option<&'static str> {
+    tensor::push_element(raw, element).is_none().then_some("is longer than 4 GiB")
+}
+
+/// `{"b64": ".."}`, as TensorFlow Serving's REST API spells bytes, from which V1 has it.
+fn push_base64(reader: &mut Reader<'_>, raw: &mut Vec<u8>) -> Result<Option<&'static str>, DecodeError> {
+    let (mut decoded, mut others) = (None, false);
+    reader.members("a value", |reader, name| {
+        if name != BASE64_KEY || reader.peek()? != Peek::String {
+            others = true;
+            return Ok(false);
+        }
+        decoded = Some(BASE64_STANDARD.decode(reader.string()?));
+        Ok(true)
+    })?;
+    Ok(match decoded.filter(|_| !others) {
+        Some(Ok(element)) => push_element(raw, &element),
+        Some(Err(_)) => Some("is not base64"),
+        None => Some("is an object, but not one of 'b64' and a string alone"),
+    })
 }
 
 /// By way of a double, as Triton does: one meaning for every text.
@@ -151,6 +177,7 @@ struct Counted<'a> {
 
 impl Walk for Counted<'_> {
     type Found = Vec<u8>;
+    const BASE64: bool = false;
 
     fn walk(
         self,

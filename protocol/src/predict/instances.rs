@@ -1,6 +1,6 @@
 //! Rows: each is a value for the only input, or an object with a value for each. They become columns as they are read.
 
-use super::{Column, Input, PredictError, dimensions, named, only, target};
+use super::{Column, Input, PredictError, dimensions, is_bytes, named, only, target};
 use crate::decode::{self, Nesting, Reader, bound};
 use jiter::Peek;
 
@@ -22,7 +22,7 @@ pub(super) fn read<'a>(
     let mut next = reader.array("'instances'")?;
     let mut row: usize = 0;
     while let Some(peek) = next {
-        if peek == Peek::Object {
+        if peek == Peek::Object && !is_bytes(reader, inputs)? {
             reader.members_or("an instance", |reader, name| -> Result<bool, PredictError> {
                 read_value(reader, &mut columns, named(inputs, name)?, row)?;
                 Ok(true)

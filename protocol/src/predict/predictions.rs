@@ -2,9 +2,12 @@
 
 use super::PredictError;
 use crate::datatype::DataType;
+use crate::decode::BASE64_KEY;
 use crate::messages::ModelInferResponse;
 use crate::response::{ResponseError, write_string, write_values};
 use crate::tensor::Elements;
+use base64::Engine as _;
+use base64::prelude::BASE64_STANDARD;
 use bytes::Bytes;
 
 /// Writes `{"predictions":[..]}`; numbers are as V2's JSON has them, `NaN` and `Infinity` too.
@@ -118,9 +121,28 @@ fn write_flat(
     let values = values_size(datatype, count, data).and_then(|size| data.split_at_checked(size));
     let (values, rest) = values
         .ok_or_else(|| not_canonical(name, "its shape stands for more values than it has".to_owned()))?;
-    write_values(out, name, datatype, values)?;
     *data = rest;
-    Ok(())
+    if datatype == DataType::Bytes {
+        write_elements(out, values);
+        return Ok(());
+    }
+    Ok(write_values(out, name, datatype, values)?)
+}
+
+/// Strings, or what names bytes that are none. The elements are whole.
+fn write_elements(out: &mut Vec<u8>, data: &[u8]) {
+    for (index, element) in Elements(data).filter_map(Result::ok).enumerate() {
+        separate(out, index);
+        if let Ok(text) = std::str::from_utf8(element) {
+            write_string(out, text);
+        } else {
+            out.push(b'{');
+            write_string(out, BASE64_KEY);
+            out.push(b':');
+            write_string(out, &BASE64_STANDARD.encode(element));
+            out.push(b'}');
+        }
+    }
 }
 
 /// Bytes of the next values.

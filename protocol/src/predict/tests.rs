@@ -9,7 +9,11 @@ use crate::path::InferPath;
 use crate::wants::Wants;
 use crate::{request, response};
 
-const X: Input<'_> = Input { name: "x", datatype: DataType::Fp32 };
+const X: Input<'_> = input("x", DataType::Fp32);
+
+const fn input(name: &str, datatype: DataType) -> Input<'_> {
+    Input { name, datatype, is_optional: false }
+}
 
 fn read(inputs: &[Input<'_>], text: &str) -> Result<ModelInferRequest, PredictError> {
     decode("m", inputs, &Bytes::copy_from_slice(text.as_bytes()), &Limits::default())
@@ -44,7 +48,7 @@ fn written(outputs: &[(&str, DataType, &[i64], &[u8])]) -> String {
 
 #[test]
 fn rows_and_columns_are_v2s_tensors() {
-    let ab = [Input { name: "a", datatype: DataType::Int8 }, Input { name: "b", datatype: DataType::Bytes }];
+    let ab = [input("a", DataType::Int8), input("b", DataType::Bytes)];
     let x = r#"{"inputs":[{"name":"x","datatype":"FP32","shape":[2,2],"data":[1,2,0.1,NaN]}]}"#;
     let two = r#"{"inputs":[{"name":"a","datatype":"INT8","shape":[2],"data":[1,-2]},
         {"name":"b","datatype":"BYTES","shape":[2,1],"data":["ä","\n"]}]}"#;
@@ -65,9 +69,9 @@ fn rows_and_columns_are_v2s_tensors() {
 
 #[test]
 fn what_cannot_be_said_is_named() {
-    let ab = [X, Input { name: "b", datatype: DataType::Uint8 }];
+    let ab = [X, input("b", DataType::Uint8)];
     let deep = format!("{{\"instances\":[{}1{}]}}", "[".repeat(32), "]".repeat(32));
-    let half = [Input { name: "h", datatype: DataType::Fp16 }];
+    let half = [input("h", DataType::Fp16)];
     for (inputs, text, expected) in [
         (&[X][..], "{}", "either 'instances'"),
         (&[X], r#"{"instances":[[1]],"inputs":[[1]]}"#, "either 'instances'"),
@@ -95,6 +99,45 @@ fn what_cannot_be_said_is_named() {
 }
 
 #[test]
+fn bytes_that_are_no_text_come_in_base64() {
+    let x = [input("x", DataType::Bytes)];
+    let bytes = |shape: &[i64], raw: &'static [u8]| (shape.to_vec(), Bytes::from_static(raw));
+    for (text, expected) in [
+        (r#"{"instances":[{"b64":"/wA="},"a"]}"#, bytes(&[2], b"\x02\0\0\0\xff\0\x01\0\0\0a")),
+        (r#"{"instances":[["a",{"b64":""}]]}"#, bytes(&[1, 2], b"\x01\0\0\0a\0\0\0\0")),
+        (r#"{"instances":[{"x":{"b64":"YQ=="}}]}"#, bytes(&[1], b"\x01\0\0\0a")),
+        (r#"{"inputs":[{"b64":"YQ=="}]}"#, bytes(&[1], b"\x01\0\0\0a")),
+        (r#"{"inputs":{"x":[{"b64":"YQ=="}]}}"#, bytes(&[1], b"\x01\0\0\0a")),
+        (r#"{"inputs":{"b64":"YQ=="}}"#, bytes(&[], b"\x01\0\0\0a")),
+    ] {
+        let read = read(&x, text).unwrap();
+        assert_eq!((read.inputs[0].shape.clone(), read.raw_input_contents[0].clone()), expected, "{text}");
+    }
+    // An input may have that name.
+    let named = read(&[input("b64", DataType::Bytes)], r#"{"instances":[{"b64":"YQ=="}]}"#).unwrap();
+    assert_eq!(named.raw_input_contents, [&b"\x04\0\0\0YQ=="[..]]);
+    for (text, expected) in [
+        (r#"{"instances":[{"b64":"?"}]}"#, r#"value 0 is not base64: a BYTES is expected, not {"b64":"?"}"#),
+        (r#"{"instances":[[{"b64":1}]]}"#, "not one of 'b64' and a string alone"),
+        (r#"{"instances":[[{"b64":"YQ==","x":1}]]}"#, "not one of 'b64' and a string alone"),
+        (r#"{"instances":[[{}]]}"#, "not one of 'b64' and a string alone"),
+        (r#"{"instances":[[1]]}"#, "is not a string"),
+    ] {
+        assert!(refusal(&x, text).contains(expected), "{text}: {}", refusal(&x, text));
+    }
+}
+
+#[test]
+fn a_value_without_a_name_is_for_the_one_input_that_is_needed() {
+    let optional = Input { is_optional: true, ..input("o", DataType::Int8) };
+    let alone = read(&[X, optional], r#"{"instances":[[1,2]]}"#).unwrap();
+    assert_eq!((alone.inputs.len(), alone.inputs[0].name.as_str()), (1, "x"));
+    let both = read(&[X, optional], r#"{"instances":[{"x":1,"o":2}]}"#).unwrap();
+    assert_eq!(both.inputs.len(), 2);
+    assert!(refusal(&[optional, optional], r#"{"instances":[1]}"#).contains("name each"));
+}
+
+#[test]
 fn predictions_are_a_value_or_an_object_a_row() {
     use DataType::{Bool, Bytes, Fp32, Int8};
     let strings = b"\x01\0\0\0a\0\0\0\0\x02\0\0\0\"b";
@@ -106,6 +149,7 @@ fn predictions_are_a_value_or_an_object_a_row() {
         (&[("y", Int8, &[0, 3], &[])], "[]"),
         (&[("y", Bytes, &[3], strings)], r#"["a","","\"b"]"#),
         (&[("y", Bytes, &[1, 3], strings)], r#"[["a","","\"b"]]"#),
+        (&[("y", Bytes, &[2], b"\x01\0\0\0\xff\x01\0\0\0\0")], r#"[{"b64":"/w=="},"\u0000"]"#),
         (
             &[("y", Bool, &[2], &[1, 0]), ("\n", Int8, &[2, 1], &[5, 6])],
             r#"[{"y":true,"\n":[5]},{"y":false,"\n":[6]}]"#,
@@ -118,7 +162,6 @@ fn predictions_are_a_value_or_an_object_a_row() {
     for (outputs, expected) in [
         (&[("y", Int8, &[][..], &[1][..])][..], "output 'y' is a scalar"),
         (&[("y", Int8, &[1], &[1]), ("z", Int8, &[2], &[1, 2])], "different numbers of rows"),
-        (&[("y", Bytes, &[1], b"\x01\0\0\0\xff")], "not UTF-8"),
         (&[("y", DataType::Fp16, &[1], &[0, 0])], "FP16 data via JSON is not supported"),
         (&[("y", Int8, &[2, 2], &[1, 2, 3])], "more values than it has"),
         (&[("y", Bytes, &[4], strings)], "more values than it has"),
@@ -191,7 +234,7 @@ proptest! {
         let in_v2 = String::from_utf8(response::encode(&response, &wants, "").unwrap().body).unwrap();
         prop_assert!(in_v2.contains(&format!("\"data\":{texts}}}")), "{in_v2} {texts}");
         // What was written is read back, in every form, as V2 reads it.
-        let input = Input { name: "x", datatype };
+        let input = input("x", datatype);
         let columns = read(&[input], &format!("{{\"inputs\":{texts}}}")).unwrap();
         let rows = read(&[input], &format!("{{\"instances\":{texts}}}")).unwrap();
         let same = v2(&format!("{{\"inputs\":[{{\"name\":\"x\",\"datatype\":\"{datatype}\",\"shape\":[{count}],\"data\":{texts}}}]}}"));
@@ -207,7 +250,7 @@ proptest! {
     fn long_decimals_are_read_as_v2_reads_them(texts in prop::collection::vec("-?(0|[1-9][0-9]{0,20})(\\.[0-9]{1,25})?([eE][+-]?[0-9]{1,2})?", 1..9), double in any::<bool>()) {
         let (datatype, count) = (if double { DataType::Fp64 } else { DataType::Fp32 }, texts.len());
         let list = texts.join(",");
-        let one = read(&[Input { name: "x", datatype }], &format!("{{\"instances\":[{list}]}}"));
+        let one = read(&[input("x", datatype)], &format!("{{\"instances\":[{list}]}}"));
         let text = format!("{{\"inputs\":[{{\"name\":\"x\",\"datatype\":\"{datatype}\",\"shape\":[{count}],\"data\":[{list}]}}]}}");
         let path = InferPath { model: "m", version: "" };
         let two = request::decode(&path, None, &Bytes::from(text), &Limits::default());

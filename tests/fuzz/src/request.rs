@@ -40,7 +40,7 @@ pub(crate) fn request(data: &[u8]) {
 /// A V1 prediction that is read is valid, and has a digest.
 pub(crate) fn predict(data: &[u8]) {
     let limits = Limits { max_tensor_bytes: 1 << 20, ..Limits::default() };
-    let input = |name, datatype| Input { name, datatype };
+    let input = |name, datatype| Input { name, datatype, is_optional: false };
     let one = [input("x", DataType::Fp32)];
     let two = [input("a", DataType::Int64), input("b", DataType::Bytes)];
     let inputs = if data.len().is_multiple_of(2) { &one[..] } else { &two };

@@ -47,7 +47,7 @@ const MODELS: [(&str, &[Input]); 15] = [
     ("identity_fp16", &x(Datatype::Fp16)),
     ("identity_bf16", &x(Datatype::Bf16)),
     ("identity_fp32", &x(Datatype::Fp32)),
-    ("scalar_fp32", &[Input { name: "x", datatype: Datatype::Fp32, free: None, asked: &[&[]] }]),
+    ("scalar_fp32", &[Input { name: "x", datatype: Datatype::Fp32, free: None, asked: &[&[1]] }]),
     ("two_outputs", &x(Datatype::Fp32)),
     ("slow", &x(Datatype::Fp32)),
     (

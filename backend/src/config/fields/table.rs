@@ -18,7 +18,7 @@ pub(super) enum Fate {
 use Fate::{Ignored, Refused, Served, ServedBy};
 
 const BATCH: &str = "tensors that are made of a batch's requests are not";
-const DECLARED: &str = "a_declaration_must_agree_with_the_model";
+const DECLARED: &str = "what_the_model_has_not_is_refused_with_its_field";
 const DEFAULT: &str = "a_policy_of_the_default_says_how_its_requests_wait";
 const LEVEL: &str = "a_policy_of_a_level_says_how_its_requests_wait";
 const FORMAT: &str = "a_format_is_told_and_wants_three_dims";
@@ -26,7 +26,8 @@ const INSTANCES: &str = "instances_are_counted_for_each_gpu_that_a_group_names_o
 const PINNED: &str = "buffers are pinned where a GPU copies them";
 const OPTIONS: &str = "how_onnx_runtime_runs_a_model_is_its_configurations_say";
 const POLICY: &str = "the_policy_picks_the_versions";
-const RESHAPE: &str = "declare the model's own shape";
+const RESHAPE: &str = "clients_see_dims_and_the_model_gets_what_they_are_reshaped_to";
+const NARROWER: &str = "narrower_dims_are_told_and_held_to";
 const WARMUP: &str = "each_kind_of_data_warms_a_model";
 
 pub(super) const FIELDS: &[(&str, Fate)] = &[
@@ -50,23 +51,47 @@ pub(super) const FIELDS: &[(&str, Fate)] = &[
         "max_batch_size",
         Served("the most rows of a request and a batch", "rows_must_agree_and_stay_within_the_limit"),
     ),
-    ("input.name", Served("as the model has it", DECLARED)),
+    (
+        "input.name",
+        Served("as the model has it: all that it needs", "fewer_inputs_than_the_model_needs_are_refused"),
+    ),
     ("input.data_type", Served("as the model has it", DECLARED)),
     ("input.format", Served("told to clients; NHWC and NCHW want three dims, as in Triton", FORMAT)),
-    ("input.dims", Served("without the batch's, each 1 or more, or -1", DECLARED)),
-    ("input.reshape", Refused(RESHAPE)),
+    (
+        "input.dims",
+        Served("without the batch's, each 1 or more, or -1; may be narrower than the model's", NARROWER),
+    ),
+    (
+        "input.reshape.shape",
+        Served("what the model gets in place of dims; free ones keep their order", RESHAPE),
+    ),
     ("input.is_shape_tensor", Ignored("a plan says itself which of its tensors are shapes")),
     ("input.allow_ragged_batch", Refused("requests of different shapes share no batch")),
-    ("input.optional", Refused("each input is wanted")),
+    (
+        "input.optional",
+        Served(
+            "an initializer that is an input too is the default; with a batch, where its first dimension is free",
+            "a_request_may_leave_out_what_has_a_default",
+        ),
+    ),
     ("input.is_non_linear_format_io", Refused("tensors are linear")),
-    ("output.name", Served("as the model has it", DECLARED)),
+    (
+        "output.name",
+        Served(
+            "as the model has it; where some are listed, the others are not there",
+            "only_the_outputs_that_are_listed_exist",
+        ),
+    ),
     ("output.data_type", Served("as the model has it", DECLARED)),
-    ("output.dims", Served("as of inputs", DECLARED)),
+    (
+        "output.dims",
+        Served("as of inputs; what is computed is held to those that the model leaves free", NARROWER),
+    ),
     (
         "output.label_filename",
         Served("a file of the model's folder, a label a line", "labels_name_the_classes"),
     ),
-    ("output.reshape", Refused(RESHAPE)),
+    ("output.reshape.shape", Served("what the model gives in place of dims", RESHAPE)),
     ("output.is_shape_tensor", Ignored("a plan says itself which of its tensors are shapes")),
     ("output.is_non_linear_format_io", Refused("tensors are linear")),
     ("batch_input", Refused(BATCH)),

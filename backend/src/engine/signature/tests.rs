@@ -3,7 +3,7 @@ use forebay_protocol::messages::{Choice, InferInputTensor, InferParameter, Infer
 use super::*;
 
 fn spec(name: &str, datatype: DataType, shape: &[i64]) -> TensorSpec {
-    TensorSpec { name: name.into(), datatype, shape: shape.to_vec() }
+    TensorSpec { name: name.into(), datatype, shape: shape.to_vec(), is_optional: false }
 }
 
 fn signature() -> Signature {
@@ -84,20 +84,12 @@ fn classification_wants_a_whole_number() {
 }
 
 #[test]
-fn a_declaration_must_agree_with_the_model() {
-    let declared = |text: &str| {
-        let config = config::parse(std::path::Path::new("c"), text.as_bytes(), "m").unwrap();
-        signature().check_declaration(&config).map_err(|error| error.to_string())
-    };
-    assert_eq!(declared("input [ { name: \"a\" data_type: TYPE_FP32 dims: [ -1, 2 ] } ]"), Ok(()));
-    assert_eq!(declared("input [ { name: \"s\" data_type: TYPE_INT64 dims: [ 1 ] } ]"), Ok(()));
-    for (text, expected) in [
-        ("input [ { name: \"b\" data_type: TYPE_FP32 dims: [ 2 ] } ]", "it has \"a\", \"s\""),
-        ("input [ { name: \"a\" data_type: TYPE_INT8 dims: [ -1, 2 ] } ]", "declared as INT8"),
-        ("output [ { name: \"x\" data_type: TYPE_FP32 dims: [ 1, 1 ] } ]", "declared with shape [1,1]"),
-        ("max_batch_size: 4", "first dimension of input \"s\" is not free"),
-    ] {
-        let error = declared(text).unwrap_err();
-        assert!(error.contains(expected), "{error}");
-    }
+fn an_input_with_a_default_may_be_left_out_and_others_may_not() {
+    let mut signature = signature();
+    signature.inputs[1].is_optional = true;
+    assert!(signature.check(&request(&[A], &[]), 0).is_ok());
+    assert!(signature.check(&request(&[S, A], &[]), 0).is_ok());
+    let error = signature.check(&request(&[S], &[]), 0).unwrap_err().to_string();
+    assert!(error.contains("expected between 1 and 2 inputs but got 1 inputs for model 'm'"), "{error}");
+    assert!(error.contains("['a']"), "{error}");
 }

@@ -3,7 +3,7 @@ use std::collections::BTreeMap;
 use super::*;
 
 fn spec(name: &str, shape: &[i64]) -> TensorSpec {
-    TensorSpec { name: name.into(), datatype: DataType::Fp32, shape: shape.to_vec() }
+    TensorSpec { name: name.into(), datatype: DataType::Fp32, shape: shape.to_vec(), is_optional: false }
 }
 
 fn signature(input: &[i64], output: &[i64]) -> Signature {

@@ -132,11 +132,14 @@ fn check_shape(key: &str, shape: &[i64], input: &Input) -> Result<(), EngineErro
     Ok(())
 }
 
-/// From `max_batch_size`, and from dims that `config.pbtxt` fixes where the model leaves them free.
+/// From `max_batch_size`, and from dims that `config.pbtxt` fixes, as the model gets them, where the model leaves them free.
 fn derived(config: &ModelConfig, input: &Input) -> Result<Range, EngineError> {
     let batch = i64::from(config.max_batch_size);
     let declared = config.input.iter().find(|declared| declared.name == input.name);
-    let declared = declared.map_or(&[][..], |declared| &declared.dims);
+    let declared = declared.map_or(&[][..], |declared| match &declared.reshape {
+        Some(reshape) => &reshape.shape,
+        None => &declared.dims,
+    });
     let before = usize::from(batch > 0);
     let mut range = Range { input: input.name.clone(), values: false, min: vec![], opt: vec![], max: vec![] };
     for (axis, &size) in input.shape.iter().enumerate() {

@@ -57,6 +57,9 @@ fn ranges_come_from_batches_and_dims() {
     let all = "input [ { name: \"x\" dims: [ 3, 4 ] }, { name: \"y\" dims: [ 1, 2 ] } ]";
     let options = built(all).unwrap();
     assert_eq!(shown(&options.profiles[0])[1], ("y", vec![1, 2], vec![1, 2], vec![1, 2]));
+    let reshaped = dims.replace("[ 7 ]", "[ 1, 7 ] reshape { shape: [ 7 ] }");
+    let options = built(&format!("max_batch_size: 16 {reshaped}")).unwrap();
+    assert_eq!(shown(&options.profiles[0])[1], ("y", vec![1, 7], vec![16, 7], vec![16, 7]));
     let fixed = of(&ModelConfig::default(), &[input("x", &[2, 4])]).unwrap();
     assert!(fixed.profiles.is_empty(), "nothing is free");
 }
