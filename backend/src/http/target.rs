@@ -26,24 +26,22 @@ fn check_host<B>(request: &Request<B>) -> Result<(), &'static str> {
     if authority.is_some_and(|authority| authority.as_str().contains('@')) {
         return Err("must be a host and a port, without a user");
     }
-    match (hosts.next(), hosts.next()) {
-        (_, Some(_)) => Err("must be sent once"),
-        (None, None) if request.version() == Version::HTTP_11 => {
-            Err("is missing: HTTP/1.1 wants one, empty if there is none to name")
-        }
-        (None, None) => Ok(()),
-        (Some(host), None) if !is_host(host.as_bytes()) => {
-            Err("must be a host, with a port or without, in ASCII")
-        }
-        // Of a request over HTTP/1.1 whose target names the host the field is not looked at.
-        (Some(host), None) if request.version() >= Version::HTTP_2 => match authority {
-            Some(authority) if !agree(authority, host, request.uri().scheme()) => {
-                Err("must be what :authority is")
-            }
+    let Some(host) = hosts.next() else {
+        return match request.version() {
+            Version::HTTP_11 => Err("is missing: HTTP/1.1 wants one, empty if there is none to name"),
             _ => Ok(()),
-        },
-        (Some(_), None) => Ok(()),
+        };
+    };
+    if hosts.next().is_some() {
+        return Err("must be sent once");
     }
+    if !is_host(host.as_bytes()) {
+        return Err("must be a host, with a port or without, in ASCII");
+    }
+    // Over HTTP/1.1 the field is not looked at where the target names a host.
+    let named = authority.filter(|_| request.version() >= Version::HTTP_2);
+    let agrees = named.is_none_or(|authority| agree(authority, host, request.uri().scheme()));
+    if agrees { Ok(()) } else { Err("must be what :authority is") }
 }
 
 /// `uri-host [ ":" port ]` (RFC 9110, 7.2). It may be empty.
