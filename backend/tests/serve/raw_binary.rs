@@ -52,7 +52,11 @@ fn the_bytes_are_a_batch_of_one_and_come_back_in_binary() {
     let body = [1.0_f32, 2.0].map(f32::to_le_bytes).concat();
     assert!(forebay.infer("identity_fp32", &[], &fp32(&[1.0, 2.0])).is_hit());
     assert!(raw(&forebay, "identity_fp32", &[("content-type", "application/json")], &body).is_hit());
-    assert!(raw(&forebay, "identity_fp32/versions/1", &[], &body).status == 200);
+    let chunked = [&b"5\r\n"[..], &body[..5], b"\r\n3\r\n", &body[5..], b"\r\n0\r\n\r\n"].concat();
+    assert!(raw(&forebay, "identity_fp32", &[("transfer-encoding", "chunked")], &chunked).is_hit());
+    let zstd = zstd::encode_all(&*body, 3).unwrap();
+    assert!(raw(&forebay, "identity_fp32", &[("content-encoding", "zstd")], &zstd).is_hit());
+    assert_eq!(raw(&forebay, "identity_fp32/versions/1", &[], &body).status, 200);
 }
 
 #[test]
