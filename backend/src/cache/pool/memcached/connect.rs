@@ -22,12 +22,14 @@ use crate::observe::logs::Seldom;
 const CONNECT: Duration = Duration::from_secs(1);
 /// An item's default bound in Memcached.
 const MIB: usize = 1 << 20;
+/// No value is larger, whatever a server says that it takes.
+const MOST: usize = 64 * MIB;
 /// What Memcached keeps in an item beside its value: a head, the key, the line's end.
 const ITEM_HEAD: usize = 512;
 /// The setting that bounds items, of `stats settings`.
 const ITEM_SIZE_MAX: &str = "item_size_max";
 /// The first version with the meta commands as they are now.
-const NEEDED: (u32, u32, u32) = (1, 6, 8);
+const NEEDED: (u32, u32, u32) = (1, 6, 10);
 
 /// Why there is no connection.
 #[derive(Debug, thiserror::Error)]
@@ -40,7 +42,7 @@ pub(crate) enum ConnectError {
     Wire(#[from] WireError),
     #[error("it refused the user or the password of --memcached-url ({0})")]
     Refused(String),
-    #[error("it is Memcached {0}: 1.6.8 or later is needed, which has the meta commands")]
+    #[error("it is Memcached {0}: 1.6.10 or later is needed, which has the meta commands")]
     Old(String),
     #[error("the connection was lost: {0}")]
     Lost(Over),
@@ -128,7 +130,7 @@ impl Endpoint {
         loop {
             match next(stream, &mut came).await? {
                 Reply::Stat { name, value } if name == ITEM_SIZE_MAX => {
-                    let most = value.parse().unwrap_or(MIB);
+                    let most = value.parse().unwrap_or(MIB).min(MOST);
                     self.max_bytes.store(usize::saturating_sub(most, ITEM_HEAD), Ordering::Relaxed);
                 }
                 Reply::Stat { .. } => {}
@@ -229,8 +231,8 @@ mod tests {
     fn versions_without_the_meta_commands_are_told() {
         for (version, expected) in [
             ("1.6.18", true),
-            ("1.6.8", true),
-            ("1.6.7", false),
+            ("1.6.10", true),
+            ("1.6.9", false),
             ("1.5.22", false),
             ("2.0.0-rc1", true),
             ("x", false),

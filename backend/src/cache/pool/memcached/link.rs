@@ -75,6 +75,8 @@ pub(super) enum Over {
     Wire(#[from] WireError),
     #[error(transparent)]
     Io(#[from] std::io::Error),
+    #[error("it sent what nobody asked for")]
+    Unasked,
     #[error("it sent more lines of statistics than {MAX_STATS}")]
     Stats,
 }
@@ -242,6 +244,10 @@ async fn receive(mut read: ReadHalf<Stream>, mut owed: mpsc::Receiver<Owed>, mos
                 },
                 Err(error) => return error.into(),
             }
+        }
+        // Who asks is known before anything is sent, so this is no reply; what comes next would be taken for another's.
+        if owed.is_empty() && !came.is_empty() {
+            return Over::Unasked;
         }
         // Whoever asked may have left.
         let _ = done.send(had);
