@@ -84,7 +84,9 @@ fn short_decimal(text: &[u8]) -> Option<f64> {
 /// Digits without their point, and how many of them are behind it, in that case.
 #[inline]
 pub(super) fn exact(digits: u64, decimals: usize) -> Option<f64> {
-    if digits >= 1 << 53 { None } else { Some(digits as f64 / POWERS.get(decimals)?) }
+    // From a signed number the processor converts in one step.
+    let digits = i64::try_from(digits).ok().filter(|digits| *digits < 1 << 53)?;
+    Some(digits as f64 / POWERS.get(decimals)?)
 }
 
 #[cfg(test)]

@@ -72,24 +72,36 @@ impl Values<'_> {
         let mut rest = self.text;
         loop {
             // A value or an array comes, or the end of an array that holds nothing.
-            rest = trimmed(rest);
-            let first = *rest.first()?;
-            if first == b'[' {
-                depth = depth.saturating_add(1);
-                if depth > self.max_depth {
-                    return None;
+            let (first, behind) = rest.split_first()?;
+            match first {
+                b'0'..=b'9' | b'-' => {
+                    left = left.checked_sub(1)?;
+                    let number;
+                    (number, rest) = Number::read(rest)?;
+                    raw.extend_from_slice(&value(&number)?);
+                    // Most often the next follows at once.
+                    if let Some((b',', behind)) = rest.split_first() {
+                        rest = behind;
+                        continue;
+                    }
                 }
-                rest = trimmed(rest.get(1..)?);
-                if rest.first() != Some(&b']') {
+                b'[' => {
+                    depth = depth.saturating_add(1);
+                    if depth > self.max_depth {
+                        return None;
+                    }
+                    rest = trimmed(behind);
+                    if rest.first() != Some(&b']') {
+                        continue;
+                    }
+                }
+                b' ' | b'\n' | b'\r' | b'\t' => {
+                    rest = behind;
                     continue;
                 }
-            } else {
-                left = left.checked_sub(1)?;
-                let number;
-                (number, rest) = Number::read(rest)?;
-                raw.extend_from_slice(&value(&number)?);
-                rest = trimmed(rest);
+                _ => return None,
             }
+            rest = trimmed(rest);
             // Arrays may end, and then something comes, or all is read.
             while let Some((b']', after)) = rest.split_first() {
                 depth = depth.saturating_sub(1);
@@ -141,7 +153,14 @@ impl<'t> Number<'t> {
             None => (false, text),
         };
         let mut digits = 0;
-        let mut rest = read_digits(unsigned, &mut digits);
+        let mut rest = match unsigned {
+            // Most fractions have one digit in front.
+            [digit @ b'0'..=b'9', rest @ ..] if rest.first() == Some(&b'.') => {
+                digits = u64::from(digit & 0x0f);
+                rest
+            }
+            _ => read_digits(unsigned, &mut digits),
+        };
         let whole = unsigned.len().wrapping_sub(rest.len());
         if whole == 0 || (whole > 1 && unsigned.first() == Some(&b'0')) {
             return None;
