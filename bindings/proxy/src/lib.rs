@@ -3,7 +3,7 @@
 //!
 //! Only for modules of proxy-wasm's ABI 0.2, with the SDK in them: it is the SDK's `malloc` that the proxy takes the buffer from.
 
-use std::ptr::null_mut;
+use std::ptr::{null_mut, slice_from_raw_parts_mut};
 
 /// Whose headers.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -23,6 +23,7 @@ unsafe extern "C" {
 
 /// All headers as the ABI writes them: how many, the lengths of each name and value, and then those, each with a zero behind it.
 /// Numbers have 32 bits, little endian. `None`: the proxy refuses.
+#[must_use]
 pub fn header_pairs(map: Map) -> Option<Vec<u8>> {
     let (mut data, mut size) = (null_mut(), 0);
     // SAFETY: both pointers are to locals that outlive the call, and the ABI has the proxy write one pointer and one size there.
@@ -35,5 +36,5 @@ pub fn header_pairs(map: Map) -> Option<Vec<u8>> {
     }
     // SAFETY: the proxy has taken `data` from this module's `malloc`, which gives a boxed slice of exactly `size` bytes of the global
     // allocator, has filled all of it, and has kept no pointer: it is this caller's alone.
-    Some(unsafe { Vec::from_raw_parts(data, size, size) })
+    Some(unsafe { Box::from_raw(slice_from_raw_parts_mut(data, size)) }.into_vec())
 }

@@ -35,13 +35,13 @@ fn the_pages_name_no_flag_that_forebay_does_not_have() {
         let words = help.split(|c: char| !(c.is_ascii_alphanumeric() || c == '-'));
         known.extend(words.filter(|word| word.starts_with("--")).map(str::to_owned));
     }
-    let mut named = 0;
+    let mut found = 0;
     for page in PAGES {
         let text = fs::read_to_string(checkout().join(page)).expect("a page");
         let flags = flags(&text);
-        named += flags.len();
+        found += flags.len();
         let unknown: Vec<_> = flags.difference(&known).collect();
         assert!(unknown.is_empty(), "{page} names {unknown:?}, which `forebay` does not have");
     }
-    assert!(named > 50, "only {named} flags were found: are they still written so?");
+    assert!(found > 50, "only {found} flags were found: are they still written so?");
 }

@@ -35,7 +35,7 @@ pub(super) const WHEELS: [(Wheel, &[&str]); 2] = [
 pub(super) fn plan(layout: &Layout) -> Result<Plan> {
     let (mut pin, mut size, mut names) = (String::new(), ByteSize::b(0), Vec::new());
     for (wheel, headers) in &WHEELS {
-        pin += &format!("{}{}\n", wheel.locked()?, headers.join(" "));
+        pin.extend([wheel.locked()?, headers.join(" "), "\n".to_owned()]);
         size += wheel.size;
         names.push(wheel.name);
     }

@@ -53,7 +53,7 @@ pub(super) fn plan(layout: &Layout) -> Result<Plan> {
     let (mut pin, mut size) = (SCRIPT.to_owned(), ByteSize::b(0));
     let mut files = vec![layout.dir.join("test-repository")];
     for Model { name, file } in &MODELS {
-        pin += &format!("{}{}\n", file.wheel.locked()?, file.path);
+        pin.extend([file.wheel.locked()?, file.path.to_owned(), "\n".to_owned()]);
         size += file.wheel.size;
         files.push(layout.dir.join("models").join(format!("{name}.onnx")));
     }
