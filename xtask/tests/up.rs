@@ -61,7 +61,7 @@ fn a_users_own_models_are_served_and_the_line_of_each_works() {
     add(repository.path(), "scalar", &model("scalar_fp32"), "platform: \"onnxruntime_onnx\"\n");
     add(repository.path(), "broken", &checkout().join("README.md"), CACHED);
 
-    let mut up = Process::start("up", up("test-own", repository.path()));
+    let mut up = Process::start("up", up("test-own", repository.path())).with_children();
     up.until_line(|line| line.starts_with("Ctrl-C stops it").then_some(()));
     let said = up.log();
     let lines: Vec<&str> = said.lines().map(str::trim).filter(|line| line.starts_with("curl ")).collect();

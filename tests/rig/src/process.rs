@@ -41,9 +41,17 @@ pub struct Process {
     child: Child,
     log: Arc<Mutex<String>>,
     lines: Receiver<String>,
+    has_children: bool,
 }
 
 impl Process {
+    /// It has children of its own, which it ends when it is asked to end: a crash would leave them behind.
+    #[must_use]
+    pub fn with_children(mut self) -> Self {
+        self.has_children = true;
+        self
+    }
+
     /// Starts it, without the settings of this process's environment.
     ///
     /// # Panics
@@ -64,7 +72,7 @@ impl Process {
             // Who waits for no line needs none.
             let _ = sender.send(line);
         });
-        Self { name: name.to_owned(), child, log, lines }
+        Self { name: name.to_owned(), child, log, lines, has_children: false }
     }
 
     /// Waits for a line that says what is wanted.
@@ -129,6 +137,13 @@ impl Process {
 
 impl Drop for Process {
     fn drop(&mut self) {
+        if self.has_children && self.ended().is_none() {
+            self.signal(Signal::TERM);
+            let deadline = Instant::now() + PATIENCE;
+            while self.ended().is_none() && Instant::now() < deadline {
+                std::thread::sleep(GLANCE);
+            }
+        }
         self.kill();
         if std::thread::panicking() {
             eprintln!("---- {}:\n{}", self.name, last_lines(&self.log(), SHOWN_LINES));
