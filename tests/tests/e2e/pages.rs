@@ -7,8 +7,18 @@ use std::process::Command;
 
 /// Pages that say how `forebay` is run.
 const PAGES: [&str; 4] = ["README.md", "backend/README.md", "envoy/README.md", "filter-wasm/README.md"];
-/// Flags of other programs: Envoy, cargo, nvcc, and `cargo xtask`, whose own tests read its commands.
-const OTHERS: [&str; 5] = ["--concurrency", "--features", "--fmad", "--halt-poll-ns", "--test"];
+/// Flags of other programs: Envoy, Memcached, cargo, nvcc, and `cargo xtask`, whose own tests read its commands.
+const OTHERS: [&str; 9] = [
+    "--auth-file",
+    "--concurrency",
+    "--features",
+    "--fmad",
+    "--halt-poll-ns",
+    "--listen",
+    "--max-item-size",
+    "--port",
+    "--test",
+];
 
 /// Every `--flag` in what is written as code.
 fn flags(text: &str) -> BTreeSet<String> {
