@@ -120,9 +120,9 @@ fn line(sample: &Sample, envoy: &str, folder: &Path) -> Result<String> {
     // A terminal shows no bytes.
     let show = if sample.raw_outputs() { "-sS -D - -o /dev/null" } else { "-i" };
     Ok(format!(
-        "curl {show} -H 'content-type: {}'{length} --data-binary @{} {}/infer",
+        "curl {show} -H 'content-type: {}'{length} --data-binary {} {}/infer",
         content_type(encoding),
-        Layout::shown(&file),
+        quoted(&format!("@{}", Layout::shown(&file))),
         url(envoy, &sample.model)
     ))
 }
@@ -138,6 +138,12 @@ fn content_type(encoding: Encoding) -> &'static str {
 
 fn url(base: &str, model: &str) -> String {
     format!("{base}/v2/models/{}", escaped(model))
+}
+
+/// A word as a shell reads it.
+fn quoted(word: &str) -> String {
+    let plain = |byte: u8| byte.is_ascii_alphanumeric() || b"@%+=:,./_-".contains(&byte);
+    if word.bytes().all(plain) { word.to_owned() } else { format!("'{}'", word.replace('\'', r"'\''")) }
 }
 
 /// A name as it stands in a path: all but RFC 3986's unreserved characters by their numbers.
@@ -160,6 +166,12 @@ fn json(answer: &Answer) -> Result<Value> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_file_of_any_name_is_one_word() {
+        assert_eq!(quoted("@run/a.json"), "@run/a.json");
+        assert_eq!(quoted("@it's here"), r"'@it'\''s here'");
+    }
 
     #[test]
     fn a_name_is_one_part_of_a_path() {
