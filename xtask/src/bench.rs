@@ -14,7 +14,7 @@ mod load;
 mod server;
 mod table;
 
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use anyhow::{Context as _, Result, ensure};
 use clap::Args;
@@ -56,6 +56,9 @@ pub(crate) struct Settings {
     /// Measure what README's chart shows and draw it anew, into charts/, and nothing else
     #[arg(long)]
     chart: bool,
+    /// A built `forebay` to measure with, or in place of this checkout's
+    #[arg(long)]
+    backend: Option<PathBuf>,
     /// Nanoseconds that a virtual machine's processors look for work before they halt, while this runs (root)
     #[arg(long)]
     halt_poll_ns: Option<u32>,
@@ -98,7 +101,9 @@ pub(crate) fn run(layout: &Layout, settings: &Settings) -> Result<()> {
         &[Part::Python, Part::Envoy, Part::Models, Part::Wasm, Part::CudaHeaders, Part::Libclang],
     )?;
     wasm::run(layout)?;
-    up::build_backend(layout)?;
+    if settings.backend.is_none() {
+        up::build_backend(layout)?;
+    }
     let folder = layout.run("bench");
     std::fs::create_dir_all(&folder)?;
     let halt_poll = HaltPoll::set(settings.halt_poll_ns)?;
@@ -131,7 +136,7 @@ fn proxy_rows(
     let repository = layout.dir.join("test-repository");
     let backend =
         Backend { name: "backend", repository: &repository, pool: "memory", cpu: OTHER_CPU, busy_poll_us: 0 };
-    let backend = backend.start(layout, group)?;
+    let backend = backend.start(layout, settings, group)?;
     let gate = backend.gate.context("the backend names no port of its gate")?;
     let client = Client::new();
     for body in Body::ALL {
@@ -290,9 +295,10 @@ struct Backend<'a> {
 
 impl Backend<'_> {
     /// Starts it and returns its ports.
-    fn start(&self, layout: &Layout, group: &mut Group) -> Result<Bound> {
+    fn start(&self, layout: &Layout, settings: &Settings, group: &mut Group) -> Result<Bound> {
         let mut serve = command("taskset", ["-c", self.cpu]);
-        serve.arg(up::backend(layout)?).args(["serve", "--http-address=127.0.0.1", "--http-port=0"]);
+        let program = settings.backend.clone().map_or_else(|| up::backend(layout), Ok)?;
+        serve.arg(program).args(["serve", "--http-address=127.0.0.1", "--http-port=0"]);
         serve.arg("--gate-port=0");
         serve.args(["--metrics-address=127.0.0.1", "--metrics-port=0", "--grpc-address=127.0.0.1"]);
         serve.args(["--grpc-port=0", "--instances=1", "--service=bench", "--pool", self.pool]);

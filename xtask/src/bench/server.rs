@@ -10,8 +10,9 @@ use super::bodies::Body;
 use super::load::{Load, Sample};
 use super::table::{Row, Table, Told, Unit};
 use super::{Backend, MEASURED_CPU, Settings, in_turn};
-use crate::command::{command, output};
+use crate::command::{cargo, command, output, shown};
 use crate::layout::Layout;
+use crate::up;
 use crate::up::services::url;
 use rig::group::Group;
 
@@ -50,6 +51,10 @@ pub(super) fn rows(layout: &Layout, settings: &Settings, folder: &Path, table: &
     let polled: Vec<Case> = polled().into_iter().filter(chosen).collect();
     let kept: Vec<Case> = kept().into_iter().filter(chosen).collect();
     let magika: Vec<Case> = magika().into_iter().filter(chosen).collect();
+    if [&vad, &polled, &kept, &magika].iter().all(|cases| cases.is_empty()) {
+        return Ok(());
+    }
+    build_bare_loop(layout)?;
     let batched = batched(layout, folder)?;
     let repository = layout.repository();
     let backend = |name, repository, pool, busy_poll_us| Backend {
@@ -70,7 +75,7 @@ pub(super) fn rows(layout: &Layout, settings: &Settings, folder: &Path, table: &
             continue;
         }
         let mut group = Group::new(folder)?;
-        let bound = backend.start(layout, &mut group)?;
+        let bound = backend.start(layout, settings, &mut group)?;
         let server = Server { http: bound.http, grpc: bound.grpc, pid: group.pid(backend.name)? };
         for case in &cases {
             let sides = in_turn(settings.repeat, [true, false], |measured| {
@@ -183,9 +188,15 @@ impl Case {
     }
 }
 
+fn build_bare_loop(layout: &Layout) -> Result<()> {
+    let mut build = cargo();
+    build.current_dir(&layout.root).args(["build", "--release", "--package", "bare-loop"]);
+    shown(build).context("the bare loop does not build")
+}
+
 fn bare_loop(layout: &Layout, case: &Case, seconds: u32) -> Result<Sample> {
     let mut bare = command("taskset", ["-c", MEASURED_CPU]);
-    bare.arg(layout.python()).arg(layout.root.join("xtask/src/bench/bare_loop.py"));
+    bare.arg(up::backend(layout)?.with_file_name("bare-loop")).arg(layout.onnxruntime());
     bare.arg(layout.repository().join(case.model).join("1/model.onnx"));
     bare.args([seconds.to_string(), case.rows.to_string()]);
     let printed = output(bare)?;
