@@ -275,7 +275,9 @@ fn what_a_lost_filter_held_ends_with_its_routes_idle_timeout_and_all_else_goes_o
         assert!(answer.error().contains("may be sent again"), "{}", answer.error());
         assert_eq!(answer.header("retry-after"), "1");
     };
-    says(&stack.send(&get("/v2")));
+    // What surely is no inference does not enter it.
+    assert_eq!(stack.send(&get("/v2")).status, 200);
+    says(&stack.send(&get("/v2/models/identity_fp32/infer")));
     // Envoy waits a little before it makes a new VM, and answers what comes in between.
     let large = fp32(&[1.0; 1000]);
     until("a new VM serves what comes", || (stack.infer(MODEL, &JSON, &large).status == 200).then_some(()));
