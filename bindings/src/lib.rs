@@ -10,7 +10,7 @@
 //!
 //! [`strings`] is of ONNX Runtime: tensors of strings that hold any bytes, which `ort` alone doesn't make.
 //!
-//! This crate is the one place in the workspace that contains `unsafe` code, each block with its `SAFETY` line. No function that
+//! This folder is the one place in the workspace that contains `unsafe` code, each block with its `SAFETY` line. No function that
 //! is public is unsafe. The README draws who owns what.
 
 pub mod cuda;

@@ -39,9 +39,10 @@ pub struct Route {
 #[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 pub struct L1 {
-    /// Bytes of ready answers in each worker's own map. 0 turns it off.
+    /// Bytes of ready answers in each worker's own map, and an eighth of them of whole requests that come again and again. 0 turns it
+    /// off.
     pub vm_bytes: u64,
-    /// Bytes of ready answers shared by all workers of the proxy. 0 turns it off.
+    /// Bytes of ready answers shared by all workers of the proxy, from their second use on. 0 turns it off.
     pub shared_bytes: u64,
     /// Largest answer kept at all, in bytes (shared slots hold at most 64 KiB).
     pub max_entry_bytes: usize,
