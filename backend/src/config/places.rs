@@ -65,11 +65,12 @@ impl Places {
         if self.lines.is_empty() { path.to_string() } else { format!("{path}:{}", self.line(field)) }
     }
 
-    /// The same for the field whose path ends with that name, or key of a map.
+    /// The same for the field whose path ends with that name, or key of a map; without a line if there is none.
     pub(crate) fn at_named(&self, name: &str) -> String {
         let ends = [format!("[{name}]"), format!(".{name}")];
         let is_it = |field: &&String| *field == name || ends.iter().any(|end| field.ends_with(end.as_str()));
-        self.at(self.lines.keys().find(is_it).map_or(name, String::as_str))
+        let found = self.lines.keys().find(is_it);
+        found.map_or_else(|| self.path.display().to_string(), |field| self.at(field))
     }
 }
 

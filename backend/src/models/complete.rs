@@ -105,7 +105,7 @@ fn groups(config: &mut ModelConfig, Completing { name, files, devices, gpus, .. 
         let kind = files.platform.kind(group);
         group.set_kind(kind);
         if kind == Kind::Gpu && group.gpus.is_empty() {
-            group.gpus = (0..).take(*gpus).collect();
+            group.gpus = (0..).take((*gpus).max(1)).collect();
         }
     }
 }

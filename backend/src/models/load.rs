@@ -21,6 +21,8 @@ use crate::engine::gpu::Gpu;
 use crate::engine::signature::view::{DeclarationError, View};
 use crate::engine::{Engine, EngineError, Engines, SessionOptions};
 use crate::observe::statistics::Statistics;
+use crate::proto::ModelInstanceGroup;
+use crate::proto::model_instance_group::Kind;
 use crate::schedule::batching::{Batching, BatchingError};
 use crate::schedule::flight::Flights;
 use crate::schedule::{QueueLimits, Schedule};
@@ -149,9 +151,12 @@ impl Loader {
         let _span = tracing::info_span!("load", model = name, version = number).entered();
         let files = repository::read_files(root, name, number, config)?;
         let failed = |source| match source {
-            EngineError::Option { key, reason } => {
-                LoadError::Option { version: number, place: places.at_named(&key), key, reason }
-            }
+            EngineError::Option { key, reason } => LoadError::Option {
+                version: number,
+                place: place_of(written, &key, files.platform),
+                key,
+                reason,
+            },
             source => LoadError::Engine { version: number, source },
         };
         let engine = self.engines.of(files.platform).map_err(failed)?;
@@ -265,6 +270,18 @@ impl Loader {
         version.statistics.hold_on_gpus(sessions.iter().filter_map(|session| session.memory()));
         version.schedule.restore(gpu.number(), sessions);
         Ok(())
+    }
+}
+
+/// Where an engine's option stands: of `instance_group` the group that an engine of that platform may not have.
+fn place_of(Written { config, places }: &Written, key: &str, platform: Platform) -> String {
+    let is_suspect = |group: &&ModelInstanceGroup| {
+        let is_gpu = platform.kind(group) == Kind::Gpu;
+        key == "instance_group" && !group.passive && is_gpu == (platform == Platform::OnnxRuntime)
+    };
+    match config.instance_group.iter().position(|group| is_suspect(&group)) {
+        Some(index) => places.at(&format!("instance_group[{index}].kind")),
+        None => places.at_named(key),
     }
 }
 

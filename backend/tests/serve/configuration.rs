@@ -201,6 +201,7 @@ fn each_refusal_names_the_line() {
             "parameters {\nkey: \"intra_op_thread_count\" value {\nstring_value: \"many\" } }",
             "2: intra_op_thread_count is \"many\"",
         ),
+        ("instance_group [ { },\n{ count: 1\nkind: KIND_GPU } ]", "3: instance_group of KIND_GPU needs CUDA"),
         ("\noptimization {\ngraph {\nlevel: 9 } }", "4: optimization.graph.level is 9"),
         (
             "input { name: \"x\" data_type: TYPE_FP32 dims: [ -1, -1 ] }\n\noutput { name: \"y\" }",

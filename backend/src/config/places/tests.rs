@@ -46,6 +46,7 @@ fn each_field_has_its_own_line_however_it_is_written() {
     assert_eq!(places.at("name"), "c:18");
     assert_eq!(places.at_named("k.e"), "c:14");
     assert_eq!(places.at_named("timeout_action"), "c:21");
+    assert_eq!(places.at_named("nothing"), "c");
 }
 
 #[test]

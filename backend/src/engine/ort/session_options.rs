@@ -25,6 +25,10 @@ pub(super) const PARAMETERS: [&str; 6] = [
     "enable_mem_arena",
     "io_binding",
 ];
+/// Fields that choose providers.
+const CPU_ACCELERATOR: &str = "cpu_execution_accelerator";
+const GPU_ACCELERATOR: &str = "gpu_execution_accelerator";
+const INSTANCES: &str = "instance_group";
 /// More threads than this are taken for a mistake.
 const MOST_THREADS: usize = 1024;
 /// Keys of Triton's backend that mean nothing here, with what does.
@@ -148,8 +152,10 @@ fn providers(config: &ModelConfig, device: Device) -> Result<Vec<ExecutionProvid
 
 fn of_cpu(wanted: &[Accelerator]) -> Result<Vec<ExecutionProviderDispatch>, EngineError> {
     let provider = |accelerator: &Accelerator| match accelerator.name.as_str() {
-        "openvino" => available(&accelerator.name, configured(OpenVINO::default(), accelerator)),
-        other => Err(wrong("cpu_execution_accelerator", format!("{other:?} is not known; openvino is"))),
+        "openvino" => {
+            available(CPU_ACCELERATOR, &accelerator.name, configured(OpenVINO::default(), accelerator))
+        }
+        other => Err(wrong(CPU_ACCELERATOR, format!("{other:?} is not known; openvino is"))),
     };
     wanted.iter().map(provider).collect()
 }
@@ -159,15 +165,17 @@ fn of_gpu(gpu: i32, wanted: &[Accelerator]) -> Result<Vec<ExecutionProviderDispa
     let mut cuda = CUDA::default();
     for accelerator in wanted {
         match accelerator.name.as_str() {
-            "tensorrt" => chosen.push(available(&accelerator.name, tensorrt(gpu, accelerator)?)?),
+            "tensorrt" => {
+                chosen.push(available(GPU_ACCELERATOR, &accelerator.name, tensorrt(gpu, accelerator)?)?)
+            }
             "cuda" => cuda = configured(cuda, accelerator),
             other => {
                 let reason = format!("{other:?} is not known; tensorrt and cuda are");
-                return Err(wrong("gpu_execution_accelerator", reason));
+                return Err(wrong(GPU_ACCELERATOR, reason));
             }
         }
     }
-    chosen.push(available("KIND_GPU", cuda.with_device_id(gpu))?);
+    chosen.push(available(INSTANCES, "of KIND_GPU", cuda.with_device_id(gpu))?);
     Ok(chosen)
 }
 
@@ -205,14 +213,14 @@ fn tensorrt(device: i32, accelerator: &Accelerator) -> Result<TensorRT, EngineEr
 }
 
 /// The provider, if the library was built with it.
-fn available<P>(what: &str, provider: P) -> Result<ExecutionProviderDispatch, EngineError>
+fn available<P>(field: &str, what: &str, provider: P) -> Result<ExecutionProviderDispatch, EngineError>
 where
     P: ExecutionProvider + Into<ExecutionProviderDispatch>,
 {
     if P::is_available().map_err(|error| failure(&error))? {
         return Ok(provider.into().error_on_failure());
     }
-    Err(wrong(what, format!("needs {}, which this ONNX Runtime library was built without", P::NAME)))
+    Err(wrong(field, format!("{what} needs {}, which this ONNX Runtime library was built without", P::NAME)))
 }
 
 #[cfg(test)]
