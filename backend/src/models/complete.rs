@@ -121,8 +121,8 @@ fn batch(config: &mut ModelConfig, Completing { name, signature, .. }: &Completi
         config.max_batch_size = default;
         tracing::warn!(
             model = name,
-            "max_batch_size is {default}, since all first dimensions are free and config.pbtxt lists no inputs or no \
-             outputs: it lists them, or says what else it is, if they are no batch"
+            "max_batch_size is {default} here, since config.pbtxt lists no inputs or no outputs and all first dimensions are free; \
+             if they are no batch, config.pbtxt must list both, with those dimensions"
         );
     }
     if config.max_batch_size > 1 && config.scheduling_choice.is_none() {

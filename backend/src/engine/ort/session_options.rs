@@ -166,7 +166,7 @@ fn of_gpu(gpu: i32, wanted: &[Accelerator]) -> Result<Vec<ExecutionProviderDispa
     for accelerator in wanted {
         match accelerator.name.as_str() {
             "tensorrt" => {
-                chosen.push(available(GPU_ACCELERATOR, &accelerator.name, tensorrt(gpu, accelerator)?)?)
+                chosen.push(available(GPU_ACCELERATOR, &accelerator.name, tensorrt(gpu, accelerator)?)?);
             }
             "cuda" => cuda = configured(cuda, accelerator),
             other => {
