@@ -85,7 +85,8 @@ fn what_bytes_alone_dont_say_is_refused_in_tritons_words() {
     assert_eq!(raw(&forebay, "identity_fp32", &[], &[0; 1001]).status, 413);
     let twice = raw(&forebay, "identity_fp32", &[RAW], &[0; 4]);
     assert_eq!(twice.status, 400, "{twice:?}");
-    let whole = "input { name: \"x\" data_type: TYPE_FP32 dims: [ -1, -1 ] }";
+    let whole = "input { name: \"x\" data_type: TYPE_FP32 dims: [ -1, -1 ] } \
+                 output { name: \"y\" data_type: TYPE_FP32 dims: [ -1, -1 ] }";
     let repository = repository_with("identity_fp32", whole);
     let free = Forebay::serve_from(repository.path(), &["--instances", "1"]);
     let free = raw(&free, "identity_fp32", &[], &[0; 4]);
