@@ -18,7 +18,7 @@ use crate::proxied::{NONE, live, looked_up, poll, table};
 pub(crate) const SOON: [&str; 2] = ["--generations-timeout-secs", "1"];
 
 /// A proxy that goes on polling until it is to end; what it has.
-pub(crate) fn polls_on(gate: &Forebay, has: &Mutex<Option<Table>>, ends: &AtomicBool) {
+fn polls_on(gate: &Forebay, has: &Mutex<Option<Table>>, ends: &AtomicBool) {
     while !ends.load(Ordering::SeqCst) {
         let known = has.lock().unwrap().clone();
         let answer = poll(gate, "polling", known.as_ref(), 200);
@@ -79,11 +79,7 @@ impl Served {
 
     /// The model's files become those of another.
     pub(crate) fn replace(&self) {
-        self.replace_by("slow");
-    }
-
-    pub(crate) fn replace_by(&self, other: &str) {
-        install(self.root.path(), 1, other);
+        install(self.root.path(), 1, "slow");
     }
 
     pub(crate) fn generation(&self) -> String {

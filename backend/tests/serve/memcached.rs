@@ -6,11 +6,12 @@ use std::sync::Mutex;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
+use forebay_protocol::generations::Table;
 use serde_json::{Value, json};
 
 use crate::client::fp32;
 use crate::control::load;
-use crate::generations::{SOON, Served, polls_on};
+use crate::generations::{SOON, Served};
 use crate::mesh::{Mesh, ask, lookup};
 use crate::process::{Forebay, gate_command, serve_command, test_repository, until};
 use crate::proxied::{NONE, live, looked_up, poll, table};
@@ -80,45 +81,62 @@ fn an_entry_above_the_bound_of_an_item_is_not_said_to_be_stored() {
     });
 }
 
-/// Replaces the model again and again while a proxy polls and `disturb` is done to the tier: whatever is lost, the proxy's epochs
-/// grow, and no table lists what was replaced before the load answered.
-fn dead_stay_dead(served: &mut Served, mut disturb: impl FnMut(&mut Mesh)) {
-    let mut dead: Vec<String> = Vec::new();
-    let models = ["slow", "identity_fp32"];
-    for round in 0..4 {
-        let before = served.generation();
-        disturb(served.mesh.as_mut().unwrap());
-        let (has, ends) = (Mutex::new(None), AtomicBool::new(false));
-        std::thread::scope(|scope| {
-            scope.spawn(|| polls_on(served.gate(), &has, &ends));
-            until("it polls", || has.lock().unwrap().is_some().then_some(()));
-            served.replace_by(models[round % 2]);
-            let loaded = load(&served.one, "m", &json!({}));
-            // While the tier is gone nobody can be told.
-            assert!([200, 503].contains(&loaded.status), "{loaded:?}");
-            if loaded.status == 200 {
-                let table = has.lock().unwrap().clone().unwrap();
-                assert!(!live(&table).contains(&before), "{before} was replaced when the call returned");
-            }
-            ends.store(true, Ordering::SeqCst);
-        });
-        dead.push(before);
-        served.until_known();
-        dead.retain(|dead| *dead != served.generation());
-        for _ in 0..20 {
-            let answer = poll(served.gate(), "late", NONE, 0);
-            if answer.status == 200 {
-                let live = live(&table(&answer));
-                assert!(!live.iter().any(|live| dead.contains(live)), "{live:?} of {dead:?}");
-            }
+/// Tells a thread to end, also when a test fails.
+struct Ends<'a>(&'a AtomicBool);
+
+impl Drop for Ends<'_> {
+    fn drop(&mut self) {
+        self.0.store(true, Ordering::SeqCst);
+    }
+}
+
+/// Polls as a proxy does, and keeps all tables.
+fn polls_on(gate: &Forebay, has: &Mutex<Vec<Table>>, ends: &AtomicBool) {
+    while !ends.load(Ordering::SeqCst) {
+        let known = has.lock().unwrap().last().cloned();
+        let answer = poll(gate, "polling", known.as_ref(), 200);
+        if answer.status == 200 {
+            has.lock().unwrap().push(table(&answer));
         }
+    }
+}
+
+/// Replaces the model while a proxy polls, and disturbs the tier before that and after: once a table has listed what is served now,
+/// none lists what was replaced, whatever was lost, and epochs grow.
+fn dead_stay_dead(mut served: Served, mut disturb: impl FnMut(&mut Mesh)) {
+    let (mut mesh, dead) = (served.mesh.take().unwrap(), served.generation());
+    let (has, ends) = (Mutex::new(Vec::new()), AtomicBool::new(false));
+    std::thread::scope(|scope| {
+        scope.spawn(|| polls_on(served.gate(), &has, &ends));
+        let _ends = Ends(&ends);
+        until("it polls", || (!has.lock().unwrap().is_empty()).then_some(()));
+        disturb(&mut mesh);
+        served.replace();
+        let loaded = load(&served.one, "m", &json!({}));
+        // While the tier is gone nobody can be told.
+        assert!([200, 503].contains(&loaded.status), "{loaded:?}");
+        for _ in 0..3 {
+            served.until_known();
+            disturb(&mut mesh);
+        }
+        served.until_known();
+    });
+    let tables = has.into_inner().unwrap();
+    assert!(tables.windows(2).all(|two| two[0].epoch < two[1].epoch));
+    let alive = served.generation();
+    assert_ne!(dead, alive);
+    let mut later = tables.iter().map(live).skip_while(|live| *live != [alive.clone()]);
+    assert!(later.all(|live| !live.contains(&dead)), "{dead} is dead: {tables:?}");
+    let other = mesh.gate();
+    until("another gate knows", || (looked_up(&other, "m").as_ref() == Some(&alive)).then_some(()));
+    for gate in [served.gate(), &other] {
+        assert_eq!(live(&table(&poll(gate, "late", NONE, 0))), [alive.clone()]);
     }
 }
 
 #[test]
 fn no_dead_generation_comes_alive_when_memcached_starts_again() {
-    let mut served = Served::in_memcached(&SOON);
-    dead_stay_dead(&mut served, |mesh| {
+    dead_stay_dead(Served::in_memcached(&SOON), |mesh| {
         mesh.kill();
         mesh.restart();
     });
@@ -127,8 +145,7 @@ fn no_dead_generation_comes_alive_when_memcached_starts_again() {
 #[test]
 fn no_dead_generation_comes_alive_when_memcached_is_filled_until_it_evicts() {
     let mesh = Mesh::memcached_of(vec![Memcached::start_with(&["-m", "8"])]);
-    let mut served = Served::shared(mesh, &SOON);
-    dead_stay_dead(&mut served, |mesh| {
+    dead_stay_dead(Served::shared(mesh, &SOON), |mesh| {
         let first = &mesh.servers()[0];
         let before = first.stat("evictions");
         until("it evicts", || {
@@ -140,9 +157,8 @@ fn no_dead_generation_comes_alive_when_memcached_is_filled_until_it_evicts() {
 
 #[test]
 fn no_dead_generation_comes_alive_when_single_items_are_lost() {
-    let mut served = Served::in_memcached(&SOON);
     let mut round = 0;
-    dead_stay_dead(&mut served, |mesh| {
+    dead_stay_dead(Served::in_memcached(&SOON), |mesh| {
         round += 1;
         let first = &mesh.servers()[0];
         if round % 2 == 0 {
