@@ -56,7 +56,7 @@ pub(crate) struct Settings {
     /// Measure what README's chart shows and draw it anew, into charts/, and nothing else
     #[arg(long)]
     chart: bool,
-    /// A built `forebay` to measure with, or in place of this checkout's
+    /// A built `forebay` to measure in place of this checkout's
     #[arg(long)]
     backend: Option<PathBuf>,
     /// Nanoseconds that a virtual machine's processors look for work before they halt, while this runs (root)
@@ -101,9 +101,8 @@ pub(crate) fn run(layout: &Layout, settings: &Settings) -> Result<()> {
         &[Part::Python, Part::Envoy, Part::Models, Part::Wasm, Part::CudaHeaders, Part::Libclang],
     )?;
     wasm::run(layout)?;
-    if settings.backend.is_none() {
-        up::build_backend(layout)?;
-    }
+    // Its client is what sends, whatever is measured.
+    up::build_backend(layout)?;
     let folder = layout.run("bench");
     std::fs::create_dir_all(&folder)?;
     let halt_poll = HaltPoll::set(settings.halt_poll_ns)?;

@@ -130,7 +130,7 @@ fn dead_stay_dead(mut served: Served, mut disturb: impl FnMut(&mut Mesh)) {
     let other = mesh.gate();
     until("another gate knows", || (looked_up(&other, "m").as_ref() == Some(&alive)).then_some(()));
     for gate in [served.gate(), &other] {
-        assert_eq!(live(&table(&poll(gate, "late", NONE, 0))), [alive.clone()]);
+        assert_eq!(live(&table(&poll(gate, "late", NONE, 0))), std::slice::from_ref(&alive));
     }
 }
 

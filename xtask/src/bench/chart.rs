@@ -66,7 +66,7 @@ fn side(
     let repository = layout.repository();
     let backend =
         Backend { name: "backend", repository: &repository, pool, cpu: MEASURED_CPU, busy_poll_us: 0 };
-    let bound = backend.start(layout, group)?;
+    let bound = backend.start(layout, settings, group)?;
     let port = free_port();
     let config = folder.join("chart.json");
     // Without a pool there is no gate, and the listener that is asked then has no filter.
