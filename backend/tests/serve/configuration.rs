@@ -5,6 +5,7 @@ use std::path::Path;
 use std::process::Stdio;
 
 use serde_json::{Value, json};
+use tensorrt_double::onnx;
 
 use crate::client::Answer;
 use crate::poll::install;
@@ -83,6 +84,26 @@ fn a_model_without_a_configuration_is_completed_as_triton_completes_it() {
     assert_eq!(ask(&forebay, 4).status, 200);
     let larger = ask(&forebay, 5);
     assert!(larger.status == 400 && larger.error().contains("batch-size must be <= 4"), "{larger:?}");
+}
+
+#[test]
+fn what_is_nothing_but_a_batch_is_completed_as_ones() {
+    let model = onnx::Model::new("vector").input("x", onnx::Type::F32, &[None]);
+    let model = model.node("Identity", &["x"], "y").output("y", onnx::Type::F32, &[None]);
+    let root = tempfile::tempdir().unwrap();
+    std::fs::create_dir_all(root.path().join(MODEL).join("1")).unwrap();
+    std::fs::write(root.path().join(MODEL).join("1/model.onnx"), model.encode()).unwrap();
+    let forebay = serve(root.path(), &[]);
+    let config = configuration(&forebay);
+    assert_eq!(config["max_batch_size"], 4);
+    for tensor in [&config["input"][0], &config["output"][0]] {
+        assert_eq!((&tensor["dims"], &tensor["reshape"]), (&json!([1]), &json!({ "shape": [] })));
+    }
+    let input = json!({ "name": "x", "datatype": "FP32", "shape": [3, 1], "data": [5, 6, 7] });
+    let answer = forebay.infer(MODEL, &[], &json!({ "inputs": [input] }));
+    assert_eq!(answer.status, 200, "{answer:?}");
+    let output = &answer.json()["outputs"][0];
+    assert_eq!((&output["shape"], &output["data"]), (&json!([3, 1]), &json!([5.0, 6.0, 7.0])));
 }
 
 #[test]
