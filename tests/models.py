@@ -82,19 +82,20 @@ def models():
     yield "slow", slow()
 
 
-def declared(kind, value):
-    """A tensor as config.pbtxt declares it."""
+def declared(kind, value, constants=()):
+    """A tensor as config.pbtxt declares it; an input that is a constant too has a default."""
     names = {number: name for name, number in DTYPES.items()}
     shape = value.type.tensor_type.shape.dim
     dims = ", ".join(str(dim.dim_value or -1) for dim in shape) or "1"
     datatype = names[value.type.tensor_type.elem_type].replace("BYTES", "STRING")
-    return f'{kind} {{ name: "{value.name}" data_type: TYPE_{datatype} dims: [ {dims} ] }}'
+    optional = " optional: true" if any(constant.name == value.name for constant in constants) else ""
+    return f'{kind} {{ name: "{value.name}" data_type: TYPE_{datatype} dims: [ {dims} ]{optional} }}'
 
 
-def config(name, inputs, outputs):
+def config(name, inputs, outputs, constants):
     """Inputs and outputs are listed, so that no batch is guessed of free first dimensions."""
     lines = [f'name: "{name}"', 'platform: "onnxruntime_onnx"']
-    lines += [declared("input", value) for value in inputs] + [declared("output", value) for value in outputs]
+    lines += [declared("input", value, constants) for value in inputs] + [declared("output", value) for value in outputs]
     if name != "uncached":
         lines += ["response_cache { enable: true }",
                   'parameters { key: "forebay_max_age_s" value { string_value: "60" } }']
@@ -111,7 +112,7 @@ def write(folder, name, parts):
     with open(os.path.join(folder, name, "1", "model.onnx"), "wb") as file:
         file.write(model.SerializeToString(deterministic=True))
     with open(os.path.join(folder, name, "config.pbtxt"), "w") as file:
-        file.write(config(name, inputs, outputs))
+        file.write(config(name, inputs, outputs, constants))
 
 
 if __name__ == "__main__":
