@@ -113,6 +113,10 @@ fn filled(template: &str, folder: &Path, wiring: &Wiring) -> String {
         ("filter", path(&filter)),
     ];
     values.extend(wiring.injects.then(|| ("credential", path(&folder.join(CREDENTIAL)))));
+    // A test may have replaced a marked line, mark and all.
+    let is_replaced =
+        |name: &str| wiring.changes.texts.iter().any(|(text, _)| text.contains(&format!("# up:{name}")));
+    values.retain(|(name, _)| !is_replaced(name));
     rig::envoy::fill(&config, &values).expect("envoy/forebay.yaml")
 }
 

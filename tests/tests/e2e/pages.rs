@@ -53,5 +53,5 @@ fn the_pages_name_no_flag_that_forebay_does_not_have() {
         let unknown: Vec<_> = flags.difference(&known).collect();
         assert!(unknown.is_empty(), "{page} names {unknown:?}, which `forebay` does not have");
     }
-    assert!(found > 50, "only {found} flags were found: are they still written so?");
+    assert!(found > 40, "only {found} flags were found: are they still written so?");
 }
