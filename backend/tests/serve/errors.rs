@@ -70,10 +70,10 @@ fn a_chunked_body_that_grows_too_large_is_refused() {
 }
 
 #[test]
-fn bad_strings_and_booleans_are_the_clients_fault() {
+fn bad_booleans_and_strings_that_end_early_are_the_clients_fault() {
     let forebay = Forebay::serve(&["--instances", "1"]);
-    let answer = forebay.infer_binary("identity_bytes", "BYTES", &[1, 1], b"\x02\0\0\0\xff\xfe");
-    assert_eq!((answer.status, answer.error().contains("UTF-8")), (400, true), "{answer:?}");
+    let answer = forebay.infer_binary("identity_bytes", "BYTES", &[1, 1], b"\x03\0\0\0ab");
+    assert_eq!(answer.status, 400, "{answer:?}");
     let answer = forebay.infer_binary("identity_bool", "BOOL", &[1, 1], &[7]);
     assert_eq!(answer.status, 400, "{answer:?}");
 }
