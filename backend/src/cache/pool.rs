@@ -10,13 +10,12 @@ mod remote;
 mod writer;
 
 use std::error::Error;
-use std::future::Ready;
 use std::sync::Arc;
 use std::time::Duration;
 
 use forebay_protocol::digest::Key;
 use forebay_protocol::entry::Entry;
-use futures_util::future::{BoxFuture, Either};
+use futures_util::future::BoxFuture;
 use metrics::counter;
 
 pub(crate) use memcached::Memcached;
@@ -31,7 +30,12 @@ pub(crate) trait Pool: Send + Sync {
 
     /// The entries under `keys` that are there and authentic, in the order of the keys. A tier that is remote may fail to answer in
     /// time: a miss for the caller.
-    fn get<'a>(&'a self, keys: &'a [Key]) -> Lookup<'a>;
+    fn get<'a>(&'a self, keys: &'a [Key]) -> BoxFuture<'a, Found>;
+
+    /// The same where it needs no round trip; nothing of a tier that is remote.
+    fn at_hand(&self, _keys: &[Key]) -> Vec<Arc<Entry>> {
+        Vec::new()
+    }
 
     /// Keeps an entry of so many encoded bytes, or counts why not. Returns whether it is kept: by a remote tier, whether it will be
     /// written to one that works as far as is known.
@@ -46,8 +50,6 @@ pub(crate) trait Pool: Send + Sync {
 
 /// What was found.
 pub(crate) type Found = Result<Vec<Arc<Entry>>, PoolError>;
-/// What is found at once, or after a round trip.
-pub(crate) type Lookup<'a> = Either<Ready<Found>, BoxFuture<'a, Found>>;
 
 /// What a tier said of itself, in its own words.
 pub(crate) type Cause = Arc<dyn Error + Send + Sync>;

@@ -7,7 +7,6 @@ use forebay_protocol::cache_control::RequestDirectives;
 use forebay_protocol::digest::Key;
 use forebay_protocol::entry::Entry;
 use forebay_protocol::freshness::Stored;
-use futures_util::future::Either;
 use metrics::counter;
 use prost::Message as _;
 
@@ -33,10 +32,7 @@ impl Store {
 
     /// The same of a pool that needs no round trip; `None` of others.
     pub(crate) fn at_hand(&self, keys: &[Key]) -> Option<Arc<Entry>> {
-        match self.pool.get(keys) {
-            Either::Left(found) => self.first_fresh(found.into_inner()),
-            Either::Right(_) => None,
-        }
+        self.first_fresh(Ok(self.pool.at_hand(keys)))
     }
 
     fn first_fresh(&self, found: Found) -> Option<Arc<Entry>> {

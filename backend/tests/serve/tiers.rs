@@ -4,11 +4,9 @@ use std::io::{BufRead as _, BufReader, Write as _};
 use std::path::PathBuf;
 use std::process::{Child, Command, Stdio};
 
-use crate::process::{PATIENCE, forebay_dir, signal, until};
+use rig::process::free_port;
 
-fn free_port() -> u16 {
-    std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port()
-}
+use crate::process::{PATIENCE, forebay_dir, signal, until};
 
 /// The program that set-up installed, else the one on PATH.
 fn installed(name: &str) -> Command {

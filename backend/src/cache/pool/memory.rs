@@ -6,12 +6,12 @@ use std::time::Duration;
 use forebay_protocol::digest::Key;
 use forebay_protocol::entry::Entry;
 use futures_util::FutureExt as _;
-use futures_util::future::{BoxFuture, Either};
+use futures_util::future::BoxFuture;
 use prost::Message as _;
 use quick_cache::sync::{Cache, DefaultLifecycle};
 use quick_cache::{DefaultHashBuilder, Options, OptionsBuilder, Weighter};
 
-use super::{Lookup, Pool, dropped};
+use super::{Found, Pool, dropped};
 
 /// What an entry costs besides its encoded bytes: key, reference counts, names, the cache's own slot. Measured
 /// generously rather than exactly.
@@ -63,9 +63,12 @@ impl Pool for MemoryPool {
         TIER
     }
 
-    fn get<'a>(&'a self, keys: &'a [Key]) -> Lookup<'a> {
-        let found = keys.iter().filter_map(|key| self.entries.get(&key.0)).collect();
-        Either::Left(std::future::ready(Ok(found)))
+    fn get<'a>(&'a self, keys: &'a [Key]) -> BoxFuture<'a, Found> {
+        std::future::ready(Ok(self.at_hand(keys))).boxed()
+    }
+
+    fn at_hand(&self, keys: &[Key]) -> Vec<Arc<Entry>> {
+        keys.iter().filter_map(|key| self.entries.get(&key.0)).collect()
     }
 
     /// What the pool is too small for is not kept, and what stood under the key is gone then, too.

@@ -9,12 +9,12 @@ use bytes::Bytes;
 use forebay_protocol::digest::Key;
 use forebay_protocol::entry::{Entry, Secret};
 use futures_util::FutureExt as _;
-use futures_util::future::{BoxFuture, Either};
+use futures_util::future::BoxFuture;
 use metrics::{Counter, counter};
 
 use super::breaker::Breaker;
 use super::writer::Writer;
-use super::{Found, Lookup, Pool, PoolError, dropped, lifetime};
+use super::{Found, Pool, PoolError, dropped, lifetime};
 use crate::observe::logs::seldom;
 
 /// What seals an entry adds to it, at most: magic and MAC, and the lengths of what the tier puts around it.
@@ -89,8 +89,8 @@ impl<S: Shelf> Pool for RemotePool<S> {
         S::TIER
     }
 
-    fn get<'a>(&'a self, keys: &'a [Key]) -> Lookup<'a> {
-        Either::Right(self.kept.get(keys).boxed())
+    fn get<'a>(&'a self, keys: &'a [Key]) -> BoxFuture<'a, Found> {
+        self.kept.get(keys).boxed()
     }
 
     fn put(&self, key: Key, entry: Arc<Entry>, bytes: usize) -> bool {
