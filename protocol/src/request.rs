@@ -1,8 +1,10 @@
 //! Infer requests: path, header length and body enter; a canonical [`ModelInferRequest`] leaves. `digest` and `wants` are next.
 
+mod id;
 mod validate;
 
 pub use crate::decode::DecodeError as RequestError;
+pub use id::take_id;
 pub use validate::validate;
 
 use crate::decode::{self, Kind, Reader, bound};

@@ -240,9 +240,9 @@ fn cases() -> Vec<Case> {
         cases.push(Case { workers, rate: Some(RATE), ..all });
     }
     for (body, answered, how) in [
-        (Body::Json1kNewId, Body::Json1k, "by digest, 1 KB JSON"),
-        (Body::Json64kNewId, Body::Json64k, "by digest, 64 KB JSON"),
-        (Body::Binary64kNewId, Body::Binary64k, "by digest, 64 KB binary"),
+        (Body::Json1kNewId, Body::Json1k, "another id, 1 KB JSON"),
+        (Body::Json64kNewId, Body::Json64k, "another id, 64 KB JSON"),
+        (Body::Binary64kNewId, Body::Binary64k, "another id, 64 KB binary"),
     ] {
         cases.push(hit(how, (body, answered), 16, None));
     }

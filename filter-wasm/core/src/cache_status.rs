@@ -35,7 +35,7 @@ macro_rules! reasons {
 reasons! {
     /// Where a hit came from.
     Tier {
-        /// The same bytes came before: this worker's map, without parsing.
+        /// The same bytes came before, but for an id in front: this worker's map, without parsing.
         Raw = "raw",
         /// The same digest, from this worker's map.
         Vm = "vm",

@@ -24,22 +24,23 @@ pub struct Rules<'a> {
 }
 
 impl Rules<'_> {
-    /// The same for a request that was understood.
-    ///
-    /// # Errors
-    /// As [`Self::usable`]; bytes that are kept as they came take no id.
-    pub fn suits(&self, wanted: &Wanted, answer: &Answer) -> Result<Usable, Forward> {
-        if answer.verbatim && !wanted.id().is_empty() {
-            return Err(Detail::Unsuited.into());
-        }
-        self.usable(&wanted.incoming, answer)
-    }
-
     /// For how long `answer` may be given to this request, and how old it is.
     ///
     /// # Errors
     /// Why it may not: what the request goes upstream for.
-    pub fn usable(&self, incoming: &Incoming, answer: &Answer) -> Result<Usable, Forward> {
+    pub fn suits(&self, wanted: &Wanted, answer: &Answer) -> Result<Usable, Forward> {
+        self.usable(&wanted.incoming, wanted.id(), answer)
+    }
+
+    /// The same for a request that was not parsed, but for its `id`.
+    ///
+    /// # Errors
+    /// As [`Self::suits`].
+    pub fn usable(&self, incoming: &Incoming, id: &str, answer: &Answer) -> Result<Usable, Forward> {
+        // Bytes that are kept as they came take no id.
+        if answer.verbatim && !id.is_empty() {
+            return Err(Detail::Unsuited.into());
+        }
         let usable = answer.stored().usable(&incoming.directives, self.now_ms).map_err(|why| match why {
             Unusable::Future => Forward { fwd: Fwd::Stale, detail: Some(Detail::FromTheFuture) },
             Unusable::Stale => Fwd::Stale.into(),

@@ -10,7 +10,9 @@ use crate::memory::Held;
 use crate::worker::RouteSettings;
 use forebay_protocol::cache_control::RequestDirectives;
 use forebay_protocol::digest::{Digest, RawKeyParts, Scope, raw_key};
+use forebay_protocol::limits::Limits;
 use forebay_protocol::path::{InferPath, InferTarget};
+use forebay_protocol::request;
 use forebay_protocol::tenant::Tenant;
 use std::borrow::Cow;
 use std::ops::Range;
@@ -70,7 +72,8 @@ pub struct Wanted {
     pub incoming: Incoming,
     /// Where its answer is kept.
     pub key: AnswerKey,
-    /// The exact request, to find it without parsing the next time; `None` when it has an id, or came for the first time and is large.
+    /// The exact request but for an id in front, to find it without parsing the next time; `None` when it has an id elsewhere, or came
+    /// for the first time and is large.
     pub raw_key: Option<AnswerKey>,
     /// Which flight it belongs to: what is asked, in whatever encoding.
     pub flight: FlightKey,
@@ -133,6 +136,21 @@ impl Incoming {
         Scope { service, tenant: self.tenant.as_ref() }
     }
 
+    /// Takes the id out of `body`, where it comes first in JSON: requests that differ in nothing else are one to their raw key. What
+    /// the headers said of the body is then said of the rest.
+    pub fn take_id(&mut self, body: &mut Vec<u8>) -> Option<String> {
+        // With a query all is known by its bytes, and answers are kept with the id that they came with.
+        if self.path.has_query {
+            return None;
+        }
+        let id = request::take_id(body, self.header_length.unwrap_or(body.len()), &Limits::default())?;
+        if let Some(length) = &mut self.header_length {
+            *length = length.saturating_sub(id.len());
+            self.header_length_raw = length.to_string().into_bytes();
+        }
+        Some(id)
+    }
+
     /// This very request, bytes and all, as its raw key names it.
     pub fn raw_parts<'a>(&'a self, service: &'a str, body: &'a [u8]) -> RawKeyParts<'a> {
         RawKeyParts {
@@ -160,29 +178,32 @@ pub struct Reading<'a> {
 
 impl Wanted {
     /// Parses and digests; what is not parsed (JSON over the limit, a body without JSON, a path with a query) keeps its raw key as
-    /// the only name of its answer. `held` holds what of its body was counted while it came.
+    /// the only name of its answer. `id` was taken out of the body, or is ""; `held` holds what of it was counted while it came.
     ///
     /// # Errors
     /// Why it passes unlooked-at.
     pub fn read(
         incoming: Incoming,
         raw_key: Option<AnswerKey>,
-        (body, held): (Vec<u8>, Held),
+        (id, body, held): (String, Vec<u8>, Held),
         reading: Reading<'_>,
     ) -> Result<Self, Bypass> {
-        let body_bytes = body.len();
+        let body_bytes = body.len().saturating_add(id.len());
         let understood = understand(&incoming, raw_key, body, reading)?;
-        let (what, key, parsed) = match understood {
+        let (what, key, mut parsed) = match understood {
             Understood::Parsed(parsed) => {
                 let key = answer_key(&parsed.digest, &parsed.wants, &incoming.accept_encoding);
                 (parsed.digest.0, key, Some(parsed))
             }
             Understood::Exact(raw_key) => (raw_key, raw_key, None),
         };
+        let repeatable = parsed.as_ref().is_none_or(|parsed| parsed.id.is_empty());
+        if let Some(parsed) = parsed.as_mut().filter(|_| !id.is_empty()) {
+            parsed.id = id;
+        }
         if !incoming.held.grow_by(parsed.as_ref().map_or(0, Parsed::bytes)) {
             return Err(Bypass::OutOfMemory);
         }
-        let repeatable = parsed.as_ref().is_none_or(|parsed| parsed.id.is_empty());
         Ok(Self {
             incoming,
             key,

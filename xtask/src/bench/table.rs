@@ -112,7 +112,7 @@ impl fmt::Display for Row {
         let p50 = self.figures(|side| side.p50_us, 0);
         write!(
             f,
-            "| {name:<50} | {base:<23} | {connections:>2} | {cpu:>23} | {rate:>21} | {p50:>21} | {value:>7} | {floor:>15} | {verdict:<14} |",
+            "| {name:<60} | {base:<23} | {connections:>2} | {cpu:>23} | {rate:>21} | {p50:>21} | {value:>7} | {floor:>15} | {verdict:<14} |",
         )
     }
 }
@@ -130,7 +130,7 @@ impl fmt::Display for Table {
         writeln!(f, "to its CPU time a request, and the microseconds that are left.\n")?;
         writeln!(
             f,
-            "| {:<50} | {:<23} | c  | {:<23} | {:<21} | {:<21} | ratio   | {:<15} | {:<14} |",
+            "| {:<60} | {:<23} | c  | {:<23} | {:<21} | {:<21} | ratio   | {:<15} | {:<14} |",
             "what", "base", "CPU us / request", "requests / s", "p50 us", "above the floor", "target"
         )?;
         f.write_str("|---|---|---:|---:|---:|---:|---:|---:|---|\n")?;

@@ -33,13 +33,14 @@ impl Exchange {
         &mut self,
         worker: &mut Worker,
         host: &dyn Host,
-        incoming: Box<Incoming>,
+        mut incoming: Box<Incoming>,
         arriving: Rc<Arriving>,
         size: usize,
     ) -> Acts {
-        let Some(body) = host.body(Of::Request, size).filter(|body| body.len() == size) else {
+        let Some(mut body) = host.body(Of::Request, size).filter(|body| body.len() == size) else {
             return self.bypass(worker, arriving.service, Bypass::Malformed);
         };
+        let id = incoming.take_id(&mut body).unwrap_or_default();
         let service = incoming.route.service;
         let now_ms = host.now_ms();
         if worker.gate.is_some() {
@@ -58,18 +59,18 @@ impl Exchange {
             && incoming.route.mode == Mode::On
             && let rules = worker.rules(service, now_ms)
             && let Some((answer, digest, Usable { ttl_s, .. })) =
-                worker.l1.repeat(host, &key, |answer| rules.usable(&incoming, answer).ok())
+                worker.l1.repeat(host, &key, |answer| rules.usable(&incoming, &id, answer).ok())
         {
             if let Repeat::Maybe(fingerprint) = repeat {
                 worker.l1.repeats.keep(fingerprint, &parts, key);
             }
             let hit = Hit { answer, tier: Tier::Raw, ttl_s, now_ms };
-            return self.answer(worker, &incoming, (digest.as_ref(), ""), hit);
+            return self.answer(worker, &incoming, (digest.as_ref(), &id), hit);
         }
         let reading =
             Reading { config: &worker.config, service: worker.service(service), epoch: worker.live.epoch() };
         let held = Rc::into_inner(arriving).map_or_else(|| worker.memory.hold(), |arriving| arriving.held);
-        match Wanted::read(*incoming, key, (body, held), reading) {
+        match Wanted::read(*incoming, key, (id, body, held), reading) {
             Ok(wanted) => self.look_up(worker, host, &Rc::new(wanted), now_ms),
             Err(why) => self.bypass(worker, service, why),
         }
@@ -202,8 +203,7 @@ impl Exchange {
         let answer =
             wants.and_then(|wants| encoding::from_entry(&entry, wants, worker.live.skew_ms())).map(Rc::new);
         let usable = answer.and_then(|answer| {
-            let Usable { ttl_s, .. } =
-                worker.rules(service, now_ms).usable(&wanted.incoming, &answer).ok()?;
+            let Usable { ttl_s, .. } = worker.rules(service, now_ms).suits(&wanted, &answer).ok()?;
             Some((ttl_s, answer))
         });
         let (Some((ttl_s, answer)), Some(wants)) = (usable, wants) else {

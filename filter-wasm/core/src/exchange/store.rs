@@ -71,17 +71,18 @@ impl Exchange {
             stored: storable.as_ref().is_ok_and(|storable| storable.content_length.is_some()),
             not_stored: storable.as_ref().err().copied(),
         };
+        let now_ms = host.now_ms();
         let told = Answered {
             tier: poll::Tier::Upstream,
             bytes: headers.number("content-length").unwrap_or(0),
             cost_us: headers.number(header::X_FOREBAY_COST_US).unwrap_or(0),
-            at_ms: host.now_ms(),
+            at_ms: now_ms,
         };
         worker.tell(&going.wanted.incoming, going.wanted.digest(), told);
         match storable {
             Ok(storable) => {
                 self.state = State::Storing(Box::new(Collecting {
-                    begun_ms: host.now_ms(),
+                    begun_ms: now_ms,
                     body: Vec::new(),
                     held: worker.memory.hold(),
                     storable,

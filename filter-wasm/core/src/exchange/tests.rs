@@ -43,6 +43,53 @@ fn a_miss_is_stored_and_hit_by_bytes_and_by_digest() {
 }
 
 #[test]
+fn requests_that_differ_in_an_id_in_front_are_one_and_each_gets_its_own_back() {
+    let inputs = r#""inputs":[{"name":"x","shape":[1],"datatype":"INT32","#;
+    let json = |id: &str| format!(r#"{{"id":"{id}",{inputs}"data":[7]}}]}}"#).into_bytes();
+    let binary = |id: &str| {
+        let head = format!(r#"{{"id":"{id}",{inputs}"parameters":{{"binary_data_size":4}}}}]}}"#);
+        (head.len().to_string(), [head.as_bytes(), &[7, 0, 0, 0]].concat())
+    };
+    let mut world = World::new("");
+    let (mut first, _) = world.asks(&json("1"));
+    world.answers(&mut first, &FRESH, br#"{"id":"1","model_name":"m","outputs":[]}"#);
+    for id in ["2", "another one", ""] {
+        let hit = hit(&world.asks(&json(id)).1).map(|(status, id)| (status, id.to_owned()));
+        assert_eq!(hit, Some(("forebay; hit; ttl=60; detail=raw".into(), id.to_owned())));
+    }
+    for (id, tier) in [("3", "vm"), ("44", "raw"), ("555", "raw")] {
+        let (length, body) = binary(id);
+        let acts = world.asks_with(&[("inference-header-content-length", &length)], &body).1;
+        assert_eq!(hit(&acts), Some((format!("forebay; hit; ttl=60; detail={tier}"), id)));
+    }
+    // Elsewhere, or escaped, it is read with the rest.
+    for (front, end, id) in [("", r#","id":"last""#, "last"), (r#""id":"\u0061","#, "", "a")] {
+        let body = format!(r#"{{{front}{inputs}"data":[7]}}]{end}}}"#);
+        for _ in 0..2 {
+            let acts = world.asks(body.as_bytes()).1;
+            assert_eq!(hit(&acts), Some(("forebay; hit; ttl=60; detail=vm".into(), id)));
+        }
+    }
+}
+
+#[test]
+fn an_answer_that_takes_no_id_is_given_to_nobody_who_has_one() {
+    let mut world = World::new("");
+    let (mut first, _) = world.asks(BODY);
+    let encoded = [&FRESH[..], &[("content-encoding", "gzip")]].concat();
+    world.answers(&mut first, &encoded, b"gzip");
+    assert!(hit(&world.asks(BODY).1).is_some());
+    let emptied = String::from_utf8(WITH_ID.to_vec()).unwrap().replace("mine", "");
+    assert!(hit(&world.asks(emptied.as_bytes()).1).is_some(), "now it is known by its bytes");
+    assert_eq!(hit(&world.asks(WITH_ID).1), None);
+    let path = [(":path", "/v2/models/m/infer?a")];
+    let (mut first, _) = world.asks_with(&path, WITH_ID);
+    world.answers(&mut first, &FRESH, br#"{"id":"mine","outputs":[]}"#);
+    let other = String::from_utf8(WITH_ID.to_vec()).unwrap().replace("mine", "their");
+    assert_eq!(hit(&world.asks_with(&path, other.as_bytes()).1), None, "its answer has another's id");
+}
+
+#[test]
 fn a_hit_travels_without_a_copy_and_without_an_allocation_for_its_act() {
     let mut world = World::new("");
     let (mut first, _) = world.asks(BODY);
