@@ -1,0 +1,40 @@
+//! The settings of `gate`.
+
+use clap::Args;
+
+use super::{
+    GateAddress, HttpSettings, LogSettings, PoolSettings, SettingsError, TlsSettings, TrustSettings, wrong,
+};
+
+/// Settings of `forebay gate`.
+#[derive(Debug, Args)]
+pub(crate) struct GateSettings {
+    #[command(flatten)]
+    pub(crate) http: HttpSettings,
+    #[command(flatten)]
+    pub(crate) gate: GateAddress,
+    /// Port of /metrics; 0 picks a free one
+    #[arg(long, env = "FOREBAY_METRICS_PORT", default_value_t = 8012, help_heading = "Network")]
+    pub(crate) metrics_port: u16,
+    #[command(flatten)]
+    pub(crate) tls: TlsSettings,
+    #[command(flatten)]
+    pub(crate) pool: PoolSettings,
+    #[command(flatten)]
+    pub(crate) trust: TrustSettings,
+    #[command(flatten)]
+    pub(crate) logs: LogSettings,
+}
+
+impl GateSettings {
+    /// What clap can't check.
+    pub(super) fn check(&self) -> Result<(), SettingsError> {
+        if !self.pool.is_shared() {
+            let reason = "a gate of its own needs --pool redis or memcached; with --pool memory its routes run in `serve`";
+            return Err(wrong("--pool", reason));
+        }
+        self.trust.check()?;
+        self.http.check()?;
+        self.pool.check()
+    }
+}

@@ -1,0 +1,82 @@
+//! The settings of `serve`.
+
+use std::net::IpAddr;
+use std::time::Duration;
+
+use clap::Args;
+
+use super::models::ModelSettings;
+use super::units::parse_seconds;
+use super::{
+    GateAddress, HttpSettings, LogSettings, PoolSettings, PrivacySettings, RestrictedSettings, SettingsError,
+    TlsSettings, TrustSettings, wrong,
+};
+
+/// Settings of `forebay serve`.
+#[derive(Debug, Args)]
+pub(crate) struct ServeSettings {
+    #[command(flatten)]
+    pub(crate) models: ModelSettings,
+    #[command(flatten)]
+    pub(crate) http: HttpSettings,
+    /// Address of the HTTP port
+    #[arg(long, env = "FOREBAY_HTTP_ADDRESS", default_value = "0.0.0.0", help_heading = "Network")]
+    pub(crate) http_address: IpAddr,
+    /// HTTP port of the inference protocol; 0 picks a free one
+    #[arg(long, env = "FOREBAY_HTTP_PORT", default_value_t = 8000, help_heading = "Network")]
+    pub(crate) http_port: u16,
+    /// Address of the gRPC port
+    #[arg(long, env = "FOREBAY_GRPC_ADDRESS", default_value = "0.0.0.0", help_heading = "Network")]
+    pub(crate) grpc_address: IpAddr,
+    /// gRPC port of the inference protocol; 0 picks a free one
+    #[arg(long, env = "FOREBAY_GRPC_PORT", default_value_t = 8001, help_heading = "Network")]
+    pub(crate) grpc_port: u16,
+    /// Port of /metrics; 0 picks a free one
+    #[arg(long, env = "FOREBAY_METRICS_PORT", default_value_t = 8002, help_heading = "Network")]
+    pub(crate) metrics_port: u16,
+    /// Threads that take requests and answer them; those that compute are the sessions' [default: cores]
+    #[arg(long, env = "FOREBAY_WORKER_THREADS", help_heading = "Network",
+          value_parser = clap::value_parser!(u16).range(1..=1024))]
+    pub(crate) worker_threads: Option<u16>,
+    /// Microseconds for which a thread goes on looking for requests after each answer, instead of sleeping: less latency
+    /// for a processor that is busy so long. Of use with --worker-threads 1: a thread of others that sleeps is woken first
+    #[arg(long, env = "FOREBAY_BUSY_POLL_US", default_value_t = 0, help_heading = "Network",
+          value_parser = clap::value_parser!(u32).range(..=1_000_000))]
+    pub(crate) busy_poll_us: u32,
+    #[command(flatten)]
+    pub(crate) gate: GateAddress,
+    #[command(flatten)]
+    pub(crate) tls: TlsSettings,
+    #[command(flatten)]
+    pub(crate) pool: PoolSettings,
+    /// Seconds that load and unload wait until every proxy that polls has heard of the change. By the end of the default no proxy
+    /// believes what it heard before; a shorter wait doesn't promise that
+    #[arg(long, env = "FOREBAY_GENERATIONS_TIMEOUT_SECS", default_value = "10", value_parser = parse_seconds,
+          help_heading = "Pool")]
+    pub(crate) generations_timeout_secs: Duration,
+    /// Name of this service: two services may each have a model of the same name, and never share answers
+    #[arg(long, env = "FOREBAY_SERVICE", default_value = "default", help_heading = "Trust")]
+    pub(crate) service: String,
+    #[command(flatten)]
+    pub(crate) trust: TrustSettings,
+    #[command(flatten)]
+    pub(crate) privacy: PrivacySettings,
+    #[command(flatten)]
+    pub(crate) restricted: RestrictedSettings,
+    #[command(flatten)]
+    pub(crate) logs: LogSettings,
+}
+
+impl ServeSettings {
+    /// What clap can't check: rules that span two settings.
+    pub(super) fn check(&self) -> Result<(), SettingsError> {
+        self.models.check()?;
+        if self.service.is_empty() || !self.service.bytes().all(|byte| byte.is_ascii_graphic()) {
+            return Err(wrong("--service", "must be a name of visible ASCII characters"));
+        }
+        self.trust.check()?;
+        self.privacy.check(&self.trust)?;
+        self.http.check()?;
+        self.pool.check()
+    }
+}
