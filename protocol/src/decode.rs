@@ -89,6 +89,11 @@ pub enum DecodeError {
         /// Their name.
         name: String,
     },
+    /// A parameter has a name that Triton keeps for itself. Triton's words, and which.
+    #[error(
+        "parameter keys starting with 'triton_' are reserved for Triton usage and should not be specified: '{0}'"
+    )]
+    Reserved(String),
     /// Bytes are left over behind the last binary tensor.
     #[error(
         "{0} bytes follow the last binary tensor: the 'binary_data_size' of all tensors must add up to the rest of the body"

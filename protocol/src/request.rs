@@ -42,6 +42,7 @@ pub fn decode(
             "parameters" => {
                 request.parameters = decode::read_parameters(reader, "the request")?;
                 decode::flag(reader, &request.parameters, "binary_data_output", "the request")?;
+                validate::refuse_reserved(&request.parameters)?;
             }
             "inputs" => inputs = Some(decode::read_tensors(reader, Kind::Input)?),
             "outputs" => request.outputs = read_requested(reader)?,

@@ -90,6 +90,9 @@ async fn each_answer_on_a_stream_says_that_it_is_its_requests_last() {
     let called = infer(channel, wishing(asked("identity_fp32", ""), Choice::Bool(true))).await.unwrap();
     assert!(called.parameters.is_empty() && called.raw_output_contents == answers[0].1.raw_output_contents);
     assert_eq!(infer(channel, wrong).await.unwrap_err().code(), Code::InvalidArgument);
+    let mut reserved = asked("identity_fp32", "");
+    reserved.parameters.insert(FINAL.to_owned(), InferParameter { choice: Some(Choice::Bool(true)) });
+    assert_eq!(infer(channel, reserved).await.unwrap_err().code(), Code::InvalidArgument);
     assert_eq!(forebay.metric("nv_inference_exec_count", "identity_fp32"), 1, "all asked the same");
 }
 

@@ -125,6 +125,19 @@ fn values_that_a_datatype_lacks_are_refused_with_their_place() {
 }
 
 #[test]
+fn parameters_that_triton_keeps_for_itself_are_refused() {
+    let with = |name: &str| json(format!(r#"{{"parameters":{{"{name}":1}},"inputs":[]}}"#));
+    assert_eq!(
+        refusal(with("triton_x")),
+        "parameter keys starting with 'triton_' are reserved for Triton usage and should not be specified: 'triton_x'"
+    );
+    let mut request = with("my_triton_x").unwrap();
+    validate(&request, &Limits::default()).unwrap();
+    request.parameters.insert("triton_".to_owned(), crate::messages::InferParameter::default());
+    assert!(validate(&request, &Limits::default()).is_err());
+}
+
+#[test]
 fn keys_that_come_twice_are_refused_at_every_level() {
     for text in [
         r#"{"inputs":[],"inputs":[]}"#,

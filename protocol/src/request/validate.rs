@@ -17,6 +17,7 @@ pub fn validate(request: &ModelInferRequest, limits: &Limits) -> Result<(), Deco
     bound("number of tensors", request.inputs.len(), limits.max_tensors)?;
     bound("number of outputs", request.outputs.len(), limits.max_tensors)?;
     parameters(&request.parameters, limits)?;
+    refuse_reserved(&request.parameters)?;
     let (tensors, contents) = (request.inputs.len(), request.raw_input_contents.len());
     if tensors != contents || request.inputs.iter().any(|input| input.contents.is_some()) {
         return Err(DecodeError::Contents { tensors, contents });
@@ -46,6 +47,12 @@ fn name(kind: Kind, index: usize, name: &str, limits: &Limits) -> Result<(), Dec
         return Err(DecodeError::Missing { at: format!("{kind} {index}"), member: "name" });
     }
     bound("bytes of a tensor's name", name.len(), limits.max_name_bytes)
+}
+
+/// Refuses parameters of a request that only an edge may take, which has taken those that it knows.
+pub(super) fn refuse_reserved(parameters: &Parameters) -> Result<(), DecodeError> {
+    let reserved = parameters.keys().find(|name| name.starts_with("triton_"));
+    reserved.map_or(Ok(()), |name| Err(DecodeError::Reserved(name.clone())))
 }
 
 fn parameters(parameters: &Parameters, limits: &Limits) -> Result<(), DecodeError> {
