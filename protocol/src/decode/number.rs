@@ -40,6 +40,11 @@ pub(super) fn double(text: &[u8]) -> Option<f64> {
     if text == b"NaN" {
         return Some(f64::from_bits(0x7ff8_0000_0000_0000));
     }
+    nearest(text)
+}
+
+/// The double nearest to a text that is not [`exact`]ly one; infinities too.
+pub(super) fn nearest(text: &[u8]) -> Option<f64> {
     let value: f64 = std::str::from_utf8(text).ok()?.parse().ok()?;
     (value.is_finite() || text.ends_with(b"y")).then_some(value)
 }
@@ -89,9 +94,43 @@ pub(super) fn exact(digits: u64, decimals: usize) -> Option<f64> {
     Some(digits as f64 / POWERS.get(decimals)?)
 }
 
+/// How many doubles on either side of a quotient of two rounded ones hold the nearest double to the text: rounding its digits and
+/// dividing them err by less than two of its last bits, or twice as many where the exponent changes. Twice that again, for it costs
+/// nothing.
+const NEAR: u64 = 8;
+
+/// The single that the nearest double rounds to. Where all doubles nearby round to one single, the nearest needn't be known: that is
+/// so for all but one in millions of the singles that were written as doubles, as Python writes them, whose digits a double doesn't
+/// hold. `None` where it is not so.
+#[inline]
+pub(super) fn single_near(digits: u64, decimals: usize) -> Option<f32> {
+    let near = (digits as f64 / POWERS.get(decimals)?).to_bits();
+    let [low, high] =
+        [near.wrapping_sub(NEAR), near.wrapping_add(NEAR)].map(|bits| single(f64::from_bits(bits)));
+    // Below zero's bits are those of a NaN, which is above it.
+    (low.to_bits() == high.to_bits()).then_some(low)
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_single_is_known_without_the_nearest_double_unless_one_lies_between_two() {
+        for (digits, decimals) in
+            [(12_345_678_806_304_932, 17), (9_999_999_999_999_999_999, 19), (9_007_199_254_740_993, 0)]
+        {
+            let text = format!("{digits}e-{decimals}");
+            let expected = text.parse::<f64>().map(single).unwrap();
+            assert_eq!(single_near(digits, decimals), Some(expected), "{text}");
+        }
+        // Half way from 1 to the next single, and a little above the half: the double decides.
+        for digits in [10_000_000_596_046_447_u64, 10_000_000_596_046_449] {
+            assert_eq!(single_near(digits, 16), None);
+        }
+        assert_eq!(single_near(0, 1), None);
+        assert_eq!(single_near(1 << 60, 23), None, "that power is no exact double");
+    }
 
     #[test]
     fn integers_keep_every_digit() {

@@ -7,7 +7,6 @@
 mod written;
 
 use super::Reader;
-use super::number;
 use crate::datatype::DataType;
 use jiter::Peek;
 use written::Number;
@@ -41,7 +40,7 @@ pub(super) fn read(reader: &mut Reader<'_>, datatype: DataType, expected: usize)
         DataType::Int32 => integers!(i32),
         DataType::Int64 => integers!(i64),
         DataType::Fp32 => values.read(|number| {
-            let single = number::single(number.double()?);
+            let single = number.single()?;
             single.is_finite().then(|| single.to_le_bytes())
         }),
         DataType::Fp64 => values.read(|number| number.double().map(f64::to_le_bytes)),
@@ -172,6 +171,8 @@ mod tests {
         let number = prop_oneof![
             any::<f64>().prop_map(|value| format!("{value:?}")),
             any::<f32>().prop_map(|value| format!("{value}")),
+            // As Python writes them.
+            any::<f32>().prop_map(|value| format!("{:?}", f64::from(value))),
             any::<i64>().prop_map(|value| value.to_string()),
             any::<u64>().prop_map(|value| value.to_string()),
             "-?[0-9]{1,30}",

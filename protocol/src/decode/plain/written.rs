@@ -65,8 +65,9 @@ impl<'t> Number<'t> {
             }
             form = Form::Other;
         }
-        // 19 digits fit into 64 bits.
-        if whole.wrapping_add(decimals) > 19 {
+        // 19 digits fit into 64 bits; a zero in front is none.
+        let digits_in_front = if unsigned.first() == Some(&b'0') { 0 } else { whole };
+        if digits_in_front.wrapping_add(decimals) > 19 {
             form = Form::Other;
         }
         let text = text.get(..text.len().wrapping_sub(rest.len()))?;
@@ -79,10 +80,26 @@ impl<'t> Number<'t> {
     /// Its value, if it is finite.
     #[inline]
     pub(super) fn double(&self) -> Option<f64> {
-        match number::exact(self.digits, self.decimals).filter(|_| self.form != Form::Other) {
-            Some(value) => Some(if self.is_negative { -value } else { value }),
-            None => number::double(self.text),
+        self.exact().or_else(|| number::nearest(self.text))
+    }
+
+    /// The single that its value rounds to, if it is finite as a double.
+    #[inline]
+    pub(super) fn single(&self) -> Option<f32> {
+        if let Some(value) = self.exact() {
+            return Some(number::single(value));
         }
+        match number::single_near(self.digits, self.decimals).filter(|_| self.form != Form::Other) {
+            Some(single) => Some(if self.is_negative { -single } else { single }),
+            None => number::nearest(self.text).map(number::single),
+        }
+    }
+
+    /// The double that it is, if it is exactly one.
+    #[inline]
+    fn exact(&self) -> Option<f64> {
+        let value = number::exact(self.digits, self.decimals).filter(|_| self.form != Form::Other)?;
+        Some(if self.is_negative { -value } else { value })
     }
 
     /// Its value, if it is an integer.
