@@ -1,8 +1,8 @@
 //! One inference, whatever it came by. A decoded request -> the model's version -> the pool, or an equal request that is
-//! computed already, or the queue and a session -> the answer, which is kept before it goes out.
+//! computed already, or the queue and a session -> the answer. It can be found before it goes out, so that no equal request is computed
+//! again, and what is found is what goes out; a remote pool is written to behind it.
 
 mod classify;
-mod given;
 pub(crate) mod headers;
 mod once;
 mod work;
@@ -22,9 +22,9 @@ use crate::engine::signature::Mismatch;
 use crate::models::{Models, UnknownModel, Version};
 use crate::schedule::answers::Done;
 use crate::schedule::busy_poll::BusyPoll;
+use crate::schedule::given::Given;
 use crate::schedule::{QueueError, RunError};
 use crate::trust::{Trust, Unproven, Whose, directives};
-use given::Given;
 use once::Lookup;
 use work::Asked;
 
@@ -236,7 +236,7 @@ impl Inference {
             return Err(InferError::OnlyIfCached);
         }
         let Done { response, cost_us, stored } = asked.compute().await?;
-        Ok((Given::Own(response), cost_us, Source::Session { miss, stored }))
+        Ok((response, cost_us, Source::Session { miss, stored }))
     }
 
     /// Under which key the answer is kept; `Err` says why under none.

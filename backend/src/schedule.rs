@@ -7,6 +7,7 @@ pub(crate) mod batch;
 pub(crate) mod batching;
 pub(crate) mod busy_poll;
 pub(crate) mod flight;
+pub(crate) mod given;
 mod loss;
 mod order;
 mod queue;

@@ -53,13 +53,13 @@ impl Store {
     }
 
     /// Keeps an entry, or counts why not. Returns whether it is kept, as far as is known.
-    pub(crate) fn keep(&self, key: Key, entry: Entry) -> bool {
+    pub(crate) fn keep(&self, key: Key, entry: Arc<Entry>) -> bool {
         let bytes = entry.encoded_len();
         if bytes > self.max_entry_bytes {
             dropped(self.pool.tier(), "too_large", 1);
             return false;
         }
-        self.pool.put(key, Arc::new(entry), bytes)
+        self.pool.put(key, entry, bytes)
     }
 
     /// Waits until everything kept so far is written, for at most `patience`.
@@ -99,28 +99,32 @@ mod tests {
         Store::new(crate::cache::pool::MemoryPool::new(1 << 20, 1000), 1000)
     }
 
+    fn keep(store: &Store, entry: Entry) -> bool {
+        store.keep(KEY, Arc::new(entry))
+    }
+
     #[tokio::test]
     async fn fresh_entries_are_found_and_stale_ones_are_not() {
         let store = store();
-        assert!(store.keep(KEY, entry(Duration::from_secs(5), 60)));
+        assert!(keep(&store, entry(Duration::from_secs(5), 60)));
         assert!(store.lookup(&[KEY]).await.is_some());
-        store.keep(KEY, entry(Duration::from_secs(61), 60));
+        keep(&store, entry(Duration::from_secs(61), 60));
         assert!(store.lookup(&[KEY]).await.is_none());
     }
 
     #[tokio::test]
     async fn an_entry_from_the_future_is_not_fresh() {
         let store = store();
-        store.keep(KEY, Entry { created_ms: now_ms() + 3_600_000, ..entry(Duration::ZERO, 60) });
+        keep(&store, Entry { created_ms: now_ms() + 3_600_000, ..entry(Duration::ZERO, 60) });
         assert!(store.lookup(&[KEY]).await.is_none());
-        store.keep(KEY, Entry { created_ms: now_ms() + 500, ..entry(Duration::ZERO, 60) });
+        keep(&store, Entry { created_ms: now_ms() + 500, ..entry(Duration::ZERO, 60) });
         assert!(store.lookup(&[KEY]).await.is_some(), "clocks may differ a little");
     }
 
     #[tokio::test]
     async fn too_large_entries_are_not_kept() {
         let store = store();
-        assert!(!store.keep(KEY, Entry { generation: vec![0; 2000].into(), ..entry(Duration::ZERO, 60) }));
+        assert!(!keep(&store, Entry { generation: vec![0; 2000].into(), ..entry(Duration::ZERO, 60) }));
         assert!(store.lookup(&[KEY]).await.is_none());
     }
 }

@@ -10,7 +10,7 @@ use forebay_protocol::digest::Key;
 use forebay_protocol::entry::Entry;
 
 use super::work::Asked;
-use super::{Given, InferError, Miss, Outcome, Source};
+use super::{InferError, Miss, Outcome, Source};
 use crate::cache::store::{self, Store, now_ms};
 use crate::engine::EngineError;
 use crate::models::Version;
@@ -18,6 +18,7 @@ use crate::observe::statistics::Gauged;
 use crate::schedule::RunError;
 use crate::schedule::answers::{Done, Found, Same, age_s};
 use crate::schedule::flight::{Part, Told};
+use crate::schedule::given::Given;
 
 /// A request that may be answered from the pool.
 pub(super) struct Lookup<'a> {
@@ -69,7 +70,7 @@ impl Lookup<'_> {
             }
             Found::Computed(done) => {
                 self.version.statistics.collapsed(done.cost_us);
-                Ok((Given::Own(done.response), done.cost_us, Source::Collapsed))
+                Ok((done.response, done.cost_us, Source::Collapsed))
             }
             Found::Refused(reason) => Err(RunError::Engine(EngineError::BadInput(reason)).into()),
         }
@@ -118,6 +119,6 @@ impl Lookup<'_> {
         }
         asked.lead = lead;
         let Done { response, cost_us, stored } = asked.compute().await?;
-        Ok((Given::Own(response), cost_us, Source::Session { miss: Miss::Absent, stored }))
+        Ok((response, cost_us, Source::Session { miss: Miss::Absent, stored }))
     }
 }

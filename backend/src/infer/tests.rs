@@ -175,7 +175,7 @@ impl Bench {
             max_age_s: 600,
             ..Entry::default()
         };
-        assert!(self.inference.store.as_ref().unwrap().keep(key, entry));
+        assert!(self.inference.store.as_ref().unwrap().keep(key, Arc::new(entry)));
     }
 
     fn misses(&self) -> u64 {

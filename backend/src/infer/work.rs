@@ -20,6 +20,7 @@ use crate::engine::{EngineError, InputTensor, Parts};
 use crate::models::Version;
 use crate::schedule::answers::{Answers, Done, Found};
 use crate::schedule::flight::Lead;
+use crate::schedule::given::Given;
 use crate::schedule::{Computed, Demand, RunError, Work, batch};
 
 /// A request that a session must answer.
@@ -115,17 +116,16 @@ impl Asked {
             .collect()
     }
 
-    /// Keeps the result, if it may be kept.
-    fn keep(&self, response: &ModelInferResponse, cost_us: u64) -> bool {
+    /// The response to give, and whether it is kept: what is given is what is kept.
+    fn keep(&self, mut response: ModelInferResponse, cost_us: u64) -> (Given, bool) {
         let (Some((store, key)), Some(policy)) = (&self.keep, self.version.policy) else {
-            return false;
+            return (Given::Own(response), false);
         };
-        let mut response = response.clone();
         for data in &mut response.raw_output_contents {
             // What is kept must not hold on to the memory of a whole batch, nor to the engine's.
             *data = Bytes::copy_from_slice(data);
         }
-        let entry = Entry {
+        let entry = Arc::new(Entry {
             response: Some(response),
             generation: self.version.generation.0.to_vec().into(),
             cost_us,
@@ -134,8 +134,9 @@ impl Asked {
             stale_while_revalidate_s: policy.freshness.stale_while_revalidate_s,
             stale_if_error_s: policy.freshness.stale_if_error_s,
             fields: vec![headers::kept(policy)],
-        };
-        store.keep(*key, entry)
+        });
+        let stored = store.keep(*key, entry.clone());
+        (Given::Kept(entry), stored)
     }
 }
 
@@ -174,7 +175,7 @@ impl Work for Queued {
         let done = result.map(|computed| {
             let cost_us = u64::try_from(computed.cost.as_micros()).unwrap_or(u64::MAX);
             let response = asked.response(computed);
-            let stored = asked.keep(&response, cost_us);
+            let (response, stored) = asked.keep(response, cost_us);
             Done { response, cost_us, stored }
         });
         if let Some(lead) = lead {

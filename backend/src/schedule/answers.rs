@@ -7,9 +7,9 @@ use forebay_protocol::digest::Key;
 use forebay_protocol::entry::Entry;
 use forebay_protocol::freshness::Stored;
 use forebay_protocol::manner::Manner;
-use forebay_protocol::messages::ModelInferResponse;
 
 use super::flight::Sought;
+use super::given::Given;
 use crate::time::clock::now_ms;
 
 /// Results that equal requests share.
@@ -55,7 +55,7 @@ pub(crate) fn age_s(entry: &Entry, directives: &RequestDirectives) -> Option<u64
 /// What a session gave.
 #[derive(Debug, Clone)]
 pub(crate) struct Done {
-    pub(crate) response: ModelInferResponse,
+    pub(crate) response: Given,
     pub(crate) cost_us: u64,
     pub(crate) stored: bool,
 }

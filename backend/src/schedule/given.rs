@@ -11,6 +11,7 @@ use forebay_protocol::messages::ModelInferResponse;
 static NOTHING: LazyLock<ModelInferResponse> = LazyLock::new(ModelInferResponse::default);
 
 /// A response, without its request's id.
+#[derive(Debug, Clone)]
 pub(crate) enum Given {
     Own(ModelInferResponse),
     Kept(Arc<Entry>),
