@@ -22,6 +22,9 @@ use coding::Coding;
 use metered::{Metered, Unread};
 use pace::{Least, Slow};
 
+/// Room for so many pieces as large as the first is made when the second comes: those of 64 KiB over HTTP/2.
+const PIECES: usize = 4;
+
 /// How large and how slow a body may be, and what all may hold together.
 #[derive(Debug, Clone)]
 pub(crate) struct Bodies {
@@ -130,19 +133,54 @@ impl Bodies {
 }
 
 async fn plain(mut body: Metered, limit: usize, charge: &Charge) -> Result<Bytes, BodyError> {
-    let (mut first, mut all) = (Bytes::new(), BytesMut::new());
+    let mut pieces = Pieces::default();
     while let Some(frame) = body.frame().await {
         let Ok(data) = frame?.into_data() else { continue };
-        if first.len() + all.len() + data.len() > limit {
+        if pieces.len() + data.len() > limit {
             return Err(BodyError::TooLarge { limit });
         }
         charge.grow(data.len())?;
-        if first.is_empty() && all.is_empty() {
-            first = data;
-            continue;
-        }
-        all.extend_from_slice(&std::mem::take(&mut first));
-        all.extend_from_slice(&data);
+        pieces.push(data);
     }
-    Ok(if all.is_empty() { first } else { all.freeze() })
+    Ok(pieces.whole())
+}
+
+/// A body in the pieces in which it came; one that came alone is not copied.
+#[derive(Default)]
+pub(crate) struct Pieces {
+    first: Bytes,
+    all: BytesMut,
+}
+
+impl Pieces {
+    /// Bytes that came.
+    pub(crate) fn len(&self) -> usize {
+        self.first.len() + self.all.len()
+    }
+
+    /// The next piece.
+    pub(crate) fn push(&mut self, data: Bytes) {
+        if self.len() == 0 {
+            self.first = data;
+            return;
+        }
+        let first = std::mem::take(&mut self.first);
+        if !first.is_empty() {
+            // More of the kind come, most often; what is announced takes nothing.
+            self.all.reserve(first.len().saturating_mul(PIECES));
+            self.all.extend_from_slice(&first);
+        }
+        self.all.extend_from_slice(&data);
+    }
+
+    /// So many of the first bytes, if they came.
+    pub(crate) fn first_chunk<const N: usize>(&self) -> Option<&[u8; N]> {
+        let came = if self.all.is_empty() { &self.first[..] } else { &self.all[..] };
+        came.first_chunk()
+    }
+
+    /// All of it.
+    pub(crate) fn whole(self) -> Bytes {
+        if self.all.is_empty() { self.first } else { self.all.freeze() }
+    }
 }

@@ -1,11 +1,14 @@
 //! `inference.GRPCInferenceService`, V2 over gRPC. A call -> the same `infer`, `models` and messages that the HTTP routes
-//! use -> its answer, or a status (`status`). Served like HTTP, by `http::serve`, on a port of its own.
+//! use -> its answer, or a status (`status`). `ModelInfer` has a shorter way (`unary`); the rest goes through tonic. Served like HTTP,
+//! by `http::serve`, on a port of its own.
 
 mod call;
 pub(crate) mod health;
 mod last;
+mod reply;
 pub(crate) mod restricted;
 mod status;
+mod unary;
 
 use std::pin::Pin;
 use std::sync::Arc;
@@ -67,15 +70,17 @@ impl GrpcService {
 /// The service as routes; messages may be as large as a body over HTTP, after decompression too.
 pub(crate) fn routes(service: GrpcService, health: HealthService) -> Router {
     let most = service.shared.limits.max_body_bytes;
-    let bodies = service.bodies.clone();
+    let (shared, bodies) = (service.shared.clone(), service.bodies.clone());
+    let layered = bodies.clone();
     let mut server = GrpcInferenceServiceServer::new(service)
         .max_decoding_message_size(most)
         .max_encoding_message_size(usize::MAX);
     for encoding in [CompressionEncoding::Gzip, CompressionEncoding::Deflate, CompressionEncoding::Zstd] {
         server = server.accept_compressed(encoding).send_compressed(encoding);
     }
-    let metered = middleware::map_request(move |request| std::future::ready(metered(request, &bodies)));
-    Routes::new(server).add_service(HealthServer::new(health)).into_axum_router().layer(metered)
+    let metered = middleware::map_request(move |request| std::future::ready(metered(request, &layered)));
+    let calls = Routes::new(server).add_service(HealthServer::new(health)).into_axum_router().layer(metered);
+    unary::before(calls, shared, bodies)
 }
 
 /// The request; its messages are charged as they come, and are an error when they are too slow or there is no room. Those of a stream

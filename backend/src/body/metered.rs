@@ -142,7 +142,7 @@ impl HttpBody for Metered {
 }
 
 /// Bytes before each message of gRPC: a flag, and the message's length.
-const HEAD_BYTES: usize = 5;
+pub(crate) const HEAD_BYTES: usize = 5;
 
 /// Where in a stream of messages it is.
 #[derive(Debug, Default)]

@@ -18,7 +18,7 @@ use crate::infer::{Caller, headers};
 use crate::proto::ModelStreamInferResponse;
 
 /// Says how the client's messages are compressed.
-const GRPC_ENCODING: &str = "grpc-encoding";
+pub(super) const GRPC_ENCODING: &str = "grpc-encoding";
 /// Requests of one stream that are answered at a time.
 const STREAM_REQUESTS: usize = 16;
 
@@ -34,10 +34,12 @@ struct Call {
 impl GrpcService {
     pub(super) async fn infer(&self, request: Request<ModelInferRequest>) -> Answered<ModelInferResponse> {
         let call = self.call(&request)?;
-        let (headers, response) = self.shared.answer(request.into_inner(), &call).await?;
+        let Call { caller, charge, compresses } = call;
+        let (headers, response) =
+            self.shared.answer(request.into_inner(), &[], charge.split(), &caller).await?;
         let mut answered = Response::new(response);
         *answered.metadata_mut() = MetadataMap::from_headers(headers);
-        if !call.compresses {
+        if !compresses {
             answered.disable_compression();
         }
         Ok(answered)
@@ -56,7 +58,7 @@ impl GrpcService {
                 let request = request?;
                 let (id, model_name, model_version) =
                     (request.id.clone(), request.model_name.clone(), request.model_version.clone());
-                Ok(match shared.answer(request, &call).await {
+                Ok(match shared.answer(request, &[], call.charge.split(), &call.caller).await {
                     Ok((_, mut response)) => {
                         last::tell(&mut response);
                         ModelStreamInferResponse {
@@ -88,7 +90,7 @@ impl GrpcService {
 
     fn call<T>(&self, request: &Request<T>) -> Result<Call, Status> {
         let (metadata, extensions) = (request.metadata().as_ref(), request.extensions());
-        let deadline = timeout(metadata)?.and_then(|timeout| Instant::now().checked_add(timeout));
+        let deadline = deadline(metadata)?;
         Ok(Call {
             compresses: metadata.contains_key(GRPC_ENCODING),
             caller: self.shared.inference.caller(metadata, extensions, deadline),
@@ -98,20 +100,22 @@ impl GrpcService {
 }
 
 impl super::Shared {
-    /// The answer, and its response with the request's id and the outputs in the order asked.
-    async fn answer(
+    /// The answer's headers, and its response with the request's id and the outputs in the order asked. Tensors that don't lie in
+    /// `message` are charged to `charge`.
+    pub(super) async fn answer(
         &self,
         mut request: ModelInferRequest,
-        call: &Call,
+        message: &[u8],
+        charge: Charge,
+        caller: &Caller,
     ) -> Result<(HeaderMap, ModelInferResponse), Status> {
-        let charge = call.charge.split();
         last::take_wish(&mut request).map_err(Status::invalid_argument)?;
         contents::canonicalize(&mut request, &self.limits).map_err(|error| status::of_request(&error))?;
         request::validate(&request, &self.limits).map_err(|error| status::of_request(&error))?;
-        charge.tensors(&mut request, &[]).map_err(status::of_spent)?;
+        charge.tensors(&mut request, message).map_err(status::of_spent)?;
         let id = request.id.clone();
         let wanted: Vec<String> = request.outputs.iter().map(|output| output.name.clone()).collect();
-        let answered = self.inference.answer(request, &call.caller).await;
+        let answered = self.inference.answer(request, caller).await;
         let answer = answered.map_err(|error| status::of(&error))?;
         let headers = headers::of(&answer);
         let mut response = answer.response.into_own();
@@ -120,6 +124,11 @@ impl super::Shared {
         response.id = id;
         Ok((headers, response))
     }
+}
+
+/// Until when a call wants its answer.
+pub(super) fn deadline(metadata: &HeaderMap) -> Result<Option<Instant>, Status> {
+    Ok(timeout(metadata)?.and_then(|timeout| Instant::now().checked_add(timeout)))
 }
 
 /// `grpc-timeout`: at most eight digits and a unit (gRPC over HTTP/2).
