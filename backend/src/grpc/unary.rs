@@ -11,6 +11,7 @@ use axum::extract::Request;
 use axum::response::Response;
 use bytes::Bytes;
 use forebay_protocol::messages::ModelInferRequest;
+use http::header::CONTENT_TYPE;
 use http::{Method, Version};
 use http_body_util::BodyExt as _;
 use prost::Message as _;
@@ -91,6 +92,10 @@ async fn read(bodies: &Bodies, body: Body) -> Result<Bytes, Status> {
 fn is_plain(request: &Request) -> bool {
     request.method() == Method::POST
         && request.version() == Version::HTTP_2
+        && request
+            .headers()
+            .get(CONTENT_TYPE)
+            .is_some_and(|kind| kind.as_bytes().starts_with(b"application/grpc"))
         && !request.headers().contains_key(GRPC_ENCODING)
 }
 
