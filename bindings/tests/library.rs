@@ -6,7 +6,8 @@ use std::collections::BTreeSet;
 
 use forebay_bindings::cuda::{CudaError, Driver};
 use forebay_bindings::{Flavour, HostCode, Library};
-use support::{installed, lean, lean_of, message, onnx, rtx};
+use rig::installed::tensorrt_rtx;
+use support::{lean, lean_of, message, onnx, rtx};
 
 #[test]
 fn a_library_of_our_version_is_taken() {
@@ -68,7 +69,7 @@ fn the_lean_runtime_builds_nothing() {
 #[test]
 fn a_parser_that_cannot_be_loaded_is_told_with_its_reason() {
     const PARSER: &str = "libtensorrt_onnxparser_rtx.so.1";
-    let library = installed("FOREBAY_TENSORRT_RTX", "tensorrt-rtx/lib/libtensorrt_rtx.so.1");
+    let library = tensorrt_rtx();
     let folder = tempfile::tempdir().unwrap();
     let (there, parser) = (folder.path().join("libtensorrt_rtx.so.1"), folder.path().join(PARSER));
     std::os::unix::fs::symlink(&library, &there).unwrap();

@@ -7,21 +7,11 @@ pub(crate) mod onnx;
 use std::path::PathBuf;
 
 use forebay_bindings::{Flavour, Library};
-
-/// A library that set-up installed: where the variable says, else in the checkout's `.forebay`.
-pub(crate) fn installed(variable: &str, file: &str) -> PathBuf {
-    let path = std::env::var_os(variable).map_or_else(
-        || PathBuf::from(concat!(env!("CARGO_MANIFEST_DIR"), "/../.forebay")).join(file),
-        PathBuf::from,
-    );
-    assert!(path.is_file(), "{} is not there: run `cargo xtask setup`, or set {variable}", path.display());
-    path
-}
+use rig::installed::{installed, library, tensorrt_rtx};
 
 /// TensorRT-RTX.
 pub(crate) fn rtx() -> Library {
-    let path = installed("FOREBAY_TENSORRT_RTX", "tensorrt-rtx/lib/libtensorrt_rtx.so.1");
-    Library::open(path, Flavour::Rtx).expect("TensorRT-RTX loads")
+    Library::open(tensorrt_rtx(), Flavour::Rtx).expect("TensorRT-RTX loads")
 }
 
 /// TensorRT's lean runtime, of the headers' major version.
@@ -33,8 +23,8 @@ pub(crate) fn lean() -> Library {
 /// The library of that of a major version.
 pub(crate) fn lean_of(major: u32) -> PathBuf {
     match major {
-        10 => installed("FOREBAY_TENSORRT_LEAN_10", "tensorrt-lean-10/lib/libnvinfer_lean.so.10"),
-        _ => installed("FOREBAY_TENSORRT_LEAN", "tensorrt-lean/lib/libnvinfer_lean.so.11"),
+        10 => library("FOREBAY_TENSORRT_LEAN_10", "tensorrt-lean-10/lib/libnvinfer_lean.so.10"),
+        _ => library("FOREBAY_TENSORRT_LEAN", "tensorrt-lean/lib/libnvinfer_lean.so.11"),
     }
 }
 
@@ -48,9 +38,5 @@ pub(crate) fn message<T>(result: Result<T, forebay_bindings::Error>) -> String {
 
 /// A real model that set-up installed.
 pub(crate) fn model(name: &str) -> Vec<u8> {
-    let folder = std::env::var_os("FOREBAY_DIR")
-        .map_or_else(|| PathBuf::from(concat!(env!("CARGO_MANIFEST_DIR"), "/../.forebay")), PathBuf::from);
-    let path = folder.join("models").join(format!("{name}.onnx"));
-    std::fs::read(&path)
-        .unwrap_or_else(|error| panic!("{}: {error}: run `cargo xtask setup`", path.display()))
+    std::fs::read(installed(&format!("models/{name}.onnx"))).unwrap()
 }

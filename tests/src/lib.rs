@@ -7,10 +7,9 @@
 pub mod grpc;
 pub mod http;
 pub mod http2;
-pub mod installed;
 pub mod mtls;
 pub mod stack;
 pub mod v2;
 pub mod wasm_host;
 
-pub use installed::filter;
+pub use rig::installed::filter;

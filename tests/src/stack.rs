@@ -3,15 +3,12 @@
 
 mod envoy;
 mod forebay;
-mod memcached;
-mod redis;
 mod running;
 
 use envoy::{Changes, Wiring};
 use forebay::Secrets;
-pub use memcached::Memcached;
-pub use redis::Redis;
 use rig::process::until;
+use rig::tier::{Server, Tier};
 pub use running::{Backend, Running};
 use serde_json::Value;
 use std::path::PathBuf;
@@ -136,27 +133,26 @@ impl Stack {
     pub fn start(self) -> Running {
         let folder = TempDir::new().expect("a temporary folder");
         let secrets = Secrets::create(folder.path(), &self.services, self.injects);
-        let redis = (self.pool == Pool::Redis).then(Redis::start);
-        let servers = if self.pool == Pool::Memcached { 2 } else { 0 };
-        let memcached: Vec<Memcached> = (0..servers).map(|_| Memcached::start()).collect();
-        let url = match self.pool {
-            Pool::Memory => None,
-            Pool::Redis => redis.as_ref().map(Redis::url),
-            Pool::Memcached => Some(Memcached::url(&memcached)),
+        let servers = match self.pool {
+            Pool::Memory => vec![],
+            Pool::Redis => vec![Server::start(Tier::Redis)],
+            Pool::Memcached => vec![Server::start(Tier::Memcached), Server::start(Tier::Memcached)],
         };
+        let url = Server::url(&servers);
         let mut backends = Vec::new();
         for service in &self.services {
             let repository = forebay::repository(&folder.path().join(service), &self.models);
             let command =
                 forebay::serve((&repository, service), 0, url.as_deref(), &secrets, &self.arguments);
-            let (process, bound) = forebay::start(service, command);
-            backends.push(Backend { service: service.clone(), repository, process, bound });
+            let (process, ports) = forebay::start(service, command);
+            backends.push(Backend { service: service.clone(), repository, process, ports });
         }
         let gate = url.as_deref().map(|url| forebay::start("gate", forebay::gate(url, 0, &secrets)));
-        let gate_port = gate.as_ref().map_or(backends[0].bound.gate, |(_, bound)| bound.gate);
+        let ports = gate.as_ref().map_or(backends[0].ports, |(_, ports)| *ports);
+        let gate_port = ports.gate.expect("a gate");
         let wiring = Wiring {
-            backends: backends.iter().map(|b| (b.service.clone(), b.bound.http)).collect(),
-            backend_grpc_port: backends[0].bound.grpc.expect("a backend serves gRPC"),
+            backends: backends.iter().map(|b| (b.service.clone(), b.ports.http)).collect(),
+            backend_grpc_port: backends[0].ports.grpc.expect("a backend serves gRPC"),
             gate_port: self.gate_port.unwrap_or(gate_port),
             token: secrets.token.clone(),
             injects: self.injects,
@@ -171,19 +167,8 @@ impl Stack {
         let polls = self.gate_port.is_none() && wiring.changes.poll_the_gate();
         let (envoy, port, admin_port) = envoy::start(folder.path(), &wiring);
         let arguments = self.arguments;
-        let running = Running {
-            envoy,
-            gate,
-            backends,
-            redis,
-            memcached,
-            url,
-            port,
-            admin_port,
-            secrets,
-            arguments,
-            folder,
-        };
+        let running =
+            Running { envoy, gate, backends, servers, url, port, admin_port, secrets, arguments, folder };
         if polls {
             until("the filter has a table", || (running.tables() > 0).then_some(()));
         }

@@ -23,13 +23,14 @@ use crate::command::command;
 use crate::http::Client;
 use crate::layout::Layout;
 use crate::setup::{self, Part};
-use crate::up::services::{Bound, PATIENCE, bound, url};
+use crate::up::services::{PATIENCE, url};
 use crate::{up, wasm};
 use bodies::Body;
 use envoy::Listener;
 use floor::Floor;
 use halt::HaltPoll;
 use load::{Load, Sample};
+use rig::forebay::Ports;
 use rig::group::Group;
 use rig::process::free_port;
 use table::{Row, Table, Told, Unit};
@@ -294,7 +295,7 @@ struct Backend<'a> {
 
 impl Backend<'_> {
     /// Starts it and returns its ports.
-    fn start(&self, layout: &Layout, settings: &Settings, group: &mut Group) -> Result<Bound> {
+    fn start(&self, layout: &Layout, settings: &Settings, group: &mut Group) -> Result<Ports> {
         let mut serve = command("taskset", ["-c", self.cpu]);
         let program = settings.backend.clone().map_or_else(|| up::backend(layout), Ok)?;
         serve.arg(program).args(["serve", "--http-address=127.0.0.1", "--http-port=0"]);
@@ -304,7 +305,7 @@ impl Backend<'_> {
         serve.arg("--model-repository").arg(self.repository).arg("--onnxruntime").arg(layout.onnxruntime());
         serve.arg(format!("--busy-poll-us={}", self.busy_poll_us));
         serve.env("FOREBAY_POOL_SECRET", "a secret of no worth: for the benchmark alone");
-        let ports = group.start_until(self.name, serve, PATIENCE, bound)?;
+        let ports = group.start_until(self.name, serve, PATIENCE, Ports::of)?;
         ensure!(ports.http != 0, "{} names no port", self.name);
         Ok(ports)
     }

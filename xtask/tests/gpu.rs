@@ -6,6 +6,7 @@ use std::os::unix::fs::{PermissionsExt as _, symlink};
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
+use rig::installed::{installed, onnxruntime};
 use serde_json::Value;
 
 /// Models that the double can run, and one that it can't.
@@ -19,15 +20,6 @@ const NODE_TESTS: [&str; 6] = [
     "test_softmax_axis_0",
     "test_string_concat",
 ];
-
-/// What `cargo xtask setup` installed.
-fn installed(path: &str) -> PathBuf {
-    let checkout = Path::new(env!("CARGO_MANIFEST_DIR")).parent().unwrap();
-    let folder = std::env::var_os("FOREBAY_DIR").map_or_else(|| checkout.join(".forebay"), PathBuf::from);
-    let found = folder.join(path);
-    assert!(found.exists(), "{} is not there; `cargo xtask setup` installs it", found.display());
-    found
-}
 
 /// A kit with the double in it.
 fn kit() -> tempfile::TempDir {
@@ -45,8 +37,7 @@ fn kit() -> tempfile::TempDir {
         );
         link(built, &format!("bin/{program}"));
     }
-    let onnxruntime = fs::read_dir(installed("lib")).unwrap().next().unwrap().unwrap().path();
-    link(onnxruntime, "lib/libonnxruntime.so");
+    link(onnxruntime(), "lib/libonnxruntime.so");
     link(tensorrt_double::STANDIN.into(), "standin");
     link(tensorrt_double::FOLDER.into(), "double");
     for model in MODELS {

@@ -1,10 +1,11 @@
 //! `cargo xtask up` as a user runs it, with a repository of the user's own.
 
 use std::fs;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::process::Command;
 
-use rig::process::Process;
+use rig::installed::{checkout, filter, installed};
+use rig::process::{Process, program};
 
 /// Each of them is a free port.
 const PORTS: [&str; 9] = [
@@ -19,26 +20,14 @@ const PORTS: [&str; 9] = [
     "memcached",
 ];
 
-fn checkout() -> &'static Path {
-    Path::new(env!("CARGO_MANIFEST_DIR")).parent().unwrap()
-}
-
-/// What `cargo xtask setup` installed.
-fn installed() -> PathBuf {
-    std::env::var_os("FOREBAY_DIR").map_or_else(|| checkout().join(".forebay"), PathBuf::from)
-}
-
 /// `up` of that name with the server of this build and those models.
 fn up(name: &str, repository: &Path) -> Command {
     let xtask = Path::new(env!("CARGO_BIN_EXE_xtask"));
-    // A `Process` starts without our settings: they are its command's own.
-    let mut up = Command::new("env");
-    up.arg(format!("FOREBAY_DIR={}", installed().display()))
-        .arg(xtask)
-        .args(["up", "--name", name, "--pool", "memory", "--model-repository"])
-        .arg(repository);
+    let mut up = program(xtask);
+    up.env("FOREBAY_DIR", installed(""));
+    up.args(["up", "--name", name, "--pool", "memory", "--model-repository"]).arg(repository);
     up.arg("--forebay").arg(xtask.with_file_name("forebay"));
-    up.arg("--filter").arg(installed().join("wasm/forebay_filter.wasm"));
+    up.arg("--filter").arg(filter());
     up.args(PORTS.map(|port| format!("--{port}-port=0"))).current_dir(checkout());
     up
 }
@@ -55,7 +44,7 @@ const CACHED: &str = "platform: \"onnxruntime_onnx\"\nresponse_cache { enable: t
 #[test]
 fn a_users_own_models_are_served_and_the_line_of_each_works() {
     let repository = tempfile::tempdir().unwrap();
-    let model = |name: &str| installed().join(format!("test-repository/{name}/1/model.onnx"));
+    let model = |name: &str| installed(&format!("test-repository/{name}/1/model.onnx"));
     add(repository.path(), "texts", &model("identity_bytes"), CACHED);
     add(repository.path(), "halves", &model("identity_fp16"), CACHED);
     add(repository.path(), "scalar", &model("scalar_fp32"), "platform: \"onnxruntime_onnx\"\n");

@@ -8,11 +8,12 @@ use bytes::Bytes;
 use futures_util::{StreamExt as _, stream};
 use hyper_util::client::legacy::Client;
 use hyper_util::rt::TokioExecutor;
+use rig::process::{PATIENCE, until};
 use tonic::Code;
 
 use crate::client::{fp32, send};
 use crate::grpc::{channel, infer, raw};
-use crate::process::{Forebay, PATIENCE, until};
+use crate::process::Forebay;
 
 const PATH: &str = "/v2/models/identity_uint8/infer";
 const MEGABYTE: &[&str] =

@@ -2,8 +2,10 @@
 
 use std::time::Duration;
 
+use rig::process::until;
+
 use crate::client::fp32;
-use crate::process::{Forebay, until};
+use crate::process::Forebay;
 
 #[test]
 fn a_worker_stays_awake_after_an_answer_for_as_long_as_it_is_told_and_then_sleeps() {

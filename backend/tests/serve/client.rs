@@ -3,9 +3,10 @@
 use std::io::{Read as _, Write as _};
 use std::net::TcpStream;
 
+use rig::process::PATIENCE;
 use serde_json::Value;
 
-use crate::process::{Forebay, PATIENCE};
+use crate::process::Forebay;
 
 /// An answer, read to its end.
 #[derive(Debug)]

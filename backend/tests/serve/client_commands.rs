@@ -1,20 +1,10 @@
 //! `forebay infer` and `forebay bench` against the server itself, in every encoding.
 
-use std::process::{Command, Output};
+use std::process::Output;
 
 use serde_json::Value;
 
-use crate::process::{Forebay, repository_with};
-
-/// A command without its environment's settings.
-pub(crate) fn command(arguments: &[&str]) -> Command {
-    let mut command = Command::new(env!("CARGO_BIN_EXE_forebay"));
-    for (name, _) in std::env::vars_os().filter(|(name, _)| name.to_string_lossy().starts_with("FOREBAY_")) {
-        command.env_remove(name);
-    }
-    command.args(arguments);
-    command
-}
+use crate::process::{Forebay, command, repository_with};
 
 /// Runs a command against a server.
 fn run(forebay: &Forebay, arguments: &[&str]) -> Output {

@@ -1,18 +1,19 @@
 //! The public Python clients, as their users run them.
 
 use std::io::Write as _;
-use std::path::Path;
 use std::process::Command;
 
-use crate::process::{Forebay, node_tests, python};
+use rig::installed::{checkout, installed};
+
+use crate::process::Forebay;
 
 #[test]
 fn tritonclient_over_http_and_grpc_asks_for_everything_there_is() {
     let forebay =
         Forebay::serve(&["--instances", "2", "--model-control-mode", "explicit", "--load-model", "*"]);
-    let script = Path::new(env!("CARGO_MANIFEST_DIR")).join("../tests/clients/triton_full_client.py");
+    let script = checkout().join("tests/clients/triton_full_client.py");
     let addresses = [forebay.http_port, forebay.grpc_port].map(|port| format!("127.0.0.1:{port}"));
-    run(Command::new(python()).arg(script).args(addresses));
+    run(Command::new(installed("venv/bin/python")).arg(script).args(addresses));
 }
 
 #[test]
@@ -32,10 +33,10 @@ fn node_tests_pass(how: &[&str]) -> String {
     let root = tempfile::tempdir().unwrap();
     let explicit = ["--instances", "1", "--model-control-mode", "explicit", "--pool", "none"];
     let forebay = Forebay::serve_from(root.path(), &explicit);
-    let script = Path::new(env!("CARGO_MANIFEST_DIR")).join("../tests/clients/onnx_node_tests.py");
+    let script = checkout().join("tests/clients/onnx_node_tests.py");
     let address = format!("127.0.0.1:{}", forebay.http_port);
-    let mut command = Command::new(python());
-    run(command.arg(script).arg(node_tests()).arg(address).arg(root.path()).args(how))
+    let mut command = Command::new(installed("venv/bin/python"));
+    run(command.arg(script).arg(installed("onnx-node-tests")).arg(address).arg(root.path()).args(how))
 }
 
 #[test]
@@ -49,7 +50,7 @@ fn what_openapi_says_is_true() {
         (["--include-path-regex", unsupported], "positive_data_acceptance,not_a_server_error"),
     ] {
         let folder = tempfile::tempdir().unwrap();
-        let mut schemathesis = Command::new(python().with_file_name("schemathesis"));
+        let mut schemathesis = Command::new(installed("venv/bin/schemathesis"));
         schemathesis.current_dir(folder.path()).arg("run").args(paths);
         // The shapes and values that a model takes are no part of the document, so valid requests may be refused.
         schemathesis.args([

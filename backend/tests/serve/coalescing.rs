@@ -3,10 +3,11 @@
 use std::io::Write as _;
 use std::thread::ScopedJoinHandle;
 
+use rig::process::until;
 use serde_json::{Value, json};
 
 use crate::client::{Answer, fp32};
-use crate::process::{Forebay, repository_with, until};
+use crate::process::{Forebay, repository_with};
 
 const MODEL: &str = "identity_fp32";
 const COLLAPSED: &str = "forebay-serve; fwd=uri-miss; collapsed";

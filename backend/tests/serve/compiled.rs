@@ -4,8 +4,10 @@
 use std::io::{Read as _, Write as _};
 use std::net::TcpStream;
 use std::path::{Path, PathBuf};
-use std::process::{Command, Stdio};
+use std::process::Command;
 
+use rig::installed::{installed, tensorrt_rtx};
+use rig::process::{Process, until};
 use serde_json::{Value, json};
 use tensorrt_double::{CAPABILITY, FAIL, NVINFER, TRACE, VERSION, onnx};
 
@@ -14,7 +16,7 @@ use crate::control::base64;
 use crate::grpc;
 use crate::grpc::proto::model_repository_parameter::ParameterChoice;
 use crate::grpc::proto::{ModelRepositoryParameter, RepositoryModelLoadRequest, RepositoryModelLoadResponse};
-use crate::process::{self, Forebay, forebay_dir, serve_command, until};
+use crate::process::{Forebay, children, serve_command};
 
 /// Rows of four, or of two, in batches of up to 64.
 const CONFIG: &str = r#"backend: "tensorrt" max_batch_size: 64"#;
@@ -449,20 +451,17 @@ fn the_servers_end_is_the_builds_end() {
 fn a_server_that_ends_before_it_is_ready_ends_the_build() {
     let root = repository(CONFIG);
     let mut command = command(root.path(), &[]);
-    let mut server = command.env(FAIL, STUCK).stdout(Stdio::null()).spawn().unwrap();
-    let builder = until("a process builds", || process::children(server.id()).first().copied());
-    process::signal(&server, "TERM");
-    until("the server ends", || server.try_wait().unwrap());
+    command.env(FAIL, STUCK);
+    let mut server = Process::start("forebay", command);
+    let builder = until("a process builds", || children(server.id()).first().copied());
+    server.terminate();
     assert!(!Path::new(&format!("/proc/{builder}")).exists());
 }
 
 /// NVIDIA's TensorRT-RTX on the double's driver: it builds without a GPU, and runs nothing.
 #[test]
 fn nvidias_own_parser_may_come_down_and_what_it_builds_is_a_plan() {
-    let library = std::env::var_os("FOREBAY_TENSORRT_RTX")
-        .map_or_else(|| forebay_dir().join("tensorrt-rtx/lib/libtensorrt_rtx.so.1"), PathBuf::from);
-    let library = library.to_str().unwrap();
-    assert!(Path::new(library).is_file(), "{library} is missing: run `cargo xtask setup`");
+    let library = tensorrt_rtx();
     let root = repository(CONFIG);
     install(root.path(), "onnx", &onnx::affine().encode(), "");
     // The parser divides by the size of a block.
@@ -471,13 +470,9 @@ fn nvidias_own_parser_may_come_down_and_what_it_builds_is_a_plan() {
         .node_with("SpaceToDepth", &["x"], "y", &[("blocksize", 0)])
         .output("y", onnx::Type::F32, &[None, None, None, None]);
     install(root.path(), "crashing", &crashing.encode(), r#"backend: "tensorrt""#);
-    install(
-        root.path(),
-        "vad",
-        &std::fs::read(forebay_dir().join("models/vad.onnx")).unwrap(),
-        r#"backend: "tensorrt""#,
-    );
-    let rtx = ["--load-model", "onnx", "--tensorrt-flavour", "rtx", "--tensorrt", library];
+    let vad = std::fs::read(installed("models/vad.onnx")).unwrap();
+    install(root.path(), "vad", &vad, r#"backend: "tensorrt""#);
+    let rtx = ["--load-model", "onnx", "--tensorrt-flavour", "rtx", "--tensorrt", library.to_str().unwrap()];
     let forebay = steered(root.path(), "none:1=1", &rtx);
     for (model, expected) in [
         ("crashing", "can't load model.onnx: the process that builds the plan was ended by signal 8"),

@@ -2,7 +2,6 @@
 //! with its line, or refused with it.
 
 use std::path::Path;
-use std::process::Stdio;
 
 use serde_json::{Value, json};
 use tensorrt_double::onnx;
@@ -50,15 +49,7 @@ fn refusal(root: &Path, arguments: &[&str]) -> String {
 
 /// What a server that serves the repository says until it ends.
 fn said(root: &Path) -> String {
-    let mut command = serve_command(root, &["--log-format", "text"]);
-    let log = tempfile::NamedTempFile::new().unwrap();
-    let forebay = Forebay::start({
-        command.stderr(Stdio::from(log.reopen().unwrap()));
-        command
-    });
-    forebay.terminate();
-    assert!(forebay.wait().success());
-    std::fs::read_to_string(log.path()).unwrap().replace("\\\"", "\"")
+    Forebay::serve_from(root, &["--log-format", "text"]).ended().replace("\\\"", "\"")
 }
 
 #[test]

@@ -3,11 +3,12 @@
 use std::path::Path;
 use std::sync::atomic::{AtomicBool, Ordering};
 
+use rig::process::until;
 use serde_json::{Value, json};
 
 use crate::client::{Answer, fp32, send};
 use crate::poll::install;
-use crate::process::{Forebay, serve_command, test_repository, until};
+use crate::process::{Forebay, serve_command, test_repository};
 
 pub(crate) const EXPLICIT: [&str; 4] = ["--instances", "1", "--model-control-mode", "explicit"];
 

@@ -1,19 +1,21 @@
 //! A signal to end loses nothing.
 
+use rig::process::{Signal, until};
+
 use crate::client::fp32;
-use crate::process::{Forebay, until};
+use crate::process::Forebay;
 
 #[test]
 fn requests_in_flight_finish_and_the_end_is_clean() {
-    loses_nothing("TERM");
+    loses_nothing(Signal::TERM);
 }
 
 #[test]
 fn a_terminal_that_is_gone_ends_it_no_other_way() {
-    loses_nothing("HUP");
+    loses_nothing(Signal::HUP);
 }
 
-fn loses_nothing(signal: &str) {
+fn loses_nothing(signal: Signal) {
     let forebay = Forebay::serve(&["--instances", "1", "--drain-secs", "0.3"]);
     std::thread::scope(|scope| {
         let asks: Vec<_> = (0..5)

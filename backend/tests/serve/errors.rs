@@ -1,13 +1,11 @@
 //! What is wrong is refused in V2's error form, in a sentence that says what and where.
 
 use std::fs::File;
-use std::path::Path;
-use std::process::Command;
 
 use serde_json::json;
 
 use crate::client::{Headers, fp32, send};
-use crate::process::{Forebay, serve_command, test_repository};
+use crate::process::{Forebay, command, serve_command, test_repository};
 
 const PATH: &str = "/v2/models/identity_fp32/infer";
 const LENGTH_1: (&str, &str) = ("inference-header-content-length", "1");
@@ -143,8 +141,7 @@ fn a_filters_settings_are_checked_by_the_filters_own_parser() {
     let file = folder.path().join("filter.json");
     let checked = |json: &str, from_stdin: bool| {
         std::fs::write(&file, json).unwrap();
-        let mut command = Command::new(env!("CARGO_BIN_EXE_forebay"));
-        command.args([Path::new("check-filter"), if from_stdin { Path::new("-") } else { &file }]);
+        let mut command = command(&["check-filter", if from_stdin { "-" } else { file.to_str().unwrap() }]);
         let output = command.stdin(File::open(&file).unwrap()).output().unwrap();
         let text = |bytes: Vec<u8>| String::from_utf8(bytes).unwrap();
         (output.status.code(), text(output.stdout), text(output.stderr))

@@ -4,8 +4,10 @@
 use std::io::{Read as _, Write as _};
 use std::net::TcpStream;
 
+use rig::process::PATIENCE;
+
 use crate::client::fp32;
-use crate::process::{Forebay, PATIENCE};
+use crate::process::Forebay;
 
 /// The status of each answer on a connection on which that is sent, until the server closes it.
 fn statuses(forebay: &Forebay, sent: &[u8]) -> Vec<u16> {

@@ -5,13 +5,14 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
 use forebay_protocol::generations::Table;
+use rig::process::until;
 use serde_json::json;
 
 use crate::client::fp32;
 use crate::control::{EXPLICIT, load, unload};
 use crate::mesh::{Mesh, lookup};
 use crate::poll::install;
-use crate::process::{Forebay, until};
+use crate::process::Forebay;
 use crate::proxied::{NONE, live, looked_up, poll, table};
 
 /// No load waits longer than that in these tests.
@@ -164,10 +165,10 @@ fn a_load_waits_for_a_proxy_that_redis_has_forgotten_with_its_last_writes() {
     let mut served = Served::in_redis(&SOON);
     let old = table(&poll(served.gate(), "one-more", NONE, 0));
     // Nothing else is lost: it is a time later than this that comes back.
-    let redis = served.mesh.as_mut().unwrap().server_mut();
+    let redis = &mut served.mesh.as_mut().unwrap().servers[0];
     assert!(redis.tell("HDEL forebay:2:proxies one-more").starts_with(':'));
     assert_eq!(redis.tell("SAVE"), "+OK");
-    redis.kill();
+    redis.process.kill();
     redis.restart();
     served.until_known();
     let took = served.load_another();
@@ -179,7 +180,7 @@ fn what_could_not_be_said_to_the_pool_is_a_503_and_gates_stop_giving_hits() {
     let served = Served::in_redis(&SOON);
     let (mesh, gate) = (served.mesh.as_ref().unwrap(), served.gate());
     let before = table(&poll(gate, "p", NONE, 0));
-    mesh.server().tell("CONFIG SET maxmemory 1");
+    mesh.servers[0].tell("CONFIG SET maxmemory 1");
     served.replace();
     let loaded = load(&served.one, "m", &json!({}));
     assert_eq!(loaded.status, 503, "{loaded:?}");
@@ -192,7 +193,7 @@ fn what_could_not_be_said_to_the_pool_is_a_503_and_gates_stop_giving_hits() {
     assert_eq!(lookup(gate, 1.0).status, 503);
     let ready = gate.get_of_gate("/v2/health/ready");
     assert_eq!(ready.status, 503);
-    mesh.server().tell("CONFIG SET maxmemory 0");
+    mesh.servers[0].tell("CONFIG SET maxmemory 0");
     let after = until("it is told after all", || {
         Some(poll(gate, "p", Some(&before), 1000)).filter(|answer| answer.status == 200)
     });

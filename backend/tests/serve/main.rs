@@ -51,6 +51,5 @@ mod targets;
 mod targets_agree;
 #[cfg(feature = "tensorrt")]
 mod tensorrt;
-mod tiers;
 mod tls;
 mod v1;

@@ -1,5 +1,7 @@
 //! What is Memcached's own: several servers, the bound of an item, a tier that forgets, passwords and TLS.
 
+mod items;
+
 use std::io::Write as _;
 use std::process::Stdio;
 use std::sync::Mutex;
@@ -7,15 +9,17 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
 use forebay_protocol::generations::Table;
+use rig::process::until;
+use rig::tier::{Server, Tier};
 use serde_json::{Value, json};
 
+use self::items::{count, delete_all, fill, stat};
 use crate::client::fp32;
 use crate::control::load;
 use crate::generations::{SOON, Served};
 use crate::mesh::{Mesh, ask, lookup};
-use crate::process::{Forebay, gate_command, serve_command, test_repository, until};
+use crate::process::{Forebay, gate_command, serve_command, test_repository};
 use crate::proxied::{NONE, live, looked_up, poll, table};
-use crate::tiers::Memcached;
 use crate::tls::Ca;
 
 /// Which of the values are hits.
@@ -30,9 +34,9 @@ fn what_a_lost_server_had_are_misses_and_all_else_goes_on() {
     let values = || 0..40_u16;
     hits(&one, values());
     until("all are kept", || (hits(&one, values()).len() == 40).then_some(()));
-    let kept: Vec<u64> = mesh.servers().iter().map(|server| server.stat("curr_items")).collect();
+    let kept: Vec<u64> = mesh.servers.iter().map(|server| stat(server, "curr_items")).collect();
     assert!(kept[1] > 5 && kept[0] > 5, "both have some: {kept:?}");
-    mesh.servers()[1].kill();
+    mesh.servers[1].process.kill();
     let left = hits(&one, values());
     assert!((5..=35).contains(&left.len()), "{left:?}");
     let of_gate = |value: u16| lookup(&gate, f32::from(value)).status;
@@ -40,7 +44,7 @@ fn what_a_lost_server_had_are_misses_and_all_else_goes_on() {
     let lost = values().find(|value| !left.contains(value)).unwrap();
     assert_eq!(of_gate(lost), 404, "and says what is live of the others");
     assert_eq!(gate.get_of_gate("/v2/health/ready").status, 200);
-    mesh.servers()[1].restart();
+    mesh.servers[1].restart();
     until("it is used again", || (hits(&one, values()).len() == 40).then_some(()));
 }
 
@@ -50,11 +54,11 @@ fn without_the_first_server_nothing_is_live_and_no_request_fails() {
     let (one, gate) = (mesh.serve(), mesh.gate());
     let values = || 0..40_u16;
     until("all are kept", || (hits(&one, values()).len() == 40).then_some(()));
-    mesh.servers()[0].kill();
+    mesh.servers[0].process.kill();
     until("the gate trusts its table no more", || (lookup(&gate, 0.0).status == 503).then_some(()));
     let left = hits(&one, values());
     assert!((5..=35).contains(&left.len()), "a server knows its own generations: {left:?}");
-    mesh.servers()[0].restart();
+    mesh.servers[0].restart();
     until("all are kept again", || (hits(&one, values()).len() == 40).then_some(()));
     until("the gate finds them", || (lookup(&gate, 0.0).status == 200).then_some(()));
 }
@@ -151,13 +155,13 @@ fn no_dead_generation_comes_alive_when_memcached_starts_again() {
 
 #[test]
 fn no_dead_generation_comes_alive_when_memcached_is_filled_until_it_evicts() {
-    let mesh = Mesh::memcached_of(vec![Memcached::start_with(&["-m", "8"])]);
+    let mesh = Mesh::of(Tier::Memcached, vec![Server::start_with(Tier::Memcached, &["-m", "8"])]);
     dead_stay_dead(Served::shared(mesh, &SOON), |mesh| {
-        let first = &mesh.servers()[0];
-        let before = first.stat("evictions");
+        let first = &mesh.servers[0];
+        let before = stat(first, "evictions");
         until("it evicts", || {
-            first.fill();
-            (first.stat("evictions") > before + 200).then_some(())
+            fill(first);
+            (stat(first, "evictions") > before + 200).then_some(())
         });
     });
 }
@@ -167,12 +171,12 @@ fn no_dead_generation_comes_alive_when_single_items_are_lost() {
     let mut round = 0;
     dead_stay_dead(Served::in_memcached(&SOON), |mesh| {
         round += 1;
-        let first = &mesh.servers()[0];
+        let first = &mesh.servers[0];
         if round % 2 == 0 {
             // What was lost before may have taken it along; it comes back.
             until("the board is lost", || (first.tell("delete forebay:2:board") == "DELETED").then_some(()));
         } else {
-            let lost = first.delete_all("forebay:2:record:");
+            let lost = delete_all(first, "forebay:2:record:");
             assert!(lost > 0);
         }
     });
@@ -180,13 +184,13 @@ fn no_dead_generation_comes_alive_when_single_items_are_lost() {
 
 #[test]
 fn a_record_that_a_gate_knows_is_put_back() {
-    let mut served = Served::in_memcached(&[]);
+    let served = Served::in_memcached(&[]);
     let before = table(&poll(served.gate(), "p", NONE, 0));
     served.one.terminate();
     until("the server has left", || std::net::TcpStream::connect(("127.0.0.1", served.one.http_port)).err());
-    let first = &served.mesh.as_mut().unwrap().servers()[0];
-    until("the record is lost", || (first.delete_all("forebay:2:record:") > 0).then_some(()));
-    until("it is there again", || (first.count("forebay:2:record:") > 0).then_some(()));
+    let first = &served.mesh.as_ref().unwrap().servers[0];
+    until("the record is lost", || (delete_all(first, "forebay:2:record:") > 0).then_some(()));
+    until("it is there again", || (count(first, "forebay:2:record:") > 0).then_some(()));
     let other = served.mesh.as_ref().unwrap().gate();
     let known =
         until("another gate knows the last word", || looked_up(&other, "m").filter(|live| !live.is_empty()));
@@ -205,7 +209,7 @@ fn what_can_be_known_to_be_wrong_is_refused_at_start() {
     let (secret, users) = (folder.path().join("secret"), folder.path().join("users"));
     std::fs::write(&secret, "0123456789abcdef").unwrap();
     std::fs::write(&users, "forebay:right\n").unwrap();
-    let memcached = Memcached::start_with(&["-Y", users.to_str().unwrap()]);
+    let memcached = Server::start_with(Tier::Memcached, &["-Y", users.to_str().unwrap()]);
     let (port, secret) = (memcached.port, secret.to_str().unwrap());
     for (url, named) in [
         (format!("memcached://forebay:hidden@127.0.0.1:{port}"), "refused the user or the password"),
@@ -242,7 +246,7 @@ fn servers_with_a_certificate_are_spoken_to_by_tls_and_others_refused() {
     let certificate = file("certificate.pem", &signed.pem);
     let key = file("key.pem", &signed.key.serialize_pem());
     let options = format!("ssl_chain_cert={certificate},ssl_key={key}");
-    let memcached = Memcached::start_with(&["-Z", "-o", &options]);
+    let memcached = Server::start_with(Tier::Memcached, &["-Z", "-o", &options]);
     let secret = file("secret", "0123456789abcdef");
     let url = format!("memcacheds://localhost:{}", memcached.port);
     let gate = |ca: &Ca, name: &str| {

@@ -4,20 +4,15 @@ use forebay_protocol::digest::{Scope, digest};
 use forebay_protocol::gate::LOOKUP_PATH;
 use forebay_protocol::limits::Limits;
 use forebay_protocol::path::InferPath;
+use rig::tier::{Server, Tier};
 
 use crate::client::{Answer, fp32, send};
 use crate::process::Forebay;
-use crate::tiers::{Memcached, Redis};
-
-/// The servers of a tier.
-pub(crate) enum Tier {
-    Redis(Redis),
-    Memcached(Vec<Memcached>),
-}
 
 /// A shared pool, and the arguments that name it.
 pub(crate) struct Mesh {
-    pub(crate) tier: Tier,
+    tier: Tier,
+    pub(crate) servers: Vec<Server>,
     arguments: Vec<String>,
     _secrets: tempfile::TempDir,
 }
@@ -29,34 +24,28 @@ impl Mesh {
     }
 
     pub(crate) fn redis() -> Self {
-        let redis = Redis::start();
-        let url = redis.url();
-        Self::redis_at(redis, &url)
-    }
-
-    /// Its Redis is found by that URL.
-    pub(crate) fn redis_at(redis: Redis, url: &str) -> Self {
-        Self::of(Tier::Redis(redis), &["--pool", "redis", "--redis-url", url])
+        Self::of(Tier::Redis, vec![Server::start(Tier::Redis)])
     }
 
     /// So many Memcached's.
     pub(crate) fn memcached(servers: usize) -> Self {
-        Self::memcached_of((0..servers).map(|_| Memcached::start()).collect())
+        Self::of(Tier::Memcached, (0..servers).map(|_| Server::start(Tier::Memcached)).collect())
     }
 
-    pub(crate) fn memcached_of(servers: Vec<Memcached>) -> Self {
-        let list: Vec<String> = servers.iter().map(|server| format!("127.0.0.1:{}", server.port)).collect();
-        let url = format!("memcached://{}", list.join(","));
-        Self::of(Tier::Memcached(servers), &["--pool", "memcached", "--memcached-url", &url])
+    pub(crate) fn of(tier: Tier, servers: Vec<Server>) -> Self {
+        let url = Server::url(&servers).unwrap();
+        Self::at(tier, servers, &url)
     }
 
-    fn of(tier: Tier, named: &[&str]) -> Self {
+    /// Its servers are found by that URL.
+    pub(crate) fn at(tier: Tier, servers: Vec<Server>, url: &str) -> Self {
         let secrets = tempfile::tempdir().unwrap();
         let secret = secrets.path().join("secret");
         std::fs::write(&secret, "0123456789abcdef").unwrap();
+        let named = ["--pool", tier.name(), &format!("--{}-url", tier.name()), url];
         let more = ["--pool-timeout-ms", "500", "--pool-secret-file", secret.to_str().unwrap()];
-        let arguments = [named, &more].concat().into_iter().map(str::to_owned).collect();
-        Self { tier, arguments, _secrets: secrets }
+        let arguments = [named, more].concat().into_iter().map(str::to_owned).collect();
+        Self { tier, servers, arguments, _secrets: secrets }
     }
 
     pub(crate) fn arguments<'a>(&'a self, more: &[&'a str]) -> Vec<&'a str> {
@@ -71,60 +60,23 @@ impl Mesh {
         Forebay::gate(&self.arguments(&[]))
     }
 
-    /// The Redis.
-    pub(crate) fn server(&self) -> &Redis {
-        match &self.tier {
-            Tier::Redis(redis) => redis,
-            Tier::Memcached(_) => panic!("the tier is Memcached"),
-        }
-    }
-
-    pub(crate) fn server_mut(&mut self) -> &mut Redis {
-        match &mut self.tier {
-            Tier::Redis(redis) => redis,
-            Tier::Memcached(_) => panic!("the tier is Memcached"),
-        }
-    }
-
-    /// The Memcached's.
-    pub(crate) fn servers(&mut self) -> &mut [Memcached] {
-        match &mut self.tier {
-            Tier::Redis(_) => panic!("the tier is Redis"),
-            Tier::Memcached(servers) => servers,
-        }
+    /// Is it Redis?
+    pub(crate) fn is_redis(&self) -> bool {
+        self.tier == Tier::Redis
     }
 
     /// Everything in it is gone.
     pub(crate) fn forget(&self) {
-        match &self.tier {
-            Tier::Redis(redis) => assert_eq!(redis.tell("FLUSHALL"), "+OK"),
-            Tier::Memcached(servers) => {
-                for server in servers {
-                    assert_eq!(server.tell("flush_all"), "OK");
-                }
-            }
-        }
+        let (command, done) = if self.is_redis() { ("FLUSHALL", "+OK") } else { ("flush_all", "OK") };
+        assert!(self.servers.iter().all(|server| server.tell(command) == done));
     }
 
     pub(crate) fn kill(&mut self) {
-        match &mut self.tier {
-            Tier::Redis(redis) => redis.kill(),
-            Tier::Memcached(servers) => servers.iter_mut().for_each(Memcached::kill),
-        }
+        self.servers.iter_mut().for_each(|server| server.process.kill());
     }
 
     pub(crate) fn restart(&mut self) {
-        match &mut self.tier {
-            Tier::Redis(redis) => redis.restart(),
-            Tier::Memcached(servers) => servers.iter_mut().for_each(Memcached::restart),
-        }
-    }
-
-    pub(crate) fn freeze(&self, frozen: bool) {
-        match &self.tier {
-            Tier::Redis(redis) => redis.freeze(frozen),
-            Tier::Memcached(servers) => servers.iter().for_each(|server| server.freeze(frozen)),
-        }
+        self.servers.iter_mut().for_each(Server::restart);
     }
 }
 

@@ -3,8 +3,10 @@
 use std::path::Path;
 use std::time::{Duration, Instant};
 
+use rig::process::until;
+
 use crate::client::{fp32, send};
-use crate::process::{Forebay, test_repository, until};
+use crate::process::{Forebay, test_repository};
 use crate::proxied::looked_up;
 
 pub(crate) const POLL: [&str; 6] =

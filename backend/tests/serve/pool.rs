@@ -3,10 +3,12 @@
 use std::process::Stdio;
 use std::time::{Duration, Instant};
 
+use rig::process::until;
+use rig::tier::{Server, Tier};
+
 use crate::mesh::{Mesh, ask, lookup};
-use crate::process::{Forebay, gate_command, serve_command, test_repository, until};
+use crate::process::{Forebay, gate_command, serve_command, test_repository};
 use crate::proxy::Proxy;
-use crate::tiers::Redis;
 
 /// Whether an answer that was computed is said to be kept.
 fn is_stored(forebay: &Forebay, value: f32) -> bool {
@@ -36,9 +38,9 @@ fn until_hit(one: &Forebay, value: f32) -> bool {
 
 #[test]
 fn connections_that_fell_silent_are_replaced_by_ones_to_whoever_has_the_address_now() {
-    let (before, after) = (Redis::start(), Redis::start());
+    let (before, after) = (Server::start(Tier::Redis), Server::start(Tier::Redis));
     let proxy = Proxy::start(before.port);
-    let mesh = Mesh::redis_at(before, &proxy.url());
+    let mesh = Mesh::at(Tier::Redis, vec![before], &proxy.url());
     let (one, gate) = (mesh.serve(), mesh.gate());
     ask(&one, 1.0);
     until("the gate finds it", || (lookup(&gate, 1.0).status == 200).then_some(()));
@@ -55,7 +57,7 @@ fn a_tier_that_stands_still_costs_hits_and_no_request_and_is_used_again() {
         let (one, gate) = (mesh.serve(), mesh.gate());
         ask(&one, 1.0);
         until("the gate finds it", || (lookup(&gate, 1.0).status == 200).then_some(()));
-        mesh.freeze(true);
+        mesh.servers.iter().for_each(|server| server.process.freeze());
         until("the gate says why", || {
             let ready = gate.get_of_gate("/v2/health/ready");
             (ready.status == 503 && ready.error().contains("no answer")).then_some(())
@@ -64,7 +66,7 @@ fn a_tier_that_stands_still_costs_hits_and_no_request_and_is_used_again() {
             ask(&one, f32::from(number));
         }
         until("what is live is not known any more", || (lookup(&gate, 1.0).status == 503).then_some(()));
-        mesh.freeze(false);
+        mesh.servers.iter().for_each(|server| server.process.thaw());
         hits_again(&one, &gate, 100..5000);
         until("the gate is ready", || (gate.get_of_gate("/v2/health/ready").status == 200).then_some(()));
     }
@@ -75,23 +77,23 @@ fn what_redis_refuses_is_not_said_to_be_stored() {
     let mesh = Mesh::redis();
     let (one, gate) = (mesh.serve(), mesh.gate());
     assert!(is_stored(&one, 1.0));
-    mesh.server().tell("CONFIG SET maxmemory 1");
+    mesh.servers[0].tell("CONFIG SET maxmemory 1");
     let mut values = (2..5000_u16).map(f32::from);
     until("it is found out", || (!is_stored(&one, values.next()?)).then_some(()));
     assert!((5000..5020_u16).all(|value| !is_stored(&one, f32::from(value))));
-    mesh.server().tell("CONFIG SET maxmemory 0");
+    mesh.servers[0].tell("CONFIG SET maxmemory 0");
     hits_again(&one, &gate, 6000..9000);
 }
 
 #[test]
 fn a_server_that_became_a_replica_is_left_for_whoever_has_the_address_now() {
-    let (before, after) = (Redis::start(), Redis::start());
+    let (before, after) = (Server::start(Tier::Redis), Server::start(Tier::Redis));
     let proxy = Proxy::start(before.port);
-    let mesh = Mesh::redis_at(before, &proxy.url());
+    let mesh = Mesh::at(Tier::Redis, vec![before], &proxy.url());
     let (one, gate) = (mesh.serve(), mesh.gate());
     ask(&one, 1.0);
     until("the gate finds it", || (lookup(&gate, 1.0).status == 200).then_some(()));
-    mesh.server().tell(&format!("REPLICAOF 127.0.0.1 {}", after.port));
+    mesh.servers[0].tell(&format!("REPLICAOF 127.0.0.1 {}", after.port));
     until("the gate trusts it no more", || {
         (gate.get_of_gate("/v2/health/ready").status == 503).then_some(())
     });
@@ -107,8 +109,8 @@ fn refused(command: &mut std::process::Command) -> (Option<i32>, String) {
 
 #[test]
 fn what_can_be_known_to_be_wrong_is_refused_at_start() {
-    let redis = Redis::start_with(&["--requirepass", "right", "--databases", "4"]);
-    let cluster = Redis::start_with(&["--cluster-enabled", "yes"]);
+    let redis = Server::start_with(Tier::Redis, &["--requirepass", "right", "--databases", "4"]);
+    let cluster = Server::start_with(Tier::Redis, &["--cluster-enabled", "yes"]);
     let secrets = tempfile::tempdir().unwrap();
     let secret = secrets.path().join("secret");
     std::fs::write(&secret, "0123456789abcdef").unwrap();
@@ -138,20 +140,16 @@ fn what_can_be_known_to_be_wrong_is_refused_at_start() {
 
 #[test]
 fn a_pool_that_is_not_there_is_told_in_few_lines_and_nothing_is_said_to_be_stored() {
-    let url = "redis://nowhere.invalid:6379/";
-    let mesh = Mesh::redis_at(Redis::start(), url);
-    let log = mesh.server().file("log");
-    let mut command = serve_command(&test_repository(), &mesh.arguments(&["--instances", "1"]));
-    command.stderr(std::fs::File::create(&log).unwrap());
+    let mesh = Mesh::at(Tier::Redis, vec![], "redis://nowhere.invalid:6379/");
     let began = Instant::now();
-    let (one, gate) = (Forebay::start(command), mesh.gate());
+    let (one, gate) = (mesh.serve(), mesh.gate());
     let ready = gate.get_of_gate("/v2/health/ready");
     assert_eq!(ready.status, 503);
     assert!(ready.error().contains("the pool (lookups)"), "{}", ready.error());
     assert!((0..50_u8).all(|value| !is_stored(&one, f32::from(value))));
     assert_eq!(lookup(&gate, 1.0).status, 503);
     let lines = until("it is told", || {
-        let lines = std::fs::read_to_string(&log).unwrap();
+        let lines = one.log();
         let lines = lines.lines().filter(|line| line.contains("the pool can't be used")).count();
         (lines > 0).then_some(lines)
     });

@@ -1,16 +1,16 @@
-//! Processes that are gone when the test is, and the folders they work on.
+//! `forebay` as the tests start it, and the folders it works on.
 
-use std::io::{BufRead, BufReader};
 use std::path::{Path, PathBuf};
-use std::process::{Child, Command, ExitStatus, Stdio};
-use std::time::{Duration, Instant};
+use std::process::{Command, ExitStatus};
+use std::time::Duration;
 
-/// How long anything may take to happen.
-pub(crate) const PATIENCE: Duration = Duration::from_secs(20);
+use rig::forebay::Ports;
+use rig::installed::{installed, onnxruntime};
+use rig::process::{Process, Signal, program};
 
 /// A running `forebay`.
 pub(crate) struct Forebay {
-    child: Child,
+    process: Process,
     /// 0 of a gate: it has none.
     pub(crate) http_port: u16,
     /// 0 of a server whose pool isn't in memory.
@@ -20,26 +20,9 @@ pub(crate) struct Forebay {
     pub(crate) metrics_port: u16,
 }
 
-pub(crate) fn forebay_dir() -> PathBuf {
-    std::env::var_os("FOREBAY_DIR")
-        .map_or_else(|| Path::new(env!("CARGO_MANIFEST_DIR")).join("../.forebay"), PathBuf::from)
-}
-
-/// The interpreter with the packages of xtask/requirements.txt.
-pub(crate) fn python() -> PathBuf {
-    forebay_dir().join("venv/bin/python")
-}
-
-/// ONNX's node tests.
-pub(crate) fn node_tests() -> PathBuf {
-    forebay_dir().join("onnx-node-tests")
-}
-
 /// The generated models.
 pub(crate) fn test_repository() -> PathBuf {
-    let path = forebay_dir().join("test-repository");
-    assert!(path.is_dir(), "{} is missing: run `cargo xtask setup`", path.display());
-    path
+    installed("test-repository")
 }
 
 /// A repository with one copy of a generated model, under its name, with that configuration.
@@ -50,18 +33,6 @@ pub(crate) fn repository_with(model: &str, config: &str) -> tempfile::TempDir {
     std::fs::copy(test_repository().join(model).join("1/model.onnx"), folder.join("model.onnx")).unwrap();
     std::fs::write(root.path().join(model).join("config.pbtxt"), config).unwrap();
     root
-}
-
-fn onnxruntime() -> PathBuf {
-    let lib = forebay_dir().join("lib");
-    let entries =
-        std::fs::read_dir(&lib).unwrap_or_else(|_| panic!("no {}: run `cargo xtask setup`", lib.display()));
-    let mut names = entries.map(|entry| entry.unwrap().path());
-    names
-        .find(|path| {
-            path.file_name().is_some_and(|name| name.to_string_lossy().starts_with("libonnxruntime.so"))
-        })
-        .unwrap_or_else(|| panic!("no libonnxruntime.so.* in {}", lib.display()))
 }
 
 /// `forebay serve` on free ports of the loopback, without its environment's settings.
@@ -79,13 +50,13 @@ pub(crate) fn gate_command(arguments: &[&str]) -> Command {
 }
 
 fn forebay_command(subcommand: &str, arguments: &[&str]) -> Command {
-    let mut command = Command::new(env!("CARGO_BIN_EXE_forebay"));
-    for (name, _) in std::env::vars_os().filter(|(name, _)| name.to_string_lossy().starts_with("FOREBAY_")) {
-        command.env_remove(name);
-    }
-    command.arg(subcommand);
-    command.args(["--gate-port", "0", "--metrics-port", "0", "--metrics-address", "127.0.0.1"]);
-    command.args(["--log", "warn"]);
+    let ports = ["--gate-port", "0", "--metrics-port", "0", "--metrics-address", "127.0.0.1"];
+    command(&[&[subcommand][..], &ports, &["--log", "warn"], arguments].concat())
+}
+
+/// `forebay` with those arguments alone.
+pub(crate) fn command(arguments: &[&str]) -> Command {
+    let mut command = program(env!("CARGO_BIN_EXE_forebay"));
     command.args(arguments);
     command
 }
@@ -105,14 +76,14 @@ impl Forebay {
 
     /// The most memory that the process has held at once, as the kernel counts it.
     pub(crate) fn peak_memory_kib(&self) -> u64 {
-        let status = std::fs::read_to_string(format!("/proc/{}/status", self.child.id())).unwrap();
+        let status = std::fs::read_to_string(format!("/proc/{}/status", self.process.id())).unwrap();
         let peak = status.lines().find_map(|line| line.strip_prefix("VmHWM:")).unwrap();
         peak.trim().trim_end_matches(" kB").parse().unwrap()
     }
 
     /// CPU time that its threads have used.
     pub(crate) fn cpu_time(&self) -> Duration {
-        let tasks = std::fs::read_dir(format!("/proc/{}/task", self.child.id())).unwrap();
+        let tasks = std::fs::read_dir(format!("/proc/{}/task", self.process.id())).unwrap();
         let files =
             tasks.filter_map(|task| std::fs::read_to_string(task.ok()?.path().join("schedstat")).ok());
         files.map(|file| Duration::from_nanos(file.split(' ').next().unwrap().parse().unwrap())).sum()
@@ -120,7 +91,7 @@ impl Forebay {
 
     /// Whether none of its threads runs.
     pub(crate) fn is_asleep(&self) -> bool {
-        let tasks = std::fs::read_dir(format!("/proc/{}/task", self.child.id())).unwrap();
+        let tasks = std::fs::read_dir(format!("/proc/{}/task", self.process.id())).unwrap();
         let files = tasks.filter_map(|task| std::fs::read_to_string(task.ok()?.path().join("stat")).ok());
         // The state stands after the name, which is in parentheses.
         files.filter_map(|file| file.rsplit(") ").next()?.chars().next()).all(|state| state == 'S')
@@ -128,50 +99,52 @@ impl Forebay {
 
     /// The processes that it started and that have not ended.
     pub(crate) fn children(&self) -> Vec<u32> {
-        children(self.child.id())
+        children(self.process.id())
     }
 
     /// Sockets that the process has open.
     pub(crate) fn sockets(&self) -> usize {
-        let files = std::fs::read_dir(format!("/proc/{}/fd", self.child.id())).unwrap();
+        let files = std::fs::read_dir(format!("/proc/{}/fd", self.process.id())).unwrap();
         // One that was closed meanwhile isn't open.
         let targets = files.filter_map(|file| std::fs::read_link(file.ok()?.path()).ok());
         targets.filter(|target| target.to_string_lossy().starts_with("socket:")).count()
     }
 
-    pub(crate) fn start(mut command: Command) -> Self {
-        let mut child = command.stdout(Stdio::piped()).spawn().unwrap();
-        let mut line = String::new();
-        BufReader::new(child.stdout.take().unwrap()).read_line(&mut line).unwrap();
-        let ready: serde_json::Value =
-            serde_json::from_str(&line).unwrap_or_else(|_| panic!("not ready: {line:?}, {:?}", child.wait()));
-        let port = |name: &str| u16::try_from(ready[name].as_u64().unwrap_or_default()).unwrap();
+    pub(crate) fn start(command: Command) -> Self {
+        let mut process = Process::start("forebay", command);
+        let Ports { http, grpc, gate, metrics } = process.until_line(Ports::of);
         Self {
-            http_port: port("http_port"),
-            gate_port: port("gate_port"),
-            grpc_port: port("grpc_port"),
-            metrics_port: port("metrics_port"),
-            child,
+            process,
+            http_port: http,
+            gate_port: gate.unwrap_or(0),
+            grpc_port: grpc.unwrap_or(0),
+            metrics_port: metrics,
         }
     }
 
+    /// What it has said so far.
+    pub(crate) fn log(&self) -> String {
+        self.process.log()
+    }
+
+    /// Ends it; all it has said.
+    pub(crate) fn ended(mut self) -> String {
+        assert!(self.process.terminate().success(), "{}", self.log());
+        self.log()
+    }
+
+    /// Asks it to end.
     pub(crate) fn terminate(&self) {
-        self.signal("TERM");
+        self.signal(Signal::TERM);
     }
 
-    pub(crate) fn signal(&self, name: &str) {
-        signal(&self.child, name);
+    pub(crate) fn signal(&self, signal: Signal) {
+        self.process.signal(signal);
     }
 
+    /// Waits until it has ended.
     pub(crate) fn wait(mut self) -> ExitStatus {
-        until("the process ends", || self.child.try_wait().unwrap())
-    }
-}
-
-impl Drop for Forebay {
-    fn drop(&mut self) {
-        let _ = self.child.kill();
-        let _ = self.child.wait();
+        self.process.wait()
     }
 }
 
@@ -186,21 +159,4 @@ pub(crate) fn children(of: u32) -> Vec<u32> {
         parent == Some(&of.to_string())
     };
     numbers.filter(is_child).collect()
-}
-
-pub(crate) fn signal(child: &Child, name: &str) {
-    let status = Command::new("kill").arg(format!("-{name}")).arg(child.id().to_string()).status();
-    assert!(status.unwrap().success());
-}
-
-/// Polls until there is something, for as long as `PATIENCE`.
-pub(crate) fn until<T>(what: &str, mut poll: impl FnMut() -> Option<T>) -> T {
-    let deadline = Instant::now() + PATIENCE;
-    loop {
-        if let Some(result) = poll() {
-            return result;
-        }
-        assert!(Instant::now() < deadline, "{what}: it took too long");
-        std::thread::sleep(Duration::from_millis(5));
-    }
 }

@@ -8,9 +8,10 @@ use http::header::CONTENT_ENCODING;
 use http_body_util::{BodyExt as _, Full};
 use hyper::client::conn::http2::{SendRequest, handshake};
 use hyper_util::rt::{TokioExecutor, TokioIo};
+use rig::process::PATIENCE;
 
 use crate::client::{Answer, Headers, fp32, parse, send};
-use crate::process::{Forebay, PATIENCE};
+use crate::process::Forebay;
 
 const PATH: &str = "/v2/models/identity_fp32/infer";
 /// More than the kernel takes off the client's hands while the server doesn't read.

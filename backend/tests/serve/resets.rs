@@ -4,9 +4,10 @@ use std::io::{Read as _, Write as _};
 use std::net::TcpStream;
 
 use prost::Message as _;
+use rig::process::PATIENCE;
 
 use crate::grpc::raw;
-use crate::process::{Forebay, PATIENCE};
+use crate::process::Forebay;
 
 const DATA: u8 = 0;
 const HEADERS: u8 = 1;

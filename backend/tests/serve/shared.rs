@@ -2,9 +2,11 @@
 
 use std::time::{Duration, Instant};
 
+use rig::process::until;
+
 use crate::mesh::{Mesh, ask, lookup};
 use crate::poll::{POLL, generation, install};
-use crate::process::{Forebay, until};
+use crate::process::Forebay;
 use crate::proxied::{NONE, live, poll, table};
 
 #[test]

@@ -8,9 +8,10 @@ use bytes::Bytes;
 use futures_util::{StreamExt as _, stream};
 use hyper_util::client::legacy::Client;
 use hyper_util::rt::TokioExecutor;
+use rig::process::until;
 
 use crate::client::{fp32, send};
-use crate::process::{Forebay, until};
+use crate::process::Forebay;
 
 const PATH: &str = "/v2/models/identity_fp32/infer";
 

@@ -3,12 +3,12 @@
 use std::time::Duration;
 
 use forebay_protocol::gate::{LOOKUP_PATH, POLL_PATH};
+use rig::process::until;
 use serde_json::json;
 
 use crate::client::{Answer, send};
 use crate::generations::{SOON, Served};
-use crate::mesh::Tier;
-use crate::process::{Forebay, until};
+use crate::process::Forebay;
 use crate::proxied::{NONE, claim, live, looked_up, poll, report, table};
 
 #[test]
@@ -141,7 +141,10 @@ fn a_report_that_is_sent_again_to_another_gate_is_counted_once() {
             (expected.map(str::to_owned).into(), expected.map(str::to_owned).into())
         );
         // Where nobody can say whether it was counted, it is not, and the proxy keeps it.
-        let Tier::Redis(redis) = &mesh.tier else { continue };
+        if !mesh.is_redis() {
+            continue;
+        }
+        let redis = &mesh.servers[0];
         redis.tell("CONFIG SET maxmemory 1");
         let refused = report(&other, "a", 3, &saved);
         assert_eq!(

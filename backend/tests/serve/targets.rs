@@ -7,10 +7,11 @@ use std::path::Path;
 use bytes::Bytes;
 use http_body_util::{BodyExt as _, Full};
 use hyper_util::rt::{TokioExecutor, TokioIo};
+use rig::process::PATIENCE;
 use serde_json::json;
 
 use crate::client::{Answer, fp32, parse, send};
-use crate::process::{Forebay, PATIENCE, test_repository};
+use crate::process::{Forebay, test_repository};
 
 /// Names that a path can hold only escaped, or that look like more than a name.
 const NAMES: [&str; 6] = ["my model", "mod\u{e9}le", "100%", "%41", "a:predict", "a;b?c#d\\"];

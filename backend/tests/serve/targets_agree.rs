@@ -7,9 +7,10 @@ use std::net::TcpStream;
 use forebay_filter_core::wanted::ModelPath;
 use proptest::prelude::*;
 use proptest::test_runner::{Config, TestRunner};
+use rig::process::PATIENCE;
 
 use crate::client::{Answer, fp32, parse};
-use crate::process::{Forebay, PATIENCE};
+use crate::process::Forebay;
 
 /// Parts of targets: words of routes, in several writings, names, and what is neither.
 const PARTS: [&str; 44] = [

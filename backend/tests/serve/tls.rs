@@ -4,13 +4,13 @@ use std::path::Path;
 use std::sync::Arc;
 
 use rcgen::{BasicConstraints, CertificateParams, IsCa, Issuer, KeyPair};
+use rig::process::until;
 use rustls::pki_types::{CertificateDer, PrivateKeyDer};
 use rustls::{ClientConfig, RootCertStore};
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio_rustls::TlsConnector;
 
-use crate::client_commands::command;
-use crate::process::{Forebay, serve_command, test_repository, until};
+use crate::process::{Forebay, command, serve_command, test_repository};
 
 /// A CA of its own, and what it signs.
 pub(crate) struct Ca {

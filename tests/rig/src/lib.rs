@@ -1,8 +1,10 @@
-//! What `cargo xtask` and the tests stand on, once for all of them: processes that end with who started them ([`process`],
-//! [`group`]), a [`redis`], [`envoy`]'s file with other values, and [`onnx`]'s messages.
+//! What `cargo xtask` and the tests stand on, once for all of them: what set-up [`installed`], processes that end with who started
+//! them ([`process`], [`group`]), a [`forebay`]'s ports, the servers of a shared [`tier`], [`envoy`]'s file with other values, and [`onnx`]'s messages.
 
 pub mod envoy;
+pub mod forebay;
 pub mod group;
+pub mod installed;
 pub mod onnx;
 pub mod process;
-pub mod redis;
+pub mod tier;

@@ -3,14 +3,16 @@
 //! [`Process`] is one, for a test: what it says is kept, and a wait that fails is the test's failure. [`crate::group`] is many, for a
 //! command of `cargo xtask`.
 
+use std::ffi::OsStr;
 use std::io::{BufRead as _, BufReader, Read};
-use std::net::TcpListener;
+use std::net::{TcpListener, TcpStream};
 use std::process::{Child, Command, ExitStatus, Stdio};
 use std::sync::mpsc::{Receiver, channel};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
-use rustix::process::{Pid, Signal, kill_process};
+pub use rustix::process::Signal;
+use rustix::process::{Pid, kill_process};
 
 /// How long anything may take to happen on a busy machine.
 pub const PATIENCE: Duration = Duration::from_mins(1);
@@ -40,7 +42,9 @@ pub struct Process {
     name: String,
     child: Child,
     log: Arc<Mutex<String>>,
-    lines: Receiver<String>,
+    /// Who has it alone hears them; a mutex, so that threads can share the process.
+    lines: Mutex<Receiver<String>>,
+    heard: Vec<Heard>,
     has_children: bool,
 }
 
@@ -52,27 +56,22 @@ impl Process {
         self
     }
 
-    /// Starts it, without the settings of this process's environment.
+    /// Starts it.
     ///
     /// # Panics
     /// It can't be started.
     pub fn start(name: &str, mut command: Command) -> Self {
-        for (name, _) in
-            std::env::vars_os().filter(|(name, _)| name.to_string_lossy().starts_with("FOREBAY_"))
-        {
-            command.env_remove(name);
-        }
         command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped());
         let mut child = command.spawn().unwrap_or_else(|error| panic!("{command:?}: {error}"));
         let (log, (sender, lines)) = (Arc::new(Mutex::new(String::new())), channel());
         let kept = log.clone();
-        hear(&mut child, move |line| {
+        let heard = hear(&mut child, move |line| {
             let mut log = kept.lock().unwrap_or_else(PoisonError::into_inner);
             log.extend([&line, "\n"]);
             // Who waits for no line needs none.
             let _ = sender.send(line);
         });
-        Self { name: name.to_owned(), child, log, lines, has_children: false }
+        Self { name: name.to_owned(), child, log, lines: Mutex::new(lines), heard, has_children: false }
     }
 
     /// Waits for a line that says what is wanted.
@@ -82,7 +81,8 @@ impl Process {
     pub fn until_line<T>(&mut self, wanted: impl Fn(&str) -> Option<T>) -> T {
         let deadline = Instant::now() + PATIENCE;
         loop {
-            match self.lines.recv_timeout(deadline.saturating_duration_since(Instant::now())) {
+            let lines = self.lines.get_mut().unwrap_or_else(PoisonError::into_inner);
+            match lines.recv_timeout(deadline.saturating_duration_since(Instant::now())) {
                 Ok(line) => {
                     if let Some(found) = wanted(&line) {
                         return found;
@@ -93,6 +93,22 @@ impl Process {
                 }
             }
         }
+    }
+
+    /// Looks again and again until there is something, for as long as it runs.
+    ///
+    /// # Panics
+    /// The process ends, or time is up.
+    pub fn until<T>(&mut self, what: &str, mut look: impl FnMut() -> Option<T>) -> T {
+        until(what, || {
+            assert!(self.ended().is_none(), "{} ended:\n{}", self.name, self.log());
+            look()
+        })
+    }
+
+    /// Its number.
+    pub fn id(&self) -> u32 {
+        self.child.id()
     }
 
     /// All it has written so far.
@@ -121,8 +137,22 @@ impl Process {
         self.signal(Signal::CONT);
     }
 
-    fn signal(&self, signal: Signal) {
+    /// Sends it a signal, if it still runs.
+    pub fn signal(&self, signal: Signal) {
         let _ = kill_process(Pid::from_child(&self.child), signal);
+    }
+
+    /// Waits until it has ended, and all it said is in its log.
+    ///
+    /// # Panics
+    /// It does not end.
+    pub fn wait(&mut self) -> ExitStatus {
+        let ended = until(&format!("{} ends", self.name), || self.child.try_wait().ok()?);
+        for heard in self.heard.drain(..) {
+            // A thread that panicked has told what it heard.
+            let _ = heard.join();
+        }
+        ended
     }
 
     /// Asks it to end, and waits until it has.
@@ -131,7 +161,7 @@ impl Process {
     /// It does not end.
     pub fn terminate(&mut self) -> ExitStatus {
         self.signal(Signal::TERM);
-        until(&format!("{} ends", self.name), || self.child.try_wait().ok()?)
+        self.wait()
     }
 }
 
@@ -171,6 +201,20 @@ pub fn until<T>(what: &str, mut look: impl FnMut() -> Option<T>) -> T {
         assert!(Instant::now() < deadline, "waited for: {what}");
         std::thread::sleep(GLANCE);
     }
+}
+
+/// A program, without the settings of this process's environment.
+pub fn program(path: impl AsRef<OsStr>) -> Command {
+    let mut command = Command::new(path);
+    for (name, _) in std::env::vars_os().filter(|(name, _)| name.to_string_lossy().starts_with("FOREBAY_")) {
+        command.env_remove(name);
+    }
+    command
+}
+
+/// Does something listen on that port?
+pub fn listens(port: u16) -> Option<()> {
+    TcpStream::connect(("127.0.0.1", port)).ok().map(drop)
 }
 
 /// A port that is free now, for what can't pick one itself.

@@ -2,8 +2,8 @@
 //! clusters are put into it; all else is as users run it. [`Changes`] are what a test wants otherwise.
 
 use crate::http;
-use crate::installed::{checkout, filter, installed};
-use rig::process::{Process, until};
+use rig::installed::{checkout, filter, installed};
+use rig::process::Process;
 use serde_json::{Value, json};
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -61,13 +61,11 @@ pub(crate) fn start(folder: &Path, wiring: &Wiring) -> (Process, u16, u16) {
         .arg(&config);
     command.arg("--admin-address-path").arg(&address).current_dir(checkout());
     let mut process = Process::start("envoy", command);
-    let mut running = || assert!(process.ended().is_none(), "Envoy ended:\n{}", process.log());
-    let admin_port = until("Envoy's admin interface", || {
-        running();
+    let admin_port = process.until("Envoy's admin interface", || {
         let port: u16 = fs::read_to_string(&address).ok()?.rsplit(':').next()?.trim().parse().ok()?;
         (http::send(port, &http::get("/ready")).ok()?.status == 200).then_some(port)
     });
-    let port = until("Envoy's listener", || {
+    let port = process.until("Envoy's listener", || {
         let listeners = http::send(admin_port, &http::get("/listeners?format=json")).ok()?.json();
         let port = listeners.pointer("/listener_statuses/0/local_address/socket_address/port_value")?;
         u16::try_from(port.as_u64()?).ok()

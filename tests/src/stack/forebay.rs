@@ -1,28 +1,17 @@
 //! `forebay serve` and `forebay gate`, and the files that they want.
 
 use crate::http;
-use crate::installed::{checkout, forebay, installed};
 use forebay_protocol::gate::LOOKUP_PATH;
 use forebay_protocol::header::{
     X_FOREBAY_DIGEST, X_FOREBAY_GENERATION, X_FOREBAY_MODEL, X_FOREBAY_SERVICE, X_FOREBAY_TOKEN,
 };
-use rig::process::{Process, until};
-use serde_json::{Value, json};
+use rig::forebay::Ports;
+use rig::installed::{checkout, forebay, installed, onnxruntime};
+use rig::process::{Process, program, until};
+use serde_json::json;
 use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::Command;
-
-/// Ports of a ready line.
-#[derive(Clone, Copy)]
-pub(crate) struct Bound {
-    /// 0 of a gate: it has none.
-    pub(crate) http: u16,
-    /// 0 of a backend whose pool is shared.
-    pub(crate) gate: u16,
-    /// `serve` only.
-    pub(crate) grpc: Option<u16>,
-    pub(crate) metrics: u16,
-}
 
 /// Secrets of one stack, and the files that hold them.
 pub(crate) struct Secrets {
@@ -92,7 +81,7 @@ pub(crate) fn gate(pool_url: &str, port: u16, secrets: &Secrets) -> Command {
 }
 
 fn shared(subcommand: &str, pool_url: Option<&str>, secrets: &Secrets) -> Command {
-    let mut command = Command::new(forebay());
+    let mut command = program(forebay());
     command.args([subcommand, "--metrics-address=127.0.0.1", "--metrics-port=0"]);
     command.args(["--log-format", "text"]);
     match pool_url {
@@ -102,34 +91,19 @@ fn shared(subcommand: &str, pool_url: Option<&str>, secrets: &Secrets) -> Comman
         }
         Some(url) => command.args(["--pool", "redis", "--redis-url", url]),
     };
-    command.arg("--pool-secret-file").arg(&secrets.pool_file);
+    // What a busy machine delays must not become a miss.
+    command.args(["--pool-timeout-ms", "500", "--pool-secret-file"]).arg(&secrets.pool_file);
     if let Some(credentials) = &secrets.credentials_file {
         command.arg("--credentials-file").arg(credentials);
     }
     command
 }
 
-fn onnxruntime() -> PathBuf {
-    let folder = fs::read_dir(installed("lib")).expect(".forebay/lib");
-    let mut files = folder.flatten().map(|file| file.path());
-    let library = files.find(|path| path.to_string_lossy().contains("libonnxruntime.so"));
-    library.expect("no libonnxruntime.so.* in .forebay/lib; `cargo xtask test` installs it")
-}
-
 /// Starts it and waits for its ready line.
-pub(crate) fn start(name: &str, command: Command) -> (Process, Bound) {
+pub(crate) fn start(name: &str, command: Command) -> (Process, Ports) {
     let mut process = Process::start(name, command);
-    let bound = process.until_line(|line| {
-        let line: Value = serde_json::from_str(line).ok()?;
-        let port = |name: &str| u16::try_from(line.get(name)?.as_u64()?).ok();
-        Some(Bound {
-            http: port("http_port").unwrap_or(0),
-            gate: port("gate_port").unwrap_or(0),
-            grpc: port("grpc_port"),
-            metrics: port("metrics_port")?,
-        })
-    });
-    (process, bound)
+    let ports = process.until_line(Ports::of);
+    (process, ports)
 }
 
 /// Waits until lookups at that gate say what is live of a service's models.

@@ -1,9 +1,11 @@
 //! A stack that runs: what a test asks of it and does to it.
 
-use super::forebay::{self, Bound, Secrets};
-use super::{Memcached, Redis, envoy};
+use super::envoy;
+use super::forebay::{self, Secrets};
 use crate::http::{self, Answer};
+use rig::forebay::Ports;
 use rig::process::{Process, until};
+use rig::tier::Server;
 use std::path::PathBuf;
 use tempfile::TempDir;
 
@@ -15,20 +17,18 @@ pub struct Backend {
     pub repository: PathBuf,
     /// The process.
     pub process: Process,
-    pub(super) bound: Bound,
+    pub(super) ports: Ports,
 }
 
 /// A running stack. Fields end in this order.
 pub struct Running {
     /// Envoy.
     pub envoy: Process,
-    pub(super) gate: Option<(Process, Bound)>,
+    pub(super) gate: Option<(Process, Ports)>,
     /// The backends, as the services were named.
     pub backends: Vec<Backend>,
-    /// Redis, where there is one.
-    pub redis: Option<Redis>,
-    /// The Memcached's, where there are any.
-    pub memcached: Vec<Memcached>,
+    /// Redis or the Memcached's, where there are any.
+    pub servers: Vec<Server>,
     /// Of the shared pool.
     pub(super) url: Option<String>,
     /// Envoy's port.
@@ -58,7 +58,7 @@ impl Running {
     /// # Panics
     /// The backend does not answer.
     pub fn backend_metric(&self, backend: usize, name: &str, with: &str) -> u64 {
-        let port = self.backends[backend].bound.metrics;
+        let port = self.backends[backend].ports.metrics;
         let answer = http::send(port, &http::get("/metrics")).expect("the backend's metrics");
         let text = String::from_utf8_lossy(&answer.body).into_owned();
         let lines = text.lines().filter(|line| line.starts_with(name) && line.contains(with));
@@ -102,11 +102,11 @@ impl Running {
     pub fn restart_backend(&mut self, index: usize) {
         let backend = &self.backends[index];
         let (model_source, port) =
-            ((backend.repository.as_path(), backend.service.as_str()), backend.bound.http);
+            ((backend.repository.as_path(), backend.service.as_str()), backend.ports.http);
         let command = forebay::serve(model_source, port, self.url.as_deref(), &self.secrets, &self.arguments);
-        let (process, bound) = forebay::start(&self.backends[index].service, command);
+        let (process, ports) = forebay::start(&self.backends[index].service, command);
         let backend = &mut self.backends[index];
-        (backend.process, backend.bound) = (process, bound);
+        (backend.process, backend.ports) = (process, ports);
     }
 
     /// The gate's process, where it is one of its own.
@@ -115,9 +115,13 @@ impl Running {
     }
 
     /// Starts the gate that was killed again, on the same port.
+    ///
+    /// # Panics
+    /// It does not start.
     pub fn restart_gate(&mut self) {
-        if let (Some(url), Some((process, bound))) = (&self.url, &mut self.gate) {
-            (*process, *bound) = forebay::start("gate", forebay::gate(url, bound.gate, &self.secrets));
+        if let (Some(url), Some((process, ports))) = (&self.url, &mut self.gate) {
+            let port = ports.gate.expect("a gate has its port");
+            (*process, *ports) = forebay::start("gate", forebay::gate(url, port, &self.secrets));
         }
     }
 
@@ -147,8 +151,11 @@ impl Running {
     }
 
     /// The port of the first backend, and that of the gate in it.
+    ///
+    /// # Panics
+    /// It has none: its pool is shared.
     pub fn first_backend_ports(&self) -> (u16, u16) {
-        (self.backends[0].bound.http, self.backends[0].bound.gate)
+        (self.backends[0].ports.http, self.backends[0].ports.gate.expect("its pool is in memory"))
     }
 
     /// The token that gate and backend ask for.

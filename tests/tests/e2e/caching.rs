@@ -220,8 +220,8 @@ const ALLOWED: Duration = Duration::from_secs(2);
 fn replace_model(stack: &Running) {
     let to = stack.backends[0].repository.join(MODEL).join("1/model.onnx");
     let new = stack.folder().join("doubling.onnx");
-    let script = e2e::installed::checkout().join("tests/clients/doubling_model.py");
-    let done = Command::new(e2e::installed::installed("venv/bin/python")).arg(script).arg(&new).status();
+    let script = rig::installed::checkout().join("tests/clients/doubling_model.py");
+    let done = Command::new(rig::installed::installed("venv/bin/python")).arg(script).arg(&new).status();
     assert!(done.expect("Python runs").success());
     std::fs::rename(&new, to).expect("the model is replaced");
 }

@@ -1,7 +1,7 @@
 //! The public Python client, as its users run it.
 
-use e2e::installed::{checkout, installed};
 use e2e::stack::{Pool, Stack};
+use rig::installed::{checkout, installed};
 use rig::process::{Process, until};
 use std::process::Command;
 

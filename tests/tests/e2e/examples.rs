@@ -1,8 +1,8 @@
 //! What `examples/` shows, run as its page says.
 
 use crate::{HIT, STORED};
-use e2e::installed::{checkout, installed};
 use e2e::stack::Stack;
+use rig::installed::{checkout, installed};
 use std::process::Command;
 
 /// Runs it to its end; what it printed.

@@ -2,9 +2,9 @@
 
 use super::{HIT, STORED, is};
 use e2e::http::{Answer, Connection, get, post};
-use e2e::installed::checkout;
 use e2e::stack::{Pool, Stack};
 use e2e::v2::{JSON, binary, fp32, fp32_binary};
+use rig::installed::checkout;
 use rig::process::until;
 use serde_json::json;
 use std::io::{Read, Write};
@@ -20,13 +20,13 @@ fn redis_killed_and_back_fails_no_request() {
     let value = AtomicU64::new(0);
     let fresh = || value.fetch_add(1, Ordering::Relaxed) as f32;
     is(&stack.infer(MODEL, &JSON, &fp32(&[fresh()])), STORED);
-    stack.redis.as_mut().expect("a Redis").process.kill();
+    stack.servers[0].process.kill();
     for _ in 0..50 {
         let body = fp32(&[fresh()]);
         is(&stack.infer(MODEL, &JSON, &body), "forebay; fwd=miss");
         is(&stack.infer(MODEL, &JSON, &body), "forebay; ");
     }
-    stack.redis.as_mut().expect("a Redis").restart();
+    stack.servers[0].restart();
     for _ in 0..10 {
         is(&stack.infer(MODEL, &JSON, &fp32(&[fresh()])), "forebay; fwd=miss");
     }
@@ -52,13 +52,13 @@ fn one_of_two_memcacheds_killed_and_back_fails_no_request() {
         for _ in 0..20 {
             is(&stack.infer(MODEL, &JSON, &fp32(&[fresh()])), STORED);
         }
-        stack.memcached[lost].process.kill();
+        stack.servers[lost].process.kill();
         for _ in 0..50 {
             let body = fp32(&[fresh()]);
             is(&stack.infer(MODEL, &JSON, &body), "forebay; fwd=miss");
             is(&stack.infer(MODEL, &JSON, &body), "forebay; ");
         }
-        stack.memcached[lost].restart();
+        stack.servers[lost].restart();
         let is_found = |_| {
             let value = fresh();
             is(&stack.infer(MODEL, &JSON, &fp32(&[value])), "forebay; ");
@@ -75,7 +75,7 @@ fn one_of_two_memcacheds_killed_and_back_fails_no_request() {
 fn a_redis_that_hangs_fails_no_request() {
     let stack = Stack::new().pool(Pool::Redis).start();
     is(&stack.infer(MODEL, &JSON, &fp32(&[0.0])), STORED);
-    let redis = &stack.redis.as_ref().expect("a Redis").process;
+    let redis = &stack.servers[0].process;
     redis.freeze();
     for value in 1..30_u8 {
         is(&stack.infer(MODEL, &JSON, &fp32(&[f32::from(value)])), STORED);

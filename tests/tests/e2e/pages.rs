@@ -1,6 +1,6 @@
 //! Flags that the pages name.
 
-use e2e::installed::{checkout, forebay};
+use rig::installed::{checkout, forebay};
 use std::collections::BTreeSet;
 use std::fs;
 use std::process::Command;

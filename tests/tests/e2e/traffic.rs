@@ -62,9 +62,9 @@ fn redis_and_the_gate_die_and_come_back_and_no_request_fails() {
             })
             .collect();
         traffic.goes_on(200);
-        stack.redis.as_mut().expect("a Redis").process.kill();
+        stack.servers[0].process.kill();
         traffic.goes_on(500);
-        stack.redis.as_mut().expect("a Redis").restart();
+        stack.servers[0].restart();
         traffic.goes_on(500);
         stack.gate().expect("a gate").kill();
         traffic.goes_on(500);

@@ -66,11 +66,11 @@ fn side(
     let repository = layout.repository();
     let backend =
         Backend { name: "backend", repository: &repository, pool, cpu: MEASURED_CPU, busy_poll_us: 0 };
-    let bound = backend.start(layout, settings, group)?;
+    let ports = backend.start(layout, settings, group)?;
     let port = free_port();
     let config = folder.join("chart.json");
     // Without a pool there is no gate, and the listener that is asked then has no filter.
-    let upstream = (bound.http, bound.gate.unwrap_or(bound.http));
+    let upstream = (ports.http, ports.gate.unwrap_or(ports.http));
     std::fs::write(&config, envoy::config(layout, folder, &[(listener, port)], upstream).to_string())?;
     let mut envoy = command("taskset", ["-c", OTHER_CPU]);
     envoy.arg(layout.bin("envoy")).args(["--concurrency", "1", "--disable-hot-restart", "-c"]).arg(&config);

@@ -75,8 +75,8 @@ pub(super) fn rows(layout: &Layout, settings: &Settings, folder: &Path, table: &
             continue;
         }
         let mut group = Group::new(folder)?;
-        let bound = backend.start(layout, settings, &mut group)?;
-        let server = Server { http: bound.http, grpc: bound.grpc, pid: group.pid(backend.name)? };
+        let ports = backend.start(layout, settings, &mut group)?;
+        let server = Server { http: ports.http, grpc: ports.grpc, pid: group.pid(backend.name)? };
         for case in &cases {
             let sides = in_turn(settings.repeat, [true, false], |measured| {
                 if measured {

@@ -6,7 +6,8 @@ use anyhow::{Result, ensure};
 
 use super::kit::{Engine, Kit};
 use crate::command::command;
-use crate::up::services::{PATIENCE, bound};
+use crate::up::services::PATIENCE;
+use rig::forebay::Ports;
 use rig::group::Group;
 
 /// What is served.
@@ -39,7 +40,7 @@ pub(super) fn start(kit: &Kit, engine: &Engine, served: &Served, group: &mut Gro
         .envs(kit.environment())
         .envs(environment.iter().copied())
         .env("NO_COLOR", "1");
-    let ports = group.start_until("serve", serve, PATIENCE, bound)?;
+    let ports = group.start_until("serve", serve, PATIENCE, Ports::of)?;
     ensure!(ports.http != 0, "serve names no port");
     Ok(ports.http)
 }

@@ -27,7 +27,7 @@ pub(super) struct Tool {
 pub(super) const REDIS: Tool = Tool {
     folder: "redis",
     packages: &["redis-server", "redis-tools"],
-    programs: &["redis-server", "redis-cli"],
+    programs: &["redis-server"],
     size: ByteSize::mb(3),
 };
 

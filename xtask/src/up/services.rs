@@ -1,7 +1,6 @@
 //! The services in the order of start: Redis or Memcached, the backend, the gate, Envoy. Settings enter, addresses of what is ready leave.
 
 use std::fs;
-use std::net::TcpStream;
 use std::path::PathBuf;
 use std::process::Command;
 use std::time::Duration;
@@ -15,8 +14,10 @@ use super::{Pool, Settings, backend};
 use crate::command::command;
 use crate::http::Client;
 use crate::layout::Layout;
+use rig::forebay::Ports;
 use rig::group::Group;
-use rig::process::free_port;
+use rig::process::{free_port, listens};
+use rig::tier::Tier;
 
 /// How long a service may take to be ready. Loading a large model on a busy machine takes a while.
 pub(crate) const PATIENCE: Duration = Duration::from_mins(1);
@@ -41,17 +42,6 @@ pub(super) struct Services {
     pub(super) gate: String,
 }
 
-/// Ports from a `forebay` process's ready line.
-pub(crate) struct Bound {
-    /// `serve` only; 0 of a gate.
-    pub(crate) http: u16,
-    /// `serve` only.
-    pub(crate) grpc: Option<u16>,
-    /// `gate`, and `serve` with the pool in memory.
-    pub(crate) gate: Option<u16>,
-    metrics: u16,
-}
-
 /// What the services have in common.
 struct Shared {
     forebay: PathBuf,
@@ -73,13 +63,11 @@ impl Services {
     ) -> Result<Self> {
         let (pool_secret, _) = folder.secret("pool-secret")?;
         let ports = &settings.ports;
+        let mut start = |tier, port| start_tier(layout, tier, port, folder, group);
         let pool = match settings.pool {
-            Pool::Redis => {
-                ("redis", Some(("FOREBAY_REDIS_URL", start_redis(layout, ports.redis, folder, group)?)))
-            }
+            Pool::Redis => ("redis", Some(("FOREBAY_REDIS_URL", start(Tier::Redis, ports.redis)?))),
             Pool::Memcached => {
-                let url = start_memcached(layout, ports.memcached, folder, group)?;
-                ("memcached", Some(("FOREBAY_MEMCACHED_URL", url)))
+                ("memcached", Some(("FOREBAY_MEMCACHED_URL", start(Tier::Memcached, ports.memcached)?)))
             }
             Pool::Memory => ("memory", None),
         };
@@ -120,33 +108,30 @@ impl Services {
     }
 }
 
-/// Redis as a cache: nothing on disk, a bound in bytes, a password. Returns its URL.
-fn start_redis(layout: &Layout, port: u16, folder: &Folder, group: &mut Group) -> Result<String> {
-    let (_, password) = folder.secret("redis-password")?;
+/// Redis or Memcached with a bound in bytes and a password. Returns its URL.
+fn start_tier(layout: &Layout, tier: Tier, port: u16, folder: &Folder, group: &mut Group) -> Result<String> {
+    let name = tier.name();
+    let (_, password) = folder.secret(&format!("{name}-password"))?;
     let port = if port == 0 { free_port() } else { port };
+    let mut server = tier.command(&layout.dir.join("bin"), port);
     // The password is in a file: everyone can list arguments.
-    let file = folder.private("redis.conf", &format!("requirepass {password}\n"))?;
-    // The program's first argument is its file; flags after it add to that.
-    let mut redis = command(layout.bin("redis-server"), [file]);
-    redis.args(rig::redis::arguments(port));
-    redis.args(["--maxmemory", "256mb", "--maxmemory-policy", "allkeys-lfu"]).current_dir(&folder.path);
-    println!("starting redis");
-    group.start_until("redis", redis, PATIENCE, rig::redis::is_ready)?;
-    Ok(format!("redis://:{password}@127.0.0.1:{port}"))
-}
-
-/// Memcached with a bound in bytes and a password. Returns its URL.
-fn start_memcached(layout: &Layout, port: u16, folder: &Folder, group: &mut Group) -> Result<String> {
-    let (_, password) = folder.secret("memcached-password")?;
-    let port = if port == 0 { free_port() } else { port };
-    let file = folder.private("memcached-auth", &format!("{SERVICE}:{password}\n"))?;
-    println!("starting memcached");
-    let mut memcached = command(layout.bin("memcached"), ["--listen=127.0.0.1", "--memory-limit=256"]);
-    // The user is the one that it becomes if it is started by root.
-    memcached.arg(format!("--port={port}")).args(["--user=root", "--auth-file"]).arg(file);
-    group.start("memcached", memcached)?;
-    group.until("memcached", PATIENCE, || TcpStream::connect(("127.0.0.1", port)).ok().map(drop))?;
-    Ok(format!("memcached://{SERVICE}:{password}@127.0.0.1:{port}"))
+    let user = match tier {
+        Tier::Redis => {
+            let file = folder.private("redis.conf", &format!("requirepass {password}\n"))?;
+            server.args(["--maxmemory", "256mb", "--maxmemory-policy", "allkeys-lfu", "--include"]).arg(file);
+            ""
+        }
+        Tier::Memcached => {
+            let file = folder.private("memcached-auth", &format!("{SERVICE}:{password}\n"))?;
+            server.args(["--memory-limit=256", "--auth-file"]).arg(file);
+            SERVICE
+        }
+    };
+    println!("starting {name}");
+    server.current_dir(&folder.path);
+    group.start(name, server)?;
+    group.until(name, PATIENCE, || listens(port))?;
+    Ok(format!("{name}://{user}:{password}@127.0.0.1:{port}"))
 }
 
 fn start_backend(
@@ -155,7 +140,7 @@ fn start_backend(
     folder: &Folder,
     shared: &Shared,
     group: &mut Group,
-) -> Result<Bound> {
+) -> Result<Ports> {
     let repository = settings.model_repository.clone().unwrap_or_else(|| folder.repository());
     println!("starting backend ({})", Layout::shown(&repository));
     let mut serve = forebay(shared, "serve", settings.ports.backend_metrics);
@@ -167,14 +152,14 @@ fn start_backend(
     // Of somebody's models, one that can't be loaded is told at the end, and the others are served.
     serve.args(settings.model_repository.as_ref().map(|_| "--exit-on-error=false"));
     serve.arg("--onnxruntime").arg(layout.onnxruntime());
-    group.start_until("backend", serve, PATIENCE, bound)
+    group.start_until("backend", serve, PATIENCE, Ports::of)
 }
 
-fn start_gate(settings: &Settings, shared: &Shared, group: &mut Group) -> Result<Bound> {
+fn start_gate(settings: &Settings, shared: &Shared, group: &mut Group) -> Result<Ports> {
     println!("starting gate");
     let mut gate = forebay(shared, "gate", settings.ports.gate_metrics);
     gate.arg(format!("--gate-port={}", settings.ports.gate));
-    group.start_until("gate", gate, PATIENCE, bound)
+    group.start_until("gate", gate, PATIENCE, Ports::of)
 }
 
 /// The flags that `serve` and `gate` share.
@@ -189,18 +174,6 @@ fn forebay(shared: &Shared, subcommand: &str, metrics_port: u16) -> Command {
         forebay.env(variable, url);
     }
     forebay
-}
-
-/// The ready line `{"ready":true,"gate_port":N,"metrics_port":M}`; from `serve` with `http_port` and `grpc_port`.
-pub(crate) fn bound(line: &str) -> Option<Bound> {
-    let line: Value = serde_json::from_str(line).ok()?;
-    let port = |name: &str| line.get(name)?.as_u64().and_then(|port| u16::try_from(port).ok());
-    line.get("ready")?.as_bool()?.then_some(Bound {
-        http: port("http_port").unwrap_or(0),
-        grpc: port("grpc_port"),
-        gate: port("gate_port"),
-        metrics: port("metrics_port")?,
-    })
 }
 
 /// Starts Envoy and returns the URLs of its admin interface and its listener.

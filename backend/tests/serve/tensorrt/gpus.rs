@@ -2,8 +2,10 @@
 
 use std::process::Command;
 
+use rig::process::until;
+
 use super::{add, ask, ask_of, command, plan, repository, right};
-use crate::process::{Forebay, until};
+use crate::process::Forebay;
 
 /// A server that sees two GPUs.
 fn on_two(root: &tempfile::TempDir) -> Command {

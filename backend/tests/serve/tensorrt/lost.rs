@@ -5,6 +5,7 @@ use std::process::Command;
 
 use base64::Engine as _;
 use base64::prelude::BASE64_STANDARD;
+use rig::process::until;
 use serde_json::{Value, json};
 use tonic::Code;
 
@@ -12,7 +13,7 @@ use super::gpus::held;
 use super::{add, add_onnx, ask, ask_of, command, plan, repository, right};
 use crate::client::{Answer, send};
 use crate::grpc;
-use crate::process::{Forebay, until};
+use crate::process::Forebay;
 
 /// The first copy to the GPU finds the context lost.
 const LOST: &str = "cuMemcpyHtoDAsync_v2:1=700";

@@ -1,5 +1,6 @@
 //! What models hold of a GPU's memory, and what happens when there is none left.
 
+use rig::process::until;
 use serde_json::json;
 use tensorrt_double::onnx;
 
@@ -42,7 +43,7 @@ fn what_a_model_holds_of_a_gpu_is_told_and_is_given_back() {
     assert_eq!((of_model("affine"), used()), (after, after + before));
     let unload = send(forebay.http_port, "POST", "/v2/repository/models/affine/unload", &[], b"{}");
     assert_eq!(unload.status, 200, "{unload:?}");
-    crate::process::until("its memory is given back", || (used() == before).then_some(()));
+    until("its memory is given back", || (used() == before).then_some(()));
     assert_eq!(of_model("affine"), 0);
 }
 
@@ -96,7 +97,7 @@ fn a_plan_past_the_budget_is_refused_with_who_holds_how_much_until_there_is_room
     assert!(refused.status == 400 && refused.error().ends_with(&expected), "{refused:?}\n{expected}");
     right(&ask(&forebay, 2, 3), 2, 3);
     assert_eq!(change("affine/unload").status, 200);
-    crate::process::until("the other has room", || (change("other/load").status == 200).then_some(()));
+    until("the other has room", || (change("other/load").status == 200).then_some(()));
     right(&ask_of(&forebay, "other", 2, 3), 2, 3);
 }
 
@@ -117,11 +118,11 @@ fn what_there_was_no_room_for_is_loaded_once_there_is_and_what_is_gone_makes_roo
     right(&ask(&forebay, 2, 3), 2, 3);
     let is_served = |model: &str| (ask_of(&forebay, model, 2, 3).status == 200).then_some(());
     std::fs::remove_dir_all(root.path().join("affine")).unwrap();
-    crate::process::until("the other is loaded", || is_served("other"));
+    until("the other is loaded", || is_served("other"));
     assert_eq!(ready(), 200);
     // One look finds both: that it is gone, and what comes in its place.
     std::fs::rename(root.path().join("other"), root.path().join("third")).unwrap();
-    crate::process::until("the third is loaded", || is_served("third"));
+    until("the third is loaded", || is_served("third"));
     assert_eq!((ready(), ask_of(&forebay, "other", 2, 3).status), (200, 404));
 }
 

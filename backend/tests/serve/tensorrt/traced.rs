@@ -2,8 +2,10 @@
 
 use std::fs::File;
 
+use rig::process::until;
+
 use super::{command, repository};
-use crate::process::{Forebay, until};
+use crate::process::Forebay;
 
 pub(super) const UPLOAD: &str = "cuMemcpyHtoDAsync_v2";
 pub(super) const RUN: &str = "enqueueV3";
@@ -13,7 +15,7 @@ pub(super) struct Traced {
     pub(super) forebay: Forebay,
     /// Of the model.
     _root: tempfile::TempDir,
-    /// The trace, the log, and a file for each closed gate.
+    /// The trace, and a file for each closed gate.
     folder: tempfile::TempDir,
 }
 
@@ -25,7 +27,6 @@ impl Traced {
         command.env(tensorrt_double::GATES, folder.path());
         command.env(tensorrt_double::TRACE, folder.path().join("trace"));
         command.env(tensorrt_double::FAIL, failing);
-        command.stderr(File::create(folder.path().join("log")).unwrap());
         Self { forebay: Forebay::start(command), _root: root, folder }
     }
 
@@ -46,16 +47,13 @@ impl Traced {
 
     /// How often a call was made.
     pub(super) fn count(&self, call: &str) -> usize {
-        self.lines("trace", |line| line == call).len()
+        let trace = std::fs::read_to_string(self.folder.path().join("trace")).unwrap();
+        trace.lines().filter(|line| *line == call).count()
     }
 
-    /// Lines of the log that have the words.
-    pub(super) fn said(&self, words: &str) -> Vec<String> {
-        self.lines("log", |line| line.contains(words))
-    }
-
-    fn lines(&self, file: &str, wanted: impl Fn(&str) -> bool) -> Vec<String> {
-        let text = std::fs::read_to_string(self.folder.path().join(file)).unwrap();
-        text.lines().filter(|line| wanted(line)).map(str::to_owned).collect()
+    /// Ends the server; lines that it said with the words.
+    pub(super) fn said(self, words: &str) -> Vec<String> {
+        let log = self.forebay.ended();
+        log.lines().filter(|line| line.contains(words)).map(str::to_owned).collect()
     }
 }

@@ -2,15 +2,11 @@
 //! taken once.
 
 use std::collections::BTreeSet;
-use std::io::{BufRead as _, BufReader, Write as _};
-use std::net::{TcpListener, TcpStream};
-use std::path::Path;
-use std::process::{Child, Command, Stdio};
-use std::time::{Duration, Instant};
 
 use forebay_protocol::digest::Generation;
 use proptest::prelude::*;
 use proptest::test_runner::{Config, TestRunner};
+use rig::tier::{Server, Tier};
 
 use super::scripts::{epoch, sorted};
 use crate::cache::live::heard::{Record, Served, outdated};
@@ -20,49 +16,9 @@ use crate::cache::live::registry::steps::{Read, Reader, Stands, Steps as _, Word
 use crate::cache::live::reports::Fate;
 use crate::cache::pool::Memcached;
 
-/// A Memcached of the test's own.
-struct Server {
-    child: Child,
-    port: u16,
-}
-
-impl Server {
-    fn start() -> Self {
-        let port = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port();
-        let installed = std::env::var_os("FOREBAY_DIR").map_or_else(
-            || Path::new(env!("CARGO_MANIFEST_DIR")).join("../.forebay"),
-            std::path::PathBuf::from,
-        );
-        let program = installed.join("bin/memcached");
-        let mut command = Command::new(if program.exists() { program } else { "memcached".into() });
-        // The user is the one that it becomes if it is started by root.
-        command.args(["-l", "127.0.0.1", "-u", "root", "-p", &port.to_string()]);
-        let child = command.stdout(Stdio::null()).spawn().unwrap();
-        let deadline = Instant::now() + Duration::from_secs(20);
-        while TcpStream::connect(("127.0.0.1", port)).is_err() {
-            assert!(Instant::now() < deadline, "it listens");
-            std::thread::sleep(Duration::from_millis(5));
-        }
-        Self { child, port }
-    }
-
-    async fn steps(&self) -> MemcachedSteps {
-        let url = format!("memcached://127.0.0.1:{}", self.port);
-        MemcachedSteps::new(Memcached::open(&url, None).await.unwrap())
-    }
-
-    fn tell(&self, command: &str) {
-        let mut stream = TcpStream::connect(("127.0.0.1", self.port)).unwrap();
-        stream.write_all(format!("{command}\r\n").as_bytes()).unwrap();
-        BufReader::new(stream).read_line(&mut String::new()).unwrap();
-    }
-}
-
-impl Drop for Server {
-    fn drop(&mut self) {
-        let _ = self.child.kill();
-        let _ = self.child.wait();
-    }
+async fn steps(server: &Server) -> MemcachedSteps {
+    let url = format!("memcached://127.0.0.1:{}", server.port);
+    MemcachedSteps::new(Memcached::open(&url, None).await.unwrap())
 }
 
 #[derive(Debug, Clone)]
@@ -232,9 +188,9 @@ impl Both<'_> {
 
 #[test]
 fn the_steps_do_what_the_board_does_whatever_memcached_loses() {
-    let server = Server::start();
+    let server = Server::start(Tier::Memcached);
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
-    let steps = runtime.block_on(server.steps());
+    let steps = runtime.block_on(steps(&server));
     let mut runner = TestRunner::new(Config { cases: 60, failure_persistence: None, ..Config::default() });
     let done = runner.run(&prop::collection::vec(step(), 1..80), |taken| {
         server.tell("flush_all");
@@ -262,12 +218,12 @@ fn the_steps_do_what_the_board_does_whatever_memcached_loses() {
 #[test]
 fn steps_of_many_at_once_are_each_taken_once() {
     const MANY: usize = 12;
-    let server = Server::start();
+    let server = Server::start(Tier::Memcached);
     let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build().unwrap();
     runtime.block_on(async {
         let mut many = tokio::task::JoinSet::new();
         for number in 0..MANY {
-            let steps = server.steps().await;
+            let steps = steps(&server).await;
             many.spawn(async move {
                 let record = record(u8::try_from(number).unwrap());
                 let (instance, digest) = (format!("instance {number}"), digest(&record));
@@ -290,7 +246,7 @@ fn steps_of_many_at_once_are_each_taken_once() {
         assert_eq!(epochs.len(), 2 * MANY, "each changed what is live");
         let counted = done.iter().filter(|(_, fate)| *fate == Fate::New).count();
         assert_eq!(counted, 1, "a report of one proxy is counted by one gate");
-        let steps = server.steps().await;
+        let steps = steps(&server).await;
         let none = Reader { gate: "g", epoch: 0, signature: "", known: &[], proxies: &[] };
         let heard = steps.read(&none).await.unwrap().heard.unwrap();
         let mut orders: Vec<u64> = heard.iter().map(|heard| heard.order).collect();

@@ -1,13 +1,11 @@
 //! The scripts do in Redis what `board` does: both are told the same, at the same times, and answer the same.
 
 use std::collections::BTreeMap;
-use std::path::Path;
-use std::process::{Child, Command, Stdio};
-use std::time::{Duration, Instant};
 
 use ::redis::{Client, Connection, FromRedisValue};
 use proptest::prelude::*;
 use proptest::test_runner::{Config, TestRunner};
+use rig::tier::{Server, Tier};
 
 use crate::cache::live::heard::{Heard, Record, Served, outdated};
 use crate::cache::live::millis;
@@ -21,47 +19,22 @@ use forebay_protocol::digest::Generation;
 /// Time and run come as the last arguments.
 const NOW: &str = "local run = table.remove(ARGV)\nlocal now_us = tonumber(table.remove(ARGV))\n";
 
-/// A Redis of the test's own, on a socket in a folder.
+/// A Redis of the test's own.
 struct Redis {
-    child: Child,
-    _folder: tempfile::TempDir,
+    _server: Server,
     connection: Connection,
 }
 
 impl Redis {
     fn start() -> Self {
-        let folder = tempfile::tempdir().unwrap();
-        let socket = folder.path().join("redis.sock");
-        let installed = std::env::var_os("FOREBAY_DIR").map_or_else(
-            || Path::new(env!("CARGO_MANIFEST_DIR")).join("../.forebay"),
-            std::path::PathBuf::from,
-        );
-        let program = installed.join("bin/redis-server");
-        let mut command = Command::new(if program.exists() { program } else { "redis-server".into() });
-        command.args(["--port", "0", "--save", "", "--appendonly", "no", "--unixsocket"]).arg(&socket);
-        let child = command.current_dir(folder.path()).stdout(Stdio::null()).spawn().unwrap();
-        let client = Client::open(format!("unix://{}", socket.display())).unwrap();
-        let deadline = Instant::now() + Duration::from_secs(20);
-        let connection = loop {
-            match client.get_connection() {
-                Ok(connection) => break connection,
-                Err(error) => assert!(Instant::now() < deadline, "{error}"),
-            }
-            std::thread::sleep(Duration::from_millis(5));
-        };
-        Self { child, _folder: folder, connection }
+        let server = Server::start(Tier::Redis);
+        let connection = Client::open(format!("redis://127.0.0.1:{}", server.port)).unwrap();
+        Self { connection: connection.get_connection().unwrap(), _server: server }
     }
 
     fn run<T: FromRedisValue>(&mut self, rest: &str, arguments: &[String], at: At) -> T {
         let arguments = [arguments, &[at.us.to_string(), at.run.to_string()]].concat();
         Script::new(NOW, rest).command(&arguments).query(&mut self.connection).unwrap()
-    }
-}
-
-impl Drop for Redis {
-    fn drop(&mut self) {
-        let _ = self.child.kill();
-        let _ = self.child.wait();
     }
 }
 

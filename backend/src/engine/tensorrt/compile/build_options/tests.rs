@@ -172,11 +172,7 @@ fn what_is_wrong_or_unknown_is_refused_by_its_key() {
 
 /// TensorRT-RTX, which builds without a GPU.
 fn rtx() -> Library {
-    let path = std::env::var_os("FOREBAY_TENSORRT_RTX").map_or_else(
-        || Path::new(env!("CARGO_MANIFEST_DIR")).join("../.forebay/tensorrt-rtx/lib/libtensorrt_rtx.so.1"),
-        Into::into,
-    );
-    Library::open(path, Flavour::Rtx).expect("TensorRT-RTX is installed: run `cargo xtask setup`")
+    Library::open(rig::installed::tensorrt_rtx(), Flavour::Rtx).unwrap()
 }
 
 #[test]

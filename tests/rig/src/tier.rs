@@ -1,0 +1,114 @@
+//! Redis and Memcached as caches that processes share: a port of the loopback enters, and the command that runs one there leaves, or a
+//! [`Server`] of a test's own.
+
+use std::io::{BufRead as _, BufReader, Write as _};
+use std::net::TcpStream;
+use std::path::Path;
+use std::process::Command;
+
+use tempfile::TempDir;
+
+use crate::installed::installed;
+use crate::process::{PATIENCE, Process, free_port, listens};
+
+/// What keeps results for all.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Tier {
+    /// One server.
+    Redis,
+    /// Any number of them.
+    Memcached,
+}
+
+impl Tier {
+    /// Its name, which is its URLs' scheme too.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Redis => "redis",
+            Self::Memcached => "memcached",
+        }
+    }
+
+    /// What runs it, nothing of it on disk. `bin` is where set-up put its program.
+    pub fn command(self, bin: &Path, port: u16) -> Command {
+        let port = port.to_string();
+        let (program, arguments) = match self {
+            Self::Redis => (
+                "redis-server",
+                &["--port", &port, "--bind", "127.0.0.1", "--save", "", "--appendonly", "no"][..],
+            ),
+            // The user is the one that it becomes if it is started by root.
+            Self::Memcached => ("memcached", &["-p", &port, "-l", "127.0.0.1", "-u", "root"][..]),
+        };
+        let mut command = Command::new(bin.join(program));
+        command.args(arguments);
+        command
+    }
+}
+
+/// One that runs, on a port that stays its own when it is started again. Gone when it is dropped.
+pub struct Server {
+    /// Its process.
+    pub process: Process,
+    /// Where it listens.
+    pub port: u16,
+    tier: Tier,
+    arguments: Vec<String>,
+    folder: TempDir,
+}
+
+impl Server {
+    /// Starts one.
+    pub fn start(tier: Tier) -> Self {
+        Self::start_with(tier, &[])
+    }
+
+    /// Starts one with more arguments.
+    ///
+    /// # Panics
+    /// It does not start.
+    pub fn start_with(tier: Tier, arguments: &[&str]) -> Self {
+        let (port, folder) = (free_port(), TempDir::new().expect("a temporary folder"));
+        let arguments = arguments.iter().map(ToString::to_string).collect();
+        Self { process: run(tier, port, &arguments, &folder), port, tier, arguments, folder }
+    }
+
+    /// Starts it again after it was killed.
+    pub fn restart(&mut self) {
+        self.process = run(self.tier, self.port, &self.arguments, &self.folder);
+    }
+
+    /// The URL of those of a tier.
+    pub fn url(servers: &[Self]) -> Option<String> {
+        let name = servers.first()?.tier.name();
+        let list: Vec<String> = servers.iter().map(|server| format!("127.0.0.1:{}", server.port)).collect();
+        Some(format!("{name}://{}", list.join(",")))
+    }
+
+    /// Sends it a command; the first line of what it answers.
+    ///
+    /// # Panics
+    /// It can't be asked.
+    pub fn tell(&self, command: &str) -> String {
+        self.ask(command).next().expect("an answer")
+    }
+
+    /// Sends it a command; the lines of what it answers, which do not end by themselves.
+    ///
+    /// # Panics
+    /// It can't be asked.
+    pub fn ask(&self, command: &str) -> impl Iterator<Item = String> + use<> {
+        let mut stream = TcpStream::connect(("127.0.0.1", self.port)).expect("it listens");
+        stream.set_read_timeout(Some(PATIENCE)).expect("a time");
+        stream.write_all(format!("{command}\r\n").as_bytes()).expect("it reads");
+        BufReader::new(stream).lines().map(|line| line.expect("a line"))
+    }
+}
+
+fn run(tier: Tier, port: u16, arguments: &Vec<String>, folder: &TempDir) -> Process {
+    let mut command = tier.command(&installed("bin"), port);
+    command.args(arguments).current_dir(folder);
+    let mut process = Process::start(tier.name(), command);
+    process.until("it listens", || listens(port));
+    process
+}
