@@ -26,7 +26,8 @@ impl Layout {
         let root =
             root.with_context(|| format!("{} is not in a checkout of Forebay", start.display()))?.to_owned();
         let dir = match std::env::var_os("FOREBAY_DIR") {
-            Some(dir) => std::path::absolute(dir).context("FOREBAY_DIR")?,
+            // As it stands in stamps, without a slash at its end.
+            Some(dir) => std::path::absolute(dir).context("FOREBAY_DIR")?.components().collect(),
             None => root.join(".forebay"),
         };
         Ok(Self { root, dir })

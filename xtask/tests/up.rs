@@ -4,7 +4,7 @@ use std::fs;
 use std::path::Path;
 use std::process::Command;
 
-use rig::installed::{checkout, filter, installed};
+use rig::installed::{checkout, filter, folder, installed};
 use rig::process::{Process, program};
 
 /// Each of them is a free port.
@@ -24,7 +24,7 @@ const PORTS: [&str; 9] = [
 fn up(name: &str, repository: &Path) -> Command {
     let xtask = Path::new(env!("CARGO_BIN_EXE_xtask"));
     let mut up = program(xtask);
-    up.env("FOREBAY_DIR", installed(""));
+    up.env("FOREBAY_DIR", folder());
     up.args(["up", "--name", name, "--pool", "memory", "--model-repository"]).arg(repository);
     up.arg("--forebay").arg(xtask.with_file_name("forebay"));
     up.arg("--filter").arg(filter());

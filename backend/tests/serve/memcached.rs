@@ -9,9 +9,11 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
 use forebay_protocol::generations::Table;
+use rig::authority::Authority;
 use rig::process::until;
 use rig::tier::{Server, Tier};
 use serde_json::{Value, json};
+use tempfile::TempDir;
 
 use self::items::{count, delete_all, fill, stat};
 use crate::client::fp32;
@@ -20,7 +22,6 @@ use crate::generations::{SOON, Served};
 use crate::mesh::{Mesh, ask, lookup};
 use crate::process::{Forebay, gate_command, serve_command, test_repository};
 use crate::proxied::{NONE, live, looked_up, poll, table};
-use crate::tls::Ca;
 
 /// Which of the values are hits.
 fn hits(forebay: &Forebay, values: impl Iterator<Item = u16>) -> Vec<u16> {
@@ -235,26 +236,22 @@ fn what_can_be_known_to_be_wrong_is_refused_at_start() {
 
 #[test]
 fn servers_with_a_certificate_are_spoken_to_by_tls_and_others_refused() {
-    let folder = tempfile::tempdir().unwrap();
-    let file = |name: &str, text: &str| {
-        let path = folder.path().join(name);
-        std::fs::write(&path, text).unwrap();
-        path.to_str().unwrap().to_owned()
-    };
-    let (ca, other) = (Ca::new(), Ca::new());
-    let signed = ca.sign();
-    let certificate = file("certificate.pem", &signed.pem);
-    let key = file("key.pem", &signed.key.serialize_pem());
-    let options = format!("ssl_chain_cert={certificate},ssl_key={key}");
+    let [folder, another] = [(); 2].map(|()| tempfile::tempdir().unwrap());
+    let authority = Authority::new();
+    authority.write(folder.path());
+    authority.sign(None).write(folder.path(), "server");
+    Authority::new().write(another.path());
+    let file = |name: &str| folder.path().join(name).to_str().unwrap().to_owned();
+    let options = format!("ssl_chain_cert={},ssl_key={}", file("server.pem"), file("server.key"));
     let memcached = Server::start_with(Tier::Memcached, &["-Z", "-o", &options]);
-    let secret = file("secret", "0123456789abcdef");
+    std::fs::write(file("secret"), "0123456789abcdef").unwrap();
     let url = format!("memcacheds://localhost:{}", memcached.port);
-    let gate = |ca: &Ca, name: &str| {
-        let ca_file = file(name, &ca.pem);
+    let gate = |trusted: &TempDir| {
+        let ca_file = trusted.path().join("ca.pem").to_str().unwrap().to_owned();
         let arguments = ["--pool", "memcached", "--memcached-url", &url, "--memcached-ca-file", &ca_file];
-        Forebay::gate(&[&arguments[..], &["--pool-secret-file", &secret]].concat())
+        Forebay::gate(&[&arguments[..], &["--pool-secret-file", &file("secret")]].concat())
     };
-    let (right, wrong) = (gate(&ca, "ca.pem"), gate(&other, "other.pem"));
+    let (right, wrong) = (gate(&folder), gate(&another));
     until("it is ready", || (right.get_of_gate("/v2/health/ready").status == 200).then_some(()));
     until("the certificate is refused", || {
         let ready = wrong.get_of_gate("/v2/health/ready");

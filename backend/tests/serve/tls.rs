@@ -3,76 +3,20 @@
 use std::path::Path;
 use std::sync::Arc;
 
-use rcgen::{BasicConstraints, CertificateParams, IsCa, Issuer, KeyPair};
+use rig::authority::Authority;
 use rig::process::until;
-use rustls::pki_types::{CertificateDer, PrivateKeyDer};
-use rustls::{ClientConfig, RootCertStore};
+use rustls::ClientConfig;
+use rustls::pki_types::CertificateDer;
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio_rustls::TlsConnector;
 
 use crate::process::{Forebay, command, serve_command, test_repository};
 
-/// A CA of its own, and what it signs.
-pub(crate) struct Ca {
-    certificate: CertificateDer<'static>,
-    pub(crate) pem: String,
-    issuer: Issuer<'static, KeyPair>,
-}
-
-pub(crate) struct Signed {
-    certificate: CertificateDer<'static>,
-    pub(crate) pem: String,
-    pub(crate) key: KeyPair,
-}
-
-impl Ca {
-    pub(crate) fn new() -> Self {
-        let mut params = CertificateParams::new(Vec::new()).unwrap();
-        params.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
-        let key = KeyPair::generate().unwrap();
-        let certificate = params.self_signed(&key).unwrap();
-        Self {
-            certificate: certificate.der().clone(),
-            pem: certificate.pem(),
-            issuer: Issuer::new(params, key),
-        }
-    }
-
-    pub(crate) fn sign(&self) -> Signed {
-        let key = KeyPair::generate().unwrap();
-        let params = CertificateParams::new(vec!["localhost".to_owned()]).unwrap();
-        let certificate = params.signed_by(&key, &self.issuer).unwrap();
-        Signed { certificate: certificate.der().clone(), pem: certificate.pem(), key }
-    }
-
-    /// A client that trusts this CA, and shows a certificate if it has one.
-    fn client(&self, own: Option<Signed>) -> TlsConnector {
-        let mut roots = RootCertStore::empty();
-        roots.add(self.certificate.clone()).unwrap();
-        let provider = Arc::new(rustls::crypto::ring::default_provider());
-        let builder =
-            ClientConfig::builder_with_provider(provider).with_safe_default_protocol_versions().unwrap();
-        let builder = builder.with_root_certificates(roots);
-        let config = match own {
-            None => builder.with_no_client_auth(),
-            Some(Signed { certificate, key, .. }) => {
-                let key = PrivateKeyDer::try_from(key.serialize_der()).unwrap();
-                builder.with_client_auth_cert(vec![certificate], key).unwrap()
-            }
-        };
-        TlsConnector::from(Arc::new(config))
-    }
-}
-
-fn write(folder: &Path, signed: &Signed) {
-    std::fs::write(folder.join("key.pem"), signed.key.serialize_pem()).unwrap();
-    std::fs::write(folder.join("cert.pem"), &signed.pem).unwrap();
-}
-
 /// The first line of the answer to a request for readiness, and the certificate that the server showed.
-async fn ask(client: &TlsConnector, port: u16) -> std::io::Result<(String, CertificateDer<'static>)> {
+async fn ask(client: &Arc<ClientConfig>, port: u16) -> std::io::Result<(String, CertificateDer<'static>)> {
     let stream = tokio::net::TcpStream::connect(("127.0.0.1", port)).await?;
-    let mut stream = client.connect("localhost".try_into().unwrap(), stream).await?;
+    let mut stream =
+        TlsConnector::from(client.clone()).connect("localhost".try_into().unwrap(), stream).await?;
     let shown = stream.get_ref().1.peer_certificates().unwrap()[0].clone().into_owned();
     stream
         .write_all(b"GET /v2/health/ready HTTP/1.1\r\nhost: localhost\r\nconnection: close\r\n\r\n")
@@ -83,15 +27,15 @@ async fn ask(client: &TlsConnector, port: u16) -> std::io::Result<(String, Certi
 }
 
 fn paths(folder: &Path) -> [String; 3] {
-    ["cert.pem", "key.pem", "ca.pem"].map(|file| folder.join(file).to_str().unwrap().to_owned())
+    ["server.pem", "server.key", "ca.pem"].map(|file| folder.join(file).to_str().unwrap().to_owned())
 }
 
 #[tokio::test]
 async fn both_ports_speak_tls_and_a_new_certificate_is_taken_up_without_a_restart() {
     let folder = tempfile::tempdir().unwrap();
-    let (ca, [cert, key, _]) = (Ca::new(), paths(folder.path()));
-    let first = ca.sign();
-    write(folder.path(), &first);
+    let (ca, [cert, key, _]) = (Authority::new(), paths(folder.path()));
+    let first = ca.sign(None);
+    first.write(folder.path(), "server");
     let forebay = Forebay::serve(&["--instances", "1", "--tls-cert-file", &cert, "--tls-key-file", &key]);
     let client = ca.client(None);
     for port in [forebay.http_port, forebay.grpc_port] {
@@ -99,11 +43,11 @@ async fn both_ports_speak_tls_and_a_new_certificate_is_taken_up_without_a_restar
         assert_eq!(shown, first.certificate);
     }
     assert_eq!(ask(&client, forebay.http_port).await.unwrap().0, "HTTP/1.1 200 OK");
-    assert!(ask(&Ca::new().client(None), forebay.http_port).await.is_err(), "another CA");
+    assert!(ask(&Authority::new().client(None), forebay.http_port).await.is_err(), "another CA");
     // Half of a pair is no reason to stop.
-    std::fs::write(folder.path().join("key.pem"), "no key").unwrap();
-    let second = ca.sign();
-    write(folder.path(), &second);
+    std::fs::write(&key, "no key").unwrap();
+    let second = ca.sign(None);
+    second.write(folder.path(), "server");
     let runtime = tokio::runtime::Handle::current();
     tokio::task::spawn_blocking(move || {
         until("the new certificate is shown", || {
@@ -118,11 +62,12 @@ async fn both_ports_speak_tls_and_a_new_certificate_is_taken_up_without_a_restar
 #[test]
 fn the_client_commands_believe_the_ca_of_their_file_and_no_other() {
     let folder = tempfile::tempdir().unwrap();
-    let (ca, [cert, key, trusted]) = (Ca::new(), paths(folder.path()));
-    write(folder.path(), &ca.sign());
-    std::fs::write(&trusted, &ca.pem).unwrap();
-    let other = folder.path().join("other.pem").to_str().unwrap().to_owned();
-    std::fs::write(&other, Ca::new().pem).unwrap();
+    let (ca, [cert, key, trusted]) = (Authority::new(), paths(folder.path()));
+    ca.sign(None).write(folder.path(), "server");
+    ca.write(folder.path());
+    let another = tempfile::tempdir().unwrap();
+    Authority::new().write(another.path());
+    let [.., other] = paths(another.path());
     let forebay = Forebay::serve(&["--instances", "1", "--tls-cert-file", &cert, "--tls-key-file", &key]);
     let http = format!("--url=https://localhost:{}", forebay.http_port);
     let grpc = format!("--grpc-url=grpcs://localhost:{}", forebay.grpc_port);
@@ -140,13 +85,13 @@ fn the_client_commands_believe_the_ca_of_their_file_and_no_other() {
 #[tokio::test]
 async fn with_a_ca_for_clients_only_its_own_get_in() {
     let folder = tempfile::tempdir().unwrap();
-    let (ca, [cert, key, client_ca]) = (Ca::new(), paths(folder.path()));
-    write(folder.path(), &ca.sign());
-    std::fs::write(folder.path().join("ca.pem"), &ca.pem).unwrap();
+    let (ca, [cert, key, client_ca]) = (Authority::new(), paths(folder.path()));
+    ca.sign(None).write(folder.path(), "server");
+    ca.write(folder.path());
     let mutual = ["--tls-cert-file", &cert, "--tls-key-file", &key, "--tls-client-ca-file", &client_ca];
     let forebay = Forebay::serve(&[&["--instances", "1"], &mutual[..]].concat());
-    assert_eq!(ask(&ca.client(Some(ca.sign())), forebay.http_port).await.unwrap().0, "HTTP/1.1 200 OK");
-    let stranger = ca.client(Some(Ca::new().sign()));
+    assert_eq!(ask(&ca.client(Some(ca.sign(None))), forebay.http_port).await.unwrap().0, "HTTP/1.1 200 OK");
+    let stranger = ca.client(Some(Authority::new().sign(None)));
     for refused in [&ca.client(None), &stranger] {
         assert!(ask(refused, forebay.http_port).await.is_err());
     }
@@ -156,12 +101,15 @@ async fn with_a_ca_for_clients_only_its_own_get_in() {
 async fn a_refusal_arrives_though_the_client_sends_all_of_its_body_first() {
     const BODY_BYTES: usize = 3 << 20;
     let folder = tempfile::tempdir().unwrap();
-    let (ca, [cert, key, _]) = (Ca::new(), paths(folder.path()));
-    write(folder.path(), &ca.sign());
+    let (ca, [cert, key, _]) = (Authority::new(), paths(folder.path()));
+    ca.sign(None).write(folder.path(), "server");
     let forebay = Forebay::serve(&["--instances", "1", "--tls-cert-file", &cert, "--tls-key-file", &key]);
     for _ in 0..10 {
         let stream = tokio::net::TcpStream::connect(("127.0.0.1", forebay.http_port)).await.unwrap();
-        let mut stream = ca.client(None).connect("localhost".try_into().unwrap(), stream).await.unwrap();
+        let mut stream = TlsConnector::from(ca.client(None))
+            .connect("localhost".try_into().unwrap(), stream)
+            .await
+            .unwrap();
         let head = format!("POST /v2/nothing HTTP/1.1\r\nhost: x\r\ncontent-length: {BODY_BYTES}\r\n\r\n");
         stream.write_all(head.as_bytes()).await.unwrap();
         stream.write_all(&vec![b' '; BODY_BYTES]).await.unwrap();
@@ -174,9 +122,10 @@ async fn a_refusal_arrives_though_the_client_sends_all_of_its_body_first() {
 #[test]
 fn files_that_cannot_be_used_end_the_start_with_one_line() {
     let folder = tempfile::tempdir().unwrap();
-    let (ca, [cert, key, none]) = (Ca::new(), paths(folder.path()));
-    write(folder.path(), &ca.sign());
-    std::fs::write(folder.path().join("cert.pem"), ca.sign().pem).unwrap();
+    let (ca, [cert, key, none]) = (Authority::new(), paths(folder.path()));
+    ca.sign(None).write(folder.path(), "server");
+    ca.sign(None).write(folder.path(), "other");
+    std::fs::rename(folder.path().join("other.pem"), &cert).unwrap();
     for (arguments, expected) in [
         (&["--tls-cert-file", &cert, "--tls-key-file", &key][..], "don't belong together"),
         (&["--tls-cert-file", &none, "--tls-key-file", &key], "ca.pem"),

@@ -13,13 +13,17 @@ pub fn checkout() -> &'static Path {
         .expect("the package is in the checkout's tests/rig")
 }
 
+/// `.forebay/` itself.
+pub fn folder() -> PathBuf {
+    std::env::var_os("FOREBAY_DIR").map_or_else(|| checkout().join(".forebay"), PathBuf::from)
+}
+
 /// A file or folder under `.forebay/`.
 ///
 /// # Panics
 /// It is not there: `cargo xtask test` makes it.
 pub fn installed(path: &str) -> PathBuf {
-    let folder = std::env::var_os("FOREBAY_DIR").map_or_else(|| checkout().join(".forebay"), PathBuf::from);
-    let found = folder.join(path);
+    let found = folder().join(path);
     assert!(found.exists(), "{} is not there; `cargo xtask test` installs and builds it", found.display());
     found
 }

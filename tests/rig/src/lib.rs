@@ -1,6 +1,8 @@
 //! What `cargo xtask` and the tests stand on, once for all of them: what set-up [`installed`], processes that end with who started
-//! them ([`process`], [`group`]), a [`forebay`]'s ports, the servers of a shared [`tier`], [`envoy`]'s file with other values, and [`onnx`]'s messages.
+//! them ([`process`], [`group`]), an `authority` of certificates, a [`forebay`]'s ports, the servers of a shared [`tier`], [`envoy`]'s file with other values, and [`onnx`]'s messages.
 
+#[cfg(feature = "authority")]
+pub mod authority;
 pub mod envoy;
 pub mod forebay;
 pub mod group;

@@ -3,12 +3,15 @@
 
 use super::{HIT, is};
 use e2e::http::{Answer, head, post};
-use e2e::mtls::{Authority, Client};
+use e2e::mtls::send;
 use e2e::stack::{Running, Stack};
 use e2e::v2::{JSON, binary, fp32, fp32_binary};
+use rig::authority::Authority;
 use rig::process::until;
+use rustls::ClientConfig;
 use serde_json::json;
 use std::path::Path;
+use std::sync::Arc;
 use tempfile::TempDir;
 
 const MODEL: &str = "identity_fp32";
@@ -56,11 +59,17 @@ fn stack(folder: &Path) -> (Running, Authority) {
 }
 
 /// `value` asked for through Envoy, in JSON or in binary, which L1 keeps apart from JSON.
-fn infer(stack: &Running, client: &Client, value: f32, as_binary: bool, more: &[(&str, &str)]) -> Answer {
+fn infer(
+    stack: &Running,
+    client: &Arc<ClientConfig>,
+    value: f32,
+    as_binary: bool,
+    more: &[(&str, &str)],
+) -> Answer {
     let (length, body) = fp32_binary(&[value]);
     let (own, body) =
         if as_binary { (binary(&length).to_vec(), body) } else { (JSON.to_vec(), fp32(&[value])) };
-    client.send(stack.port, &post(INFER, &[&own[..], more].concat(), &body)).expect("an answer")
+    send(client, stack.port, &post(INFER, &[&own[..], more].concat(), &body)).expect("an answer")
 }
 
 #[test]
@@ -98,7 +107,7 @@ fn who_proves_no_tenant_is_served_uncached_and_who_proves_nothing_not_at_all() {
 
     let others = Authority::new().sign(Some(A));
     for client in [authority.client(None), authority.client(Some(others))] {
-        let answer = client.send(stack.port, &post(INFER, &JSON, &fp32(&[1.0])));
+        let answer = send(&client, stack.port, &post(INFER, &JSON, &fp32(&[1.0])));
         assert!(answer.is_err(), "{:?}", answer.map(|answer| answer.status));
     }
     stack.sound();
@@ -116,7 +125,8 @@ fn a_certificate_speaks_to_gate_and_backend_for_its_own_tenants_alone() {
         post(INFER, &headers, &fp32(&[1.0]))
     };
     let (backend, gate) = stack.first_backend_ports();
-    let direct = |client: &Client, tenant| client.send(backend, &request(tenant)).expect("an answer");
+    let direct =
+        |client: &Arc<ClientConfig>, tenant| send(client, backend, &request(tenant)).expect("an answer");
     let foreign = direct(&b, A);
     assert_eq!(foreign.cache_status(), "forebay-serve; fwd=bypass; detail=no-tenant");
     assert_eq!(direct(&b, B).cache_status(), "forebay-serve; fwd=uri-miss; stored");
@@ -133,7 +143,7 @@ fn a_certificate_speaks_to_gate_and_backend_for_its_own_tenants_alone() {
             ("x-forebay-model", MODEL),
             ("x-forebay-digest", &digest),
         ];
-        let answer = client.send(gate, &head("GET", "/forebay/v2/lookup", &names)).expect("an answer");
+        let answer = send(client, gate, &head("GET", "/forebay/v2/lookup", &names)).expect("an answer");
         assert_eq!(answer.status, status, "{tenant}: {}", answer.error());
     }
     stack.sound();
