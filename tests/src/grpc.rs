@@ -1,8 +1,8 @@
 //! gRPC calls of the V2 protocol in bytes of the test's own, over [`http2`](crate::http2); and calls that are cancelled
 //! faster than any client's library can.
 
-use crate::http::Answer;
 use crate::http2::Connection;
+use rig::http::Answer;
 use rig::process::PATIENCE;
 use std::io::{Read, Write};
 use std::net::TcpStream;

@@ -1,11 +1,11 @@
 //! A client of HTTP/2 without TLS, as gRPC stacks and service meshes speak it: many requests on one connection at once. An
 //! answer's trailers are told with its headers.
 
-use crate::http::Answer;
 use http_body_util::{BodyExt as _, Full};
 use hyper::body::Bytes;
 use hyper::client::conn::http2::SendRequest;
 use hyper_util::rt::{TokioExecutor, TokioIo};
+use rig::http::Answer;
 use tokio::net::TcpStream;
 use tokio::runtime::Runtime;
 

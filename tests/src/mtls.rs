@@ -1,6 +1,6 @@
 //! A client in the name of a certificate.
 
-use crate::http::{Answer, Connection, connect};
+use rig::http::{Answer, Connection, connect};
 use rustls::{ClientConfig, ClientConnection, StreamOwned};
 use std::sync::Arc;
 

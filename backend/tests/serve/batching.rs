@@ -2,9 +2,9 @@
 
 use std::path::Path;
 
+use rig::http::Answer;
 use serde_json::{Value, json};
 
-use crate::client::Answer;
 use crate::process::{Forebay, repository_with};
 
 fn serve(root: &Path) -> Forebay {

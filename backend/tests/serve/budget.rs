@@ -1,17 +1,15 @@
 //! What all requests may hold together, and how many connections there may be.
 
-use std::io::{Read as _, Write as _};
-use std::net::TcpStream;
-
 use axum::body::Body;
 use bytes::Bytes;
 use futures_util::{StreamExt as _, stream};
 use hyper_util::client::legacy::Client;
 use hyper_util::rt::TokioExecutor;
-use rig::process::{PATIENCE, until};
+use rig::http::{Connection, get, head, post};
+use rig::process::until;
 use tonic::Code;
 
-use crate::client::{fp32, send};
+use crate::client::{begun, fp32, send};
 use crate::grpc::{channel, infer, raw};
 use crate::process::Forebay;
 
@@ -20,12 +18,9 @@ const MEGABYTE: &[&str] =
     &["--instances", "1", "--max-body-bytes", "1000000", "--body-budget-bytes", "1000000", "--pool", "none"];
 
 /// A client that has announced 900,000 bytes, and sent so many.
-fn begun(forebay: &Forebay, sent: usize) -> TcpStream {
-    let mut stream = TcpStream::connect(("127.0.0.1", forebay.http_port)).unwrap();
-    let head = format!("POST {PATH} HTTP/1.1\r\nhost: x\r\ncontent-length: 900000\r\n\r\n");
-    stream.write_all(head.as_bytes()).unwrap();
-    stream.write_all(&vec![b' '; sent]).unwrap();
-    stream
+fn announced(forebay: &Forebay, sent: usize) -> Connection {
+    let head = head("POST", PATH, &[("content-length", "900000")]);
+    begun(forebay.http_port, &[head, vec![b' '; sent]].concat())
 }
 
 fn held(forebay: &Forebay) -> u64 {
@@ -35,11 +30,11 @@ fn held(forebay: &Forebay) -> u64 {
 #[test]
 fn what_is_announced_takes_nothing_and_what_came_is_given_back() {
     let forebay = Forebay::serve(MEGABYTE);
-    let waiting = begun(&forebay, 10);
+    let waiting = announced(&forebay, 10);
     until("it came", || (held(&forebay) == 10).then_some(()));
     assert_eq!(forebay.infer_binary("identity_uint8", "UINT8", &[1, 600_000], &vec![7; 600_000]).status, 200);
     drop(waiting);
-    let large = begun(&forebay, 600_000);
+    let large = announced(&forebay, 600_000);
     until("it came", || (held(&forebay) == 600_000).then_some(()));
     let refused = forebay.infer_binary("identity_uint8", "UINT8", &[1, 600_000], &vec![7; 600_000]);
     assert_eq!((refused.status, refused.header("retry-after")), (503, "1"), "{refused:?}");
@@ -55,13 +50,8 @@ fn what_is_announced_takes_nothing_and_what_came_is_given_back() {
 #[test]
 fn tensors_count_until_nothing_is_computed_on_them_though_their_client_has_left() {
     let forebay = Forebay::serve(&["--instances", "1", "--pool", "none"]);
-    let body = fp32(&[1.0]).to_string();
-    let head =
-        format!("POST /v2/models/slow/infer HTTP/1.1\r\nhost: x\r\ncontent-length: {}\r\n\r\n", body.len());
-    let mut streams = [(); 2].map(|()| TcpStream::connect(("127.0.0.1", forebay.http_port)).unwrap());
-    for stream in &mut streams {
-        write!(stream, "{head}{body}").unwrap();
-    }
+    let asked = post("/v2/models/slow/infer", &[], fp32(&[1.0]).to_string().as_bytes());
+    let streams = [(); 2].map(|()| begun(forebay.http_port, &asked));
     // One is computed and one waits: the JSON is gone, a number of four bytes is left of each.
     until("both are tensors", || (held(&forebay) == 8).then_some(()));
     drop(streams);
@@ -74,7 +64,7 @@ async fn one_budget_is_for_http_and_grpc() {
     let mut channel = channel(&forebay);
     let request = || raw("identity_uint8", "UINT8", &[1, 600_000], &vec![7; 600_000]);
     infer(&mut channel, request()).await.unwrap();
-    let large = begun(&forebay, 600_000);
+    let large = announced(&forebay, 600_000);
     let held = || async {
         let port = forebay.metrics_port;
         let text = tokio::task::spawn_blocking(move || send(port, "GET", "/metrics", &[], b"").body);
@@ -94,11 +84,8 @@ async fn one_budget_is_for_http_and_grpc() {
 #[test]
 fn a_client_that_drips_is_refused() {
     let forebay = Forebay::serve(&["--instances", "1"]);
-    let mut stream = begun(&forebay, 100);
-    stream.set_read_timeout(Some(PATIENCE)).unwrap();
-    let mut answer = String::new();
-    stream.read_to_string(&mut answer).unwrap();
-    assert!(answer.starts_with("HTTP/1.1 408") && answer.contains("1024 bytes a second"), "{answer}");
+    let answer = announced(&forebay, 100).read().unwrap();
+    assert!(answer.status == 408 && answer.error().contains("1024 bytes a second"), "{answer:?}");
     assert_eq!(forebay.metric_line("forebay_bodies_refused{reason=\"slow\"}"), 1);
 }
 
@@ -140,15 +127,13 @@ async fn a_message_of_a_stream_that_has_begun_must_come_and_the_next_may_wait() 
 #[test]
 fn connections_past_the_bound_are_closed_at_once() {
     let forebay = Forebay::serve(&["--instances", "1", "--max-connections", "2"]);
-    let ask = |stream: &mut TcpStream| {
-        stream.set_read_timeout(Some(PATIENCE)).unwrap();
-        let _ = stream.write_all(b"GET /v2/health/live HTTP/1.1\r\nhost: x\r\n\r\n");
-        let mut answer = [0; 12];
-        stream.read_exact(&mut answer).map(|()| answer == *b"HTTP/1.1 200")
+    let ask = |connection: &mut Connection| {
+        let _ = connection.write(&get("/v2/health/live"));
+        connection.read().map(|answer| answer.status == 200)
     };
-    let connect = || TcpStream::connect(("127.0.0.1", forebay.http_port)).unwrap();
+    let connect = || Connection::open(forebay.http_port).unwrap();
     let mut taken = [connect(), connect()];
-    assert!(taken.iter_mut().all(|stream| ask(stream).unwrap()));
+    assert!(taken.iter_mut().all(|connection| ask(connection).unwrap()));
     assert!(ask(&mut connect()).is_err());
     assert_eq!(forebay.metric_line("forebay_connections_refused"), 1);
     drop(taken);

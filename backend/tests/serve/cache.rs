@@ -8,9 +8,10 @@ use forebay_protocol::limits::Limits;
 use forebay_protocol::messages::ModelInferResponse;
 use forebay_protocol::path::InferTarget;
 use forebay_protocol::tenant::Tenant;
+use rig::http::Answer;
 use serde_json::json;
 
-use crate::client::{Answer, fp32, send};
+use crate::client::{fp32, send};
 use crate::grpc;
 use crate::process::Forebay;
 

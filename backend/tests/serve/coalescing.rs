@@ -1,12 +1,12 @@
 //! Equal requests at the same time: one computes, the others get what it computed.
 
-use std::io::Write as _;
 use std::thread::ScopedJoinHandle;
 
+use rig::http::{Answer, post};
 use rig::process::until;
 use serde_json::{Value, json};
 
-use crate::client::{Answer, fp32};
+use crate::client::{begun, fp32};
 use crate::process::{Forebay, repository_with};
 
 const MODEL: &str = "identity_fp32";
@@ -67,10 +67,8 @@ fn equal_requests_are_computed_once() {
 fn who_waits_takes_over_when_the_one_that_computes_leaves() {
     let forebay = serve("");
     let forebay = &forebay;
-    let body = fp32(&[1.0]).to_string();
-    let mut leads = std::net::TcpStream::connect(("127.0.0.1", forebay.http_port)).unwrap();
-    let head = format!("POST /v2/models/{MODEL}/infer HTTP/1.1\r\nhost: x\r\ncontent-length: {}", body.len());
-    write!(leads, "{head}\r\n\r\n{body}").unwrap();
+    let asked = post(&format!("/v2/models/{MODEL}/infer"), &[], fp32(&[1.0]).to_string().as_bytes());
+    let leads = begun(forebay.http_port, &asked);
     in_progress(forebay, 1);
     std::thread::scope(|scope| {
         let waits = scope.spawn(|| ask(forebay, 1.0, &json!({})));

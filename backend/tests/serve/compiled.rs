@@ -1,17 +1,16 @@
 //! ONNX models that TensorRT compiles when they are loaded, on the test double: what is built is kept, and what can't be built, ends
 //! the process that builds, or takes too long, is one line, and the server lives on.
 
-use std::io::{Read as _, Write as _};
-use std::net::TcpStream;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
+use rig::http::{Answer, Connection, post};
 use rig::installed::{installed, tensorrt_rtx};
 use rig::process::{Process, until};
 use serde_json::{Value, json};
 use tensorrt_double::{CAPABILITY, FAIL, NVINFER, TRACE, VERSION, onnx};
 
-use crate::client::{Answer, send};
+use crate::client::{begun, send};
 use crate::control::base64;
 use crate::grpc;
 use crate::grpc::proto::model_repository_parameter::ParameterChoice;
@@ -368,14 +367,10 @@ fn loads_that_wait_keep_nobody_else_waiting() {
     let root = repository(CONFIG);
     install(root.path(), "onnx", &onnx::affine().encode(), "");
     let forebay = steered(root.path(), STUCK, &[]);
-    let load = "POST /v2/repository/models/m/load HTTP/1.1\r\nhost: x\r\ncontent-length: 0\r\nconnection: close\r\n\r\n";
-    let calls: Vec<TcpStream> = (0..CALLS)
-        .map(|_| {
-            let mut call = TcpStream::connect(("127.0.0.1", forebay.http_port)).unwrap();
-            call.write_all(load.as_bytes()).unwrap();
-            call
-        })
-        .collect();
+    let (load, before) = (post("/v2/repository/models/m/load", &[], b""), forebay.sockets());
+    let calls: Vec<Connection> = (0..CALLS).map(|_| begun(forebay.http_port, &load)).collect();
+    // One that comes after the unload would begin anew.
+    until("all have come", || (forebay.sockets() >= before + CALLS).then_some(()));
     until("a process builds", || forebay.children().first().copied());
     assert_eq!(send(forebay.metrics_port, "GET", "/metrics", &[], b"").status, 200);
     assert_eq!(call(&forebay, "onnx", "load").status, 200);
@@ -386,9 +381,7 @@ fn loads_that_wait_keep_nobody_else_waiting() {
     assert_eq!(call(&forebay, "onnx", "unload").status, 200);
     assert_eq!((call(&forebay, "m", "unload").status, forebay.children()), (200, vec![]));
     for mut call in calls {
-        let mut answer = String::new();
-        call.read_to_string(&mut answer).unwrap();
-        assert!(answer.starts_with("HTTP/1.1 409"), "{answer}");
+        assert_eq!(call.read().unwrap().status, 409);
     }
 }
 
@@ -404,12 +397,8 @@ fn files_that_come_with_a_load_count_while_it_waits_though_its_caller_has_left()
         until("a process builds", || forebay.children().first().copied());
         let before = forebay.sockets();
         let body = json!({ "parameters": { FILE: base64(&bytes) } }).to_string();
-        let begins = format!(
-            "POST /v2/repository/models/m/load HTTP/1.1\r\nhost: x\r\ncontent-length: {}",
-            body.len()
-        );
-        let mut leaves = TcpStream::connect(("127.0.0.1", forebay.http_port)).unwrap();
-        write!(leaves, "{begins}\r\n\r\n{body}").unwrap();
+        let load = post("/v2/repository/models/m/load", &[], body.as_bytes());
+        let leaves = begun(forebay.http_port, &load);
         until("it waits", || (held() == brought).then_some(()));
         drop(leaves);
         until("it has left", || (forebay.sockets() == before).then_some(()));

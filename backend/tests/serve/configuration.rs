@@ -3,10 +3,10 @@
 
 use std::path::Path;
 
+use rig::http::Answer;
 use serde_json::{Value, json};
 use tensorrt_double::onnx;
 
-use crate::client::Answer;
 use crate::poll::install;
 use crate::process::{Forebay, repository_with, serve_command};
 

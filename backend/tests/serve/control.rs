@@ -3,10 +3,11 @@
 use std::path::Path;
 use std::sync::atomic::{AtomicBool, Ordering};
 
+use rig::http::Answer;
 use rig::process::until;
 use serde_json::{Value, json};
 
-use crate::client::{Answer, fp32, send};
+use crate::client::{fp32, send};
 use crate::poll::install;
 use crate::process::{Forebay, serve_command, test_repository};
 

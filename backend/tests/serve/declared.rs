@@ -1,8 +1,8 @@
 //! What `config.pbtxt` declares of a model's tensors is what clients see and are held to.
 
+use rig::http::Answer;
 use serde_json::{Value, json};
 
-use crate::client::Answer;
 use crate::process::{Forebay, repository_with, serve_command};
 
 const X: &str = "{ name: \"x\" data_type: TYPE_FP32 dims: [ -1, -1 ] }";

@@ -2,9 +2,10 @@
 
 use std::fs::File;
 
+use rig::http::Headers;
 use serde_json::json;
 
-use crate::client::{Headers, fp32, send};
+use crate::client::{fp32, send};
 use crate::process::{Forebay, command, serve_command, test_repository};
 
 const PATH: &str = "/v2/models/identity_fp32/infer";

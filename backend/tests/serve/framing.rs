@@ -1,24 +1,16 @@
 //! Where a message over HTTP/1.1 ends: what says it in two ways that differ, or in a way that is none, is refused and ends the
 //! connection, so that nothing which follows is ever taken for a request.
 
-use std::io::{Read as _, Write as _};
-use std::net::TcpStream;
-
-use rig::process::PATIENCE;
+use rig::http::Connection;
 
 use crate::client::fp32;
 use crate::process::Forebay;
 
 /// The status of each answer on a connection on which that is sent, until the server closes it.
 fn statuses(forebay: &Forebay, sent: &[u8]) -> Vec<u16> {
-    let mut stream = TcpStream::connect(("127.0.0.1", forebay.http_port)).unwrap();
-    stream.set_read_timeout(Some(PATIENCE)).unwrap();
-    stream.write_all(sent).unwrap();
-    let mut answers = Vec::new();
-    let _ = stream.read_to_end(&mut answers);
-    let answers = String::from_utf8_lossy(&answers).into_owned();
-    let lines = answers.split("HTTP/1.1 ").skip(1);
-    lines.map(|line| line[..3].parse().unwrap()).collect()
+    let mut connection = Connection::open(forebay.http_port).unwrap();
+    connection.write(sent).unwrap();
+    std::iter::from_fn(|| connection.read().ok()).map(|answer| answer.status).collect()
 }
 
 /// An inference with these lines in its head and that behind it, and a request that may be hidden in it.

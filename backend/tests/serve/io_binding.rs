@@ -2,9 +2,9 @@
 
 use std::path::Path;
 
+use rig::http::Answer;
 use serde_json::json;
 
-use crate::client::Answer;
 use crate::process::{Forebay, repository_with};
 
 const BOUND: &str = r#"max_batch_size: 8 dynamic_batching { }

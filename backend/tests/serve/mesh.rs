@@ -4,9 +4,10 @@ use forebay_protocol::digest::{Scope, digest};
 use forebay_protocol::gate::LOOKUP_PATH;
 use forebay_protocol::limits::Limits;
 use forebay_protocol::path::InferPath;
+use rig::http::Answer;
 use rig::tier::{Server, Tier};
 
-use crate::client::{Answer, fp32, send};
+use crate::client::{fp32, send};
 use crate::process::Forebay;
 
 /// A shared pool, and the arguments that name it.

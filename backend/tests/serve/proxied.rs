@@ -2,9 +2,10 @@
 
 use forebay_protocol::gate::{LOOKUP_PATH, POLL_PATH};
 use forebay_protocol::generations::Table;
+use rig::http::{Answer, Headers};
 use serde_json::{Value, json};
 
-use crate::client::{Answer, Headers, send};
+use crate::client::send;
 use crate::process::Forebay;
 
 /// A proxy that has no table yet.

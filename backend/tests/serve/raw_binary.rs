@@ -1,8 +1,9 @@
 //! Raw binary requests, as Triton takes them: a body that is one tensor's bytes, and nothing else.
 
+use rig::http::{Answer, Headers};
 use serde_json::json;
 
-use crate::client::{Answer, Headers, fp32, send};
+use crate::client::{fp32, send};
 use crate::process::{Forebay, repository_with};
 
 const RAW: (&str, &str) = ("inference-header-content-length", "0");

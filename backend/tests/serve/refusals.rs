@@ -1,16 +1,15 @@
 //! A refusal arrives, though the client sends all of its body before it reads.
 
-use std::io::{Read as _, Write as _};
-use std::net::TcpStream;
+use std::io::ErrorKind;
 
 use bytes::Bytes;
 use http::header::CONTENT_ENCODING;
 use http_body_util::{BodyExt as _, Full};
 use hyper::client::conn::http2::{SendRequest, handshake};
 use hyper_util::rt::{TokioExecutor, TokioIo};
-use rig::process::PATIENCE;
+use rig::http::{Answer, Connection, Headers, get, head, post};
 
-use crate::client::{Answer, Headers, fp32, parse, send};
+use crate::client::{fp32, send};
 use crate::process::Forebay;
 
 const PATH: &str = "/v2/models/identity_fp32/infer";
@@ -23,26 +22,15 @@ fn forebay() -> Forebay {
     Forebay::serve(&["--instances", "1", "--max-body-bytes", "1000000"])
 }
 
-fn connect(port: u16) -> TcpStream {
-    let stream = TcpStream::connect(("127.0.0.1", port)).unwrap();
-    stream.set_read_timeout(Some(PATIENCE)).unwrap();
-    stream
-}
-
-fn head(method: &str, path: &str, headers: Headers<'_>) -> String {
-    let lines: Vec<String> = headers.iter().map(|(name, value)| format!("{name}: {value}\r\n")).collect();
-    let lines = lines.concat();
-    format!("{method} {path} HTTP/1.1\r\nhost: test\r\n{lines}\r\n")
-}
-
-/// Sends all of it, then reads the answer to the connection's end.
-fn send_all(port: u16, head: &str, body: &[u8]) -> Answer {
-    let mut stream = connect(port);
-    stream.write_all(head.as_bytes()).unwrap();
-    stream.write_all(body).expect("the server reads what it doesn't want");
-    let mut answer = Vec::new();
-    stream.read_to_end(&mut answer).expect("the server closes in stages");
-    parse(&answer)
+/// Sends all of it, then reads the answer and the connection's end.
+fn send_all(port: u16, head: &[u8], body: &[u8]) -> Answer {
+    let mut connection = Connection::open(port).unwrap();
+    connection.write(head).unwrap();
+    connection.write(body).expect("the server reads what it doesn't want");
+    let answer = connection.read().unwrap();
+    let end = connection.read().unwrap_err();
+    assert_eq!(end.kind(), ErrorKind::UnexpectedEof, "the server closes in stages: {end}");
+    answer
 }
 
 const REFUSED: [(&str, &str, Headers<'static>, u16); 5] = [
@@ -82,7 +70,7 @@ fn so_does_that_of_a_head_which_is_no_http() {
     let body = vec![b' '; BODY_BYTES];
     let large = "x".repeat(600_000);
     for (head, status) in [
-        ("nonsense\r\n\r\n".to_owned(), 400),
+        (b"nonsense\r\n\r\n".to_vec(), 400),
         (head("POST", PATH, &[("x-large", &large), ("content-length", &body.len().to_string())]), 431),
     ] {
         for _ in 0..TIMES {
@@ -98,11 +86,7 @@ fn who_waits_to_be_asked_for_the_body_is_refused_before_it_is_sent() {
     for (method, path, headers, status) in REFUSED {
         let expecting = [headers, &[("content-length", &*length), ("expect", "100-continue")]].concat();
         let head = head(method, path, &expecting);
-        let mut stream = connect(forebay.http_port);
-        stream.write_all(head.as_bytes()).unwrap();
-        let mut answer = Vec::new();
-        stream.read_to_end(&mut answer).unwrap();
-        let answer = parse(&answer);
+        let answer = rig::http::send(forebay.http_port, &head).unwrap();
         assert_eq!((answer.status, answer.header("connection")), (status, "close"), "{path}: {answer:?}");
         // One that doesn't wait for long.
         assert_eq!(send_all(forebay.http_port, &head, &vec![b' '; BODY_BYTES]).status, status);
@@ -110,33 +94,23 @@ fn who_waits_to_be_asked_for_the_body_is_refused_before_it_is_sent() {
     // What isn't refused is asked for.
     let body = fp32(&[1.0]).to_string();
     let length = body.len().to_string();
-    let mut stream = connect(forebay.http_port);
-    let expecting = [("content-length", &*length), ("expect", "100-continue"), ("connection", "close")];
-    stream.write_all(head("POST", PATH, &expecting).as_bytes()).unwrap();
-    let mut asked = [0; 25];
-    stream.read_exact(&mut asked).unwrap();
-    assert_eq!(&asked, b"HTTP/1.1 100 Continue\r\n\r\n");
-    stream.write_all(body.as_bytes()).unwrap();
-    let mut answer = Vec::new();
-    stream.read_to_end(&mut answer).unwrap();
-    assert_eq!(parse(&answer).status, 200);
+    let mut connection = Connection::open(forebay.http_port).unwrap();
+    let expecting = [("content-length", &*length), ("expect", "100-continue")];
+    connection.write(&head("POST", PATH, &expecting)).unwrap();
+    assert_eq!(connection.read().unwrap().status, 100);
+    connection.write(body.as_bytes()).unwrap();
+    assert_eq!(connection.read().unwrap().status, 200);
 }
 
 #[test]
 fn a_small_body_that_nobody_reads_leaves_the_connection_open() {
     let forebay = forebay();
-    let mut stream = connect(forebay.http_port);
+    let mut connection = Connection::open(forebay.http_port).unwrap();
     for _ in 0..3 {
-        let body = [b' '; 1000];
-        stream.write_all(head("POST", "/v2/nothing", &[("content-length", "1000")]).as_bytes()).unwrap();
-        stream.write_all(&body).unwrap();
+        connection.write(&post("/v2/nothing", &[], &[b' '; 1000])).unwrap();
     }
-    stream.write_all(head("GET", "/v2/health/live", &[("connection", "close")]).as_bytes()).unwrap();
-    let mut answers = Vec::new();
-    stream.read_to_end(&mut answers).unwrap();
-    let answers = String::from_utf8(answers).unwrap();
-    assert_eq!(answers.matches("HTTP/1.1 404").count(), 3, "{answers}");
-    assert!(answers.contains("HTTP/1.1 200"), "{answers}");
+    connection.write(&get("/v2/health/live")).unwrap();
+    assert_eq!([(); 4].map(|()| connection.read().unwrap().status), [404, 404, 404, 200]);
 }
 
 async fn http2(port: u16) -> SendRequest<Full<Bytes>> {

@@ -8,9 +8,11 @@ use bytes::Bytes;
 use futures_util::{StreamExt as _, stream};
 use hyper_util::client::legacy::Client;
 use hyper_util::rt::TokioExecutor;
+use rig::http::post;
 use rig::process::until;
+use rig::v2::{binary, in_binary};
 
-use crate::client::{fp32, send};
+use crate::client::{begun, fp32, send};
 use crate::process::Forebay;
 
 const PATH: &str = "/v2/models/identity_fp32/infer";
@@ -19,11 +21,8 @@ const PATH: &str = "/v2/models/identity_fp32/infer";
 fn slow_senders_are_not_waited_for() {
     let timeouts = ["--instances", "1", "--header-timeout-secs", "0.2", "--body-timeout-secs", "0.2"];
     let forebay = Forebay::serve(&timeouts);
-    let mut head_only = TcpStream::connect(("127.0.0.1", forebay.http_port)).unwrap();
-    head_only.write_all(b"POST /v2/models/m/infer HTTP/1.1\r\nhost:").unwrap();
-    let mut rest = Vec::new();
-    head_only.read_to_end(&mut rest).unwrap();
-    assert!(!rest.starts_with(b"HTTP/1.1 200"));
+    let mut head_only = begun(forebay.http_port, b"POST /v2/models/m/infer HTTP/1.1\r\nhost:");
+    assert!(!head_only.read().is_ok_and(|answer| answer.status == 200));
     let answer = send(forebay.http_port, "POST", PATH, &[("transfer-encoding", "chunked")], b"5\r\n");
     assert_eq!((answer.status, answer.error().contains("0.2 seconds")), (408, true));
 }
@@ -35,15 +34,8 @@ fn slow_readers_are_not_waited_for() {
     let mut stream = TcpStream::connect(("127.0.0.1", forebay.http_port)).unwrap();
     // More than the kernel takes off the server's hands.
     let data = vec![0_u8; 48 << 20];
-    let json = format!(
-        r#"{{"inputs":[{{"name":"x","datatype":"FP32","shape":[1,{}],"parameters":{{"binary_data_size":{}}}}}],"parameters":{{"binary_data_output":true}}}}"#,
-        data.len() / 4,
-        data.len()
-    );
-    let length = json.len() + data.len();
-    let head = format!("POST {PATH} HTTP/1.1\r\nhost: x\r\ncontent-length: {length}");
-    write!(stream, "{head}\r\ninference-header-content-length: {}\r\n\r\n{json}", json.len()).unwrap();
-    stream.write_all(&data).unwrap();
+    let (length, body) = in_binary("FP32", &[1, data.len() / 4][..], &data);
+    stream.write_all(&post(PATH, &binary(&length), &body)).unwrap();
     assert!(forebay.sockets() > before);
     until("the connection is closed", || (forebay.sockets() == before).then_some(()));
     let mut taken = Vec::new();

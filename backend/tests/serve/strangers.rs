@@ -3,10 +3,11 @@
 use std::time::Duration;
 
 use forebay_protocol::gate::{LOOKUP_PATH, POLL_PATH};
+use rig::http::Answer;
 use rig::process::until;
 use serde_json::json;
 
-use crate::client::{Answer, send};
+use crate::client::send;
 use crate::generations::{SOON, Served};
 use crate::process::Forebay;
 use crate::proxied::{NONE, claim, live, looked_up, poll, report, table};

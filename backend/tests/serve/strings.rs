@@ -1,8 +1,9 @@
 //! BYTES are bytes: whatever they hold goes through ONNX Runtime's strings and comes back.
 
+use rig::http::Answer;
 use serde_json::json;
 
-use crate::client::{Answer, send};
+use crate::client::send;
 use crate::process::{Forebay, repository_with};
 
 /// Elements in V2's binary form.

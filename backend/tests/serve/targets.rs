@@ -1,16 +1,14 @@
 //! Whom a request is for: names however they are escaped, hosts, and targets of other forms.
 
-use std::io::{Read as _, Write as _};
-use std::net::TcpStream;
 use std::path::Path;
 
 use bytes::Bytes;
 use http_body_util::{BodyExt as _, Full};
 use hyper_util::rt::{TokioExecutor, TokioIo};
-use rig::process::PATIENCE;
+use rig::http::Answer;
 use serde_json::json;
 
-use crate::client::{Answer, fp32, parse, send};
+use crate::client::{fp32, send};
 use crate::process::{Forebay, test_repository};
 
 /// Names that a path can hold only escaped, or that look like more than a name.
@@ -37,12 +35,7 @@ fn escaped(name: &str, all: bool) -> String {
 
 /// What comes of a head as it is, without a body.
 fn raw(port: u16, head: &str) -> Answer {
-    let mut stream = TcpStream::connect(("127.0.0.1", port)).unwrap();
-    stream.set_read_timeout(Some(PATIENCE)).unwrap();
-    stream.write_all(head.as_bytes()).unwrap();
-    let mut answer = Vec::new();
-    stream.read_to_end(&mut answer).unwrap();
-    parse(&answer)
+    rig::http::send(port, head.as_bytes()).unwrap()
 }
 
 #[test]

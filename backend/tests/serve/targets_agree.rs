@@ -1,15 +1,12 @@
 //! The law of targets: what `serve` takes for inference the filter does, and it names the same model; what it doesn't, the filter
 //! lets pass.
 
-use std::io::{Read as _, Write as _};
-use std::net::TcpStream;
-
 use forebay_filter_core::wanted::ModelPath;
 use proptest::prelude::*;
 use proptest::test_runner::{Config, TestRunner};
-use rig::process::PATIENCE;
+use rig::http::{Answer, Connection, post};
 
-use crate::client::{Answer, fp32, parse};
+use crate::client::fp32;
 use crate::process::Forebay;
 
 /// Parts of targets: words of routes, in several writings, names, and what is neither.
@@ -85,36 +82,19 @@ fn target() -> impl Strategy<Value = String> {
 /// One connection, for as long as the server leaves it open.
 struct Kept {
     port: u16,
-    stream: Option<TcpStream>,
+    connection: Option<Connection>,
 }
 
 impl Kept {
     /// Posts there; the answer.
     fn post(&mut self, target: &str, body: &str) -> Answer {
-        let stream = self.stream.get_or_insert_with(|| {
-            let stream = TcpStream::connect(("127.0.0.1", self.port)).unwrap();
-            stream.set_read_timeout(Some(PATIENCE)).unwrap();
-            stream.set_nodelay(true).unwrap();
-            stream
-        });
-        let head = format!("POST {target} HTTP/1.1\r\nhost: test\r\ncontent-length: {}\r\n\r\n", body.len());
-        stream.write_all([head.as_bytes(), body.as_bytes()].concat().as_slice()).unwrap();
-        let (mut answer, mut piece) = (Vec::new(), [0; 4096]);
-        loop {
-            let read = stream.read(&mut piece).unwrap();
-            answer.extend_from_slice(&piece[..read]);
-            let is_whole = answer.windows(4).any(|end| end == b"\r\n\r\n") && {
-                let parsed = parse(&answer);
-                parsed.header("content-length").parse() == Ok(parsed.body.len())
-            };
-            if is_whole || read == 0 {
-                let answer = parse(&answer);
-                if read == 0 || answer.header("connection") == "close" {
-                    self.stream = None;
-                }
-                return answer;
-            }
+        let connection = self.connection.get_or_insert_with(|| Connection::open(self.port).unwrap());
+        connection.write(&post(target, &[], body.as_bytes())).unwrap();
+        let answer = connection.read().unwrap();
+        if answer.header("connection") == "close" {
+            self.connection = None;
         }
+        answer
     }
 
     /// The model and version that `serve` is asked for by that target, if it is asked to infer.
@@ -140,7 +120,7 @@ impl Kept {
 #[test]
 fn serve_and_filter_read_every_target_alike() {
     let forebay = Forebay::serve(&["--instances", "1"]);
-    let kept = std::cell::RefCell::new(Kept { port: forebay.http_port, stream: None });
+    let kept = std::cell::RefCell::new(Kept { port: forebay.http_port, connection: None });
     let inferences = std::cell::Cell::new(0);
     let mut runner = TestRunner::new(Config { cases: 1000, failure_persistence: None, ..Config::default() });
     let law = |target: String| {

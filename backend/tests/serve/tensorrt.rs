@@ -13,10 +13,10 @@ use std::process::Command;
 
 use forebay_bindings::cuda::Driver;
 use forebay_bindings::{BuildOptions, Flavour, Library, Profile, Range};
+use rig::http::Answer;
 use serde_json::{Value, json};
 use tensorrt_double::{Double, onnx};
 
-use crate::client::Answer;
 use crate::process::{Forebay, serve_command};
 
 /// A plan of the model, with a profile for each of those shapes of `x`, smallest and largest.

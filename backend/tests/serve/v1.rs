@@ -1,8 +1,9 @@
 //! `KServe`'s V1 protocol: rows or columns of plain JSON in, predictions out.
 
+use rig::http::Answer;
 use serde_json::{Value, json};
 
-use crate::client::{Answer, send};
+use crate::client::send;
 use crate::process::Forebay;
 
 fn predict(forebay: &Forebay, model: &str, body: &Value) -> Answer {

@@ -1,12 +1,15 @@
 //! What `cargo xtask` and the tests stand on, once for all of them: what set-up [`installed`], processes that end with who started
-//! them ([`process`], [`group`]), an `authority` of certificates, a [`forebay`]'s ports, the servers of a shared [`tier`], [`envoy`]'s file with other values, and [`onnx`]'s messages.
+//! them ([`process`], [`group`]), an `authority` of certificates, a [`forebay`]'s ports, the servers of a shared [`tier`], [`envoy`]'s file with other values, [`onnx`]'s messages,
+//! and requests of plain bytes ([`http`], [`v2`]).
 
 #[cfg(feature = "authority")]
 pub mod authority;
 pub mod envoy;
 pub mod forebay;
 pub mod group;
+pub mod http;
 pub mod installed;
 pub mod onnx;
 pub mod process;
 pub mod tier;
+pub mod v2;

@@ -1,7 +1,7 @@
 //! Envoy with envoy/forebay.yaml: ports, the filter's settings and, where there are more services, their routes and
 //! clusters are put into it; all else is as users run it. [`Changes`] are what a test wants otherwise.
 
-use crate::http;
+use rig::http;
 use rig::installed::{checkout, filter, installed};
 use rig::process::Process;
 use serde_json::{Value, json};

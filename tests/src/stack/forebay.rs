@@ -1,11 +1,11 @@
 //! `forebay serve` and `forebay gate`, and the files that they want.
 
-use crate::http;
 use forebay_protocol::gate::LOOKUP_PATH;
 use forebay_protocol::header::{
     X_FOREBAY_DIGEST, X_FOREBAY_GENERATION, X_FOREBAY_MODEL, X_FOREBAY_SERVICE, X_FOREBAY_TOKEN,
 };
 use rig::forebay::Ports;
+use rig::http;
 use rig::installed::{checkout, forebay, installed, onnxruntime};
 use rig::process::{Process, program, until};
 use serde_json::json;

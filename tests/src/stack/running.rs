@@ -2,8 +2,8 @@
 
 use super::envoy;
 use super::forebay::{self, Secrets};
-use crate::http::{self, Answer};
 use rig::forebay::Ports;
+use rig::http::{self, Answer};
 use rig::process::{Process, until};
 use rig::tier::Server;
 use std::path::PathBuf;

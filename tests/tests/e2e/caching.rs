@@ -1,10 +1,10 @@
 //! Misses and hits, in every encoding and across workers, and what ends a hit.
 
 use super::{HIT, STORED, is};
-use e2e::http::{Connection, head as head_of, post};
 use e2e::stack::{Pool, Running, Stack};
-use e2e::v2::{JSON, binary, fp32, fp32_binary, request};
+use rig::http::{Connection, head as head_of, post};
 use rig::process::until;
+use rig::v2::{JSON, binary, fp32, fp32_binary, request};
 use serde_json::json;
 use std::process::Command;
 use std::time::{Duration, Instant};

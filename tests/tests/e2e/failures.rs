@@ -1,11 +1,11 @@
 //! What is killed, and what clients see of it.
 
 use super::{HIT, STORED, is};
-use e2e::http::{Answer, Connection, get, post};
 use e2e::stack::{Pool, Stack};
-use e2e::v2::{JSON, binary, fp32, fp32_binary};
+use rig::http::{Answer, Connection, get, post};
 use rig::installed::checkout;
 use rig::process::until;
+use rig::v2::{JSON, binary, fp32, fp32_binary};
 use serde_json::json;
 use std::io::{Read, Write};
 use std::net::TcpListener;

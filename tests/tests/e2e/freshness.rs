@@ -1,10 +1,10 @@
 //! How old an answer is, how long it may be given, and what the answer's own headers say of it.
 
 use super::{HIT, STORED, is};
-use e2e::http::Answer;
 use e2e::stack::Stack;
-use e2e::v2::{JSON, binary, fp32, fp32_binary};
+use rig::http::Answer;
 use rig::process::until;
+use rig::v2::{JSON, binary, fp32, fp32_binary};
 use std::time::{Duration, Instant};
 
 const MODEL: &str = "identity_fp32";

@@ -1,9 +1,9 @@
 //! Garbage and malice: the backend's error in V2's form, or Envoy's own refusal, and never a trap.
 
 use super::{HIT, STORED, is};
-use e2e::http::{Connection, head, post, send};
 use e2e::stack::Stack;
-use e2e::v2::{JSON, binary, fp32, fp32_binary, request};
+use rig::http::{Connection, head, post, send};
+use rig::v2::{JSON, binary, fp32, fp32_binary, request};
 use serde_json::json;
 
 const MODEL: &str = "identity_fp32";

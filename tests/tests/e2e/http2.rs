@@ -3,7 +3,7 @@
 use super::{HIT, STORED, is};
 use e2e::http2::Connection;
 use e2e::stack::Stack;
-use e2e::v2::{JSON, binary, fp32, fp32_binary, request};
+use rig::v2::{JSON, binary, fp32, fp32_binary, request};
 use serde_json::json;
 
 const PATH: &str = "/v2/models/identity_fp32/infer";

@@ -1,9 +1,9 @@
 //! Many equal requests at once.
 
-use e2e::http::{Answer, Connection, post};
 use e2e::stack::{Running, Stack};
-use e2e::v2::{JSON, request};
+use rig::http::{Answer, Connection, post};
 use rig::process::until;
+use rig::v2::{JSON, request};
 use serde_json::json;
 
 /// Sends `count` requests, each on a connection of its own, before it reads the first answer.

@@ -19,7 +19,7 @@ mod targets;
 mod tenants;
 mod traffic;
 
-use e2e::http::Answer;
+use rig::http::Answer;
 
 /// Asserts that an answer is a 200 and what our member of its `Cache-Status` says.
 #[track_caller]

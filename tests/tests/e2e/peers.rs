@@ -2,7 +2,7 @@
 
 use super::{HIT, STORED, is};
 use e2e::stack::Stack;
-use e2e::v2::{JSON, binary, fp32, fp32_binary, request};
+use rig::v2::{JSON, binary, fp32, fp32_binary, request};
 use serde_json::{Value, json};
 
 fn names(answer: &Value) -> Vec<&str> {

@@ -2,8 +2,8 @@
 
 use super::{HIT, STORED, is};
 use e2e::stack::{Pool, Running, Stack};
-use e2e::v2::{JSON, binary, fp32, fp32_binary};
 use rig::process::until;
+use rig::v2::{JSON, binary, fp32, fp32_binary};
 use serde_json::json;
 
 const MODEL: &str = "identity_fp32";
@@ -27,7 +27,7 @@ fn entries(stack: &Running) -> usize {
 }
 
 /// Asks in the encoding that L1 does not have.
-fn in_binary(stack: &Running, value: f32) -> e2e::http::Answer {
+fn in_binary(stack: &Running, value: f32) -> rig::http::Answer {
     let (length, body) = fp32_binary(&[value]);
     stack.infer(MODEL, &binary(&length), &body)
 }

@@ -1,8 +1,8 @@
 //! A refusal of the backend's arrives through Envoy, while the client still sends: none is lost and becomes a 503.
 
-use e2e::http::post;
 use e2e::stack::Stack;
-use e2e::v2::JSON;
+use rig::http::post;
+use rig::v2::JSON;
 
 const INFER: &str = "/v2/models/identity_fp32/infer";
 /// Each is sent so often: what is lost by chance is lost now and then.

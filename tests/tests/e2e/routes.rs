@@ -2,11 +2,11 @@
 
 use super::{HIT, STORED, is};
 use e2e::grpc::{SERVICE, call, infer_request};
-use e2e::http::{Answer, get, head, post, send};
 use e2e::http2::Connection;
 use e2e::stack::{Running, Stack};
-use e2e::v2::{JSON, binary, fp32, fp32_binary};
+use rig::http::{Answer, get, head, post, send};
 use rig::process::until;
+use rig::v2::{JSON, binary, fp32, fp32_binary};
 use serde_json::json;
 use std::io::{Read, Write};
 use std::net::TcpListener;

@@ -2,8 +2,8 @@
 
 use super::{HIT, STORED, is};
 use e2e::stack::{Pool, Stack};
-use e2e::v2::{JSON, binary, fp32, fp32_binary};
 use rig::process::until;
+use rig::v2::{JSON, binary, fp32, fp32_binary};
 use serde_json::json;
 
 const MODEL: &str = "identity_fp32";

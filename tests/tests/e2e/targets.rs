@@ -2,10 +2,10 @@
 //! another's.
 
 use super::{HIT, STORED, is};
-use e2e::http::{Answer, get, head, post, send};
 use e2e::stack::{Running, Stack};
-use e2e::v2::{JSON, fp32, fp32_binary};
+use rig::http::{Answer, get, head, post, send};
 use rig::process::until;
+use rig::v2::{JSON, fp32, fp32_binary};
 use std::fs;
 
 const MODEL: &str = "identity_fp32";

@@ -2,12 +2,12 @@
 //! own to gate and backend, and may speak for all tenants.
 
 use super::{HIT, is};
-use e2e::http::{Answer, head, post};
 use e2e::mtls::send;
 use e2e::stack::{Running, Stack};
-use e2e::v2::{JSON, binary, fp32, fp32_binary};
 use rig::authority::Authority;
+use rig::http::{Answer, head, post};
 use rig::process::until;
+use rig::v2::{JSON, binary, fp32, fp32_binary};
 use rustls::ClientConfig;
 use serde_json::json;
 use std::path::Path;

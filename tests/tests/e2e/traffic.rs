@@ -1,9 +1,9 @@
 //! Clients that never stop asking, while what stands behind the cache is killed and comes back.
 
-use e2e::http::{Connection, post};
 use e2e::stack::{Pool, Stack};
-use e2e::v2::{JSON, fp32};
+use rig::http::{Connection, post};
 use rig::process::until;
+use rig::v2::{JSON, fp32};
 use serde_json::json;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::thread;

@@ -5,13 +5,14 @@ use std::process::Command;
 
 use base64::Engine as _;
 use base64::prelude::BASE64_STANDARD;
+use rig::http::Answer;
 use rig::process::until;
 use serde_json::{Value, json};
 use tonic::Code;
 
 use super::gpus::held;
 use super::{add, add_onnx, ask, ask_of, command, plan, repository, right};
-use crate::client::{Answer, send};
+use crate::client::send;
 use crate::grpc;
 use crate::process::Forebay;
 

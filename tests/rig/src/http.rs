@@ -2,10 +2,8 @@
 
 use std::io::{BufRead, BufReader, Read, Write};
 use std::net::TcpStream;
-use std::time::Duration;
 
-/// Longer than anything a test waits for.
-const PATIENCE: Duration = Duration::from_mins(1);
+use crate::process::PATIENCE;
 
 /// An answer.
 #[derive(Clone, Debug, Default)]
@@ -35,9 +33,9 @@ impl Answer {
         self.cache_status().rsplit(", ").next().unwrap_or_default().to_owned()
     }
 
-    /// Was it answered from the cache in front?
+    /// Was it answered from the cache that is nearest?
     pub fn is_hit(&self) -> bool {
-        self.cache_status().contains("forebay; hit")
+        self.nearest_cache().contains("; hit")
     }
 
     /// The body as JSON; null when it is not.
@@ -51,13 +49,19 @@ impl Answer {
     }
 }
 
+/// Names and values.
+pub type Headers<'a> = &'a [(&'a str, &'a str)];
+
 /// A connection that is kept.
 pub struct Connection<S = TcpStream> {
     reader: BufReader<S>,
 }
 
 /// A stream to a port of the loopback.
-pub(crate) fn connect(port: u16) -> std::io::Result<TcpStream> {
+///
+/// # Errors
+/// Nothing listens there.
+pub fn connect(port: u16) -> std::io::Result<TcpStream> {
     let stream = TcpStream::connect(("127.0.0.1", port))?;
     stream.set_read_timeout(Some(PATIENCE))?;
     stream.set_write_timeout(Some(PATIENCE))?;
@@ -76,17 +80,19 @@ impl Connection {
 }
 
 impl<S: Read + Write> Connection<S> {
-    /// Over a stream that is there.
-    pub(crate) fn over(stream: S) -> Self {
-        Self { reader: BufReader::new(stream) }
-    }
-
     /// Sends bytes as they are.
     ///
     /// # Errors
     /// The other side has closed.
     pub fn write(&mut self, bytes: &[u8]) -> std::io::Result<()> {
         self.reader.get_mut().write_all(bytes)
+    }
+}
+
+impl<S: Read> Connection<S> {
+    /// Over a stream that is there.
+    pub fn over(stream: S) -> Self {
+        Self { reader: BufReader::new(stream) }
     }
 
     /// Reads the next answer.
@@ -133,11 +139,16 @@ impl<S: Read + Write> Connection<S> {
     }
 }
 
-/// A `POST` with a `content-length`, as bytes.
-pub fn post(path: &str, headers: &[(&str, &str)], body: &[u8]) -> Vec<u8> {
+/// A request with a `content-length`, as bytes.
+pub fn request(method: &str, path: &str, headers: Headers<'_>, body: &[u8]) -> Vec<u8> {
     let length = body.len().to_string();
     let headers = [headers, &[("content-length", length.as_str())]].concat();
-    [head("POST", path, &headers).as_slice(), body].concat()
+    [head(method, path, &headers).as_slice(), body].concat()
+}
+
+/// A `POST` with a `content-length`, as bytes.
+pub fn post(path: &str, headers: Headers<'_>, body: &[u8]) -> Vec<u8> {
+    request("POST", path, headers, body)
 }
 
 /// A `GET`, as bytes.
@@ -146,7 +157,7 @@ pub fn get(path: &str) -> Vec<u8> {
 }
 
 /// A request's head, as bytes.
-pub fn head(method: &str, path: &str, headers: &[(&str, &str)]) -> Vec<u8> {
+pub fn head(method: &str, path: &str, headers: Headers<'_>) -> Vec<u8> {
     let mut lines = format!("{method} {path} HTTP/1.1\r\nhost: test\r\n");
     for (name, value) in headers {
         lines.extend([name, ": ", value, "\r\n"]);
