@@ -1,11 +1,11 @@
 //! `cargo xtask up` as a user runs it, with a repository of the user's own.
 
-use std::fs;
 use std::path::Path;
 use std::process::Command;
 
-use rig::installed::{checkout, filter, folder, installed};
+use rig::installed::{checkout, filter, folder};
 use rig::process::{Process, program};
+use rig::repository::{add, generated};
 
 /// Each of them is a free port.
 const PORTS: [&str; 9] = [
@@ -32,23 +32,16 @@ fn up(name: &str, repository: &Path) -> Command {
     up
 }
 
-/// Puts a model into the repository.
-fn add(repository: &Path, name: &str, from: &Path, config: &str) {
-    fs::create_dir_all(repository.join(name).join("1")).unwrap();
-    fs::copy(from, repository.join(name).join("1/model.onnx")).unwrap();
-    fs::write(repository.join(name).join("config.pbtxt"), config).unwrap();
-}
-
 const CACHED: &str = "platform: \"onnxruntime_onnx\"\nresponse_cache { enable: true }\n";
 
 #[test]
 fn a_users_own_models_are_served_and_the_line_of_each_works() {
     let repository = tempfile::tempdir().unwrap();
-    let model = |name: &str| installed(&format!("test-repository/{name}/1/model.onnx"));
-    add(repository.path(), "texts", &model("identity_bytes"), CACHED);
-    add(repository.path(), "halves", &model("identity_fp16"), CACHED);
-    add(repository.path(), "scalar", &model("scalar_fp32"), "platform: \"onnxruntime_onnx\"\n");
-    add(repository.path(), "broken", &checkout().join("README.md"), CACHED);
+    let add = |name, model: &[u8], config| add(repository.path(), name, "model.onnx", model, config);
+    add("texts", &generated("identity_bytes"), CACHED);
+    add("halves", &generated("identity_fp16"), CACHED);
+    add("scalar", &generated("scalar_fp32"), "platform: \"onnxruntime_onnx\"\n");
+    add("broken", b"no model", CACHED);
 
     let mut up = Process::start("up", up("test-own", repository.path())).with_children();
     up.until_line(|line| line.starts_with("Ctrl-C stops it").then_some(()));

@@ -11,7 +11,7 @@ use metrics::counter;
 use prost::Message as _;
 
 use super::pool::{Found, Pool, PoolError, dropped};
-pub(crate) use crate::time::clock::now_ms;
+use crate::time::clock::now_ms;
 
 /// The pool and the way into it.
 pub(crate) struct Store {

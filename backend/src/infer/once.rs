@@ -11,7 +11,7 @@ use forebay_protocol::entry::Entry;
 
 use super::work::Asked;
 use super::{InferError, Miss, Outcome, Source};
-use crate::cache::store::{self, Store, now_ms};
+use crate::cache::store::{self, Store};
 use crate::engine::EngineError;
 use crate::models::Version;
 use crate::observe::statistics::Gauged;
@@ -19,6 +19,7 @@ use crate::schedule::RunError;
 use crate::schedule::answers::{Done, Found, Same, age_s};
 use crate::schedule::flight::{Part, Told};
 use crate::schedule::given::Given;
+use crate::time::clock::now_ms;
 
 /// A request that may be answered from the pool.
 pub(super) struct Lookup<'a> {

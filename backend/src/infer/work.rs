@@ -14,7 +14,7 @@ use tokio::time::timeout_at;
 
 use super::classify::Classified;
 use super::{InferError, headers};
-use crate::cache::store::{Store, now_ms};
+use crate::cache::store::Store;
 use crate::engine::signature::classification;
 use crate::engine::{EngineError, InputTensor, Parts};
 use crate::models::Version;
@@ -22,6 +22,7 @@ use crate::schedule::answers::{Answers, Done, Found};
 use crate::schedule::flight::Lead;
 use crate::schedule::given::Given;
 use crate::schedule::{Computed, Demand, RunError, Work, batch};
+use crate::time::clock::now_ms;
 
 /// A request that a session must answer.
 pub(super) struct Asked {

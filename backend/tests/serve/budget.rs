@@ -11,7 +11,7 @@ use tonic::Code;
 
 use crate::client::{begun, fp32, send};
 use crate::grpc::{channel, infer, raw};
-use crate::process::Forebay;
+use crate::process::{Forebay, refused, serve_command, test_repository};
 
 const PATH: &str = "/v2/models/identity_uint8/infer";
 const MEGABYTE: &[&str] =
@@ -142,13 +142,8 @@ fn connections_past_the_bound_are_closed_at_once() {
 
 #[test]
 fn a_budget_that_one_body_can_spend_is_refused_at_start() {
-    let output = crate::process::serve_command(
-        &crate::process::test_repository(),
-        &["--max-body-bytes", "2GiB", "--body-budget-bytes", "1GiB"],
-    )
-    .output()
-    .unwrap();
-    let line = String::from_utf8(output.stderr).unwrap();
-    assert_eq!(output.status.code(), Some(2), "{line}");
+    let arguments = ["--max-body-bytes", "2GiB", "--body-budget-bytes", "1GiB"];
+    let (code, line) = refused(&mut serve_command(&test_repository(), &arguments));
+    assert_eq!(code, Some(2), "{line}");
     assert!(line.contains("--body-budget-bytes") && line.contains("2147483648"), "{line}");
 }

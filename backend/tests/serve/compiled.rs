@@ -7,6 +7,7 @@ use std::process::Command;
 use rig::http::{Answer, Connection, post};
 use rig::installed::{installed, tensorrt_rtx};
 use rig::process::{Process, until};
+use rig::repository::add;
 use serde_json::{Value, json};
 use tensorrt_double::{CAPABILITY, FAIL, NVINFER, TRACE, VERSION, onnx};
 
@@ -15,7 +16,7 @@ use crate::control::base64;
 use crate::grpc;
 use crate::grpc::proto::model_repository_parameter::ParameterChoice;
 use crate::grpc::proto::{ModelRepositoryParameter, RepositoryModelLoadRequest, RepositoryModelLoadResponse};
-use crate::process::{Forebay, children, serve_command};
+use crate::process::{Forebay, children, refused, serve_command};
 
 /// Rows of four, or of two, in batches of up to 64.
 const CONFIG: &str = r#"backend: "tensorrt" max_batch_size: 64"#;
@@ -23,17 +24,10 @@ const EXPLICIT: [&str; 6] = ["--model-control-mode", "explicit", "--pool", "none
 /// The parser stands still; its process can be ended by force alone.
 const STUCK: &str = "parse:*=-19";
 
-fn install(root: &Path, name: &str, model: &[u8], config: &str) {
-    let folder = root.join(name).join("1");
-    std::fs::create_dir_all(&folder).unwrap();
-    std::fs::write(folder.join("model.onnx"), model).unwrap();
-    std::fs::write(root.join(name).join("config.pbtxt"), config).unwrap();
-}
-
 /// The affine model: y = 2 x + (0, 1, 2, 3).
 fn repository(config: &str) -> tempfile::TempDir {
     let root = tempfile::tempdir().unwrap();
-    install(root.path(), "m", &onnx::affine().encode(), config);
+    add(root.path(), "m", "model.onnx", onnx::affine().encode(), config);
     root
 }
 
@@ -72,9 +66,8 @@ fn is_answered(forebay: &Forebay) -> bool {
 
 /// What a server that can't load its models says last.
 fn refusal(mut command: Command) -> String {
-    let output = command.output().unwrap();
-    let said = String::from_utf8_lossy(&output.stderr).into_owned();
-    assert!(!output.status.success(), "{said}");
+    let (code, said) = refused(&mut command);
+    assert_ne!(code, Some(0), "{said}");
     said.lines().last().unwrap().to_owned()
 }
 
@@ -90,8 +83,8 @@ fn a_compiled_model_answers_as_onnx_runtime_does_and_tells_what_it_is() {
         (onnx::non_zero(), shapes, &[[1], [64], [7]].map(Vec::from)),
     ];
     for (number, (model, config, _)) in models.iter().enumerate() {
-        install(root.path(), &format!("compiled_{number}"), &model.encode(), config);
-        install(root.path(), &format!("onnx_{number}"), &model.encode(), "");
+        add(root.path(), &format!("compiled_{number}"), "model.onnx", model.encode(), config);
+        add(root.path(), &format!("onnx_{number}"), "model.onnx", model.encode(), "");
     }
     // Without a batch ONNX Runtime takes as many rows as the plan.
     let flags = ["--pool", "none", "--instances", "1", "--backend-config", "default-max-batch-size=0"];
@@ -158,13 +151,13 @@ fn a_plan_is_built_once_and_again_for_all_that_changes_it() {
     assert_eq!(kept.builds(), 2, "for another GPU");
     kept.serve(root.path(), &[(VERSION, "110500")]);
     assert_eq!(kept.builds(), 3, "by another TensorRT");
-    install(root.path(), "m", &onnx::affine().encode(), &CONFIG.replace("64", "32"));
+    add(root.path(), "m", "model.onnx", onnx::affine().encode(), &CONFIG.replace("64", "32"));
     assert_ne!(kept.serve(root.path(), &[]), first);
     assert_eq!(kept.builds(), 4, "with other options");
-    install(root.path(), "m", &onnx::affine().node("Relu", &["doubled"], "unused").encode(), CONFIG);
+    add(root.path(), "m", "model.onnx", onnx::affine().node("Relu", &["doubled"], "unused").encode(), CONFIG);
     assert_ne!(kept.serve(root.path(), &[]), first);
     assert_eq!(kept.builds(), 5, "of another model");
-    install(root.path(), "m", &onnx::affine().encode(), CONFIG);
+    add(root.path(), "m", "model.onnx", onnx::affine().encode(), CONFIG);
     assert_eq!(kept.serve(root.path(), &[]), first);
     assert_eq!(kept.builds(), 5, "all are kept");
     std::fs::write(root.path().join("m/1/weights.bin"), "of the model, as it were").unwrap();
@@ -230,7 +223,7 @@ fn a_model_that_is_damaged_is_one_line_and_the_server_lives_on() {
         (&whole[..whole.len() / 2], "can't load model.onnx: it is no ONNX model: "),
         (&unknown, "Nonsense"),
     ] {
-        install(root.path(), "bad", bytes, CONFIG);
+        add(root.path(), "bad", "model.onnx", bytes, CONFIG);
         let refused = call(&forebay, "bad", "load");
         assert_eq!(refused.status, 400, "{refused:?}");
         let told = state(&forebay, "bad");
@@ -241,7 +234,7 @@ fn a_model_that_is_damaged_is_one_line_and_the_server_lives_on() {
     for place in (0..whole.len()).step_by(whole.len() / 12) {
         let mut flipped = whole.clone();
         flipped[place] ^= 0xff;
-        install(root.path(), "bad", &flipped, CONFIG);
+        add(root.path(), "bad", "model.onnx", &flipped, CONFIG);
         let answer = call(&forebay, "bad", "load");
         // A change of a name or a weight is no damage that shows.
         assert!(answer.status == 200 || answer.status == 400 && !answer.error().is_empty(), "{answer:?}");
@@ -267,7 +260,7 @@ fn a_configuration_that_cant_be_built_says_what_would_be_right() {
             "versionCompatible makes a plan with code for the host",
         ),
     ] {
-        let said = refusal(command(repository(config).path(), &[])).replace("\\\"", "\"");
+        let said = refusal(command(repository(config).path(), &[]));
         assert!(said.contains(expected), "{said}");
     }
 }
@@ -306,7 +299,7 @@ fn a_wrong_declaration_is_said_before_anything_is_built() {
 #[test]
 fn what_ends_the_process_that_builds_or_takes_too_long_is_one_line() {
     let root = repository(CONFIG);
-    install(root.path(), "onnx", &onnx::affine().encode(), "");
+    add(root.path(), "onnx", "model.onnx", onnx::affine().encode(), "");
     for (rule, limit, expected) in [
         ("parse:1=-8", "60", "the process that builds the plan was ended by signal 8"),
         ("buildSerializedNetwork:1=-6", "60", "the process that builds the plan was ended by signal 6"),
@@ -332,8 +325,8 @@ fn a_library_without_a_builder_says_so() {
 #[test]
 fn an_unload_stops_the_build_while_others_load_and_builds_take_turns() {
     let root = repository(CONFIG);
-    install(root.path(), "next", &onnx::layer().encode(), CONFIG);
-    install(root.path(), "onnx", &onnx::affine().encode(), "");
+    add(root.path(), "next", "model.onnx", onnx::layer().encode(), CONFIG);
+    add(root.path(), "onnx", "model.onnx", onnx::affine().encode(), "");
     let forebay = steered(root.path(), STUCK, &[]);
     std::thread::scope(|scope| {
         let forebay = &forebay;
@@ -365,7 +358,7 @@ fn loads_that_wait_keep_nobody_else_waiting() {
     // More than the runtime has threads for what takes long.
     const CALLS: usize = 600;
     let root = repository(CONFIG);
-    install(root.path(), "onnx", &onnx::affine().encode(), "");
+    add(root.path(), "onnx", "model.onnx", onnx::affine().encode(), "");
     let forebay = steered(root.path(), STUCK, &[]);
     let (load, before) = (post("/v2/repository/models/m/load", &[], b""), forebay.sockets());
     let calls: Vec<Connection> = (0..CALLS).map(|_| begun(forebay.http_port, &load)).collect();
@@ -452,15 +445,15 @@ fn a_server_that_ends_before_it_is_ready_ends_the_build() {
 fn nvidias_own_parser_may_come_down_and_what_it_builds_is_a_plan() {
     let library = tensorrt_rtx();
     let root = repository(CONFIG);
-    install(root.path(), "onnx", &onnx::affine().encode(), "");
+    add(root.path(), "onnx", "model.onnx", onnx::affine().encode(), "");
     // The parser divides by the size of a block.
     let crashing = onnx::Model::new("crashing")
         .input("x", onnx::Type::F32, &[Some(1), Some(4), Some(2), Some(2)])
         .node_with("SpaceToDepth", &["x"], "y", &[("blocksize", 0)])
         .output("y", onnx::Type::F32, &[None, None, None, None]);
-    install(root.path(), "crashing", &crashing.encode(), r#"backend: "tensorrt""#);
+    add(root.path(), "crashing", "model.onnx", crashing.encode(), r#"backend: "tensorrt""#);
     let vad = std::fs::read(installed("models/vad.onnx")).unwrap();
-    install(root.path(), "vad", &vad, r#"backend: "tensorrt""#);
+    add(root.path(), "vad", "model.onnx", &vad, r#"backend: "tensorrt""#);
     let rtx = ["--load-model", "onnx", "--tensorrt-flavour", "rtx", "--tensorrt", library.to_str().unwrap()];
     let forebay = steered(root.path(), "none:1=1", &rtx);
     for (model, expected) in [

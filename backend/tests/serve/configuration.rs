@@ -4,11 +4,12 @@
 use std::path::Path;
 
 use rig::http::Answer;
+use rig::repository::put;
 use serde_json::{Value, json};
 use tensorrt_double::onnx;
 
 use crate::poll::install;
-use crate::process::{Forebay, repository_with, serve_command};
+use crate::process::{Forebay, refused, repository_with, serve_command};
 
 const MODEL: &str = "two_outputs";
 /// What the model has, so that nothing is completed.
@@ -41,10 +42,9 @@ fn ask(forebay: &Forebay, rows: usize) -> Answer {
 
 /// What a server says that can't load the model.
 fn refusal(root: &Path, arguments: &[&str]) -> String {
-    let output = serve_command(root, arguments).output().unwrap();
-    let stderr = String::from_utf8(output.stderr).unwrap();
-    assert!(!output.status.success(), "{stderr}");
-    stderr.replace("\\\"", "\"")
+    let (code, said) = refused(&mut serve_command(root, arguments));
+    assert_ne!(code, Some(0), "{said}");
+    said
 }
 
 /// What a server that serves the repository says until it ends.
@@ -82,8 +82,7 @@ fn what_is_nothing_but_a_batch_is_completed_as_ones() {
     let model = onnx::Model::new("vector").input("x", onnx::Type::F32, &[None]);
     let model = model.node("Identity", &["x"], "y").output("y", onnx::Type::F32, &[None]);
     let root = tempfile::tempdir().unwrap();
-    std::fs::create_dir_all(root.path().join(MODEL).join("1")).unwrap();
-    std::fs::write(root.path().join(MODEL).join("1/model.onnx"), model.encode()).unwrap();
+    put(root.path(), format!("{MODEL}/1/model.onnx"), model.encode());
     let forebay = serve(root.path(), &[]);
     let config = configuration(&forebay);
     assert_eq!(config["max_batch_size"], 4);

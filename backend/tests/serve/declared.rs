@@ -3,7 +3,7 @@
 use rig::http::Answer;
 use serde_json::{Value, json};
 
-use crate::process::{Forebay, repository_with, serve_command};
+use crate::process::{Forebay, refused, repository_with, serve_command};
 
 const X: &str = "{ name: \"x\" data_type: TYPE_FP32 dims: [ -1, -1 ] }";
 const Y: &str = "output [ { name: \"y\" data_type: TYPE_FP32 dims: [ -1, -1 ] } ]";
@@ -43,9 +43,9 @@ fn metadata(forebay: &Forebay, model: &str, kind: &str) -> Vec<(String, Value)> 
 /// What the server says of a configuration that it refuses.
 fn refusal(model: &str, config: &str) -> String {
     let root = repository_with(model, config);
-    let output = serve_command(root.path(), &[]).output().unwrap();
-    assert!(!output.status.success(), "{config}");
-    String::from_utf8_lossy(&output.stderr).replace("\\\"", "\"")
+    let (code, said) = refused(&mut serve_command(root.path(), &[]));
+    assert_ne!(code, Some(0), "{config}");
+    said
 }
 
 #[test]

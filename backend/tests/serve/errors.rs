@@ -3,10 +3,11 @@
 use std::fs::File;
 
 use rig::http::Headers;
+use rig::repository::put;
 use serde_json::json;
 
 use crate::client::{fp32, send};
-use crate::process::{Forebay, command, serve_command, test_repository};
+use crate::process::{Forebay, command, refused, serve_command, test_repository};
 
 const PATH: &str = "/v2/models/identity_fp32/infer";
 const LENGTH_1: (&str, &str) = ("inference-header-content-length", "1");
@@ -114,10 +115,6 @@ fn a_full_queue_is_503_with_retry_after() {
 #[test]
 fn wrong_settings_end_with_2_and_one_line() {
     let config = tempfile::tempdir().unwrap();
-    let ends = |arguments: &[&str]| {
-        let output = serve_command(&test_repository(), arguments).output().unwrap();
-        (output.status.code(), String::from_utf8(output.stderr).unwrap())
-    };
     let missing = config.path().join("missing");
     for (arguments, expected) in [
         (&["--nope"][..], "--nope"),
@@ -130,7 +127,7 @@ fn wrong_settings_end_with_2_and_one_line() {
         (&["--trusted-proxies", "here"], "--trusted-proxies"),
         (&["--load-model", "x"], "--model-control-mode explicit"),
     ] {
-        let (code, line) = ends(arguments);
+        let (code, line) = refused(&mut serve_command(&test_repository(), arguments));
         assert_eq!(code, Some(2), "{line}");
         assert!(line.contains(expected) && line.trim_end().lines().count() == 1, "{line}");
     }
@@ -159,12 +156,9 @@ fn a_filters_settings_are_checked_by_the_filters_own_parser() {
 #[test]
 fn a_model_that_cant_be_loaded_ends_the_start_or_leaves_it_not_ready() {
     let root = tempfile::tempdir().unwrap();
-    let version = root.path().join("broken/1");
-    std::fs::create_dir_all(&version).unwrap();
-    std::fs::write(version.join("model.onnx"), "no model").unwrap();
-    let output = serve_command(root.path(), &[]).output().unwrap();
-    assert!(!output.status.success());
-    assert!(String::from_utf8_lossy(&output.stderr).contains("model \"broken\": version 1"));
+    put(root.path(), "broken/1/model.onnx", "no model");
+    let (code, said) = refused(&mut serve_command(root.path(), &[]));
+    assert!(code != Some(0) && said.contains("model \"broken\": version 1"), "{said}");
     let forebay = Forebay::serve_from(root.path(), &["--exit-on-error=false"]);
     assert_eq!(forebay.get("/v2/health/live").status, 200);
     assert_eq!(forebay.get("/v2/health/ready").status, 503);

@@ -3,6 +3,7 @@
 use std::path::Path;
 
 use rig::onnx::{EXTERNAL, Entry, FLOAT, Graph, Tensor, node, value};
+use rig::repository::put;
 use serde_json::json;
 
 use crate::process::Forebay;
@@ -30,10 +31,8 @@ fn model() -> Vec<u8> {
 /// `inside` is the folder of the version in which the model lies.
 fn answer(root: &Path, inside: &str, weights: [f32; 2]) -> (serde_json::Value, String) {
     let folder = root.join("external/1").join(inside);
-    std::fs::create_dir_all(folder.join("data")).unwrap();
-    std::fs::write(folder.join("model.onnx"), model()).unwrap();
-    let bytes: Vec<u8> = weights.iter().flat_map(|weight| weight.to_le_bytes()).collect();
-    std::fs::write(folder.join("data/weights.bin"), bytes).unwrap();
+    put(&folder, "model.onnx", model());
+    put(&folder, "data/weights.bin", weights.map(f32::to_le_bytes).concat());
     let forebay = Forebay::serve_from(root, &["--instances", "1"]);
     let body = json!({ "inputs": [{ "name": "x", "datatype": "FP32", "shape": [2], "data": [1, 2] }] });
     let answer = forebay.infer("external", &[], &body);

@@ -5,7 +5,7 @@ use std::path::Path;
 use rig::http::Answer;
 use serde_json::json;
 
-use crate::process::{Forebay, repository_with};
+use crate::process::{Forebay, refused, repository_with, serve_command};
 
 const BOUND: &str = r#"max_batch_size: 8 dynamic_batching { }
     parameters { key: "io_binding" value { string_value: "1" } }"#;
@@ -44,7 +44,6 @@ fn a_bound_session_gives_each_request_its_own_result_in_memory_of_its_own() {
 #[test]
 fn a_value_that_is_no_switch_is_named() {
     let root = repository_with("add_fp32", &BOUND.replace("\"1\"", "\"perhaps\""));
-    let output = crate::process::serve_command(root.path(), &[]).output().unwrap();
-    let said = String::from_utf8_lossy(&output.stderr).into_owned();
-    assert!(!output.status.success() && said.contains("io_binding is \\\"perhaps\\\""), "{said}");
+    let (code, said) = refused(&mut serve_command(root.path(), &[]));
+    assert!(code != Some(0) && said.contains("io_binding is \"perhaps\""), "{said}");
 }

@@ -3,7 +3,6 @@
 mod items;
 
 use std::io::Write as _;
-use std::process::Stdio;
 use std::sync::Mutex;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
@@ -20,7 +19,7 @@ use crate::client::fp32;
 use crate::control::load;
 use crate::generations::{SOON, Served};
 use crate::mesh::{Mesh, ask, lookup};
-use crate::process::{Forebay, gate_command, serve_command, test_repository};
+use crate::process::{Forebay, gate_command, refused, serve_command, test_repository};
 use crate::proxied::{NONE, live, looked_up, poll, table};
 
 /// Which of the values are hits.
@@ -198,20 +197,13 @@ fn a_record_that_a_gate_knows_is_put_back() {
     assert_eq!(vec![known], live(&before));
 }
 
-/// What `forebay` says when it doesn't start, and its exit code.
-fn refused(command: &mut std::process::Command) -> (Option<i32>, String) {
-    let ended = command.stdout(Stdio::null()).output().unwrap();
-    (ended.status.code(), String::from_utf8_lossy(&ended.stderr).into_owned())
-}
-
 #[test]
 fn what_can_be_known_to_be_wrong_is_refused_at_start() {
     let folder = tempfile::tempdir().unwrap();
-    let (secret, users) = (folder.path().join("secret"), folder.path().join("users"));
-    std::fs::write(&secret, "0123456789abcdef").unwrap();
+    let users = folder.path().join("users");
     std::fs::write(&users, "forebay:right\n").unwrap();
     let memcached = Server::start_with(Tier::Memcached, &["-Y", users.to_str().unwrap()]);
-    let (port, secret) = (memcached.port, secret.to_str().unwrap());
+    let port = memcached.port;
     for (url, named) in [
         (format!("memcached://forebay:hidden@127.0.0.1:{port}"), "refused the user or the password"),
         (format!("memcached://127.0.0.1:{port}"), "refused the user or the password"),
@@ -219,7 +211,8 @@ fn what_can_be_known_to_be_wrong_is_refused_at_start() {
         (format!("memcached://127.0.0.1:{port},127.0.0.1:{port}"), "named twice"),
         ("memcacheds://localhost".to_owned(), "--memcached-ca-file"),
     ] {
-        let arguments = ["--pool", "memcached", "--memcached-url", &url, "--pool-secret-file", secret];
+        let mesh = Mesh::at(Tier::Memcached, vec![], &url);
+        let arguments = mesh.arguments(&[]);
         let gate = refused(&mut gate_command(&arguments));
         let serve = refused(&mut serve_command(&test_repository(), &arguments));
         for (code, line) in [gate, serve] {
@@ -229,8 +222,7 @@ fn what_can_be_known_to_be_wrong_is_refused_at_start() {
         }
     }
     let right = format!("memcached://forebay:right@127.0.0.1:{port}");
-    let arguments = ["--pool", "memcached", "--memcached-url", &right, "--pool-secret-file", secret];
-    let gate = Forebay::gate(&arguments);
+    let gate = Mesh::at(Tier::Memcached, vec![], &right).gate();
     until("it is ready", || (gate.get_of_gate("/v2/health/ready").status == 200).then_some(()));
 }
 
@@ -244,12 +236,11 @@ fn servers_with_a_certificate_are_spoken_to_by_tls_and_others_refused() {
     let file = |name: &str| folder.path().join(name).to_str().unwrap().to_owned();
     let options = format!("ssl_chain_cert={},ssl_key={}", file("server.pem"), file("server.key"));
     let memcached = Server::start_with(Tier::Memcached, &["-Z", "-o", &options]);
-    std::fs::write(file("secret"), "0123456789abcdef").unwrap();
-    let url = format!("memcacheds://localhost:{}", memcached.port);
+    let port = memcached.port;
+    let mesh = Mesh::at(Tier::Memcached, vec![memcached], &format!("memcacheds://localhost:{port}"));
     let gate = |trusted: &TempDir| {
         let ca_file = trusted.path().join("ca.pem").to_str().unwrap().to_owned();
-        let arguments = ["--pool", "memcached", "--memcached-url", &url, "--memcached-ca-file", &ca_file];
-        Forebay::gate(&[&arguments[..], &["--pool-secret-file", &file("secret")]].concat())
+        Forebay::gate(&mesh.arguments(&["--memcached-ca-file", &ca_file]))
     };
     let (right, wrong) = (gate(&folder), gate(&another));
     until("it is ready", || (right.get_of_gate("/v2/health/ready").status == 200).then_some(()));
@@ -271,13 +262,7 @@ fn a_server_that_answers_nonsense_costs_no_request() {
             let _ = stream.unwrap().write_all(answers[number % answers.len()].as_bytes());
         }
     });
-    let folder = tempfile::tempdir().unwrap();
-    let secret = folder.path().join("secret");
-    std::fs::write(&secret, "0123456789abcdef").unwrap();
-    let url = format!("memcached://127.0.0.1:{port}");
-    let arguments =
-        ["--pool", "memcached", "--memcached-url", &url, "--pool-secret-file", secret.to_str().unwrap()];
-    let one = Forebay::serve(&[&arguments[..], &["--instances", "1"]].concat());
+    let one = Mesh::at(Tier::Memcached, vec![], &format!("memcached://127.0.0.1:{port}")).serve();
     let began = Instant::now();
     while began.elapsed() < Duration::from_secs(1) {
         ask(&one, 1.0);

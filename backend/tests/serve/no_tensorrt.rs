@@ -1,24 +1,18 @@
 //! A build without TensorRT: whoever asks for it is told so, in one line, and nothing else changes.
 
-use std::path::Path;
+use rig::repository::put;
 
-use crate::process::serve_command;
+use crate::process::{refused, serve_command};
 
 const NONE: &str = "this build has no TensorRT";
-
-fn ended(root: &Path, arguments: &[&str]) -> (Option<i32>, String) {
-    let output = serve_command(root, arguments).output().unwrap();
-    (output.status.code(), String::from_utf8_lossy(&output.stderr).into_owned())
-}
 
 #[test]
 fn a_plan_is_refused_with_the_reason() {
     let root = tempfile::tempdir().unwrap();
-    std::fs::create_dir_all(root.path().join("affine/1")).unwrap();
-    std::fs::write(root.path().join("affine/1/model.plan"), "a plan").unwrap();
-    let (code, said) = ended(root.path(), &[]);
-    let refused = format!("tensorrt_plan models can't be run here: {NONE}");
-    assert!(code != Some(0) && said.contains(&refused), "{said}");
+    put(root.path(), "affine/1/model.plan", "a plan");
+    let (code, said) = refused(&mut serve_command(root.path(), &[]));
+    let expected = format!("tensorrt_plan models can't be run here: {NONE}");
+    assert!(code != Some(0) && said.contains(&expected), "{said}");
 }
 
 #[test]
@@ -32,7 +26,7 @@ fn each_of_its_flags_is_refused() {
         &["--gpu-memory-bytes", "1000"],
         &["--compile-timeout-secs", "3600"],
     ] {
-        let (code, said) = ended(root.path(), flag);
+        let (code, said) = refused(&mut serve_command(root.path(), flag));
         assert_eq!((code, said.trim()), (Some(2), &*format!("forebay: {}: {NONE}", flag[0])), "{flag:?}");
     }
 }

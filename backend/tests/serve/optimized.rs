@@ -4,7 +4,7 @@ use std::os::unix::fs::MetadataExt as _;
 use std::path::{Path, PathBuf};
 
 use crate::client::fp32;
-use crate::process::Forebay;
+use crate::process::{Forebay, refused, serve_command, test_repository};
 
 const MODEL: &str = "add_fp32";
 
@@ -54,10 +54,9 @@ fn an_optimised_model_is_loaded_again_and_gives_the_same() {
 #[test]
 fn a_folder_that_cant_be_used_is_a_wrong_setting() {
     let file = tempfile::NamedTempFile::new().unwrap();
-    let mut command = crate::process::serve_command(&crate::process::test_repository(), &[]);
-    let output = command.arg("--optimized-model-dir").arg(file.path().join("x")).output().unwrap();
-    let said = String::from_utf8_lossy(&output.stderr).into_owned();
-    assert_eq!((output.status.code(), said.contains("--optimized-model-dir")), (Some(2), true), "{said}");
+    let mut command = serve_command(&test_repository(), &[]);
+    let (code, said) = refused(command.arg("--optimized-model-dir").arg(file.path().join("x")));
+    assert_eq!((code, said.contains("--optimized-model-dir")), (Some(2), true), "{said}");
 }
 
 #[test]

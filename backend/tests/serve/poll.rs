@@ -4,6 +4,7 @@ use std::path::Path;
 use std::time::{Duration, Instant};
 
 use rig::process::until;
+use rig::repository::{generated, put};
 
 use crate::client::{fp32, send};
 use crate::process::{Forebay, test_repository};
@@ -13,12 +14,9 @@ pub(crate) const POLL: [&str; 6] =
     ["--instances", "1", "--model-control-mode", "poll", "--repository-poll-secs", "0.1"];
 
 pub(crate) fn install(root: &Path, version: u32, model: &str) {
-    let from = test_repository().join(model);
-    let to = root.join("m").join(version.to_string());
-    std::fs::create_dir_all(&to).unwrap();
-    let config = std::fs::read_to_string(from.join("config.pbtxt")).unwrap();
-    std::fs::write(root.join("m/config.pbtxt"), config.replace(&format!("\"{model}\""), "\"m\"")).unwrap();
-    std::fs::copy(from.join("1/model.onnx"), to.join("model.onnx")).unwrap();
+    let config = std::fs::read_to_string(test_repository().join(model).join("config.pbtxt")).unwrap();
+    put(root, "m/config.pbtxt", config.replace(&format!("\"{model}\""), "\"m\""));
+    put(root, format!("m/{version}/model.onnx"), generated(model));
 }
 
 pub(crate) fn generation(forebay: &Forebay) -> String {

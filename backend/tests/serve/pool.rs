@@ -1,13 +1,12 @@
 //! A pool that goes wrong: it is found out, told, and used again when it is back. No request fails of it.
 
-use std::process::Stdio;
 use std::time::{Duration, Instant};
 
 use rig::process::until;
 use rig::tier::{Server, Tier};
 
 use crate::mesh::{Mesh, ask, lookup};
-use crate::process::{Forebay, gate_command, serve_command, test_repository};
+use crate::process::{Forebay, gate_command, refused, serve_command, test_repository};
 use crate::proxy::Proxy;
 
 /// Whether an answer that was computed is said to be kept.
@@ -101,20 +100,10 @@ fn a_server_that_became_a_replica_is_left_for_whoever_has_the_address_now() {
     hits_again(&one, &gate, 100..5000);
 }
 
-/// What `forebay` says when it doesn't start, and its exit code.
-fn refused(command: &mut std::process::Command) -> (Option<i32>, String) {
-    let ended = command.stdout(Stdio::null()).output().unwrap();
-    (ended.status.code(), String::from_utf8_lossy(&ended.stderr).into_owned())
-}
-
 #[test]
 fn what_can_be_known_to_be_wrong_is_refused_at_start() {
     let redis = Server::start_with(Tier::Redis, &["--requirepass", "right", "--databases", "4"]);
     let cluster = Server::start_with(Tier::Redis, &["--cluster-enabled", "yes"]);
-    let secrets = tempfile::tempdir().unwrap();
-    let secret = secrets.path().join("secret");
-    std::fs::write(&secret, "0123456789abcdef").unwrap();
-    let secret = secret.to_str().unwrap();
     let (port, of_cluster) = (redis.port, cluster.port);
     for (url, named) in [
         (format!("redis://:hidden@127.0.0.1:{port}/"), "assword"),
@@ -124,7 +113,8 @@ fn what_can_be_known_to_be_wrong_is_refused_at_start() {
         ("memcached://127.0.0.1/".to_owned(), "memcached"),
         ("redis://127.0.0.1/main".to_owned(), "database"),
     ] {
-        let arguments = ["--pool", "redis", "--redis-url", &url, "--pool-secret-file", secret];
+        let mesh = Mesh::at(Tier::Redis, vec![], &url);
+        let arguments = mesh.arguments(&[]);
         let gate = refused(&mut gate_command(&arguments));
         let serve = refused(&mut serve_command(&test_repository(), &arguments));
         for (code, line) in [gate, serve] {
@@ -133,8 +123,7 @@ fn what_can_be_known_to_be_wrong_is_refused_at_start() {
             assert!(!line.contains("hidden") && !line.contains("right"), "{line}");
         }
     }
-    let right = format!("redis://:right@127.0.0.1:{port}/3");
-    let gate = Forebay::gate(&["--pool", "redis", "--redis-url", &right, "--pool-secret-file", secret]);
+    let gate = Mesh::at(Tier::Redis, vec![], &format!("redis://:right@127.0.0.1:{port}/3")).gate();
     until("it is ready", || (gate.get_of_gate("/v2/health/ready").status == 200).then_some(()));
 }
 

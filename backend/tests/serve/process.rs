@@ -7,6 +7,7 @@ use std::time::Duration;
 use rig::forebay::Ports;
 use rig::installed::{installed, onnxruntime};
 use rig::process::{Process, Signal, program};
+use rig::repository::{add, generated};
 
 /// A running `forebay`.
 pub(crate) struct Forebay {
@@ -28,10 +29,7 @@ pub(crate) fn test_repository() -> PathBuf {
 /// A repository with one copy of a generated model, under its name, with that configuration.
 pub(crate) fn repository_with(model: &str, config: &str) -> tempfile::TempDir {
     let root = tempfile::tempdir().unwrap();
-    let folder = root.path().join(model).join("1");
-    std::fs::create_dir_all(&folder).unwrap();
-    std::fs::copy(test_repository().join(model).join("1/model.onnx"), folder.join("model.onnx")).unwrap();
-    std::fs::write(root.path().join(model).join("config.pbtxt"), config).unwrap();
+    add(root.path(), model, "model.onnx", generated(model), config);
     root
 }
 
@@ -52,6 +50,12 @@ pub(crate) fn gate_command(arguments: &[&str]) -> Command {
 fn forebay_command(subcommand: &str, arguments: &[&str]) -> Command {
     let ports = ["--gate-port", "0", "--metrics-port", "0", "--metrics-address", "127.0.0.1"];
     command(&[&[subcommand][..], &ports, &["--log", "warn"], arguments].concat())
+}
+
+/// The exit code of one that does not start, and what it says.
+pub(crate) fn refused(command: &mut Command) -> (Option<i32>, String) {
+    let ended = command.output().unwrap();
+    (ended.status.code(), String::from_utf8(ended.stderr).unwrap().replace("\\\"", "\""))
 }
 
 /// `forebay` with those arguments alone.

@@ -7,7 +7,7 @@ use tonic::{Code, Request, Status};
 
 use crate::client::{fp32, send};
 use crate::grpc::{self, channel, proto};
-use crate::process::{Forebay, serve_command, test_repository};
+use crate::process::{Forebay, refused, serve_command, test_repository};
 
 const INDEX: &str = "/v2/repository/index";
 
@@ -106,9 +106,8 @@ fn the_variable_takes_one_a_line_and_what_is_wrong_is_said_without_the_word() {
     }
     for flag in ["--http-restricted-api", "--grpc-restricted-protocol"] {
         for wrong in ["hunter2", "health:k:hunter2", "healthy:k=hunter2", "health,health:k=hunter2"] {
-            let output = serve_command(&test_repository(), &[flag, wrong]).output().unwrap();
-            let line = String::from_utf8(output.stderr).unwrap();
-            assert_eq!(output.status.code(), Some(2), "{line}");
+            let (code, line) = refused(&mut serve_command(&test_repository(), &[flag, wrong]));
+            assert_eq!(code, Some(2), "{line}");
             assert!(line.contains(flag) && line.trim_end().lines().count() == 1, "{line}");
             assert!(!line.contains("hunter2"), "{line}");
         }

@@ -1,15 +1,14 @@
 //! Whom a request is for: names however they are escaped, hosts, and targets of other forms.
 
-use std::path::Path;
-
 use bytes::Bytes;
 use http_body_util::{BodyExt as _, Full};
 use hyper_util::rt::{TokioExecutor, TokioIo};
 use rig::http::Answer;
+use rig::repository::{generated, put};
 use serde_json::json;
 
 use crate::client::{fp32, send};
-use crate::process::{Forebay, test_repository};
+use crate::process::Forebay;
 
 /// Names that a path can hold only escaped, or that look like more than a name.
 const NAMES: [&str; 6] = ["my model", "mod\u{e9}le", "100%", "%41", "a:predict", "a;b?c#d\\"];
@@ -18,10 +17,7 @@ const NAMES: [&str; 6] = ["my model", "mod\u{e9}le", "100%", "%41", "a:predict",
 fn named(names: &[&str]) -> tempfile::TempDir {
     let root = tempfile::tempdir().unwrap();
     for name in names {
-        let folder = root.path().join(Path::new(name)).join("1");
-        std::fs::create_dir_all(&folder).unwrap();
-        std::fs::copy(test_repository().join("identity_fp32/1/model.onnx"), folder.join("model.onnx"))
-            .unwrap();
+        put(root.path(), format!("{name}/1/model.onnx"), generated("identity_fp32"));
     }
     root
 }

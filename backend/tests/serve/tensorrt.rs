@@ -14,10 +14,11 @@ use std::process::Command;
 use forebay_bindings::cuda::Driver;
 use forebay_bindings::{BuildOptions, Flavour, Library, Profile, Range};
 use rig::http::Answer;
+use rig::repository::{add, put};
 use serde_json::{Value, json};
 use tensorrt_double::{Double, onnx};
 
-use crate::process::{Forebay, serve_command};
+use crate::process::{Forebay, refused, serve_command};
 
 /// A plan of the model, with a profile for each of those shapes of `x`, smallest and largest.
 fn plan_of(model: &onnx::Model, shapes: &[[&[i64]; 2]]) -> Vec<u8> {
@@ -46,23 +47,13 @@ fn plan() -> Vec<u8> {
 
 fn repository(config: &str, plan: &[u8]) -> tempfile::TempDir {
     let root = tempfile::tempdir().unwrap();
-    add(root.path(), "affine", config, plan);
+    add(root.path(), "affine", "model.plan", plan, config);
     root
 }
 
 /// Adds the same model as ONNX, which no GPU has to do with.
 fn add_onnx(root: &Path) {
-    let folder = root.join("onnx/1");
-    std::fs::create_dir_all(&folder).unwrap();
-    std::fs::write(folder.join("model.onnx"), onnx::affine().encode()).unwrap();
-}
-
-/// Adds another model of a plan.
-fn add(root: &Path, name: &str, config: &str, plan: &[u8]) {
-    let folder = root.join(name).join("1");
-    std::fs::create_dir_all(&folder).unwrap();
-    std::fs::write(folder.join("model.plan"), plan).unwrap();
-    std::fs::write(root.join(name).join("config.pbtxt"), config).unwrap();
+    put(root, "onnx/1/model.onnx", onnx::affine().encode());
 }
 
 fn command(root: &Path, arguments: &[&str]) -> Command {
@@ -143,9 +134,7 @@ fn an_output_whose_size_the_run_tells_is_what_onnx_runtime_says_it_is() {
         ("by_plan", "model.plan", plan_of(&onnx::non_zero(), &[[&[1], &[64]]])),
         ("by_onnx", "model.onnx", onnx::non_zero().encode()),
     ] {
-        let folder = root.path().join(name).join("1");
-        std::fs::create_dir_all(&folder).unwrap();
-        std::fs::write(folder.join(file), bytes).unwrap();
+        put(root.path(), format!("{name}/1/{file}"), bytes);
     }
     let forebay = Forebay::start(command(root.path(), &["--pool", "none", "--instances", "1"]));
     for values in [vec![0, 1, 0, 2], vec![1; 40], vec![0, 0], vec![5]] {
@@ -256,12 +245,11 @@ fn values_of_an_input_decide_the_shape_of_an_output_with_and_without_graphs() {
 #[test]
 fn a_server_without_tensorrt_says_so_and_refuses_plans_in_one_line() {
     let root = repository("", b"a plan");
-    let output = serve_command(root.path(), &[]).output().unwrap();
-    let said = String::from_utf8_lossy(&output.stderr).into_owned();
+    let (code, said) = refused(&mut serve_command(root.path(), &[]));
     // Where there is a GPU with TensorRT, these bytes are still no plan.
     let why = ["tensorrt_plan models can't be run here: ", "can't load model.plan: "];
-    assert!(!output.status.success() && why.iter().any(|why| said.contains(why)), "{said}");
-    let output = serve_command(root.path(), &["--tensorrt", "/no/such/libnvinfer.so.11"]).output().unwrap();
-    let said = String::from_utf8_lossy(&output.stderr).into_owned();
-    assert_eq!((output.status.code(), said.starts_with("forebay: --tensorrt: ")), (Some(2), true), "{said}");
+    assert!(code != Some(0) && why.iter().any(|why| said.contains(why)), "{said}");
+    let mut absent = serve_command(root.path(), &["--tensorrt", "/no/such/libnvinfer.so.11"]);
+    let (code, said) = refused(&mut absent);
+    assert_eq!((code, said.starts_with("forebay: --tensorrt: ")), (Some(2), true), "{said}");
 }

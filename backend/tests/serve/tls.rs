@@ -10,7 +10,7 @@ use rustls::pki_types::CertificateDer;
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio_rustls::TlsConnector;
 
-use crate::process::{Forebay, command, serve_command, test_repository};
+use crate::process::{Forebay, command, refused, serve_command, test_repository};
 
 /// The first line of the answer to a request for readiness, and the certificate that the server showed.
 async fn ask(client: &Arc<ClientConfig>, port: u16) -> std::io::Result<(String, CertificateDer<'static>)> {
@@ -132,9 +132,8 @@ fn files_that_cannot_be_used_end_the_start_with_one_line() {
         (&["--tls-cert-file", &cert], "--tls-key-file"),
         (&["--tls-client-ca-file", &cert], "--tls-cert-file"),
     ] {
-        let output = serve_command(&test_repository(), arguments).output().unwrap();
-        let stderr = String::from_utf8(output.stderr).unwrap();
-        assert_eq!(output.status.code(), Some(2), "{stderr}");
-        assert!(stderr.contains(expected) && stderr.trim_end().lines().count() == 1, "{stderr}");
+        let (code, line) = refused(&mut serve_command(&test_repository(), arguments));
+        assert_eq!(code, Some(2), "{line}");
+        assert!(line.contains(expected) && line.trim_end().lines().count() == 1, "{line}");
     }
 }

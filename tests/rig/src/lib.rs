@@ -1,6 +1,6 @@
 //! What `cargo xtask` and the tests stand on, once for all of them: what set-up [`installed`], processes that end with who started
-//! them ([`process`], [`group`]), an `authority` of certificates, a [`forebay`]'s ports, the servers of a shared [`tier`], [`envoy`]'s file with other values, [`onnx`]'s messages,
-//! and requests of plain bytes ([`http`], [`v2`]).
+//! them ([`process`], [`group`]), an `authority` of certificates, a [`forebay`]'s ports, the servers of a shared [`tier`], [`envoy`]'s file with other values, [`onnx`]'s messages, a
+//! [`repository`] of models, //! and requests of plain bytes ([`http`], [`v2`]).
 
 #[cfg(feature = "authority")]
 pub mod authority;
@@ -11,5 +11,6 @@ pub mod http;
 pub mod installed;
 pub mod onnx;
 pub mod process;
+pub mod repository;
 pub mod tier;
 pub mod v2;

@@ -8,6 +8,7 @@ use rig::forebay::Ports;
 use rig::http;
 use rig::installed::{checkout, forebay, installed, onnxruntime};
 use rig::process::{Process, program, until};
+use rig::repository::put;
 use serde_json::json;
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -45,12 +46,9 @@ pub(crate) fn repository(folder: &Path, models: &[String]) -> PathBuf {
             "vad" | "magika" => installed("repository"),
             _ => installed("test-repository"),
         };
-        let from = from.join(model);
-        let to = repository.join(model);
-        fs::create_dir_all(to.join("1")).expect("the repository");
-        for file in ["config.pbtxt", "1/model.onnx"] {
-            fs::copy(from.join(file), to.join(file))
-                .unwrap_or_else(|error| panic!("{model}/{file}: {error}"));
+        for file in ["config.pbtxt", "1/model.onnx"].map(|file| format!("{model}/{file}")) {
+            let bytes = fs::read(from.join(&file)).unwrap_or_else(|error| panic!("{file}: {error}"));
+            put(&repository, file, bytes);
         }
     }
     repository

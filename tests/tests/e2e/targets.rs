@@ -5,8 +5,8 @@ use super::{HIT, STORED, is};
 use e2e::stack::{Running, Stack};
 use rig::http::{Answer, get, head, post, send};
 use rig::process::until;
+use rig::repository::{add, generated};
 use rig::v2::{JSON, fp32, fp32_binary};
-use std::fs;
 
 const MODEL: &str = "identity_fp32";
 const RAW: [(&str, &str); 1] = [("inference-header-content-length", "0")];
@@ -16,16 +16,12 @@ fn with(names: &[&str]) -> Running {
     let stack = Stack::new().start();
     let repository = &stack.backends[0].repository;
     for name in names {
-        let folder = repository.join(name);
-        fs::create_dir_all(folder.join("1")).expect("a folder");
-        fs::copy(repository.join(MODEL).join("1/model.onnx"), folder.join("1/model.onnx"))
-            .expect("the model");
         let config = format!(
             "name: \"{name}\" max_batch_size: 4 response_cache {{ enable: true }} \
              input {{ name: \"x\" data_type: TYPE_FP32 dims: [ -1 ] }} \
              parameters {{ key: \"forebay_max_age_s\" value {{ string_value: \"60\" }} }}"
         );
-        fs::write(folder.join("config.pbtxt"), config).expect("its configuration");
+        add(repository, name, "model.onnx", generated(MODEL), &config);
     }
     stack
 }

@@ -3,9 +3,7 @@ use super::*;
 fn repository(files: &[&str]) -> tempfile::TempDir {
     let root = tempfile::tempdir().unwrap();
     for file in files {
-        let path = root.path().join(file);
-        std::fs::create_dir_all(path.parent().unwrap()).unwrap();
-        std::fs::write(path, file).unwrap();
+        rig::repository::put(root.path(), file, file);
     }
     root
 }

@@ -64,7 +64,7 @@ fn a_plan_runs_on_every_gpu_unless_its_configuration_names_some() {
         ("every", "instance_group { kind: KIND_GPU }"),
         ("second", "instance_group { gpus: 1 }"),
     ] {
-        add(root.path(), model, config, &plan());
+        add(root.path(), model, "model.plan", plan(), config);
     }
     let forebay = Forebay::start(on_two(&root));
     let gpus = |model: &str| held(&forebay, model).into_iter().map(|(gpu, _)| gpu).collect::<Vec<_>>();

@@ -22,7 +22,7 @@ fn reasons(plans: &[(&str, Vec<u8>, &str)]) -> Vec<String> {
     let root = repository("", &plan());
     add_onnx(root.path());
     for (name, plan, config) in plans {
-        add(root.path(), name, config, plan);
+        add(root.path(), name, "model.plan", plan, config);
     }
     let forebay = Forebay::start(command(root.path(), &["--exit-on-error", "false", "--pool", "none"]));
     right(&ask(&forebay, 2, 3), 2, 3);
@@ -95,9 +95,7 @@ fn shapes_that_no_gpu_has_room_for_are_refused_at_the_load_or_at_the_run() {
 
     // As ONNX it is no load's fault: only a run would need the memory.
     let root = repository("", &plan_of(&onnx::affine(), &[[&[1, 4], &[64, 4]]]));
-    let folder = root.path().join("huge/1");
-    std::fs::create_dir_all(&folder).unwrap();
-    std::fs::write(folder.join("model.onnx"), huge.encode()).unwrap();
+    rig::repository::put(root.path(), "huge/1/model.onnx", huge.encode());
     let forebay = Forebay::start(command(root.path(), &["--pool", "none"]));
     let small = json!({ "inputs": [{ "name": "x", "datatype": "FP32", "shape": [1], "data": [1] }] });
     assert_eq!(forebay.infer("huge", &[], &small).status, 400);

@@ -68,7 +68,7 @@ fn gpu_metric(forebay: &Forebay, name: &str, gpu: u32) -> u64 {
 fn a_lost_gpu_fails_one_request_refuses_the_next_and_comes_back_while_all_else_goes_on() {
     let cached = "response_cache { enable: true } instance_group { count: 2 kind: KIND_GPU }";
     let root = repository(cached, &plan());
-    add(root.path(), "other", "", &plan());
+    add(root.path(), "other", "model.plan", plan(), "");
     add_onnx(root.path());
     let mut command = command(root.path(), &[]);
     let rules = Rules::of(&root, &mut command);
@@ -203,11 +203,9 @@ fn a_driver_that_goes_away_takes_plans_with_it_and_nothing_else_until_it_returns
 #[test]
 fn an_onnx_model_that_was_compiled_comes_back_too_and_so_does_one_that_was_loaded_by_call() {
     let root = repository("", &plan());
-    let folder = root.path().join("compiled/1");
-    std::fs::create_dir_all(&folder).unwrap();
-    std::fs::write(folder.join("model.onnx"), tensorrt_double::onnx::affine().encode()).unwrap();
-    let config = "backend: \"tensorrt\" max_batch_size: 64";
-    std::fs::write(root.path().join("compiled/config.pbtxt"), config).unwrap();
+    let (model, config) =
+        (tensorrt_double::onnx::affine().encode(), "backend: \"tensorrt\" max_batch_size: 64");
+    add(root.path(), "compiled", "model.onnx", model, config);
     let arguments = ["--pool", "none", "--model-control-mode", "explicit", "--load-model", "compiled"];
     let mut command = command(root.path(), &arguments);
     let rules = Rules::of(&root, &mut command);

@@ -23,7 +23,7 @@ fn heavy(columns: u64) -> Vec<u8> {
 #[test]
 fn what_a_model_holds_of_a_gpu_is_told_and_is_given_back() {
     let root = repository("", &plan());
-    add(root.path(), "other", "", &plan());
+    add(root.path(), "other", "model.plan", plan(), "");
     let arguments = ["--model-control-mode", "explicit", "--load-model", "*", "--pool", "none"];
     let forebay = Forebay::start(command(root.path(), &arguments));
     let metric = |name: &str| forebay.metric_line(name);
@@ -57,7 +57,7 @@ fn a_plan_without_room_is_refused_with_what_it_needs_and_who_has_it_and_the_othe
     command.env(tensorrt_double::MEMORY, "65536");
     let forebay = Forebay::start(command);
     let [(0, held)] = held(&forebay, "affine")[..] else { panic!("one GPU") };
-    add(root.path(), "heavy", "", &large);
+    add(root.path(), "heavy", "model.plan", &large, "");
     let refused = send(forebay.http_port, "POST", "/v2/repository/models/heavy/load", &[], b"{}");
     let said = refused.error();
     let free = 65536 - held;
@@ -81,7 +81,7 @@ fn a_plan_past_the_budget_is_refused_with_who_holds_how_much_until_there_is_room
     let unbounded = Forebay::start(command(root.path(), &explicit));
     let [(0, one)] = held(&unbounded, "affine")[..] else { panic!("one GPU") };
     drop(unbounded);
-    add(root.path(), "other", "", &plan());
+    add(root.path(), "other", "model.plan", plan(), "");
     // The second plan's weights would fit, its contexts don't.
     let budget = (2 * one - 1).to_string();
     let forebay =
@@ -108,7 +108,7 @@ fn what_there_was_no_room_for_is_loaded_once_there_is_and_what_is_gone_makes_roo
     let unbounded = Forebay::start(command(root.path(), &plain));
     let [(0, one)] = held(&unbounded, "affine")[..] else { panic!("one GPU") };
     drop(unbounded);
-    add(root.path(), "other", "", &plan());
+    add(root.path(), "other", "model.plan", plan(), "");
     let budget = (2 * one - 1).to_string();
     let poll = ["--model-control-mode", "poll", "--repository-poll-secs", "0.05", "--exit-on-error=false"];
     let arguments = [&plain[..], &poll, &["--gpu-memory-bytes", &budget]].concat();
