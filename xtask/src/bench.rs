@@ -138,7 +138,7 @@ fn proxy_rows(
         Backend { name: "backend", repository: &repository, pool: "memory", cpu: OTHER_CPU, busy_poll_us: 0 };
     let backend = backend.start(layout, settings, group)?;
     let gate = backend.gate.context("the backend names no port of its gate")?;
-    let client = Client::new();
+    let client = Client::default();
     for body in Body::ALL {
         let answer = client.post(&body.url(&url(backend.http)), &body.headers(), &body.bytes())?;
         ensure!(answer.status == 200, "{body:?}: {}", String::from_utf8_lossy(&answer.body));
@@ -203,7 +203,7 @@ impl Proxy {
         envoy.arg("-c").arg(&config);
         let pid = group.start(name, envoy)?;
         let proxy = Self { workers, pid, ports };
-        let client = Client::new();
+        let client = Client::default();
         for (_, port) in &proxy.ports {
             group.until(name, PATIENCE, || client.get(&format!("{}/v2", url(*port))).ok())?;
         }

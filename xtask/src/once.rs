@@ -4,8 +4,9 @@
 use std::time::Instant;
 
 use anyhow::{Result, bail, ensure};
+use rig::http::Answer;
 
-use crate::http::{Answer, Client};
+use crate::http::Client;
 use crate::up::sample::{Encoding, Sample};
 use crate::up::try_it::{self, Try};
 
@@ -42,7 +43,7 @@ pub(crate) fn run(envoy: &str, tries: &[Try]) -> Result<()> {
 
 fn repeat(envoy: &str, sample: &Sample, encoding: Encoding) -> Result<Vec<String>> {
     // The connection is made by a request that is not measured, so that each of the others finds it open.
-    let client = Client::new();
+    let client = Client::default();
     client.get(&format!("{envoy}/v2/health/ready"))?;
     let body = sample.request(encoding, encoding as usize);
     let (model, by) = (&sample.model, encoding.name());
@@ -52,7 +53,7 @@ fn repeat(envoy: &str, sample: &Sample, encoding: Encoding) -> Result<Vec<String
         let since = Instant::now();
         let answer = try_it::send(&client, envoy, sample, encoding, &body, false)?;
         let latency = since.elapsed().as_secs_f64() * 1e3;
-        println!("{model:<16} {by:<8} {time:>4} {latency:>8.2} ms  {}", answer.cache_status);
+        println!("{model:<16} {by:<8} {time:>4} {latency:>8.2} ms  {}", answer.cache_status());
         let found = check(&answer, time, first.as_deref(), sample.cached);
         wrong.extend(found.err().map(|error| format!("{model}, {by}, time {time}: {error:#}")));
         first.get_or_insert(answer.body);
@@ -74,7 +75,7 @@ fn check(answer: &Answer, time: usize, first: Option<&[u8]>, cached: bool) -> Re
     ensure!(
         !nearest.is_empty() && hit == (time > 1),
         "Cache-Status is {:?}, not {wanted}",
-        answer.cache_status
+        answer.cache_status()
     );
     Ok(())
 }

@@ -1,7 +1,7 @@
 //! A client of plain sockets: bytes as a test wrote them go out, an answer comes back. Nothing is corrected on the way.
 
 use std::io::{BufRead, BufReader, Read, Write};
-use std::net::TcpStream;
+use std::net::{TcpListener, TcpStream};
 
 use crate::process::PATIENCE;
 
@@ -158,7 +158,7 @@ pub fn get(path: &str) -> Vec<u8> {
 
 /// A request's head, as bytes.
 pub fn head(method: &str, path: &str, headers: Headers<'_>) -> Vec<u8> {
-    let mut lines = format!("{method} {path} HTTP/1.1\r\nhost: test\r\n");
+    let mut lines = format!("{method} {path} HTTP/1.1\r\nhost: localhost\r\n");
     for (name, value) in headers {
         lines.extend([name, ": ", value, "\r\n"]);
     }
@@ -174,4 +174,24 @@ pub fn send(port: u16, request: &[u8]) -> std::io::Result<Answer> {
     let mut connection = Connection::open(port)?;
     let written = connection.write(request);
     connection.read().map_err(|unread| written.err().unwrap_or(unread))
+}
+
+/// A server that treats all that it reads so, until the process ends. Its port.
+///
+/// # Panics
+/// There is no free port.
+pub fn pretend(treat: impl Fn(&mut TcpStream) + Clone + Send + 'static) -> u16 {
+    let listener = TcpListener::bind("127.0.0.1:0").expect("a free port");
+    let port = listener.local_addr().expect("a bound port").port();
+    std::thread::spawn(move || {
+        for mut stream in listener.incoming().flatten() {
+            let treat = treat.clone();
+            std::thread::spawn(move || {
+                while stream.read(&mut [0; 4096]).is_ok_and(|size| size > 0) {
+                    treat(&mut stream);
+                }
+            });
+        }
+    });
+    port
 }

@@ -1,6 +1,7 @@
 //! What `cargo xtask` and the tests stand on, once for all of them: what set-up [`installed`], processes that end with who started
-//! them ([`process`], [`group`]), an `authority` of certificates, a [`forebay`]'s ports, the servers of a shared [`tier`], [`envoy`]'s file with other values, [`onnx`]'s messages, a
-//! [`repository`] of models, //! and requests of plain bytes ([`http`], [`v2`]).
+//! them ([`process`], [`group`]), a [`forebay`]'s ports, the servers of a shared [`tier`], [`envoy`]'s file with other values,
+//! requests of plain bytes ([`http`], [`v2`]), an `authority` that signs certificates, [`onnx`]'s messages and a [`repository`] of
+//! models.
 
 #[cfg(feature = "authority")]
 pub mod authority;

@@ -2,15 +2,14 @@
 
 use super::{HIT, STORED, is};
 use e2e::stack::{Pool, Stack};
-use rig::http::{Answer, Connection, get, post};
+use rig::http::{Answer, Connection, get, post, pretend};
 use rig::installed::checkout;
 use rig::process::until;
 use rig::v2::{JSON, binary, fp32, fp32_binary};
 use serde_json::json;
-use std::io::{Read, Write};
-use std::net::TcpListener;
+use std::io::Write;
+use std::net::TcpStream;
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::thread;
 
 const MODEL: &str = "identity_fp32";
 
@@ -136,43 +135,24 @@ fn a_killed_gate_fails_no_request() {
     stack.sound();
 }
 
-/// A gate that takes every request and treats it so.
-fn false_gate(treat: impl Fn(&mut std::net::TcpStream) + Send + Sync + Clone + 'static) -> u16 {
-    let listener = TcpListener::bind("127.0.0.1:0").expect("a free port");
-    let port = listener.local_addr().expect("bound").port();
-    thread::spawn(move || {
-        for stream in listener.incoming() {
-            let Ok(mut stream) = stream else { return };
-            let treat = treat.clone();
-            thread::spawn(move || {
-                let mut request = [0; 4096];
-                while stream.read(&mut request).is_ok_and(|size| size > 0) {
-                    treat(&mut stream);
-                }
-            });
-        }
-    });
-    port
-}
-
 #[test]
 fn a_gate_that_breaks_off_hangs_or_lies_fails_no_request() {
-    let broken_off = |stream: &mut std::net::TcpStream| {
+    let broken_off = |stream: &mut TcpStream| {
         let _ = stream.write_all(b"HTTP/1.1 200 OK\r\ncontent-length: 1000\r\n\r\nhalf");
         let _ = stream.shutdown(std::net::Shutdown::Both);
     };
-    let hanging = |_: &mut std::net::TcpStream| {};
-    let lying = |stream: &mut std::net::TcpStream| {
+    let hanging = |_: &mut TcpStream| {};
+    let lying = |stream: &mut TcpStream| {
         let _ = stream.write_all(b"HTTP/1.1 200 OK\r\ncontent-length: 7\r\n\r\n{}\xff\xfe\x00\x01\x02");
     };
-    let not_http = |stream: &mut std::net::TcpStream| {
+    let not_http = |stream: &mut TcpStream| {
         let _ = stream.write_all(b"\xff\xfe\x00\x00\r\n\r\n");
     };
     for (name, port) in [
-        ("broken off", false_gate(broken_off)),
-        ("hanging", false_gate(hanging)),
-        ("lying", false_gate(lying)),
-        ("not HTTP", false_gate(not_http)),
+        ("broken off", pretend(broken_off)),
+        ("hanging", pretend(hanging)),
+        ("lying", pretend(lying)),
+        ("not HTTP", pretend(not_http)),
     ] {
         let stack = Stack::new().gate_at(port).filter(json!({"gate": {"timeout_ms": 5}})).start();
         for value in 0..15_u8 {

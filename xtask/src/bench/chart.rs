@@ -75,7 +75,7 @@ fn side(
     let mut envoy = command("taskset", ["-c", OTHER_CPU]);
     envoy.arg(layout.bin("envoy")).args(["--concurrency", "1", "--disable-hot-restart", "-c"]).arg(&config);
     group.start("envoy", envoy)?;
-    let client = Client::new();
+    let client = Client::default();
     let body = super::bodies::Body::Magika;
     group.until("envoy", PATIENCE, || {
         let answer = client.post(&body.url(&url(port)), &body.headers(), &body.bytes()).ok()?;

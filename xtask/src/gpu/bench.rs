@@ -9,7 +9,7 @@ use serde_json::json;
 
 use super::busy::Busy;
 use super::kit::{Engine, STANDIN};
-use super::load::{self, Load, Sample};
+use super::load::{Load, Sample};
 use super::probe::MODEL;
 use super::report::{Row, Section};
 use super::server::Served;
@@ -17,6 +17,8 @@ use super::task::{self, MOMENT};
 use super::tensors::Tensor;
 use super::{Run, judged, measured, models, not_run, server, tensors};
 use rig::group::Group;
+use rig::http::post;
+use rig::v2::binary;
 
 const ABOUT: &str = "Medians of alternating measurements: value is `forebay serve` by V2 binary over HTTP/1.1, base a loop of copies \
 and runs over the same plan with as many contexts, lanes and graphs; both with inputs of the same shapes. Ratio is of rows a second, \
@@ -174,7 +176,8 @@ impl Case {
         let served = Served { repository, models: &[self.model], flags, ..Served::default() };
         let port = server::start(run.kit, engine, &served, &mut group)?;
         let (json_length, body) = tensors::request(&ready.inputs);
-        let request = load::request(&format!("/v2/models/{}/infer", self.model), json_length, &body);
+        let json_length = json_length.to_string();
+        let request = post(&format!("/v2/models/{}/infer", self.model), &binary(&json_length), &body);
         let time = *run.settings.measure;
         let load = Load { port, request: &request, connections: self.connections, time };
         let (mut ours, mut base, mut busy) = (Vec::new(), Vec::new(), Vec::new());

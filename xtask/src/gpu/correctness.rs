@@ -82,7 +82,7 @@ fn all<'a>(run: &Run, engine: &Engine, form: Form, cases: &'a [Case]) -> Result<
                 };
                 let asked = ask(case, form, port);
                 // A server that is gone is started anew for the next.
-                if Client::new().get(&format!("{}/v2/health/live", url(port))).is_ok() {
+                if Client::default().get(&format!("{}/v2/health/live", url(port))).is_ok() {
                     server = Some((group, port));
                 }
                 asked.unwrap_or_else(|error| Ended::Differs(format!("{error:#}")))
@@ -129,7 +129,7 @@ fn build(run: &Run, engine: &Engine, form: Form, cases: &[Case], repository: &Pa
 
 /// Loads both, asks both, unloads both.
 fn ask(case: &Case, form: Form, port: u16) -> Result<Ended> {
-    let client = Client::new();
+    let client = Client::default();
     let [onnx, plan] = ["onnx", form.name()].map(|by| served(case, by));
     if let Err(error) = control(&client, port, &onnx, "load") {
         return Ok(Ended::NoAnswer(error.to_string()));
@@ -183,5 +183,6 @@ pub(super) fn infer(client: &Client, port: u16, model: &str, inputs: &[Tensor]) 
         [("content-type", "application/octet-stream"), ("inference-header-content-length", length.as_str())];
     let answer = client.post(&format!("{}/v2/models/{model}/infer", url(port)), &headers, &body)?;
     ensure!(answer.status == 200, "{}", String::from_utf8_lossy(&answer.body));
-    tensors::answer(answer.json_length.unwrap_or(answer.body.len()), &answer.body)
+    let json_length = answer.header("inference-header-content-length").parse();
+    tensors::answer(json_length.unwrap_or(answer.body.len()), &answer.body)
 }

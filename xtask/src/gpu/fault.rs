@@ -71,7 +71,7 @@ struct Asked {
 impl Asked {
     fn new(port: u16) -> Self {
         let inputs = ["a", "b"].map(|name| models::tensor(name, Datatype::Fp32, &[2, 8]));
-        Self { client: Client::new(), port, inputs }
+        Self { client: Client::default(), port, inputs }
     }
 
     /// Asks once. The inputs are equal, so the sum is twice each.

@@ -35,16 +35,6 @@ struct Times {
     elapsed: Duration,
 }
 
-/// A whole request of V2's binary form.
-pub(super) fn request(path: &str, json_length: usize, body: &[u8]) -> Vec<u8> {
-    let head = format!(
-        "POST {path} HTTP/1.1\r\nhost: localhost\r\ncontent-type: application/octet-stream\r\n\
-         inference-header-content-length: {json_length}\r\ncontent-length: {}\r\n\r\n",
-        body.len()
-    );
-    [head.as_bytes(), body].concat()
-}
-
 impl Load<'_> {
     /// Sends it.
     ///

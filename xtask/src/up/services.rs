@@ -197,7 +197,7 @@ fn start_envoy(
     envoy.arg(config).arg("--admin-address-path").arg(&admin_file).current_dir(&layout.root);
     envoy.args(["--service-cluster", "forebay", "--service-node", &settings.name]);
     group.start("envoy", envoy)?;
-    let client = Client::new();
+    let client = Client::default();
     let admin = group.until("envoy's admin interface", PATIENCE, || {
         let address = fs::read_to_string(&admin_file).ok().filter(|address| !address.is_empty())?;
         let admin = format!("http://{address}");

@@ -7,10 +7,11 @@ use std::fs;
 use std::path::Path;
 
 use anyhow::{Context, Result, ensure};
+use rig::http::Answer;
 use serde_json::Value;
 
 use super::sample::{Body, Encoding, SIZES, Sample};
-use crate::http::{Answer, Client};
+use crate::http::Client;
 use crate::layout::Layout;
 
 /// A model of the repository, and how it is asked.
@@ -25,7 +26,7 @@ pub(crate) struct Try {
 /// # Errors
 /// The backend gives no index.
 pub(crate) fn all(backend: &str) -> Result<Vec<Try>> {
-    let client = Client::new();
+    let client = Client::default();
     let index = client.post(&format!("{backend}/v2/repository/index"), &[], b"")?;
     let index: Value = json(&index).context("the repository's index")?;
     let models = index.as_array().context("the repository's index is no list")?;

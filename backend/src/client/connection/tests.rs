@@ -20,7 +20,7 @@ pub(in crate::client) fn at(encoding: Encoding, port: u16) -> Server {
 
 #[tokio::test]
 async fn a_port_where_nobody_listens_is_told_with_its_address() {
-    let port = std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port();
+    let port = rig::process::free_port();
     for encoding in [Encoding::Json, Encoding::Grpc] {
         let Err(error) = at(encoding, port).connect().await else { panic!("connected") };
         assert_eq!(error.kind(), "connect");

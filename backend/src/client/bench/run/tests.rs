@@ -1,5 +1,5 @@
-use std::io::{Read as _, Write as _};
-use std::net::{TcpListener, TcpStream};
+use std::io::Write as _;
+use std::net::TcpListener;
 use std::sync::Arc;
 
 use super::*;
@@ -12,31 +12,16 @@ const DURATION: Duration = Duration::from_secs(1);
 
 /// Answers at once, but for one time: a third of a second after its first request nobody is answered for a while.
 fn stalling() -> u16 {
-    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
-    let port = listener.local_addr().unwrap().port();
-    std::thread::spawn(move || {
-        let first: Arc<std::sync::OnceLock<Instant>> = Arc::default();
-        // Until the process ends: who is connected goes on.
-        for stream in listener.incoming() {
-            let first = first.clone();
-            std::thread::spawn(move || answer(stream.unwrap(), &first));
-        }
-    });
-    port
-}
-
-fn answer(mut stream: TcpStream, first: &std::sync::OnceLock<Instant>) {
-    let mut request = [0; 4096];
-    while stream.read(&mut request).is_ok_and(|length| length > 0) {
+    let first: Arc<std::sync::OnceLock<Instant>> = Arc::default();
+    rig::http::pretend(move |stream| {
         let stall = *first.get_or_init(Instant::now) + DURATION / 3;
         let now = Instant::now();
         if now > stall && now < stall + STALL {
             std::thread::sleep((stall + STALL).saturating_duration_since(now));
         }
-        if stream.write_all(b"HTTP/1.1 200 OK\r\ncontent-length: 2\r\n\r\n{}").is_err() {
-            return;
-        }
-    }
+        // Who has left is read no more.
+        let _ = stream.write_all(b"HTTP/1.1 200 OK\r\ncontent-length: 2\r\n\r\n{}");
+    })
 }
 
 fn measured(port: u16, rate: Option<f64>, connections: u32) -> Measured {
@@ -116,8 +101,7 @@ fn who_is_not_answered_is_counted_by_kind_and_what_could_not_be_sent_is_told() {
 
 #[test]
 fn a_server_that_refuses_connections_is_an_error_and_not_a_measurement() {
-    let port = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port();
-    let server = at(Encoding::Json, port);
+    let server = at(Encoding::Json, rig::process::free_port());
     let request = Request::get(&server, "/v2");
     let law = Law::new(Repeats::Same, 1, 1.0, 1);
     let plan = Plan {
