@@ -5,6 +5,7 @@ use bytes::Bytes;
 use futures_util::{StreamExt as _, stream};
 use hyper_util::client::legacy::Client;
 use hyper_util::rt::TokioExecutor;
+use rig::frames::framed;
 use rig::http::{Connection, get, head, post};
 use rig::process::until;
 use tonic::Code;
@@ -95,7 +96,7 @@ async fn a_message_of_a_stream_that_has_begun_must_come_and_the_next_may_wait() 
     let forebay = Forebay::serve(&arguments);
     let client = Client::builder(TokioExecutor::new()).http2_only(true).build_http();
     let message = prost::Message::encode_to_vec(&raw("identity_uint8", "UINT8", &[1, 1], &[7]));
-    let framed = [&[0][..], &u32::try_from(message.len()).unwrap().to_be_bytes(), &message].concat();
+    let framed = framed(&message);
     let uri =
         format!("http://127.0.0.1:{}/inference.GRPCInferenceService/ModelStreamInfer", forebay.grpc_port);
     let call = async |pieces: Vec<Bytes>| {

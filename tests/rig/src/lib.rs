@@ -1,12 +1,13 @@
 //! What `cargo xtask` and the tests stand on, once for all of them: what set-up [`installed`], processes that end with who started
 //! them ([`process`], [`group`]), a [`forebay`]'s ports, the servers of a shared [`tier`], [`envoy`]'s file with other values,
-//! requests of plain bytes ([`http`], [`v2`]), an `authority` that signs certificates, [`onnx`]'s messages and a [`repository`] of
+//! requests of plain bytes ([`http`], [`frames`], [`v2`]), an `authority` that signs certificates, [`onnx`]'s messages and a [`repository`] of
 //! models.
 
 #[cfg(feature = "authority")]
 pub mod authority;
 pub mod envoy;
 pub mod forebay;
+pub mod frames;
 pub mod group;
 pub mod http;
 pub mod installed;
