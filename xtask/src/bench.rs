@@ -23,7 +23,7 @@ use crate::command::command;
 use crate::http::Client;
 use crate::layout::Layout;
 use crate::setup::{self, Part};
-use crate::up::services::{PATIENCE, url};
+use crate::up::services::url;
 use crate::{up, wasm};
 use bodies::Body;
 use envoy::Listener;
@@ -32,7 +32,7 @@ use halt::HaltPoll;
 use load::{Load, Sample};
 use rig::forebay::Ports;
 use rig::group::Group;
-use rig::process::free_port;
+use rig::process::{PATIENCE, free_port};
 use table::{Row, Table, Told, Unit};
 
 /// The processor that what is measured has for itself.

@@ -4,7 +4,7 @@ use std::path::Path;
 use std::process::Command;
 
 use rig::installed::{checkout, filter, folder};
-use rig::process::{Process, program};
+use rig::process::{Process, printed, program};
 use rig::repository::{add, generated};
 
 /// Each of them is a free port.
@@ -52,8 +52,8 @@ fn a_users_own_models_are_served_and_the_line_of_each_works() {
     assert!(said.contains("# scalar is not cached: "), "{said}");
     for line in lines {
         let ask = || {
-            let done = Command::new("sh").args(["-c", line]).current_dir(checkout()).output().unwrap();
-            let headers = String::from_utf8_lossy(&done.stdout).to_lowercase();
+            let headers =
+                printed(Command::new("sh").args(["-c", line]).current_dir(checkout())).to_lowercase();
             assert!(headers.starts_with("http/1.1 200"), "{line}\n{headers}");
             headers
         };
@@ -67,9 +67,7 @@ fn a_users_own_models_are_served_and_the_line_of_each_works() {
 
 #[test]
 fn once_asks_every_model_and_ends_well() {
-    let done = up("test-once", &checkout().join("examples/repository")).arg("--once").output().unwrap();
-    let said = String::from_utf8_lossy(&done.stdout);
-    assert!(done.status.success(), "{said}{}", String::from_utf8_lossy(&done.stderr));
+    let said = printed(up("test-once", &checkout().join("examples/repository")).arg("--once"));
     let line = |line: &&str| line.starts_with("  curl ") && line.contains("/v2/models/double/infer");
     assert_eq!(said.lines().filter(line).count(), 1, "{said}");
     assert_eq!(said.lines().filter(|line| line.starts_with("double ")).count(), 6, "{said}");

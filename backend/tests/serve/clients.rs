@@ -4,6 +4,7 @@ use std::io::Write as _;
 use std::process::Command;
 
 use rig::installed::{checkout, installed};
+use rig::process::printed;
 
 use crate::process::Forebay;
 
@@ -63,20 +64,13 @@ fn what_openapi_says_is_true() {
             "--no-color",
         ]);
         schemathesis.arg(format!("http://127.0.0.1:{}/openapi.json", forebay.http_port));
-        let output = schemathesis.output().unwrap();
-        assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stdout));
+        printed(&mut schemathesis);
     }
 }
 
 /// Runs a client to its last line, and returns what it said.
 fn run(client: &mut Command) -> String {
-    let output = client.output().unwrap();
-    let text = |bytes: &[u8]| String::from_utf8_lossy(bytes).into_owned();
-    let said = text(&output.stdout);
-    assert!(
-        output.status.success() && said.ends_with("all as it should be\n"),
-        "{said}{}",
-        text(&output.stderr)
-    );
+    let said = printed(client);
+    assert!(said.ends_with("all as it should be\n"), "{said}");
     said
 }

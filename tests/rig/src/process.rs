@@ -212,6 +212,17 @@ pub fn program(path: impl AsRef<OsStr>) -> Command {
     command
 }
 
+/// Runs a program to its end; what it printed.
+///
+/// # Panics
+/// It can't be started, or fails.
+pub fn printed(command: &mut Command) -> String {
+    let done = command.output().unwrap_or_else(|error| panic!("{command:?}: {error}"));
+    let said = String::from_utf8_lossy(&done.stdout).into_owned();
+    assert!(done.status.success(), "{command:?}: {said}{}", String::from_utf8_lossy(&done.stderr));
+    said
+}
+
 /// Does something listen on that port?
 pub fn listens(port: u16) -> Option<()> {
     TcpStream::connect(("127.0.0.1", port)).ok().map(drop)

@@ -69,7 +69,7 @@ impl Server {
     /// It does not start.
     pub fn start_with(tier: Tier, arguments: &[&str]) -> Self {
         let (port, folder) = (free_port(), TempDir::new().expect("a temporary folder"));
-        let arguments = arguments.iter().map(ToString::to_string).collect();
+        let arguments: Vec<String> = arguments.iter().map(ToString::to_string).collect();
         Self { process: run(tier, port, &arguments, &folder), port, tier, arguments, folder }
     }
 
@@ -105,7 +105,7 @@ impl Server {
     }
 }
 
-fn run(tier: Tier, port: u16, arguments: &Vec<String>, folder: &TempDir) -> Process {
+fn run(tier: Tier, port: u16, arguments: &[String], folder: &TempDir) -> Process {
     let mut command = tier.command(&installed("bin"), port);
     command.args(arguments).current_dir(folder);
     let mut process = Process::start(tier.name(), command);

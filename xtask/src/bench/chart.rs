@@ -10,9 +10,9 @@ use super::{Backend, MEASURED_CPU, OTHER_CPU, Settings};
 use crate::command::{command, output};
 use crate::http::Client;
 use crate::layout::Layout;
-use crate::up::services::{PATIENCE, url};
+use crate::up::services::url;
 use rig::group::Group;
-use rig::process::free_port;
+use rig::process::{PATIENCE, free_port};
 
 /// What is asked: `magika`, 5 ms of computing, of which one processor does 200 a second.
 const MODEL: [&str; 6] = [

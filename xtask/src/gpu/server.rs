@@ -6,9 +6,9 @@ use anyhow::{Result, ensure};
 
 use super::kit::{Engine, Kit};
 use crate::command::command;
-use crate::up::services::PATIENCE;
 use rig::forebay::Ports;
 use rig::group::Group;
+use rig::process::PATIENCE;
 
 /// What is served.
 #[derive(Default)]

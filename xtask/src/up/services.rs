@@ -3,7 +3,6 @@
 use std::fs;
 use std::path::PathBuf;
 use std::process::Command;
-use std::time::Duration;
 
 use anyhow::{Context, Result};
 use serde_json::Value;
@@ -16,11 +15,8 @@ use crate::http::Client;
 use crate::layout::Layout;
 use rig::forebay::Ports;
 use rig::group::Group;
-use rig::process::{free_port, listens};
+use rig::process::{PATIENCE, free_port, listens};
 use rig::tier::Tier;
-
-/// How long a service may take to be ready. Loading a large model on a busy machine takes a while.
-pub(crate) const PATIENCE: Duration = Duration::from_mins(1);
 
 /// The service that the backend is and that the filter asks for.
 const SERVICE: &str = "demo";
