@@ -104,7 +104,6 @@ fn server_under_valgrind(layout: &Layout, host: &str, valgrind: &Valgrind) -> Re
         FOUND,
         "--exit-on-first-error=yes",
         "--trace-children=yes",
-        "--trace-children-skip=*/kill",
         "--leak-check=no",
         &suppressions,
     ];
