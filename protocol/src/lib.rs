@@ -14,7 +14,7 @@
 //! cache_control     HTTP's words for freshness; freshness: may a stored answer be given now?
 //! field_value       lists and numbers in header values
 //! fields            which header fields are kept with an answer
-//! tenant            who may share results
+//! service, tenant   whose models are asked, and who may share results
 //! generations, gate, poll, proof   what passes between filter and gate
 //! ```
 //!
@@ -52,6 +52,7 @@ pub mod proof;
 pub mod raw;
 pub mod request;
 pub mod response;
+pub mod service;
 pub mod tenant;
 pub mod tensor;
 pub mod wants;

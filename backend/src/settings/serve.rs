@@ -4,6 +4,7 @@ use std::net::IpAddr;
 use std::time::Duration;
 
 use clap::Args;
+use forebay_protocol::service;
 
 use super::models::ModelSettings;
 use super::units::parse_seconds;
@@ -71,8 +72,11 @@ impl ServeSettings {
     /// What clap can't check: rules that span two settings.
     pub(super) fn check(&self) -> Result<(), SettingsError> {
         self.models.check()?;
-        if self.service.is_empty() || !self.service.bytes().all(|byte| byte.is_ascii_graphic()) {
-            return Err(wrong("--service", "must be a name of visible ASCII characters"));
+        if !service::is_name(&self.service) {
+            return Err(wrong(
+                "--service",
+                format!("{:?}: {} are expected", self.service, service::EXPECTED),
+            ));
         }
         self.trust.check()?;
         self.privacy.check(&self.trust)?;

@@ -6,6 +6,7 @@
 mod trust;
 
 use forebay_protocol::poll::MAX_WAIT_MS;
+use forebay_protocol::service;
 use serde::Deserialize;
 use std::collections::BTreeMap;
 
@@ -296,13 +297,11 @@ fn is_authority(text: &str) -> bool {
     (1..=255).contains(&text.len()) && text.bytes().all(plain)
 }
 
-/// A service's name goes into metric names and headers, so it is kept plain.
 fn name(field: &str, value: &str) -> Result<(), ConfigError> {
-    let plain = |byte: u8| byte.is_ascii_alphanumeric() || byte == b'-' || byte == b'_';
-    if (1..=63).contains(&value.len()) && value.bytes().all(plain) {
+    if service::is_name(value) {
         return Ok(());
     }
-    Err(out_of_range(field, &format!("{value:?}"), "1 to 63 letters, digits, '-' or '_'"))
+    Err(out_of_range(field, &format!("{value:?}"), service::EXPECTED))
 }
 
 fn range(field: &str, found: u64, low: u64, high: u64, expected: &'static str) -> Result<(), ConfigError> {
