@@ -6,6 +6,7 @@ mod coding;
 mod cork;
 pub(crate) mod error;
 pub(crate) mod health;
+mod leave;
 mod linger;
 pub(crate) mod logging;
 pub(crate) mod metadata;
@@ -29,7 +30,6 @@ use ::metrics::counter;
 use axum::Router;
 use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
 use hyper_util::server::conn::auto::Builder;
-use hyper_util::server::graceful::{GracefulShutdown, Watcher};
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
@@ -42,6 +42,7 @@ use crate::trust::Peer;
 use arrive::Arrive;
 use cork::Corked;
 use error::HttpError;
+use leave::{Leave, Told};
 use tls::Tls;
 
 /// Connections that may wait to be accepted: the kernel's usual bound.
@@ -92,16 +93,17 @@ pub(crate) fn listen(address: IpAddr, port: u16) -> Result<(TcpListener, u16), L
     bind().map_err(|source| ListenError { address, source })
 }
 
-/// Serves connections until `stop`; then takes no more, and gives those in flight `exit_timeout_secs`.
+/// Serves connections until `stop`; then takes no more, and gives those in flight `exit_timeout_secs`. From `begun` on clients are told
+/// to connect elsewhere.
 pub(crate) async fn serve(
     listener: TcpListener,
     routes: Router,
     settings: HttpSettings,
     tls: Option<Arc<Tls>>,
-    stop: CancellationToken,
+    (begun, stop): (CancellationToken, CancellationToken),
 ) {
     let server = server(&settings);
-    let graceful = GracefulShutdown::new();
+    let leave = Leave { max_age: settings.max_connection_age_secs, begun, stop: stop.clone() };
     let places = Arc::new(Semaphore::new(settings.max_connections()));
     loop {
         let accepted = tokio::select! {
@@ -121,22 +123,22 @@ pub(crate) async fn serve(
             );
             continue;
         };
-        let watcher = graceful.watcher();
         let one = Connection {
             server: server.clone(),
             routes: routes.clone(),
             most: settings.max_body_bytes.max(LEAST_UNREAD_BYTES),
+            leave: leave.clone(),
             place,
         };
         let (tls, stream) = (tls.clone(), patient(stream, settings.write_timeout_secs));
         tokio::spawn(async move {
             let outcome = match tls {
-                None => one.serve(watcher, stream, Peer::certified(address.ip(), None)).await,
+                None => one.serve(stream, Peer::certified(address.ip(), None)).await,
                 Some(tls) => match tls.accept(stream).await {
                     Ok(stream) => {
                         let certificate = stream.get_ref().1.peer_certificates().and_then(<[_]>::first);
                         let peer = Peer::certified(address.ip(), certificate);
-                        one.serve(watcher, stream, peer).await
+                        one.serve(stream, peer).await
                     }
                     Err(error) => Err(error.into()),
                 },
@@ -147,11 +149,8 @@ pub(crate) async fn serve(
         });
     }
     drop(listener);
-    let ended = async {
-        graceful.shutdown().await;
-        // Those that linger.
-        let _ = places.acquire_many(u32::try_from(settings.max_connections()).unwrap_or(u32::MAX)).await;
-    };
+    // All places are free again.
+    let ended = places.acquire_many(u32::try_from(settings.max_connections()).unwrap_or(u32::MAX));
     if tokio::time::timeout(settings.exit_timeout_secs, ended).await.is_err() {
         tracing::warn!("connections were still open at the end of the drain");
     }
@@ -180,6 +179,7 @@ struct Connection {
     routes: Router,
     /// Bytes that are read for nothing, so that a refusal arrives.
     most: usize,
+    leave: Leave,
     /// Of the port's.
     place: OwnedSemaphorePermit,
 }
@@ -188,16 +188,17 @@ impl Connection {
     /// Serves it to its end, or to the drain's.
     async fn serve(
         self,
-        watcher: Watcher,
         stream: impl AsyncRead + AsyncWrite + Unpin + Send + 'static,
         peer: Peer,
     ) -> Result<(), Box<dyn Error + Send + Sync>> {
         let unread = Arc::new(AtomicBool::new(false));
-        let service = Arrive { routes: self.routes, peer, most: self.most, unread: unread.clone() };
+        let told = Arc::new(Told::default());
+        let service =
+            Arrive { routes: self.routes, peer, most: self.most, unread: unread.clone(), told: told.clone() };
         let stream = Corked::new(stream);
         let (uncork, rest) = (stream.uncork(), stream.uncork());
         let connection = self.server.serve_connection(TokioIo::new(stream), service).into_owned();
-        let outcome = cork::run(watcher.watch(connection), uncork).await;
+        let outcome = cork::run(self.leave.run(connection, told), uncork).await;
         let is_refused = outcome.as_ref().is_err_and(|error| is_unreadable(error.as_ref()));
         if is_refused || unread.load(Ordering::Relaxed) {
             linger::close(rest, self.most).await;

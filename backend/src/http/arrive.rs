@@ -20,6 +20,7 @@ use http::{HeaderValue, Request, Version};
 use hyper::body::{Body as _, Frame, Incoming, SizeHint};
 use tower::Service as _;
 
+use super::leave::Told;
 use super::linger::LINGER;
 use super::target;
 use crate::trust::Peer;
@@ -37,6 +38,8 @@ pub(super) struct Arrive {
     pub(super) most: usize,
     /// The connection ends before all was read that the client sends.
     pub(super) unread: Arc<AtomicBool>,
+    /// What answers say of the connection.
+    pub(super) told: Arc<Told>,
 }
 
 type Answering = Pin<Box<dyn Future<Output = Result<Response, Infallible>> + Send>>;
@@ -48,6 +51,7 @@ impl hyper::service::Service<Request<Incoming>> for Arrive {
 
     fn call(&self, mut request: Request<Incoming>) -> Answering {
         request.extensions_mut().insert(self.peer.clone());
+        self.told.came(request.version());
         if request.body().is_end_stream() {
             return self.answer(request.map(Body::new));
         }
@@ -80,10 +84,15 @@ impl hyper::service::Service<Request<Incoming>> for Arrive {
 impl Arrive {
     /// The routes' answer, or the refusal of what is for no route.
     fn answer(&self, request: Request<Body>) -> Answering {
-        match target::check(&request) {
-            Ok(()) => Box::pin(self.routes.clone().call(request)),
-            Err(error) => Box::pin(std::future::ready(Ok(error.into_response()))),
-        }
+        let (mut routes, told) = (self.routes.clone(), self.told.clone());
+        Box::pin(async move {
+            let mut answer = match target::check(&request) {
+                Ok(()) => routes.call(request).await?,
+                Err(error) => error.into_response(),
+            };
+            told.tell(&mut answer);
+            Ok(answer)
+        })
     }
 }
 

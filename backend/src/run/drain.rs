@@ -89,10 +89,11 @@ pub(crate) async fn serve_until_signal(
 ) -> anyhow::Result<()> {
     let (stop_main, stop_metrics) = (CancellationToken::new(), CancellationToken::new());
     let tls = listeners.tls;
-    let serve =
-        |(listener, routes): (TcpListener, Router), tls: Option<Arc<Tls>>, stop: &CancellationToken| {
-            tokio::spawn(http::serve(listener, routes, settings.clone(), tls, stop.clone()))
-        };
+    let serve = |(listener, routes): (TcpListener, Router),
+                 tls: Option<Arc<Tls>>,
+                 stop: &CancellationToken| {
+        tokio::spawn(http::serve(listener, routes, settings.clone(), tls, (draining.begun(), stop.clone())))
+    };
     if let Some(tls) = tls.clone() {
         tokio::spawn(tls.follow(stop_main.clone()));
     }

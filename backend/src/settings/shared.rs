@@ -59,8 +59,12 @@ pub(crate) struct HttpSettings {
     /// Seconds a client may take nothing of an answer that waits; its connection is closed then
     #[arg(long, env = "FOREBAY_WRITE_TIMEOUT_SECS", default_value = "60", value_parser = parse_seconds)]
     pub(crate) write_timeout_secs: Duration,
-    /// Seconds between SIGTERM, when readiness turns 503, and the end of accepting connections: time for load
-    /// balancers to look away
+    /// Seconds after which a client is told to connect anew, so that replicas that were added get their share: with its next
+    /// answer over HTTP/1.1, by GOAWAY over HTTP/2. A tenth more or less, so that not all come at once; 0 for never
+    #[arg(long, env = "FOREBAY_MAX_CONNECTION_AGE_SECS", default_value = "300", value_parser = parse_seconds)]
+    pub(crate) max_connection_age_secs: Duration,
+    /// Seconds between SIGTERM, when readiness turns 503 and clients are told to connect elsewhere, and the end of accepting
+    /// connections: time for load balancers to look away
     #[arg(long, env = "FOREBAY_DRAIN_SECS", default_value = "0", value_parser = parse_seconds)]
     pub(crate) drain_secs: Duration,
     /// Seconds that requests in flight get to finish after that

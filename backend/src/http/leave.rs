@@ -1,0 +1,93 @@
+//! When a connection is to end, and how its client is told, so that no request is lost: by `Connection: close` with the next answer
+//! over HTTP/1.1, by GOAWAY over HTTP/2. It is told when the connection is old, or the drain begins; when the drain ends, idle
+//! connections are closed too.
+
+use std::pin::pin;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Duration;
+
+use axum::response::Response;
+use http::header::CONNECTION;
+use http::{HeaderValue, Version};
+use hyper_util::server::graceful::GracefulConnection;
+use tokio::sync::Notify;
+use tokio_util::sync::CancellationToken;
+
+/// By how much ages differ, so that clients who came together don't come back together.
+const JITTER: std::ops::Range<f64> = 0.9..1.1;
+
+/// What ends connections.
+#[derive(Clone)]
+pub(super) struct Leave {
+    /// 0: none is too old.
+    pub(super) max_age: Duration,
+    /// The drain begins: clients are told.
+    pub(super) begun: CancellationToken,
+    /// Nothing new is taken any more.
+    pub(super) stop: CancellationToken,
+}
+
+/// What one connection's answers are to say.
+#[derive(Default)]
+pub(super) struct Told {
+    is_leaving: AtomicBool,
+    is_http2: AtomicBool,
+    /// Over HTTP/2 there is somebody to tell.
+    came: Notify,
+}
+
+impl Told {
+    /// A request of that version came.
+    pub(super) fn came(&self, version: Version) {
+        if version >= Version::HTTP_2 {
+            let is_first = !self.is_http2.swap(true, Ordering::Relaxed);
+            if is_first && self.is_leaving.load(Ordering::Relaxed) {
+                self.came.notify_one();
+            }
+        }
+    }
+
+    /// Says it with an answer, where that is how it is said.
+    pub(super) fn tell(&self, answer: &mut Response) {
+        if self.is_leaving.load(Ordering::Relaxed) && !self.is_http2.load(Ordering::Relaxed) {
+            answer.headers_mut().insert(CONNECTION, HeaderValue::from_static("close"));
+        }
+    }
+}
+
+impl Leave {
+    /// Runs a connection to its end.
+    pub(super) async fn run<C: GracefulConnection>(
+        self,
+        connection: C,
+        told: Arc<Told>,
+    ) -> Result<(), C::Error> {
+        let mut connection = pin!(connection);
+        let age = self.max_age.mul_f64(rand::random_range(JITTER));
+        let mut old = pin!(tokio::time::sleep(age));
+        let mut stopped = false;
+        loop {
+            let is_leaving = told.is_leaving.load(Ordering::Relaxed);
+            tokio::select! {
+                biased;
+                () = self.stop.cancelled(), if !stopped => {
+                    stopped = true;
+                    connection.as_mut().graceful_shutdown();
+                }
+                () = async { tokio::select! {
+                    () = self.begun.cancelled() => {}
+                    () = old.as_mut(), if !age.is_zero() => {}
+                } }, if !is_leaving => {
+                    told.is_leaving.store(true, Ordering::Relaxed);
+                    // An idle connection of HTTP/1.1 would be closed by it, and a request that is on its way be lost.
+                    if told.is_http2.load(Ordering::Relaxed) {
+                        connection.as_mut().graceful_shutdown();
+                    }
+                }
+                () = told.came.notified() => connection.as_mut().graceful_shutdown(),
+                ended = connection.as_mut() => return ended,
+            }
+        }
+    }
+}
