@@ -86,10 +86,11 @@ pub fn run() -> ExitCode {
             return ExitCode::SUCCESS;
         }
         Err(settings::Stop::Wrong(line)) => {
-            eprintln!("forebay: {line}");
+            observe::logs::say_end(&line, settings::log_format(std::env::args_os()));
             return ExitCode::from(EXIT_WRONG_SETTINGS);
         }
     };
+    let format = command.log_format();
     let ended = match command {
         Command::Serve(settings) => run::serve::run(&settings),
         Command::Gate(settings) => run::gate::run(&settings),
@@ -104,7 +105,7 @@ pub fn run() -> ExitCode {
     match ended {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
-            eprintln!("forebay: {error:#}");
+            observe::logs::say_end(&format!("{error:#}"), format);
             match error.downcast_ref::<settings::SettingsError>() {
                 Some(_) => ExitCode::from(EXIT_WRONG_SETTINGS),
                 None => ExitCode::FAILURE,

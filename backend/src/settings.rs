@@ -3,6 +3,7 @@
 
 mod client;
 mod completion;
+mod environment;
 mod gate;
 mod models;
 mod restricted;
@@ -16,7 +17,7 @@ use std::ffi::OsString;
 use std::io::IsTerminal as _;
 use std::path::PathBuf;
 
-use clap::{Args, Parser, Subcommand};
+use clap::{Args, CommandFactory as _, FromArgMatches as _, Parser, Subcommand, ValueEnum as _};
 
 pub(crate) use client::{
     Arrival, BenchSettings, Encoding, Header, InferSettings, InputSettings, Range, Repeats, ServerSettings,
@@ -100,13 +101,40 @@ pub(crate) enum Stop {
 /// # Errors
 /// `Stop::Shown` for `--help` and `--version`; `Stop::Wrong` with one line for anything that can't be used.
 pub(crate) fn from_arguments(arguments: impl Iterator<Item = OsString>) -> Result<Command, Stop> {
-    let command = match Cli::try_parse_from(arguments) {
+    let command = environment::without_strangers(Cli::command());
+    let parsed = command.try_get_matches_from(arguments).and_then(|found| Cli::from_arg_matches(&found));
+    let command = match parsed {
         Ok(cli) => cli.command,
         Err(error) if error.exit_code() == 0 => return Err(Stop::Shown(shown(&error))),
         Err(error) => return Err(Stop::Wrong(first_paragraph(&error.render().to_string()))),
     };
     check(&command).map_err(|error| Stop::Wrong(error.to_string()))?;
     Ok(command)
+}
+
+impl Command {
+    /// How its log lines look; those of commands for people are text.
+    pub(crate) fn log_format(&self) -> LogFormat {
+        match self {
+            Self::Serve(settings) => settings.logs.log_format,
+            Self::Gate(settings) => settings.logs.log_format,
+            Self::Plan(settings) => settings.log_format,
+            Self::CheckFilter(_) | Self::Infer(_) | Self::Bench(_) => LogFormat::Text,
+        }
+    }
+}
+
+/// The same of arguments that are no command.
+pub(crate) fn log_format(arguments: impl Iterator<Item = OsString>) -> LogFormat {
+    let arguments: Vec<String> = arguments.skip(1).map(|it| it.to_string_lossy().into_owned()).collect();
+    if !arguments.first().is_some_and(|command| ["serve", "gate"].contains(&command.as_str())) {
+        return LogFormat::Text;
+    }
+    let flag = arguments.windows(2).find(|pair| pair[0] == "--log-format").map(|pair| pair[1].clone());
+    let flag =
+        flag.or_else(|| arguments.iter().find_map(|it| it.strip_prefix("--log-format=").map(str::to_owned)));
+    let said = flag.or_else(|| std::env::var("FOREBAY_LOG_FORMAT").ok());
+    said.and_then(|said| LogFormat::from_str(&said, true).ok()).unwrap_or(LogFormat::Json)
 }
 
 /// Help in colours for a terminal, plain for everything else.

@@ -60,7 +60,15 @@ pub(crate) enum LoadError {
     Thread(std::io::Error),
 }
 
+/// What the root of an ext4 volume has; not all may look into it.
+const LOST_AND_FOUND: &str = "lost+found";
+
 impl LoadError {
+    /// Whether the folder of that name is no model's.
+    pub(crate) fn is_of_no_model(&self, name: &str) -> bool {
+        matches!(self, Self::Repository(RepositoryError::NoVersion { .. })) || name == LOST_AND_FOUND
+    }
+
     /// Whether it may be loaded later though its files are the same.
     pub(crate) fn is_transient(&self) -> bool {
         match self {

@@ -83,6 +83,8 @@ pub(crate) struct Failed {
     /// Of its folder.
     pub(crate) fingerprint: Fingerprint,
     pub(crate) reason: String,
+    /// It has no version, and so is no model: it keeps nothing from being ready.
+    pub(crate) is_empty: bool,
     /// When it is tried again though nothing changed.
     pub(crate) retry: Option<Retry>,
 }
@@ -174,7 +176,7 @@ impl Models {
     pub(crate) fn all_loaded(&self) -> bool {
         let current = self.current.load();
         let mut versions = current.models.values().flat_map(|model| model.versions.values());
-        current.failed.keys().all(|name| current.models.contains_key(name))
+        current.failed.iter().all(|(name, failed)| failed.is_empty || current.models.contains_key(name))
             && (current.models.is_empty() || versions.any(|version| version.schedule.why_away().is_none()))
     }
 }

@@ -6,7 +6,9 @@ mod seldom;
 
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, PoisonError};
+use std::time::SystemTime;
 
+use serde_json::json;
 use tracing::level_filters::LevelFilter;
 use tracing_subscriber::layer::SubscriberExt as _;
 use tracing_subscriber::util::SubscriberInitExt as _;
@@ -81,6 +83,19 @@ pub(crate) fn start(settings: &LogSettings) -> Result<Logs, SettingsError> {
         LogFormat::Text => registry.with(lines).init(),
     }
     Ok(Logs { filter: handle, levels: Arc::new(Mutex::new(levels)) })
+}
+
+/// Says why the program ends, in one line: as all others are where lines are JSON, whatever is logged.
+pub(crate) fn say_end(reason: &str, format: LogFormat) {
+    match format {
+        LogFormat::Text => eprintln!("forebay: {reason}"),
+        LogFormat::Json => {
+            let timestamp = humantime::format_rfc3339_micros(SystemTime::now()).to_string();
+            let line =
+                json!({"timestamp": timestamp, "level": "ERROR", "message": reason, "target": "forebay"});
+            eprintln!("{line}");
+        }
+    }
 }
 
 impl Logs {

@@ -5,7 +5,7 @@ mod series;
 
 use std::time::Duration;
 
-use metrics::{Counter, Histogram, counter, describe_counter, describe_gauge, describe_histogram};
+use metrics::{Counter, Histogram, counter, describe_counter, describe_gauge, describe_histogram, gauge};
 use metrics_exporter_prometheus::{BuildError, Matcher, PrometheusBuilder, PrometheusHandle};
 
 pub(crate) use series::Series;
@@ -33,6 +33,7 @@ pub(crate) struct Metrics {
 pub(crate) fn install() -> Result<Metrics, BuildError> {
     let process = builder()?.install_recorder()?;
     describe();
+    gauge!("forebay_build_info", "version" => env!("CARGO_PKG_VERSION")).set(1);
     Ok(Metrics { process })
 }
 
@@ -95,6 +96,7 @@ fn describe() {
     describe_counter!("nv_inference_compute_infer_duration_us", "Time in the engine");
     describe_counter!("nv_inference_compute_input_duration_us", "Time of joining the inputs of batches");
     describe_counter!("nv_inference_compute_output_duration_us", "Time of cutting the outputs of batches");
+    describe_gauge!("forebay_build_info", "1; the label says which version this is");
     describe_gauge!("nv_inference_pending_request_count", "Requests that wait in the queue");
     describe_gauge!("forebay_requests_in_progress", "Requests that came and are not answered yet");
     describe_counter!("nv_cache_num_hits_per_model", "Requests answered from the pool by this server");

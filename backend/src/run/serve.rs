@@ -183,10 +183,14 @@ async fn load(
         move || control.load_at_start(names.as_deref())
     };
     tokio::task::spawn_blocking(at_start).await?.context("the model repository can't be served")?;
-    let failed = &control.models.current().failed;
-    if settings.exit_on_error && !failed.is_empty() {
-        let reasons = failed.iter().map(|(name, failed)| format!("model {name:?}: {}", failed.reason));
-        anyhow::bail!("{}", reasons.collect::<Vec<_>>().join("; "));
+    let set = control.models.current();
+    let failed = set.failed.iter().filter(|(name, failed)| {
+        // A folder without a version is one only of what was named.
+        !failed.is_empty || settings.load_model.contains(name)
+    });
+    let reasons: Vec<_> = failed.map(|(name, failed)| format!("model {name:?}: {}", failed.reason)).collect();
+    if settings.exit_on_error && !reasons.is_empty() {
+        anyhow::bail!("{}", reasons.join("; "));
     }
     tokio::spawn(control::retry(control.clone(), stop.clone()));
     let follows = settings.model_control_mode == ModelControlMode::Poll;

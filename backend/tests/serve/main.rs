@@ -47,6 +47,7 @@ mod slow;
 mod strangers;
 mod stream;
 mod strings;
+mod surroundings;
 mod targets;
 mod targets_agree;
 #[cfg(feature = "tensorrt")]

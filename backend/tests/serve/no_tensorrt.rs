@@ -26,7 +26,8 @@ fn each_of_its_flags_is_refused() {
         &["--gpu-memory-bytes", "1000"],
         &["--compile-timeout-secs", "3600"],
     ] {
-        let (code, said) = refused(&mut serve_command(root.path(), flag));
+        let text = [flag, &["--log-format", "text"]].concat();
+        let (code, said) = refused(&mut serve_command(root.path(), &text));
         assert_eq!((code, said.trim()), (Some(2), &*format!("forebay: {}: {NONE}", flag[0])), "{flag:?}");
     }
 }

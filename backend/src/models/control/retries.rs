@@ -88,7 +88,8 @@ mod tests {
     /// A set in which "m" failed and is due.
     fn failed(now: Instant) -> ModelSet {
         let retry = Some(Retry { at: now, pause: FIRST_PAUSE });
-        let failed = Failed { fingerprint: Fingerprint::default(), reason: String::new(), retry };
+        let failed =
+            Failed { fingerprint: Fingerprint::default(), reason: String::new(), is_empty: false, retry };
         ModelSet { failed: [("m".to_owned(), failed)].into(), ..ModelSet::default() }
     }
 

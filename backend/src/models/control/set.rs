@@ -69,7 +69,8 @@ pub(super) fn enter(set: &mut ModelSet, name: &str, attempt: Attempt, then: Then
                 let before = set.failed.get(name).filter(|failed| failed.fingerprint == fingerprint);
                 let retry = (then == Then::Retried && error.is_transient())
                     .then(|| retries::after(before.and_then(|failed| failed.retry)));
-                let failed = Failed { fingerprint, reason: error.to_string(), retry };
+                let (reason, is_empty) = (error.to_string(), error.is_of_no_model(name));
+                let failed = Failed { fingerprint, reason, is_empty, retry };
                 set.failed.insert(name.to_owned(), failed);
             }
             Err(error)
