@@ -29,8 +29,8 @@ pub(crate) fn read_pool_secret(settings: &PoolSettings) -> Result<Secret, Settin
     let bytes = match &settings.pool_secret_file {
         Some(path) => read(flag, path)?,
         None => match std::env::var(POOL_SECRET) {
-            Ok(secret) => secret.into_bytes(),
-            Err(_) => {
+            Ok(secret) if !secret.is_empty() => secret.into_bytes(),
+            _ => {
                 return Err(wrong(
                     flag,
                     format!("is missing: a pool that is shared needs it, or {POOL_SECRET}"),
