@@ -26,8 +26,7 @@ fn each_of_its_flags_is_refused() {
         &["--gpu-memory-bytes", "1000"],
         &["--compile-timeout-secs", "3600"],
     ] {
-        let text = [flag, &["--log-format", "text"]].concat();
-        let (code, said) = refused(&mut serve_command(root.path(), &text));
+        let (code, said) = refused(&mut serve_command(root.path(), flag));
         assert_eq!((code, said.trim()), (Some(2), &*format!("forebay: {}: {NONE}", flag[0])), "{flag:?}");
     }
 }

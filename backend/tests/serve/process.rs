@@ -54,8 +54,8 @@ fn forebay_command(subcommand: &str, arguments: &[&str]) -> Command {
 
 /// The exit code of one that does not start, and what it says.
 pub(crate) fn refused(command: &mut Command) -> (Option<i32>, String) {
-    let ended = command.output().unwrap();
-    (ended.status.code(), String::from_utf8(ended.stderr).unwrap().replace("\\\"", "\""))
+    let ended = command.env("FOREBAY_LOG_FORMAT", "text").env("NO_COLOR", "1").output().unwrap();
+    (ended.status.code(), String::from_utf8(ended.stderr).unwrap())
 }
 
 /// `forebay` with those arguments alone.

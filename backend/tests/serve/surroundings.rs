@@ -50,8 +50,7 @@ fn why_it_does_not_start_is_a_line_as_all_others_are() {
         let said = String::from_utf8(said.stderr).unwrap();
         let line: Value = serde_json::from_str(said.lines().last().unwrap()).unwrap();
         assert_eq!((&line["level"], &line["target"]), (&"ERROR".into(), &"forebay".into()), "{line}");
-        let text = [arguments, &["--log-format", "text"]].concat();
-        let (_, said) = refused(&mut serve_command(repository.path(), &text));
+        let (_, said) = refused(&mut serve_command(repository.path(), arguments));
         assert!(said.lines().last().unwrap().starts_with("forebay: "), "{said}");
     }
 }

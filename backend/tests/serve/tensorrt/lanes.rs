@@ -6,6 +6,7 @@ use tensorrt_double::onnx;
 use super::traced::{DOWNLOAD, RUN, Traced, UPLOAD};
 use super::{ask, command, plan, plan_of, repository, right};
 use crate::process::Forebay;
+use crate::process::refused;
 
 /// Each lane has a graph of four rows before the first request comes.
 const GRAPHS: &str = r#"optimization { cuda { graphs: true } } model_warmup { name: "w" count: 2
@@ -99,8 +100,7 @@ fn outputs_whose_size_the_run_tells_are_each_requests_own() {
 #[test]
 fn lanes_that_are_no_number_within_bounds_refuse_the_model() {
     let root = repository(r#"parameters { key: "lanes" value { string_value: "0" } }"#, &plan());
-    let output = command(root.path(), &[]).output().unwrap();
-    let said = String::from_utf8_lossy(&output.stderr).into_owned();
+    let (code, said) = refused(&mut command(root.path(), &[]));
     let reason = "config.pbtxt:1: lanes is \"0\", must be a whole number from 1 to 8";
-    assert!(!output.status.success() && said.contains(reason), "{said}");
+    assert!(code == Some(1) && said.contains(reason), "{said}");
 }
