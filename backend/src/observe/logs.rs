@@ -8,7 +8,7 @@ use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::SystemTime;
 
-use serde_json::json;
+use serde_json::Value;
 use tracing::level_filters::LevelFilter;
 use tracing_subscriber::layer::SubscriberExt as _;
 use tracing_subscriber::util::SubscriberInitExt as _;
@@ -91,9 +91,10 @@ pub(crate) fn say_end(reason: &str, format: LogFormat) {
         LogFormat::Text => eprintln!("forebay: {reason}"),
         LogFormat::Json => {
             let timestamp = humantime::format_rfc3339_micros(SystemTime::now()).to_string();
-            let line =
-                json!({"timestamp": timestamp, "level": "ERROR", "message": reason, "target": "forebay"});
-            eprintln!("{line}");
+            let reason = Value::from(reason);
+            eprintln!(
+                r#"{{"timestamp":"{timestamp}","level":"ERROR","message":{reason},"target":"forebay"}}"#
+            );
         }
     }
 }

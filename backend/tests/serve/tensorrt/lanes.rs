@@ -5,8 +5,7 @@ use tensorrt_double::onnx;
 
 use super::traced::{DOWNLOAD, RUN, Traced, UPLOAD};
 use super::{ask, command, plan, plan_of, repository, right};
-use crate::process::Forebay;
-use crate::process::refused;
+use crate::process::{Forebay, refused};
 
 /// Each lane has a graph of four rows before the first request comes.
 const GRAPHS: &str = r#"optimization { cuda { graphs: true } } model_warmup { name: "w" count: 2
