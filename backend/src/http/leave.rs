@@ -8,6 +8,8 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use axum::response::Response;
+use futures_util::stream::FuturesUnordered;
+use futures_util::{FutureExt as _, StreamExt as _};
 use http::header::CONNECTION;
 use http::{HeaderValue, Version};
 use hyper_util::server::graceful::GracefulConnection;
@@ -56,6 +58,16 @@ impl Told {
     }
 }
 
+/// What happens to a connection.
+enum Signal {
+    /// It is to be left when it is convenient.
+    Leave,
+    /// There is somebody to tell, over HTTP/2.
+    Came,
+    /// Nothing new is taken any more.
+    Stop,
+}
+
 impl Leave {
     /// Runs a connection to its end.
     pub(super) async fn run<C: GracefulConnection>(
@@ -63,30 +75,33 @@ impl Leave {
         connection: C,
         told: Arc<Told>,
     ) -> Result<(), C::Error> {
+        let Self { max_age, begun, stop } = self;
+        let age = max_age.mul_f64(rand::random_range(JITTER));
+        // Each of them is looked at when it is woken alone, and not in each turn of the connection.
+        let mut signals = FuturesUnordered::new();
+        signals.push(async { stop.cancelled().await }.map(|()| Signal::Stop).boxed());
+        signals.push(async { begun.cancelled().await }.map(|()| Signal::Leave).boxed());
+        signals.push(async { told.came.notified().await }.map(|()| Signal::Came).boxed());
+        if !age.is_zero() {
+            signals.push(tokio::time::sleep(age).map(|()| Signal::Leave).boxed());
+        }
         let mut connection = pin!(connection);
-        let age = self.max_age.mul_f64(rand::random_range(JITTER));
-        let mut old = pin!(tokio::time::sleep(age));
-        let mut stopped = false;
         loop {
-            let is_leaving = told.is_leaving.load(Ordering::Relaxed);
-            tokio::select! {
+            let signal = tokio::select! {
                 biased;
-                () = self.stop.cancelled(), if !stopped => {
-                    stopped = true;
-                    connection.as_mut().graceful_shutdown();
-                }
-                () = async { tokio::select! {
-                    () = self.begun.cancelled() => {}
-                    () = old.as_mut(), if !age.is_zero() => {}
-                } }, if !is_leaving => {
+                Some(signal) = signals.next() => signal,
+                ended = connection.as_mut() => return ended,
+            };
+            let tells = match signal {
+                Signal::Stop | Signal::Came => true,
+                Signal::Leave => {
                     told.is_leaving.store(true, Ordering::Relaxed);
                     // An idle connection of HTTP/1.1 would be closed by it, and a request that is on its way be lost.
-                    if told.is_http2.load(Ordering::Relaxed) {
-                        connection.as_mut().graceful_shutdown();
-                    }
+                    told.is_http2.load(Ordering::Relaxed)
                 }
-                () = told.came.notified() => connection.as_mut().graceful_shutdown(),
-                ended = connection.as_mut() => return ended,
+            };
+            if tells {
+                connection.as_mut().graceful_shutdown();
             }
         }
     }
