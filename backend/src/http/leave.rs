@@ -79,9 +79,9 @@ impl Leave {
         let age = max_age.mul_f64(rand::random_range(JITTER));
         // Each of them is looked at when it is woken alone, and not in each turn of the connection.
         let mut signals = FuturesUnordered::new();
-        signals.push(async { stop.cancelled().await }.map(|()| Signal::Stop).boxed());
-        signals.push(async { begun.cancelled().await }.map(|()| Signal::Leave).boxed());
-        signals.push(async { told.came.notified().await }.map(|()| Signal::Came).boxed());
+        signals.push(stop.cancelled().map(|()| Signal::Stop).boxed());
+        signals.push(begun.cancelled().map(|()| Signal::Leave).boxed());
+        signals.push(told.came.notified().map(|()| Signal::Came).boxed());
         if !age.is_zero() {
             signals.push(tokio::time::sleep(age).map(|()| Signal::Leave).boxed());
         }

@@ -33,6 +33,11 @@ impl Answer {
         self.cache_status().rsplit(", ").next().unwrap_or_default().to_owned()
     }
 
+    /// Was it answered by the filter, and not by a server's cache behind it?
+    pub fn is_filters_hit(&self) -> bool {
+        self.cache_status().contains("forebay; hit")
+    }
+
     /// Was it answered from the cache that is nearest?
     pub fn is_hit(&self) -> bool {
         self.nearest_cache().contains("; hit")

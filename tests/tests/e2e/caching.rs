@@ -44,7 +44,7 @@ fn what_was_computed_for_one_encoding_is_a_hit_in_the_other() {
         // With a pool that is shared, the backend writes after it has answered.
         let hit = until("the pool has the answer", || {
             let answer = stack.infer(MODEL, &binary(&length), &body);
-            answer.is_hit().then_some(answer)
+            answer.is_filters_hit().then_some(answer)
         });
         let json_bytes: usize = hit.header("inference-header-content-length").parse().expect("a length");
         let values = [1.0_f32.to_le_bytes(), f32::MIN_POSITIVE.to_le_bytes()].concat();
@@ -53,7 +53,7 @@ fn what_was_computed_for_one_encoding_is_a_hit_in_the_other() {
         is(&stack.infer(MODEL, &binary(&length), &body), STORED);
         let back = until("the pool has the answer", || {
             let answer = stack.infer(MODEL, &JSON, &fp32(&[3.0]));
-            answer.is_hit().then_some(answer)
+            answer.is_filters_hit().then_some(answer)
         });
         assert_eq!(back.json()["outputs"][0]["data"], json!([3.0]));
         if pool == Pool::Memory {
@@ -99,7 +99,7 @@ fn two_workers_share_what_each_of_them_stored() {
         for body in &bodies {
             let answer = stack.infer(MODEL, &JSON, body);
             assert_eq!(answer.status, 200);
-            hits += usize::from(answer.is_hit());
+            hits += usize::from(answer.is_filters_hit());
         }
         assert!(round == 0 || hits > 0);
     }

@@ -97,7 +97,7 @@ fn a_killed_backend_leaves_the_hits_and_a_clear_503_for_misses() {
     let mut stack = Stack::new().pool(Pool::Redis).start();
     is(&stack.infer(MODEL, &JSON, &fp32(&[1.0])), STORED);
     let (length, body) = fp32_binary(&[1.0]);
-    until("the pool has it", || stack.infer(MODEL, &binary(&length), &body).is_hit().then_some(()));
+    until("the pool has it", || stack.infer(MODEL, &binary(&length), &body).is_filters_hit().then_some(()));
     stack.until_polled();
     stack.backends[0].process.kill();
     for _ in 0..20 {
@@ -125,7 +125,7 @@ fn a_killed_gate_fails_no_request() {
     until("what is kept is given no more", || {
         let answer = stack.infer(MODEL, &JSON, &fp32(&[1.0]));
         assert_eq!(answer.status, 200);
-        (!answer.is_hit()).then_some(())
+        (!answer.is_filters_hit()).then_some(())
     });
     let skipped = || stack.stats("gate_skipped").first().map_or(0, |(_, count)| *count);
     until("the breaker is open", || {
@@ -219,7 +219,7 @@ fn shadow_mode_answers_nothing_and_finds_no_difference() {
     let stack = Stack::new().filter(json!({"mode": "shadow"})).start();
     for _ in 0..5 {
         let answer = stack.infer(MODEL, &JSON, &fp32(&[1.0]));
-        assert!(answer.status == 200 && !answer.is_hit(), "{}", answer.cache_status());
+        assert!(answer.status == 200 && !answer.is_filters_hit(), "{}", answer.cache_status());
     }
     let count = |event: &str| stack.stats(event).iter().map(|(_, count)| count).sum::<u64>();
     until("comparisons are counted", || (count("shadow_match") >= 4).then_some(()));

@@ -46,7 +46,7 @@ fn garbage_gets_the_backends_error_and_the_filter_lives_on() {
             let answer = stack.infer(MODEL, &JSON, &body);
             assert!((400..500).contains(&answer.status), "{name}: {} {}", answer.status, answer.error());
             assert!(!answer.error().is_empty(), "{name}: {:?}", String::from_utf8_lossy(&answer.body));
-            assert!(!answer.is_hit(), "{name}");
+            assert!(!answer.is_filters_hit(), "{name}");
         }
     }
     is(&stack.infer(MODEL, &JSON, &fp32(&[1.0])), STORED);
@@ -77,7 +77,7 @@ fn wrong_and_repeated_header_lengths_get_the_backends_error() {
         let headers: Vec<_> = values.iter().map(|value| (LENGTH, value.as_str())).collect();
         let answer = stack.infer(MODEL, &headers, &body);
         assert!((400..500).contains(&answer.status), "{values:?}: {}", answer.status);
-        assert!(!answer.error().is_empty() && !answer.is_hit(), "{values:?}");
+        assert!(!answer.error().is_empty() && !answer.is_filters_hit(), "{values:?}");
     }
     is(&stack.infer(MODEL, &binary(&length), &body), STORED);
     stack.sound();
@@ -118,7 +118,7 @@ fn binary_sizes_that_do_not_add_up_get_the_backends_error() {
             let answer = stack.infer(model, &binary(&length), &body);
             let what = format!("{datatype}, {size}, {bytes:?}: {} {}", answer.status, answer.error());
             assert!((400..500).contains(&answer.status), "{what}");
-            assert!(!answer.error().is_empty() && !answer.is_hit(), "{what}");
+            assert!(!answer.error().is_empty() && !answer.is_filters_hit(), "{what}");
         }
     }
     let (length, body) = binary_tensor("FP32", "4", &[0; 4]);
@@ -157,7 +157,7 @@ fn encoded_bodies_are_not_looked_into() {
     let answer = stack.infer(MODEL, &headers, b"\x1f\x8b\x08\x00garbage");
     assert!((400..500).contains(&answer.status) && !answer.error().is_empty(), "{answer:?}");
     let lying = stack.infer(MODEL, &headers, &fp32(&[1.0]));
-    assert!(!lying.is_hit(), "a body that says it is encoded was answered as if it were not");
+    assert!(!lying.is_filters_hit(), "a body that says it is encoded was answered as if it were not");
     stack.sound();
 }
 
@@ -190,7 +190,7 @@ fn hostile_heads_are_refused_or_passed_and_never_trap() {
         ["/v2/models/identity_fp32/infer?x=1", "/v2/models/%2569dentity_fp32/infer", "/v2/models//infer"]
     {
         let answer = stack.send(&post(path, &JSON, &body));
-        assert!(!answer.is_hit(), "{path}");
+        assert!(!answer.is_filters_hit(), "{path}");
     }
     is(&stack.infer(MODEL, &JSON, &fp32(&[1.0])), HIT);
     stack.sound();
@@ -248,7 +248,7 @@ fn unknown_models_and_versions_get_the_backends_error_every_time() {
         for _ in 0..2 {
             let answer = stack.send(&post(path, &JSON, &fp32(&[1.0])));
             assert_eq!(answer.status, 404, "{path}");
-            assert!(!answer.error().is_empty() && !answer.is_hit());
+            assert!(!answer.error().is_empty() && !answer.is_filters_hit());
         }
     }
     let mut sequence = request(&[1.0]);

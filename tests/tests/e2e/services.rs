@@ -23,7 +23,7 @@ fn services_with_a_model_of_the_same_name_never_get_each_others_answers() {
     // In the other encoding L1 has nothing: only the pool could mix them up.
     let (length, body) = fp32_binary(&[1.0]);
     until("the pool has the first one's", || {
-        stack.infer(MODEL, &binary(&length), &body).is_hit().then_some(())
+        stack.infer(MODEL, &binary(&length), &body).is_filters_hit().then_some(())
     });
     let new = fp32(&[2.0]);
     is(&stack.infer(MODEL, &JSON, &new), STORED);

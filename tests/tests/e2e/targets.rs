@@ -36,7 +36,7 @@ fn until_stored(stack: &Running, model: &str) {
     until("the model's answers are kept", || {
         value += 1.0;
         let first = infer(stack, model, &JSON, &fp32(&[value]));
-        (first.status == 200 && infer(stack, model, &JSON, &fp32(&[value])).is_hit()).then_some(())
+        (first.status == 200 && infer(stack, model, &JSON, &fp32(&[value])).is_filters_hit()).then_some(())
     });
 }
 
@@ -64,7 +64,7 @@ fn a_name_has_one_answer_however_it_is_escaped() {
         [("%256dy%20model", 404), ("my%2520model", 404), ("my%2Fmodel", 404), ("%ff", 400), ("%zz", 400)]
     {
         let answer = infer(&stack, other, &JSON, &fp32(&[1.0]));
-        assert_eq!((answer.status, answer.is_hit()), (status, false), "{other}: {}", answer.error());
+        assert_eq!((answer.status, answer.is_filters_hit()), (status, false), "{other}: {}", answer.error());
     }
     stack.sound();
 }
@@ -104,9 +104,9 @@ fn a_body_without_json_is_answered_again_only_to_the_same_bytes() {
     // What is wrong stays wrong.
     for _ in 0..2 {
         let odd = infer(&stack, "lists", &RAW, &[0; 5]);
-        assert_eq!((odd.status, odd.is_hit()), (400, false), "{}", odd.error());
+        assert_eq!((odd.status, odd.is_filters_hit()), (400, false), "{}", odd.error());
         let several = infer(&stack, MODEL, &RAW, &[0; 4]);
-        assert_eq!((several.status, several.is_hit()), (400, false), "{}", several.error());
+        assert_eq!((several.status, several.is_filters_hit()), (400, false), "{}", several.error());
     }
     stack.sound();
 }
@@ -126,7 +126,11 @@ fn other_forms_of_a_target_are_the_same_or_refused() {
         "*",
     ] {
         let answer = send(stack.port, &with(target)).expect("an answer");
-        assert!((400..500).contains(&answer.status) && !answer.is_hit(), "{target}: {}", answer.status);
+        assert!(
+            (400..500).contains(&answer.status) && !answer.is_filters_hit(),
+            "{target}: {}",
+            answer.status
+        );
     }
     stack.sound();
 }

@@ -64,7 +64,11 @@ pub(super) fn enter(set: &mut ModelSet, name: &str, attempt: Attempt, then: Then
             // The next look takes files that were changing for changed.
             let fingerprint =
                 if matches!(error, LoadError::Changing) { Fingerprint::default() } else { fingerprint };
-            tracing::error!(model = name, "not loaded: {error}");
+            if error.is_of_no_model(name) {
+                tracing::warn!(model = name, "not loaded: {error}");
+            } else {
+                tracing::error!(model = name, "not loaded: {error}");
+            }
             if then != Then::Forgotten {
                 let before = set.failed.get(name).filter(|failed| failed.fingerprint == fingerprint);
                 let retry = (then == Then::Retried && error.is_transient())
