@@ -79,7 +79,6 @@ const EXIT_WRONG_SETTINGS: u8 = 2;
 
 /// Runs `forebay` with the process's arguments until it ends.
 pub fn run() -> ExitCode {
-    let format = || settings::log_format(std::env::args_os());
     let command = match settings::from_arguments(std::env::args_os()) {
         Ok(command) => command,
         Err(settings::Stop::Shown(text)) => {
@@ -87,10 +86,11 @@ pub fn run() -> ExitCode {
             return ExitCode::SUCCESS;
         }
         Err(settings::Stop::Wrong(line)) => {
-            observe::logs::say_end(&line, format());
+            observe::logs::say_end(&line, settings::log_format(std::env::args_os()));
             return ExitCode::from(EXIT_WRONG_SETTINGS);
         }
     };
+    let format = command.log_format();
     let ended = match command {
         Command::Serve(settings) => run::serve::run(&settings),
         Command::Gate(settings) => run::gate::run(&settings),
@@ -105,7 +105,7 @@ pub fn run() -> ExitCode {
     match ended {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
-            observe::logs::say_end(&format!("{error:#}"), format());
+            observe::logs::say_end(&format!("{error:#}"), format);
             match error.downcast_ref::<settings::SettingsError>() {
                 Some(_) => ExitCode::from(EXIT_WRONG_SETTINGS),
                 None => ExitCode::FAILURE,

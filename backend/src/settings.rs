@@ -17,7 +17,7 @@ use std::ffi::OsString;
 use std::io::IsTerminal as _;
 use std::path::PathBuf;
 
-use clap::{ArgMatches, Args, CommandFactory as _, FromArgMatches as _, Parser, Subcommand};
+use clap::{Args, CommandFactory as _, FromArgMatches as _, Parser, Subcommand, ValueEnum as _};
 
 pub(crate) use client::{
     Arrival, BenchSettings, Encoding, Header, InferSettings, InputSettings, Range, Repeats, ServerSettings,
@@ -112,16 +112,29 @@ pub(crate) fn from_arguments(arguments: impl Iterator<Item = OsString>) -> Resul
     Ok(command)
 }
 
-/// How log lines look, by the same arguments and environment, whatever else is wrong with them; those of commands for people are text.
-pub(crate) fn log_format(arguments: impl Iterator<Item = OsString>) -> LogFormat {
-    let command = environment::without_strangers(Cli::command()).ignore_errors(true);
-    let found = command.try_get_matches_from(arguments).ok();
-    let said =
-        found.as_ref().and_then(ArgMatches::subcommand).map(|(_, said)| said.try_get_one("log_format"));
-    match said {
-        Some(Ok(format)) => format.copied().unwrap_or(LogFormat::Json),
-        Some(Err(_)) | None => LogFormat::Text,
+impl Command {
+    /// How its log lines look; those of commands for people are text.
+    pub(crate) fn log_format(&self) -> LogFormat {
+        match self {
+            Self::Serve(settings) => settings.logs.log_format,
+            Self::Gate(settings) => settings.logs.log_format,
+            Self::Plan(settings) => settings.log_format,
+            Self::CheckFilter(_) | Self::Infer(_) | Self::Bench(_) => LogFormat::Text,
+        }
     }
+}
+
+/// The same of arguments that are no command. Read by hand: clap reads nothing behind what is wrong.
+pub(crate) fn log_format(arguments: impl Iterator<Item = OsString>) -> LogFormat {
+    let arguments: Vec<String> = arguments.skip(1).map(|it| it.to_string_lossy().into_owned()).collect();
+    if !arguments.first().is_some_and(|command| ["serve", "gate"].contains(&command.as_str())) {
+        return LogFormat::Text;
+    }
+    let flag = arguments.windows(2).find(|pair| pair[0] == "--log-format").map(|pair| pair[1].clone());
+    let flag =
+        flag.or_else(|| arguments.iter().find_map(|it| it.strip_prefix("--log-format=").map(str::to_owned)));
+    let said = flag.or_else(|| std::env::var("FOREBAY_LOG_FORMAT").ok());
+    said.and_then(|said| LogFormat::from_str(&said, true).ok()).unwrap_or(LogFormat::Json)
 }
 
 /// Help in colours for a terminal, plain for everything else.

@@ -52,5 +52,9 @@ fn why_it_does_not_start_is_a_line_as_all_others_are() {
         assert_eq!((&line["level"], &line["target"]), (&"ERROR".into(), &"forebay".into()), "{line}");
         let (_, said) = refused(&mut serve_command(repository.path(), arguments));
         assert!(said.lines().last().unwrap().starts_with("forebay: "), "{said}");
+        let text = [arguments, &["--log-format", "text"]].concat();
+        let said = serve_command(repository.path(), &text).output().unwrap();
+        let said = String::from_utf8(said.stderr).unwrap();
+        assert!(said.lines().last().unwrap().starts_with("forebay: "), "{said}");
     }
 }
