@@ -1,5 +1,5 @@
-//! HTTP/1.1 and HTTP/2 on one port, plain or over TLS. A listener and routes -> served connections, until the drain begins and those in
-//! flight are done. Next: `routes` finds the handler.
+//! HTTP/1.1 and HTTP/2 on one port, plain or over TLS. A listener and routes -> served connections, until nothing new is taken and those in
+//! flight are done, or cut. Next: `routes` finds the handler.
 
 mod arrive;
 mod coding;
@@ -34,7 +34,6 @@ use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tokio_io_timeout::TimeoutStream;
-use tokio_util::sync::CancellationToken;
 
 use crate::observe::logs::seldom;
 use crate::settings::HttpSettings;
@@ -42,6 +41,7 @@ use crate::trust::Peer;
 use arrive::Arrive;
 use cork::Corked;
 use error::HttpError;
+pub(crate) use leave::Ending;
 use leave::{Leave, Told};
 use tls::Tls;
 
@@ -93,17 +93,18 @@ pub(crate) fn listen(address: IpAddr, port: u16) -> Result<(TcpListener, u16), L
     bind().map_err(|source| ListenError { address, source })
 }
 
-/// Serves connections until `stop`; then takes no more, and gives those in flight `exit_timeout_secs`. From `begun` on clients are told
-/// to connect elsewhere.
+/// Serves connections until the ending's `stop`; then takes no more, and waits for those that are open until `cut`. From `begun` on
+/// clients are told to connect elsewhere. Returns how many connections were cut.
 pub(crate) async fn serve(
     listener: TcpListener,
     routes: Router,
     settings: HttpSettings,
     tls: Option<Arc<Tls>>,
-    (begun, stop): (CancellationToken, CancellationToken),
-) {
+    ending: Ending,
+) -> usize {
+    let Ending { stop, cut, .. } = ending.clone();
     let server = server(&settings);
-    let leave = Leave { max_age: settings.max_connection_age_secs, begun, stop: stop.clone() };
+    let leave = Leave { max_age: settings.max_connection_age_secs, ending };
     let places = Arc::new(Semaphore::new(settings.max_connections()));
     loop {
         let accepted = tokio::select! {
@@ -151,8 +152,9 @@ pub(crate) async fn serve(
     drop(listener);
     // All places are free again.
     let ended = places.acquire_many(u32::try_from(settings.max_connections()).unwrap_or(u32::MAX));
-    if tokio::time::timeout(settings.exit_timeout_secs, ended).await.is_err() {
-        tracing::warn!("connections were still open at the end of the drain");
+    match cut.run_until_cancelled(ended).await {
+        Some(_) => 0,
+        None => settings.max_connections() - places.available_permits(),
     }
 }
 

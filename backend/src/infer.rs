@@ -79,7 +79,7 @@ pub(crate) enum InferError {
 impl InferError {
     pub(crate) fn class(&self) -> Class {
         match self {
-            Self::Unknown(_) => Class::Unknown,
+            Self::Unknown(unknown) => unknown.class(),
             Self::Mismatch(_) | Self::Manner(_) => Class::Wrong,
             Self::SharedMemory => Class::Unimplemented,
             Self::OnlyIfCached => Class::Uncached,

@@ -19,4 +19,4 @@ mod warmup;
 
 pub(crate) use load::Loader;
 pub(crate) use policy::Policy;
-pub(crate) use served::{Models, UnknownModel, Version};
+pub(crate) use served::{ModelSet, Models, UnknownModel, Version};

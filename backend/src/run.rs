@@ -1,7 +1,10 @@
-//! What the commands do: settings -> the parts, wired together (`serve`, `gate`) -> ports that are served until a signal, and an end
-//! in order (`drain`). Next: a request comes in by `http`, `grpc` or the gate's routes.
+//! What the commands do: settings -> the parts, wired together (`serve`, `gate`) -> `ports` that are served (`serving`) until a
+//! signal (`signals`), and an `end` in order and in time. Next: a request comes in by `http`, `grpc` or the gate's routes.
 
 pub(crate) mod check_filter;
-mod drain;
+mod end;
 pub(crate) mod gate;
+mod ports;
 pub(crate) mod serve;
+mod serving;
+mod signals;

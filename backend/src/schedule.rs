@@ -213,6 +213,12 @@ impl Schedule {
         self.batches
     }
 
+    /// Whether a session is computing.
+    pub(crate) fn computes(&self) -> bool {
+        let state = self.shared.lock();
+        state.free.len() + state.away.len() < state.sessions
+    }
+
     /// Queues one request.
     ///
     /// # Errors

@@ -8,13 +8,15 @@
 //! All that needs NVIDIA's headers is behind the feature `tensorrt`. Without it the crate has [`Error`], [`cuda::CudaError`],
 //! [`cuda::Account`] and what names a library: what a program says of TensorRT whether it has it or not.
 //!
-//! [`strings`] is of ONNX Runtime: tensors of strings that hold any bytes, which `ort` alone doesn't make.
+//! [`strings`] is of ONNX Runtime: tensors of strings that hold any bytes, which `ort` alone doesn't make. [`exit`] ends a process in
+//! which native threads still compute.
 //!
 //! This folder is the one place in the workspace that contains `unsafe` code, each block with its `SAFETY` line. No function that
 //! is public is unsafe. The README draws who owns what.
 
 pub mod cuda;
 mod error;
+pub mod exit;
 mod flavour;
 pub mod strings;
 

@@ -70,7 +70,8 @@ fn a_model_that_ends_nvidias_parser_ends_no_process_but_that() {
     // The parser takes the blocks' size as a divisor.
     let mut graph = onnx::relu(&[1, 4, 2, 2]);
     graph.node = vec![onnx::node("SpaceToDepth", &["x"], &["y"])];
-    graph.node[0].attribute = vec![onnx::Attribute { name: "blocksize".into(), r#type: 2, i: 0 }];
+    graph.node[0].attribute =
+        vec![onnx::Attribute { name: "blocksize".into(), r#type: onnx::INT, ..onnx::Attribute::default() }];
     let refused = message(job(folder.path(), &onnx::model(graph)).run(&mut program(), LIMIT, never));
     assert_eq!(refused, "the process that builds the plan was ended by signal 8");
 }

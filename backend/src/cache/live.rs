@@ -17,7 +17,7 @@ use std::time::Duration;
 pub(crate) use heard::{Record, Served};
 pub(crate) use herald::Herald;
 pub(crate) use proxies::{Proxies, TooMany};
-pub(crate) use registry::{MemcachedSteps, Own, Registry, Shared, Steps, Untold};
+pub(crate) use registry::{Leaving, MemcachedSteps, Own, Registry, Shared, Steps, Untold};
 pub(crate) use reports::{Fate, Uncounted};
 pub(crate) use table::{LiveTable, Standing};
 

@@ -42,7 +42,7 @@ pub(super) fn of(error: &InferError) -> Status {
 
 /// What is not served.
 pub(super) fn of_unknown(error: &UnknownModel) -> Status {
-    status(Class::Unknown, error)
+    status(error.class(), error)
 }
 
 /// A request that can't be read.

@@ -1,6 +1,6 @@
 //! When a connection is to end, and how its client is told, so that no request is lost: by `Connection: close` with the next answer
-//! over HTTP/1.1, by GOAWAY over HTTP/2. It is told when the connection is old, or the drain begins; when the drain ends, idle
-//! connections are closed too.
+//! over HTTP/1.1, by GOAWAY over HTTP/2. It is told when the connection is old, or the drain begins; when nothing new is taken any
+//! more, idle connections are closed too.
 
 use std::pin::pin;
 use std::sync::Arc;
@@ -19,15 +19,23 @@ use tokio_util::sync::CancellationToken;
 /// By how much ages differ, so that clients who came together don't come back together.
 const JITTER: std::ops::Range<f64> = 0.9..1.1;
 
+/// How far the end of what is served on a port has come.
+#[derive(Clone)]
+pub(crate) struct Ending {
+    /// The drain begins: clients are told.
+    pub(crate) begun: CancellationToken,
+    /// Nothing new is taken any more.
+    pub(crate) stop: CancellationToken,
+    /// Requests in flight are waited for no more.
+    pub(crate) cut: CancellationToken,
+}
+
 /// What ends connections.
 #[derive(Clone)]
 pub(super) struct Leave {
     /// 0: none is too old.
     pub(super) max_age: Duration,
-    /// The drain begins: clients are told.
-    pub(super) begun: CancellationToken,
-    /// Nothing new is taken any more.
-    pub(super) stop: CancellationToken,
+    pub(super) ending: Ending,
 }
 
 /// What one connection's answers are to say.
@@ -75,7 +83,7 @@ impl Leave {
         connection: C,
         told: Arc<Told>,
     ) -> Result<(), C::Error> {
-        let Self { max_age, begun, stop } = self;
+        let Self { max_age, ending: Ending { begun, stop, .. } } = self;
         let age = max_age.mul_f64(rand::random_range(JITTER));
         // Each of them is looked at when it is woken alone, and not in each turn of the connection.
         let mut signals = FuturesUnordered::new();

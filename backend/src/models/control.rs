@@ -11,7 +11,7 @@ mod set;
 
 use std::collections::BTreeMap;
 use std::path::Path;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use tokio::runtime::Handle;
 use tokio::sync::Notify;
@@ -73,7 +73,8 @@ impl ControlError {
         match self {
             // As Triton says it, though what was not allowed at start will not be later.
             Self::Polling | Self::NotExplicit | Self::Busy { .. } => Class::Rejected,
-            Self::Unknown(_) | Self::NoFolder { .. } => Class::Unknown,
+            Self::Unknown(unknown) => unknown.class(),
+            Self::NoFolder { .. } => Class::Unknown,
             Self::Files { .. } | Self::Repository(_) | Self::Ended { .. } => Class::Failed,
             Self::Stopped { .. } => Class::Conflict,
             Self::Load { .. } | Self::Parameter { .. } | Self::Config { .. } => Class::Wrong,
@@ -93,6 +94,8 @@ pub(crate) struct Control {
     /// Held by who changes the set, for a moment.
     changing: Mutex<()>,
     loads: Arc<Loads>,
+    /// The models that are loaded at start, until they are served: calls change nothing before.
+    at_start: Mutex<Vec<String>>,
     /// A model failed that is to be tried again.
     to_retry: Notify,
 }
@@ -106,29 +109,53 @@ impl Control {
         stop: CancellationToken,
     ) -> Self {
         let (changing, loads, to_retry) = (Mutex::new(()), Arc::default(), Notify::new());
-        Self { loader, models, herald, mode, stop, changing, loads, to_retry }
+        Self { loader, models, herald, mode, stop, changing, loads, at_start: Mutex::default(), to_retry }
     }
 
-    /// Loads `names`, or every model of the repository, and publishes what could be loaded. Blocks its thread, which is one of the
-    /// runtime's.
+    /// Loads `names`, or every model of the repository, for [`open`](Self::open). Blocks its thread, which is one of the runtime's.
     ///
     /// # Errors
-    /// When the repository can't be read. Models that can't be loaded are logged and listed in the set.
-    pub(crate) fn load_at_start(&self, names: Option<&[String]>) -> Result<(), ControlError> {
+    /// When the repository can't be read, or the server ends. Models that can't be loaded are logged and listed in the set.
+    pub(crate) fn load_at_start(&self, names: Option<&[String]>) -> Result<ModelSet, ControlError> {
         let names = match names {
             Some(names) => names.to_vec(),
             None => repository::model_names(&self.loader.root)?,
         };
+        self.at_start().clone_from(&names);
         let mut set = ModelSet::default();
         for name in names {
+            if self.stop.is_cancelled() {
+                return Err(ControlError::Stopped { model: name, source: LoadError::Stopped.into() });
+            }
             let turn = self.turn_here(&name)?;
             let attempt = self.attempt(&turn, &self.loader.root, &name, None);
             // The set says what failed.
             let _ = enter(&mut set, &name, attempt, Then::Retried);
         }
+        Ok(set)
+    }
+
+    /// Serves what was loaded at start. Calls may change it from here on.
+    pub(crate) fn open(&self, set: ModelSet) {
         self.change(|served| *served = set);
+        self.models.open();
+        self.at_start().clear();
         self.to_retry.notify_one();
-        Ok(())
+    }
+
+    fn at_start(&self) -> MutexGuard<'_, Vec<String>> {
+        self.at_start.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// The models that are being loaded, and those that compute.
+    pub(crate) fn busy(&self) -> Vec<String> {
+        let set = self.models.current();
+        let computes = |model: &Model| model.versions.values().any(|version| version.schedule.computes());
+        let computing = set.models.iter().filter(|(_, model)| computes(model)).map(|(name, _)| name.clone());
+        let mut busy: Vec<String> = self.loads.models().into_iter().chain(computing).collect();
+        busy.sort_unstable();
+        busy.dedup();
+        busy
     }
 
     /// Loads a model again, or for the first time. It serves as before if that fails. Goes on if the caller leaves.
@@ -223,7 +250,8 @@ impl Control {
 
     fn index_now(&self, ready_only: bool) -> Result<RepositoryIndexResponse, ControlError> {
         // Before the set: a load that ends meanwhile is told as going on, not as never asked for.
-        let loading = self.loads.models();
+        let mut loading = self.loads.models();
+        loading.extend_from_slice(&self.at_start());
         let set = self.models.current();
         let names = repository::model_names(&self.loader.root)?;
         let mut models = index::of(&set, names, &loading);
@@ -233,6 +261,8 @@ impl Control {
 
     fn check_mode(&self) -> Result<(), ControlError> {
         match self.mode {
+            // What is loaded at start would take the place of what a call changed meanwhile.
+            ModelControlMode::Explicit if !self.models.is_open() => Err(UnknownModel::Starting.into()),
             ModelControlMode::Explicit => Ok(()),
             ModelControlMode::Poll => Err(ControlError::Polling),
             ModelControlMode::None => Err(ControlError::NotExplicit),

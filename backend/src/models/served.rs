@@ -2,6 +2,7 @@
 //! once, so a request sees either the old or the new. Next: `signature` checks the request against the version.
 
 use std::collections::{BTreeMap, HashMap};
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Weak};
 use std::time::{Duration, Instant};
 
@@ -12,6 +13,7 @@ use http::HeaderValue;
 use super::policy::Policy;
 use super::repository::{self, Fingerprint};
 use crate::cache::live::Served;
+use crate::class::Class;
 use crate::config::{Device, ModelConfig};
 use crate::engine::ModelFiles;
 use crate::engine::signature::Signature;
@@ -28,6 +30,17 @@ pub(crate) enum UnknownModel {
     Model { model: String },
     #[error("Request for unknown model: '{model}' version {version} is not found")]
     Version { model: String, version: String },
+    #[error("this server starts: its models are being loaded; try again")]
+    Starting,
+}
+
+impl UnknownModel {
+    pub(crate) fn class(&self) -> Class {
+        match self {
+            Self::Model { .. } | Self::Version { .. } => Class::Unknown,
+            Self::Starting => Class::Rejected,
+        }
+    }
 }
 
 /// One version of a model, loaded.
@@ -119,6 +132,8 @@ impl Unloaded {
 #[derive(Default)]
 pub(crate) struct Models {
     current: ArcSwap<ModelSet>,
+    /// What is loaded at start is served: what isn't there now is unknown.
+    is_open: AtomicBool,
 }
 
 impl Models {
@@ -128,8 +143,7 @@ impl Models {
     /// When there is no such model or version.
     pub(crate) fn find(&self, model: &str, version: &str) -> Result<Arc<Version>, UnknownModel> {
         let current = self.current.load();
-        let found =
-            current.models.get(model).ok_or_else(|| UnknownModel::Model { model: model.to_owned() })?;
+        let found = current.models.get(model).ok_or_else(|| self.unknown(model))?;
         let version_found = if version.is_empty() {
             found.versions.values().next_back()
         } else {
@@ -146,9 +160,22 @@ impl Models {
     /// When there is no such model.
     pub(crate) fn versions(&self, model: &str) -> Result<Vec<String>, UnknownModel> {
         let current = self.current.load();
-        let found =
-            current.models.get(model).ok_or_else(|| UnknownModel::Model { model: model.to_owned() })?;
+        let found = current.models.get(model).ok_or_else(|| self.unknown(model))?;
         Ok(found.versions.keys().map(u64::to_string).collect())
+    }
+
+    fn unknown(&self, model: &str) -> UnknownModel {
+        if self.is_open() { UnknownModel::Model { model: model.to_owned() } } else { UnknownModel::Starting }
+    }
+
+    /// What is loaded at start is served from here on.
+    pub(crate) fn open(&self) {
+        self.is_open.store(true, Ordering::Release);
+    }
+
+    /// Whether it is.
+    pub(crate) fn is_open(&self) -> bool {
+        self.is_open.load(Ordering::Acquire)
     }
 
     /// Tells `/metrics` what each version holds of GPUs.
@@ -169,14 +196,19 @@ impl Models {
         self.current.store(Arc::new(served));
     }
 
-    /// Whether every model that should be served is. One that could not be loaded again is, as it was before.
+    /// Whether every model that should be served is; none is before [`open`](Self::open). One that could not be loaded again is, as it
+    /// was before.
     ///
     /// One whose GPU is being brought back is, too, as long as another can compute: the rest would be lost with it otherwise, and
     /// so would cached results be; who asks for it is told to try again.
     pub(crate) fn all_loaded(&self) -> bool {
         let current = self.current.load();
         let mut versions = current.models.values().flat_map(|model| model.versions.values());
-        current.failed.iter().all(|(name, failed)| failed.is_empty || current.models.contains_key(name))
+        self.is_open()
+            && current
+                .failed
+                .iter()
+                .all(|(name, failed)| failed.is_empty || current.models.contains_key(name))
             && (current.models.is_empty() || versions.any(|version| version.schedule.why_away().is_none()))
     }
 }

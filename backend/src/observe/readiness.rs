@@ -9,6 +9,7 @@ use tokio_util::sync::CancellationToken;
 pub(crate) struct Draining {
     begun: CancellationToken,
     closing: CancellationToken,
+    cut: CancellationToken,
 }
 
 impl Draining {
@@ -22,6 +23,11 @@ impl Draining {
         self.closing.cancel();
     }
 
+    /// From here on nobody waits for what is still in flight.
+    pub(crate) fn cut(&self) {
+        self.cut.cancel();
+    }
+
     /// Cancelled once the drain has begun.
     pub(crate) fn begun(&self) -> CancellationToken {
         self.begun.clone()
@@ -30,6 +36,11 @@ impl Draining {
     /// Cancelled once nothing new is taken.
     pub(crate) fn closing(&self) -> CancellationToken {
         self.closing.clone()
+    }
+
+    /// Cancelled once nobody waits any more.
+    pub(crate) fn over(&self) -> CancellationToken {
+        self.cut.clone()
     }
 }
 

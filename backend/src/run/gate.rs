@@ -1,4 +1,5 @@
-//! `forebay gate`: settings -> the pool, what is live, ports; then everything runs until a signal. Next: `gate` answers.
+//! `forebay gate`: settings -> the pool, what is live, ports; then everything runs until a signal, and comes to an
+//! [`End`]. Next: `gate` answers.
 
 use std::sync::Arc;
 use std::time::Instant;
@@ -7,7 +8,10 @@ use forebay_protocol::entry::Secret;
 use forebay_protocol::proof::Prover;
 use tokio_util::sync::CancellationToken;
 
-use super::drain::{self, Ports, Signals};
+use super::end::End;
+use super::ports::Ports;
+use super::serving::{Listeners, Serving};
+use super::signals::Signals;
 use crate::cache::live::{LiveTable, MemcachedSteps, Proxies, Registry, Shared, Steps};
 use crate::cache::pool::{Memcached, Redis, RemotePool, Shelf};
 use crate::cache::store::Store;
@@ -30,8 +34,11 @@ pub(crate) fn run(settings: &GateSettings) -> anyhow::Result<()> {
     let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build()?;
     runtime.spawn(metrics::keep_up(prometheus.clone()));
     let ended = runtime.block_on(async {
-        let signals = Signals::listen()?;
-        let Pooled { store, registry } = Pooled::open(&settings.pool, secret.clone()).await?;
+        let mut signals = Signals::listen()?;
+        let Pooled { store, registry } = tokio::select! {
+            pooled = Pooled::open(&settings.pool, secret.clone()) => pooled?,
+            () = signals.wait() => return Ok(()),
+        };
         let (listener, gate_port) = http::listen(settings.gate.gate_address, settings.gate.gate_port)?;
         let (metrics_listener, metrics_port) =
             http::listen(settings.http.metrics_address, settings.metrics_port)?;
@@ -54,7 +61,7 @@ pub(crate) fn run(settings: &GateSettings) -> anyhow::Result<()> {
         let needs = ready::Needs { store, live, draining: draining.clone() };
         let main = gate::routes(gate.clone()).merge(ready::routes(needs));
         let ports = Ports { gate: Some(gate_port), metrics: metrics_port, ..Ports::default() };
-        let listeners = drain::Listeners {
+        let listeners = Listeners {
             main: vec![(listener, http::with_fallback(main))],
             tls,
             metrics: (
@@ -62,10 +69,19 @@ pub(crate) fn run(settings: &GateSettings) -> anyhow::Result<()> {
                 http::metrics::routes(prometheus, move || gate.sweep(Instant::now())),
             ),
         };
-        drain::serve_until_signal(listeners, signals, &settings.http, draining, ports).await?;
-        stop.cancel();
-        following.await?;
-        Ok(())
+        let serving = Serving::start(listeners, &settings.http, &draining)?;
+        ports.say_ready()?;
+        signals.wait().await;
+        let end = End::begins(&settings.http);
+        draining.begin();
+        let order = async {
+            let is_whole = serving.drain(&end).await?;
+            end.goes_on_with("the pool's last answer");
+            stop.cancel();
+            following.await?;
+            Ok(is_whole)
+        };
+        end.in_order(&mut signals, order).await
     });
     // A name that is being resolved doesn't hold up the end.
     runtime.shutdown_background();

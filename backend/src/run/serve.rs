@@ -1,41 +1,47 @@
-//! `forebay serve`: settings -> engine, models, pool, ports, wired together; then everything runs until a signal, and
-//! ends in order: requests, writes to the pool, the word to the other instances.
+//! `forebay serve`: settings -> engine, models, pool, ports, wired together; the ports are served, and say that it isn't ready, while the
+//! models are loaded (`start`); then everything runs until a signal, and comes to an [`End`].
 
 mod bound;
 mod edges;
 mod loader;
 mod pooled;
+mod start;
 
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use anyhow::Context as _;
 use forebay_protocol::limits::Limits;
 use tokio_util::sync::CancellationToken;
 
-use super::drain::{self, Signals};
+use super::end::End;
+use super::serving::Serving;
+use super::signals::Signals;
 use crate::body::Bodies;
+use crate::cache::live::Leaving;
 use crate::gate::{self, Gate, Savings};
 use crate::http;
 use crate::http::tls::Tls;
 use crate::infer::Inference;
-use crate::models::control::{self, Control};
-use crate::models::{Loader, Models, follow, recovery};
+use crate::models::control::Control;
+use crate::models::{Loader, Models, recovery};
 use crate::observe::logs::{self, Logs};
 use crate::observe::metrics::{self, GateMetrics, Metrics};
 use crate::observe::readiness::Draining;
 use crate::schedule::busy_poll::BusyPoll;
-use crate::settings::{ModelControlMode, ModelSettings, Restrictions, ServeSettings, SettingsError};
+use crate::settings::{Restrictions, ServeSettings, SettingsError};
 use crate::trust::Trust;
 use bound::{Bound, Routes};
 use edges::Edges;
 use loader::loader;
 use pooled::Pooled;
+use start::Start;
 
-/// Writes to the pool that still wait at the end get so long.
-const DRAIN_WRITES: Duration = Duration::from_secs(5);
-/// As `--load-model`: every model of the repository.
-const EVERY_MODEL: &str = "*";
+/// Each step of the end after the last request gets so long, within the bound of all.
+const PATIENCE: Duration = Duration::from_secs(5);
+/// A session may take so long to come back after its last answer has gone out.
+const MOMENT: Duration = Duration::from_millis(100);
+/// How often it is looked whether it has.
+const GLANCE: Duration = Duration::from_millis(5);
 
 /// Runs `forebay serve` until a signal to end.
 ///
@@ -53,7 +59,8 @@ pub(crate) fn run(settings: &ServeSettings) -> anyhow::Result<()> {
     let runtime = runtime.enable_all().build()?;
     runtime.spawn(metrics::keep_up(prometheus.clone()));
     let ended = runtime.block_on(serve(settings, access, loader, prometheus, logs));
-    runtime.shutdown_timeout(DRAIN_WRITES);
+    // Names that are being resolved, files that are being read.
+    runtime.shutdown_timeout(PATIENCE);
     ended
 }
 
@@ -66,21 +73,17 @@ async fn serve(
 ) -> anyhow::Result<()> {
     let mut signals = Signals::listen()?;
     let bound = Bound::bind(settings)?;
-    let stop = CancellationToken::new();
-    let Pooled { store, own, herald, farewell } = Pooled::start(settings, &stop).await?;
+    let (draining, stop) = (Draining::default(), CancellationToken::new());
+    let leaving = Leaving { begun: draining.begun(), stop: stop.clone() };
+    let Pooled { store, own, herald, farewell } = tokio::select! {
+        pooled = Pooled::start(settings, &leaving) => pooled?,
+        () = signals.wait() => return Ok(()),
+    };
     settings.trust.follow(&access.trust, &stop);
     let models = Arc::new(Models::default());
-    let draining = Draining::default();
     let mode = settings.models.model_control_mode;
     let control = Arc::new(Control::new(loader, models.clone(), herald, mode, draining.begun()));
     recovery::start(&control, &stop);
-    let following = tokio::select! {
-        following = load(&settings.models, &control, &stop) => following?,
-        () = signals.wait() => {
-            draining.begin();
-            return Ok(());
-        }
-    };
     let bodies = settings.http.bodies();
     let gate = own.zip(store.clone()).map(|(own, store)| {
         Arc::new(Gate {
@@ -106,30 +109,75 @@ async fn serve(
         },
         limits: Limits::of_body(settings.http.max_body_bytes),
         is_ready: draining.readiness(move || models.all_loaded()),
-        control,
+        control: control.clone(),
         logs,
         bodies,
     };
+    let (grpc, health) = edges.grpc(access.grpc_restrictions, &draining).await;
     let routes = Routes {
         http: edges.http(access.http_restrictions),
-        grpc: edges.grpc(access.grpc_restrictions, &draining).await,
+        grpc,
         gate: gate.map(|gate| http::with_fallback(gate::routes(gate))),
         metrics: http::metrics::routes(prometheus, sample),
     };
     let (ports, listeners) = (bound.ports(), bound.with(routes, access.tls));
-    drain::serve_until_signal(listeners, signals, &settings.http, draining, ports).await?;
-    stop.cancel();
-    if let Some(store) = store {
-        store.drain(DRAIN_WRITES).await;
+    let serving = Serving::start(listeners, &settings.http, &draining)?;
+    ports.say_live();
+    let mut start = Start::begin(&settings.models, &control);
+    let following = tokio::select! {
+        opened = start.opened(&settings.models, &control, &stop) => opened?,
+        () = signals.wait() => {
+            let end = End::begins(&settings.http);
+            draining.begin();
+            draining.close();
+            stop.cancel();
+            return end.in_order(&mut signals, start.given_up(&end)).await;
+        }
+    };
+    health.look().await;
+    ports.say_ready()?;
+    signals.wait().await;
+    let end = End::begins(&settings.http);
+    draining.begin();
+    let order = async {
+        let is_whole = serving.drain(&end).await?;
+        end.goes_on_with(
+            "results on their way to the pool, and the word to other servers that this one leaves",
+        );
+        stop.cancel();
+        let written = async {
+            if let Some(store) = store {
+                store.drain(end.left(PATIENCE)).await;
+            }
+        };
+        let told = async {
+            if let Some(farewell) = farewell {
+                // It was tried since the signal. The pool may be gone; the end doesn't wait for it for long.
+                let _ = tokio::time::timeout(end.left(PATIENCE), farewell).await;
+            }
+        };
+        tokio::join!(written, told);
+        end.goes_on_with("models");
+        if let Some(following) = following {
+            let _ = tokio::time::timeout(end.left(PATIENCE), following).await;
+        }
+        Ok(rest(&control).await && is_whole)
+    };
+    end.in_order(&mut signals, order).await
+}
+
+/// Waits a moment for sessions whose answers have just gone out; whether nothing computes or loads any more. What does nobody waits
+/// for: those who asked have left.
+async fn rest(control: &Control) -> bool {
+    let until = Instant::now() + MOMENT;
+    while Instant::now() < until && !control.busy().is_empty() {
+        tokio::time::sleep(GLANCE).await;
     }
-    if let Some(farewell) = farewell {
-        // The pool may be gone; the end doesn't wait for it for long.
-        let _ = tokio::time::timeout(DRAIN_WRITES, farewell).await;
+    let busy = control.busy();
+    if !busy.is_empty() {
+        tracing::warn!(models = busy.join(", "), "cut: they still compute, or are being loaded");
     }
-    if let Some(following) = following {
-        following.await?;
-    }
-    Ok(())
+    busy.is_empty()
 }
 
 /// What is looked at when `/metrics` is.
@@ -167,35 +215,4 @@ impl Access {
             grpc_restrictions: settings.restricted.grpc()?,
         })
     }
-}
-
-/// Loads the models, and follows the repository if that was asked for.
-async fn load(
-    settings: &ModelSettings,
-    control: &Arc<Control>,
-    stop: &CancellationToken,
-) -> anyhow::Result<Option<tokio::task::JoinHandle<()>>> {
-    let explicit = settings.model_control_mode == ModelControlMode::Explicit;
-    let all = settings.load_model.iter().any(|name| name == EVERY_MODEL);
-    let names = (explicit && !all).then(|| settings.load_model.clone());
-    let at_start = {
-        let control = control.clone();
-        move || control.load_at_start(names.as_deref())
-    };
-    tokio::task::spawn_blocking(at_start).await?.context("the model repository can't be served")?;
-    let set = control.models.current();
-    let failed = set.failed.iter().filter(|(name, failed)| {
-        // A folder without a version is one only of what was named.
-        !failed.is_empty || settings.load_model.contains(name)
-    });
-    let reasons: Vec<_> = failed.map(|(name, failed)| format!("model {name:?}: {}", failed.reason)).collect();
-    if settings.exit_on_error && !reasons.is_empty() {
-        anyhow::bail!("{}", reasons.join("; "));
-    }
-    tokio::spawn(control::retry(control.clone(), stop.clone()));
-    let follows = settings.model_control_mode == ModelControlMode::Poll;
-    Ok(follows.then(|| {
-        let every = settings.repository_poll_secs;
-        tokio::spawn(follow::follow(control.clone(), every, stop.clone()))
-    }))
 }

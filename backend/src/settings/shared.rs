@@ -64,11 +64,12 @@ pub(crate) struct HttpSettings {
     #[arg(long, env = "FOREBAY_MAX_CONNECTION_AGE_SECS", default_value = "300", value_parser = parse_seconds)]
     pub(crate) max_connection_age_secs: Duration,
     /// Seconds between SIGTERM, when readiness turns 503 and clients are told to connect elsewhere, and the end of accepting
-    /// connections: time for load balancers to look away
+    /// connections: time for load balancers to look away. Less than --exit-timeout-secs
     #[arg(long, env = "FOREBAY_DRAIN_SECS", default_value = "0", value_parser = parse_seconds)]
     pub(crate) drain_secs: Duration,
-    /// Seconds that requests in flight get to finish after that
-    #[arg(long, env = "FOREBAY_EXIT_TIMEOUT_SECS", default_value = "30", value_parser = parse_seconds)]
+    /// Seconds from SIGTERM to the end of the program, --drain-secs included: what is not finished and written to the pool by
+    /// then is cut. Keep it below what follows with SIGKILL, which is 30 in Kubernetes (terminationGracePeriodSeconds)
+    #[arg(long, env = "FOREBAY_EXIT_TIMEOUT_SECS", default_value = "25", value_parser = parse_seconds)]
     pub(crate) exit_timeout_secs: Duration,
 }
 
@@ -93,6 +94,13 @@ impl HttpSettings {
         if self.body_budget_bytes < self.max_body_bytes {
             let least = format!("must be --max-body-bytes at least, which is {}", self.max_body_bytes);
             return Err(wrong("--body-budget-bytes", least));
+        }
+        if self.drain_secs >= self.exit_timeout_secs {
+            let less = format!(
+                "must be less than --exit-timeout-secs, which counts from the same signal and is {}",
+                self.exit_timeout_secs.as_secs_f64()
+            );
+            return Err(wrong("--drain-secs", less));
         }
         Ok(())
     }

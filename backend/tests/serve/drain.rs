@@ -46,7 +46,7 @@ fn loses_nothing(signal: Signal) {
 
 #[test]
 fn clients_over_http_1_1_are_told_to_go_when_the_drain_begins_and_lose_no_request() {
-    let forebay = Forebay::serve(&["--instances", "1", "--drain-secs", "60"]);
+    let forebay = Forebay::serve(&["--instances", "1", "--drain-secs", "60", "--exit-timeout-secs", "90"]);
     let mut connection = Connection::open(forebay.http_port).unwrap();
     let mut ask = || {
         connection.write(&http::get(LIVE)).unwrap();
@@ -65,7 +65,7 @@ fn clients_over_http_1_1_are_told_to_go_when_the_drain_begins_and_lose_no_reques
 
 #[tokio::test]
 async fn clients_over_http_2_are_sent_goaway_when_the_drain_begins() {
-    let forebay = Forebay::serve(&["--instances", "1", "--drain-secs", "60"]);
+    let forebay = Forebay::serve(&["--instances", "1", "--drain-secs", "60", "--exit-timeout-secs", "90"]);
     let (mut client, ended) = http_2(&forebay).await;
     forebay.signal(Signal::TERM);
     tokio::time::timeout(PATIENCE, ended).await.expect("it is told").unwrap().unwrap();

@@ -8,6 +8,7 @@ use rig::forebay::Ports;
 use rig::installed::{installed, onnxruntime};
 use rig::process::{Process, Signal, program};
 use rig::repository::{add, generated};
+use serde_json::Value;
 
 /// A running `forebay`.
 pub(crate) struct Forebay {
@@ -49,7 +50,9 @@ pub(crate) fn gate_command(arguments: &[&str]) -> Command {
 
 fn forebay_command(subcommand: &str, arguments: &[&str]) -> Command {
     let ports = ["--gate-port", "0", "--metrics-port", "0", "--metrics-address", "127.0.0.1"];
-    command(&[&[subcommand][..], &ports, &["--log", "warn"], arguments].concat())
+    let mut command = command(&[&[subcommand][..], &ports, arguments].concat());
+    command.env("FOREBAY_LOG", "warn");
+    command
 }
 
 /// The exit code of one that does not start, and what it says.
@@ -116,7 +119,30 @@ impl Forebay {
 
     pub(crate) fn start(command: Command) -> Self {
         let mut process = Process::start("forebay", command);
-        let Ports { http, grpc, gate, metrics } = process.until_line(Ports::of);
+        let ports = process.until_line(Ports::of);
+        Self::of(process, ports)
+    }
+
+    /// One that answers, and is loading its models.
+    pub(crate) fn loading(mut command: Command) -> Self {
+        command.env("FOREBAY_LOG", "info");
+        let mut process = Process::start("forebay", command);
+        let ports = process.until_line(|line| {
+            let line: Value = serde_json::from_str(line).ok()?;
+            let port = |name: &str| u16::try_from(line.get(name)?.as_u64()?).ok();
+            line["message"].as_str()?.starts_with("live;").then_some(())?;
+            let (http, metrics) = (port("http")?, port("metrics")?);
+            Some(Ports { http, grpc: port("grpc"), gate: port("gate"), metrics })
+        });
+        Self::of(process, ports)
+    }
+
+    /// Waits until it says that it is ready.
+    pub(crate) fn until_ready(&mut self) {
+        self.process.until_line(Ports::of);
+    }
+
+    fn of(process: Process, Ports { http, grpc, gate, metrics }: Ports) -> Self {
         Self {
             process,
             http_port: http,
@@ -144,6 +170,17 @@ impl Forebay {
 
     pub(crate) fn signal(&self, signal: Signal) {
         self.process.signal(signal);
+    }
+
+    /// Has it ended?
+    pub(crate) fn has_ended(&mut self) -> Option<ExitStatus> {
+        self.process.ended()
+    }
+
+    /// Waits until it has ended well, though something may have been cut; all it has said.
+    pub(crate) fn until_ended(mut self) -> String {
+        assert!(self.process.wait().success(), "{}", self.log());
+        self.log()
     }
 
     /// Waits until it has ended.

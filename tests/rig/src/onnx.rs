@@ -6,6 +6,10 @@ use prost::Message;
 /// ONNX's numbers of element types.
 pub const FLOAT: i32 = 1;
 pub const INT64: i32 = 7;
+pub const BOOL: i32 = 9;
+/// ONNX's numbers of attributes' types.
+pub const INT: i32 = 2;
+pub const GRAPH: i32 = 5;
 /// ONNX's number for data in a file beside the model.
 pub const EXTERNAL: i32 = 1;
 
@@ -61,6 +65,8 @@ pub struct Attribute {
     pub name: String,
     #[prost(int64, tag = "3")]
     pub i: i64,
+    #[prost(message, optional, tag = "6")]
+    pub g: Option<Graph>,
     #[prost(int32, tag = "20")]
     pub r#type: i32,
 }

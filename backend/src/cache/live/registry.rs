@@ -24,7 +24,7 @@ use crate::cache::pool::PoolError;
 
 pub(crate) use memcached::MemcachedSteps;
 pub(crate) use own::Own;
-pub(crate) use shared::Shared;
+pub(crate) use shared::{Leaving, Shared};
 pub(crate) use steps::Steps;
 
 /// How often it is asked who has not heard yet.

@@ -1,5 +1,5 @@
-//! The ports of `serve`: bound first, so that one that is taken is said before minutes are spent on models; served once there are
-//! routes for them.
+//! The ports of `serve`: bound first, so that one that is taken is said before minutes are spent on models; served before those are
+//! loaded, so that who asks is told that it lives and isn't ready.
 
 use std::sync::Arc;
 
@@ -8,7 +8,8 @@ use tokio::net::TcpListener;
 
 use crate::http;
 use crate::http::tls::Tls;
-use crate::run::drain::{Listeners, Ports};
+use crate::run::ports::Ports;
+use crate::run::serving::Listeners;
 use crate::settings::{PoolKind, ServeSettings};
 
 type Port = (TcpListener, u16);

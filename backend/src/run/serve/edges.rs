@@ -6,6 +6,7 @@ use axum::Router;
 use forebay_protocol::limits::Limits;
 
 use crate::body::Bodies;
+use crate::grpc::health::Health;
 use crate::grpc::{self, GrpcService};
 use crate::http;
 use crate::http::logging::ObserveRoutes;
@@ -46,7 +47,7 @@ impl Edges {
     }
 
     /// V2, and the health that Kubernetes asks for. Must be called inside a runtime.
-    pub(super) async fn grpc(&self, restrictions: Restrictions, draining: &Draining) -> Router {
+    pub(super) async fn grpc(&self, restrictions: Restrictions, draining: &Draining) -> (Router, Health) {
         let service = GrpcService {
             shared: Arc::new(grpc::Shared { inference: self.inference.clone(), limits: self.limits }),
             is_ready: self.is_ready.clone(),
@@ -54,7 +55,7 @@ impl Edges {
             logs: self.logs.clone(),
             bodies: self.bodies.clone(),
         };
-        let health = grpc::health::start(self.is_ready.clone(), draining).await;
-        grpc::restricted::restrict(grpc::routes(service, health), restrictions)
+        let (asked, health) = grpc::health::start(self.is_ready.clone(), draining).await;
+        (grpc::restricted::restrict(grpc::routes(service, asked), restrictions), health)
     }
 }

@@ -3,9 +3,8 @@
 use std::sync::Arc;
 
 use tokio::sync::oneshot;
-use tokio_util::sync::CancellationToken;
 
-use crate::cache::live::{Herald, MemcachedSteps, Own, Shared, Steps};
+use crate::cache::live::{Herald, Leaving, MemcachedSteps, Own, Shared, Steps};
 use crate::cache::pool::{Memcached, MemoryPool, Redis, RemotePool, Shelf};
 use crate::cache::store::Store;
 use crate::settings::{self, PoolKind, ServeSettings, SettingsError};
@@ -16,7 +15,7 @@ pub(super) struct Pooled {
     /// What the gate in this process answers from: with the pool in memory.
     pub(super) own: Option<Arc<Own>>,
     pub(super) herald: Arc<Herald>,
-    /// Done when the other instances know that this one left.
+    /// Done when the other instances know that this one leaves.
     pub(super) farewell: Option<oneshot::Receiver<()>>,
 }
 
@@ -25,10 +24,7 @@ impl Pooled {
     ///
     /// # Errors
     /// When a URL or a secret can't be used, or the server says so.
-    pub(super) async fn start(
-        settings: &ServeSettings,
-        stop: &CancellationToken,
-    ) -> Result<Self, SettingsError> {
+    pub(super) async fn start(settings: &ServeSettings, leaving: &Leaving) -> Result<Self, SettingsError> {
         let pool = &settings.pool;
         match pool.pool {
             PoolKind::None => {
@@ -37,12 +33,12 @@ impl Pooled {
             PoolKind::Memory => Ok(Self::memory(settings)),
             PoolKind::Redis => {
                 let redis = Redis::open(pool.redis_url()).await?;
-                Self::remote(redis.clone(), redis, settings, stop)
+                Self::remote(redis.clone(), redis, settings, leaving)
             }
             PoolKind::Memcached => {
                 let memcached =
                     Memcached::open(pool.memcached_url(), pool.memcached_ca_file.as_deref()).await?;
-                Self::remote(memcached.clone(), MemcachedSteps::new(memcached), settings, stop)
+                Self::remote(memcached.clone(), MemcachedSteps::new(memcached), settings, leaving)
             }
         }
     }
@@ -65,11 +61,11 @@ impl Pooled {
         shelf: impl Shelf,
         steps: impl Steps,
         settings: &ServeSettings,
-        stop: &CancellationToken,
+        leaving: &Leaving,
     ) -> Result<Self, SettingsError> {
         let pool = &settings.pool;
         let secret = settings::read_pool_secret(pool)?;
-        let (registry, farewell) = Shared::told(steps, &settings.service, stop.clone());
+        let (registry, farewell) = Shared::told(steps, &settings.service, leaving.clone());
         let herald = Herald::new(Arc::new(registry), &settings.service, settings.generations_timeout_secs);
         let entries = RemotePool::start(shelf, secret, pool.timeout(), pool.pool_queue_bytes);
         let store = Arc::new(Store::new(entries, pool.max_entry_bytes));

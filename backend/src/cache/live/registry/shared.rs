@@ -1,5 +1,5 @@
-//! The registry that many share: `serve` says what it serves once a second and at once when that changes; the gate reads what all of
-//! them said, and says which tables it and its proxies have. Times are the tier's own, so that clocks of machines don't matter.
+//! The registry that many share: `serve` says what it serves once a second and at once when that changes, and that it leaves as soon as
+//! its end begins; the gate reads what all of them said, and says which tables it and its proxies have. Times are the tier's own, so that clocks of machines don't matter.
 
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -27,6 +27,15 @@ const READ: Duration = Duration::from_millis(100);
 const SHORTEST_READ: Duration = Duration::from_millis(10);
 /// Outdated records are looked for every so many heartbeats.
 const BEATS_TO_SWEEP: u64 = 60;
+
+/// How a server ends.
+#[derive(Clone)]
+pub(crate) struct Leaving {
+    /// The end begins: the others are told.
+    pub(crate) begun: CancellationToken,
+    /// Nothing is said any more.
+    pub(crate) stop: CancellationToken,
+}
 
 /// A registry that others share.
 pub(crate) struct Shared<S> {
@@ -80,15 +89,15 @@ impl<S: Steps> Shared<S> {
         Self { steps: Arc::new(steps), records, told }
     }
 
-    /// As a server has it, which says what it serves once a second, until `stop`. The receiver is told when the others know that it
-    /// left. Must be called inside a runtime.
-    pub(crate) fn told(steps: S, service: &str, stop: CancellationToken) -> (Self, oneshot::Receiver<()>) {
+    /// As a server has it, which says what it serves once a second. The receiver is told when the others know that it leaves. Must be
+    /// called inside a runtime.
+    pub(crate) fn told(steps: S, service: &str, leaving: Leaving) -> (Self, oneshot::Receiver<()>) {
         let steps = Arc::new(steps);
         let (records, said) = watch::channel(Numbered { number: 0, record: Record::empty(service) });
         let (told, progress) = watch::channel(Progress::default());
         let (done, farewell) = oneshot::channel();
         let register = Register { steps: steps.clone(), instance: random_name(), records: said, told };
-        tokio::spawn(register.run(stop, done));
+        tokio::spawn(register.run(leaving, done));
         (Self { steps, records, told: progress }, farewell)
     }
 
@@ -154,9 +163,10 @@ impl<S: Steps> Registry for Shared<S> {
 }
 
 impl<S: Steps> Register<S> {
-    /// Says what this instance serves until `stop`, then that it leaves: others take over at once, and if there are none, its
-    /// generations stay the last ones. `done` is told when that is said.
-    async fn run(mut self, stop: CancellationToken, done: oneshot::Sender<()>) {
+    /// Says what this instance serves until the end begins, then that it leaves: others take over at once, and if there are none, its
+    /// generations stay the last ones.
+    async fn run(mut self, leaving: Leaving, done: oneshot::Sender<()>) {
+        let Leaving { begun, stop } = leaving;
         let mut beats: u64 = 0;
         let mut standing = Standing::default();
         let mut pause = Duration::ZERO;
@@ -164,15 +174,14 @@ impl<S: Steps> Register<S> {
         let mut may_change = true;
         loop {
             tokio::select! {
-                () = stop.cancelled() => break,
+                () = begun.cancelled() => break,
                 () = tokio::time::sleep(pause) => {}
                 changed = self.records.changed(), if may_change => may_change = changed.is_ok(),
             }
             pause = match self.beat(false, &mut standing).await {
                 Ok(()) => HEARTBEAT,
                 Err(error) => {
-                    self.steps.complain(&format!("what is served here can't be said to the others: {error}"));
-                    self.told.send_modify(|told| told.trouble = Some(error.to_string().into()));
+                    self.trouble("what is served here can't be said to the others", &error);
                     AGAIN
                 }
             };
@@ -183,11 +192,35 @@ impl<S: Steps> Register<S> {
             }
             beats += 1;
         }
-        if let Err(error) = self.beat(true, &mut standing).await {
-            self.steps.complain(&format!("the others were not told that this server leaves: {error}"));
+        self.leave(&mut standing, &stop, done).await;
+    }
+
+    /// Says that this instance leaves, once at least and until it is heard or `stop`. It is no heartbeat any more: said again only when
+    /// what is served changes while requests are finished. `done` is told when it is said.
+    async fn leave(&mut self, standing: &mut Standing, stop: &CancellationToken, done: oneshot::Sender<()>) {
+        let mut done = Some(done);
+        loop {
+            let said = self.beat(true, standing).await;
+            match &said {
+                Ok(()) => {
+                    // The end of the program may not wait for it.
+                    let _ = done.take().map(|done| done.send(()));
+                }
+                Err(error) => self.trouble("the others were not told that this server leaves", error),
+            }
+            tokio::select! {
+                () = stop.cancelled() => return,
+                () = tokio::time::sleep(AGAIN), if said.is_err() => {}
+                // Nobody is left to change anything when this fails.
+                Ok(()) = self.records.changed() => {}
+            }
         }
-        // The end of the program may not wait for it.
-        let _ = done.send(());
+    }
+
+    /// Logs why nothing could be said, and tells those who wait for it.
+    fn trouble(&self, what: &str, error: &PoolError) {
+        self.steps.complain(&format!("{what}: {error}"));
+        self.told.send_modify(|told| told.trouble = Some(error.to_string().into()));
     }
 
     async fn beat(&mut self, left: bool, standing: &mut Standing) -> Result<(), PoolError> {
