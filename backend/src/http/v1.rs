@@ -17,6 +17,7 @@ use serde_json::{Value, json};
 use super::error::HttpError;
 use super::v2::InferRoutes;
 use crate::infer::headers;
+use crate::models::UnknownModel;
 
 /// What a model's path ends with when it is to predict. A colon that is escaped is of the name.
 const PREDICT: &str = ":predict";
@@ -31,11 +32,16 @@ pub(crate) fn routes(state: Arc<InferRoutes>) -> Router {
         .with_state(state)
 }
 
-async fn models(State(routes): State<Arc<InferRoutes>>) -> Json<Value> {
-    let set = routes.inference.models.current();
+async fn models(State(routes): State<Arc<InferRoutes>>) -> Result<Json<Value>, HttpError> {
+    let models = &routes.inference.models;
+    if !models.is_open() {
+        // No models at all would be another answer.
+        return Err(UnknownModel::Starting.into());
+    }
+    let set = models.current();
     let mut names: Vec<&String> = set.models.keys().collect();
     names.sort_unstable();
-    Json(json!({ "models": names }))
+    Ok(Json(json!({ "models": names })))
 }
 
 async fn ready(

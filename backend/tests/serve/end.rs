@@ -3,7 +3,7 @@
 use std::time::{Duration, Instant};
 
 use forebay_protocol::gate::POLL_PATH;
-use rig::http::{head, post};
+use rig::http::{Connection, connect, get, head, post};
 use rig::onnx::{self, Attribute, Graph, Node, model, node, value};
 use rig::process::{Signal, until};
 use rig::repository::add;
@@ -22,9 +22,12 @@ const BOUND: [&str; 2] = ["--exit-timeout-secs", "4"];
 /// It ended by that bound, and by no later one.
 const SOON: Duration = Duration::from_secs(20);
 
-/// A request that never gets to its end.
-fn half(path: &str) -> Vec<u8> {
-    [&head("POST", path, &[("content-length", "10")]), &b"{"[..]].concat()
+/// A client whose request never gets to its end, once it is being read.
+fn stuck(port: u16, path: &str) -> Connection {
+    let mut client =
+        begun(port, &head("POST", path, &[("content-length", "10"), ("expect", "100-continue")]));
+    assert_eq!(client.read().unwrap().status, 100);
+    client
 }
 
 /// Waits for its end since then; what it has said.
@@ -47,7 +50,7 @@ fn a_stuck_client_is_cut_and_other_servers_are_told_before_that_this_one_leaves(
         let (before, after) = (generation(&old.one), generation(&new));
         let told = || live(&table(&poll(old.gate(), "p", NONE, 0)));
         until("both are live", || (told().len() == 2).then_some(()));
-        let _stuck = begun(old.one.http_port, &half(INFER));
+        let _stuck = stuck(old.one.http_port, INFER);
         let began = Instant::now();
         old.one.terminate();
         until("only the other is", || (told() == [after.clone()]).then_some(()));
@@ -144,7 +147,7 @@ fn a_client_that_left_and_a_model_that_still_computes_for_it_are_not_waited_for(
 fn a_gate_ends_within_its_bound_too() {
     let mesh = Mesh::redis();
     let gate = Forebay::gate(&mesh.arguments(&["--exit-timeout-secs", "4"]));
-    let _stuck = begun(gate.gate_port, &half(POLL_PATH));
+    let _stuck = stuck(gate.gate_port, POLL_PATH);
     mesh.servers[0].process.freeze();
     let began = Instant::now();
     gate.terminate();
@@ -174,4 +177,26 @@ fn a_drain_that_leaves_no_time_for_the_end_is_refused() {
     assert_eq!(code, Some(2));
     assert!(said.contains("--drain-secs: must be less than --exit-timeout-secs"), "{said}");
     assert!(said.contains("and is 25"), "{said}");
+}
+
+#[test]
+fn the_bound_holds_though_every_thread_that_serves_computes() {
+    let root = tempfile::tempdir().unwrap();
+    add(root.path(), "m", "model.onnx", counts(), "");
+    let alone = ["--instances", "1", "--worker-threads", "1"];
+    let one = Forebay::serve_from(root.path(), &[&alone[..], &BOUND].concat());
+    // Runs that are short are done by a thread that serves.
+    (0..20_u8).for_each(|count| assert_eq!(one.infer("m", &[], &steps(count.into())).status, 200));
+    let _waits = begun(one.http_port, &post(INFER, &[], steps(1e18).to_string().as_bytes()));
+    until("nobody is served", || {
+        let stream = connect(one.http_port).unwrap();
+        stream.set_read_timeout(Some(Duration::from_millis(500))).unwrap();
+        let mut client = Connection::over(stream);
+        client.write(&get("/v2/health/live")).unwrap();
+        client.read().is_err().then_some(())
+    });
+    let began = Instant::now();
+    one.terminate();
+    let said = cut(one, began);
+    assert!(said.contains("the end took 4s"), "{said}");
 }

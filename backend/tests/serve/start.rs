@@ -50,7 +50,7 @@ async fn while_models_are_loaded_it_lives_and_says_that_it_is_not_ready() {
     let status = |path: &str| forebay.get(path).status;
     assert_eq!((status("/v2/health/live"), status("/v2/health/ready")), (200, 503));
     assert_eq!(send(forebay.metrics_port, "GET", "/metrics", &[], b"").status, 200);
-    for path in ["/v2/models/identity_fp32", "/v2/models/identity_fp32/ready", "/v1/models/identity_fp32"] {
+    for path in ["/v2/models/identity_fp32", "/v2/models/identity_fp32/ready", "/v1/models"] {
         assert_eq!((path, status(path)), (path, 503));
     }
     let refused = forebay.infer("identity_fp32", &[], &fp32(&[1.0]));
