@@ -8,8 +8,8 @@
 //! All that needs NVIDIA's headers is behind the feature `tensorrt`. Without it the crate has [`Error`], [`cuda::CudaError`],
 //! [`cuda::Account`] and what names a library: what a program says of TensorRT whether it has it or not.
 //!
-//! [`strings`] is of ONNX Runtime: tensors of strings that hold any bytes, which `ort` alone doesn't make. [`exit`] ends a process in
-//! which native threads still compute.
+//! [`strings`] and [`telemetry`] are of ONNX Runtime: tensors of strings that hold any bytes, which `ort` alone doesn't make, and what
+//! keeps it from calling its maker. [`exit`] ends a process in which native threads still compute.
 //!
 //! This folder is the one place in the workspace that contains `unsafe` code, each block with its `SAFETY` line. No function that
 //! is public is unsafe. The README draws who owns what.
@@ -19,6 +19,7 @@ mod error;
 pub mod exit;
 mod flavour;
 pub mod strings;
+pub mod telemetry;
 
 #[cfg(feature = "tensorrt")]
 mod apart;

@@ -10,6 +10,7 @@ mod start;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
+use forebay_bindings::telemetry;
 use forebay_protocol::limits::Limits;
 use tokio_util::sync::CancellationToken;
 
@@ -48,7 +49,12 @@ const GLANCE: Duration = Duration::from_millis(5);
 /// # Errors
 /// `SettingsError` for what can't be used; others when a port is taken or a model can't be loaded.
 pub(crate) fn run(settings: &ServeSettings) -> anyhow::Result<()> {
+    // First of all: there is no other thread yet.
+    let quiet = telemetry::off();
     let logs = logs::start(&settings.logs)?;
+    if let Err(error) = quiet {
+        tracing::warn!("ONNX Runtime may call its maker: {error}");
+    }
     let access = Access::read(settings)?;
     let loader = loader(&settings.models, &settings.logs)?;
     let prometheus = metrics::install()?;

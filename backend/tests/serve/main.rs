@@ -44,6 +44,7 @@ mod refusals;
 mod resets;
 mod restricted;
 mod shared;
+mod silence;
 mod slow;
 mod start;
 mod strangers;

@@ -81,6 +81,16 @@ impl Forebay {
         Self::start(gate_command(arguments))
     }
 
+    /// Its number.
+    pub(crate) fn id(&self) -> u32 {
+        self.process.id()
+    }
+
+    /// Where it listens.
+    pub(crate) fn ports(&self) -> [u16; 4] {
+        [self.http_port, self.grpc_port, self.gate_port, self.metrics_port]
+    }
+
     /// The most memory that the process has held at once, as the kernel counts it.
     pub(crate) fn peak_memory_kib(&self) -> u64 {
         let status = std::fs::read_to_string(format!("/proc/{}/status", self.process.id())).unwrap();
