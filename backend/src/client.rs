@@ -19,7 +19,6 @@ mod infer;
 mod inputs;
 mod model;
 mod request;
-mod tls;
 
 pub(crate) use bench::run as bench;
 pub(crate) use infer::run as infer;

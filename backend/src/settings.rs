@@ -6,6 +6,7 @@ mod completion;
 mod environment;
 mod gate;
 mod models;
+mod pool;
 mod restricted;
 mod secrets;
 mod serve;
@@ -26,15 +27,13 @@ pub(crate) use client::{
 pub(crate) use completion::Completion;
 pub(crate) use gate::GateSettings;
 pub(crate) use models::{ModelControlMode, ModelSettings, TensorRtFlavour};
+pub(crate) use pool::{PoolKind, PoolSettings, Reach};
 pub(crate) use restricted::{Api, Restrictions};
 #[cfg(feature = "tensorrt")]
 pub(crate) use secrets::SECRETS;
-pub(crate) use secrets::{Hidden, read_pool_secret};
+pub(crate) use secrets::{Hidden, Password, PasswordFile, read_pool_secret};
 pub(crate) use serve::ServeSettings;
-pub(crate) use shared::{
-    GateAddress, HttpSettings, LogFormat, LogSettings, PoolKind, PoolSettings, RestrictedSettings,
-    TlsSettings,
-};
+pub(crate) use shared::{GateAddress, HttpSettings, LogFormat, LogSettings, RestrictedSettings, TlsSettings};
 pub(crate) use trust::{PrivacySettings, TrustSettings};
 
 #[derive(Debug, Parser)]

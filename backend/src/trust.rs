@@ -7,6 +7,7 @@
 
 mod credentials;
 mod peer;
+pub(crate) mod roots;
 
 use std::sync::Arc;
 

@@ -17,8 +17,8 @@ use tokio_util::either::Either;
 
 use super::address::{Address, WrongUrl};
 use super::request::Request;
-use super::tls::{CaError, connector};
 use crate::settings::{Encoding, Header, ServerSettings};
+use crate::trust::roots::{self, RootsError};
 use grpc::Grpc;
 use http1::Http1;
 
@@ -29,8 +29,8 @@ type Stream = Either<TcpStream, Box<TlsStream<TcpStream>>>;
 pub(crate) enum ServerError {
     #[error(transparent)]
     Url(#[from] WrongUrl),
-    #[error(transparent)]
-    Tls(#[from] CaError),
+    #[error("--ca-file: {0}")]
+    Tls(#[from] RootsError),
     #[error("'{0}' is no name that a certificate could have")]
     Name(String),
 }
@@ -158,8 +158,8 @@ impl Server {
         let is_grpc = encoding == Encoding::Grpc;
         let address = if is_grpc { Address::grpc(&settings.grpc_url) } else { Address::http(&settings.url) }?;
         let tls = if address.is_encrypted {
-            let connector =
-                connector(settings.ca_file.as_deref(), if is_grpc { b"h2" } else { b"http/1.1" })?;
+            let protocol: &[u8] = if is_grpc { b"h2" } else { b"http/1.1" };
+            let connector = roots::connector(settings.ca_file.as_deref(), Some(protocol))?;
             let name = ServerName::try_from(address.host.clone());
             Some((connector, name.map_err(|_| ServerError::Name(address.host.clone()))?))
         } else {

@@ -98,12 +98,11 @@ impl Pooled {
     async fn open(settings: &PoolSettings, secret: Secret) -> Result<Self, SettingsError> {
         match settings.pool {
             PoolKind::Redis => {
-                let redis = Redis::open(settings.redis_url()).await?;
+                let redis = Redis::open(&settings.redis()).await?;
                 Ok(Self::of(redis.clone(), redis, settings, secret))
             }
             PoolKind::Memcached => {
-                let memcached =
-                    Memcached::open(settings.memcached_url(), settings.memcached_ca_file.as_deref()).await?;
+                let memcached = Memcached::open(&settings.memcached()).await?;
                 Ok(Self::of(memcached.clone(), MemcachedSteps::new(memcached), settings, secret))
             }
             PoolKind::Memory | PoolKind::None => unreachable!("a gate's settings name a pool that is shared"),

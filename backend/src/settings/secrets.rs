@@ -2,7 +2,7 @@
 
 use std::convert::Infallible;
 use std::fmt;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::str::FromStr;
 
 use forebay_protocol::entry::Secret;
@@ -48,6 +48,59 @@ fn read(flag: &'static str, path: &Path) -> Result<Vec<u8>, SettingsError> {
         source,
     })?;
     Ok(bytes.trim_ascii_end().to_vec())
+}
+
+/// A file that holds a password. It is read whenever one is needed, so that another password needs no restart.
+#[derive(Clone)]
+pub(crate) struct PasswordFile {
+    flag: &'static str,
+    path: PathBuf,
+}
+
+impl PasswordFile {
+    pub(super) fn new(flag: &'static str, path: PathBuf) -> Self {
+        Self { flag, path }
+    }
+
+    /// The password that it holds now, without the end of its line.
+    ///
+    /// # Errors
+    /// When it can't be read, or holds none.
+    pub(crate) async fn read(&self) -> Result<String, SettingsError> {
+        let Self { flag, path } = self;
+        let bytes = tokio::fs::read(path).await.map_err(|source| SettingsError::Unreadable {
+            flag,
+            path: path.clone(),
+            source,
+        })?;
+        let text = String::from_utf8(bytes)
+            .map_err(|_| wrong(flag, format!("{}: a password is text in UTF-8", path.display())))?;
+        let password = text.trim_end_matches(['\r', '\n']);
+        if password.is_empty() {
+            return Err(wrong(flag, format!("{} holds no password", path.display())));
+        }
+        Ok(password.to_owned())
+    }
+}
+
+/// A password, or where it stands.
+#[derive(Clone)]
+pub(crate) enum Password {
+    Known(String),
+    File(PasswordFile),
+}
+
+impl Password {
+    /// What it is now.
+    ///
+    /// # Errors
+    /// When its file can't be read, or holds none.
+    pub(crate) async fn read(&self) -> Result<String, SettingsError> {
+        match self {
+            Self::Known(password) => Ok(password.clone()),
+            Self::File(file) => file.read().await,
+        }
+    }
 }
 
 /// A setting that holds a secret: whatever is wrong with it is found later, so that nothing shows it.

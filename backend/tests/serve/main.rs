@@ -40,6 +40,7 @@ mod process;
 mod proxied;
 mod proxy;
 mod raw_binary;
+mod reached;
 mod refusals;
 mod resets;
 mod restricted;

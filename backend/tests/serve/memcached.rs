@@ -209,7 +209,6 @@ fn what_can_be_known_to_be_wrong_is_refused_at_start() {
         (format!("memcached://127.0.0.1:{port}"), "refused the user or the password"),
         ("redis://127.0.0.1".to_owned(), "the scheme \"redis\""),
         (format!("memcached://127.0.0.1:{port},127.0.0.1:{port}"), "named twice"),
-        ("memcacheds://localhost".to_owned(), "--memcached-ca-file"),
     ] {
         let mesh = Mesh::at(Tier::Memcached, vec![], &url);
         let arguments = mesh.arguments(&[]);

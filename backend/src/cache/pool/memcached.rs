@@ -1,15 +1,13 @@
-//! Memcached: entries by `mg` and `ms`, each on one of the servers, as its key says (`place`). `url` and `roots` are the list of
+//! Memcached: entries by `mg` and `ms`, each on one of the servers, as its key says (`place`). `url` is the list of
 //! servers, `connect` how one is reached, `link` a connection to it, `wire` the protocol. What a server that is lost has are misses.
 //! What is live is kept by the first of them (the registry).
 
 mod connect;
 mod link;
 mod place;
-mod roots;
 mod url;
 pub(crate) mod wire;
 
-use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -19,8 +17,8 @@ use futures_util::future::join_all;
 
 use super::remote::{Sealed, Shelf};
 use super::{PoolError, dropped};
-use crate::settings::SettingsError;
-use connect::Endpoint;
+use crate::settings::{Reach, SettingsError};
+use connect::{ConnectError, Endpoint};
 use link::Link;
 use wire::{If, Reply};
 
@@ -66,10 +64,14 @@ impl Memcached {
     /// Connects to the servers of that URL. One that can't be reached is tried again for ever. Must be called inside a runtime.
     ///
     /// # Errors
-    /// For a URL that can't be used, and for what a server says of it when it is there: a wrong password, a version without the
+    /// For a URL or a file that can't be used, and for what a server says of it when it is there: a wrong password, a version without the
     /// commands.
-    pub(crate) async fn open(url: &str, ca_file: Option<&Path>) -> Result<Self, SettingsError> {
-        let servers: Vec<Server> = url::endpoints(url, ca_file)?.into_iter().map(Server::start).collect();
+    pub(crate) async fn open(reach: &Reach) -> Result<Self, SettingsError> {
+        let endpoints = url::endpoints(reach)?;
+        if let Some(credentials) = endpoints.first().and_then(|endpoint| endpoint.credentials.as_ref()) {
+            credentials.password().await?;
+        }
+        let servers: Vec<Server> = endpoints.into_iter().map(Server::start).collect();
         let Some(endpoint) = servers.first().map(|server| server.endpoint.clone()) else {
             unreachable!("a list that is read has one server at least")
         };
@@ -79,8 +81,10 @@ impl Memcached {
             if let Err(error) = server.lookups.first().await
                 && error.is_setting()
             {
+                let is_by_file = reach.password_file.is_some() && matches!(*error, ConnectError::Refused(_));
+                let flag = if is_by_file { reach.flags.password_file } else { reach.flags.url };
                 let reason = format!("{}: {error}", server.endpoint.name());
-                return Err(SettingsError::Wrong { flag: "--memcached-url", reason });
+                return Err(SettingsError::Wrong { flag, reason });
             }
         }
         Ok(memcached)

@@ -204,7 +204,9 @@ mod tests {
 
     #[tokio::test]
     async fn nothing_waits_for_a_pool_that_is_not_there() {
-        let redis = crate::cache::pool::Redis::open("redis://127.0.0.1:1/").await.unwrap();
+        let redis = crate::cache::pool::Redis::open(&crate::settings::Reach::by_url("redis://127.0.0.1:1/"))
+            .await
+            .unwrap();
         let secret = forebay_protocol::entry::Secret::from_bytes(&[1; 32]).unwrap();
         let pool = RemotePool::start(redis, secret, Duration::from_millis(5), 100);
         let entry = Arc::new(Entry::default());

@@ -32,12 +32,11 @@ impl Pooled {
             }
             PoolKind::Memory => Ok(Self::memory(settings)),
             PoolKind::Redis => {
-                let redis = Redis::open(pool.redis_url()).await?;
+                let redis = Redis::open(&pool.redis()).await?;
                 Self::remote(redis.clone(), redis, settings, leaving)
             }
             PoolKind::Memcached => {
-                let memcached =
-                    Memcached::open(pool.memcached_url(), pool.memcached_ca_file.as_deref()).await?;
+                let memcached = Memcached::open(&pool.memcached()).await?;
                 Self::remote(memcached.clone(), MemcachedSteps::new(memcached), settings, leaving)
             }
         }

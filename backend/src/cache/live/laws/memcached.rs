@@ -15,10 +15,11 @@ use crate::cache::live::registry::board::{At, Board};
 use crate::cache::live::registry::steps::{Read, Reader, Stands, Steps as _, Word, digest, text};
 use crate::cache::live::reports::Fate;
 use crate::cache::pool::Memcached;
+use crate::settings::Reach;
 
 async fn steps(server: &Server) -> MemcachedSteps {
     let url = format!("memcached://127.0.0.1:{}", server.port);
-    MemcachedSteps::new(Memcached::open(&url, None).await.unwrap())
+    MemcachedSteps::new(Memcached::open(&Reach::by_url(&url)).await.unwrap())
 }
 
 #[derive(Debug, Clone)]

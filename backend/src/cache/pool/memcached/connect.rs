@@ -1,25 +1,19 @@
 //! One server of the list -> connections to it that work: names resolved, encrypted and proven where that is asked for, and a version
 //! that has the meta commands.
 
-use std::pin::Pin;
 use std::sync::atomic::{AtomicUsize, Ordering};
-use std::task::{Context, Poll};
 use std::time::Duration;
 
 use bytes::BytesMut;
-use rustls::pki_types::ServerName;
-use tokio::io::{AsyncRead, AsyncReadExt as _, AsyncWrite, AsyncWriteExt as _, ReadBuf};
-use tokio::net::TcpStream;
-use tokio_rustls::TlsConnector;
-use tokio_rustls::client::TlsStream;
+use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 
 use super::link::Over;
 use super::url::Credentials;
 use super::wire::{self, Reply, WireError};
+use crate::cache::pool::dial::{CONNECT, Place, Stream};
 use crate::observe::logs::Seldom;
+use crate::settings::SettingsError;
 
-/// Resolving the name, connecting and proving oneself may take so long.
-const CONNECT: Duration = Duration::from_secs(1);
 /// An item's default bound in Memcached.
 const MIB: usize = 1 << 20;
 /// No value is larger, whatever a server says that it takes.
@@ -36,11 +30,13 @@ const NEEDED: (u32, u32, u32) = (1, 6, 10);
 pub(crate) enum ConnectError {
     #[error("{0}")]
     Io(#[from] std::io::Error),
+    #[error("{0}")]
+    Password(#[from] SettingsError),
     #[error("it did not answer within {0:?}")]
     Timeout(Duration),
     #[error("{0}")]
     Wire(#[from] WireError),
-    #[error("it refused the user or the password of --memcached-url ({0})")]
+    #[error("it refused the user or the password ({0})")]
     Refused(String),
     #[error("it is Memcached {0}: 1.6.10 or later is needed, which has the meta commands")]
     Old(String),
@@ -59,28 +55,22 @@ impl ConnectError {
 
 /// How to reach a server.
 pub(super) struct Endpoint {
-    pub(super) host: String,
-    pub(super) port: u16,
+    pub(super) place: Place,
     pub(super) credentials: Option<Credentials>,
-    pub(super) tls: Option<(TlsConnector, ServerName<'static>)>,
     /// The largest value that it takes.
     max_bytes: AtomicUsize,
     lines: Seldom,
 }
 
 impl Endpoint {
-    pub(super) fn new(
-        (host, port): (String, u16),
-        credentials: Option<Credentials>,
-        tls: Option<(TlsConnector, ServerName<'static>)>,
-    ) -> Self {
+    pub(super) fn new(place: Place, credentials: Option<Credentials>) -> Self {
         let max_bytes = AtomicUsize::new(MIB - ITEM_HEAD);
-        Self { host, port, credentials, tls, max_bytes, lines: Seldom::new() }
+        Self { place, credentials, max_bytes, lines: Seldom::new() }
     }
 
     /// As the list names it.
     pub(super) fn name(&self) -> String {
-        format!("{}:{}", self.host, self.port)
+        format!("{}:{}", self.place.host, self.place.port)
     }
 
     /// The largest value that it takes, as far as is known.
@@ -95,15 +85,11 @@ impl Endpoint {
     }
 
     async fn connect_slowly(&self) -> Result<Stream, ConnectError> {
-        let plain = TcpStream::connect((self.host.as_str(), self.port)).await?;
-        plain.set_nodelay(true)?;
-        let mut stream = match &self.tls {
-            None => Stream::Plain(plain),
-            Some((connector, name)) => Stream::Tls(Box::new(connector.connect(name.clone(), plain).await?)),
-        };
-        if let Some(Credentials { user, password }) = &self.credentials {
+        let mut stream = self.place.dial().await?;
+        if let Some(credentials) = &self.credentials {
+            let password = credentials.password().await?;
             // A refusal ends in a line that is no reply of the meta commands.
-            match asked(&mut stream, &wire::authenticate(user, password)).await {
+            match asked(&mut stream, &wire::authenticate(&credentials.user, &password)).await {
                 Ok(Reply::Done) => {}
                 Ok(other) => return Err(ConnectError::Refused(format!("{other:?}"))),
                 Err(ConnectError::Wire(WireError::Unknown(line))) => return Err(ConnectError::Refused(line)),
@@ -175,52 +161,6 @@ fn is_new_enough(version: &str) -> bool {
     let mut numbers = version.split(['.', '-']).map(|number| number.parse::<u32>().unwrap_or(0));
     let mut number = || numbers.next().unwrap_or(0);
     (number(), number(), number()) >= NEEDED
-}
-
-/// A connection, encrypted or not.
-pub(super) enum Stream {
-    Plain(TcpStream),
-    Tls(Box<TlsStream<TcpStream>>),
-}
-
-impl AsyncRead for Stream {
-    fn poll_read(
-        self: Pin<&mut Self>,
-        context: &mut Context<'_>,
-        buffer: &mut ReadBuf<'_>,
-    ) -> Poll<std::io::Result<()>> {
-        match self.get_mut() {
-            Self::Plain(stream) => Pin::new(stream).poll_read(context, buffer),
-            Self::Tls(stream) => Pin::new(stream).poll_read(context, buffer),
-        }
-    }
-}
-
-impl AsyncWrite for Stream {
-    fn poll_write(
-        self: Pin<&mut Self>,
-        context: &mut Context<'_>,
-        bytes: &[u8],
-    ) -> Poll<std::io::Result<usize>> {
-        match self.get_mut() {
-            Self::Plain(stream) => Pin::new(stream).poll_write(context, bytes),
-            Self::Tls(stream) => Pin::new(stream).poll_write(context, bytes),
-        }
-    }
-
-    fn poll_flush(self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<std::io::Result<()>> {
-        match self.get_mut() {
-            Self::Plain(stream) => Pin::new(stream).poll_flush(context),
-            Self::Tls(stream) => Pin::new(stream).poll_flush(context),
-        }
-    }
-
-    fn poll_shutdown(self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<std::io::Result<()>> {
-        match self.get_mut() {
-            Self::Plain(stream) => Pin::new(stream).poll_shutdown(context),
-            Self::Tls(stream) => Pin::new(stream).poll_shutdown(context),
-        }
-    }
 }
 
 #[cfg(test)]

@@ -11,8 +11,9 @@ use metrics::{Counter, counter};
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _, ReadHalf, WriteHalf};
 use tokio::sync::{mpsc, oneshot, watch};
 
-use super::connect::{ConnectError, Endpoint, Stream};
+use super::connect::{ConnectError, Endpoint};
 use super::wire::{self, Reply, WireError};
+use crate::cache::pool::dial::Stream;
 use crate::cache::pool::remote::Shelf as _;
 use crate::cache::pool::{Memcached, PoolError};
 use crate::time::backoff::backoff;

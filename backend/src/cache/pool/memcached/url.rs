@@ -1,52 +1,53 @@
 //! `--memcached-url` -> the servers that it lists, and how to reach them. What can never work is refused, and no password shown.
 
-use std::path::Path;
-
-use rustls::pki_types::ServerName;
-
 use super::connect::Endpoint;
-use super::roots;
-use crate::settings::SettingsError;
+use crate::cache::pool::dial::{self, Place};
+use crate::settings::{Password, PasswordFile, Reach, SettingsError};
 
 const FLAG: &str = "--memcached-url";
 const EXPECTED: &str =
     "expected memcached://[user:password@]host[:port][,host[:port]...], or memcacheds:// for TLS";
 const DEFAULT_PORT: u16 = 11211;
+/// In the protocol they end a word.
+const UNSENDABLE: &str = "user and password have no spaces or control characters";
 /// More are a mistake.
 const MOST_SERVERS: usize = 64;
 
 /// Who asks, as a server with `--auth-file` wants it.
-#[derive(Clone, PartialEq, Eq)]
+#[derive(Clone)]
 pub(super) struct Credentials {
     pub(super) user: String,
-    pub(super) password: String,
+    password: Password,
 }
 
-/// The servers of that URL, in its order. With `memcacheds://` their certificates must come from one of that file.
-pub(super) fn endpoints(url: &str, ca_file: Option<&Path>) -> Result<Vec<Endpoint>, SettingsError> {
-    let (scheme, rest) = url.split_once("://").unwrap_or(("", url));
-    let tls = match (scheme, ca_file) {
-        ("memcached", _) => None,
-        ("memcacheds", Some(path)) => Some(roots::connector(path)?),
-        ("memcacheds", None) => return Err(wrong("memcacheds:// needs --memcached-ca-file")),
+impl Credentials {
+    /// The password as it is now.
+    ///
+    /// # Errors
+    /// When its file can't be used.
+    pub(super) async fn password(&self) -> Result<String, SettingsError> {
+        let password = self.password.read().await?;
+        if is_sendable(&password) { Ok(password) } else { Err(wrong(UNSENDABLE)) }
+    }
+}
+
+/// The servers of that URL, in its order. With `memcacheds://` the connections are encrypted.
+pub(super) fn endpoints(reach: &Reach) -> Result<Vec<Endpoint>, SettingsError> {
+    let (scheme, rest) = reach.url.split_once("://").unwrap_or(("", &reach.url));
+    let is_encrypted = match scheme {
+        "memcached" => false,
+        "memcacheds" => true,
         _ => return Err(wrong(&format!("the scheme {scheme:?} is not spoken; {EXPECTED}"))),
     };
-    let (credentials, list) = match rest.rsplit_once('@') {
-        None => (None, rest),
-        Some((proof, list)) => (Some(credentials(proof)?), list),
-    };
+    let connector = dial::connector(reach, is_encrypted)?;
+    let (proof, list) = rest.rsplit_once('@').map_or((None, rest), |(proof, list)| (Some(proof), list));
+    reach.check_passwords(proof.is_some_and(|proof| proof.contains(':')))?;
+    let credentials = credentials(proof, reach.password_file.as_ref())?;
     let mut endpoints: Vec<Endpoint> = Vec::new();
     for one in list.trim_end_matches('/').split(',') {
         let (host, port) = address(one)?;
-        let tls = match &tls {
-            None => None,
-            Some(connector) => {
-                let name = ServerName::try_from(host.clone())
-                    .map_err(|_| wrong(&format!("{host:?} is no name that a certificate has")))?;
-                Some((connector.clone(), name))
-            }
-        };
-        let endpoint = Endpoint::new((host, port), credentials.clone(), tls);
+        let place = Place::new(reach, (host, port), connector.as_ref())?;
+        let endpoint = Endpoint::new(place, credentials.clone());
         if endpoints.iter().any(|other| other.name() == endpoint.name()) {
             return Err(wrong(&format!("{} is named twice", endpoint.name())));
         }
@@ -58,16 +59,33 @@ pub(super) fn endpoints(url: &str, ca_file: Option<&Path>) -> Result<Vec<Endpoin
     Ok(endpoints)
 }
 
-fn credentials(proof: &str) -> Result<Credentials, SettingsError> {
+/// What stands before the servers is `user:password`, or with a file `user`.
+fn credentials(
+    proof: Option<&str>,
+    file: Option<&PasswordFile>,
+) -> Result<Option<Credentials>, SettingsError> {
     let decode = |text: &str| {
-        let decoded = percent(text).filter(|text| !text.contains(|c: char| c == ' ' || c.is_control()));
-        decoded.ok_or_else(|| {
-            wrong(&format!("user and password have no spaces or control characters; {EXPECTED}"))
-        })
+        let decoded = percent(text).filter(|text| is_sendable(text));
+        decoded.ok_or_else(|| wrong(&format!("{UNSENDABLE}; {EXPECTED}")))
     };
-    let (user, password) =
-        proof.split_once(':').ok_or_else(|| wrong(&format!("has no password; {EXPECTED}")))?;
-    Ok(Credentials { user: decode(user)?, password: decode(password)? })
+    let (user, password) = match (proof, file) {
+        (None, None) => return Ok(None),
+        (Some(user), Some(file)) => (user, Password::File(file.clone())),
+        (Some(proof), None) => {
+            let parts = proof.split_once(':');
+            let (user, password) = parts.ok_or_else(|| wrong(&format!("has no password; {EXPECTED}")))?;
+            (user, Password::Known(decode(password)?))
+        }
+        (None, Some(_)) => {
+            let needed = "names no user: a file with a password needs memcached://user@host";
+            return Err(wrong(needed));
+        }
+    };
+    Ok(Some(Credentials { user: decode(user)?, password }))
+}
+
+fn is_sendable(text: &str) -> bool {
+    !text.contains(|c: char| c == ' ' || c.is_control())
 }
 
 /// Text whose `%XX` are bytes.
@@ -119,20 +137,22 @@ mod tests {
             ("memcached://hidden@h", "password"),
             ("memcached://u:hid%2den%ZZ@h", "user and password"),
             ("memcached://u:hidden%0a@h", "user and password"),
-            ("memcacheds://h", "--memcached-ca-file"),
+            ("memcacheds://h_", "no name that a certificate has"),
         ] {
-            let line = endpoints(url, None).err().unwrap().to_string();
+            let line = endpoints(&Reach::by_url(url)).err().unwrap().to_string();
             assert!(line.contains(named) && !line.contains("hid"), "{url}: {line}");
         }
     }
 
     #[test]
     fn each_server_of_the_list_is_found() {
-        let names =
-            |url: &str| -> Vec<String> { endpoints(url, None).unwrap().iter().map(Endpoint::name).collect() };
+        let endpoints = |url: &str| endpoints(&Reach::by_url(url)).unwrap();
+        let names = |url: &str| -> Vec<String> { endpoints(url).iter().map(Endpoint::name).collect() };
         assert_eq!(names("memcached://a:1,b,[::1]:2,[::2]"), ["a:1", "b:11211", "::1:2", "::2:11211"]);
-        let proven = endpoints("memcached://u:p%40ss@h/", None).unwrap();
-        let Credentials { user, password } = proven[0].credentials.clone().unwrap();
-        assert_eq!((user.as_str(), password.as_str(), proven[0].host.as_str()), ("u", "p@ss", "h"));
+        let proven = endpoints("memcached://u:p%40ss@h/");
+        let Some(Credentials { user, password: Password::Known(password) }) = &proven[0].credentials else {
+            panic!("there are user and password");
+        };
+        assert_eq!((user.as_str(), password.as_str(), proven[0].place.host.as_str()), ("u", "p@ss", "h"));
     }
 }

@@ -7,12 +7,11 @@
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use ::redis::aio::MultiplexedConnection;
 use ::redis::{FromRedisValue, Pipeline, RedisError};
 use metrics::{Counter, counter};
 use tokio::sync::watch;
 
-use super::server::{ConnectError, Endpoint};
+use super::server::{ConnectError, Connection, Endpoint};
 use super::{Redis, Shelf as _, why};
 use crate::cache::pool::PoolError;
 use crate::time::backoff::backoff;
@@ -43,7 +42,7 @@ enum State {
 /// A connection, and which one it is in the order in which they were made.
 #[derive(Clone)]
 struct Numbered {
-    connection: MultiplexedConnection,
+    connection: Connection,
     number: u64,
 }
 
@@ -81,7 +80,7 @@ impl Link {
         let answer = async {
             let mut up = self.connection().await.map_err(|error| PoolError::Down(error))?;
             number = Some(up.number);
-            let asked = commands.query_async(&mut up.connection).await.map_err(why::first);
+            let asked = commands.query_async(&mut up.connection.commands).await.map_err(why::first);
             asked.map_err(|error| {
                 self.failed(&error, up.number);
                 PoolError::from(error)
@@ -206,7 +205,7 @@ impl Keeper {
             }
             let mut ping = ::redis::pipe();
             ping.cmd("PING").ignore();
-            let answered = ping.query_async::<()>(&mut up.connection);
+            let answered = ping.query_async::<()>(&mut up.connection.commands);
             match tokio::time::timeout(SIGN_OF_LIFE, answered).await {
                 Err(_) => return Some(format!("no answer within {SIGN_OF_LIFE:?}").into()),
                 Ok(Err(error)) if why::is_connection_lost(&error) => return Some(error.to_string().into()),

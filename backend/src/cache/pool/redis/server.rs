@@ -1,35 +1,48 @@
 //! The Redis that the settings name -> three connections to it: lookups don't wait for writes, nor heartbeats for either.
 
+use std::io;
+use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
 use ::redis::aio::MultiplexedConnection;
-use ::redis::io::tcp::TcpSettings;
-use ::redis::io::tcp::socket2::TcpKeepalive;
-use ::redis::{AsyncConnectionConfig, Client, IntoConnectionInfo as _, RedisError};
+use ::redis::{
+    AsyncConnectionConfig, ConnectionAddr, IntoConnectionInfo as _, RedisConnectionInfo, RedisError,
+};
+use tokio::io::{AsyncRead, AsyncWrite};
+use tokio::net::UnixStream;
 use tokio::sync::watch;
+use tokio_util::task::AbortOnDropHandle;
 
 use super::link::Link;
 use super::why;
+use crate::cache::pool::dial::{self, CONNECT, Place};
 use crate::observe::logs::Seldom;
-use crate::settings::SettingsError;
+use crate::settings::{PasswordFile, Reach, SettingsError};
 
 /// Where the URL comes from.
 const FLAG: &str = "--redis-url";
-/// Without TLS: a mesh or a tunnel does it.
-const SCHEMES: [&str; 5] = ["redis", "valkey", "unix", "redis+unix", "valkey+unix"];
-/// Resolving the name, connecting and proving oneself may take so long.
-const CONNECT: Duration = Duration::from_secs(1);
-/// After so long without a packet the other side is asked whether it is there, so often, and so many times.
-const KEEPALIVE: (Duration, Duration, u32) = (Duration::from_secs(5), Duration::from_secs(2), 3);
-/// The kernel gives up on what was sent and not acknowledged for so long.
-const UNACKNOWLEDGED: Duration = Duration::from_secs(5);
+const EXPECTED: &str = "expected redis://[user:password@]host[:port][/database], or rediss:// for TLS";
+/// Schemes that are spoken, by the one that the client knows the rest of the URL by, and whether they ask for TLS.
+const SCHEMES: [(&str, &str, bool); 7] = [
+    ("redis", "redis", false),
+    ("rediss", "redis", true),
+    ("valkey", "valkey", false),
+    ("valkeys", "valkey", true),
+    ("unix", "unix", false),
+    ("redis+unix", "redis+unix", false),
+    ("valkey+unix", "valkey+unix", false),
+];
 
 /// Why there is no connection.
 #[derive(Debug, thiserror::Error)]
 pub(crate) enum ConnectError {
     #[error("{0}")]
     Redis(#[from] RedisError),
+    #[error("{0}")]
+    Io(#[from] io::Error),
+    #[error("{0}")]
+    Password(#[from] SettingsError),
     #[error("it did not answer within {0:?}")]
     Timeout(Duration),
     #[error("it is in cluster mode, which is not supported: name a server with cluster-enabled no")]
@@ -41,12 +54,17 @@ pub(crate) enum ConnectError {
 }
 
 impl ConnectError {
+    fn is_proof(&self) -> bool {
+        matches!(self, Self::Redis(error) if why::is_proof(error))
+    }
+
     /// Whether trying again is of no use until settings change.
     fn is_setting(&self) -> bool {
         match self {
             Self::Redis(error) => why::is_setting(error),
             Self::Cluster => true,
-            Self::Timeout(_) | Self::Lost(_) | Self::Ended => false,
+            // A password that is rotated, a certificate too, may be right a moment later.
+            Self::Io(_) | Self::Password(_) | Self::Timeout(_) | Self::Lost(_) | Self::Ended => false,
         }
     }
 }
@@ -64,32 +82,54 @@ pub(crate) struct Server {
 
 /// How to reach the server.
 pub(super) struct Endpoint {
-    client: Client,
+    at: At,
+    /// What it is told at first: the user, the database.
+    greeting: RedisConnectionInfo,
+    password_file: Option<PasswordFile>,
     /// Told when another server must be looked for under the same name.
     left: watch::Sender<Option<Arc<str>>>,
     lines: Seldom,
+}
+
+/// Where it listens.
+enum At {
+    Place(Place),
+    Socket(PathBuf),
+}
+
+/// A connection. It is closed when the last handle goes.
+#[derive(Clone)]
+pub(super) struct Connection {
+    pub(super) commands: MultiplexedConnection,
+    _driver: Arc<AbortOnDropHandle<()>>,
 }
 
 impl Server {
     /// Connects to the server of that URL. One that can't be reached is tried again for ever. Must be called inside a runtime.
     ///
     /// # Errors
-    /// For a URL that can't be used, and for what the server says of it when it is there: a wrong password, a database that it
+    /// For a URL or a file that can't be used, and for what the server says of it when it is there: a wrong password, a database that it
     /// doesn't have, a cluster.
-    pub(crate) async fn open(url: &str) -> Result<Self, SettingsError> {
-        let server = Self::start(url)?;
+    pub(crate) async fn open(reach: &Reach) -> Result<Self, SettingsError> {
+        if let Some(file) = &reach.password_file {
+            file.read().await?;
+        }
+        let server = Self::start(reach)?;
         for link in [&server.lookups, &server.writes, &server.generations] {
             match link.first().await {
-                Err(error) if error.is_setting() => return Err(wrong(error.to_string())),
+                Err(error) if error.is_setting() => {
+                    let is_by_file = reach.password_file.is_some() && error.is_proof();
+                    let flag = if is_by_file { reach.flags.password_file } else { FLAG };
+                    return Err(SettingsError::Wrong { flag, reason: error.to_string() });
+                }
                 _ => {}
             }
         }
         Ok(server)
     }
 
-    fn start(url: &str) -> Result<Self, SettingsError> {
-        let (left, _) = watch::channel(None);
-        let endpoint = Arc::new(Endpoint { client: client(url)?, left, lines: Seldom::new() });
+    fn start(reach: &Reach) -> Result<Self, SettingsError> {
+        let endpoint = Arc::new(Endpoint::of(reach)?);
         let link = |name| Link::start(endpoint.clone(), name);
         let (lookups, writes, generations) = (link("lookups"), link("writes"), link("generations"));
         Ok(Self { endpoint, lookups, writes, generations })
@@ -108,22 +148,70 @@ impl Server {
 }
 
 impl Endpoint {
+    /// The one that the settings name. Errors don't show the URL: there may be a password in it.
+    fn of(reach: &Reach) -> Result<Self, SettingsError> {
+        let (scheme, rest) = reach.url.split_once("://").unwrap_or(("", &reach.url));
+        let Some((_, known, is_encrypted)) = SCHEMES.iter().find(|(spoken, ..)| *spoken == scheme) else {
+            return Err(wrong(format!("the scheme {scheme:?} is not spoken; {EXPECTED}")));
+        };
+        if rest.contains('#') {
+            // The client's way to say that certificates are not to be checked.
+            return Err(wrong(format!(
+                "nothing is said behind a #, and certificates are checked; {EXPECTED}"
+            )));
+        }
+        let url = format!("{known}://{rest}");
+        let info = url.into_connection_info().map_err(|error| wrong(format!("{error}; {EXPECTED}")))?;
+        let greeting = info.redis_settings().clone();
+        if greeting.db() < 0 {
+            return Err(wrong(format!("a database has a number from 0; {EXPECTED}")));
+        }
+        reach.check_passwords(greeting.password().is_some())?;
+        let connector = dial::connector(reach, *is_encrypted)?;
+        let at = match info.addr() {
+            ConnectionAddr::Tcp(host, port) => {
+                At::Place(Place::new(reach, (host.clone(), *port), connector.as_ref())?)
+            }
+            ConnectionAddr::Unix(path) => At::Socket(path.clone()),
+            _ => return Err(wrong(EXPECTED.to_owned())),
+        };
+        let (left, _) = watch::channel(None);
+        let password_file = reach.password_file.clone();
+        Ok(Self { at, greeting, password_file, left, lines: Seldom::new() })
+    }
+
     /// A connection that works: names resolved, password taken, database there, no cluster.
-    pub(super) async fn connect(&self) -> Result<MultiplexedConnection, ConnectError> {
+    pub(super) async fn connect(&self) -> Result<Connection, ConnectError> {
         let connected = tokio::time::timeout(CONNECT, self.connect_slowly()).await;
         connected.unwrap_or(Err(ConnectError::Timeout(CONNECT)))
     }
 
-    async fn connect_slowly(&self) -> Result<MultiplexedConnection, ConnectError> {
-        // Deadlines are the callers', each its own.
-        let config = AsyncConnectionConfig::new().set_connection_timeout(None).set_response_timeout(None);
-        let mut connection = self.client.get_multiplexed_async_connection_with_config(&config).await?;
-        match ::redis::cmd("INFO").arg("cluster").query_async::<String>(&mut connection).await {
+    async fn connect_slowly(&self) -> Result<Connection, ConnectError> {
+        let mut connection = match &self.at {
+            At::Place(place) => self.greet(place.dial().await?).await?,
+            At::Socket(path) => self.greet(UnixStream::connect(path).await?).await?,
+        };
+        match ::redis::cmd("INFO").arg("cluster").query_async::<String>(&mut connection.commands).await {
             Ok(info) if info.contains("cluster_enabled:1") => Err(ConnectError::Cluster),
             // Who may not ask finds out by the first command.
             Err(error) if error.code() != Some("NOPERM") => Err(error.into()),
             _ => Ok(connection),
         }
+    }
+
+    /// The password is the one that there is now.
+    async fn greet<S>(&self, stream: S) -> Result<Connection, ConnectError>
+    where
+        S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
+    {
+        let mut greeting = self.greeting.clone();
+        if let Some(file) = &self.password_file {
+            greeting = greeting.set_password(file.read().await?);
+        }
+        // Deadlines are the callers', each its own.
+        let config = AsyncConnectionConfig::new().set_connection_timeout(None).set_response_timeout(None);
+        let (commands, driver) = MultiplexedConnection::new_with_config(&greeting, stream, config).await?;
+        Ok(Connection { commands, _driver: Arc::new(AbortOnDropHandle::new(tokio::spawn(driver))) })
     }
 
     /// Has all connections made anew: this server isn't the one to ask.
@@ -152,24 +240,6 @@ impl Endpoint {
     }
 }
 
-fn client(url: &str) -> Result<Client, SettingsError> {
-    // The URL isn't shown: there may be a password in it.
-    let expected = "expected redis://[user:password@]host[:port][/database]";
-    let scheme = url.split_once("://").map_or("", |(scheme, _)| scheme);
-    if !SCHEMES.contains(&scheme) {
-        return Err(wrong(format!("the scheme {scheme:?} is not spoken; {expected}")));
-    }
-    let info = url.into_connection_info().map_err(|error| wrong(format!("{error}; {expected}")))?;
-    if info.redis_settings().db() < 0 {
-        return Err(wrong(format!("a database has a number from 0; {expected}")));
-    }
-    let (time, interval, retries) = KEEPALIVE;
-    let keepalive = TcpKeepalive::new().with_time(time).with_interval(interval).with_retries(retries);
-    let tcp =
-        TcpSettings::default().set_nodelay(true).set_keepalive(keepalive).set_user_timeout(UNACKNOWLEDGED);
-    Client::open(info.set_tcp_settings(tcp)).map_err(|error| wrong(error.to_string()))
-}
-
 fn wrong(reason: String) -> SettingsError {
     SettingsError::Wrong { flag: FLAG, reason }
 }
@@ -181,7 +251,8 @@ mod tests {
     #[test]
     fn urls_that_can_never_work_are_refused_and_passwords_not_shown() {
         for (url, named) in [
-            ("rediss://:hidden@h:1", "rediss"),
+            ("rediss://:hidden@h:1/#insecure", "certificates are checked"),
+            ("rediss://:hidden@h_/", "no name that a certificate has"),
             ("http://h", "http"),
             ("h:6379", "scheme"),
             ("redis:///", "expected redis://"),
@@ -190,12 +261,12 @@ mod tests {
             ("redis://h:99999", "expected redis://"),
             ("redis://h/?protocol=9", "protocol"),
         ] {
-            let line = client(url).unwrap_err().to_string();
+            let line = Endpoint::of(&Reach::by_url(url)).err().unwrap().to_string();
             assert!(line.contains(named) && !line.contains("hidden"), "{url}: {line}");
         }
         for url in ["redis://h", "redis://user:p%40ss@h:1/3", "redis://[::1]:6379/", "unix:///run/redis.sock"]
         {
-            assert!(client(url).is_ok(), "{url}");
+            assert!(Endpoint::of(&Reach::by_url(url)).is_ok(), "{url}");
         }
     }
 }

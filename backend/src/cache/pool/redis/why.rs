@@ -24,6 +24,12 @@ pub(super) fn is_setting(error: &RedisError) -> bool {
         || error.to_string().contains("refused to switch database")
 }
 
+/// Whether it is about the user or the password.
+pub(super) fn is_proof(error: &RedisError) -> bool {
+    error.kind() == ErrorKind::AuthenticationFailed
+        || error.code().is_some_and(|code| code == "NOAUTH" || code == "WRONGPASS")
+}
+
 /// Whether the connection is of no use any more.
 pub(super) fn is_connection_lost(error: &RedisError) -> bool {
     matches!(error.retry_method(), RetryMethod::Reconnect)

@@ -1,4 +1,5 @@
-//! Whom TLS believes: the system's CAs or those of a file -> what makes a connection's encryption.
+//! Whose certificates are believed: the system's CAs or those of a file -> what encrypts connections to servers that have one of
+//! theirs.
 
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -8,25 +9,26 @@ use rustls::pki_types::pem::PemObject as _;
 use rustls::{ClientConfig, RootCertStore};
 use tokio_rustls::TlsConnector;
 
-/// No CA to believe.
+/// No CA to believe; who names the file says by which flag.
 #[derive(Debug, thiserror::Error)]
-pub(crate) enum CaError {
-    #[error("--ca-file: can't read {path}: {reason}")]
+pub(crate) enum RootsError {
+    #[error("can't read {path}: {reason}")]
     File { path: PathBuf, reason: String },
-    #[error("this system has no CAs that can be read: name a file by --ca-file")]
-    NoCa,
+    #[error("is missing, and this system has no CAs that can be read")]
+    None,
     #[error(transparent)]
     Rustls(#[from] rustls::Error),
 }
 
-/// What encrypts connections, by the protocol's name that both sides agree on (ALPN).
+/// What encrypts connections, by the protocol's name that both sides agree on (ALPN), if they do. Without a file the system's CAs
+/// are believed.
 ///
 /// # Errors
-/// [`CaError`].
-pub(super) fn connector(ca_file: Option<&Path>, protocol: &[u8]) -> Result<TlsConnector, CaError> {
+/// [`RootsError`].
+pub(crate) fn connector(ca_file: Option<&Path>, protocol: Option<&[u8]>) -> Result<TlsConnector, RootsError> {
     let mut roots = RootCertStore::empty();
     if let Some(path) = ca_file {
-        let unreadable = |reason: String| CaError::File { path: path.to_owned(), reason };
+        let unreadable = |reason: String| RootsError::File { path: path.to_owned(), reason };
         let certificates =
             CertificateDer::pem_file_iter(path).map_err(|error| unreadable(error.to_string()))?;
         for certificate in certificates {
@@ -39,12 +41,12 @@ pub(super) fn connector(ca_file: Option<&Path>, protocol: &[u8]) -> Result<TlsCo
     } else {
         roots.add_parsable_certificates(rustls_native_certs::load_native_certs().certs);
         if roots.is_empty() {
-            return Err(CaError::NoCa);
+            return Err(RootsError::None);
         }
     }
     let provider = Arc::new(rustls::crypto::ring::default_provider());
     let builder = ClientConfig::builder_with_provider(provider).with_safe_default_protocol_versions()?;
     let mut config = builder.with_root_certificates(roots).with_no_client_auth();
-    config.alpn_protocols = vec![protocol.to_owned()];
+    config.alpn_protocols = protocol.into_iter().map(<[u8]>::to_vec).collect();
     Ok(TlsConnector::from(Arc::new(config)))
 }

@@ -1,0 +1,160 @@
+//! Flags -> the pool of cached results: what keeps them, how it is reached, and how much may wait for it.
+
+use std::path::PathBuf;
+use std::time::Duration;
+
+use clap::{Args, ValueEnum};
+
+use super::secrets::PasswordFile;
+use super::units::parse_bytes;
+use super::{SettingsError, wrong};
+
+/// Where cached results are kept.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub(crate) enum PoolKind {
+    /// In this process
+    Memory,
+    /// In Redis, shared with other replicas and the gate
+    Redis,
+    /// In Memcached, shared in the same way
+    Memcached,
+    /// Nowhere: every answer says no-store
+    None,
+}
+
+/// The pool of cached results.
+#[derive(Debug, Clone, Args)]
+#[command(next_help_heading = "Pool")]
+pub(crate) struct PoolSettings {
+    /// Where cached results are kept
+    #[arg(long, env = "FOREBAY_POOL", value_enum, default_value = "memory")]
+    pub(crate) pool: PoolKind,
+    /// Bytes of results kept, with --pool memory
+    #[arg(long, env = "FOREBAY_POOL_BYTES", default_value = "256MiB", value_parser = parse_bytes)]
+    pub(crate) pool_bytes: usize,
+    /// Largest result kept
+    #[arg(long, env = "FOREBAY_MAX_ENTRY_BYTES", default_value = "8MiB", value_parser = parse_bytes)]
+    pub(crate) max_entry_bytes: usize,
+    /// Redis to use, with --pool redis: redis://[user:password@]host:port[/database], rediss:// for TLS
+    #[arg(long, env = "FOREBAY_REDIS_URL", hide_env_values = true)]
+    redis_url: Option<String>,
+    /// File with the certificates of the CAs that Redis' certificate must come from, PEM, with rediss:// [default: the system's]
+    #[arg(long, env = "FOREBAY_REDIS_CA_FILE")]
+    redis_ca_file: Option<PathBuf>,
+    /// File with Redis' password, instead of one in the URL. Read whenever a connection is made
+    #[arg(long, env = "FOREBAY_REDIS_PASSWORD_FILE")]
+    redis_password_file: Option<PathBuf>,
+    /// Memcached servers to use, with --pool memcached: memcached://[user:password@]host[:port][,host[:port]...], memcacheds:// for
+    /// TLS. All parts name them in the same words; the first one keeps what is live
+    #[arg(long, env = "FOREBAY_MEMCACHED_URL", hide_env_values = true)]
+    memcached_url: Option<String>,
+    /// File with the certificates of the CAs that the servers' certificates must come from, PEM, with memcacheds:// [default: the
+    /// system's]
+    #[arg(long, env = "FOREBAY_MEMCACHED_CA_FILE")]
+    memcached_ca_file: Option<PathBuf>,
+    /// File with the password of the URL's user, instead of one in the URL. Read whenever a connection is made
+    #[arg(long, env = "FOREBAY_MEMCACHED_PASSWORD_FILE")]
+    memcached_password_file: Option<PathBuf>,
+    /// Milliseconds that a lookup may take before it counts as a miss
+    #[arg(long, env = "FOREBAY_POOL_TIMEOUT_MS", default_value_t = 5,
+          value_parser = clap::value_parser!(u16).range(1..=1000))]
+    pub(crate) pool_timeout_ms: u16,
+    /// Bytes of results that may wait to be written to a remote pool; past it results are dropped and counted
+    #[arg(long, env = "FOREBAY_POOL_QUEUE_BYTES", default_value = "64MiB", value_parser = parse_bytes)]
+    pub(crate) pool_queue_bytes: usize,
+    /// File with the secret that authenticates entries in a remote pool, at least 16 bytes; the environment variable
+    /// `FOREBAY_POOL_SECRET` may hold the secret itself
+    #[arg(long, env = "FOREBAY_POOL_SECRET_FILE")]
+    pub(crate) pool_secret_file: Option<PathBuf>,
+}
+
+impl PoolSettings {
+    pub(super) fn check(&self) -> Result<(), SettingsError> {
+        match self.pool {
+            PoolKind::Redis if self.redis_url.is_none() => {
+                Err(wrong("--redis-url", "is missing: --pool redis needs redis://host:port"))
+            }
+            PoolKind::Memcached if self.memcached_url.is_none() => {
+                let needed = "is missing: --pool memcached needs memcached://host:port,host:port";
+                Err(wrong("--memcached-url", needed))
+            }
+            _ => Ok(()),
+        }
+    }
+
+    /// Whether the pool is one that processes share.
+    pub(super) fn is_shared(&self) -> bool {
+        matches!(self.pool, PoolKind::Redis | PoolKind::Memcached)
+    }
+
+    /// How Redis is reached, with --pool redis.
+    pub(crate) fn redis(&self) -> Reach {
+        let (url, ca_file) = (self.redis_url.clone(), self.redis_ca_file.clone());
+        Reach::new(REDIS, url, ca_file, self.redis_password_file.clone())
+    }
+
+    /// How Memcached's servers are reached, with --pool memcached.
+    pub(crate) fn memcached(&self) -> Reach {
+        let (url, ca_file) = (self.memcached_url.clone(), self.memcached_ca_file.clone());
+        Reach::new(MEMCACHED, url, ca_file, self.memcached_password_file.clone())
+    }
+
+    /// How long a lookup may take.
+    pub(crate) fn timeout(&self) -> Duration {
+        Duration::from_millis(u64::from(self.pool_timeout_ms))
+    }
+}
+
+/// How a tier's servers are reached.
+pub(crate) struct Reach {
+    pub(crate) flags: ReachFlags,
+    /// Not shown: there may be a password in it.
+    pub(crate) url: String,
+    pub(crate) ca_file: Option<PathBuf>,
+    pub(crate) password_file: Option<PasswordFile>,
+}
+
+/// The flags that say so, for errors to name.
+#[derive(Clone, Copy)]
+pub(crate) struct ReachFlags {
+    pub(crate) url: &'static str,
+    pub(crate) ca_file: &'static str,
+    pub(crate) password_file: &'static str,
+}
+
+const REDIS: ReachFlags =
+    ReachFlags { url: "--redis-url", ca_file: "--redis-ca-file", password_file: "--redis-password-file" };
+const MEMCACHED: ReachFlags = ReachFlags {
+    url: "--memcached-url",
+    ca_file: "--memcached-ca-file",
+    password_file: "--memcached-password-file",
+};
+
+impl Reach {
+    fn new(
+        flags: ReachFlags,
+        url: Option<String>,
+        ca_file: Option<PathBuf>,
+        password_file: Option<PathBuf>,
+    ) -> Self {
+        let password_file = password_file.map(|path| PasswordFile::new(flags.password_file, path));
+        Self { flags, url: url.unwrap_or_default(), ca_file, password_file }
+    }
+
+    /// The URL alone says it.
+    #[cfg(test)]
+    pub(crate) fn by_url(url: &str) -> Self {
+        let flags = if url.starts_with("memcached") { MEMCACHED } else { REDIS };
+        Self::new(flags, Some(url.to_owned()), None, None)
+    }
+
+    /// # Errors
+    /// When there are two passwords: one in the URL and one in a file.
+    pub(crate) fn check_passwords(&self, is_in_url: bool) -> Result<(), SettingsError> {
+        let ReachFlags { url, password_file, .. } = self.flags;
+        if is_in_url && self.password_file.is_some() {
+            return Err(wrong(password_file, format!("{url} has a password too: leave one of them out")));
+        }
+        Ok(())
+    }
+}
