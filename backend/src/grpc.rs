@@ -34,7 +34,6 @@ use crate::models::control::{Brought, Control};
 use crate::models::metadata;
 use crate::observe::logs::Logs;
 use crate::observe::readiness::Readiness;
-use crate::observe::trace;
 use crate::proto::grpc_inference_service_server::{GrpcInferenceService, GrpcInferenceServiceServer};
 use crate::proto::{self, ModelStreamInferResponse};
 
@@ -259,8 +258,13 @@ impl GrpcInferenceService for GrpcService {
         &self,
         request: Request<proto::TraceSettingRequest>,
     ) -> Answered<proto::TraceSettingResponse> {
-        let told = trace::setting(&request.into_inner());
-        told.map(Response::new).map_err(|error| Status::unimplemented(error.to_string()))
+        let asked = request.into_inner();
+        if !asked.model_name.is_empty() {
+            let found = self.shared.inference.models.find(&asked.model_name, "");
+            found.map_err(|error| status::of_unknown(&error))?;
+        }
+        let told = self.shared.inference.tracing.settings(&asked);
+        told.map(Response::new).map_err(|error| status::of_trace(&error))
     }
 
     async fn log_settings(

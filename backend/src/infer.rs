@@ -20,6 +20,7 @@ use crate::cache::store::Store;
 use crate::class::Class;
 use crate::engine::signature::Mismatch;
 use crate::models::{Models, UnknownModel, Version};
+use crate::observe::trace::{Laps, Stage, Trace, Tracing};
 use crate::schedule::answers::Done;
 use crate::schedule::busy_poll::BusyPoll;
 use crate::schedule::given::Given;
@@ -38,6 +39,7 @@ pub(crate) struct Inference {
     pub(crate) trust: Trust,
     /// `None` with `--busy-poll-us 0`.
     pub(crate) busy_poll: Option<Arc<BusyPoll>>,
+    pub(crate) tracing: Tracing,
 }
 
 /// On whose behalf a request is answered, and until when.
@@ -51,6 +53,8 @@ pub(crate) struct Caller {
     pub(crate) directives: RequestDirectives,
     /// When the answer is of no use any more; `None`: never.
     pub(crate) deadline: Option<Instant>,
+    /// The trace that its requests come with; `None` while nothing is traced.
+    pub(crate) parent: Option<opentelemetry::Context>,
 }
 
 /// Why there is no answer.
@@ -139,6 +143,15 @@ pub(crate) struct Answer {
     pub(crate) version: Arc<Version>,
     /// No cache in front may keep it.
     pub(crate) private: bool,
+    pub(crate) trace: Trace,
+}
+
+impl Answer {
+    /// It is encoded since then, and goes out now.
+    pub(crate) fn goes_out(&self, since: Instant) {
+        self.trace.stage(Stage::Encode, since);
+        self.trace.succeeded();
+    }
 }
 
 impl Inference {
@@ -156,10 +169,11 @@ impl Inference {
             restricted: self.trust.restricts(headers),
             directives: directives(headers),
             deadline,
+            parent: self.tracing.parent(headers),
         }
     }
 
-    /// Answers a request from the pool or a session.
+    /// Answers a request from the pool or a session; `laps` is what it passed before.
     ///
     /// # Errors
     /// For what the client did wrong, a full queue, and a session that failed.
@@ -167,12 +181,30 @@ impl Inference {
         &self,
         request: ModelInferRequest,
         caller: &Caller,
+        laps: &Laps,
+    ) -> Result<Answer, InferError> {
+        let trace = self.tracing.begin(caller.parent.as_ref(), &request.model_name, laps);
+        trace.attribute("request_id", || request.id.clone());
+        let answered = self.answer_traced(request, caller, trace.clone()).await;
+        if let Err(error) = &answered {
+            trace.failed(error);
+        }
+        answered
+    }
+
+    async fn answer_traced(
+        &self,
+        request: ModelInferRequest,
+        caller: &Caller,
+        trace: Trace,
     ) -> Result<Answer, InferError> {
         let began = Instant::now();
         let version = self.models.find(&request.model_name, &request.model_version)?;
+        trace.attribute("model_name", || version.config.name.clone());
+        trace.attribute("model_version", || version.number.clone());
         let arrived = version.statistics.arrived();
         let id = tracing::enabled!(tracing::Level::DEBUG).then(|| request.id.clone());
-        let answering = self.answer_from(&version, request, caller);
+        let answering = self.answer_from(&version, request, caller, &trace);
         let answered = match caller.deadline {
             None => answering.await,
             // What is dropped leaves the queue.
@@ -193,7 +225,8 @@ impl Inference {
             tracing::debug!(id, model, version = version.number, took = ?began.elapsed(), ?outcome, "request");
         }
         let (response, cost_us, source) = answered?;
-        Ok(Answer { response, cost_us, source, version: version.clone(), private: caller.private })
+        trace.attribute("cache_status", || headers::status(source).to_owned());
+        Ok(Answer { response, cost_us, source, version: version.clone(), private: caller.private, trace })
     }
 
     async fn answer_from(
@@ -201,6 +234,7 @@ impl Inference {
         version: &Arc<Version>,
         request: ModelInferRequest,
         caller: &Caller,
+        trace: &Trace,
     ) -> Result<Outcome, InferError> {
         let Caller { directives, deadline, .. } = caller;
         // What is wrong is refused before anything is looked up: a cached answer doesn't make it right.
@@ -220,12 +254,13 @@ impl Inference {
             deadline: *deadline,
             since: None,
             lead: None,
+            trace: trace.clone(),
         };
         let miss = match &keep {
             None => key.err().unwrap_or(Miss::Off),
             Some(_) if directives.no_cache => Miss::Request,
             Some((store, key)) => {
-                let lookup = Lookup { version, store, key: *key, directives };
+                let lookup = Lookup { version, store, key: *key, directives, trace };
                 if directives.only_if_cached {
                     return lookup.answer().await.ok_or(InferError::OnlyIfCached);
                 }

@@ -26,6 +26,7 @@ use crate::engine::gpu::Gpu;
 use crate::engine::{EngineError, InputTensor, OutputTensor, Session};
 use crate::observe::logs::seldom;
 use crate::observe::statistics::Statistics;
+use crate::observe::trace::Trace;
 use batching::Batching;
 use order::Order;
 use queue::{Queue, Waiting};
@@ -104,6 +105,10 @@ pub(crate) trait Work: Send {
     fn inputs(&self) -> Vec<InputTensor<'_>>;
     /// Which outputs to compute.
     fn outputs(&self) -> &[usize];
+    /// What its stages are told, if it may be traced.
+    fn trace(&self) -> Option<&Trace> {
+        None
+    }
     /// Takes the result, on the session's thread.
     fn done(self: Box<Self>, result: Result<Computed, RunError>);
 }

@@ -11,6 +11,7 @@ mod restricted;
 mod secrets;
 mod serve;
 mod shared;
+mod trace;
 mod trust;
 mod units;
 
@@ -34,6 +35,7 @@ pub(crate) use secrets::SECRETS;
 pub(crate) use secrets::{Hidden, Password, PasswordFile, read_pool_secret};
 pub(crate) use serve::ServeSettings;
 pub(crate) use shared::{GateAddress, HttpSettings, LogFormat, LogSettings, RestrictedSettings, TlsSettings};
+pub(crate) use trace::{Export, Sampling, TraceConfig, TraceSettings, level as trace_level};
 pub(crate) use trust::{PrivacySettings, TrustSettings};
 
 #[derive(Debug, Parser)]

@@ -15,6 +15,7 @@ use super::last;
 use super::{Answered, GrpcInferenceService, GrpcService, status};
 use crate::body::budget::Charge;
 use crate::infer::{Caller, headers};
+use crate::observe::trace::{Laps, Stage};
 use crate::proto::ModelStreamInferResponse;
 
 /// Says how the client's messages are compressed.
@@ -36,7 +37,7 @@ impl GrpcService {
         let call = self.call(&request)?;
         let Call { caller, charge, compresses } = call;
         let (headers, response) =
-            self.shared.answer(request.into_inner(), &[], charge.split(), &caller).await?;
+            self.shared.answer(request.into_inner(), Came::as_message(charge.split()), &caller).await?;
         let mut answered = Response::new(response);
         *answered.metadata_mut() = MetadataMap::from_headers(headers);
         if !compresses {
@@ -58,7 +59,8 @@ impl GrpcService {
                 let request = request?;
                 let (id, model_name, model_version) =
                     (request.id.clone(), request.model_name.clone(), request.model_version.clone());
-                Ok(match shared.answer(request, &[], call.charge.split(), &call.caller).await {
+                let came = Came::as_message(call.charge.split());
+                Ok(match shared.answer(request, came, &call.caller).await {
                     Ok((_, mut response)) => {
                         last::tell(&mut response);
                         ModelStreamInferResponse {
@@ -99,29 +101,50 @@ impl GrpcService {
     }
 }
 
+/// How a request came.
+pub(super) struct Came<'a> {
+    /// What its tensors may lie in.
+    pub(super) message: &'a [u8],
+    /// What it costs in bytes.
+    pub(super) charge: Charge,
+    /// What it passed before.
+    pub(super) laps: Laps,
+}
+
+impl Came<'_> {
+    /// As a message that tonic read.
+    fn as_message(charge: Charge) -> Self {
+        Self { message: &[], charge, laps: Laps::begin() }
+    }
+}
+
 impl super::Shared {
     /// The answer's headers, and its response with the request's id and the outputs in the order asked. Tensors that don't lie in
-    /// `message` are charged to `charge`.
+    /// its message are charged.
     pub(super) async fn answer(
         &self,
         mut request: ModelInferRequest,
-        message: &[u8],
-        charge: Charge,
+        came: Came<'_>,
         caller: &Caller,
     ) -> Result<(HeaderMap, ModelInferResponse), Status> {
         last::take_wish(&mut request).map_err(Status::invalid_argument)?;
         contents::canonicalize(&mut request, &self.limits).map_err(|error| status::of_request(&error))?;
         request::validate(&request, &self.limits).map_err(|error| status::of_request(&error))?;
+        let Came { message, charge, mut laps } = came;
         charge.tensors(&mut request, message).map_err(status::of_spent)?;
+        laps.end(Stage::Decode);
         let id = request.id.clone();
         let wanted: Vec<String> = request.outputs.iter().map(|output| output.name.clone()).collect();
-        let answered = self.inference.answer(request, caller).await;
+        let answered = self.inference.answer(request, caller, &laps).await;
         let answer = answered.map_err(|error| status::of(&error))?;
+        let (since, trace) = (Instant::now(), answer.trace.clone());
         let headers = headers::of(&answer);
         let mut response = answer.response.into_own();
         response::arrange(&mut response, wanted.iter().map(String::as_str))
             .map_err(|error| status::bad(&error))?;
         response.id = id;
+        trace.stage(Stage::Encode, since);
+        trace.succeeded();
         Ok((headers, response))
     }
 }

@@ -12,6 +12,7 @@ use crate::infer::InferError;
 use crate::models::UnknownModel;
 use crate::models::control::ControlError;
 use crate::observe::logs::{LogError, seldom};
+use crate::observe::trace::TraceError;
 
 /// The status of an error of that class.
 fn status(class: Class, error: &impl ToString) -> Status {
@@ -42,6 +43,11 @@ pub(super) fn of(error: &InferError) -> Status {
 
 /// What is not served.
 pub(super) fn of_unknown(error: &UnknownModel) -> Status {
+    status(error.class(), error)
+}
+
+/// A trace setting that isn't taken.
+pub(super) fn of_trace(error: &TraceError) -> Status {
     status(error.class(), error)
 }
 

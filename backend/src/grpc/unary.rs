@@ -18,10 +18,11 @@ use prost::Message as _;
 use tonic::Status;
 use tower::{Service as _, service_fn};
 
-use super::call::{self, GRPC_ENCODING};
+use super::call::{self, Came, GRPC_ENCODING};
 use super::{Shared, reply, status};
 use crate::body::metered::{HEAD_BYTES, Metered};
 use crate::body::{Bodies, Pieces};
+use crate::observe::trace::{Laps, Stage};
 
 const PATH: &str = "/inference.GRPCInferenceService/ModelInfer";
 
@@ -52,14 +53,16 @@ impl Unary {
     }
 
     async fn infer(&self, request: Request) -> Result<Response, Status> {
+        let mut laps = Laps::begin();
         let (head, body) = request.into_parts();
         let deadline = call::deadline(&head.headers)?;
         let message = read(&self.bodies, body).await?;
+        laps.end(Stage::Read);
         let request = ModelInferRequest::decode(message.clone());
         let request = request.map_err(|error| Status::internal(error.to_string()))?;
         let caller = self.shared.inference.caller(&head.headers, &head.extensions, deadline);
-        let (headers, response) =
-            self.shared.answer(request, &message, self.bodies.budget.charge(), &caller).await?;
+        let came = Came { message: &message, charge: self.bodies.budget.charge(), laps };
+        let (headers, response) = self.shared.answer(request, came, &caller).await?;
         reply::of(headers, response)
     }
 }

@@ -100,7 +100,7 @@ impl HttpError {
             Self::Body(error) => error.class(),
             Self::Control(error) => error.class(),
             Self::Log(error) => error.class(),
-            Self::Trace(_) => Class::Unimplemented,
+            Self::Trace(error) => error.class(),
             Self::Infer(error) => error.class(),
             Self::Credential => Class::Unproven,
             Self::Tenant | Self::Restricted { .. } => Class::Forbidden,

@@ -13,7 +13,7 @@ use crate::body::Bodies;
 use crate::body::BodyError;
 use crate::models::Models;
 use crate::observe::logs::Logs;
-use crate::observe::trace;
+use crate::observe::trace::{TRACE_LEVEL, Tracing};
 use crate::proto::log_settings_request::SettingValue as LogValue;
 use crate::proto::log_settings_request::setting_value::ParameterChoice as Asked;
 use crate::proto::log_settings_response::setting_value::ParameterChoice;
@@ -23,6 +23,7 @@ use crate::proto::{LogSettingsRequest, TraceSettingRequest};
 /// What the routes need.
 pub(crate) struct ObserveRoutes {
     pub(crate) logs: Logs,
+    pub(crate) tracing: Tracing,
     pub(crate) models: Arc<Models>,
     pub(crate) bodies: Bodies,
 }
@@ -66,7 +67,7 @@ async fn server_trace(
     State(routes): State<Arc<ObserveRoutes>>,
     request: Request,
 ) -> Result<Json<Value>, HttpError> {
-    trace_setting(&routes, request).await
+    trace_setting(&routes, String::new(), request).await
 }
 
 async fn model_trace(
@@ -75,11 +76,15 @@ async fn model_trace(
     request: Request,
 ) -> Result<Json<Value>, HttpError> {
     routes.models.find(&model, "")?;
-    trace_setting(&routes, request).await
+    trace_setting(&routes, model, request).await
 }
 
-/// A level is one text, several, or null for the default.
-async fn trace_setting(routes: &ObserveRoutes, request: Request) -> Result<Json<Value>, HttpError> {
+/// A setting is a text, a level several too, or null for the default.
+async fn trace_setting(
+    routes: &ObserveRoutes,
+    model_name: String,
+    request: Request,
+) -> Result<Json<Value>, HttpError> {
     let (asked, _charge): (Map<String, Value>, _) = routes.bodies.read_json(request).await?;
     let setting = |(name, value): (String, Value)| {
         let texts = match value {
@@ -94,7 +99,10 @@ async fn trace_setting(routes: &ObserveRoutes, request: Request) -> Result<Json<
         Ok((name.clone(), TraceValue { value: texts.ok_or_else(wrong)? }))
     };
     let settings = asked.into_iter().map(setting).collect::<Result<_, HttpError>>()?;
-    let told = trace::setting(&TraceSettingRequest { settings, ..Default::default() })?;
-    let shown = told.settings.into_iter().map(|(name, setting)| (name, setting.value.into()));
+    let told = routes.tracing.settings(&TraceSettingRequest { settings, model_name })?;
+    let shown = told.settings.into_iter().map(|(name, setting)| {
+        let value = if name == TRACE_LEVEL { setting.value.into() } else { setting.value.concat().into() };
+        (name, value)
+    });
     Ok(Json(shown.collect::<Map<_, _>>().into()))
 }

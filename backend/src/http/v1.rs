@@ -2,6 +2,7 @@
 //! request that V2's body with these numbers is -> `infer` -> `predictions`, one a row.
 
 use std::sync::Arc;
+use std::time::Instant;
 
 use axum::extract::{Request, State};
 use axum::response::{IntoResponse, Response};
@@ -18,6 +19,7 @@ use super::error::HttpError;
 use super::v2::InferRoutes;
 use crate::infer::headers;
 use crate::models::UnknownModel;
+use crate::observe::trace::{Laps, Stage};
 
 /// What a model's path ends with when it is to predict. A colon that is escaped is of the name.
 const PREDICT: &str = ":predict";
@@ -65,6 +67,7 @@ async fn not_allowed(method: Method, uri: Uri) -> Response {
 }
 
 async fn predict(State(routes): State<Arc<InferRoutes>>, request: Request) -> Result<Response, HttpError> {
+    let mut laps = Laps::begin();
     let (head, body) = request.into_parts();
     let path = head.uri.path();
     let segment = path.strip_prefix(MODELS).unwrap_or_default();
@@ -77,6 +80,7 @@ async fn predict(State(routes): State<Arc<InferRoutes>>, request: Request) -> Re
     };
     let model = &*path::decoded(model)?;
     let body = routes.bodies.read(&head.headers, body).await?.held();
+    laps.end(Stage::Read);
     let version = routes.inference.models.find(model, "")?;
     let inputs = version.signature.inputs.iter();
     let inputs: Vec<Input<'_>> = inputs
@@ -84,8 +88,11 @@ async fn predict(State(routes): State<Arc<InferRoutes>>, request: Request) -> Re
         .collect();
     let mut request = predict::decode(model, &inputs, &body, &routes.limits)?;
     routes.bodies.budget.charge().tensors(&mut request, &body)?;
+    laps.end(Stage::Decode);
     let caller = routes.inference.caller(&head.headers, &head.extensions, None);
-    let answer = routes.inference.answer(request, &caller).await?;
+    let answer = routes.inference.answer(request, &caller, &laps).await?;
+    let since = Instant::now();
     let predictions = predict::encode(&answer.response)?;
+    answer.goes_out(since);
     Ok((headers::of(&answer), [(CONTENT_TYPE, CONTENT_TYPE_JSON)], predictions).into_response())
 }

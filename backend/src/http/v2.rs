@@ -2,6 +2,7 @@
 //! wants, with the model's policy as `Cache-Control`.
 
 use std::sync::Arc;
+use std::time::Instant;
 
 use axum::Router;
 use axum::body::Body;
@@ -25,6 +26,7 @@ use super::error::HttpError;
 use crate::body::Bodies;
 use crate::config;
 use crate::infer::{Answer, Inference, headers};
+use crate::observe::trace::{Laps, Stage};
 
 /// What the infer routes need.
 pub(crate) struct InferRoutes {
@@ -42,23 +44,28 @@ pub(crate) fn routes(state: Arc<InferRoutes>) -> Router {
 }
 
 async fn infer(State(routes): State<Arc<InferRoutes>>, request: Request) -> Result<Response, HttpError> {
+    let mut laps = Laps::begin();
     let (head, body) = request.into_parts();
     let path = head.uri.path();
     let target = InferTarget::parse(path).ok_or_else(|| HttpError::NoSuchPath { path: path.to_owned() })?;
     let lengths = head.headers.get_all(INFERENCE_HEADER_CONTENT_LENGTH);
     let header_length = request::header_length(lengths.iter().map(HeaderValue::as_bytes))?;
     let body: Bytes = routes.bodies.read(&head.headers, body).await?.held();
+    laps.end(Stage::Read);
     let mut request = match header_length {
         Some(0) => routes.decode_raw(&target.names(), &body)?,
         _ => request::decode(&target.names(), header_length, &body, &routes.limits)?,
     };
     routes.bodies.budget.charge().tensors(&mut request, &body)?;
     drop(body);
+    laps.end(Stage::Decode);
     let wants = Wants::of(&request);
     let id = request.id.clone();
     let caller = routes.inference.caller(&head.headers, &head.extensions, None);
-    let answer = routes.inference.answer(request, &caller).await?;
+    let answer = routes.inference.answer(request, &caller, &laps).await?;
+    let since = Instant::now();
     let encoded = response::encode(&answer.response, &wants, &id)?;
+    answer.goes_out(since);
     Ok(respond(&answer, encoded))
 }
 

@@ -45,7 +45,7 @@ pub(super) fn kept(policy: Policy) -> Field {
 }
 
 /// RFC 9211, with this server as the cache.
-fn status(source: Source) -> &'static str {
+pub(super) fn status(source: Source) -> &'static str {
     let (miss, stored) = match source {
         Source::Pool { .. } => return "forebay-serve; hit",
         Source::Collapsed => return "forebay-serve; fwd=uri-miss; collapsed",

@@ -15,6 +15,7 @@ use crate::cache::store::{self, Store};
 use crate::engine::EngineError;
 use crate::models::Version;
 use crate::observe::statistics::Gauged;
+use crate::observe::trace::{Stage, Trace};
 use crate::schedule::RunError;
 use crate::schedule::answers::{Done, Found, Same, age_s};
 use crate::schedule::flight::{Part, Told};
@@ -27,6 +28,7 @@ pub(super) struct Lookup<'a> {
     pub(super) store: &'a Store,
     pub(super) key: Key,
     pub(super) directives: &'a RequestDirectives,
+    pub(super) trace: &'a Trace,
 }
 
 impl Lookup<'_> {
@@ -45,6 +47,7 @@ impl Lookup<'_> {
         let outcome = entry.and_then(|entry| self.hit(entry, began));
         if outcome.is_none() {
             self.version.statistics.missed(began.elapsed());
+            self.trace.stage(Stage::Lookup, began);
         }
         outcome
     }
@@ -53,6 +56,7 @@ impl Lookup<'_> {
         let age_s = age_s(&entry, self.directives).filter(|_| entry.response.is_some())?;
         let cost_us = entry.cost_us;
         self.version.statistics.hit(began.elapsed(), cost_us);
+        self.trace.stage(Stage::Lookup, began);
         Some((Given::Kept(entry), cost_us, Source::Pool { age_s }))
     }
 
@@ -101,6 +105,7 @@ impl Lookup<'_> {
                 let waits = Gauged::by_one(&self.version.statistics.waiters);
                 let told = told.await.map_err(|_| InferError::Lost)?;
                 drop(waits);
+                self.trace.stage(Stage::Wait, since);
                 match told {
                     Told::Landed(found) => return self.share(found, since),
                     Told::Leads(lead) => {

@@ -27,6 +27,7 @@ use crate::observe::statistics::Statistics;
 use crate::schedule::batching::Batching;
 use crate::schedule::flight::Flights;
 use crate::schedule::{QueueLimits, Schedule};
+use crate::settings::TraceConfig;
 use crate::time::clock::now_ms;
 use crate::trust::{Authorization, Cookie, Tenancy, TrustedProxies};
 
@@ -105,6 +106,7 @@ fn bench(model: &'static str, requests: usize) -> Bench {
         service: "s".into(),
         trust,
         busy_poll: None,
+        tracing: Tracing::start(&TraceConfig::default()).unwrap(),
     };
     Bench { model, inference, version, runs, ends }
 }
@@ -140,7 +142,7 @@ impl Bench {
     }
 
     async fn send(&self, request: ModelInferRequest, caller: &Caller) -> Result<(Bytes, Source), InferError> {
-        let answer = self.inference.answer(request, caller).await?;
+        let answer = self.inference.answer(request, caller, &Laps::begin()).await?;
         Ok((answer.response.raw_output_contents[0].clone(), answer.source))
     }
 

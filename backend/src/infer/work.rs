@@ -18,6 +18,7 @@ use crate::cache::store::Store;
 use crate::engine::signature::classification;
 use crate::engine::{EngineError, InputTensor, Parts};
 use crate::models::Version;
+use crate::observe::trace::{Stage, Trace};
 use crate::schedule::answers::{Answers, Done, Found};
 use crate::schedule::flight::Lead;
 use crate::schedule::given::Given;
@@ -38,6 +39,7 @@ pub(super) struct Asked {
     pub(super) since: Option<Instant>,
     /// Of one that leads: others wait for the result.
     pub(super) lead: Option<Lead<Answers>>,
+    pub(super) trace: Trace,
 }
 
 impl Asked {
@@ -136,7 +138,9 @@ impl Asked {
             stale_if_error_s: policy.freshness.stale_if_error_s,
             fields: vec![headers::kept(policy)],
         });
+        let began = Instant::now();
         let stored = store.keep(*key, entry.clone());
+        self.trace.stage(Stage::Keep, began);
         (Given::Kept(entry), stored)
     }
 }
@@ -166,6 +170,10 @@ impl Work for Queued {
 
     fn outputs(&self) -> &[usize] {
         &self.asked.outputs
+    }
+
+    fn trace(&self) -> Option<&Trace> {
+        Some(&self.asked.trace)
     }
 
     /// Keeps the answer and gives it to those who wait for it before it goes out. A client that left doesn't make it useless to

@@ -1,29 +1,92 @@
-//! Trace settings, as Triton's clients ask for them. There is no tracing: every answer says OFF.
+//! Traces of requests for an OpenTelemetry collector. A request's headers and the model that it asks -> whether it is traced
+//! (`sampling`), and then its [`Trace`], which each stage that it passes tells when it began and ended (`request`); when nobody holds
+//! it any more, a span of the request and one for each stage go to the collector (`export`), over OTLP.
+//!
+//! A request that comes with a sampled `traceparent` (W3C Trace Context) is traced in any case and its spans are of that trace; one
+//! that says that it is not sampled is not traced. Of the others each so many-th is.
 
-use crate::proto::trace_setting_response::SettingValue;
+mod export;
+mod request;
+mod sampling;
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use http::HeaderMap;
+use opentelemetry::Context;
+use opentelemetry::propagation::TextMapPropagator as _;
+use opentelemetry::trace::{TraceContextExt as _, TracerProvider as _};
+use opentelemetry_http::HeaderExtractor;
+use opentelemetry_sdk::propagation::TraceContextPropagator;
+use opentelemetry_sdk::trace::{SdkTracer, SdkTracerProvider};
+
 use crate::proto::{TraceSettingRequest, TraceSettingResponse};
+use crate::settings::{SettingsError, TraceConfig};
+pub(crate) use request::{Laps, Stage, Trace};
+use sampling::Settings;
+pub(crate) use sampling::{TRACE_LEVEL, TraceError};
 
-/// Triton's name of the setting that says what is traced.
-pub(crate) const TRACE_LEVEL: &str = "trace_level";
-/// Its only value here.
-const OFF: &str = "OFF";
+/// Where traces are said to come from.
+const SCOPE: &str = "forebay";
 
-/// A level that nothing is traced at.
-#[derive(Debug, thiserror::Error)]
-#[error("trace_level {level:?} is not supported; OFF is")]
-pub(crate) struct TraceError {
-    level: String,
+/// What traces requests, and where their spans go.
+#[derive(Clone)]
+pub(crate) struct Tracing(Arc<Shared>);
+
+struct Shared {
+    settings: Settings,
+    /// `None`: nothing is ever traced.
+    out: Option<Out>,
 }
 
-/// Tracing is off, and stays off.
-///
-/// # Errors
-/// For any other level.
-pub(crate) fn setting(request: &TraceSettingRequest) -> Result<TraceSettingResponse, TraceError> {
-    let asked = request.settings.get(TRACE_LEVEL).map(|setting| setting.value.as_slice()).unwrap_or_default();
-    if let Some(level) = asked.iter().find(|level| *level != OFF) {
-        return Err(TraceError { level: level.clone() });
+struct Out {
+    provider: SdkTracerProvider,
+    tracer: SdkTracer,
+}
+
+impl Tracing {
+    /// Must be called inside the runtime that spans are to be sent on.
+    ///
+    /// # Errors
+    /// `Wrong` for a collector's address that can't be used.
+    pub(crate) fn start(config: &TraceConfig) -> Result<Self, SettingsError> {
+        let provider = config.export.as_ref().map(export::provider).transpose()?;
+        let out = provider.map(|provider| Out { tracer: provider.tracer(SCOPE), provider });
+        Ok(Self(Arc::new(Shared { settings: Settings::new(config.sampling, out.is_some()), out })))
     }
-    let value = vec![OFF.to_owned()];
-    Ok(TraceSettingResponse { settings: [(TRACE_LEVEL.to_owned(), SettingValue { value })].into() })
+
+    /// The trace that a request comes with; `None` when that would not be asked for.
+    pub(crate) fn parent(&self, headers: &HeaderMap) -> Option<Context> {
+        self.0.settings.is_on().then(|| {
+            TraceContextPropagator::new().extract_with_context(&Context::new(), &HeaderExtractor(headers))
+        })
+    }
+
+    /// The trace of a request to `model`, which has passed the stages of `laps`; one that nobody looks at if it isn't to be traced.
+    pub(crate) fn begin(&self, parent: Option<&Context>, model: &str, laps: &Laps) -> Trace {
+        let (Some(parent), Some(out)) = (parent, &self.0.out) else { return Trace::default() };
+        let span = parent.span();
+        let sampled = span.span_context().is_valid().then(|| span.span_context().is_sampled());
+        if !self.0.settings.traces(model, sampled) {
+            return Trace::default();
+        }
+        Trace::begin(out.tracer.clone(), parent.clone(), model, laps)
+    }
+
+    /// Takes settings as a client asks for them, for the server or for a model that there is, and tells them all.
+    ///
+    /// # Errors
+    /// For what isn't served, and values that a setting can't have; nothing is changed then.
+    pub(crate) fn settings(&self, asked: &TraceSettingRequest) -> Result<TraceSettingResponse, TraceError> {
+        self.0.settings.take(asked)
+    }
+
+    /// Sends what waits, for no longer than that. Blocks.
+    pub(crate) fn end(&self, timeout: Duration) {
+        if let Some(out) = &self.0.out
+            && let Err(error) = out.provider.shutdown_with_timeout(timeout)
+        {
+            tracing::warn!("the last traces were not sent: {error}");
+        }
+    }
 }

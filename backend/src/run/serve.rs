@@ -28,6 +28,7 @@ use crate::models::{Loader, Models, recovery};
 use crate::observe::logs::{self, Logs};
 use crate::observe::metrics::{self, GateMetrics, Metrics};
 use crate::observe::readiness::Draining;
+use crate::observe::trace::Tracing;
 use crate::schedule::busy_poll::BusyPoll;
 use crate::settings::{Restrictions, ServeSettings, SettingsError};
 use crate::trust::Trust;
@@ -79,6 +80,7 @@ async fn serve(
 ) -> anyhow::Result<()> {
     let mut signals = Signals::listen()?;
     let bound = Bound::bind(settings)?;
+    let tracing = Tracing::start(&settings.trace.config()?)?;
     let (draining, stop) = (Draining::default(), CancellationToken::new());
     let leaving = Leaving { begun: draining.begun(), stop: stop.clone() };
     let Pooled { store, own, herald, farewell } = tokio::select! {
@@ -112,6 +114,7 @@ async fn serve(
             trust: access.trust,
             busy_poll: (settings.busy_poll_us > 0)
                 .then(|| BusyPoll::start(Duration::from_micros(u64::from(settings.busy_poll_us)))),
+            tracing: tracing.clone(),
         },
         limits: Limits::of_body(settings.http.max_body_bytes),
         is_ready: draining.readiness(move || models.all_loaded()),
@@ -148,7 +151,7 @@ async fn serve(
     let order = async {
         let is_whole = serving.drain(&end).await?;
         end.goes_on_with(
-            "results on their way to the pool, and the word to other servers that this one leaves",
+            "results on their way to the pool, traces, and the word to other servers that this one leaves",
         );
         stop.cancel();
         let written = async {
@@ -162,7 +165,9 @@ async fn serve(
                 let _ = tokio::time::timeout(end.left(PATIENCE), farewell).await;
             }
         };
-        tokio::join!(written, told);
+        let last_traces = end.left(PATIENCE);
+        let sent = tokio::task::spawn_blocking(move || tracing.end(last_traces));
+        let _ = tokio::join!(written, told, sent);
         end.goes_on_with("models");
         if let Some(following) = following {
             let _ = tokio::time::timeout(end.left(PATIENCE), following).await;

@@ -13,6 +13,7 @@ use super::queue::{Next, Taken};
 use super::{Computed, RunError, SLICE, Shared, State, Work};
 use crate::engine::{Run, Session};
 use crate::observe::statistics::Compute;
+use crate::observe::trace::Stage;
 
 pub(super) struct Worker {
     shared: Arc<Shared>,
@@ -146,7 +147,9 @@ impl Worker {
     fn run(&mut self, session: &mut dyn Session) {
         let now = Instant::now();
         for taken in &self.batch {
-            self.shared.statistics.queued(now.saturating_duration_since(taken.waiting.since));
+            let waited = now.saturating_duration_since(taken.waiting.since);
+            self.shared.statistics.queued(waited);
+            tell(&*taken.waiting.item, taken.waiting.since, &[(Stage::Queue, waited)]);
         }
         if self.batch.len() > 1 && self.joins && self.run_together(session) {
             return;
@@ -179,6 +182,9 @@ impl Worker {
         let output = began.elapsed().saturating_sub(ran);
         let compute = Compute { output, ..compute(&run, ran) };
         self.shared.statistics.executed(total, self.batch.len(), &compute);
+        for taken in &self.batch {
+            tell(&*taken.waiting.item, began, &stages(&compute));
+        }
         for (taken, outputs) in self.batch.drain(..).zip(parts) {
             let share = taken.waiting.rows as f64 / total as f64;
             let computed = Computed { outputs, cost: ran.mul_f64(share) };
@@ -199,8 +205,22 @@ fn run_alone(
     let took = began.elapsed();
     shared.took(took);
     let run = ran.map_err(|_| RunError::Panicked)??;
-    shared.statistics.executed(rows, 1, &compute(&run, took));
+    let compute = compute(&run, took);
+    shared.statistics.executed(rows, 1, &compute);
+    tell(work, began, &stages(&compute));
     Ok(Computed { outputs: run.outputs, cost: took })
+}
+
+/// Tells a request's trace of stages that took so long, the first of which began then.
+fn tell(work: &dyn Work, began: Instant, stages: &[(Stage, Duration)]) {
+    if let Some(trace) = work.trace() {
+        trace.stages(began, stages);
+    }
+}
+
+fn stages(compute: &Compute) -> [(Stage, Duration); 3] {
+    let Compute { input, infer, output } = *compute;
+    [(Stage::ComputeInput, input), (Stage::ComputeInfer, infer), (Stage::ComputeOutput, output)]
 }
 
 /// Where the time of a run went that took so long.

@@ -10,7 +10,7 @@ use super::models::ModelSettings;
 use super::units::parse_seconds;
 use super::{
     GateAddress, HttpSettings, LogSettings, PoolSettings, PrivacySettings, RestrictedSettings, SettingsError,
-    TlsSettings, TrustSettings, wrong,
+    TlsSettings, TraceSettings, TrustSettings, wrong,
 };
 
 /// Settings of `forebay serve`.
@@ -66,12 +66,15 @@ pub(crate) struct ServeSettings {
     pub(crate) restricted: RestrictedSettings,
     #[command(flatten)]
     pub(crate) logs: LogSettings,
+    #[command(flatten)]
+    pub(crate) trace: TraceSettings,
 }
 
 impl ServeSettings {
     /// What clap can't check: rules that span two settings.
     pub(super) fn check(&self) -> Result<(), SettingsError> {
         self.models.check()?;
+        self.trace.config()?;
         if !service::is_name(&self.service) {
             return Err(wrong(
                 "--service",

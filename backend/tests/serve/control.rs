@@ -258,7 +258,12 @@ fn what_is_logged_can_be_changed_and_tracing_stays_off() {
         assert_eq!((refused.status, refused.error().is_empty()), (status, false), "{settings} {refused:?}");
     }
     assert_eq!(forebay.get("/v2/logging").json()["log_verbose_level"], 1);
-    let off = json!({ "trace_level": ["OFF"] });
+    let off = json!({
+        "trace_level": ["OFF"],
+        "trace_rate": "1000",
+        "trace_count": "-1",
+        "trace_mode": "opentelemetry",
+    });
     assert_eq!(forebay.get("/v2/models/add_fp32/trace/setting").json(), off);
     assert_eq!(post(&forebay, "/v2/trace/setting", &json!({ "trace_level": null })).json(), off);
     assert_eq!(post(&forebay, "/v2/trace/setting", &json!({ "trace_level": ["TIMESTAMPS"] })).status, 501);

@@ -57,4 +57,5 @@ mod targets_agree;
 #[cfg(feature = "tensorrt")]
 mod tensorrt;
 mod tls;
+mod traces;
 mod v1;

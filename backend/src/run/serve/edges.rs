@@ -35,7 +35,8 @@ impl Edges {
             (self.inference.clone(), self.bodies.clone(), self.control.models.clone());
         let infer = Arc::new(InferRoutes { inference, limits: self.limits, bodies: bodies.clone() });
         let repository = RepositoryRoutes { control: self.control.clone(), bodies: bodies.clone() };
-        let observe = ObserveRoutes { logs: self.logs.clone(), models: models.clone(), bodies };
+        let tracing = self.inference.tracing.clone();
+        let observe = ObserveRoutes { logs: self.logs.clone(), tracing, models: models.clone(), bodies };
         let routes = http::v2::routes(infer.clone())
             .merge(http::v1::routes(infer))
             .merge(http::metadata::routes(models))
