@@ -1,0 +1,67 @@
+{{/* The backend's variables. */}}
+{{- define "forebay.backendFlags" -}}
+{{- $values := .Values -}}
+{{- $flags := dict "model-repository" $values.models.path "service" $values.service -}}
+{{- $flags = merge $flags (dict "authorization" $values.trust.authorization "cookie" $values.trust.cookie) $values.backend.settings -}}
+{{- if $values.backend.engines.claim -}}
+{{- $_ := set $flags "optimized-model-dir" "/engines" -}}
+{{- end -}}
+{{- include "forebay.shared" . | trim }}
+{{ include "forebay.flags" $flags | trim }}
+{{- end }}
+
+{{/* Its resources, GPUs among them. */}}
+{{- define "forebay.backendResources" -}}
+{{- $resources := deepCopy .Values.backend.resources -}}
+{{- with .Values.backend.gpu -}}
+{{- if .count -}}
+{{- $_ := set $resources "limits" (merge (dict .resource .count) ($resources.limits | default dict)) -}}
+{{- end -}}
+{{- end -}}
+{{- toYaml $resources }}
+{{- end }}
+
+{{/* How the repository comes into the container, by `models.from`. */}}
+{{- define "forebay.modelsInit" -}}
+{{- if eq .Values.models.from "init" -}}
+initContainers:
+  - name: models
+    image: {{ .Values.models.init.image }}
+    imagePullPolicy: {{ .Values.image.pullPolicy }}
+    command: {{- toYaml .Values.models.init.command | nindent 6 }}
+    {{- include "forebay.container" . | nindent 4 }}
+    resources:
+      requests: { cpu: 100m, memory: 64Mi }
+      limits: { memory: 256Mi }
+    volumeMounts:
+      - { name: models, mountPath: {{ .Values.models.path }} }
+{{- end }}
+{{- end }}
+
+{{- define "forebay.modelsVolume" -}}
+{{- with .Values.models -}}
+{{- if eq .from "pvc" }}
+- name: models
+  persistentVolumeClaim: { claimName: {{ .pvc.claim }} }
+{{- else if eq .from "oci" }}
+- name: models
+  image: { reference: {{ .oci.reference }}, pullPolicy: {{ $.Values.image.pullPolicy }} }
+{{- else if eq .from "init" }}
+- name: models
+  emptyDir: { sizeLimit: {{ .init.sizeLimit }} }
+{{- end }}
+{{- end }}
+{{- end }}
+
+{{- define "forebay.modelsMount" -}}
+{{- with .Values.models -}}
+{{- if ne .from "image" }}
+- name: models
+  mountPath: {{ .path }}
+  readOnly: true
+  {{- with dict "pvc" .pvc.subPath "oci" .oci.subPath | dig .from "" }}
+  subPath: {{ . }}
+  {{- end }}
+{{- end }}
+{{- end }}
+{{- end }}

@@ -1,0 +1,89 @@
+{{/* Values that are right each by itself and wrong together: the render ends with what would be right. */}}
+{{- define "forebay.checks" -}}
+{{- $v := .Values -}}
+{{- $wrong := list -}}
+{{- $shared := include "forebay.isShared" . -}}
+
+{{- if and $v.redis.enabled (ne $v.pool.kind "redis") }}
+{{- $wrong = append $wrong (printf "redis.enabled brings a Redis that pool.kind %q does not use: pool.kind must be redis" $v.pool.kind) }}
+{{- end }}
+{{- if and $v.redis.enabled (or $v.pool.url $v.pool.urlFrom.secret) }}
+{{- $wrong = append $wrong "redis.enabled brings the pool's URL itself: leave pool.url and pool.urlFrom.secret empty, or redis.enabled false" }}
+{{- end }}
+{{- if and $v.pool.url $v.pool.urlFrom.secret }}
+{{- $wrong = append $wrong "pool.url and pool.urlFrom.secret both say where the pool is: one of them" }}
+{{- end }}
+{{- if and $shared (not (or $v.redis.enabled $v.pool.url $v.pool.urlFrom.secret)) }}
+{{- $wrong = append $wrong (printf "pool.kind %s wants pool.url (such as %s), pool.urlFrom.secret%s" $v.pool.kind (eq $v.pool.kind "redis" | ternary "redis://redis.cache.svc:6379/0" "memcached://a:11211,b:11211") (eq $v.pool.kind "redis" | ternary ", or redis.enabled for dev" "")) }}
+{{- end }}
+{{- if and $v.pool.url (not (hasPrefix $v.pool.kind $v.pool.url)) }}
+{{- $wrong = append $wrong (printf "pool.url %q is not of pool.kind %s" $v.pool.url $v.pool.kind) }}
+{{- end }}
+{{- if and $v.secrets.poolPassword.enabled (ne $v.pool.kind "redis") }}
+{{- $wrong = append $wrong "secrets.poolPassword is Redis': Memcached's user and password stand in the URL, so put that into a Secret and name it in pool.urlFrom.secret" }}
+{{- end }}
+{{- if and $v.secrets.poolPassword.enabled $v.redis.enabled }}
+{{- $wrong = append $wrong "the Redis of redis.enabled wants no password: secrets.poolPassword.enabled must be false" }}
+{{- end }}
+{{- if and $v.secrets.poolCa.enabled $v.pool.url (not (regexMatch "^(rediss|memcacheds)://" $v.pool.url)) }}
+{{- $wrong = append $wrong (printf "secrets.poolCa is for TLS, and pool.url %q has none: rediss:// or memcacheds://" $v.pool.url) }}
+{{- end }}
+
+{{- if and $v.front.enabled (not $shared) }}
+{{- $wrong = append $wrong (printf "the front's filter asks a gate, and pool.kind %s has none: pool.kind redis or memcached, or front.enabled false" $v.pool.kind) }}
+{{- end }}
+{{- if eq $v.trust.tenancy "required" }}
+{{- if not $v.secrets.credentials.enabled }}
+{{- $wrong = append $wrong "trust.tenancy required wants secrets.credentials.enabled: who may speak for which tenant" }}
+{{- end }}
+{{- if and $v.front.enabled (not $v.front.credential.enabled) }}
+{{- $wrong = append $wrong "trust.tenancy required wants front.credential.enabled: gate and backend believe no tenant of a front that proves nothing" }}
+{{- end }}
+{{- if and $v.front.enabled (not $v.front.filter.tenant) }}
+{{- $wrong = append $wrong "trust.tenancy required wants front.filter.tenant: a name, or {property: [connection, uri_san_peer_certificate]}" }}
+{{- end }}
+{{- else if $v.front.filter.tenant }}
+{{- $wrong = append $wrong "front.filter.tenant means nothing with trust.tenancy none: required, or no tenant" }}
+{{- end }}
+{{- if and $v.front.credential.enabled (not $v.secrets.credentials.enabled) }}
+{{- $wrong = append $wrong "front.credential proves the front to nobody: secrets.credentials.enabled says who is believed" }}
+{{- end }}
+{{- if eq $v.secrets.from "csi" }}
+{{- if and (include "forebay.secretItems" .) (not $v.secrets.csi.backend) }}
+{{- $wrong = append $wrong "secrets.from csi wants secrets.csi.backend, a SecretProviderClass" }}
+{{- end }}
+{{- if and $v.front.enabled $v.front.credential.enabled (not $v.secrets.csi.front) }}
+{{- $wrong = append $wrong "secrets.from csi wants secrets.csi.front, a SecretProviderClass with the front's credential alone" }}
+{{- end }}
+{{- end }}
+
+{{- if and $v.backend.gpu.count (not $v.backend.engines.claim) }}
+{{- $wrong = append $wrong "backend.gpu.count wants backend.engines.claim, a claim that keeps compiled plans: without it every start compiles anew" }}
+{{- end }}
+{{- if and $v.backend.gpu.kind (not $v.backend.gpu.count) }}
+{{- $wrong = append $wrong (printf "backend.gpu.kind %s without GPUs: backend.gpu.count" $v.backend.gpu.kind) }}
+{{- end }}
+{{- if and (eq $v.models.from "pvc") (not $v.models.pvc.claim) }}
+{{- $wrong = append $wrong "models.from pvc wants models.pvc.claim" }}
+{{- end }}
+{{- if and (eq $v.models.from "oci") (not $v.models.oci.reference) }}
+{{- $wrong = append $wrong "models.from oci wants models.oci.reference, an image" }}
+{{- end }}
+{{- if and (eq $v.models.from "init") (not (and $v.models.init.image $v.models.init.command)) }}
+{{- $wrong = append $wrong "models.from init wants models.init.image and models.init.command" }}
+{{- end }}
+
+{{- if and (eq (toString $v.backend.rollout.maxSurge) "0") (eq (toString $v.backend.rollout.maxUnavailable) "0") }}
+{{- $wrong = append $wrong "backend.rollout allows no pod more and none fewer: one of maxSurge and maxUnavailable must be above 0" }}
+{{- end }}
+{{- range $name := list "backend" "gate" }}
+{{- $settings := (index $v $name).settings }}
+{{- if ge (float64 (index $settings "drain-secs")) (float64 (index $settings "exit-timeout-secs")) }}
+{{- $wrong = append $wrong (printf "%s.settings: exit-timeout-secs bounds the whole end, so drain-secs must be less" $name) }}
+{{- end }}
+{{- end }}
+
+{{- with $wrong }}
+{{- fail (printf "\n\n  values that don't fit together:\n  - %s\n" (join "\n  - " .)) }}
+{{- end }}
+{{- end }}

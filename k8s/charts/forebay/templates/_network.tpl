@@ -1,0 +1,34 @@
+{{/* Peers of a policy: this release's components. Takes [root, component...]. */}}
+{{- define "forebay.peers" -}}
+{{- $root := index . 0 -}}
+{{- range rest . }}
+- podSelector:
+    matchLabels: {{- include "forebay.selector" (list $root .) | nindent 6 }}
+{{- end }}
+{{- end }}
+
+{{/* Ways out that everything has: names. */}}
+{{- define "forebay.egressDns" -}}
+- ports: [{ port: 53, protocol: UDP }, { port: 53, protocol: TCP }]
+{{- end }}
+
+{{/* The way to the pool: the Redis inside by its label, others by their ports, for nobody knows their addresses here. */}}
+{{- define "forebay.egressPool" -}}
+{{- if .Values.redis.enabled }}
+- to: {{- include "forebay.peers" (list . "redis") | trim | nindent 4 }}
+  ports: [{ port: redis }]
+{{- else if .Values.pool.urlFrom.secret }}
+- {} # the URL is secret, and so is its port
+{{- else if include "forebay.isShared" . }}
+{{- $default := eq .Values.pool.kind "redis" | ternary "6379" "11211" }}
+{{- $hosts := regexReplaceAll "^[a-z]+://|/[0-9]*$" .Values.pool.url "" | splitList "," }}
+{{- $ports := list }}
+{{- range $hosts }}
+{{- $ports = append $ports (regexFind ":[0-9]+$" . | trimPrefix ":" | default $default) }}
+{{- end }}
+- ports:
+    {{- range $ports | uniq }}
+    - { port: {{ . }} }
+    {{- end }}
+{{- end }}
+{{- end }}
