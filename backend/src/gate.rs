@@ -18,6 +18,7 @@ use forebay_protocol::gate::{FORMAT, LOOKUP_PATH, POLL_PATH};
 use forebay_protocol::header::X_FOREBAY_FORMAT;
 use forebay_protocol::poll::MAX_POLL_BYTES;
 use http::{HeaderMap, HeaderValue};
+use metrics::gauge;
 use tokio_util::sync::CancellationToken;
 
 use crate::body::Bodies;
@@ -73,8 +74,12 @@ impl Gate {
         if self.trust.admits(service, headers, peer) { Ok(()) } else { Err(HttpError::Credential) }
     }
 
-    /// Takes away the sums of models that are served no more.
+    /// Tells `/metrics` what is known of generations, and takes away the sums of models that are served no more.
     pub(crate) fn sweep(&self, now: Instant) {
+        let (proxies, behind) = self.proxies.count(self.live.epoch(), now);
+        gauge!("forebay_generations_known").set(f64::from(u8::from(self.live.is_known())));
+        gauge!("forebay_proxies").set(proxies as f64);
+        gauge!("forebay_proxies_behind").set(behind as f64);
         self.savings.sweep(now, |service, model| self.live.lists(service, model) == Some(false));
     }
 }

@@ -7,6 +7,7 @@ use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 
 use arc_swap::ArcSwap;
+use metrics::gauge;
 use rustls::pki_types::pem::PemObject as _;
 use rustls::pki_types::{CertificateDer, PrivateKeyDer};
 use rustls::server::WebPkiClientVerifier;
@@ -14,6 +15,7 @@ use rustls::{RootCertStore, ServerConfig};
 use tokio_rustls::TlsAcceptor;
 use tokio_rustls::server::TlsStream;
 use tokio_util::sync::CancellationToken;
+use x509_parser::prelude::{FromDer as _, X509Certificate};
 
 use super::Patient;
 use crate::settings::{SettingsError, TlsSettings};
@@ -86,6 +88,7 @@ impl Tls {
     pub(crate) async fn follow(self: Arc<Self>, stop: CancellationToken) {
         let mut ticks = tokio::time::interval(LOOK);
         let mut known = self.files.state();
+        self.files.publish_end();
         loop {
             tokio::select! {
                 () = stop.cancelled() => return,
@@ -99,6 +102,7 @@ impl Tls {
             match self.files.read() {
                 Ok(config) => {
                     self.config.store(Arc::new(config));
+                    self.files.publish_end();
                     tracing::info!("TLS: the files changed and were read again");
                 }
                 Err(error) => tracing::error!("TLS: the files changed and can't be used: {error}"),
@@ -135,6 +139,13 @@ impl Files {
         let mut config = builder.with_single_cert(chain, key).map_err(TlsError::Pair)?;
         config.alpn_protocols = vec![b"h2".to_vec(), b"http/1.1".to_vec()];
         Ok(config)
+    }
+
+    /// Tells `/metrics` when the certificate ends.
+    fn publish_end(&self) {
+        let chain = certificates("--tls-cert-file", &self.certificate).unwrap_or_default();
+        let Some(Ok((_, own))) = chain.first().map(|own| X509Certificate::from_der(own)) else { return };
+        gauge!("forebay_certificate_end_seconds").set(own.validity().not_after.timestamp() as f64);
     }
 
     /// Changes when a file does. Links are followed: Kubernetes replaces a link.

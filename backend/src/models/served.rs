@@ -9,6 +9,7 @@ use std::time::{Duration, Instant};
 use arc_swap::ArcSwap;
 use forebay_protocol::digest::Generation;
 use http::HeaderValue;
+use metrics::gauge;
 
 use super::policy::Policy;
 use super::repository::{self, Fingerprint};
@@ -184,6 +185,16 @@ impl Models {
         for version in current.models.values().flat_map(|model| model.versions.values()) {
             version.statistics.publish_gpu_bytes();
         }
+    }
+
+    /// Tells `/metrics` how many versions answer, and how many versions and models don't that should.
+    pub(crate) fn publish_states(&self) {
+        let current = self.current.load();
+        let versions = || current.models.values().flat_map(|model| model.versions.values());
+        let away = versions().filter(|version| version.schedule.why_away().is_some()).count();
+        let failed = current.failed.values().filter(|failed| !failed.is_empty).count();
+        gauge!("forebay_models", "state" => "ready").set((versions().count() - away) as f64);
+        gauge!("forebay_models", "state" => "unavailable").set((away + failed) as f64);
     }
 
     /// The set as it is.

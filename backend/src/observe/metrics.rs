@@ -157,6 +157,17 @@ fn describe() {
         "forebay_proxy_dropped_reports",
         "Reports that are in no sum: more of the proxies' VMs report than are kept count of"
     );
+    describe_gauge!(
+        "forebay_models",
+        "Versions that are ready, and versions and models that are not though they should be, by state"
+    );
+    describe_gauge!("forebay_generations_known", "1 where this gate can say which generations are live");
+    describe_gauge!("forebay_proxies", "Proxies that poll this gate");
+    describe_gauge!("forebay_proxies_behind", "Of those, the ones without the newest table of generations");
+    describe_gauge!(
+        "forebay_certificate_end_seconds",
+        "When the certificate that clients are shown ends, in seconds since 1970"
+    );
     describe_counter!("forebay_saved_us", "Compute time that hits and collapsed requests saved");
     describe_gauge!(
         "forebay_body_bytes",

@@ -204,6 +204,7 @@ fn sample(
             gate.sweep(Instant::now());
         }
         control.models.publish_gpu_bytes();
+        control.models.publish_states();
         control.loader.engines.gpus().iter().for_each(|gpu| gpu.publish());
         metrics::publish_gpus();
     }

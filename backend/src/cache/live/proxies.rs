@@ -97,6 +97,13 @@ impl Proxies {
         }
     }
 
+    /// How many poll this gate, and how many of them don't have the table of that epoch.
+    pub(crate) fn count(&self, epoch: u64, now: Instant) -> (usize, usize) {
+        let known = self.lock();
+        let there = || known.by_name.values().filter(|proxy| proxy.is_there(now));
+        (there().count(), there().filter(|proxy| proxy.epoch < epoch).count())
+    }
+
     /// Waits for a proxy that has another table than was said of it.
     pub(crate) async fn news(&self) {
         self.news.notified().await;
