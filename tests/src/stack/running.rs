@@ -158,6 +158,22 @@ impl Running {
         (self.backends[0].ports.http, self.backends[0].ports.gate.expect("its pool is in memory"))
     }
 
+    /// Ports of a backend's HTTP and of its metrics.
+    pub fn backend_ports(&self, backend: usize) -> (u16, u16) {
+        let ports = &self.backends[backend].ports;
+        (ports.http, ports.metrics)
+    }
+
+    /// The port of the gate's metrics, where it is one of its own.
+    pub fn gate_metrics_port(&self) -> Option<u16> {
+        self.gate.as_ref().map(|(_, ports)| ports.metrics)
+    }
+
+    /// The port of Envoy's admin interface.
+    pub fn admin_port(&self) -> u16 {
+        self.admin_port
+    }
+
     /// The token that gate and backend ask for.
     pub fn token(&self) -> &str {
         &self.secrets.token

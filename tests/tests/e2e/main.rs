@@ -18,6 +18,7 @@ mod services;
 mod targets;
 mod tenants;
 mod traffic;
+mod watching;
 
 use rig::http::Answer;
 
