@@ -25,8 +25,9 @@
 {{- if and $v.secrets.poolPassword.enabled $v.redis.enabled }}
 {{- $wrong = append $wrong "the Redis of redis.enabled wants no password: secrets.poolPassword.enabled must be false" }}
 {{- end }}
-{{- if and $v.secrets.poolCa.enabled $v.pool.url (not (regexMatch "^(rediss|memcacheds)://" $v.pool.url)) }}
-{{- $wrong = append $wrong (printf "secrets.poolCa is for TLS, and pool.url %q has none: rediss:// or memcacheds://" $v.pool.url) }}
+{{- $url := include "forebay.poolUrl" . }}
+{{- if and $v.secrets.poolCa.enabled $url (not (regexMatch "^(rediss|memcacheds)://" $url)) }}
+{{- $wrong = append $wrong (printf "secrets.poolCa is for TLS, and the pool's URL %q has none: rediss:// or memcacheds://" $url) }}
 {{- end }}
 
 {{- if and $v.front.enabled (not $shared) }}
@@ -59,6 +60,9 @@
 
 {{- if and $v.backend.gpu.count (not $v.backend.engines.claim) }}
 {{- $wrong = append $wrong "backend.gpu.count wants backend.engines.claim, a claim that keeps compiled plans: without it every start compiles anew" }}
+{{- end }}
+{{- if and $v.backend.gpu.count (eq $v.backend.image.repository "forebay/serve") }}
+{{- $wrong = append $wrong "backend.gpu.count wants an image that has TensorRT: backend.image.repository forebay/serve-gpu" }}
 {{- end }}
 {{- if and $v.backend.gpu.kind (not $v.backend.gpu.count) }}
 {{- $wrong = append $wrong (printf "backend.gpu.kind %s without GPUs: backend.gpu.count" $v.backend.gpu.kind) }}

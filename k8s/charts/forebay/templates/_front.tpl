@@ -1,6 +1,13 @@
-{{/* Envoy's bootstrap, filled. */}}
-{{- define "forebay.envoy" -}}
-{{- tpl (.Files.Get "files/envoy.yaml") . }}
+{{/* Envoy's files, filled, by name. */}}
+{{- define "forebay.envoyFiles" -}}
+{{- $names := list "envoy" "drain" -}}
+{{- if .Values.tls.secret -}}
+{{- $names = concat $names (list "tls-own" "tls-ca") -}}
+{{- end -}}
+{{- range $names -}}
+{{ . }}.yaml: |
+  {{- tpl ($.Files.Get (printf "files/%s.yaml" .)) $ | trim | nindent 2 }}
+{{ end }}
 {{- end }}
 
 {{/* The filter's settings: the chart's values, and what they share with the rest. */}}
