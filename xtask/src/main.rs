@@ -2,6 +2,7 @@
 //! or a test verdict leaves. Everything that is installed goes into `.forebay/` (see [`layout`]).
 
 mod bench;
+mod chart;
 mod command;
 mod fuzz;
 mod gpu;
@@ -43,6 +44,8 @@ enum Command {
     Bench(bench::Settings),
     /// Feed every parser of bytes from outside what nobody thought of, ten minutes each
     Fuzz(fuzz::Settings),
+    /// Write the table of values in the chart's README anew, from the comments in its values.yaml
+    Chart,
     /// What is claimed of GPUs, on one: pack what travels, run it there
     Gpu(gpu::Settings),
     /// The bindings on their test double, under AddressSanitizer and valgrind
@@ -70,6 +73,7 @@ fn main() -> ExitCode {
         Command::Test => test::run(&layout),
         Command::Bench(settings) => bench::run(&layout, &settings),
         Command::Fuzz(settings) => fuzz::run(&layout, &settings),
+        Command::Chart => chart::run(&layout),
         Command::Gpu(settings) => gpu::run(&layout, &settings),
         Command::Memcheck => memcheck::run(&layout),
     });
