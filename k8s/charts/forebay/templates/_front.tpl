@@ -105,6 +105,7 @@ transport_socket:
     readOnly: true
     volumeAttributes: { secretProviderClass: {{ .Values.secrets.csi.front }} }
 {{- end }}
+{{- include "forebay.vaultToken" . }}
 {{- include "forebay.tlsVolume" . }}
 {{- end }}
 

@@ -32,3 +32,13 @@
     {{- end }}
 {{- end }}
 {{- end }}
+
+{{/* The way of the agent that brings secrets. */}}
+{{- define "forebay.egressVault" -}}
+{{- if eq .Values.secrets.from "agent" }}
+- ports: [{ port: 8200 }]
+  {{- with .Values.secrets.agent.vault }}
+  to: {{- toYaml . | nindent 4 }}
+  {{- end }}
+{{- end }}
+{{- end }}

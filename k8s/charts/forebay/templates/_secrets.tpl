@@ -35,6 +35,7 @@
     readOnly: true
     volumeAttributes: { secretProviderClass: {{ .Values.secrets.csi.backend }} }
 {{- end }}
+{{- include "forebay.vaultToken" . }}
 {{- include "forebay.tlsVolume" . }}
 {{- end }}
 
@@ -55,5 +56,15 @@
 {{- define "forebay.tlsMount" -}}
 {{- if .Values.tls.secret }}
 - { name: tls, mountPath: /etc/forebay/tls, readOnly: true }
+{{- end }}
+{{- end }}
+
+{{/* Who its pod is, to Vault alone: no container mounts it, the injector gives it to the agent. */}}
+{{- define "forebay.vaultToken" -}}
+{{- if eq .Values.secrets.from "agent" }}
+- name: vault-token
+  projected:
+    defaultMode: 0440
+    sources: [{ serviceAccountToken: { audience: vault, expirationSeconds: 3600, path: token } }]
 {{- end }}
 {{- end }}
