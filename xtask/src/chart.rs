@@ -1,6 +1,7 @@
 //! The table of values in the chart's README: `values.yaml` enters, with a `# --` comment above each value, and what stands under
 //! `## Values` leaves. The rest of that page is by hand.
 
+use std::fmt::Write as _;
 use std::fs;
 
 use anyhow::{Context as _, Result, bail};
@@ -30,7 +31,7 @@ fn page(old: &str, values: &str) -> Result<String> {
     let (head, _) = old.split_once(HEADING).context("the chart's README.md has no line `## Values`")?;
     let mut page = format!("{head}{HEADING}\n| value | default | what it is |\n|---|---|---|\n");
     for row in rows(values)? {
-        page += &format!("| `{}` | `{}` | {} |\n", row.path, row.default.replace('|', "\\|"), row.text);
+        writeln!(page, "| `{}` | `{}` | {} |", row.path, row.default.replace('|', "\\|"), row.text)?;
     }
     Ok(page)
 }
@@ -50,7 +51,7 @@ fn rows(values: &str) -> Result<Vec<Row>> {
         let (content, indent) = (line.trim(), line.len() - line.trim_start().len());
         if let Some(comment) = content.strip_prefix('#') {
             match comment.strip_prefix(" -- ") {
-                Some(begin) => text = begin.to_owned(),
+                Some(begin) => begin.clone_into(&mut text),
                 None if text.is_empty() => {}
                 None => text = format!("{text} {}", comment.trim()),
             }

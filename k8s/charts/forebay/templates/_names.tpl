@@ -33,11 +33,13 @@ namespace: {{ $root.Release.Namespace }}
 labels: {{- include "forebay.labels" . | nindent 2 }}
 {{- end }}
 
-{{/* Takes [root, image]. A digest decides, the tag is for people then. */}}
+{{/* Takes [root, image]. What begins with a host names its own registry; a digest decides, the tag is for people then. */}}
 {{- define "forebay.image" -}}
 {{- $root := index . 0 -}}
 {{- $image := index . 1 -}}
+{{- if not (regexMatch "^([^/]*[.:][^/]*|localhost)/" $image.repository) -}}
 {{- with $root.Values.image.registry }}{{ . }}/{{ end -}}
+{{- end -}}
 {{ $image.repository }}:{{ default $root.Chart.AppVersion $image.tag }}
 {{- with $image.digest }}@{{ . }}{{ end -}}
 {{- end }}
