@@ -8,6 +8,12 @@
 {{- end -}}
 {{- include "forebay.shared" . | trim }}
 {{ include "forebay.flags" $flags | trim }}
+{{- with $values.backend.restricted.secret }}
+- name: FOREBAY_HTTP_RESTRICTED_API
+  valueFrom: { secretKeyRef: { name: {{ . }}, key: http, optional: true } }
+- name: FOREBAY_GRPC_RESTRICTED_PROTOCOL
+  valueFrom: { secretKeyRef: { name: {{ . }}, key: grpc, optional: true } }
+{{- end }}
 {{- end }}
 
 {{/* Its resources, GPUs among them. */}}
