@@ -7,6 +7,7 @@ pub mod grpc;
 pub mod http2;
 pub mod mtls;
 pub mod stack;
+pub mod vault;
 pub mod wasm_host;
 
 pub use rig::installed::filter;

@@ -6,7 +6,7 @@ mod forebay;
 mod running;
 
 use envoy::{Changes, Wiring};
-use forebay::Secrets;
+use forebay::{Files, Secrets};
 use rig::process::until;
 use rig::tier::{Server, Tier};
 pub use running::{Backend, Running};
@@ -34,6 +34,8 @@ pub struct Stack {
     injects: bool,
     arguments: Vec<String>,
     gate_port: Option<u16>,
+    tenant: Option<String>,
+    brought: Option<(String, PathBuf, PathBuf)>,
 }
 
 impl Default for Stack {
@@ -53,6 +55,8 @@ impl Stack {
             injects: false,
             arguments: Vec::new(),
             gate_port: None,
+            tenant: None,
+            brought: None,
         }
     }
 
@@ -112,6 +116,21 @@ impl Stack {
         self
     }
 
+    /// Results are parted by tenant, and all who come are this one.
+    #[must_use]
+    pub fn tenant(mut self, tenant: &str) -> Self {
+        self.tenant = Some(tenant.to_owned());
+        self.filter(serde_json::json!({"tenancy": "required", "tenant": tenant}))
+    }
+
+    /// Secrets are files that somebody else fills, in a folder of `serve`'s and one of the gate's; Envoy's token is there by its line in
+    /// the file, by [`with`](Self::with).
+    #[must_use]
+    pub fn brought(mut self, token: &str, serve: PathBuf, gate: PathBuf) -> Self {
+        self.brought = Some((token.to_owned(), serve, gate));
+        self.injects()
+    }
+
     /// More arguments of `serve`.
     #[must_use]
     pub fn serve(mut self, arguments: &[&str]) -> Self {
@@ -132,7 +151,11 @@ impl Stack {
     /// Something does not start.
     pub fn start(self) -> Running {
         let folder = TempDir::new().expect("a temporary folder");
-        let secrets = Secrets::create(folder.path(), &self.services, self.injects);
+        let secrets = match &self.brought {
+            None => Secrets::create(folder.path(), &self.services, self.injects),
+            Some((token, serve, gate)) => Secrets::brought(token, Files::of(serve), Files::of(gate)),
+        }
+        .of_tenant(self.tenant.clone());
         let servers = match self.pool {
             Pool::Memory => vec![],
             Pool::Redis => vec![Server::start(Tier::Redis)],

@@ -2,7 +2,8 @@
 
 use forebay_protocol::gate::LOOKUP_PATH;
 use forebay_protocol::header::{
-    X_FOREBAY_DIGEST, X_FOREBAY_GENERATION, X_FOREBAY_MODEL, X_FOREBAY_SERVICE, X_FOREBAY_TOKEN,
+    X_FOREBAY_DIGEST, X_FOREBAY_GENERATION, X_FOREBAY_MODEL, X_FOREBAY_SERVICE, X_FOREBAY_TENANCY,
+    X_FOREBAY_TENANT, X_FOREBAY_TOKEN,
 };
 use rig::forebay::Ports;
 use rig::http;
@@ -17,9 +18,25 @@ use std::process::Command;
 /// Secrets of one stack, and the files that hold them.
 pub(crate) struct Secrets {
     pub(crate) token: String,
-    /// Whose token it is; `None` where nobody needs one.
-    credentials_file: Option<PathBuf>,
-    pool_file: PathBuf,
+    /// Of every caller at the gate, where results are parted.
+    tenant: Option<String>,
+    serve: Files,
+    gate: Files,
+}
+
+/// The files of one program.
+#[derive(Clone)]
+pub(crate) struct Files {
+    /// Whose tokens are taken; `None` where nobody needs one.
+    credentials: Option<PathBuf>,
+    pool: PathBuf,
+}
+
+impl Files {
+    /// Those of a folder that somebody else fills, as the chart names them.
+    pub(crate) fn of(folder: &Path) -> Self {
+        Self { credentials: Some(folder.join("credentials.json")), pool: folder.join("pool-secret") }
+    }
 }
 
 impl Secrets {
@@ -33,7 +50,18 @@ impl Secrets {
             .map(|service| json!({"name": "envoy", "token": token, "service": service, "tenants": ["*"]}));
         let credentials = json!({"credentials": rows.collect::<Vec<_>>()}).to_string();
         fs::write(&credentials_file, credentials).expect("the file of credentials");
-        Self { token, credentials_file: credentialed.then_some(credentials_file), pool_file }
+        let files = Files { credentials: credentialed.then_some(credentials_file), pool: pool_file };
+        Self { token, tenant: None, serve: files.clone(), gate: files }
+    }
+
+    /// The same with other files, which hold that token.
+    pub(crate) fn brought(token: &str, serve: Files, gate: Files) -> Self {
+        Self { token: token.to_owned(), tenant: None, serve, gate }
+    }
+
+    /// Results are parted, and what is asked for at the gate is this one's.
+    pub(crate) fn of_tenant(self, tenant: Option<String>) -> Self {
+        Self { tenant, ..self }
     }
 }
 
@@ -62,7 +90,7 @@ pub(crate) fn serve(
     secrets: &Secrets,
     more: &[String],
 ) -> Command {
-    let mut command = shared("serve", pool_url, secrets);
+    let mut command = shared("serve", pool_url, secrets, &secrets.serve);
     command.args(["--http-address=127.0.0.1", "--gate-port=0"]).arg(format!("--http-port={port}"));
     command.args(["--grpc-address=127.0.0.1", "--grpc-port=0"]);
     command.args(["--service", service, "--model-control-mode", "poll", "--repository-poll-secs", "1"]);
@@ -73,12 +101,12 @@ pub(crate) fn serve(
 
 /// `gate` on that port; 0 picks a free one.
 pub(crate) fn gate(pool_url: &str, port: u16, secrets: &Secrets) -> Command {
-    let mut command = shared("gate", Some(pool_url), secrets);
+    let mut command = shared("gate", Some(pool_url), secrets, &secrets.gate);
     command.arg(format!("--gate-port={port}"));
     command
 }
 
-fn shared(subcommand: &str, pool_url: Option<&str>, secrets: &Secrets) -> Command {
+fn shared(subcommand: &str, pool_url: Option<&str>, secrets: &Secrets, files: &Files) -> Command {
     let mut command = program(forebay());
     command.args([subcommand, "--metrics-address=127.0.0.1", "--metrics-port=0"]);
     command.args(["--log-format", "text"]);
@@ -90,8 +118,11 @@ fn shared(subcommand: &str, pool_url: Option<&str>, secrets: &Secrets) -> Comman
         Some(url) => command.args(["--pool", "redis", "--redis-url", url]),
     };
     // What a busy machine delays must not become a miss.
-    command.args(["--pool-timeout-ms", "500", "--pool-secret-file"]).arg(&secrets.pool_file);
-    if let Some(credentials) = &secrets.credentials_file {
+    command.args(["--pool-timeout-ms", "500", "--pool-secret-file"]).arg(&files.pool);
+    if secrets.tenant.is_some() {
+        command.args(["--tenancy", "required"]);
+    }
+    if let Some(credentials) = &files.credentials {
         command.arg("--credentials-file").arg(credentials);
     }
     command
@@ -108,12 +139,17 @@ pub(crate) fn start(name: &str, command: Command) -> (Process, Ports) {
 pub(crate) fn until_told(gate_port: u16, secrets: &Secrets, service: &str, models: &[String]) {
     for model in models {
         let digest = "0".repeat(64);
+        let tenancy = secrets
+            .tenant
+            .as_deref()
+            .map(|tenant| [(X_FOREBAY_TENANCY, "required"), (X_FOREBAY_TENANT, tenant)]);
         let headers = [
             (X_FOREBAY_SERVICE, service),
             (X_FOREBAY_MODEL, model),
             (X_FOREBAY_DIGEST, &digest),
             (X_FOREBAY_TOKEN, &secrets.token),
         ];
+        let headers = [&headers[..], tenancy.as_ref().map_or(&[], |tenancy| &tenancy[..])].concat();
         until("the gate knows what is live", || {
             let answer = http::send(gate_port, &http::head("GET", LOOKUP_PATH, &headers)).ok()?;
             (!answer.header(X_FOREBAY_GENERATION).is_empty()).then_some(())

@@ -169,6 +169,11 @@ impl Running {
         self.gate.as_ref().map(|(_, ports)| ports.metrics)
     }
 
+    /// The port where that gate answers.
+    pub fn gate_port(&self) -> Option<u16> {
+        self.gate.as_ref().and_then(|(_, ports)| ports.gate)
+    }
+
     /// The port of Envoy's admin interface.
     pub fn admin_port(&self) -> u16 {
         self.admin_port

@@ -14,6 +14,7 @@ mod peers;
 mod pool;
 mod refusals;
 mod routes;
+mod secrets;
 mod services;
 mod targets;
 mod tenants;
