@@ -1,0 +1,28 @@
+//! Judges Kubernetes manifests before a cluster sees them. Files enter ([`read`]), objects leave ([`object`]), the families of
+//! [`rules`] look at the whole [`World`] of them, and what is wrong leaves as [`Failure`]s: one line each, with what would be right.
+
+pub mod failure;
+pub mod object;
+pub mod outsiders;
+pub mod path;
+pub mod read;
+pub mod rules;
+pub mod tools;
+pub mod world;
+
+pub use failure::Failure;
+pub use object::Object;
+pub use tools::Tools;
+pub use world::World;
+
+/// Everything that is wrong in a world, in the order of files and lines.
+#[must_use]
+pub fn judge(world: &World) -> Vec<Failure> {
+    let mut failures = world.faults.clone();
+    for (_, check) in rules::FAMILIES {
+        check(world, &mut failures);
+    }
+    failures.sort();
+    failures.dedup();
+    failures
+}

@@ -1,0 +1,63 @@
+//! `verify-k8s`: the command line enters, one line a failure leaves. Exit 0 and silence where nothing is wrong, 1 where something is,
+//! 2 where the command line is.
+
+use std::path::PathBuf;
+use std::process::ExitCode;
+
+use anyhow::Result;
+use clap::Parser;
+use forebay_verify::outsiders::Outsiders;
+use forebay_verify::{Tools, World, judge};
+
+/// Judges Kubernetes manifests before a cluster sees them.
+#[derive(Debug, Parser)]
+#[command(name = "verify-k8s")]
+struct Arguments {
+    /// Judge this file or folder, and nothing else (may be repeated) [default: the project's chart and overlays]
+    #[arg(long, value_name = "FILE|FOLDER")]
+    manifests: Vec<PathBuf>,
+    /// `CustomResourceDefinitions` in this file or folder are known too (may be repeated)
+    #[arg(long, value_name = "FOLDER")]
+    crds: Vec<PathBuf>,
+    /// What the manifests refer to and don't make: a list of kind, name, namespace, keys, why (may be repeated)
+    #[arg(long, value_name = "FILE")]
+    outsiders: Vec<PathBuf>,
+    /// Kubernetes' own schemas, one file a version
+    #[arg(long, value_name = "FOLDER", env = "FOREBAY_KUBERNETES_SCHEMAS")]
+    kubernetes: Option<PathBuf>,
+    /// Programs that set-up installed
+    #[arg(long, value_name = "FOLDER")]
+    bin: Option<PathBuf>,
+    /// The `forebay` whose flags and variables are right
+    #[arg(long, value_name = "FILE")]
+    forebay: Option<PathBuf>,
+}
+
+fn main() -> ExitCode {
+    let arguments = Arguments::parse();
+    match run(&arguments) {
+        Ok(failures) if failures == 0 => ExitCode::SUCCESS,
+        Ok(_) => ExitCode::FAILURE,
+        Err(error) => {
+            eprintln!("error: {error:#}");
+            ExitCode::from(2)
+        }
+    }
+}
+
+fn run(arguments: &Arguments) -> Result<usize> {
+    let mut tools = arguments.bin.as_deref().map(Tools::of).unwrap_or_default();
+    tools.forebay.clone_from(&arguments.forebay);
+    let mut world = World { tools, ..World::default() };
+    for file in &arguments.outsiders {
+        world.outsiders.list.extend(Outsiders::read(file)?.list);
+    }
+    for path in &arguments.manifests {
+        world.read(path)?;
+    }
+    let failures = judge(&world);
+    for failure in &failures {
+        println!("{failure}");
+    }
+    Ok(failures.len())
+}
