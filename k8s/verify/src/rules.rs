@@ -2,6 +2,34 @@
 
 pub mod head;
 
+// What an API server checks beyond schemas.
+pub mod autoscaling;
+pub mod batch;
+pub mod containers;
+pub mod data;
+pub mod metadata;
+pub mod names;
+pub mod network;
+pub mod pod;
+pub mod policy;
+pub mod ports;
+pub mod probes;
+pub mod quantities;
+pub mod rbac;
+pub mod scheduling;
+pub mod security;
+pub mod selectors;
+pub mod service;
+pub mod storage;
+pub mod volumes;
+pub mod workload;
+
+// What they are written with.
+pub(crate) mod field;
+pub(crate) mod pods;
+pub(crate) mod quantity;
+pub(crate) mod text;
+
 use crate::failure::Failure;
 use crate::world::World;
 
@@ -9,4 +37,26 @@ use crate::world::World;
 pub type Check = fn(&World, &mut Vec<Failure>);
 
 /// All of them, by name.
-pub const FAMILIES: &[(&str, Check)] = &[("head", head::check)];
+pub const FAMILIES: &[(&str, Check)] = &[
+    ("head", head::check),
+    ("names", names::check),
+    ("metadata", metadata::check),
+    ("selectors", selectors::check),
+    ("workload", workload::check),
+    ("batch", batch::check),
+    ("pod", pod::check),
+    ("containers", containers::check),
+    ("ports", ports::check),
+    ("probes", probes::check),
+    ("quantities", quantities::check),
+    ("volumes", volumes::check),
+    ("scheduling", scheduling::check),
+    ("security", security::check),
+    ("service", service::check),
+    ("network", network::check),
+    ("storage", storage::check),
+    ("data", data::check),
+    ("policy", policy::check),
+    ("autoscaling", autoscaling::check),
+    ("rbac", rbac::check),
+];

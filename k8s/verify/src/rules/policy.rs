@@ -1,0 +1,244 @@
+//! What bounds others: budgets of disruption, quotas, limit ranges, priorities, runtime classes, admission.
+
+use std::collections::BTreeSet;
+
+use crate::rules::field::Field;
+use crate::rules::{quantities, scheduling, text, workload};
+use crate::{Failure, World};
+
+/// A user's priority is at most this.
+const MOST_PRIORITY: i64 = 1_000_000_000;
+const SCOPES: &[&str] = &[
+    "Terminating",
+    "NotTerminating",
+    "BestEffort",
+    "NotBestEffort",
+    "PriorityClass",
+    "CrossNamespacePodAffinity",
+    "VolumeAttributesClass",
+];
+
+/// Says what is wrong with policies.
+pub fn check(world: &World, failures: &mut Vec<Failure>) {
+    for object in &world.objects {
+        let root = Field::root(object);
+        match (object.group(), object.kind.as_str()) {
+            ("policy", "PodDisruptionBudget") => budget(&root.at("spec"), failures),
+            ("", "ResourceQuota") => quota(&root.at("spec"), failures),
+            ("", "LimitRange") => ranges(&root.down("spec.limits"), failures),
+            ("scheduling.k8s.io", "PriorityClass") => priority(&root, failures),
+            ("node.k8s.io", "RuntimeClass") => runtime(&root, failures),
+            (
+                "admissionregistration.k8s.io",
+                "ValidatingWebhookConfiguration" | "MutatingWebhookConfiguration",
+            ) => {
+                webhooks(&root, failures);
+            }
+            ("admissionregistration.k8s.io", "ValidatingAdmissionPolicy") => {
+                admission(&root.at("spec"), failures)
+            }
+            _ => {}
+        }
+    }
+}
+
+fn budget(spec: &Field<'_>, failures: &mut Vec<Failure>) {
+    let (least, most) = (spec.at("minAvailable"), spec.at("maxUnavailable"));
+    workload::share(&least, true, failures);
+    workload::share(&most, true, failures);
+    if least.is_said() && most.is_said() {
+        most.fail(failures, "stands beside minAvailable", "one of the two");
+    } else if !least.is_said() && !most.is_said() {
+        spec.fail(failures, "bounds nothing", "minAvailable or maxUnavailable");
+    }
+    spec.at("unhealthyPodEvictionPolicy").one_of(failures, &["IfHealthyBudget", "AlwaysAllow"]);
+    if spec.at("selector").is_empty() {
+        spec.at("selector").fail(
+            failures,
+            "is empty: every pod of the namespace is meant, or none",
+            "labels of the pods",
+        );
+    }
+}
+
+fn quota(spec: &Field<'_>, failures: &mut Vec<Failure>) {
+    let hard = spec.at("hard");
+    hard.require(failures, "what is bounded");
+    let plain = [
+        "cpu",
+        "memory",
+        "ephemeral-storage",
+        "pods",
+        "services",
+        "secrets",
+        "configmaps",
+        "persistentvolumeclaims",
+        "resourcequotas",
+        "replicationcontrollers",
+        "services.nodeports",
+        "services.loadbalancers",
+        "requests.cpu",
+        "requests.memory",
+        "requests.storage",
+        "requests.ephemeral-storage",
+        "limits.cpu",
+        "limits.memory",
+        "limits.ephemeral-storage",
+    ];
+    for (name, field) in hard.map() {
+        quantities::amount(&field, failures);
+        let known = plain.contains(&name) || name.contains('/') || name.contains("hugepages-");
+        if !known {
+            field.fail(
+                failures,
+                format!("a quota knows no \"{name}\""),
+                "as requests.cpu, limits.memory, pods or count/jobs.batch",
+            );
+        } else if name.starts_with("limits.") && name.contains('/') {
+            field.fail(failures, format!("\"{name}\" is never counted"), "requests. before a device's name");
+        }
+    }
+    for scope in spec.at("scopes").list() {
+        scope.one_of(failures, SCOPES);
+    }
+    let scopes: Vec<&str> = spec.at("scopes").list().iter().filter_map(Field::text).collect();
+    for (one, other) in [("BestEffort", "NotBestEffort"), ("Terminating", "NotTerminating")] {
+        if scopes.contains(&one) && scopes.contains(&other) {
+            spec.at("scopes").fail(
+                failures,
+                format!("{one} and {other} are never one pod's"),
+                "one of the two",
+            );
+        }
+    }
+    for expression in spec.down("scopeSelector.matchExpressions").list() {
+        expression.at("scopeName").one_of(failures, SCOPES);
+        expression.at("operator").one_of(failures, &["In", "NotIn", "Exists", "DoesNotExist"]);
+    }
+}
+
+fn ranges(limits: &Field<'_>, failures: &mut Vec<Failure>) {
+    let mut kinds = BTreeSet::new();
+    for limit in limits.list() {
+        let kind = limit.at("type");
+        kind.require(failures, "Container, Pod or PersistentVolumeClaim");
+        if kind.text().is_some_and(|kind| !kinds.insert(kind)) {
+            kind.fail(failures, format!("{} is there twice", kind.quoted()), "each type once");
+        }
+        if kind.text() == Some("Pod") {
+            for never in ["default", "defaultRequest"] {
+                if !limit.at(never).is_empty() {
+                    limit.at(never).fail(failures, "a Pod has no defaults", "type: Container");
+                }
+            }
+        }
+        for of in ["max", "min", "default", "defaultRequest", "maxLimitRequestRatio"] {
+            for (_, field) in limit.at(of).map() {
+                quantities::amount(&field, failures);
+            }
+        }
+        for (less, more) in [
+            ("min", "max"),
+            ("min", "defaultRequest"),
+            ("min", "default"),
+            ("defaultRequest", "default"),
+            ("defaultRequest", "max"),
+            ("default", "max"),
+        ] {
+            for (name, field) in limit.at(less).map() {
+                let other = limit.at(more).at(name);
+                if field.quantity().zip(other.quantity()).is_some_and(|(less, more)| less > more) {
+                    field.fail(
+                        failures,
+                        format!("{} is above {more} of {}", field.quoted(), other.quoted()),
+                        format!("at most {more}"),
+                    );
+                }
+            }
+        }
+    }
+}
+
+fn priority(root: &Field<'_>, failures: &mut Vec<Failure>) {
+    let (name, value) = (root.down("metadata.name"), root.at("value"));
+    value.require(failures, "the priority");
+    if name.text().is_some_and(|name| name.starts_with("system-")) {
+        if !matches!(name.text(), Some("system-cluster-critical" | "system-node-critical")) {
+            name.fail(failures, "begins with system-, which is Kubernetes' own", "another name");
+        }
+    } else if value.number().is_some_and(|value| value > MOST_PRIORITY) {
+        value.fail(
+            failures,
+            format!("{} is above what users may have", value.quoted()),
+            format!("{MOST_PRIORITY} at most"),
+        );
+    }
+    root.at("preemptionPolicy").one_of(failures, &["PreemptLowerPriority", "Never"]);
+}
+
+fn runtime(root: &Field<'_>, failures: &mut Vec<Failure>) {
+    root.at("handler").require(failures, "the handler's name on nodes");
+    root.at("handler").form(failures, text::label);
+    for (_, field) in root.down("overhead.podFixed").map() {
+        quantities::amount(&field, failures);
+    }
+    for toleration in root.down("scheduling.tolerations").list() {
+        scheduling::toleration(&toleration, failures);
+    }
+}
+
+fn webhooks(root: &Field<'_>, failures: &mut Vec<Failure>) {
+    let mut names = BTreeSet::new();
+    for hook in root.at("webhooks").list() {
+        let name = hook.at("name");
+        name.require(failures, "a name");
+        if name.text().is_some_and(|name| name.split('.').count() < 3 || text::subdomain(name).is_some()) {
+            name.fail(
+                failures,
+                format!("{} is no full name", name.quoted()),
+                "a domain of three parts, as check.example.com",
+            );
+        }
+        if name.text().is_some_and(|name| !names.insert(name)) {
+            name.fail(failures, format!("{} is there twice", name.quoted()), "another name");
+        }
+        let client = hook.at("clientConfig");
+        if client.at("service").is_said() == client.at("url").is_said() {
+            client.fail(failures, "names two places or none", "service or url");
+        }
+        if client.at("url").text().is_some_and(|url| !url.starts_with("https://")) {
+            client.at("url").fail(failures, format!("{} is no https", client.at("url").quoted()), "https://");
+        }
+        hook.at("sideEffects").require(failures, "None or NoneOnDryRun");
+        hook.at("sideEffects").one_of(failures, &["None", "NoneOnDryRun"]);
+        hook.at("admissionReviewVersions").require(failures, "[v1]");
+        hook.at("failurePolicy").one_of(failures, &["Ignore", "Fail"]);
+        hook.at("matchPolicy").one_of(failures, &["Exact", "Equivalent"]);
+        hook.at("timeoutSeconds").between(failures, 1, 30);
+        rules(&hook.at("rules"), failures);
+    }
+}
+
+fn rules(rules: &Field<'_>, failures: &mut Vec<Failure>) {
+    for rule in rules.list() {
+        for needed in ["operations", "apiGroups", "apiVersions", "resources"] {
+            rule.at(needed).require(failures, "one at least");
+        }
+        for operation in rule.at("operations").list() {
+            operation.one_of(failures, &["CREATE", "UPDATE", "DELETE", "CONNECT", "*"]);
+        }
+        rule.at("scope").one_of(failures, &["Cluster", "Namespaced", "*"]);
+    }
+}
+
+fn admission(spec: &Field<'_>, failures: &mut Vec<Failure>) {
+    if spec.at("validations").is_empty() && spec.at("auditAnnotations").is_empty() {
+        spec.fail(failures, "decides nothing", "validations or auditAnnotations");
+    }
+    spec.down("matchConstraints.resourceRules").require(failures, "what is judged");
+    rules(&spec.down("matchConstraints.resourceRules"), failures);
+    spec.at("failurePolicy").one_of(failures, &["Ignore", "Fail"]);
+    for validation in spec.at("validations").list() {
+        validation.at("expression").require(failures, "what must be true");
+    }
+}
