@@ -24,10 +24,19 @@ pub mod storage;
 pub mod volumes;
 pub mod workload;
 
+// What objects say of each other.
+pub mod references;
+
+// Numbers that don't fit each other.
+pub mod arithmetic;
+
 // What they are written with.
 pub(crate) mod field;
+pub(crate) mod known;
+pub(crate) mod made;
 pub(crate) mod pods;
 pub(crate) mod quantity;
+pub(crate) mod targets;
 pub(crate) mod text;
 
 use crate::failure::Failure;
@@ -59,4 +68,6 @@ pub const FAMILIES: &[(&str, Check)] = &[
     ("policy", policy::check),
     ("autoscaling", autoscaling::check),
     ("rbac", rbac::check),
+    ("references", references::check),
+    ("arithmetic", arithmetic::check),
 ];

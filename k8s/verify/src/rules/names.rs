@@ -40,6 +40,9 @@ const OF_THE_CLUSTER: &[(&str, &[&str])] = &[
     ("gateway.networking.k8s.io", &["GatewayClass"]),
 ];
 
+/// Groups of files that are never sent to an API server.
+const NO_OBJECTS: [&str; 2] = ["kustomize.config.k8s.io", "install.istio.io"];
+
 /// Whether a kind lives in no namespace.
 pub(crate) fn is_of_the_cluster(group: &str, kind: &str) -> bool {
     OF_THE_CLUSTER.iter().any(|(of, kinds)| *of == group && kinds.contains(&kind))
@@ -51,6 +54,9 @@ pub fn check(world: &World, failures: &mut Vec<Failure>) {
     let mut seen: BTreeMap<(&str, &str, &str, &str), &crate::Object> = BTreeMap::new();
     for object in &world.objects {
         let (group, kind) = (object.group(), object.kind.as_str());
+        if kind.is_empty() || NO_OBJECTS.contains(&group) {
+            continue;
+        }
         let metadata = Field::root(object).at("metadata");
         let (name, namespace) = (metadata.at("name"), metadata.at("namespace"));
         match name.text() {

@@ -56,7 +56,12 @@ impl<'a> Pod<'a> {
 
     /// The pod's labels.
     pub(crate) fn labels(&self) -> BTreeMap<&'a str, &'a str> {
-        labels(&self.metadata.at("labels"))
+        let mut labels = labels(&self.metadata.at("labels"));
+        if self.object.is("serving.kserve.io", "InferenceService") {
+            labels.insert("serving.kserve.io/inferenceservice", &self.object.name);
+            labels.insert("component", "predictor");
+        }
+        labels
     }
 
     /// Containers that run beside each other.
@@ -118,13 +123,28 @@ pub(crate) fn labels<'a>(field: &Field<'a>) -> BTreeMap<&'a str, &'a str> {
     field.map().into_iter().map(|(key, value)| (key, value.text_or_empty())).collect()
 }
 
+/// Labels that controllers add to the pods that they make, with values that nobody can write down.
+const ADDED: [&str; 8] = [
+    "pod-template-hash",
+    "controller-revision-hash",
+    "statefulset.kubernetes.io/pod-name",
+    "apps.kubernetes.io/pod-index",
+    "batch.kubernetes.io/job-name",
+    "batch.kubernetes.io/job-completion-index",
+    "batch.kubernetes.io/controller-uid",
+    "job-name",
+];
+
 /// A label selector of the newer form: `matchLabels` and `matchExpressions`.
 pub(crate) fn selects(selector: &Field<'_>, labels: &BTreeMap<&str, &str>) -> bool {
-    let pairs = selector.at("matchLabels").map();
-    let equal = pairs.iter().all(|(key, value)| labels.get(key) == Some(&value.text_or_empty()));
+    let equal = selects_plainly(&selector.at("matchLabels"), labels);
     equal
         && selector.at("matchExpressions").list().iter().all(|expression| {
-            let said = labels.get(expression.at("key").text_or_empty());
+            let key = expression.at("key").text_or_empty();
+            let said = labels.get(key);
+            if ADDED.contains(&key) {
+                return true;
+            }
             let among = said.is_some_and(|said| {
                 expression.at("values").list().iter().any(|value| value.text_or_empty() == *said)
             });
@@ -141,5 +161,6 @@ pub(crate) fn selects(selector: &Field<'_>, labels: &BTreeMap<&str, &str>) -> bo
 
 /// A selector of the older form: each label with its value.
 pub(crate) fn selects_plainly(selector: &Field<'_>, labels: &BTreeMap<&str, &str>) -> bool {
-    selector.map().iter().all(|(key, value)| labels.get(key) == Some(&value.text_or_empty()))
+    let pairs = selector.map();
+    pairs.iter().all(|(key, value)| ADDED.contains(key) || labels.get(key) == Some(&value.text_or_empty()))
 }

@@ -11,8 +11,8 @@ pub(crate) const PROBES: [&str; 3] = ["livenessProbe", "readinessProbe", "startu
 /// Says what is wrong with probes.
 pub fn check(world: &World, failures: &mut Vec<Failure>) {
     for pod in Pod::whole(world) {
-        let numbers = numbers(&pod);
         for container in pod.all_containers() {
+            let numbers = numbers(&pod, &container);
             for probe in PROBES.map(|probe| container.at(probe)).into_iter().filter(Field::is_said) {
                 one(&probe, failures);
                 handler(&container, &probe, &numbers, failures);
@@ -79,10 +79,21 @@ fn handler(container: &Field<'_>, handler: &Field<'_>, numbers: &[i64], failures
     }
 }
 
-/// Ports on which a pod says that it listens: its containers share one address.
-fn numbers(pod: &Pod<'_>) -> Vec<i64> {
+/// Ports on which a pod says that it listens: its containers share one address. None where that says nothing of a container's probes:
+/// a port need not be listed, and many programs answer for their health on one that is not.
+fn numbers(pod: &Pod<'_>, container: &Field<'_>) -> Vec<i64> {
     let ports = pod.running().into_iter().flat_map(|container| container.at("ports").list());
-    ports.filter_map(|port| port.at("containerPort").number()).collect()
+    let numbers: Vec<i64> = ports.filter_map(|port| port.at("containerPort").number()).collect();
+    let asked = PROBES
+        .iter()
+        .flat_map(|probe| ["httpGet", "tcpSocket", "grpc"].map(|by| container.at(probe).at(by).at("port")));
+    let is_listed = |port: Field<'_>| {
+        port.text().is_some() || port.number().is_some_and(|number| numbers.contains(&number))
+    };
+    // Our own images list what they listen on; of others it is known where another probe asks a port that is listed.
+    let is_ours = container.at("image").text_or_empty().contains("forebay");
+    let is_known = is_ours || asked.into_iter().any(is_listed);
+    if is_known { numbers } else { Vec::new() }
 }
 
 fn port(container: &Field<'_>, port: &Field<'_>, numbers: &[i64], failures: &mut Vec<Failure>) {

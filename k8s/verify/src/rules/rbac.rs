@@ -98,6 +98,15 @@ fn one_rule(in_namespace: bool, rule: &Field<'_>, failures: &mut Vec<Failure>) {
     groups.require(failures, "one at least: [\"\"] for the core's");
     resources.require(failures, "one at least");
     let said: Vec<&str> = groups.list().iter().map(Field::text_or_empty).collect();
+    let group_of = |resource: &Field<'_>| {
+        let plain = resource.text_or_empty().split('/').next().unwrap_or_default();
+        GROUPS.iter().find(|(_, resources)| resources.contains(&plain)).map(|(group, _)| *group)
+    };
+    // Rules of old name a resource in a group that it has left, beside others that are still there.
+    let is_other = |resource: &Field<'_>| group_of(resource).is_some_and(|group| !said.contains(&group));
+    let are_all_others = !said.contains(&"*")
+        && said.iter().all(|group| is_own(group))
+        && resources.list().iter().all(is_other);
     for resource in resources.list() {
         let plain = resource.text_or_empty().split('/').next().unwrap_or_default();
         if plain.chars().any(|c| c.is_ascii_uppercase()) {
@@ -108,11 +117,8 @@ fn one_rule(in_namespace: bool, rule: &Field<'_>, failures: &mut Vec<Failure>) {
             );
             continue;
         }
-        let known = GROUPS.iter().find(|(_, resources)| resources.contains(&plain)).map(|(group, _)| *group);
-        if known.is_some_and(|group| !said.contains(&group) && !said.contains(&"*"))
-            && said.iter().all(|group| is_own(group))
-        {
-            let group = known.unwrap_or_default();
+        if are_all_others {
+            let group = group_of(&resource).unwrap_or_default();
             resource.fail(
                 failures,
                 format!("{} is in no group of this rule", resource.quoted()),

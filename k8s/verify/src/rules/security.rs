@@ -47,8 +47,7 @@ fn of_container(pod: &Pod<'_>, of_pod: &Field<'_>, context: &Field<'_>, failures
         }
     }
     for capability in ["add", "drop"].iter().flat_map(|list| context.at("capabilities").at(list).list()) {
-        let known =
-            |text: &str| text.chars().all(|c| c.is_ascii_uppercase() || c.is_ascii_digit() || c == '_');
+        let known = |text: &str| text.chars().all(|c| c.is_ascii_alphanumeric() || c == '_');
         if capability.text().is_some_and(|text| !known(text)) {
             capability.fail(
                 failures,
