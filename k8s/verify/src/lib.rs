@@ -7,6 +7,7 @@ pub mod outsiders;
 pub mod path;
 pub mod read;
 pub mod rules;
+pub mod schema;
 pub mod tools;
 pub mod world;
 

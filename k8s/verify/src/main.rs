@@ -52,6 +52,12 @@ fn run(arguments: &Arguments) -> Result<usize> {
     for file in &arguments.outsiders {
         world.outsiders.list.extend(Outsiders::read(file)?.list);
     }
+    if let Some(folder) = &arguments.kubernetes {
+        world.schemas.read_kubernetes(folder)?;
+    }
+    for path in &arguments.crds {
+        world.read_crds(path)?;
+    }
     for path in &arguments.manifests {
         world.read(path)?;
     }

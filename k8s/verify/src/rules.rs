@@ -1,6 +1,7 @@
 //! The families of rules. Each looks at the whole world and adds what is wrong in it.
 
 pub mod head;
+pub mod schemas;
 
 // What an API server checks beyond schemas.
 pub mod autoscaling;
@@ -48,6 +49,7 @@ pub type Check = fn(&World, &mut Vec<Failure>);
 /// All of them, by name.
 pub const FAMILIES: &[(&str, Check)] = &[
     ("head", head::check),
+    ("schemas", schemas::check),
     ("names", names::check),
     ("metadata", metadata::check),
     ("selectors", selectors::check),

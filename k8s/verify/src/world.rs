@@ -11,6 +11,7 @@ use crate::failure::Failure;
 use crate::object::{Object, Source};
 use crate::outsiders::Outsiders;
 use crate::read::{self, Document, Fault};
+use crate::schema::Schemas;
 use crate::tools::Tools;
 
 /// All objects that are judged together, and what is known of the world around them.
@@ -22,6 +23,8 @@ pub struct World {
     pub outsiders: Outsiders,
     /// What could not be read.
     pub faults: Vec<Failure>,
+    /// What fields kinds have.
+    pub schemas: Schemas,
     /// Programs for the checks that run one.
     pub tools: Tools,
 }
@@ -45,6 +48,18 @@ impl World {
         self.read_file(path)
     }
 
+    /// Adds `CustomResourceDefinitions` of a file or folder.
+    ///
+    /// # Errors
+    /// As [`Self::read`].
+    pub fn read_crds(&mut self, path: &Path) -> Result<()> {
+        for file in if path.is_dir() { manifests(path)? } else { vec![path.to_owned()] } {
+            let text = fs::read_to_string(&file).with_context(|| format!("can't read {}", file.display()))?;
+            self.schemas.take_crds(&file, &text)?;
+        }
+        Ok(())
+    }
+
     fn read_file(&mut self, file: &Path) -> Result<()> {
         let bytes = fs::read(file).with_context(|| format!("can't read {}", file.display()))?;
         match String::from_utf8(bytes) {
@@ -58,6 +73,7 @@ impl World {
     pub fn take(&mut self, file: &Path, text: &str) {
         let (documents, faults) = read::documents(text);
         for document in &documents {
+            self.schemas.add_crd(&document.value);
             self.add(file, document);
         }
         let of = |fault: &Fault| documents.iter().rev().find(|document| document.line <= fault.line);

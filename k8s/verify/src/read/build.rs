@@ -85,6 +85,13 @@ impl Builder {
         if self.expects_key() {
             return self.key(text, style, &value, line);
         }
+        if tag.is_none() && style == ScalarStyle::Plain && scalar::is_infinite(text) {
+            return Err(stop(
+                line,
+                &format!("`{text}` is a number without end"),
+                "JSON has none: text in quotes",
+            ));
+        }
         self.count(1, line)?;
         if anchor > 0 {
             self.anchors.insert(anchor, (value.clone(), 1));

@@ -16,6 +16,12 @@ pub(super) fn plain(text: &str) -> Value {
     }
 }
 
+/// Words for numbers that JSON does not have.
+pub(super) fn is_infinite(text: &str) -> bool {
+    let text = text.strip_prefix(['+', '-']).unwrap_or(text);
+    matches!(text, ".inf" | ".Inf" | ".INF" | ".nan" | ".NaN" | ".NAN")
+}
+
 /// As [`plain`], by the tag's name.
 pub(super) fn tagged(tag: &str, text: &str) -> Value {
     match tag {
