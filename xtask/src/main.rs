@@ -15,6 +15,7 @@ mod pages;
 mod setup;
 mod test;
 mod up;
+mod verify_k8s;
 mod wasm;
 
 use std::process::ExitCode;
@@ -50,6 +51,8 @@ enum Command {
     Gpu(gpu::Settings),
     /// The bindings on their test double, under AddressSanitizer and valgrind
     Memcheck,
+    /// What is wrong in Kubernetes manifests: the project's own, or those that are named
+    VerifyK8s(verify_k8s::Settings),
 }
 
 /// A flag or variable that can't be used, found later than clap finds it; ends with the same exit code.
@@ -66,22 +69,28 @@ impl std::error::Error for WrongSetting {}
 
 fn main() -> ExitCode {
     let arguments = Arguments::parse();
-    let outcome = Layout::find().and_then(|layout| match arguments.command {
-        Command::Setup(settings) => setup::run(&layout, &settings),
-        Command::Wasm => wasm::run(&layout),
-        Command::Up(settings) => up::run(&layout, &settings),
-        Command::Test => test::run(&layout),
-        Command::Bench(settings) => bench::run(&layout, &settings),
-        Command::Fuzz(settings) => fuzz::run(&layout, &settings),
-        Command::Chart => chart::run(&layout),
-        Command::Gpu(settings) => gpu::run(&layout, &settings),
-        Command::Memcheck => memcheck::run(&layout),
-    });
-    match outcome {
-        Ok(()) => ExitCode::SUCCESS,
+    match Layout::find().and_then(|layout| run(&layout, arguments.command)) {
+        Ok(code) => code,
         Err(error) => {
             eprintln!("error: {error:#}");
             if error.is::<WrongSetting>() { ExitCode::from(2) } else { ExitCode::FAILURE }
         }
     }
+}
+
+fn run(layout: &Layout, command: Command) -> anyhow::Result<ExitCode> {
+    match command {
+        // Its exit code says more than whether it went well.
+        Command::VerifyK8s(settings) => return verify_k8s::run(layout, &settings),
+        Command::Setup(settings) => setup::run(layout, &settings)?,
+        Command::Wasm => wasm::run(layout)?,
+        Command::Up(settings) => up::run(layout, &settings)?,
+        Command::Test => test::run(layout)?,
+        Command::Bench(settings) => bench::run(layout, &settings)?,
+        Command::Fuzz(settings) => fuzz::run(layout, &settings)?,
+        Command::Chart => chart::run(layout)?,
+        Command::Gpu(settings) => gpu::run(layout, &settings)?,
+        Command::Memcheck => memcheck::run(layout)?,
+    }
+    Ok(ExitCode::SUCCESS)
 }

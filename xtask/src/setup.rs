@@ -6,6 +6,7 @@
 
 mod cuda;
 mod debian;
+mod kubernetes;
 mod libraries;
 mod lock;
 mod models;
@@ -60,6 +61,18 @@ pub(crate) enum Part {
     TensorrtLean10,
     /// valgrind: the one on PATH, else Debian's
     Valgrind,
+    /// Helm 3
+    Helm3,
+    /// Helm 4, and kubectl
+    Helm4,
+    /// Kustomize
+    Kustomize,
+    /// promtool, which checks and tests Prometheus' rules
+    Promtool,
+    /// OpenBao, Vault's open fork
+    Openbao,
+    /// Schemas of Kubernetes' kinds
+    KubernetesSchemas,
 }
 
 /// Settings of `cargo xtask setup`.
@@ -158,8 +171,18 @@ impl Part {
             | Self::Libclang
             | Self::TensorrtRtx
             | Self::TensorrtLean
-            | Self::TensorrtLean10 => &[Self::Python],
-            Self::Python | Self::Redis | Self::Memcached | Self::Wasm | Self::Valgrind => &[],
+            | Self::TensorrtLean10
+            | Self::Helm3
+            | Self::Helm4
+            | Self::Openbao
+            | Self::KubernetesSchemas => &[Self::Python],
+            Self::Python
+            | Self::Redis
+            | Self::Memcached
+            | Self::Wasm
+            | Self::Valgrind
+            | Self::Kustomize
+            | Self::Promtool => &[],
         }
     }
 
@@ -179,6 +202,12 @@ impl Part {
             Self::TensorrtLean => libraries::LEAN.plan(layout),
             Self::TensorrtLean10 => libraries::LEAN_10.plan(layout),
             Self::Valgrind => Ok(debian::VALGRIND.plan(layout)),
+            Self::Helm3 => kubernetes::HELM_3.plan(layout.bin("helm3"), 0o755),
+            Self::Helm4 => kubernetes::helm_4_plan(layout),
+            Self::Kustomize => Ok(kubernetes::KUSTOMIZE.plan(layout)),
+            Self::Promtool => Ok(kubernetes::PROMTOOL.plan(layout)),
+            Self::Openbao => kubernetes::OPENBAO.plan(layout.bin("bao"), 0o755),
+            Self::KubernetesSchemas => kubernetes::schemas_plan(layout),
         }
     }
 }

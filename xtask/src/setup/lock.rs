@@ -9,7 +9,7 @@ use std::path::Path;
 use anyhow::Result;
 
 use super::wheel::{self, Wheel};
-use super::{Scratch, cuda, libraries, models, python};
+use super::{Scratch, cuda, kubernetes, libraries, models, python};
 use crate::command::{command, output};
 use crate::layout::Layout;
 
@@ -51,12 +51,21 @@ pub(super) fn write(layout: &Layout) -> Result<()> {
 }
 
 fn wheels_of_all_parts() -> Vec<&'static Wheel> {
-    let files = [&wheel::ENVOY, &wheel::DENY, &wheel::LIBCLANG].map(|member| &member.wheel);
+    let files = [&wheel::ENVOY, &wheel::DENY, &wheel::LIBCLANG, &kubernetes::HELM_3, &kubernetes::OPENBAO]
+        .map(|member| &member.wheel);
     let models = models::MODELS.iter().map(|model| &model.file.wheel);
     let headers = cuda::WHEELS.iter().map(|(wheel, _)| wheel);
     let libraries =
         [&libraries::RTX, &libraries::LEAN, &libraries::LEAN_10].map(|libraries| &libraries.wheel);
-    files.into_iter().chain(models).chain([&wheel::NODE_TESTS]).chain(headers).chain(libraries).collect()
+    let kubernetes = [&kubernetes::HELM_4, &kubernetes::SCHEMAS];
+    files
+        .into_iter()
+        .chain(kubernetes)
+        .chain(models)
+        .chain([&wheel::NODE_TESTS])
+        .chain(headers)
+        .chain(libraries)
+        .collect()
 }
 
 /// The lock of those names, for all kinds of machines.
