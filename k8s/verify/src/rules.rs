@@ -1,5 +1,6 @@
 //! The families of rules. Each looks at the whole world and adds what is wrong in it.
 
+pub mod envoy;
 pub mod head;
 pub mod schemas;
 
@@ -50,6 +51,7 @@ pub type Check = fn(&World, &mut Vec<Failure>);
 pub const FAMILIES: &[(&str, Check)] = &[
     ("head", head::check),
     ("schemas", schemas::check),
+    ("envoy", envoy::check),
     ("names", names::check),
     ("metadata", metadata::check),
     ("selectors", selectors::check),

@@ -110,6 +110,11 @@ impl Schemas {
     /// # Errors
     /// It can't be read.
     pub fn take_crds(&mut self, file: &Path, text: &str) -> Result<()> {
+        // Much of it is JSON, which needs no lines.
+        if let Ok(value) = serde_json::from_str::<Value>(text) {
+            self.add_crd(&value);
+            return Ok(());
+        }
         let (documents, faults) = read::documents(text);
         if let Some(fault) = faults.first() {
             bail!("{}:{}: {}; {}", file.display(), fault.line, fault.wrong, fault.right);
