@@ -61,7 +61,7 @@ fn one(metric: &Field<'_>, failures: &mut Vec<Failure>) {
         let source = metric.at(field);
         match (kind.text() == Some(of), source.is_said()) {
             (true, false) => {
-                source.fail(failures, "is missing", format!("what a metric of type {of} measures"))
+                source.fail(failures, "is missing", format!("what a metric of type {of} measures"));
             }
             (false, true) => source.fail(
                 failures,

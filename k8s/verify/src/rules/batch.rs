@@ -1,10 +1,10 @@
-//! Jobs and CronJobs: schedules that can be read, restarts that end, indexes that fit.
+//! Jobs, and what makes them by the clock: schedules that can be read, restarts that end, indexes that fit.
 
 use crate::rules::field::Field;
 use crate::rules::pods::Pod;
 use crate::{Failure, World};
 
-/// Says what is wrong with Jobs and CronJobs.
+/// Says what is wrong with Jobs and what makes them.
 pub fn check(world: &World, failures: &mut Vec<Failure>) {
     for pod in Pod::whole(world).filter(|pod| pod.object.group() == "batch") {
         let root = Field::root(pod.object);
@@ -76,7 +76,7 @@ fn job(spec: &Field<'_>, failures: &mut Vec<Failure>) {
                     format!("one of {}", names.join(", ")),
                 );
             }
-            if codes.is_said() == !rule.at("onPodConditions").is_empty() {
+            if codes.is_said() != rule.at("onPodConditions").is_empty() {
                 rule.fail(failures, "looks at two things or none", "onExitCodes or onPodConditions");
             }
             if codes.at("operator").text() == Some("In")

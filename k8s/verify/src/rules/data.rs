@@ -1,4 +1,4 @@
-//! Secrets and ConfigMaps: keys, sizes, and what a Secret's type promises.
+//! Secrets and configuration: keys, sizes, and what a Secret's type promises.
 
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
@@ -17,7 +17,7 @@ const TYPES: &[(&str, &[&str])] = &[
     ("kubernetes.io/ssh-auth", &["ssh-privatekey"]),
 ];
 
-/// Says what is wrong with Secrets and ConfigMaps.
+/// Says what is wrong with Secrets and configuration.
 pub fn check(world: &World, failures: &mut Vec<Failure>) {
     for object in world.of("", "Secret") {
         secret(&Field::root(object), failures);
@@ -92,11 +92,12 @@ fn secret(root: &Field<'_>, failures: &mut Vec<Failure>) {
                 field.fail(failures, "is no JSON object", "{\"auths\": {…}}");
             }
         }
-        "kubernetes.io/basic-auth" => {
-            if ["username", "password"].iter().all(|key| !data.at(key).is_said() && !plain.at(key).is_said())
-            {
-                data.fail(failures, "has no username and no password", "one at least");
-            }
+        "kubernetes.io/basic-auth"
+            if ["username", "password"]
+                .iter()
+                .all(|key| !data.at(key).is_said() && !plain.at(key).is_said()) =>
+        {
+            data.fail(failures, "has no username and no password", "one at least");
         }
         "kubernetes.io/service-account-token" => {
             let account = root.at("metadata").at("annotations").at("kubernetes.io/service-account.name");

@@ -1,11 +1,11 @@
-//! Ingresses and NetworkPolicies: hosts, paths, backends, peers and networks that can be.
+//! Ingresses and policies of networks: hosts, paths, backends, peers and networks that can be.
 
 use crate::rules::field::Field;
 use crate::rules::selectors;
 use crate::rules::text::{self, Network};
 use crate::{Failure, World};
 
-/// Says what is wrong with Ingresses and NetworkPolicies.
+/// Says what is wrong with Ingresses and policies of networks.
 pub fn check(world: &World, failures: &mut Vec<Failure>) {
     for object in world.of("networking.k8s.io", "Ingress") {
         ingress(&Field::root(object), failures);
@@ -133,10 +133,10 @@ fn one_port(port: &Field<'_>, failures: &mut Vec<Failure>) {
     last.between(failures, 1, 65_535);
     match (first.number(), last.number()) {
         (Some(first), Some(until)) if until < first => {
-            last.fail(failures, format!("{until} is below port {first}"), "at least the port")
+            last.fail(failures, format!("{until} is below port {first}"), "at least the port");
         }
         (None, Some(_)) => {
-            last.fail(failures, "ends no range: port is no number", "a number in port, or without endPort")
+            last.fail(failures, "ends no range: port is no number", "a number in port, or without endPort");
         }
         _ => {}
     }

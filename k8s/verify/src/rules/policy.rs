@@ -35,7 +35,7 @@ pub fn check(world: &World, failures: &mut Vec<Failure>) {
                 webhooks(&root, failures);
             }
             ("admissionregistration.k8s.io", "ValidatingAdmissionPolicy") => {
-                admission(&root.at("spec"), failures)
+                admission(&root.at("spec"), failures);
             }
             _ => {}
         }

@@ -138,7 +138,7 @@ fn one_rule(in_namespace: bool, rule: &Field<'_>, failures: &mut Vec<Failure>) {
     }
     let alone = |verb: &&str| matches!(*verb, "create" | "deletecollection");
     let said: Vec<&str> = verbs.list().iter().map(Field::text_or_empty).collect();
-    if !names.is_empty() && !said.is_empty() && said.iter().all(|verb| alone(&verb)) {
+    if !names.is_empty() && !said.is_empty() && said.iter().all(|verb| alone(verb)) {
         names.fail(
             failures,
             format!("{} knows no name yet: nothing is granted", said.join(" and ")),
@@ -205,10 +205,8 @@ fn binding(in_namespace: bool, root: &Field<'_>, failures: &mut Vec<Failure>) {
                 }
                 namespace.form(failures, text::label);
             }
-            Some("User" | "Group") => {
-                if group.text().is_some_and(|group| group != GROUP) {
-                    group.fail(failures, format!("users are not in {}", group.quoted()), GROUP);
-                }
+            Some("User" | "Group") if group.text().is_some_and(|group| group != GROUP) => {
+                group.fail(failures, format!("users are not in {}", group.quoted()), GROUP);
             }
             _ => {}
         }

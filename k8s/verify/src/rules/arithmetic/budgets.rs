@@ -1,12 +1,14 @@
 //! Budgets of disruption against the pods that they keep: one that never lets a pod go blocks every drain of a node.
 
+use crate::Failure;
 use crate::rules::field::Field;
-use crate::rules::known::Known;
 use crate::rules::targets::{Form, Targets, Within};
 use crate::rules::text::Share;
-use crate::{Failure, Object, World};
 
-pub(super) fn check(world: &World, failures: &mut Vec<Failure>) {
+use super::Scaled;
+
+pub(super) fn check(scaled: &Scaled<'_>, failures: &mut Vec<Failure>) {
+    let world = scaled.known.world;
     let targets = Targets::of(world);
     for object in world.of("policy", "PodDisruptionBudget") {
         let spec = Field::root(object).at("spec");
@@ -15,13 +17,8 @@ pub(super) fn check(world: &World, failures: &mut Vec<Failure>) {
             continue;
         }
         let pods = targets.taken(&spec.at("selector"), Form::Full, within);
-        let counted: Option<Vec<i64>> = pods
-            .iter()
-            .map(|pod| {
-                let own = pod.replicas()?;
-                Some(scaled_least(world, pod.object).map_or(own, |least| least.max(1)))
-            })
-            .collect();
+        let counted: Option<Vec<i64>> =
+            pods.iter().map(|pod| scaled.replicas(pod).map(|(least, most)| least.max(most.min(1)))).collect();
         let Some(counted) = counted.filter(|counted| !counted.is_empty()) else { continue };
         let replicas: i64 = counted.iter().sum();
         let (least, most) = (spec.at("minAvailable"), spec.at("maxUnavailable"));
@@ -42,21 +39,4 @@ pub(super) fn check(world: &World, failures: &mut Vec<Failure>) {
             most.fail(failures, "lets no pod go: a node with one is never drained", "1 at least");
         }
     }
-}
-
-/// The least that an autoscaler leaves of a workload.
-fn scaled_least(world: &World, workload: &Object) -> Option<i64> {
-    let known = Known::of(world);
-    world.objects.iter().find_map(|object| {
-        let spec = Field::root(object).at("spec");
-        let least = match (object.group(), object.kind.as_str()) {
-            ("autoscaling", "HorizontalPodAutoscaler") => spec.at("minReplicas").number().unwrap_or(1),
-            ("keda.sh", "ScaledObject") => spec.at("minReplicaCount").number().unwrap_or(0),
-            _ => return None,
-        };
-        let target = spec.at("scaleTargetRef");
-        let kind = target.at("kind").text().unwrap_or("Deployment");
-        let scaled = known.object(kind, target.at("name").text_or_empty(), object.namespace.as_deref())?;
-        std::ptr::eq(scaled, workload).then_some(least)
-    })
 }

@@ -1,11 +1,14 @@
 //! What pods ask for, against the quotas and ranges of their namespace.
 
+use crate::Failure;
 use crate::rules::field::Field;
 use crate::rules::pods::Pod;
 use crate::rules::quantity::Quantity;
-use crate::{Failure, World};
 
-pub(super) fn check(world: &World, failures: &mut Vec<Failure>) {
+use super::Scaled;
+
+pub(super) fn check(scaled: &Scaled<'_>, failures: &mut Vec<Failure>) {
+    let world = scaled.known.world;
     for object in world.of("", "LimitRange") {
         for limit in Field::root(object).down("spec.limits").list() {
             if limit.at("type").text() == Some("Container") {
@@ -26,7 +29,7 @@ pub(super) fn check(world: &World, failures: &mut Vec<Failure>) {
             Pod::whole(world).filter(|pod| pod.object.namespace == object.namespace).collect();
         let defaults = world.of("", "LimitRange").any(|range| range.namespace == object.namespace);
         for (name, hard) in spec.at("hard").map() {
-            against_quota(name, &hard, &pods, defaults, failures);
+            against_quota(scaled, name, &hard, &pods, defaults, failures);
         }
     }
 }
@@ -68,6 +71,7 @@ fn within(resources: &Field<'_>, limit: &Field<'_>, failures: &mut Vec<Failure>)
 }
 
 fn against_quota(
+    scaled: &Scaled<'_>,
     name: &str,
     hard: &Field<'_>,
     pods: &[Pod<'_>],
@@ -76,7 +80,7 @@ fn against_quota(
 ) {
     let Some(most) = hard.quantity() else { return };
     if name == "pods" {
-        let count: i64 = pods.iter().filter_map(Pod::replicas).sum();
+        let count: i64 = pods.iter().filter_map(|pod| scaled.replicas(pod)).map(|(_, most)| most).sum();
         if Quantity::ONE.times(count) > most {
             hard.fail(
                 failures,
@@ -115,7 +119,7 @@ fn against_quota(
                 None => {}
             }
         }
-        sum = sum.plus(of_pod.times(pod.replicas().unwrap_or(0)));
+        sum = sum.plus(of_pod.times(scaled.replicas(pod).map_or(0, |(_, most)| most)));
     }
     if sum > most {
         let sum = if resource == "cpu" {

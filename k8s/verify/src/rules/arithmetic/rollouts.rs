@@ -1,70 +1,80 @@
 //! Surge, unavailability and replicas; autoscalers and what they scale; spread that can't be satisfied.
 
+use crate::Failure;
 use crate::rules::field::Field;
-use crate::rules::known::Known;
 use crate::rules::pods::Pod;
 use crate::rules::text::Share;
-use crate::{Failure, World};
 
-pub(super) fn check(world: &World, failures: &mut Vec<Failure>) {
-    for pod in Pod::whole(world) {
-        let spec = Field::root(pod.object).at("spec");
+use super::Scaled;
+
+pub(super) fn check(scaled: &Scaled<'_>, failures: &mut Vec<Failure>) {
+    for pod in Pod::whole(scaled.known.world) {
+        let Some((least, most)) = scaled.replicas(&pod) else { continue };
         if pod.object.is("apps", "Deployment") {
-            strategy(world, &pod, &spec, failures);
+            strategy(scaled, &pod, (least, most), failures);
         }
-        if let Some(replicas) = pod.replicas() {
-            alone_on_nodes(&pod, replicas, failures);
+        alone_on_nodes(&pod, most, failures);
+    }
+    // Who is scaled does not say its own replicas, or the next apply takes them back.
+    for scale in &scaled.by {
+        let replicas = Field::root(scale.target).down("spec.replicas");
+        if let Some(said) = replicas.number() {
+            let by = format!(
+                "{} {} scales from {} to {}",
+                scale.autoscaler.kind, scale.autoscaler.name, scale.least, scale.most
+            );
+            replicas.fail(
+                failures,
+                format!("{said} is said, and {by}: each apply sets it back"),
+                "leave it out",
+            );
         }
     }
-    autoscaled(world, failures);
 }
 
-fn strategy(world: &World, pod: &Pod<'_>, spec: &Field<'_>, failures: &mut Vec<Failure>) {
-    let strategy = spec.at("strategy");
-    let replicas = spec.at("replicas").number().unwrap_or(1);
+fn strategy(scaled: &Scaled<'_>, pod: &Pod<'_>, (least, most): (i64, i64), failures: &mut Vec<Failure>) {
+    let strategy = Field::root(pod.object).down("spec.strategy");
     let rolling = strategy.at("rollingUpdate");
-    let recreates = strategy.at("type").text() == Some("Recreate");
-    let default = Share::Percent(25);
-    let read = |field: Field<'_>| field.value().and_then(Share::read).unwrap_or(default);
-    let (surge, unavailable) = (read(rolling.at("maxSurge")), read(rolling.at("maxUnavailable")));
-    if recreates || replicas < 1 {
+    if strategy.at("type").text() == Some("Recreate") || most < 1 {
         return;
     }
-    // What rounds to nothing: the controller then takes one, so that only what is said outright can stand still.
-    let down = unavailable.of_rounded_down(replicas);
-    if replicas > 1 && down >= replicas && rolling.at("maxUnavailable").is_said() {
-        rolling.at("maxUnavailable").fail(
-            failures,
-            format!(
-                "{} of {replicas} replicas are all of them: a rollout takes the service down",
-                rolling.at("maxUnavailable").quoted()
-            ),
-            "fewer, or strategy Recreate where that is meant",
+    let read = |field: Field<'_>| field.value().and_then(Share::read).unwrap_or(Share::Percent(25));
+    let (surge, unavailable) = (read(rolling.at("maxSurge")), read(rolling.at("maxUnavailable")));
+    let gone = unavailable.of_rounded_down(least);
+    if least > 1 && gone >= least {
+        let field = rolling.at("maxUnavailable");
+        let wrong = format!(
+            "{} of {least} replicas are all of them: a rollout takes the service down",
+            field.quoted()
         );
+        field.fail(failures, wrong, "fewer, or strategy Recreate where that is meant");
     }
-    claims(world, pod, surge, replicas, failures);
+    claims(scaled, pod, surge, most, failures);
+    let ports = pod.containers().into_iter().flat_map(|container| container.at("ports").list());
     let on_host = pod.spec.at("hostNetwork").is_true()
-        || pod
-            .containers()
-            .iter()
-            .flat_map(|container| container.at("ports").list())
-            .any(|port| port.at("hostPort").number().unwrap_or(0) > 0);
-    if on_host && down == 0 && surge.of_rounded_up(replicas) > 0 && pod.spec.at("nodeName").text().is_some() {
+        || ports.into_iter().any(|port| port.at("hostPort").number().unwrap_or(0) > 0);
+    if on_host && gone == 0 && !surge.is_zero() && is_bound(pod) {
         rolling.at("maxSurge").fail(
             failures,
-            "a second pod finds its port taken on that node",
+            "a second pod finds its port taken on the one node",
             "maxSurge 0 and maxUnavailable 1",
         );
     }
 }
 
+/// Bound to one node by name.
+fn is_bound(pod: &Pod<'_>) -> bool {
+    pod.spec.at("nodeSelector").at("kubernetes.io/hostname").text().is_some()
+        || pod.spec.at("nodeName").text().is_some()
+}
+
 /// A claim that one pod has alone is not given to the next beside it.
-fn claims(world: &World, pod: &Pod<'_>, surge: Share, replicas: i64, failures: &mut Vec<Failure>) {
-    let known = Known::of(world);
+fn claims(scaled: &Scaled<'_>, pod: &Pod<'_>, surge: Share, replicas: i64, failures: &mut Vec<Failure>) {
     for volume in pod.spec.at("volumes").list() {
         let claim = volume.at("persistentVolumeClaim").at("claimName");
         let Some(name) = claim.text() else { continue };
-        let Some(object) = known.object("PersistentVolumeClaim", name, pod.object.namespace.as_deref())
+        let Some(object) =
+            scaled.known.object("PersistentVolumeClaim", name, pod.object.namespace.as_deref())
         else {
             continue;
         };
@@ -87,8 +97,7 @@ fn claims(world: &World, pod: &Pod<'_>, surge: Share, replicas: i64, failures: &
 /// Pods that may not share a node need as many nodes as there are of them: what a cluster has, is not known, but a surge beside a
 /// single node that is named can never be.
 fn alone_on_nodes(pod: &Pod<'_>, replicas: i64, failures: &mut Vec<Failure>) {
-    let host = pod.spec.at("nodeSelector").at("kubernetes.io/hostname").text().is_some()
-        || pod.spec.at("nodeName").text().is_some();
+    let host = is_bound(pod);
     for constraint in pod.spec.at("topologySpreadConstraints").list() {
         let hard = constraint.at("whenUnsatisfiable").text() == Some("DoNotSchedule");
         let domains = constraint.at("minDomains").number().unwrap_or(1);
@@ -116,39 +125,6 @@ fn alone_on_nodes(pod: &Pod<'_>, replicas: i64, failures: &mut Vec<Failure>) {
                 format!("{replicas} replicas may not share a node, and are bound to one"),
                 "one replica, or no nodeSelector of one node",
             );
-        }
-    }
-}
-
-/// Who is scaled does not say its own replicas, or the next apply takes them back.
-fn autoscaled(world: &World, failures: &mut Vec<Failure>) {
-    let known = Known::of(world);
-    for object in &world.objects {
-        let spec = Field::root(object).at("spec");
-        let (least, most) = match (object.group(), object.kind.as_str()) {
-            ("autoscaling", "HorizontalPodAutoscaler") => (
-                spec.at("minReplicas").number().unwrap_or(1),
-                spec.at("maxReplicas").number().unwrap_or(i64::MAX),
-            ),
-            ("keda.sh", "ScaledObject") => (
-                spec.at("minReplicaCount").number().unwrap_or(0),
-                spec.at("maxReplicaCount").number().unwrap_or(100),
-            ),
-            _ => continue,
-        };
-        let target = spec.at("scaleTargetRef");
-        let kind = target.at("kind").text().unwrap_or("Deployment");
-        let Some(scaled) = known.object(kind, target.at("name").text_or_empty(), object.namespace.as_deref())
-        else {
-            continue;
-        };
-        let replicas = Field::root(scaled).down("spec.replicas");
-        if let Some(said) = replicas.number() {
-            let wrong = format!(
-                "{said} is said, and {} {} scales from {least} to {most}: each apply sets it back",
-                object.kind, object.name
-            );
-            replicas.fail(failures, wrong, "leave it out");
         }
     }
 }

@@ -1,0 +1,115 @@
+//! Planted mistakes: a good world of small manifests, one text changed in it at a time. Each change is a mistake that is caught at the
+//! right object and field, or a harmless one that nobody minds.
+
+#[path = "mistakes/api.rs"]
+mod api;
+#[path = "mistakes/arithmetic.rs"]
+mod arithmetic;
+#[path = "mistakes/harmless.rs"]
+mod harmless;
+#[path = "mistakes/pods.rs"]
+mod pods;
+#[path = "mistakes/references.rs"]
+mod references;
+
+use std::path::Path;
+use std::sync::OnceLock;
+
+use forebay_verify::outsiders::Outsiders;
+use forebay_verify::{Failure, Object, World, rules};
+
+/// The good world, file by file.
+const GOOD: [(&str, &str); 6] = [
+    ("web.yaml", include_str!("good/web.yaml")),
+    ("cache.yaml", include_str!("good/cache.yaml")),
+    ("ways.yaml", include_str!("good/ways.yaml")),
+    ("bounds.yaml", include_str!("good/bounds.yaml")),
+    ("data.yaml", include_str!("good/data.yaml")),
+    ("mesh.yaml", include_str!("good/mesh.yaml")),
+];
+
+/// Families whose mistakes are here.
+const FAMILIES: [&str; 22] = [
+    "names",
+    "metadata",
+    "selectors",
+    "workload",
+    "batch",
+    "pod",
+    "containers",
+    "ports",
+    "probes",
+    "quantities",
+    "volumes",
+    "scheduling",
+    "security",
+    "service",
+    "network",
+    "storage",
+    "data",
+    "policy",
+    "autoscaling",
+    "rbac",
+    "references",
+    "arithmetic",
+];
+
+/// A change of the good world: text, what stands in its place, and where it is caught as `Kind/namespace/name: path`.
+type Mistake = (&'static str, &'static str, &'static str);
+
+/// Objects of the good world's files: most stay as they are.
+fn read() -> &'static [Vec<Object>; GOOD.len()] {
+    static READ: OnceLock<[Vec<Object>; GOOD.len()]> = OnceLock::new();
+    READ.get_or_init(|| {
+        GOOD.map(|(file, text)| {
+            let mut world = World::default();
+            world.take(Path::new(file), text);
+            world.objects
+        })
+    })
+}
+
+/// What is said of the good world with one text changed.
+fn judged(from: &str, to: &str) -> Vec<Failure> {
+    let mut world = World {
+        outsiders: Outsiders::parse(include_str!("good/outsiders.yaml")).unwrap(),
+        ..World::default()
+    };
+    let found: usize = GOOD.iter().map(|(_, text)| text.matches(from).count()).sum();
+    assert!(from.is_empty() || found == 1, "`{from}` stands {found} times in the good world");
+    for (place, (file, text)) in GOOD.iter().enumerate() {
+        if !from.is_empty() && text.contains(from) {
+            world.take(Path::new(file), &text.replace(from, to));
+        } else {
+            world.objects.extend(read()[place].iter().cloned());
+        }
+    }
+    assert_eq!(world.faults, [], "`{to}` can't be read");
+    let mut failures = Vec::new();
+    for (_, check) in rules::FAMILIES.iter().filter(|(family, _)| FAMILIES.contains(family)) {
+        check(&world, &mut failures);
+    }
+    failures
+}
+
+fn all_are_caught(mistakes: &[Mistake]) {
+    let mut missed = Vec::new();
+    for (from, to, at) in mistakes {
+        let failures = judged(from, to);
+        let places: Vec<String> = failures
+            .iter()
+            .map(|failure| format!("{}/{}: {}", failure.kind, failure.name, failure.path))
+            .collect();
+        if !places.iter().any(|place| place == at) {
+            missed.push(format!("{from}\n   -> {to}\n   expected at {at}\n   said: {failures:#?}"));
+        }
+    }
+    assert!(missed.is_empty(), "{} of {} are missed:\n{}", missed.len(), mistakes.len(), missed.join("\n"));
+}
+
+#[test]
+fn nobody_minds_the_good_world() {
+    let failures = judged("", "");
+    let lines: Vec<String> = failures.iter().map(Failure::to_string).collect();
+    assert!(lines.is_empty(), "{}", lines.join("\n"));
+}
