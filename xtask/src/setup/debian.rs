@@ -37,6 +37,12 @@ pub(super) const MEMCACHED: Tool =
 pub(super) const VALGRIND: Tool =
     Tool { folder: "valgrind", packages: &["valgrind"], programs: &["valgrind"], size: ByteSize::mb(18) };
 
+pub(super) const BUILDAH: Tool =
+    Tool { folder: "buildah", packages: &["buildah"], programs: &["buildah"], size: ByteSize::mb(17) };
+
+pub(super) const RUNC: Tool =
+    Tool { folder: "runc", packages: &["runc"], programs: &["runc"], size: ByteSize::mb(3) };
+
 impl Tool {
     pub(super) fn plan(&'static self, layout: &Layout) -> Plan {
         let found = self.programs.iter().all(|program| on_path(program).is_some());

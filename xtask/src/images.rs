@@ -1,0 +1,274 @@
+//! `cargo xtask images`: the checkout enters; images of server, gate, Envoy with the filter, and the filter alone leave, each as an archive
+//! with its SBOM beside it, in the builder's storage, and in a registry if one is named.
+
+mod archive;
+mod builder;
+mod containerfile;
+mod contents;
+mod libraries;
+mod machine;
+mod papers;
+mod parts;
+mod programs;
+mod stage;
+
+use std::fs::{self, File};
+use std::path::{Path, PathBuf};
+
+use anyhow::{Context, Result, bail, ensure};
+use bytesize::ByteSize;
+use clap::{Args, ValueEnum};
+
+use crate::WrongSetting;
+use crate::command::{command, output};
+use crate::layout::Layout;
+use crate::setup;
+use builder::{Builder, Kind, Request};
+use contents::{Image, Programs, lay_out, named};
+use machine::Machine;
+use programs::Workshop;
+
+/// What the server's image may hold at most, unpacked, with ONNX Runtime in it.
+const SERVE_BOUND: ByteSize = ByteSize::mb(80);
+
+/// Settings of `cargo xtask images`.
+#[derive(Debug, Args)]
+pub(crate) struct Settings {
+    /// Images to make [default: all]
+    #[arg(long, value_enum, value_delimiter = ',')]
+    only: Vec<Image>,
+    /// Machines to make them for [default: this kind, and the other where it can be built for]
+    #[arg(long, value_enum, value_delimiter = ',')]
+    arch: Vec<Machine>,
+    /// What builds them [default: the first of these that works; else set-up brings buildah]
+    #[arg(long, value_enum)]
+    builder: Option<Kind>,
+    /// A `forebay` for this kind of machine that is built already [default: it is built here, reproducibly]
+    #[arg(long, value_name = "PROGRAM")]
+    forebay: Option<PathBuf>,
+    /// A filter that is built already [default: it is built here, reproducibly]
+    #[arg(long, value_name = "WASM")]
+    filter: Option<PathBuf>,
+    /// NVIDIA's TensorRT image, by digest: NAME:TAG@sha256:DIGEST. Without it serve-gpu is checked and not built
+    #[arg(long, value_name = "IMAGE")]
+    tensorrt_base: Option<String>,
+    /// The images' tag
+    #[arg(long, default_value = env!("CARGO_PKG_VERSION"))]
+    tag: String,
+    /// Folder of archives, of SBOMs, of cargo's outputs and of the builder's storage [default: .forebay/images]
+    #[arg(long, value_name = "FOLDER")]
+    output: Option<PathBuf>,
+    /// Push them there too: HOST, HOST:PORT or HOST/PATH
+    #[arg(long, value_name = "REGISTRY")]
+    push: Option<String>,
+    /// The registry speaks HTTP without TLS
+    #[arg(long, requires = "push")]
+    plain_http: bool,
+}
+
+/// What one run works with.
+struct Run<'a> {
+    layout: &'a Layout,
+    settings: &'a Settings,
+    folder: PathBuf,
+    builder: Builder,
+    commit: Commit,
+}
+
+/// What is built.
+struct Commit {
+    /// Empty outside of a repository.
+    revision: String,
+    /// Seconds since 1970 that all in the images gets.
+    epoch: u64,
+}
+
+/// Runs `cargo xtask images`.
+///
+/// # Errors
+/// Something can't be built, an image is not as it should be, or a registry refuses one.
+pub(crate) fn run(layout: &Layout, settings: &Settings) -> Result<()> {
+    check(settings)?;
+    let folder =
+        settings.output.clone().map_or_else(|| Ok(layout.dir.join("images")), std::path::absolute)?;
+    fs::create_dir_all(&folder).with_context(|| format!("can't create {}", folder.display()))?;
+    let lock = File::create(folder.join(".lock"))?;
+    if lock.try_lock().is_err() {
+        println!("images: another one works in {}; waiting for its end", Layout::shown(&folder));
+        lock.lock()?;
+    }
+    setup::install(layout, &parts(settings))?;
+    let builder = Builder::choose(layout, settings.builder, folder.join("storage"))?;
+    let run = Run { layout, settings, folder, builder, commit: Commit::of(layout) };
+    println!("images: built by {}, in {}", run.builder.version()?, Layout::shown(&run.folder));
+    for machine in machines(settings)? {
+        run.all_for(machine)?;
+    }
+    run.builder.tidy();
+    Ok(())
+}
+
+fn check(settings: &Settings) -> Result<()> {
+    if let Some(base) = settings.tensorrt_base.as_deref().filter(|base| !containerfile::is_pinned(base)) {
+        bail!(WrongSetting(format!("--tensorrt-base {base}: it needs its digest, as in NAME:TAG@sha256:…")));
+    }
+    for file in settings.forebay.iter().chain(&settings.filter) {
+        if !file.is_file() {
+            bail!(WrongSetting(format!("{} is no file", file.display())));
+        }
+    }
+    Ok(())
+}
+
+fn parts(settings: &Settings) -> Vec<setup::Part> {
+    let mut parts = vec![setup::Part::Python, setup::Part::Envoy];
+    if settings.filter.is_none() {
+        parts.push(setup::Part::Wasm);
+    }
+    if settings.forebay.is_none() {
+        parts.extend([setup::Part::CudaHeaders, setup::Part::Libclang]);
+    }
+    parts
+}
+
+/// Those asked for, which must be possible; else those that are.
+fn machines(settings: &Settings) -> Result<Vec<Machine>> {
+    let mut machines = Vec::new();
+    let all = if settings.arch.is_empty() { Machine::value_variants() } else { &settings.arch };
+    for machine in all {
+        let lacks = machine.lacks()?;
+        if lacks.is_empty() {
+            machines.push(*machine);
+            continue;
+        }
+        let said = format!("{}: not built, for this machine lacks {}", machine.name(), lacks.join(" and "));
+        ensure!(settings.arch.is_empty(), said);
+        println!("images: {said}");
+    }
+    Ok(machines)
+}
+
+impl Commit {
+    fn of(layout: &Layout) -> Self {
+        let ask = |words: &[&str]| {
+            let mut git = command("git", words);
+            git.current_dir(&layout.root);
+            output(git).map(|said| said.trim().to_owned())
+        };
+        let changed = ask(&["status", "--porcelain"]).is_ok_and(|changes| !changes.is_empty());
+        let revision = ask(&["rev-parse", "HEAD"]).unwrap_or_default();
+        let epoch = ask(&["log", "-1", "--format=%ct"]).ok().and_then(|time| time.parse().ok()).unwrap_or(0);
+        Self { revision: if changed { format!("{revision}-changed") } else { revision }, epoch }
+    }
+}
+
+impl Run<'_> {
+    fn all_for(&self, machine: Machine) -> Result<()> {
+        let images =
+            if self.settings.only.is_empty() { Image::value_variants() } else { &self.settings.only };
+        let programs = self.programs(images, machine)?;
+        for image in images {
+            self.one(*image, &programs)
+                .with_context(|| format!("{} for {}", image.name(), machine.name()))?;
+        }
+        Ok(())
+    }
+
+    /// Builds what the images hold, unless it was handed over.
+    fn programs(&self, images: &[Image], machine: Machine) -> Result<Programs> {
+        let workshop = Workshop::new(self.layout, &self.folder, self.commit.epoch)?;
+        let own = self.settings.forebay.as_deref().filter(|_| Machine::here() == Some(machine));
+        let forebay = match own {
+            _ if !images.iter().any(|image| image.needs_forebay()) => None,
+            Some(own) => Some(self.stripped(own)?),
+            None => Some(workshop.forebay(machine)?),
+        };
+        let filter = match &self.settings.filter {
+            _ if !images.iter().any(|image| image.needs_filter()) => None,
+            Some(own) => Some(own.clone()),
+            None => Some(workshop.filter()?),
+        };
+        let envoy = self.layout.bin("envoy");
+        let onnxruntime = self.layout.onnxruntime().canonicalize()?;
+        Ok(Programs { machine, forebay, filter, envoy, onnxruntime })
+    }
+
+    /// Without what debuggers alone read, as one that is built here.
+    fn stripped(&self, program: &Path) -> Result<PathBuf> {
+        let to = self.folder.join("forebay");
+        let mut strip = command("strip", ["--strip-all", "-o"]);
+        strip.arg(&to).arg(program);
+        output(strip)?;
+        Ok(to)
+    }
+
+    fn one(&self, image: Image, programs: &Programs) -> Result<()> {
+        let machine = programs.machine;
+        let file = image.containerfile(self.layout);
+        let text = fs::read_to_string(&file).with_context(|| format!("can't read {}", file.display()))?;
+        let unnamed = format!("base@sha256:{}", "0".repeat(64));
+        let base = self.settings.tensorrt_base.as_deref().unwrap_or(&unnamed);
+        let arguments = if image == Image::ServeGpu { &[("TENSORRT_BASE", base)][..] } else { &[] };
+        containerfile::rendered(&text, arguments, image.runs())
+            .with_context(|| file.display().to_string())?;
+
+        let stem = format!("{}-{}", image.name(), machine.name());
+        let (stage, parts) = lay_out(self.layout, image, programs, self.folder.join("contexts").join(&stem))?;
+        stage.finish(self.commit.epoch)?;
+        let size = stage.size();
+        if image == Image::Serve && self.settings.forebay.is_none() {
+            ensure!(size <= SERVE_BOUND, "it is {size} unpacked, and may be {SERVE_BOUND}");
+        }
+        let sbom = papers::sbom(&named(image), env!("CARGO_PKG_VERSION"), &parts)?;
+        fs::write(self.folder.join(format!("{stem}.cdx.json")), sbom)?;
+        if image == Image::ServeGpu && self.settings.tensorrt_base.is_none() {
+            println!("{stem}: laid out and checked, not built: --tensorrt-base names NVIDIA's image");
+            return Ok(());
+        }
+
+        // As Kubernetes completes a name without a registry.
+        let own = Machine::here() == Some(machine);
+        let tag =
+            if own { self.settings.tag.clone() } else { format!("{}-{}", self.settings.tag, machine.name()) };
+        let name = format!("docker.io/{}:{tag}", named(image));
+        self.builder.build(&Request {
+            containerfile: &file,
+            context: &stage.context,
+            name: &name,
+            machine,
+            epoch: self.commit.epoch,
+            labels: &self.labels(image, &parts),
+            arguments,
+        })?;
+        let archive = self.folder.join(format!("{stem}.tar"));
+        self.builder.save(&name, &archive)?;
+        let digest = archive::digest(&archive).unwrap_or_else(|_| "no digest before it is pushed".to_owned());
+        let packed = ByteSize::b(fs::metadata(&archive)?.len());
+        println!("{stem}: {digest}");
+        println!(
+            "    {}:{tag}, {} unpacked, {} packed: {}",
+            named(image),
+            size.display().si(),
+            packed.display().si(),
+            Layout::shown(&archive)
+        );
+        if let Some(registry) = &self.settings.push {
+            let to = format!("{}/{}:{tag}", registry.trim_end_matches('/'), named(image));
+            let digest = self.builder.push(&name, &to, self.settings.plain_http)?;
+            println!("    pushed: {to}@{digest}");
+        }
+        Ok(())
+    }
+
+    fn labels(&self, image: Image, parts: &[parts::Part]) -> Vec<(&'static str, String)> {
+        let mut labels = vec![
+            ("org.opencontainers.image.title", image.title().to_owned()),
+            ("org.opencontainers.image.version", env!("CARGO_PKG_VERSION").to_owned()),
+            ("org.opencontainers.image.licenses", papers::licence(parts)),
+        ];
+        if !self.commit.revision.is_empty() {
+            labels.push(("org.opencontainers.image.revision", self.commit.revision.clone()));
+        }
+        labels
+    }
+}
