@@ -16,7 +16,7 @@ use crate::wasm;
 use run::Total;
 
 /// Everything but the load generator, which only benchmarks use.
-const PARTS: [Part; 13] = [
+const PARTS: [Part; 15] = [
     Part::Python,
     Part::Envoy,
     Part::Redis,
@@ -30,6 +30,8 @@ const PARTS: [Part; 13] = [
     Part::TensorrtRtx,
     Part::TensorrtLean,
     Part::TensorrtLean10,
+    Part::Buildah,
+    Part::Runc,
 ];
 
 /// Runs `cargo xtask test`.
