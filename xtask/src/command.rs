@@ -1,8 +1,10 @@
 //! Running other programs: a command enters; its output, or an error that shows what it said, leaves. What takes long says so.
 
 use std::ffi::OsStr;
+use std::io::{BufRead as _, BufReader};
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
+use std::sync::atomic::{AtomicU32, Ordering};
 use std::sync::mpsc::{RecvTimeoutError, channel};
 use std::time::{Duration, Instant};
 
@@ -43,6 +45,30 @@ pub(crate) fn output(command: Command) -> Result<String> {
 /// As [`output`].
 pub(crate) fn watched(command: Command, folder: &Path, size: ByteSize) -> Result<String> {
     told(command, &|| progress(folder, size))
+}
+
+/// Runs the command, which writes a line to stderr for each thing that it has done, and says how many of about so many are.
+///
+/// # Errors
+/// As [`output`].
+pub(crate) fn counted(mut command: Command, of: u32, things: &str) -> Result<()> {
+    let name = name(&command);
+    command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::piped());
+    let mut child = command.spawn().with_context(|| format!("can't run {name}"))?;
+    let (mut said, count) = (String::new(), AtomicU32::new(0));
+    let progress = || format!("{} of about {of} {things}, ", count.load(Ordering::Relaxed));
+    let status = patiently(&name, &progress, || {
+        let lines = child.stderr.take().map(|stream| BufReader::new(stream).lines());
+        for line in lines.into_iter().flatten().map_while(Result::ok) {
+            count.fetch_add(1, Ordering::Relaxed);
+            said.extend([&line, "\n"]);
+        }
+        child.wait()
+    })?;
+    if !status.success() {
+        bail!("{name} failed ({status}):\n{}", last_lines(&said));
+    }
+    Ok(())
 }
 
 fn progress(folder: &Path, size: ByteSize) -> String {

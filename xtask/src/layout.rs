@@ -73,6 +73,16 @@ impl Layout {
         self.dir.join("onnx-node-tests")
     }
 
+    /// Debian's packages that the nodes of the tests' cluster run on.
+    pub(crate) fn nodes(&self) -> PathBuf {
+        self.dir.join("debian/nodes")
+    }
+
+    /// The folder of a cluster of that name.
+    pub(crate) fn cluster(&self, name: &str) -> PathBuf {
+        self.dir.join("cluster").join(name)
+    }
+
     /// The folder of a running `up` of that name.
     pub(crate) fn run(&self, name: &str) -> PathBuf {
         self.dir.join("run").join(name)

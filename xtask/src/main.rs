@@ -3,6 +3,7 @@
 
 mod bench;
 mod chart;
+mod cluster;
 mod command;
 mod fuzz;
 mod gpu;
@@ -52,6 +53,8 @@ enum Command {
     Chart,
     /// What is claimed of GPUs, on one: pack what travels, run it there
     Gpu(gpu::Settings),
+    /// A real Kubernetes on this machine, for tests: two nodes, without Docker
+    Cluster(cluster::Settings),
     /// The bindings on their test double, under AddressSanitizer and valgrind
     Memcheck,
     /// What is wrong in Kubernetes manifests: the project's own, or those that are named
@@ -94,6 +97,7 @@ fn run(layout: &Layout, command: Command) -> anyhow::Result<ExitCode> {
         Command::Fuzz(settings) => fuzz::run(layout, &settings)?,
         Command::Chart => chart::run(layout)?,
         Command::Gpu(settings) => gpu::run(layout, &settings)?,
+        Command::Cluster(settings) => cluster::run(layout, &settings)?,
         Command::Memcheck => memcheck::run(layout)?,
     }
     Ok(ExitCode::SUCCESS)

@@ -10,6 +10,7 @@ mod kubernetes;
 mod libraries;
 mod lock;
 mod models;
+mod nodes;
 mod python;
 mod toolchain;
 mod wheel;
@@ -80,6 +81,8 @@ pub(crate) enum Part {
     Buildah,
     /// runc, by which tests run images: the one on PATH, else Debian's
     Runc,
+    /// What the nodes of `cargo xtask cluster` run on, from Debian; installed where that or `--only` asks for it
+    Nodes,
 }
 
 /// Settings of `cargo xtask setup`.
@@ -117,8 +120,8 @@ pub(crate) fn run(layout: &Layout, settings: &Settings) -> Result<()> {
     if settings.lock {
         return lock::write(layout);
     }
-    let parts = if settings.only.is_empty() { Part::value_variants() } else { &settings.only };
-    install(layout, parts)?;
+    let all: Vec<Part> = Part::value_variants().iter().copied().filter(|part| *part != Part::Nodes).collect();
+    install(layout, if settings.only.is_empty() { &all } else { &settings.only })?;
     println!("set-up: complete in {}", Layout::shown(&layout.dir));
     Ok(())
 }
@@ -191,7 +194,8 @@ impl Part {
             | Self::Kustomize
             | Self::Promtool
             | Self::Buildah
-            | Self::Runc => &[],
+            | Self::Runc
+            | Self::Nodes => &[],
         }
     }
 
@@ -219,6 +223,7 @@ impl Part {
             Self::KubernetesSchemas => kubernetes::schemas_plan(layout),
             Self::Buildah => Ok(debian::BUILDAH.plan(layout)),
             Self::Runc => Ok(debian::RUNC.plan(layout)),
+            Self::Nodes => Ok(nodes::plan(layout)),
         }
     }
 }

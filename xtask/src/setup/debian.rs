@@ -117,12 +117,15 @@ pub(super) fn unpack(layout: &Layout, folder: &str, packages: &[&str], size: Byt
     watched(download, &scratch.0, size)
         .context("the package lists may be old; run `apt-get update` as root once, then try again")?;
     let unpacked = scratch.0.join("unpacked");
+    let mut versions = String::new();
     for entry in fs::read_dir(&scratch.0)? {
         let package = entry?.path();
         if package.extension().is_some_and(|extension| extension == "deb") {
             output(command("dpkg", [Path::new("-x"), &package, &unpacked]))?;
+            versions += &output(command("dpkg-deb", [Path::new("--show"), &package]))?;
         }
     }
+    fs::write(unpacked.join("versions"), versions)?;
     put(&unpacked, &layout.dir.join("debian").join(folder))
 }
 

@@ -1,0 +1,121 @@
+//! Upstream's programs out of the wrapper modules in `k8s/cluster/`: a module's name enters, the built program leaves.
+//!
+//! A program is built once for the same `go.mod`, `go.sum`, `main.go`, flags and Go, and kept in `.forebay/cluster/programs`, or where
+//! `FOREBAY_CLUSTER_PROGRAMS` says: that folder may outlive checkouts and be shared by them.
+
+use std::fs::{self, File};
+use std::path::{Path, PathBuf};
+
+use anyhow::{Context, Result};
+use sha2::{Digest as _, Sha256};
+
+use crate::command::{command, counted, on_path, output};
+use crate::layout::Layout;
+
+/// A wrapper module.
+pub(super) struct Module {
+    /// Its folder in `k8s/cluster/`, and the program's name.
+    pub(super) name: &'static str,
+    /// The module whose version is the program's.
+    upstream: &'static str,
+    /// Packages that are compiled for it, about.
+    packages: u32,
+}
+
+pub(super) const KUBE: Module = Module { name: "kube", upstream: "k8s.io/kubernetes", packages: 2600 };
+pub(super) const COREDNS: Module =
+    Module { name: "coredns", upstream: "github.com/coredns/coredns", packages: 1100 };
+pub(super) const PAUSE: Module = Module { name: "pause", upstream: "", packages: 60 };
+
+impl Module {
+    /// The program, built if it isn't there.
+    ///
+    /// # Errors
+    /// There is no Go, or it does not build.
+    pub(super) fn program(&self, layout: &Layout) -> Result<PathBuf> {
+        let source = layout.root.join("k8s/cluster").join(self.name);
+        let flags = self.linker_flags(&source)?;
+        let go = on_path("go").context("Go must be on PATH: it builds Kubernetes from its modules")?;
+        let go_version = output(command(&go, ["version"]))?;
+        let mut hash = Sha256::new();
+        for text in [&flags, &go_version] {
+            hash.update(text);
+        }
+        for file in ["go.mod", "go.sum", "main.go"] {
+            let file = source.join(file);
+            hash.update(fs::read(&file).with_context(|| format!("can't read {}", file.display()))?);
+        }
+        let hash: String = hash.finalize().iter().take(8).map(|byte| format!("{byte:02x}")).collect();
+        let programs = folder(layout)?;
+        let program = programs.join(format!("{}-{hash}", self.name));
+        let lock = File::create(programs.join(format!(".{}.lock", self.name)))?;
+        if lock.try_lock().is_err() {
+            println!("{}: another one builds it; waiting for its end", self.name);
+            lock.lock()?;
+        }
+        if !program.exists() {
+            let half = programs.join(format!(".{}-{hash}", self.name));
+            self.build(layout, &go, &source, &flags, &half)?;
+            fs::rename(half, &program)?;
+        }
+        Ok(program)
+    }
+
+    /// Its version, as go.mod has it, without the v.
+    ///
+    /// # Errors
+    /// go.mod does not name it.
+    pub(super) fn version(&self, layout: &Layout) -> Result<String> {
+        self.version_in(&layout.root.join("k8s/cluster").join(self.name))
+    }
+
+    fn version_in(&self, source: &Path) -> Result<String> {
+        if self.upstream.is_empty() {
+            return Ok("1".to_owned());
+        }
+        let text = fs::read_to_string(source.join("go.mod")).context("can't read go.mod")?;
+        let line = text.lines().find_map(|line| {
+            let line = line.trim().trim_start_matches("require ");
+            line.strip_prefix(self.upstream)?.strip_prefix(" v")
+        });
+        let version = line.with_context(|| format!("{}/go.mod requires no {}", source.display(), self.upstream))?;
+        Ok(version.split_whitespace().next().unwrap_or(version).to_owned())
+    }
+
+    fn linker_flags(&self, source: &Path) -> Result<String> {
+        let version = self.version_in(source)?;
+        let mut parts = version.split('.');
+        let (major, minor) = (parts.next().unwrap_or_default(), parts.next().unwrap_or_default());
+        Ok(match self.name {
+            "kube" => {
+                let says = "-X k8s.io/component-base/version.git";
+                format!("-s -w {says}Version=v{version} {says}Major={major} {says}Minor={minor}")
+            }
+            _ => "-s -w".to_owned(),
+        })
+    }
+
+    fn build(&self, layout: &Layout, go: &Path, source: &Path, flags: &str, to: &Path) -> Result<()> {
+        println!("building {} {} from its modules (once)", self.name, self.version_in(source)?);
+        let mut build = command(go, ["build", "-v", "-mod=readonly", "-modcacherw", "-trimpath", "-ldflags", flags]);
+        build.arg("-o").arg(to).arg(".").current_dir(source).env("CGO_ENABLED", "0");
+        // A collector that runs seldom makes the compiler a third faster.
+        build.env("GOGC", "400");
+        // Where all that we install is, unless the user's caches are elsewhere by choice.
+        for (variable, folder) in [("GOCACHE", "cluster/go-build"), ("GOMODCACHE", "cluster/go-modules")] {
+            if std::env::var_os(variable).is_none() {
+                build.env(variable, layout.dir.join(folder));
+            }
+        }
+        counted(build, self.packages, "packages").with_context(|| format!("{} does not build", self.name))
+    }
+}
+
+fn folder(layout: &Layout) -> Result<PathBuf> {
+    let folder = match std::env::var_os("FOREBAY_CLUSTER_PROGRAMS") {
+        Some(folder) => std::path::absolute(folder).context("FOREBAY_CLUSTER_PROGRAMS")?,
+        None => layout.dir.join("cluster/programs"),
+    };
+    fs::create_dir_all(&folder).with_context(|| format!("can't create {}", folder.display()))?;
+    Ok(folder)
+}
