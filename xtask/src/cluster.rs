@@ -14,6 +14,7 @@ mod network;
 mod node;
 mod programs;
 mod registry;
+mod test;
 mod tools;
 mod up;
 
@@ -38,6 +39,8 @@ pub(crate) struct Settings {
 enum Command {
     /// Start a cluster, in place of one of that name; it runs until `down`
     Up(Name),
+    /// Show on a cluster of its own that Forebay installs, answers, is updated and is lost in part without a request that fails
+    Test(test::Settings),
     /// End a cluster, whatever state it is in, and leave nothing of it but its logs
     Down(Name),
 }
@@ -56,12 +59,17 @@ struct Name {
 pub(crate) fn run(layout: &Layout, settings: &Settings) -> Result<()> {
     match &settings.command {
         Command::Up(name) => start(layout, &name.name),
+        Command::Test(settings) => test::run(layout, settings),
         Command::Down(name) => {
             machine::check_root()?;
             setup::install(layout, &[Part::Nodes])?;
             let instance = Instance::new(layout, &name.name)?;
             down::run(&instance, &Tools::new(layout))?;
-            println!("{} is down; its logs are in {}", name.name, Layout::shown(&instance.folder.join("logs")));
+            println!(
+                "{} is down; its logs are in {}",
+                name.name,
+                Layout::shown(&instance.folder.join("logs"))
+            );
             Ok(())
         }
     }

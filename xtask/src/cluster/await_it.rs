@@ -32,7 +32,11 @@ pub(super) fn hear() -> Result<()> {
 /// # Errors
 /// [`Interrupted`]: somebody did.
 pub(super) fn go_on() -> Result<()> {
-    if ASKED.get().is_some_and(|asked| asked.load(Ordering::Relaxed)) { Err(Interrupted.into()) } else { Ok(()) }
+    if ASKED.get().is_some_and(|asked| asked.load(Ordering::Relaxed)) {
+        Err(Interrupted.into())
+    } else {
+        Ok(())
+    }
 }
 
 /// Forgets that somebody asked, so that the end can wait too.

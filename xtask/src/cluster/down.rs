@@ -26,19 +26,7 @@ pub(super) fn run(instance: &Instance, tools: &Tools) -> Result<()> {
     let there: Vec<&str> = there.lines().filter_map(|line| line.split(' ').next()).collect();
     let namespaces: Vec<String> =
         instance.namespaces().into_iter().filter(|name| there.contains(&name.as_str())).collect();
-    // Process 1 of a node is in its network namespace; when it dies, all in its process namespace die with it, pods too.
-    until("its processes end", PATIENCE, || {
-        let mut left = 0;
-        for name in &namespaces {
-            let pids = tools.output("ip", ["netns", "pids", name]).unwrap_or_default();
-            for pid in pids.lines().filter_map(|pid| Pid::from_raw(pid.trim().parse().ok()?)) {
-                left += 1;
-                // It may have ended since.
-                let _ = kill_process(pid, Signal::KILL);
-            }
-        }
-        (left == 0).then_some(())
-    })?;
+    kill(&namespaces, tools)?;
     remove_cgroups(instance)?;
     for name in &namespaces {
         tools.run(&format!("ip netns del {name}"))?;
@@ -49,6 +37,25 @@ pub(super) fn run(instance: &Instance, tools: &Tools) -> Result<()> {
     }
     remove_files(instance)?;
     instance.release()
+}
+
+/// Kills all in those network namespaces. Process 1 of a node is there; when it dies, all in its process namespace die with it, pods too.
+///
+/// # Errors
+/// Something won't die.
+pub(super) fn kill(namespaces: &[String], tools: &Tools) -> Result<()> {
+    until("its processes end", PATIENCE, || {
+        let mut left = 0;
+        for name in namespaces {
+            let pids = tools.output("ip", ["netns", "pids", name]).unwrap_or_default();
+            for pid in pids.lines().filter_map(|pid| Pid::from_raw(pid.trim().parse().ok()?)) {
+                left += 1;
+                // It may have ended since.
+                let _ = kill_process(pid, Signal::KILL);
+            }
+        }
+        (left == 0).then_some(())
+    })
 }
 
 /// Groups of pods that died are empty at once, but the kernel may take its time to see it.
@@ -68,7 +75,11 @@ fn remove_cgroups(instance: &Instance) -> Result<()> {
 
 /// Its folder in each hierarchy that has one.
 fn cgroups(instance: &Instance) -> Vec<std::path::PathBuf> {
-    super::node::hierarchies().into_iter().map(|root| root.join(instance.cgroup())).filter(|f| f.is_dir()).collect()
+    super::node::hierarchies()
+        .into_iter()
+        .map(|root| root.join(instance.cgroup()))
+        .filter(|f| f.is_dir())
+        .collect()
 }
 
 fn remove_files(instance: &Instance) -> Result<()> {

@@ -34,38 +34,99 @@ impl Layout {
     ///
     /// # Errors
     /// A file can't be read or written.
-    pub(super) fn of(folder: &Path, files: &[(&Path, &str)], tools: &Tools) -> Result<Self> {
-        let root = folder.join("root");
+    pub(super) fn of(folder: &Path, files: &[(PathBuf, String)], tools: &Tools) -> Result<Self> {
+        let layout = Self::empty(folder)?;
+        let layer = layout.layer(files, tools)?;
+        let architecture = if std::env::consts::ARCH == "aarch64" { "arm64" } else { "amd64" };
+        let config = json!({
+            "architecture": architecture,
+            "os": "linux",
+            "config": {"Entrypoint": [files[0].1], "Env": ["PATH=/usr/bin"]},
+            "rootfs": {"type": "layers", "diff_ids": [layer["digest"]]},
+        });
+        layout.finished(&config, vec![layer])
+    }
+
+    /// An image of a program and the libraries that it is linked with.
+    ///
+    /// # Errors
+    /// As [`Self::of`]; or the program can't be run here.
+    pub(super) fn of_program(folder: &Path, program: &Path, place: &str, tools: &Tools) -> Result<Self> {
+        let mut files = vec![(program.to_owned(), place.to_owned())];
+        let mut ldd = tools.command("ldd", [program]);
+        // Those that set-up unpacked beside it.
+        let unpacked = program.parent().and_then(Path::parent).map(|usr| usr.join("lib").join(TRIPLET));
+        ldd.env("LD_LIBRARY_PATH", unpacked.unwrap_or_default());
+        for line in crate::command::output(ldd)?.lines() {
+            let mut words = line.split_whitespace();
+            // "name => path (address)", and the loader as "path (address)".
+            let Some(path) = words.find(|word| word.starts_with('/')) else { continue };
+            let name = Path::new(path).file_name().unwrap_or_default().to_string_lossy();
+            let is_loader = name.starts_with("ld-linux");
+            let place = if is_loader { path.to_owned() } else { format!("/usr/lib/{name}") };
+            files.push((path.into(), place));
+        }
+        Self::of(folder, &files, tools)
+    }
+
+    /// This one with a layer more.
+    ///
+    /// # Errors
+    /// As [`Self::of`].
+    pub(super) fn with(&self, folder: &Path, files: &[(PathBuf, String)], tools: &Tools) -> Result<Self> {
+        let layout = Self::empty(folder)?;
+        for (hex, file) in self.blobs()? {
+            fs::copy(file, folder.join("blobs/sha256").join(hex))?;
+        }
+        let manifest = self.manifest()?;
+        let digest = manifest["config"]["digest"].as_str().context("the manifest names no config")?;
+        let mut config: Value =
+            serde_json::from_slice(&fs::read(folder.join("blobs").join(digest.replacen(':', "/", 1)))?)?;
+        let layer = layout.layer(files, tools)?;
+        config["rootfs"]["diff_ids"]
+            .as_array_mut()
+            .context("the config lists no layers")?
+            .push(layer["digest"].clone());
+        let mut layers = manifest["layers"].as_array().context("the manifest has no layers")?.clone();
+        layers.push(layer);
+        layout.finished(&config, layers)
+    }
+
+    fn empty(folder: &Path) -> Result<Self> {
+        fs::create_dir_all(folder.join("blobs/sha256"))?;
+        Ok(Self { folder: folder.to_owned(), manifest: String::new() })
+    }
+
+    /// A layer of those files and folders, as a manifest names it. It is not compressed, so that its digest is its content's.
+    fn layer(&self, files: &[(PathBuf, String)], tools: &Tools) -> Result<Value> {
+        let root = self.folder.join("root");
         for (from, to) in files {
             let to = root.join(to.trim_start_matches('/'));
             fs::create_dir_all(to.parent().context("a file of an image has no folder")?)?;
-            fs::copy(from, &to).with_context(|| format!("can't read {}", from.display()))?;
+            let mut copy = tools.command("cp", ["-rL"]);
+            crate::command::output({
+                copy.arg(from).arg(to);
+                copy
+            })?;
         }
-        let layer = folder.join("layer.tar");
-        let mut tar = tools.command("tar", ["--sort=name", "--mtime=@0", "--owner=0", "--group=0", "--numeric-owner"]);
-        tar.arg("-cf").arg(&layer).arg("-C").arg(&root).arg(".");
+        let layer = self.folder.join("layer.tar");
+        let mut tar =
+            tools.command("tar", ["--sort=name", "--mtime=@0", "--owner=0", "--group=0", "--numeric-owner"]);
+        tar.arg("--mode=u+rwX,go+rX").arg("-cf").arg(&layer).arg("-C").arg(&root).arg(".");
         crate::command::output(tar)?;
         fs::remove_dir_all(root)?;
-        let layout = Self { folder: folder.to_owned(), manifest: String::new() };
-        let blobs = folder.join("blobs/sha256");
-        fs::create_dir_all(&blobs)?;
-        let (layer_digest, layer_size) = (digest_of(&layer)?, layer.metadata()?.len());
-        fs::rename(layer, blobs.join(&layer_digest["sha256:".len()..]))?;
-        let architecture = if std::env::consts::ARCH == "aarch64" { "arm64" } else { "amd64" };
-        let config = layout.blob(&json!({
-            "architecture": architecture,
-            "os": "linux",
-            "config": {"Entrypoint": [files[0].1]},
-            "rootfs": {"type": "layers", "diff_ids": [layer_digest]},
-        }))?;
-        let manifest = layout.blob(&json!({
-            "schemaVersion": 2,
-            "mediaType": MANIFEST,
-            "config": {"mediaType": "application/vnd.oci.image.config.v1+json", "digest": config.0, "size": config.1},
-            "layers": [{"mediaType": "application/vnd.oci.image.layer.v1.tar", "digest": layer_digest,
-                "size": layer_size}],
-        }))?;
-        Ok(Self { manifest: manifest.0, ..layout })
+        let (digest, size) = (digest_of(&layer)?, layer.metadata()?.len());
+        fs::rename(layer, self.folder.join("blobs").join(digest.replacen(':', "/", 1)))?;
+        Ok(json!({"mediaType": "application/vnd.oci.image.layer.v1.tar", "digest": digest, "size": size}))
+    }
+
+    fn finished(self, config: &Value, layers: Vec<Value>) -> Result<Self> {
+        let (digest, size) = self.blob(config)?;
+        let config =
+            json!({"mediaType": "application/vnd.oci.image.config.v1+json", "digest": digest, "size": size});
+        let (manifest, _) = self
+            .blob(&json!({"schemaVersion": 2, "mediaType": MANIFEST, "config": config, "layers": layers}))?;
+        Ok(Self { manifest, ..self })
     }
 
     fn blob(&self, value: &Value) -> Result<(String, usize)> {
@@ -81,7 +142,8 @@ impl Layout {
     /// The folder can't be read.
     pub(super) fn blobs(&self) -> Result<Vec<(String, PathBuf)>> {
         let entries = fs::read_dir(self.folder.join("blobs/sha256"))?;
-        let named = |path: PathBuf| path.file_name().map(|name| (name.to_string_lossy().into_owned(), path.clone()));
+        let named =
+            |path: PathBuf| path.file_name().map(|name| (name.to_string_lossy().into_owned(), path.clone()));
         Ok(entries.flatten().filter_map(|entry| named(entry.path())).collect())
     }
 
@@ -91,11 +153,16 @@ impl Layout {
     /// It isn't there.
     pub(super) fn manifest(&self) -> Result<Value> {
         let file = self.folder.join("blobs").join(self.manifest.replacen(':', "/", 1));
-        Ok(serde_json::from_slice(&fs::read(&file).with_context(|| format!("can't read {}", file.display()))?)?)
+        Ok(serde_json::from_slice(
+            &fs::read(&file).with_context(|| format!("can't read {}", file.display()))?,
+        )?)
     }
 }
 
-pub(super) const MANIFEST: &str = "application/vnd.oci.image.manifest.v1+json";
+/// Debian's folder of libraries.
+const TRIPLET: &str = if cfg!(target_arch = "aarch64") { "aarch64-linux-gnu" } else { "x86_64-linux-gnu" };
+
+const MANIFEST: &str = "application/vnd.oci.image.manifest.v1+json";
 
 fn digest_of(file: &Path) -> Result<String> {
     let mut hash = Sha256::new();

@@ -33,7 +33,9 @@ impl Instance {
     pub(super) fn new(layout: &Layout, name: &str) -> Result<Self> {
         let plain = |byte: u8| byte.is_ascii_lowercase() || byte.is_ascii_digit() || byte == b'-';
         ensure!(
-            !name.is_empty() && name.bytes().all(plain) && !["programs", "go-build", "go-modules"].contains(&name),
+            !name.is_empty()
+                && name.bytes().all(plain)
+                && !["programs", "go-build", "go-modules"].contains(&name),
             "--name {name:?}: a cluster's name is of a-z, 0-9 and -, and not programs"
         );
         let folder = layout.cluster(name);
@@ -94,7 +96,9 @@ impl Instance {
                 return Ok(addresses);
             }
         }
-        bail!("no subnet of 10.190.0.0/16 is free on this machine; `cargo xtask cluster down --name NAME` frees one")
+        bail!(
+            "no subnet of 10.190.0.0/16 is free on this machine; `cargo xtask cluster down --name NAME` frees one"
+        )
     }
 
     /// The addresses that it has taken, if it has.

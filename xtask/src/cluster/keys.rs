@@ -30,7 +30,8 @@ pub(super) fn make(instance: &Instance, addresses: Addresses, tools: &Tools) -> 
     let keys = Keys { tools, folder, server: format!("https://{}:6443", addresses.control()) };
     keys.authority("ca")?;
     keys.authority("front-ca")?;
-    let names = ["", ".default", ".default.svc", ".default.svc.cluster.local"].map(|end| format!(",DNS:kubernetes{end}"));
+    let names = ["", ".default", ".default.svc", ".default.svc.cluster.local"]
+        .map(|end| format!(",DNS:kubernetes{end}"));
     let ips = format!("IP:127.0.0.1,IP:{},IP:{}", addresses.control(), addresses.service(1));
     keys.certificate("apiserver", "ca", "/CN=kube-apiserver", Some(&format!("{ips}{}", names.concat())))?;
     keys.certificate("kubelet-client", "ca", "/O=system:masters/CN=apiserver-kubelet", None)?;
@@ -99,7 +100,8 @@ impl Keys<'_> {
             "current-context": "forebay",
         });
         let path = self.folder.join(format!("{name}.kubeconfig"));
-        fs::write(&path, format!("{config:#}\n")).with_context(|| format!("can't write {}", path.display()))?;
+        fs::write(&path, format!("{config:#}\n"))
+            .with_context(|| format!("can't write {}", path.display()))?;
         Ok(())
     }
 }

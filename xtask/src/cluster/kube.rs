@@ -72,7 +72,8 @@ impl Kube {
     /// # Errors
     /// It fails.
     pub(super) fn run_command(&self, kubectl: Command, input: &str) -> Result<String> {
-        let line: Vec<_> = kubectl.get_args().skip(1).map(|word| word.to_string_lossy().into_owned()).collect();
+        let line: Vec<_> =
+            kubectl.get_args().skip(1).map(|word| word.to_string_lossy().into_owned()).collect();
         let said = self.ask(kubectl, input)?;
         if !said.ok {
             bail!("kubectl {}:\n{}", line.join(" "), last_lines(&format!("{}{}", said.stdout, said.stderr)));

@@ -18,7 +18,11 @@ pub(super) fn check() -> Result<()> {
 /// # Errors
 /// We are not root.
 pub(super) fn check_root() -> Result<()> {
-    if rustix::process::geteuid().is_root() { Ok(()) } else { bail!("a cluster needs root: its nodes are namespaces of this machine") }
+    if rustix::process::geteuid().is_root() {
+        Ok(())
+    } else {
+        bail!("a cluster needs root: its nodes are namespaces of this machine")
+    }
 }
 
 /// The first thing that is missing.
@@ -37,7 +41,8 @@ pub(super) fn missing() -> Option<String> {
             return Some(format!("{program} on PATH: {why}"));
         }
     }
-    let made = output(command("unshare", ["--mount", "--pid", "--net", "--uts", "--fork", "--mount-proc", "true"]));
+    let made =
+        output(command("unshare", ["--mount", "--pid", "--net", "--uts", "--fork", "--mount-proc", "true"]));
     if made.is_err() {
         return Some("namespaces: unshare is not allowed to make them here".to_owned());
     }

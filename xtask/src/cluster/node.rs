@@ -36,7 +36,8 @@ impl Nodes<'_> {
 
     fn containerd(&self, own: &Path) -> String {
         let (plugins, cni) = (self.tools.cni(), own.join("cni"));
-        let (plugins, cni, mirrors) = (plugins.display(), cni.display(), self.instance.folder.join("mirrors"));
+        let (plugins, cni, mirrors) =
+            (plugins.display(), cni.display(), self.instance.folder.join("mirrors"));
         format!(
             "version = 2\n\
              [plugins.\"io.containerd.grpc.v1.cri\"]\n\
@@ -119,7 +120,8 @@ impl Nodes<'_> {
                 let above = group.clone();
                 // Of version 2: what a group hands down has to be said. Of version 1 there is no such file.
                 if let Ok(controllers) = fs::read_to_string(above.join("cgroup.controllers")) {
-                    let all: String = controllers.split_whitespace().map(|name| format!("+{name} ")).collect();
+                    let all: String =
+                        controllers.split_whitespace().map(|name| format!("+{name} ")).collect();
                     // A controller that can't be handed down is not one that pods are limited by.
                     let _ = fs::write(above.join("cgroup.subtree_control"), all.trim());
                 }
@@ -143,6 +145,9 @@ pub(super) fn hierarchies() -> Vec<PathBuf> {
     if root.join("cgroup.controllers").exists() {
         return vec![root];
     }
-    let names = ["blkio", "cpu", "cpuacct", "cpuset", "devices", "freezer", "hugetlb", "memory", "pids", "systemd", "unified"];
+    let names = [
+        "blkio", "cpu", "cpuacct", "cpuset", "devices", "freezer", "hugetlb", "memory", "pids", "systemd",
+        "unified",
+    ];
     names.iter().map(|name| root.join(name)).filter(|folder| folder.is_dir()).collect()
 }

@@ -78,7 +78,8 @@ impl Module {
             let line = line.trim().trim_start_matches("require ");
             line.strip_prefix(self.upstream)?.strip_prefix(" v")
         });
-        let version = line.with_context(|| format!("{}/go.mod requires no {}", source.display(), self.upstream))?;
+        let version =
+            line.with_context(|| format!("{}/go.mod requires no {}", source.display(), self.upstream))?;
         Ok(version.split_whitespace().next().unwrap_or(version).to_owned())
     }
 
@@ -97,7 +98,8 @@ impl Module {
 
     fn build(&self, layout: &Layout, go: &Path, source: &Path, flags: &str, to: &Path) -> Result<()> {
         println!("building {} {} from its modules (once)", self.name, self.version_in(source)?);
-        let mut build = command(go, ["build", "-v", "-mod=readonly", "-modcacherw", "-trimpath", "-ldflags", flags]);
+        let mut build =
+            command(go, ["build", "-v", "-mod=readonly", "-modcacherw", "-trimpath", "-ldflags", flags]);
         build.arg("-o").arg(to).arg(".").current_dir(source).env("CGO_ENABLED", "0");
         // A collector that runs seldom makes the compiler a third faster.
         build.env("GOGC", "400");

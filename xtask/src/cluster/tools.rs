@@ -19,9 +19,15 @@ impl Tools {
     }
 
     /// A program with its arguments.
-    pub(super) fn command<A: AsRef<OsStr>>(&self, program: &str, arguments: impl IntoIterator<Item = A>) -> Command {
-        let unpacked = self.programs().into_iter().map(|folder| folder.join(program)).find(|file| file.exists());
-        let mut command = command(unpacked.or_else(|| on_path(program)).unwrap_or_else(|| program.into()), arguments);
+    pub(super) fn command<A: AsRef<OsStr>>(
+        &self,
+        program: &str,
+        arguments: impl IntoIterator<Item = A>,
+    ) -> Command {
+        let unpacked =
+            self.programs().into_iter().map(|folder| folder.join(program)).find(|file| file.exists());
+        let mut command =
+            command(unpacked.or_else(|| on_path(program)).unwrap_or_else(|| program.into()), arguments);
         command.envs(self.environment());
         command
     }

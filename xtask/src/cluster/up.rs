@@ -46,9 +46,9 @@ impl Parts {
         })
     }
 
-    /// The API of an instance.
-    pub(super) fn kube(&self, instance: &Instance) -> Kube {
-        Kube::new(self.kube.clone(), instance.kubeconfig())
+    /// The API that a kubeconfig leads to.
+    pub(super) fn kubectl(&self, kubeconfig: PathBuf) -> Kube {
+        Kube::new(self.kube.clone(), kubeconfig)
     }
 }
 
@@ -69,20 +69,22 @@ pub(super) fn run(layout: &Layout, instance: &Instance, parts: &Parts) -> Result
     keys::make(instance, addresses, &parts.tools)?;
     network::make(instance, addresses, &parts.tools)?;
     let registry = Registry::prepare(instance, addresses)?;
-    for (name, program, tag) in
-        [("coredns", &parts.coredns, COREDNS.version(layout)?), ("pause", &parts.pause, PAUSE.version(layout)?)]
-    {
+    for (name, program, tag) in [
+        ("coredns", &parts.coredns, COREDNS.version(layout)?),
+        ("pause", &parts.pause, PAUSE.version(layout)?),
+    ] {
         let folder = instance.folder.join("images").join(name);
-        let image = image::Layout::of(&folder, &[(program, &format!("/{name}"))], &parts.tools)?;
+        let image = image::Layout::of(&folder, &[(program.clone(), format!("/{name}"))], &parts.tools)?;
         registry.put(&image, &format!("{name}:{tag}"))?;
     }
     step("keys, network, registry");
     let starter = Starter { layout, instance, parts, logs };
     starter.start("control-plane", &instance.control(), addresses.control(), addresses)?;
-    let kube = parts.kube(instance);
+    let kube = parts.kubectl(instance.kubeconfig());
     starter.until("the API server is ready", || kube.run("get --raw /readyz").ok())?;
     step("API server");
-    let proxies = "create clusterrolebinding forebay-proxy --clusterrole=system:node-proxier --user=system:kube-proxy";
+    let proxies =
+        "create clusterrolebinding forebay-proxy --clusterrole=system:node-proxier --user=system:kube-proxy";
     kube.run(proxies)?;
     let nodes = Nodes { instance, addresses, tools: &parts.tools };
     for number in NODES {
@@ -122,8 +124,10 @@ impl Starter<'_> {
         let script = self.layout.root.join("k8s/cluster").join(script);
         let log = File::options().create(true).append(true).open(self.logs.join(format!("{name}.log")))?;
         // A session of its own: it lives on when the terminal is closed. Killing `unshare` kills all that it started.
-        let inside = ["unshare", "--mount", "--pid", "--uts", "--fork", "--mount-proc", "--kill-child", "bash"];
-        let mut start = self.parts.tools.command("setsid", ["nsenter", &format!("--net=/run/netns/{namespace}")]);
+        let inside =
+            ["unshare", "--mount", "--pid", "--uts", "--fork", "--mount-proc", "--kill-child", "bash"];
+        let mut start =
+            self.parts.tools.command("setsid", ["nsenter", &format!("--net=/run/netns/{namespace}")]);
         start.args(inside).arg(script);
         start.env("FOLDER", &self.instance.folder).env("KUBE", &self.parts.kube).env("NODE", name);
         start.env("ADDRESS", address).env("SERVICES", addresses.services());

@@ -12,8 +12,15 @@ use crate::layout::Layout;
 
 /// As Debian 12 has them: containerd 1.6, runc 1.1, CNI plugins 1.1, iptables 1.8, registry 2.8; what is unpacked here is in
 /// `versions` beside it.
-const PACKAGES: [&str; 7] =
-    ["containerd", "containernetworking-plugins", "docker-registry", "iproute2", "iptables", "openssl", "runc"];
+const PACKAGES: [&str; 7] = [
+    "containerd",
+    "containernetworking-plugins",
+    "docker-registry",
+    "iproute2",
+    "iptables",
+    "openssl",
+    "runc",
+];
 
 /// Debian names them by its alternatives, which unpacking doesn't set.
 const TABLES: [&str; 6] =
@@ -23,7 +30,11 @@ pub(super) fn plan(layout: &Layout) -> Plan {
     let folder = layout.nodes();
     Plan {
         pin: PACKAGES.join("\n"),
-        files: vec![folder.join("usr/bin/containerd"), folder.join("usr/lib/cni/bridge"), folder.join("links/iptables")],
+        files: vec![
+            folder.join("usr/bin/containerd"),
+            folder.join("usr/lib/cni/bridge"),
+            folder.join("links/iptables"),
+        ],
         doing: format!("{} from Debian", PACKAGES.join(", ")),
         size: ByteSize::mb(70),
         install: Box::new(install),

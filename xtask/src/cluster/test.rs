@@ -1,0 +1,211 @@
+//! `cargo xtask cluster test`: a cluster enters; for each claim about Forebay in it one line, and a report, leave.
+//!
+//! The checks follow each other on one release, as an operator's day does: install, ask, update, drain, lose. One that fails does not
+//! keep the next from being run.
+
+mod bed;
+mod dry_run;
+mod hits;
+mod images;
+mod install;
+mod load;
+mod lost;
+mod report;
+mod rollout;
+mod security;
+
+use std::path::PathBuf;
+use std::time::Instant;
+
+use anyhow::{Result, bail};
+use clap::Args;
+use rig::group::Interrupted;
+
+use super::await_it;
+use super::instance::Instance;
+use super::up::Parts;
+use super::{down, machine, up};
+use crate::layout::Layout;
+use bed::Bed;
+
+/// Settings of `cargo xtask cluster test`.
+#[derive(Debug, Args)]
+pub(super) struct Settings {
+    /// Kubernetes and CoreDNS alone: chart, hits, updates, drain, dry run. Where the machine can't, one line says so and all is well
+    #[arg(long)]
+    core: bool,
+    /// Run these checks only (and those that they stand on), by parts of their names
+    #[arg(long, value_delimiter = ',')]
+    only: Vec<String>,
+    /// Name of the cluster
+    #[arg(long, default_value = "test")]
+    name: String,
+    /// A cluster of your own, as of kind or k3d, in place of one made here. It must be able to pull the images (`cargo xtask images
+    /// --push`); what needs nodes of ours is not run
+    #[arg(long, value_name = "FILE")]
+    kubeconfig: Option<PathBuf>,
+    /// Registry that a cluster of your own pulls the images from
+    #[arg(long, value_name = "HOST/PATH", requires = "kubeconfig", default_value = "")]
+    registry: String,
+    /// Archives of the images, as `cargo xtask images` writes them [default: they are made]
+    #[arg(long, value_name = "FOLDER")]
+    images: Option<PathBuf>,
+    /// The `forebay` that sends the load [default: that of the images]
+    #[arg(long, value_name = "PROGRAM")]
+    forebay: Option<PathBuf>,
+    /// Leave the cluster running, for a look at it
+    #[arg(long)]
+    keep: bool,
+    /// File for the report [default: none]
+    #[arg(long, value_name = "FILE")]
+    report: Option<PathBuf>,
+}
+
+/// A claim, and what shows it.
+struct Check {
+    claim: &'static str,
+    /// Part of `--core`?
+    core: bool,
+    /// Does it need nodes or a network that are ours?
+    ours: bool,
+    /// What it found, in a few words.
+    run: fn(&Bed<'_>) -> Result<String>,
+}
+
+/// In the order in which they are run.
+const CHECKS: &[Check] = &[
+    Check {
+        claim: "the chart installs where pod security is restricted",
+        core: true,
+        ours: false,
+        run: install::dev,
+    },
+    Check { claim: "helm test passes", core: true, ours: false, run: install::helm_test },
+    Check { claim: "each encoding: a miss, then a hit", core: true, ours: true, run: hits::each_encoding },
+    Check {
+        claim: "what is not restricted is refused there",
+        core: true,
+        ours: false,
+        run: security::restricted,
+    },
+    Check {
+        claim: "every object of every environment passes the server's dry run",
+        core: true,
+        ours: false,
+        run: dry_run::all,
+    },
+    Check { claim: "two of each, spread over the nodes", core: true, ours: true, run: install::two_of_each },
+    Check {
+        claim: "a new backend under load: no request fails",
+        core: true,
+        ours: true,
+        run: rollout::backend,
+    },
+    Check { claim: "a new gate under load: no request fails", core: true, ours: true, run: rollout::gate },
+    Check { claim: "a new front under load: no request fails", core: true, ours: true, run: rollout::front },
+    Check {
+        claim: "a node is drained under load: no request fails, never fewer than the budget",
+        core: true,
+        ours: true,
+        run: rollout::drain,
+    },
+    Check {
+        claim: "the pool comes back under another address: no request fails",
+        core: false,
+        ours: true,
+        run: lost::pool,
+    },
+    Check {
+        claim: "a backend out of memory: what it held is lost, and nothing else",
+        core: false,
+        ours: true,
+        run: lost::memory,
+    },
+    Check {
+        claim: "a node is lost: what it held is lost, and then nothing",
+        core: false,
+        ours: true,
+        run: lost::node,
+    },
+];
+
+/// Runs `cargo xtask cluster test`.
+///
+/// # Errors
+/// A check fails, or the cluster can't be had.
+pub(super) fn run(layout: &Layout, settings: &Settings) -> Result<()> {
+    if settings.kubeconfig.is_none()
+        && let Some(missing) = machine::missing()
+    {
+        if settings.core {
+            println!("cluster test: not run, for this machine lacks {missing}");
+            return Ok(());
+        }
+        bail!("a cluster needs {missing}");
+    }
+    let since = Instant::now();
+    let parts = Parts::get(layout)?;
+    let images = images::Images::get(layout, settings)?;
+    await_it::hear()?;
+    let instance = Instance::new(layout, &settings.name)?;
+    let outcome = checked(layout, settings, &instance, &parts, &images, since);
+    if settings.keep || settings.kubeconfig.is_some() {
+        println!("left as it is: `cargo xtask cluster down --name {}` ends it", settings.name);
+        return outcome;
+    }
+    await_it::forget();
+    outcome.and(down::run(&instance, &parts.tools))
+}
+
+fn checked(
+    layout: &Layout,
+    settings: &Settings,
+    instance: &Instance,
+    parts: &Parts,
+    images: &images::Images,
+    since: Instant,
+) -> Result<()> {
+    let bed = if let Some(own) = &settings.kubeconfig {
+        Bed::theirs(layout, parts, own, images, &settings.registry)?
+    } else {
+        let kube = up::run(layout, instance, parts)?;
+        images.load(instance, &parts.tools)?;
+        Bed::ours(layout, parts, kube, instance, images)?
+    };
+    let mut lines = Vec::new();
+    for check in CHECKS {
+        if !wanted(check, settings) {
+            continue;
+        }
+        let began = Instant::now();
+        let found = if check.ours && settings.kubeconfig.is_some() {
+            Ok("not run: it needs nodes of ours".to_owned())
+        } else {
+            (check.run)(&bed)
+        };
+        if let Err(error) = &found
+            && (Interrupted::is(error) || await_it::go_on().is_err())
+        {
+            bail!(Interrupted);
+        }
+        let line = report::Line::new(check.claim, &found, began.elapsed());
+        println!("{line}");
+        if found.is_err() {
+            bed.tell_pods();
+        }
+        lines.push(line);
+    }
+    if let Some(file) = &settings.report {
+        report::write(layout, file, &lines, since.elapsed())?;
+    }
+    let failed = lines.iter().filter(|line| !line.ok).count();
+    println!("{} checks, {failed} failed, {:.0} s in all", lines.len(), since.elapsed().as_secs_f64());
+    if failed > 0 { bail!("{failed} of {} checks failed", lines.len()) } else { Ok(()) }
+}
+
+fn wanted(check: &Check, settings: &Settings) -> bool {
+    // All others stand on the first.
+    let named = check.claim == CHECKS[0].claim
+        || settings.only.iter().any(|part| check.claim.contains(part.as_str()));
+    (check.core || !settings.core) && (settings.only.is_empty() || named)
+}

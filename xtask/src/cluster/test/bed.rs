@@ -1,0 +1,225 @@
+//! What the checks stand on: a cluster with a way in, helm, a client, and one release of the chart.
+
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command};
+
+use anyhow::{Context, Result, bail};
+use serde_json::Value;
+use walkdir::WalkDir;
+
+use super::images::Images;
+use crate::cluster::await_it::go_on;
+use crate::cluster::instance::{Addresses, Instance};
+use crate::cluster::kube::Kube;
+use crate::cluster::up::{Parts, Starter};
+use crate::cluster::{down, node};
+use crate::command::{command, last_lines, on_path};
+use crate::layout::Layout;
+
+/// Name of the release, and of its namespace.
+pub(super) const RELEASE: &str = "forebay";
+/// The model that is asked.
+pub(super) const MODEL: &str = "vad";
+
+pub(super) struct Bed<'a> {
+    pub(super) layout: &'a Layout,
+    pub(super) kube: Kube,
+    /// Of a cluster of ours.
+    pub(super) place: Option<Place<'a>>,
+    helm: PathBuf,
+    pub(super) images: &'a Images,
+    /// Registry of the images; empty where any will do.
+    registry: String,
+}
+
+/// A cluster of ours: its nodes can be lost and found.
+pub(super) struct Place<'a> {
+    pub(super) instance: &'a Instance,
+    pub(super) addresses: Addresses,
+    pub(super) parts: &'a Parts,
+}
+
+impl<'a> Bed<'a> {
+    pub(super) fn ours(
+        layout: &'a Layout,
+        parts: &'a Parts,
+        kube: Kube,
+        instance: &'a Instance,
+        images: &'a Images,
+    ) -> Result<Self> {
+        let addresses = instance.addresses().context("the cluster has no addresses")?;
+        let place = Some(Place { instance, addresses, parts });
+        Ok(Self { layout, kube, place, helm: helm(layout)?, images, registry: String::new() })
+    }
+
+    pub(super) fn theirs(
+        layout: &'a Layout,
+        parts: &'a Parts,
+        kubeconfig: &Path,
+        images: &'a Images,
+        registry: &str,
+    ) -> Result<Self> {
+        let kube = parts.kubectl(kubeconfig.to_owned());
+        Ok(Self { layout, kube, place: None, helm: helm(layout)?, images, registry: registry.to_owned() })
+    }
+
+    pub(super) fn chart(&self) -> PathBuf {
+        self.layout.root.join("k8s/charts/forebay")
+    }
+
+    /// kubectl in the release's namespace.
+    ///
+    /// # Errors
+    /// It fails.
+    pub(super) fn run(&self, words: &str) -> Result<String> {
+        self.kube.run(&format!("--namespace {RELEASE} {words}"))
+    }
+
+    /// # Errors
+    /// As [`Self::run`].
+    pub(super) fn json(&self, words: &str) -> Result<Value> {
+        self.kube.json(&format!("--namespace {RELEASE} {words}"))
+    }
+
+    /// helm with words separated by spaces; it fails loudly.
+    ///
+    /// # Errors
+    /// It fails.
+    pub(super) fn helm(&self, words: &str) -> Result<String> {
+        go_on()?;
+        let mut helm = command(&self.helm, words.split_whitespace());
+        helm.env("KUBECONFIG", self.kube.kubeconfig());
+        let done = helm.output().context("can't run helm")?;
+        go_on()?;
+        let text = |bytes: &[u8]| String::from_utf8_lossy(bytes).into_owned();
+        if !done.status.success() {
+            let said = format!("{}{}", text(&done.stdout), text(&done.stderr));
+            bail!("helm {words}:\n{}", last_lines(&said));
+        }
+        Ok(text(&done.stdout))
+    }
+
+    /// The words that install or change the release as dev has it, on the test's images, with more settings.
+    pub(super) fn release(&self, more: &str) -> String {
+        let chart = self.chart();
+        let mut words = format!(
+            "upgrade --install {RELEASE} {chart} --namespace {RELEASE} --values {chart}/values-dev.yaml \
+             --set backend.image.repository={} --wait --timeout 180s",
+            super::images::SERVE,
+            chart = chart.display(),
+        );
+        if !self.registry.is_empty() {
+            words += &format!(" --set image.registry={}", self.registry);
+        }
+        format!("{words} {more}")
+    }
+
+    /// Address of a Service.
+    ///
+    /// # Errors
+    /// There is none.
+    pub(super) fn service(&self, component: &str) -> Result<String> {
+        let service = self.json(&format!("get service {RELEASE}-{component}"))?;
+        Ok(service["spec"]["clusterIP"].as_str().context("the Service has no address")?.to_owned())
+    }
+
+    /// `forebay` as a process of the first node, which reaches Services as pods do.
+    ///
+    /// # Errors
+    /// The cluster is not ours.
+    pub(super) fn client(&self) -> Result<Command> {
+        let place = self.place.as_ref().context("a client needs a node of ours")?;
+        let mut client =
+            place.parts.tools.command("nsenter", [format!("--net=/run/netns/{}", place.instance.node(1))]);
+        client.arg(&self.images.forebay);
+        Ok(client)
+    }
+
+    /// Names of a component's pods that run, each with its node.
+    ///
+    /// # Errors
+    /// The server does not answer.
+    pub(super) fn pods(&self, component: &str) -> Result<Vec<(String, String)>> {
+        let pods = self.json(&format!("get pods --selector app.kubernetes.io/component={component}"))?;
+        let pods = pods["items"].as_array().context("no list of pods")?;
+        let going = |pod: &&Value| pod["metadata"]["deletionTimestamp"].is_null();
+        let name = |pod: &Value| {
+            let word = |value: &Value| value.as_str().unwrap_or_default().to_owned();
+            (word(&pod["metadata"]["name"]), word(&pod["spec"]["nodeName"]))
+        };
+        Ok(pods.iter().filter(going).map(name).collect())
+    }
+
+    /// What starts a node again.
+    ///
+    /// # Errors
+    /// The cluster is not ours.
+    pub(super) fn starter(&self) -> Result<(Starter<'_>, &Place<'_>)> {
+        let place = self.place.as_ref().context("nodes of ours are needed")?;
+        let logs = place.instance.folder.join("logs");
+        Ok((Starter { layout: self.layout, instance: place.instance, parts: place.parts, logs }, place))
+    }
+
+    /// Ends a node's first process, and all in it.
+    ///
+    /// # Errors
+    /// The cluster is not ours.
+    pub(super) fn end_node(&self, number: u8) -> Result<()> {
+        let place = self.place.as_ref().context("nodes of ours are needed")?;
+        down::kill(&[place.instance.node(number)], &place.parts.tools)
+    }
+
+    /// Fills a pod's memory up to its limit, so that the kernel kills its server. What fills it is spared, and ends at once.
+    ///
+    /// # Errors
+    /// Its control group isn't found.
+    pub(super) fn fill_memory(&self, pod: &str) -> Result<Filling> {
+        let place = self.place.as_ref().context("nodes of ours are needed")?;
+        let pod = self.json(&format!("get pod {pod}"))?;
+        let id =
+            pod["status"]["containerStatuses"][0]["containerID"].as_str().context("no container runs")?;
+        let id = id.trim_start_matches("containerd://").to_owned();
+        let groups = node::hierarchies().into_iter().filter(|root| {
+            root.ends_with("memory") || root.join("cgroup.controllers").exists() && !root.ends_with("unified")
+        });
+        let mut folders =
+            groups.flat_map(|root| WalkDir::new(root.join(place.instance.cgroup())).into_iter().flatten());
+        let group =
+            folders.find(|entry| *entry.file_name() == *id).context("the pod's control group isn't there")?;
+        let fill =
+            "echo $$ >\"$1/cgroup.procs\" && echo -1000 >/proc/self/oom_score_adj && exec tail /dev/zero";
+        let mut filler = command("sh", ["-c", fill, "sh"]);
+        Ok(Filling(filler.arg(group.path()).spawn()?))
+    }
+
+    /// Prints how the pods are, for whoever reads of a failure.
+    pub(super) fn tell_pods(&self) {
+        for words in
+            ["get pods --output wide", "get events --sort-by .lastTimestamp --field-selector type=Warning"]
+        {
+            if let Ok(said) = self.run(words) {
+                println!("{}", last_lines(&said));
+            }
+        }
+    }
+}
+
+/// What fills a memory, until it is dropped.
+pub(super) struct Filling(Child);
+
+impl Drop for Filling {
+    fn drop(&mut self) {
+        // It may have ended for want of memory.
+        let _ = self.0.kill();
+        let _ = self.0.wait();
+    }
+}
+
+/// Helm 4, of set-up or on PATH.
+fn helm(layout: &Layout) -> Result<PathBuf> {
+    let own = layout.bin("helm4");
+    if own.exists() {
+        return Ok(own);
+    }
+    on_path("helm4").or_else(|| on_path("helm")).context("helm must be in .forebay/bin or on PATH")
+}

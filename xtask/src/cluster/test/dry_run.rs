@@ -1,0 +1,101 @@
+//! Every object of every environment is shown to the API server, which checks more than any schema says.
+
+use std::fs;
+
+use anyhow::{Context, Result, bail};
+use serde_json::json;
+
+use super::bed::{Bed, RELEASE};
+use super::install::namespace;
+use crate::cluster::instance::NODES;
+
+const ENVIRONMENTS: [&str; 3] = ["dev", "stage", "prod"];
+
+/// # Errors
+/// The server refuses one, or warns of it.
+pub(super) fn all(bed: &Bed<'_>) -> Result<String> {
+    let kinds = install_kinds(bed)?;
+    if bed.place.is_some() {
+        give_gpus(bed)?;
+    }
+    let mut found = Vec::new();
+    let mut wrong = Vec::new();
+    for environment in ENVIRONMENTS {
+        let name = format!("dry-run-{environment}");
+        namespace(bed, &name)?;
+        let chart = bed.chart();
+        let chart = chart.display();
+        let mut ways = vec![(
+            "chart",
+            bed.helm(&format!(
+                "template {RELEASE} {chart} --namespace {name} --values {chart}/values-{environment}.yaml"
+            ))?,
+        )];
+        let overlay = bed.layout.root.join("k8s/overlays").join(environment);
+        if overlay.is_dir() {
+            let built = bed.kube.run(&format!("kustomize {}", overlay.display()))?;
+            // An overlay names its namespace; the server wants one that is there.
+            ways.push((
+                "overlay",
+                built.replace(&format!("namespace: forebay-{environment}"), &format!("namespace: {name}")),
+            ));
+        }
+        for (way, objects) in ways {
+            let mut apply = bed.kube.command("apply --dry-run=server --filename -");
+            apply.args(["--namespace", &name]);
+            let said = bed.kube.ask(apply, &objects)?;
+            let refused = said.stderr.lines().filter(|line| !line.trim().is_empty());
+            wrong.extend(refused.map(|line| format!("{environment}, {way}: {line}")));
+            if !said.ok && said.stderr.trim().is_empty() {
+                wrong.push(format!("{environment}, {way}: refused without a word"));
+            }
+            found.push(format!(
+                "{environment} {way} {}",
+                said.stdout.lines().filter(|line| line.contains("server dry run")).count()
+            ));
+        }
+    }
+    if !wrong.is_empty() {
+        bail!("{}", wrong.join("\n    "));
+    }
+    Ok(format!("{}; {kinds} kinds of others known", found.join(", ")))
+}
+
+/// The kinds of objects that are not Kubernetes' own.
+fn install_kinds(bed: &Bed<'_>) -> Result<usize> {
+    let folder = bed.layout.root.join("k8s/crds");
+    let mut files: Vec<_> = match fs::read_dir(&folder) {
+        Ok(entries) => entries.flatten().map(|entry| entry.path()).collect(),
+        Err(_) => return Ok(0),
+    };
+    files.retain(|file| file.extension().is_some_and(|extension| extension == "json" || extension == "yaml"));
+    let mut names = Vec::new();
+    for file in &files {
+        let text = fs::read_to_string(file)?;
+        if !text.contains("CustomResourceDefinition") {
+            continue;
+        }
+        // By the server, since some are larger than the annotation that apply would keep them in.
+        let apply = bed.kube.command("apply --server-side --force-conflicts --output name --filename -");
+        let applied = bed.kube.run_command(apply, &text).with_context(|| format!("{}", file.display()))?;
+        names.extend(applied.lines().map(str::to_owned));
+    }
+    if !names.is_empty() {
+        bed.kube.run(&format!("wait --for condition=established --timeout=60s {}", names.join(" ")))?;
+    }
+    Ok(names.len())
+}
+
+/// Four GPUs on each node, which nobody has built in.
+fn give_gpus(bed: &Bed<'_>) -> Result<()> {
+    let gpus =
+        json!({"status": {"capacity": {"nvidia.com/gpu": "4"}, "allocatable": {"nvidia.com/gpu": "4"}}});
+    for number in NODES {
+        let mut patch =
+            bed.kube.command(&format!("patch node node-{number} --subresource status --type merge --patch"));
+        patch.arg(gpus.to_string());
+        bed.kube.run_command(patch, "")?;
+        bed.kube.run(&format!("label node node-{number} --overwrite nvidia.com/gpu.product=NVIDIA-H200"))?;
+    }
+    Ok(())
+}

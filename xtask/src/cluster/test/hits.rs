@@ -1,0 +1,70 @@
+//! A client asks in each encoding: nothing is there, then it is computed, then the cache alone answers the same.
+
+use anyhow::{Context, Result, bail, ensure};
+
+use super::bed::{Bed, MODEL, RELEASE};
+
+/// # Errors
+/// The cache has what nobody asked for, lacks what was computed, or answers something else.
+pub(super) fn each_encoding(bed: &Bed<'_>) -> Result<String> {
+    let mut found = Vec::new();
+    for (seed, encoding) in ["json", "binary", "grpc"].into_iter().enumerate() {
+        // gRPC's hits are the backend's own until the filter knows gRPC.
+        let component = if encoding == "grpc" { "backend" } else { "front" };
+        let asked = Asked { bed, encoding, seed, address: bed.service(component)? };
+        ensure!(asked.send(true)?.is_none(), "{encoding}: the cache alone answers what nobody has asked");
+        let miss = asked.send(false)?.with_context(|| format!("{encoding}: no answer"))?;
+        let hit =
+            asked.send(true)?.with_context(|| format!("{encoding}: the cache lacks what was answered"))?;
+        ensure!(miss == hit, "{encoding}: the hit is {hit}, the answer was {miss}");
+        found.push(format!("{encoding} by {RELEASE}-{component}"));
+    }
+    Ok(found.join(", "))
+}
+
+struct Asked<'a> {
+    bed: &'a Bed<'a>,
+    encoding: &'static str,
+    /// Of its own inputs: a hit across encodings is none of this one.
+    seed: usize,
+    address: String,
+}
+
+impl Asked<'_> {
+    /// The answer; none if the cache alone may answer and can't.
+    fn send(&self, from_cache: bool) -> Result<Option<String>> {
+        let (address, grpc) = (&self.address, if self.encoding == "grpc" { 8001 } else { 8080 });
+        let mut client = self.bed.client()?;
+        client.args([
+            "infer",
+            MODEL,
+            "--json",
+            "--encoding",
+            self.encoding,
+            "--seed",
+            &self.seed.to_string(),
+        ]);
+        client.args([
+            "--url",
+            &format!("http://{address}:8080"),
+            "--grpc-url",
+            &format!("grpc://{address}:{grpc}"),
+        ]);
+        if from_cache {
+            client.args(["--header", "cache-control: only-if-cached"]);
+        }
+        let done = client.output().context("can't run forebay")?;
+        let said = String::from_utf8_lossy(&done.stderr);
+        match (done.status.success(), from_cache) {
+            (true, _) => Ok(Some(String::from_utf8_lossy(&done.stdout).into_owned())),
+            (false, true)
+                if said.contains("504")
+                    || said.contains("UNAVAILABLE")
+                    || said.contains("only-if-cached") =>
+            {
+                Ok(None)
+            }
+            (false, _) => bail!("{}: {}", self.encoding, said.trim()),
+        }
+    }
+}

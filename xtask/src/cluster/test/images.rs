@@ -1,0 +1,81 @@
+//! The images that the checks use: archives enter; what nodes can pull by the chart's names leaves.
+
+use std::fs;
+use std::path::{Path, PathBuf};
+
+use anyhow::{Context, Result};
+
+use super::Settings;
+use crate::cluster::image;
+use crate::cluster::instance::Instance;
+use crate::cluster::registry::Registry;
+use crate::cluster::tools::Tools;
+use crate::command::{command, output};
+use crate::layout::Layout;
+use crate::setup::{self, Part};
+
+/// The server with models in it, as a user makes one of `forebay/serve`.
+pub(super) const SERVE: &str = "forebay/serve-with-models";
+/// Models that are in it.
+const MODELS: [&str; 2] = ["vad", "magika"];
+
+pub(super) struct Images {
+    /// Archives.
+    folder: PathBuf,
+    /// The models' repository.
+    repository: PathBuf,
+    redis: PathBuf,
+    /// The program, which is the client too.
+    pub(super) forebay: PathBuf,
+}
+
+impl Images {
+    /// Makes what is missing.
+    ///
+    /// # Errors
+    /// It can't be made.
+    pub(super) fn get(layout: &Layout, settings: &Settings) -> Result<Self> {
+        setup::install(layout, &[Part::Models, Part::Redis])?;
+        let folder = settings.images.clone().context("--images: the folder of archives")?;
+        let forebay = settings.forebay.clone().context("--forebay: the client")?;
+        let unpacked = layout.dir.join("debian/redis/usr/bin/redis-server");
+        let redis = if unpacked.exists() { unpacked } else { layout.bin("redis-server").canonicalize()? };
+        Ok(Self { folder, repository: layout.repository(), redis, forebay })
+    }
+
+    /// Puts them into the cluster's registry.
+    ///
+    /// # Errors
+    /// An archive is missing or is none.
+    pub(super) fn load(&self, instance: &Instance, tools: &Tools) -> Result<()> {
+        let registry = Registry::of(instance);
+        let scratch = instance.folder.join("images");
+        let tag = env!("CARGO_PKG_VERSION");
+        for name in ["serve", "gate", "front"] {
+            let image = self.unpacked(name, &scratch)?;
+            registry.put(&image, &format!("forebay/{name}:{tag}"))?;
+            if name == "serve" {
+                let models: Vec<_> = MODELS
+                    .iter()
+                    .map(|model| (self.repository.join(model), format!("/models/{model}")))
+                    .collect();
+                let with = image.with(&scratch.join("serve-with-models"), &models, tools)?;
+                registry.put(&with, &format!("{SERVE}:{tag}"))?;
+            }
+        }
+        let redis =
+            image::Layout::of_program(&scratch.join("redis"), &self.redis, "/usr/bin/redis-server", tools)?;
+        registry.put(&redis, "redis:7.4")
+    }
+
+    fn unpacked(&self, name: &str, scratch: &Path) -> Result<image::Layout> {
+        let folder = scratch.join(name);
+        fs::create_dir_all(&folder)?;
+        let machine = if std::env::consts::ARCH == "aarch64" { "arm64" } else { "amd64" };
+        let archive = self.folder.join(format!("{name}-{machine}.tar"));
+        let mut tar = command("tar", ["-xf"]);
+        tar.arg(&archive).arg("-C").arg(&folder);
+        output(tar).with_context(|| format!("{} is no image's archive", archive.display()))?;
+        image::Layout::open(&folder)
+    }
+}
