@@ -173,3 +173,27 @@ fn digest_of(file: &Path) -> Result<String> {
 fn hex(bytes: &[u8]) -> String {
     bytes.iter().map(|byte| format!("{byte:02x}")).collect()
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_same_files_are_the_same_image_and_a_layer_more_is_another() {
+        let layout = crate::layout::Layout::find().unwrap();
+        let tools = Tools::new(&layout);
+        let folder = tempfile::tempdir().unwrap();
+        let program = folder.path().join("program");
+        fs::write(&program, "a program").unwrap();
+        let files = [(program.clone(), "/program".to_owned())];
+        let once = Layout::of(&folder.path().join("once"), &files, &tools).unwrap();
+        let twice = Layout::of(&folder.path().join("twice"), &files, &tools).unwrap();
+        assert_eq!(once.manifest, twice.manifest);
+        let more =
+            once.with(&folder.path().join("more"), &[(program, "/models/m/1".to_owned())], &tools).unwrap();
+        assert_ne!(more.manifest, once.manifest);
+        assert_eq!(more.manifest().unwrap()["layers"].as_array().unwrap().len(), 2);
+        // Two layers, two configs, two manifests; the old config and manifest are still among the files.
+        assert_eq!(more.blobs().unwrap().len(), 6);
+    }
+}

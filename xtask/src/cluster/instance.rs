@@ -220,3 +220,39 @@ fn restore_sysctls() -> Result<()> {
     }
     Ok(())
 }
+
+#[cfg(test)]
+mod tests {
+    use std::collections::HashSet;
+
+    use super::*;
+
+    fn layout() -> Layout {
+        Layout { root: "/checkout".into(), dir: "/checkout/.forebay".into() }
+    }
+
+    #[test]
+    fn no_two_clusters_of_a_machine_share_an_address() {
+        let all = (0..MOST).map(|index| Addresses { index });
+        let ranges: Vec<String> = all
+            .flat_map(|own| [own.services(), own.pods(1), own.pods(2), format!("{}/24", own.control())])
+            .collect();
+        assert_eq!(ranges.iter().collect::<HashSet<_>>().len(), ranges.len());
+        assert_eq!(Addresses { index: MOST - 1 }.pods(2), "10.191.254.0/24");
+    }
+
+    #[test]
+    fn what_the_kernel_calls_a_cluster_fits_and_is_another_in_each_checkout() {
+        let here = Instance::new(&layout(), "test").unwrap();
+        let there = Instance::new(&Layout { dir: "/other/.forebay".into(), ..layout() }, "test").unwrap();
+        assert!(here.link().len() <= 15, "an interface's name has no more than 15 characters");
+        assert_ne!(here.id, there.id);
+    }
+
+    #[test]
+    fn a_name_is_one_folder_and_not_one_that_is_taken() {
+        for wrong in ["", "a/b", "..", "A", "programs", "go-build"] {
+            assert!(Instance::new(&layout(), wrong).is_err(), "{wrong:?}");
+        }
+    }
+}

@@ -4,7 +4,7 @@
 //! that happens to listen there.
 
 use std::fs;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result};
 
@@ -45,6 +45,18 @@ pub(super) fn make(instance: &Instance, addresses: Addresses, tools: &Tools) -> 
     }
     keys.openssl("genrsa -out accounts.key 2048", &[])?;
     keys.openssl("rsa -in accounts.key -pubout -out accounts.pub", &[])
+}
+
+/// A server's `tls.key` and `tls.crt` for those names, and the `ca.crt` of who signed it, in that folder.
+///
+/// # Errors
+/// openssl fails.
+pub(super) fn server(folder: &Path, names: &[String], tools: &Tools) -> Result<()> {
+    fs::create_dir_all(folder)?;
+    let keys = Keys { tools, folder: folder.to_owned(), server: String::new() };
+    keys.authority("ca")?;
+    let names: Vec<String> = names.iter().map(|name| format!("DNS:{name}")).collect();
+    keys.certificate("tls", "ca", "/CN=forebay", Some(&names.join(",")))
 }
 
 impl Keys<'_> {

@@ -121,3 +121,20 @@ fn folder(layout: &Layout) -> Result<PathBuf> {
     fs::create_dir_all(&folder).with_context(|| format!("can't create {}", folder.display()))?;
     Ok(folder)
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_programs_version_is_its_modules() {
+        let layout = Layout::find().unwrap();
+        for module in [&KUBE, &COREDNS] {
+            let version = module.version(&layout).unwrap();
+            let numbers: Vec<&str> = version.split('.').collect();
+            assert!(numbers.len() == 3 && numbers.iter().all(|n| n.parse::<u32>().is_ok()), "{version}");
+        }
+        let flags = KUBE.linker_flags(&layout.root.join("k8s/cluster/kube")).unwrap();
+        assert!(flags.contains("version.gitMajor=1 "), "{flags}");
+    }
+}

@@ -5,6 +5,7 @@
 
 mod bed;
 mod dry_run;
+mod environments;
 mod hits;
 mod images;
 mod install;
@@ -72,61 +73,39 @@ struct Check {
     run: fn(&Bed<'_>) -> Result<String>,
 }
 
+impl Check {
+    /// One that any cluster can be held to.
+    const fn anywhere(claim: &'static str, run: fn(&Bed<'_>) -> Result<String>) -> Self {
+        Self { claim, core: true, ours: false, run }
+    }
+
+    /// One that needs nodes or a network of ours.
+    const fn here(claim: &'static str, run: fn(&Bed<'_>) -> Result<String>) -> Self {
+        Self { claim, core: true, ours: true, run }
+    }
+
+    /// As [`Self::here`], and longer than `--core` has time for.
+    const fn long(claim: &'static str, run: fn(&Bed<'_>) -> Result<String>) -> Self {
+        Self { claim, core: false, ours: true, run }
+    }
+}
+
 /// In the order in which they are run.
 const CHECKS: &[Check] = &[
-    Check {
-        claim: "the chart installs where pod security is restricted",
-        core: true,
-        ours: false,
-        run: install::dev,
-    },
-    Check { claim: "helm test passes", core: true, ours: false, run: install::helm_test },
-    Check { claim: "each encoding: a miss, then a hit", core: true, ours: true, run: hits::each_encoding },
-    Check {
-        claim: "what is not restricted is refused there",
-        core: true,
-        ours: false,
-        run: security::restricted,
-    },
-    Check {
-        claim: "every object of every environment passes the server's dry run",
-        core: true,
-        ours: false,
-        run: dry_run::all,
-    },
-    Check { claim: "two of each, spread over the nodes", core: true, ours: true, run: install::two_of_each },
-    Check {
-        claim: "a new backend under load: no request fails",
-        core: true,
-        ours: true,
-        run: rollout::backend,
-    },
-    Check { claim: "a new gate under load: no request fails", core: true, ours: true, run: rollout::gate },
-    Check { claim: "a new front under load: no request fails", core: true, ours: true, run: rollout::front },
-    Check {
-        claim: "a node is drained under load: no request fails, never fewer than the budget",
-        core: true,
-        ours: true,
-        run: rollout::drain,
-    },
-    Check {
-        claim: "the pool comes back under another address: no request fails",
-        core: false,
-        ours: true,
-        run: lost::pool,
-    },
-    Check {
-        claim: "a backend out of memory: what it held is lost, and nothing else",
-        core: false,
-        ours: true,
-        run: lost::memory,
-    },
-    Check {
-        claim: "a node is lost: what it held is lost, and then nothing",
-        core: false,
-        ours: true,
-        run: lost::node,
-    },
+    Check::anywhere("the chart installs where pod security is restricted", install::dev),
+    Check::anywhere("helm test passes", install::helm_test),
+    Check::here("each encoding: a miss, then a hit", hits::each_encoding),
+    Check::anywhere("what is not restricted is refused there", security::restricted),
+    Check::anywhere("every object of every environment passes the server's dry run", dry_run::all),
+    Check::here("two of each, spread over the nodes", install::two_of_each),
+    Check::here("a new backend under load: no request fails", rollout::backend),
+    Check::here("a new gate under load: no request fails", rollout::gate),
+    Check::here("a new front under load: no request fails", rollout::front),
+    Check::here("a node is drained under load: no request fails", rollout::drain),
+    Check::long("the pool comes back under another address: no request fails", lost::pool),
+    Check::long("a backend out of memory: what it held is lost, and nothing else", lost::memory),
+    Check::long("a node is lost: what it held is lost, and then nothing", lost::node),
+    Check::long("stage and prod install, with TLS everywhere, and pass helm test", environments::all),
 ];
 
 /// Runs `cargo xtask cluster test`.

@@ -17,13 +17,13 @@ use crate::setup::{self, Part};
 /// The server with models in it, as a user makes one of `forebay/serve`.
 pub(super) const SERVE: &str = "forebay/serve-with-models";
 /// Models that are in it.
-const MODELS: [&str; 2] = ["vad", "magika"];
+pub(super) const MODELS: [&str; 2] = ["vad", "magika"];
 
 pub(super) struct Images {
     /// Archives.
     folder: PathBuf,
     /// The models' repository.
-    repository: PathBuf,
+    pub(super) repository: PathBuf,
     redis: PathBuf,
     /// The program, which is the client too.
     pub(super) forebay: PathBuf,
@@ -55,6 +55,8 @@ impl Images {
             let image = self.unpacked(name, &scratch)?;
             registry.put(&image, &format!("forebay/{name}:{tag}"))?;
             if name == "serve" {
+                // No GPU is there, and no image of NVIDIA's: what prod's objects say is shown with this one.
+                registry.put(&image, &format!("forebay/serve-gpu:{tag}"))?;
                 let models: Vec<_> = MODELS
                     .iter()
                     .map(|model| (self.repository.join(model), format!("/models/{model}")))
