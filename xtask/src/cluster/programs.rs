@@ -14,18 +14,41 @@ use crate::layout::Layout;
 
 /// A wrapper module.
 pub(super) struct Module {
-    /// Its folder in `k8s/cluster/`, and the program's name.
+    /// Its folder in `k8s/cluster/`.
+    folder: &'static str,
+    /// The program's name.
     pub(super) name: &'static str,
+    /// The package that is built: the module's own, or upstream's command by its path.
+    package: &'static str,
     /// The module whose version is the program's.
     upstream: &'static str,
     /// Packages that are compiled for it, about.
     packages: u32,
 }
 
-pub(super) const KUBE: Module = Module { name: "kube", upstream: "k8s.io/kubernetes", packages: 2600 };
-pub(super) const COREDNS: Module =
-    Module { name: "coredns", upstream: "github.com/coredns/coredns", packages: 1100 };
-pub(super) const PAUSE: Module = Module { name: "pause", upstream: "", packages: 60 };
+pub(super) const KUBE: Module =
+    Module { folder: "kube", name: "kube", package: ".", upstream: "k8s.io/kubernetes", packages: 2100 };
+pub(super) const COREDNS: Module = Module {
+    folder: "coredns",
+    name: "coredns",
+    package: ".",
+    upstream: "github.com/coredns/coredns",
+    packages: 1100,
+};
+pub(super) const PAUSE: Module =
+    Module { folder: "pause", name: "pause", package: ".", upstream: "", packages: 60 };
+pub(super) const SEALED_SECRETS: Module = Module {
+    folder: "sealed-secrets",
+    name: "sealed-secrets-controller",
+    package: "github.com/bitnami-labs/sealed-secrets/cmd/controller",
+    upstream: "github.com/bitnami-labs/sealed-secrets",
+    packages: 900,
+};
+pub(super) const KUBESEAL: Module = Module {
+    name: "kubeseal",
+    package: "github.com/bitnami-labs/sealed-secrets/cmd/kubeseal",
+    ..SEALED_SECRETS
+};
 
 impl Module {
     /// The program, built if it isn't there.
@@ -33,7 +56,7 @@ impl Module {
     /// # Errors
     /// There is no Go, or it does not build.
     pub(super) fn program(&self, layout: &Layout) -> Result<PathBuf> {
-        let source = layout.root.join("k8s/cluster").join(self.name);
+        let source = layout.root.join("k8s/cluster").join(self.folder);
         let flags = self.linker_flags(&source)?;
         let go = on_path("go").context("Go must be on PATH: it builds Kubernetes from its modules")?;
         let go_version = output(command(&go, ["version"]))?;
@@ -41,7 +64,8 @@ impl Module {
         for text in [&flags, &go_version] {
             hash.update(text);
         }
-        for file in ["go.mod", "go.sum", "main.go"] {
+        let code = if self.package == "." { "main.go" } else { "tools.go" };
+        for file in ["go.mod", "go.sum", code] {
             let file = source.join(file);
             hash.update(fs::read(&file).with_context(|| format!("can't read {}", file.display()))?);
         }
@@ -66,7 +90,18 @@ impl Module {
     /// # Errors
     /// go.mod does not name it.
     pub(super) fn version(&self, layout: &Layout) -> Result<String> {
-        self.version_in(&layout.root.join("k8s/cluster").join(self.name))
+        self.version_in(&layout.root.join("k8s/cluster").join(self.folder))
+    }
+
+    /// Upstream's own folder of that version, with its chart.
+    ///
+    /// # Errors
+    /// Go can't say.
+    pub(super) fn source(&self, layout: &Layout) -> Result<PathBuf> {
+        let mut list = command("go", ["list", "-m", "-f", "{{.Dir}}", self.upstream]);
+        list.current_dir(layout.root.join("k8s/cluster").join(self.folder));
+        list.envs(caches(layout));
+        Ok(output(list)?.trim().into())
     }
 
     fn version_in(&self, source: &Path) -> Result<String> {
@@ -100,17 +135,22 @@ impl Module {
         println!("building {} {} from its modules (once)", self.name, self.version_in(source)?);
         let mut build =
             command(go, ["build", "-v", "-mod=readonly", "-modcacherw", "-trimpath", "-ldflags", flags]);
-        build.arg("-o").arg(to).arg(".").current_dir(source).env("CGO_ENABLED", "0");
+        build.arg("-o").arg(to).arg(self.package).current_dir(source).env("CGO_ENABLED", "0");
         // A collector that runs seldom makes the compiler a third faster.
         build.env("GOGC", "400");
-        // Where all that we install is, unless the user's caches are elsewhere by choice.
-        for (variable, folder) in [("GOCACHE", "cluster/go-build"), ("GOMODCACHE", "cluster/go-modules")] {
-            if std::env::var_os(variable).is_none() {
-                build.env(variable, layout.dir.join(folder));
-            }
-        }
+        build.envs(caches(layout));
         counted(build, self.packages, "packages").with_context(|| format!("{} does not build", self.name))
     }
+}
+
+/// Go's caches: where all that we install is, unless the user's are elsewhere by choice.
+fn caches(layout: &Layout) -> Vec<(&'static str, PathBuf)> {
+    let ours = [("GOCACHE", "cluster/go-build"), ("GOMODCACHE", "cluster/go-modules")];
+    let chosen = |variable: &str| std::env::var_os(variable).is_some();
+    ours.into_iter()
+        .filter(|(variable, _)| !chosen(variable))
+        .map(|(v, folder)| (v, layout.dir.join(folder)))
+        .collect()
 }
 
 fn folder(layout: &Layout) -> Result<PathBuf> {

@@ -13,6 +13,7 @@ mod load;
 mod lost;
 mod report;
 mod rollout;
+mod sealed;
 mod security;
 
 use std::path::PathBuf;
@@ -105,6 +106,7 @@ const CHECKS: &[Check] = &[
     Check::long("the pool comes back under another address: no request fails", lost::pool),
     Check::long("a backend out of memory: what it held is lost, and nothing else", lost::memory),
     Check::long("a node is lost: what it held is lost, and then nothing", lost::node),
+    Check::long("a SealedSecret is opened by the real controller, where it was sealed for", sealed::opened),
     Check::long("stage and prod install, with TLS everywhere, and pass helm test", environments::all),
 ];
 
