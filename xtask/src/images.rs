@@ -108,6 +108,30 @@ pub(crate) fn run(layout: &Layout, settings: &Settings) -> Result<()> {
     Ok(())
 }
 
+/// Makes those of server, gate and Envoy that run on this kind of machine. Returns the folder of their archives, and the program in them.
+///
+/// # Errors
+/// As [`run`].
+pub(crate) fn for_this_machine(layout: &Layout) -> Result<(PathBuf, PathBuf)> {
+    let machine = Machine::here().context("images are made for amd64 and arm64")?;
+    let settings = Settings {
+        only: vec![Image::Serve, Image::Gate, Image::Front],
+        arch: vec![machine],
+        builder: None,
+        forebay: None,
+        filter: None,
+        tensorrt_base: None,
+        tag: env!("CARGO_PKG_VERSION").to_owned(),
+        output: None,
+        push: None,
+        plain_http: false,
+    };
+    run(layout, &settings)?;
+    let folder = layout.dir.join("images");
+    let program = folder.join("target").join(machine.target()).join("release/forebay");
+    Ok((folder, program))
+}
+
 fn check(settings: &Settings) -> Result<()> {
     if let Some(base) = settings.tensorrt_base.as_deref().filter(|base| !containerfile::is_pinned(base)) {
         bail!(WrongSetting(format!("--tensorrt-base {base}: it needs its digest, as in NAME:TAG@sha256:…")));

@@ -50,10 +50,10 @@ pub(super) struct Settings {
     #[arg(long, value_name = "HOST/PATH", requires = "kubeconfig", default_value = "")]
     registry: String,
     /// Archives of the images, as `cargo xtask images` writes them [default: they are made]
-    #[arg(long, value_name = "FOLDER")]
+    #[arg(long, value_name = "FOLDER", requires = "forebay")]
     images: Option<PathBuf>,
-    /// The `forebay` that sends the load [default: that of the images]
-    #[arg(long, value_name = "PROGRAM")]
+    /// The `forebay` in them, which sends the load
+    #[arg(long, value_name = "PROGRAM", requires = "images")]
     forebay: Option<PathBuf>,
     /// Leave the cluster running, for a look at it
     #[arg(long)]

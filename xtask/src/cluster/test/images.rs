@@ -3,7 +3,7 @@
 use std::fs;
 use std::path::{Path, PathBuf};
 
-use anyhow::{Context, Result};
+use anyhow::{Context as _, Result};
 
 use super::Settings;
 use crate::cluster::image;
@@ -11,6 +11,7 @@ use crate::cluster::instance::Instance;
 use crate::cluster::registry::Registry;
 use crate::cluster::tools::Tools;
 use crate::command::{command, output};
+use crate::images;
 use crate::layout::Layout;
 use crate::setup::{self, Part};
 
@@ -36,8 +37,10 @@ impl Images {
     /// It can't be made.
     pub(super) fn get(layout: &Layout, settings: &Settings) -> Result<Self> {
         setup::install(layout, &[Part::Models, Part::Redis])?;
-        let folder = settings.images.clone().context("--images: the folder of archives")?;
-        let forebay = settings.forebay.clone().context("--forebay: the client")?;
+        let (folder, forebay) = match (&settings.images, &settings.forebay) {
+            (Some(folder), Some(forebay)) => (folder.clone(), forebay.clone()),
+            _ => images::for_this_machine(layout)?,
+        };
         let unpacked = layout.dir.join("debian/redis/usr/bin/redis-server");
         let redis = if unpacked.exists() { unpacked } else { layout.bin("redis-server").canonicalize()? };
         Ok(Self { folder, repository: layout.repository(), redis, forebay })
