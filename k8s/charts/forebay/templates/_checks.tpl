@@ -19,9 +19,6 @@
 {{- if and $v.pool.url (not (hasPrefix $v.pool.kind $v.pool.url)) }}
 {{- $wrong = append $wrong (printf "pool.url %q is not of pool.kind %s" $v.pool.url $v.pool.kind) }}
 {{- end }}
-{{- if and $v.secrets.poolPassword.enabled (ne $v.pool.kind "redis") }}
-{{- $wrong = append $wrong "secrets.poolPassword is Redis': Memcached's user and password stand in the URL, so put that into a Secret and name it in pool.urlFrom.secret" }}
-{{- end }}
 {{- if and $v.secrets.poolPassword.enabled $v.redis.enabled }}
 {{- $wrong = append $wrong "the Redis of redis.enabled wants no password: secrets.poolPassword.enabled must be false" }}
 {{- end }}
@@ -30,6 +27,12 @@
 {{- $wrong = append $wrong (printf "secrets.poolCa is for TLS, and the pool's URL %q has none: rediss:// or memcacheds://" $url) }}
 {{- end }}
 
+{{- if and (or $v.secrets.poolPassword.enabled $v.secrets.poolCa.enabled) (not $shared) }}
+{{- $wrong = append $wrong (printf "secrets.poolPassword and secrets.poolCa are for redis and memcached, not for pool.kind %s" $v.pool.kind) }}
+{{- end }}
+{{- if and (eq $v.pool.kind "memcached") $v.secrets.poolPassword.enabled $v.pool.url (not (contains "@" $v.pool.url)) }}
+{{- $wrong = append $wrong "Memcached's password is a user's, whom pool.url names: memcached://user@host:11211" }}
+{{- end }}
 {{- if and $v.front.enabled (not $shared) }}
 {{- $wrong = append $wrong (printf "the front's filter asks a gate, and pool.kind %s has none: pool.kind redis or memcached, or front.enabled false" $v.pool.kind) }}
 {{- end }}

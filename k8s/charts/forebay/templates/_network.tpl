@@ -21,7 +21,7 @@
 - {} # the URL is secret, and so is its port
 {{- else if include "forebay.isShared" . }}
 {{- $default := eq .Values.pool.kind "redis" | ternary "6379" "11211" }}
-{{- $hosts := regexReplaceAll "^[a-z]+://|/[0-9]*$" .Values.pool.url "" | splitList "," }}
+{{- $hosts := regexReplaceAll "^[a-z]+://([^@]*@)?|/[0-9]*$" .Values.pool.url "" | splitList "," }}
 {{- $ports := list }}
 {{- range $hosts }}
 {{- $ports = append $ports (regexFind ":[0-9]+$" . | trimPrefix ":" | default $default) }}
@@ -30,6 +30,14 @@
     {{- range $ports | uniq }}
     - { port: {{ . }} }
     {{- end }}
+{{- end }}
+{{- end }}
+
+{{/* The way to the collector of traces. */}}
+{{- define "forebay.egressTraces" -}}
+{{- with .Values.monitoring.traces.url }}
+{{- $default := hasPrefix "https" . | ternary "443" "80" }}
+- ports: [{ port: {{ get (urlParse .) "host" | regexFind ":[0-9]+$" | trimPrefix ":" | default $default }} }]
 {{- end }}
 {{- end }}
 

@@ -24,7 +24,7 @@
 {{- $_ := set $flags (printf "%s-url" $values.pool.kind) (include "forebay.poolUrl" .) -}}
 {{- end -}}
 {{- if $values.secrets.poolPassword.enabled -}}
-{{- $_ := set $flags "redis-password-file" (printf "%s/pool-password" $files) -}}
+{{- $_ := set $flags (printf "%s-password-file" $values.pool.kind) (printf "%s/pool-password" $files) -}}
 {{- end -}}
 {{- if $values.secrets.poolCa.enabled -}}
 {{- $_ := set $flags (printf "%s-ca-file" $values.pool.kind) (printf "%s/pool-ca.crt" $files) -}}
