@@ -27,6 +27,7 @@ use crate::settings::{self, GateSettings, PoolKind, PoolSettings, PrivacySetting
 /// `SettingsError` for what can't be used; others when a port is taken.
 pub(crate) fn run(settings: &GateSettings) -> anyhow::Result<()> {
     logs::start(&settings.logs)?;
+    let mut signals = Signals::listen()?;
     let trust = settings.trust.trust(&PrivacySettings::default())?;
     let secret = settings::read_pool_secret(&settings.pool)?;
     let tls = Tls::of(&settings.tls).map_err(SettingsError::from)?;
@@ -34,7 +35,6 @@ pub(crate) fn run(settings: &GateSettings) -> anyhow::Result<()> {
     let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build()?;
     runtime.spawn(metrics::keep_up(prometheus.clone()));
     let ended = runtime.block_on(async {
-        let mut signals = Signals::listen()?;
         let Pooled { store, registry } = tokio::select! {
             pooled = Pooled::open(&settings.pool, secret.clone()) => pooled?,
             () = signals.wait() => return Ok(()),

@@ -56,6 +56,8 @@ pub(crate) fn run(settings: &ServeSettings) -> anyhow::Result<()> {
     if let Err(error) = quiet {
         tracing::warn!("ONNX Runtime may call its maker: {error}");
     }
+    // Before what takes a while: as the first process of a container it would not be ended by a signal that nobody listens to.
+    let signals = Signals::listen()?;
     let access = Access::read(settings)?;
     let loader = loader(&settings.models, &settings.logs)?;
     let prometheus = metrics::install()?;
@@ -65,7 +67,7 @@ pub(crate) fn run(settings: &ServeSettings) -> anyhow::Result<()> {
     }
     let runtime = runtime.enable_all().build()?;
     runtime.spawn(metrics::keep_up(prometheus.clone()));
-    let ended = runtime.block_on(serve(settings, access, loader, prometheus, logs));
+    let ended = runtime.block_on(serve(settings, access, loader, prometheus, (logs, signals)));
     // Names that are being resolved, files that are being read.
     runtime.shutdown_timeout(PATIENCE);
     ended
@@ -76,9 +78,8 @@ async fn serve(
     access: Access,
     loader: Loader,
     prometheus: Metrics,
-    logs: Logs,
+    (logs, mut signals): (Logs, Signals),
 ) -> anyhow::Result<()> {
-    let mut signals = Signals::listen()?;
     let bound = Bound::bind(settings)?;
     let tracing = Tracing::start(&settings.trace.config()?)?;
     let (draining, stop) = (Draining::default(), CancellationToken::new());

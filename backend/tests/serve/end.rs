@@ -10,6 +10,7 @@ use rig::repository::add;
 use serde_json::{Value, json};
 
 use crate::client::{begun, fp32};
+use crate::control::unload;
 use crate::generations::Served;
 use crate::mesh::Mesh;
 use crate::poll::install;
@@ -71,6 +72,19 @@ fn what_is_computed_for_a_server_that_leaves_is_kept_for_those_that_serve_the_sa
     let late = one.infer("identity_fp32", &[], &fp32(&[7.0]));
     assert_eq!(late.status, 200, "{late:?}");
     until("the other has it", || other.infer("identity_fp32", &[], &fp32(&[7.0])).is_hit().then_some(()));
+}
+
+#[test]
+fn what_is_unloaded_while_a_server_leaves_is_said_too() {
+    for mesh in Mesh::each() {
+        let leaves = Served::shared(mesh, &["--drain-secs", "20"]);
+        leaves.one.terminate();
+        until("it is not ready", || (leaves.one.get("/v2/health/ready").status == 503).then_some(()));
+        let told = || live(&table(&poll(leaves.gate(), "p", NONE, 0)));
+        assert_eq!(told().len(), 1, "nobody else serves it: the last word counts");
+        assert_eq!(unload(&leaves.one, "m").status, 200);
+        assert!(told().is_empty());
+    }
 }
 
 /// A request for so many steps.
