@@ -127,7 +127,7 @@ pub(crate) async fn serve(
         let one = Connection {
             server: server.clone(),
             routes: routes.clone(),
-            most: settings.max_body_bytes.max(LEAST_UNREAD_BYTES),
+            most: settings.max_body_bytes().max(LEAST_UNREAD_BYTES),
             leave: leave.clone(),
             place,
         };

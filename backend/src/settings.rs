@@ -5,12 +5,14 @@ mod client;
 mod completion;
 mod environment;
 mod gate;
+mod memory;
 mod models;
 mod pool;
 mod restricted;
 mod secrets;
 mod serve;
 mod shared;
+mod sizes;
 mod trace;
 mod trust;
 mod units;
@@ -27,6 +29,7 @@ pub(crate) use client::{
 };
 pub(crate) use completion::Completion;
 pub(crate) use gate::GateSettings;
+use memory::Memory;
 pub(crate) use models::{ModelControlMode, ModelSettings, TensorRtFlavour};
 pub(crate) use pool::{PoolKind, PoolSettings, Reach};
 pub(crate) use restricted::{Api, Restrictions};
@@ -105,7 +108,7 @@ pub(crate) fn from_arguments(arguments: impl Iterator<Item = OsString>) -> Resul
     let command = environment::without_strangers(Cli::command());
     let parsed = command.try_get_matches_from(arguments).and_then(|found| Cli::from_arg_matches(&found));
     let command = match parsed {
-        Ok(cli) => cli.command,
+        Ok(cli) => cli.command.fitted(Memory::here),
         Err(error) if error.exit_code() == 0 => return Err(Stop::Shown(shown(&error))),
         Err(error) => return Err(Stop::Wrong(first_paragraph(&error.render().to_string()))),
     };
@@ -114,6 +117,16 @@ pub(crate) fn from_arguments(arguments: impl Iterator<Item = OsString>) -> Resul
 }
 
 impl Command {
+    /// Its sizes that nobody said, by what memory there is; nobody looks where nothing is served.
+    fn fitted(mut self, memory: impl FnOnce() -> Option<Memory>) -> Self {
+        match &mut self {
+            Self::Serve(settings) => settings.fit(memory()),
+            Self::Gate(settings) => settings.fit(memory()),
+            Self::CheckFilter(_) | Self::Infer(_) | Self::Bench(_) | Self::Plan(_) => {}
+        }
+        self
+    }
+
     /// How its log lines look; those of commands for people are text.
     pub(crate) fn log_format(&self) -> LogFormat {
         match self {

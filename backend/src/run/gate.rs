@@ -28,6 +28,7 @@ use crate::settings::{self, GateSettings, PoolKind, PoolSettings, PrivacySetting
 pub(crate) fn run(settings: &GateSettings) -> anyhow::Result<()> {
     logs::start(&settings.logs)?;
     let mut signals = Signals::listen()?;
+    settings.sizes.tell();
     let trust = settings.trust.trust(&PrivacySettings::default())?;
     let secret = settings::read_pool_secret(&settings.pool)?;
     let tls = Tls::of(&settings.tls).map_err(SettingsError::from)?;
@@ -111,7 +112,7 @@ impl Pooled {
 
     fn of(shelf: impl Shelf, steps: impl Steps, settings: &PoolSettings, secret: Secret) -> Self {
         let registry = Arc::new(Shared::heard(steps));
-        let entries = RemotePool::start(shelf, secret, settings.timeout(), settings.pool_queue_bytes);
+        let entries = RemotePool::start(shelf, secret, settings.timeout(), settings.pool_queue_bytes());
         Self { store: Arc::new(Store::new(entries, settings.max_entry_bytes)), registry }
     }
 }

@@ -58,6 +58,7 @@ pub(crate) fn run(settings: &ServeSettings) -> anyhow::Result<()> {
     }
     // Before what takes a while: as the first process of a container it would not be ended by a signal that nobody listens to.
     let signals = Signals::listen()?;
+    settings.sizes.tell();
     let access = Access::read(settings)?;
     let loader = loader(&settings.models, &settings.logs)?;
     let prometheus = metrics::install()?;
@@ -117,7 +118,7 @@ async fn serve(
                 .then(|| BusyPoll::start(Duration::from_micros(u64::from(settings.busy_poll_us)))),
             tracing: tracing.clone(),
         },
-        limits: Limits::of_body(settings.http.max_body_bytes),
+        limits: Limits::of_body(settings.http.max_body_bytes()),
         is_ready: draining.readiness(move || models.all_loaded()),
         control: control.clone(),
         logs,

@@ -2,6 +2,8 @@
 
 use clap::Args;
 
+use super::memory::Memory;
+use super::sizes::{Share, Sizes};
 use super::{
     GateAddress, HttpSettings, LogSettings, PoolSettings, SettingsError, TlsSettings, TrustSettings, wrong,
 };
@@ -24,9 +26,20 @@ pub(crate) struct GateSettings {
     pub(crate) trust: TrustSettings,
     #[command(flatten)]
     pub(crate) logs: LogSettings,
+    /// The sizes of all that, by what memory there is.
+    #[arg(skip)]
+    pub(crate) sizes: Sizes,
 }
 
 impl GateSettings {
+    /// Sizes that nobody said become shares of that memory.
+    pub(super) fn fit(&mut self, memory: Option<Memory>) {
+        let share = Share::of(memory.as_ref());
+        self.http.fit(share);
+        self.pool.fit(share);
+        self.sizes = Sizes::of(memory, &self.http, &self.pool);
+    }
+
     /// What clap can't check.
     pub(super) fn check(&self) -> Result<(), SettingsError> {
         if !self.pool.is_shared() {

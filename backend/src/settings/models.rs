@@ -6,6 +6,7 @@ use std::time::Duration;
 use clap::{Args, ValueEnum};
 
 use super::completion::CompletionSettings;
+use super::sizes::Share;
 use super::units::{parse_bytes, parse_seconds};
 use super::{SettingsError, wrong};
 
@@ -95,14 +96,28 @@ pub(crate) struct ModelSettings {
     #[arg(long, env = "FOREBAY_MAX_QUEUE_REQUESTS", default_value_t = 1024,
           value_parser = clap::value_parser!(u32).range(1..))]
     pub(crate) max_queue_requests: u32,
-    /// Bytes of tensors that may wait for one model; past it the answer is 503 with Retry-After
-    #[arg(long, env = "FOREBAY_MAX_QUEUE_BYTES", default_value = "256MiB", value_parser = parse_bytes)]
-    pub(crate) max_queue_bytes: usize,
+    /// Bytes of tensors that may wait for one model; past it the answer is 503 with Retry-After [default: 256MiB, or a share of the
+    /// memory that the container may take]
+    #[arg(long, env = "FOREBAY_MAX_QUEUE_BYTES", value_parser = parse_bytes)]
+    max_queue_bytes: Option<usize>,
     #[command(flatten)]
     pub(crate) completion: CompletionSettings,
 }
 
+/// Where memory is enough.
+const MAX_QUEUE_BYTES: usize = 256 << 20;
+
 impl ModelSettings {
+    /// The size that nobody said becomes a share.
+    pub(super) fn fit(&mut self, share: Share) {
+        self.max_queue_bytes.get_or_insert(share.at_most(MAX_QUEUE_BYTES));
+    }
+
+    /// Bytes of tensors that may wait for one model.
+    pub(crate) fn max_queue_bytes(&self) -> usize {
+        self.max_queue_bytes.unwrap_or(MAX_QUEUE_BYTES)
+    }
+
     /// What clap can't check.
     pub(super) fn check(&self) -> Result<(), SettingsError> {
         let explicit = self.model_control_mode == ModelControlMode::Explicit;

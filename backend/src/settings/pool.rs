@@ -6,8 +6,13 @@ use std::time::Duration;
 use clap::{Args, ValueEnum};
 
 use super::secrets::PasswordFile;
+use super::sizes::Share;
 use super::units::parse_bytes;
 use super::{SettingsError, wrong};
+
+/// Where memory is enough.
+const POOL_BYTES: usize = 256 << 20;
+const POOL_QUEUE_BYTES: usize = 64 << 20;
 
 /// Where cached results are kept.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
@@ -29,9 +34,9 @@ pub(crate) struct PoolSettings {
     /// Where cached results are kept
     #[arg(long, env = "FOREBAY_POOL", value_enum, default_value = "memory")]
     pub(crate) pool: PoolKind,
-    /// Bytes of results kept, with --pool memory
-    #[arg(long, env = "FOREBAY_POOL_BYTES", default_value = "256MiB", value_parser = parse_bytes)]
-    pub(crate) pool_bytes: usize,
+    /// Bytes of results kept, with --pool memory [default: 256MiB, or a share of the memory that the container may take]
+    #[arg(long, env = "FOREBAY_POOL_BYTES", value_parser = parse_bytes)]
+    pool_bytes: Option<usize>,
     /// Largest result kept
     #[arg(long, env = "FOREBAY_MAX_ENTRY_BYTES", default_value = "8MiB", value_parser = parse_bytes)]
     pub(crate) max_entry_bytes: usize,
@@ -59,9 +64,10 @@ pub(crate) struct PoolSettings {
     #[arg(long, env = "FOREBAY_POOL_TIMEOUT_MS", default_value_t = 5,
           value_parser = clap::value_parser!(u16).range(1..=1000))]
     pub(crate) pool_timeout_ms: u16,
-    /// Bytes of results that may wait to be written to a remote pool; past it results are dropped and counted
-    #[arg(long, env = "FOREBAY_POOL_QUEUE_BYTES", default_value = "64MiB", value_parser = parse_bytes)]
-    pub(crate) pool_queue_bytes: usize,
+    /// Bytes of results that may wait to be written to a remote pool; past it results are dropped and counted [default: 64MiB, or a
+    /// share of the memory that the container may take]
+    #[arg(long, env = "FOREBAY_POOL_QUEUE_BYTES", value_parser = parse_bytes)]
+    pool_queue_bytes: Option<usize>,
     /// File with the secret that authenticates entries in a remote pool, at least 16 bytes; the environment variable
     /// `FOREBAY_POOL_SECRET` may hold the secret itself
     #[arg(long, env = "FOREBAY_POOL_SECRET_FILE")]
@@ -85,6 +91,22 @@ impl PoolSettings {
     /// Whether the pool is one that processes share.
     pub(super) fn is_shared(&self) -> bool {
         matches!(self.pool, PoolKind::Redis | PoolKind::Memcached)
+    }
+
+    /// Sizes that nobody said become shares.
+    pub(super) fn fit(&mut self, share: Share) {
+        self.pool_bytes.get_or_insert(share.at_most(POOL_BYTES));
+        self.pool_queue_bytes.get_or_insert(share.at_most(POOL_QUEUE_BYTES));
+    }
+
+    /// Bytes of results kept in this process.
+    pub(crate) fn pool_bytes(&self) -> usize {
+        self.pool_bytes.unwrap_or(POOL_BYTES)
+    }
+
+    /// Bytes of results that wait to be written.
+    pub(crate) fn pool_queue_bytes(&self) -> usize {
+        self.pool_queue_bytes.unwrap_or(POOL_QUEUE_BYTES)
     }
 
     /// How Redis is reached, with --pool redis.

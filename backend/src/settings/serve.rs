@@ -6,7 +6,9 @@ use std::time::Duration;
 use clap::Args;
 use forebay_protocol::service;
 
+use super::memory::Memory;
 use super::models::ModelSettings;
+use super::sizes::{Share, Sizes};
 use super::units::parse_seconds;
 use super::{
     GateAddress, HttpSettings, LogSettings, PoolSettings, PrivacySettings, RestrictedSettings, SettingsError,
@@ -68,9 +70,22 @@ pub(crate) struct ServeSettings {
     pub(crate) logs: LogSettings,
     #[command(flatten)]
     pub(crate) trace: TraceSettings,
+    /// The sizes of all that, by what memory there is.
+    #[arg(skip)]
+    pub(crate) sizes: Sizes,
 }
 
 impl ServeSettings {
+    /// Sizes that nobody said become shares of that memory.
+    pub(super) fn fit(&mut self, memory: Option<Memory>) {
+        let share = Share::of(memory.as_ref());
+        self.models.fit(share);
+        self.http.fit(share);
+        self.pool.fit(share);
+        self.sizes = Sizes::of(memory, &self.http, &self.pool);
+        self.sizes.max_queue_bytes = Some(self.models.max_queue_bytes());
+    }
+
     /// What clap can't check: rules that span two settings.
     pub(super) fn check(&self) -> Result<(), SettingsError> {
         self.models.check()?;

@@ -9,6 +9,7 @@ use clap::{Args, ValueEnum};
 use tokio::sync::Semaphore;
 
 use super::restricted::{self, Restrictions};
+use super::sizes::Share;
 use super::units::{parse_bytes, parse_seconds};
 use super::{Hidden, SettingsError, wrong};
 use crate::body::Bodies;
@@ -23,13 +24,14 @@ pub(crate) struct HttpSettings {
     #[arg(long, env = "FOREBAY_METRICS_ADDRESS", default_value = "0.0.0.0")]
     pub(crate) metrics_address: IpAddr,
     /// Largest request body, and largest message over gRPC, after decompression too; past it the answer is 413, or
-    /// `OUT_OF_RANGE`
-    #[arg(long, env = "FOREBAY_MAX_BODY_BYTES", default_value = "64MiB", value_parser = parse_bytes)]
-    pub(crate) max_body_bytes: usize,
+    /// `OUT_OF_RANGE` [default: 64MiB, or --body-budget-bytes where that is less]
+    #[arg(long, env = "FOREBAY_MAX_BODY_BYTES", value_parser = parse_bytes)]
+    max_body_bytes: Option<usize>,
     /// Bytes that all requests may hold together, over HTTP and gRPC, from when they come until nothing is computed on them any
-    /// more; past it the answer is 503 with Retry-After, or `RESOURCE_EXHAUSTED`
-    #[arg(long, env = "FOREBAY_BODY_BUDGET_BYTES", default_value = "1GiB", value_parser = parse_bytes)]
-    pub(crate) body_budget_bytes: usize,
+    /// more; past it the answer is 503 with Retry-After, or `RESOURCE_EXHAUSTED` [default: 1GiB, or a share of the memory that the
+    /// container may take]
+    #[arg(long, env = "FOREBAY_BODY_BUDGET_BYTES", value_parser = parse_bytes)]
+    body_budget_bytes: Option<usize>,
     /// Bytes a second that a client must send at least while its body is waited for, over each 5 seconds; 0 for no bound
     #[arg(long, env = "FOREBAY_MIN_BODY_RATE", default_value = "1KiB", value_parser = parse_bytes)]
     pub(crate) min_body_rate: usize,
@@ -85,14 +87,17 @@ pub(crate) struct GateAddress {
     pub(crate) gate_port: u16,
 }
 
+/// Where memory is enough.
+const MAX_BODY_BYTES: usize = 64 << 20;
+const BODY_BUDGET_BYTES: usize = 1 << 30;
 /// By default so many times the streams of a connection may end by a client's errors: a proxy keeps its connections for days, and
 /// what it sends for a stream that ended a while ago counts.
 const ERROR_RESETS_PER_STREAM: usize = 64;
 
 impl HttpSettings {
     pub(super) fn check(&self) -> Result<(), SettingsError> {
-        if self.body_budget_bytes < self.max_body_bytes {
-            let least = format!("must be --max-body-bytes at least, which is {}", self.max_body_bytes);
+        if self.body_budget_bytes() < self.max_body_bytes() {
+            let least = format!("must be --max-body-bytes at least, which is {}", self.max_body_bytes());
             return Err(wrong("--body-budget-bytes", least));
         }
         if self.drain_secs >= self.exit_timeout_secs {
@@ -103,6 +108,23 @@ impl HttpSettings {
             return Err(wrong("--drain-secs", less));
         }
         Ok(())
+    }
+
+    /// Sizes that nobody said become shares.
+    pub(super) fn fit(&mut self, share: Share) {
+        // One body of the size that is allowed fits in any case.
+        let budget = || share.at_most(BODY_BUDGET_BYTES).max(self.max_body_bytes.unwrap_or(0));
+        let budget = self.body_budget_bytes.unwrap_or_else(budget);
+        self.body_budget_bytes = Some(budget);
+        self.max_body_bytes.get_or_insert(MAX_BODY_BYTES.min(budget));
+    }
+
+    pub(crate) fn max_body_bytes(&self) -> usize {
+        self.max_body_bytes.unwrap_or(MAX_BODY_BYTES)
+    }
+
+    pub(super) fn body_budget_bytes(&self) -> usize {
+        self.body_budget_bytes.unwrap_or(BODY_BUDGET_BYTES)
     }
 
     pub(crate) fn max_connections(&self) -> usize {
@@ -121,9 +143,9 @@ impl HttpSettings {
     /// What bodies may take, one and all together.
     pub(crate) fn bodies(&self) -> Bodies {
         Bodies {
-            bytes: self.max_body_bytes,
+            bytes: self.max_body_bytes(),
             least: Least { time: self.body_timeout_secs, rate: self.min_body_rate },
-            budget: Budget::new(self.body_budget_bytes),
+            budget: Budget::new(self.body_budget_bytes()),
         }
     }
 }

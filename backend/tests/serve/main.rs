@@ -30,6 +30,7 @@ mod generations;
 mod grpc;
 mod io_binding;
 mod memcached;
+mod memory;
 mod mesh;
 #[cfg(not(feature = "tensorrt"))]
 mod no_tensorrt;

@@ -3,7 +3,6 @@
 use std::collections::BTreeSet;
 use std::ffi::OsString;
 use std::fs::{read_dir, read_link, read_to_string};
-use std::io::Write as _;
 use std::net::{Ipv4Addr, UdpSocket};
 use std::path::Path;
 use std::process::Command;
@@ -12,7 +11,7 @@ use rig::process::until;
 use tempfile::TempDir;
 
 use crate::client::fp32;
-use crate::process::{Forebay, repository_with, serve_command};
+use crate::process::{Forebay, not_tested, repository_with, serve_command, started_by};
 
 const VARIABLE: &str = "ORT_DISABLE_TELEMETRY";
 /// What names are asked of.
@@ -43,16 +42,9 @@ impl Names {
     /// The same command, whose resolver asks here. Nobody else's does.
     fn for_command(&self, command: &Command) -> Command {
         let file = self.folder.path().join("resolv.conf");
-        let mut inside = Command::new("unshare");
-        inside.args(["-m", "sh", "-c", "mount --bind \"$0\" /etc/resolv.conf && exec \"$@\""]);
-        inside.arg(file).arg(command.get_program()).args(command.get_args());
-        for (name, value) in command.get_envs() {
-            match value {
-                Some(value) => inside.env(name, value),
-                None => inside.env_remove(name),
-            };
-        }
-        inside
+        let mut starter = Command::new("unshare");
+        starter.args(["-m", "sh", "-c", "mount --bind \"$0\" /etc/resolv.conf && exec \"$@\""]).arg(file);
+        started_by(starter, command)
     }
 
     /// The names that were asked for since it was looked at last. There is none of them.
@@ -133,10 +125,7 @@ fn onnx_runtime_has_no_thread_that_reports_unless_its_user_says_so() {
 fn serve_asks_for_no_name_and_opens_no_connection_that_it_was_not_told_of() {
     let names = can_have_its_own_files().then(|| Names::at(1).zip(Names::at(2))).flatten();
     let Some((silent, loud)) = names else {
-        // Past what keeps the output of tests that pass.
-        let missing =
-            "NOT TESTED: which names serve asks for; that needs root: a mount of its own, and port 53";
-        return writeln!(std::io::stderr(), "{missing}").unwrap();
+        return not_tested("which names serve asks for; that needs root: a mount of its own, and port 53");
     };
     let repository = repository_with("identity_fp32", "");
     let ours = Forebay::start(silent.for_command(&serve(repository.path(), None)));

@@ -56,7 +56,7 @@ pub(super) fn loader(settings: &ModelSettings, logs: &LogSettings) -> anyhow::Re
         completion: settings.completion.completion()?,
         limits: QueueLimits {
             requests: usize::try_from(settings.max_queue_requests)?,
-            bytes: settings.max_queue_bytes,
+            bytes: settings.max_queue_bytes(),
         },
     })
 }

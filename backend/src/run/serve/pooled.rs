@@ -44,7 +44,7 @@ impl Pooled {
 
     fn memory(settings: &ServeSettings) -> Self {
         let pool = &settings.pool;
-        let entries = MemoryPool::new(pool.pool_bytes, pool.max_entry_bytes);
+        let entries = MemoryPool::new(pool.pool_bytes(), pool.max_entry_bytes);
         let own = Arc::new(Own::new());
         let herald = Herald::new(own.clone(), &settings.service, settings.generations_timeout_secs);
         Self {
@@ -66,7 +66,7 @@ impl Pooled {
         let secret = settings::read_pool_secret(pool)?;
         let (registry, farewell) = Shared::told(steps, &settings.service, leaving.clone());
         let herald = Herald::new(Arc::new(registry), &settings.service, settings.generations_timeout_secs);
-        let entries = RemotePool::start(shelf, secret, pool.timeout(), pool.pool_queue_bytes);
+        let entries = RemotePool::start(shelf, secret, pool.timeout(), pool.pool_queue_bytes());
         let store = Arc::new(Store::new(entries, pool.max_entry_bytes));
         Ok(Self { store: Some(store), own: None, herald: Arc::new(herald), farewell: Some(farewell) })
     }
