@@ -137,7 +137,7 @@ mod tests {
             ("memcached://hidden@h", "password"),
             ("memcached://u:hid%2den%ZZ@h", "user and password"),
             ("memcached://u:hidden%0a@h", "user and password"),
-            ("memcacheds://h_", "no name that a certificate has"),
+            ("memcacheds://h..i", "no name that a certificate has"),
         ] {
             let line = endpoints(&Reach::by_url(url)).err().unwrap().to_string();
             assert!(line.contains(named) && !line.contains("hid"), "{url}: {line}");
