@@ -11,6 +11,7 @@ mod papers;
 mod parts;
 mod programs;
 mod stage;
+mod twice;
 
 use std::fs::{self, File};
 use std::path::{Path, PathBuf};
@@ -61,6 +62,9 @@ pub(crate) struct Settings {
     /// Push them there too: HOST, HOST:PORT or HOST/PATH
     #[arg(long, value_name = "REGISTRY")]
     push: Option<String>,
+    /// Make them once more from a clone in this folder, which is kept, compare, and write tests/reports/images.md
+    #[arg(long, value_name = "FOLDER", conflicts_with_all = ["forebay", "filter", "arch", "push"])]
+    check_reproducible: Option<PathBuf>,
     /// The registry speaks HTTP without TLS
     #[arg(long, requires = "push")]
     plain_http: bool,
@@ -101,11 +105,24 @@ pub(crate) fn run(layout: &Layout, settings: &Settings) -> Result<()> {
     let builder = Builder::choose(layout, settings.builder, folder.join("storage"))?;
     let run = Run { layout, settings, folder, builder, commit: Commit::of(layout) };
     println!("images: built by {}, in {}", run.builder.version()?, Layout::shown(&run.folder));
+    let mut made = Vec::new();
     for machine in machines(settings)? {
-        run.all_for(machine)?;
+        made.extend(run.all_for(machine)?);
     }
     run.builder.tidy();
-    Ok(())
+    match &settings.check_reproducible {
+        Some(elsewhere) => twice::check(&run, &made, elsewhere),
+        None => Ok(()),
+    }
+}
+
+/// An image, made.
+struct Made {
+    /// Its name and machine, by which its files are called.
+    stem: String,
+    archive: PathBuf,
+    /// Unpacked.
+    size: ByteSize,
 }
 
 /// Makes those of server, gate and Envoy that run on this kind of machine. Returns the folder of their archives, and the program in them.
@@ -187,15 +204,16 @@ impl Commit {
 }
 
 impl Run<'_> {
-    fn all_for(&self, machine: Machine) -> Result<()> {
+    fn all_for(&self, machine: Machine) -> Result<Vec<Made>> {
         let images =
             if self.settings.only.is_empty() { Image::value_variants() } else { &self.settings.only };
         let programs = self.programs(images, machine)?;
+        let mut made = Vec::new();
         for image in images {
-            self.one(*image, &programs)
-                .with_context(|| format!("{} for {}", image.name(), machine.name()))?;
+            let one = self.one(*image, &programs);
+            made.extend(one.with_context(|| format!("{} for {}", image.name(), machine.name()))?);
         }
-        Ok(())
+        Ok(made)
     }
 
     /// Builds what the images hold, unless it was handed over.
@@ -226,7 +244,8 @@ impl Run<'_> {
         Ok(to)
     }
 
-    fn one(&self, image: Image, programs: &Programs) -> Result<()> {
+    /// None of an image whose base isn't named.
+    fn one(&self, image: Image, programs: &Programs) -> Result<Option<Made>> {
         let machine = programs.machine;
         let file = image.containerfile(self.layout);
         let text = fs::read_to_string(&file).with_context(|| format!("can't read {}", file.display()))?;
@@ -247,7 +266,7 @@ impl Run<'_> {
         fs::write(self.folder.join(format!("{stem}.cdx.json")), sbom)?;
         if image == Image::ServeGpu && self.settings.tensorrt_base.is_none() {
             println!("{stem}: laid out and checked, not built: --tensorrt-base names NVIDIA's image");
-            return Ok(());
+            return Ok(None);
         }
 
         // As Kubernetes completes a name without a registry.
@@ -281,7 +300,7 @@ impl Run<'_> {
             let digest = self.builder.push(&name, &to, self.settings.plain_http)?;
             println!("    pushed: {to}@{digest}");
         }
-        Ok(())
+        Ok(Some(Made { stem, archive, size }))
     }
 
     fn labels(&self, image: Image, parts: &[parts::Part]) -> Vec<(&'static str, String)> {

@@ -40,7 +40,7 @@ fn wrong(text: &str, runs: bool) -> Vec<String> {
                 ));
             }
             "ENV" if rest.to_lowercase().contains("password") => {
-                said(format!("ENV {rest}: no secrets in images"))
+                said(format!("ENV {rest}: no secrets in images"));
             }
             "FROM" | "ENTRYPOINT" | "CMD" | "ENV" | "COPY" | "USER" | "EXPOSE" | "ARG" => {}
             _ => said(format!("{word}: no image of ours needs it")),
