@@ -23,7 +23,7 @@ use clap::{Args, ValueEnum};
 use crate::WrongSetting;
 use crate::command::{command, output};
 use crate::layout::Layout;
-use crate::setup;
+use crate::setup::{self, Foreign};
 use builder::{Builder, Kind, Request};
 use contents::{Image, Programs, lay_out, named};
 use machine::Machine;
@@ -230,8 +230,15 @@ impl Run<'_> {
             Some(own) => Some(own.clone()),
             None => Some(workshop.filter()?),
         };
-        let envoy = self.layout.bin("envoy");
-        let onnxruntime = self.layout.onnxruntime().canonicalize()?;
+        let fetched = if Machine::here() == Some(machine) {
+            Foreign {
+                onnxruntime: self.layout.onnxruntime().canonicalize()?,
+                envoy: self.layout.bin("envoy"),
+            }
+        } else {
+            setup::foreign(self.layout, machine.processor())?
+        };
+        let Foreign { onnxruntime, envoy } = fetched;
         Ok(Programs { machine, forebay, filter, envoy, onnxruntime })
     }
 

@@ -6,6 +6,7 @@
 
 mod cuda;
 mod debian;
+mod foreign;
 mod kubernetes;
 mod libraries;
 mod lock;
@@ -24,6 +25,7 @@ use bytesize::ByteSize;
 use clap::{Args, ValueEnum};
 use humantime::format_duration;
 
+pub(crate) use foreign::{Foreign, foreign};
 pub(crate) use toolchain::{TARGET, Toolchain};
 
 use crate::layout::Layout;

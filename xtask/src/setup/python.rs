@@ -11,7 +11,7 @@ use super::{ONNXRUNTIME_VERSION, Plan, Scratch, put};
 use crate::command::{command, on_path, output, watched};
 use crate::layout::Layout;
 
-const REQUIREMENTS: &str = include_str!("../../requirements.txt");
+pub(super) const REQUIREMENTS: &str = include_str!("../../requirements.txt");
 
 /// Interpreters that are tried, in this order.
 const INTERPRETERS: [&str; 5] = ["python3", "python3.14", "python3.13", "python3.12", "python3.11"];

