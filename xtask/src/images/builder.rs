@@ -143,17 +143,16 @@ impl Builder {
     pub(super) fn save(&self, name: &str, archive: &Path) -> Result<()> {
         let fresh = archive.with_extension("new");
         let _ = fs::remove_file(&fresh);
-        let mut save = match self.kind {
-            Kind::Buildah => self.call(&["push"]),
-            Kind::Podman => self.call(&["save", "--format", "oci-archive", "--output"]),
-            Kind::Docker => self.call(&["save", "--output"]),
-        };
-        if self.kind == Kind::Buildah {
-            self.policy(&mut save);
-            save.arg(name).arg(format!("oci-archive:{}:{name}", fresh.display()));
-        } else {
+        let save = if self.kind == Kind::Docker {
+            let mut save = self.call(&["save", "--output"]);
             save.arg(&fresh).arg(name);
-        }
+            save
+        } else {
+            let mut push = self.call(&["push"]);
+            self.policy(&mut push);
+            push.arg(name).arg(format!("oci-archive:{}:{name}", fresh.display()));
+            push
+        };
         output(save)?;
         fs::rename(&fresh, archive).with_context(|| format!("can't write {}", archive.display()))
     }
