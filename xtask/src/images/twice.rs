@@ -8,8 +8,9 @@ use std::time::Instant;
 use anyhow::{Result, ensure};
 use humantime::{format_duration, format_rfc3339_seconds};
 
+use super::archive;
+use super::make::{Made, Run};
 use super::stage::sha256;
-use super::{Made, Run, archive};
 use crate::command::{command, output, shown};
 use crate::layout::Layout;
 
