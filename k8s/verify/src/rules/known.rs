@@ -8,7 +8,7 @@ use crate::rules::made;
 use crate::rules::names::is_of_the_cluster;
 use crate::{Failure, Object, World};
 
-/// Keys of a Secret or a ConfigMap; none where they can't be known.
+/// Keys of a Secret or a `ConfigMap`; none where they can't be known.
 pub(crate) type Keys = Option<BTreeSet<String>>;
 
 /// What is there under a name.
@@ -258,20 +258,22 @@ fn keys(object: &Object) -> Keys {
 /// What Kubernetes makes itself.
 fn built_in(kind: &str, name: &str, namespace: Option<&str>) -> Found {
     let system = namespace == Some("kube-system");
-    let keys = |keys: &[&str]| Found::There(Some(keys.iter().map(|key| (*key).to_owned()).collect()));
     match (kind, name) {
-        ("ConfigMap", "kube-root-ca.crt") => keys(&["ca.crt"]),
-        ("ConfigMap", "extension-apiserver-authentication") if system => Found::There(None),
+        ("ConfigMap", "kube-root-ca.crt") => Found::There(Some(["ca.crt".to_owned()].into())),
         ("ServiceAccount", "default")
         | ("PriorityClass", "system-cluster-critical" | "system-node-critical")
         | ("ClusterRole", "cluster-admin" | "admin" | "edit" | "view") => Found::There(None),
-        ("ClusterRole", name) if name.starts_with("system:") => Found::There(None),
-        ("Role", name) if name.starts_with("system:") => Found::There(None),
-        ("Role", "extension-apiserver-authentication-reader") if system => Found::There(None),
+        ("ConfigMap", "extension-apiserver-authentication")
+        | ("Role", "extension-apiserver-authentication-reader")
+        | ("Service", "kube-dns")
+            if system =>
+        {
+            Found::There(None)
+        }
+        ("ClusterRole" | "Role", name) if name.starts_with("system:") => Found::There(None),
         ("Service", "kubernetes") if namespace.is_none_or(|namespace| namespace == "default") => {
             Found::There(None)
         }
-        ("Service", "kube-dns") if system => Found::There(None),
         ("Namespace", name) if NAMESPACES.contains(&name) => Found::There(None),
         _ => Found::Nowhere,
     }

@@ -1,5 +1,7 @@
-//! What objects make in their turn: a `SealedSecret` or an `ExternalSecret` its Secret, a certificate its Secret, a StatefulSet its claims. An
+//! What objects make in their turn: a `SealedSecret` or an `ExternalSecret` its Secret, a certificate its Secret, a `StatefulSet` its claims. An
 //! object enters, kinds, names and keys leave.
+
+use std::collections::BTreeSet;
 
 use crate::Object;
 use crate::rules::field::Field;
@@ -11,7 +13,7 @@ pub(crate) fn by(object: &Object) -> Vec<(&'static str, String, Keys)> {
     let name = object.name.clone();
     let secret = |name: String, keys: Keys| vec![("Secret", name, keys)];
     match (object.group(), object.kind.as_str()) {
-        ("bitnami.com", "SealedSecret") => secret(name, sealed(&root.at("spec"))),
+        ("bitnami.com", "SealedSecret") => secret(name, Some(sealed(&root.at("spec")))),
         ("external-secrets.io", "ExternalSecret") => {
             let target = root.down("spec.target.name").text().map_or(name, str::to_owned);
             secret(target, external(&root.at("spec")))
@@ -62,9 +64,9 @@ pub(crate) fn by(object: &Object) -> Vec<(&'static str, String, Keys)> {
     }
 }
 
-fn sealed(spec: &Field<'_>) -> Keys {
+fn sealed(spec: &Field<'_>) -> BTreeSet<String> {
     let parts = [spec.at("encryptedData"), spec.down("template.data")];
-    Some(parts.iter().flat_map(Field::map).map(|(key, _)| key.to_owned()).collect())
+    parts.iter().flat_map(Field::map).map(|(key, _)| key.to_owned()).collect()
 }
 
 /// Keys that are taken one by one, and those of a template; any where all of a secret is taken.

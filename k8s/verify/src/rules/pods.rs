@@ -88,7 +88,7 @@ impl<'a> Pod<'a> {
         self.containers().into_iter().chain(sidecars).collect()
     }
 
-    /// Names of the volumes, those of a StatefulSet's claims with them.
+    /// Names of the volumes, those of a `StatefulSet`'s claims with them.
     pub(crate) fn volume_names(&self) -> Vec<&'a str> {
         let claims = Field::root(self.object).down("spec.volumeClaimTemplates").list();
         let claims = claims.into_iter().map(|claim| claim.down("metadata.name").text_or_empty());

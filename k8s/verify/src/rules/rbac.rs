@@ -138,7 +138,7 @@ fn one_rule(in_namespace: bool, rule: &Field<'_>, failures: &mut Vec<Failure>) {
     }
     let alone = |verb: &&str| matches!(*verb, "create" | "deletecollection");
     let said: Vec<&str> = verbs.list().iter().map(Field::text_or_empty).collect();
-    if !names.is_empty() && !said.is_empty() && said.iter().all(|verb| alone(verb)) {
+    if !names.is_empty() && !said.is_empty() && said.iter().all(alone) {
         names.fail(
             failures,
             format!("{} knows no name yet: nothing is granted", said.join(" and ")),

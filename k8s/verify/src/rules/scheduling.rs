@@ -71,7 +71,7 @@ pub(crate) fn node_term(term: &Field<'_>, failures: &mut Vec<Failure>) {
         match operator.text_or_empty() {
             "In" | "NotIn" if count == 0 => values.fail(failures, "are missing", "one at least"),
             "Exists" | "DoesNotExist" if count > 0 => {
-                values.fail(failures, "are said where none count", "none, or In")
+                values.fail(failures, "are said where none count", "none, or In");
             }
             "Gt" | "Lt" => {
                 let whole = values

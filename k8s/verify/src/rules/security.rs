@@ -94,7 +94,7 @@ fn profiles(context: &Field<'_>, failures: &mut Vec<Failure>) {
         kind.one_of(failures, &["RuntimeDefault", "Localhost", "Unconfined"]);
         match (kind.text(), local.text()) {
             (Some("Localhost"), None) => {
-                local.fail(failures, "is missing", "the profile that Localhost means")
+                local.fail(failures, "is missing", "the profile that Localhost means");
             }
             (Some("Localhost"), _) | (_, None) => {}
             (_, Some(_)) => local.fail(failures, "counts for Localhost alone", "type: Localhost, or without"),

@@ -85,7 +85,7 @@ pub(crate) fn label_value(text: &str) -> Wrong {
     })
 }
 
-/// A key of a Secret or a ConfigMap.
+/// A key of a Secret or a `ConfigMap`.
 pub(crate) fn file_key(text: &str) -> Wrong {
     let inner = |c: char| c.is_ascii_alphanumeric() || matches!(c, '-' | '_' | '.');
     let right = !text.is_empty()

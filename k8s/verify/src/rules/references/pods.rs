@@ -1,4 +1,4 @@
-//! What pods say of others: Secrets and ConfigMaps with their keys, claims, accounts, classes.
+//! What pods say of others: Secrets and `ConfigMaps` with their keys, claims, accounts, classes.
 
 use crate::Failure;
 use crate::rules::field::Field;
@@ -60,7 +60,7 @@ fn check_volume(known: &Known<'_>, volume: &Field<'_>, namespace: Option<&str>, 
     known.need("StorageClass", &template, None, failures);
 }
 
-/// A volume of a Secret or a ConfigMap, with the keys that it takes.
+/// A volume of a Secret or a `ConfigMap`, with the keys that it takes.
 fn by_keys(
     known: &Known<'_>,
     kind: &str,

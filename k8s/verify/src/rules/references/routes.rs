@@ -14,7 +14,7 @@ pub(super) fn check(known: &Known<'_>, failures: &mut Vec<Failure>) {
             ("networking.k8s.io", "Ingress") => ingress(known, object, failures),
             ("networking.k8s.io", "NetworkPolicy") => policy(known, &targets, object, failures),
             ("gateway.networking.k8s.io", "HTTPRoute" | "GRPCRoute" | "TLSRoute" | "TCPRoute") => {
-                route(known, object, failures)
+                route(known, object, failures);
             }
             ("gateway.networking.k8s.io", "Gateway") => {
                 known.need("GatewayClass", &root.down("spec.gatewayClassName"), None, failures);

@@ -34,7 +34,7 @@ pub(super) fn check(known: &Known<'_>, failures: &mut Vec<Failure>) {
             }
             ("keda.sh", "ScaledJob") => triggers(known, object, failures),
             ("keda.sh", "TriggerAuthentication" | "ClusterTriggerAuthentication") => {
-                authentication(known, object, failures)
+                authentication(known, object, failures);
             }
             ("policy", "PodDisruptionBudget") => {
                 let selector = root.down("spec.selector");

@@ -1,4 +1,4 @@
-//! What KServe's objects say of others: runtimes, the formats that these serve, claims.
+//! What `KServe`'s objects say of others: runtimes, the formats that these serve, claims.
 
 use crate::rules::field::Field;
 use crate::rules::known::Known;

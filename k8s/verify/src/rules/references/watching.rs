@@ -1,4 +1,4 @@
-//! Who is watched: PodMonitors and ServiceMonitors to pods, Services and their ports.
+//! Who is watched: `PodMonitors` and `ServiceMonitors` to pods, Services and their ports.
 
 use crate::rules::field::Field;
 use crate::rules::known::{Known, reaches};
