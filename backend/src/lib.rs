@@ -1,5 +1,5 @@
 //! Forebay's backend: `serve` answers inference requests, `gate` answers the filters' lookups, `check-filter` reads a filter's
-//! settings as the filter does, `infer` and `bench` ask any V2 server, `plan` builds one plan of TensorRT's for `serve`. Arguments
+//! settings as the filter does, `check-settings` a server's as it does itself, `infer` and `bench` ask any V2 server, `plan` builds one plan of TensorRT's for `serve`. Arguments
 //! enter ([`run`]), an exit code leaves.
 //!
 //! The rooms are listed from top to bottom; one uses only those below it (`rooms` tests that). A request's way: `http` or `grpc`
@@ -95,6 +95,8 @@ pub fn run() -> ExitCode {
         Command::Serve(settings) => run::serve::run(&settings),
         Command::Gate(settings) => run::gate::run(&settings),
         Command::CheckFilter(settings) => run::check_filter::run(&settings),
+        // They were checked when they were read.
+        Command::CheckSettings(_) => Ok(()),
         Command::Infer(settings) => client::infer(&settings),
         Command::Bench(settings) => client::bench(&settings),
         Command::Plan(settings) => match observe::logs::start(&settings) {

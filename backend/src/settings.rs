@@ -61,6 +61,9 @@ pub(crate) enum Command {
     Gate(Box<GateSettings>),
     /// Check the filter's settings before they are deployed: says what is wrong with them, and ends with code 2 then
     CheckFilter(CheckFilterSettings),
+    /// Check a server's flags, and the variables beside them, before they are deployed: says what is wrong with them, and ends with
+    /// code 2 then
+    CheckSettings(CheckSettings),
     /// Ask a model of any V2 server once, and show the answer
     Infer(Box<InferSettings>),
     /// Load a model of any V2 server, and tell its latency and throughput
@@ -80,6 +83,14 @@ pub(crate) struct CheckFilterSettings {
     pub(crate) file: PathBuf,
 }
 
+/// Settings of `forebay check-settings`.
+#[derive(Debug, Args)]
+pub(crate) struct CheckSettings {
+    /// The command with its flags, as in `serve --pool redis`
+    #[arg(required = true, trailing_var_arg = true, allow_hyphen_values = true, value_name = "COMMAND")]
+    pub(crate) arguments: Vec<OsString>,
+}
+
 /// Settings that can't be used. Ends the program with exit code 2.
 #[derive(Debug, thiserror::Error)]
 pub(crate) enum SettingsError {
@@ -89,6 +100,9 @@ pub(crate) enum SettingsError {
     /// A value that can't be used.
     #[error("{flag}: {reason}")]
     Wrong { flag: &'static str, reason: String },
+    /// What a command said that was only asked.
+    #[error("{0}")]
+    Refused(String),
 }
 
 /// Why there are no settings.
@@ -122,7 +136,11 @@ impl Command {
         match &mut self {
             Self::Serve(settings) => settings.fit(memory()),
             Self::Gate(settings) => settings.fit(memory()),
-            Self::CheckFilter(_) | Self::Infer(_) | Self::Bench(_) | Self::Plan(_) => {}
+            Self::CheckFilter(_)
+            | Self::CheckSettings(_)
+            | Self::Infer(_)
+            | Self::Bench(_)
+            | Self::Plan(_) => {}
         }
         self
     }
@@ -133,7 +151,9 @@ impl Command {
             Self::Serve(settings) => settings.logs.log_format,
             Self::Gate(settings) => settings.logs.log_format,
             Self::Plan(settings) => settings.log_format,
-            Self::CheckFilter(_) | Self::Infer(_) | Self::Bench(_) => LogFormat::Text,
+            Self::CheckFilter(_) | Self::CheckSettings(_) | Self::Infer(_) | Self::Bench(_) => {
+                LogFormat::Text
+            }
         }
     }
 }
@@ -164,7 +184,19 @@ fn check(command: &Command) -> Result<(), SettingsError> {
         Command::Gate(settings) => settings.check(),
         Command::Infer(settings) => settings.server.check(),
         Command::Bench(settings) => settings.check(),
+        Command::CheckSettings(settings) => settings.check(),
         Command::CheckFilter(_) | Command::Plan(_) => Ok(()),
+    }
+}
+
+impl CheckSettings {
+    /// What the command itself would say.
+    fn check(&self) -> Result<(), SettingsError> {
+        let arguments = std::iter::once("forebay".into()).chain(self.arguments.iter().cloned());
+        match from_arguments(arguments) {
+            Ok(_) | Err(Stop::Shown(_)) => Ok(()),
+            Err(Stop::Wrong(line)) => Err(SettingsError::Refused(line)),
+        }
     }
 }
 
@@ -207,6 +239,12 @@ mod tests {
     #[test]
     fn a_repository_that_is_not_there_is_named() {
         assert!(stop(&["serve", "--model-repository", "/no/such"]).contains("/no/such is not a folder"));
+    }
+
+    #[test]
+    fn settings_are_checked_without_a_server() {
+        assert!(stop(&["check-settings", "gate"]).contains("--pool redis"));
+        assert!(stop(&["check-settings", "serve", "--no-such-flag"]).contains("--no-such-flag"));
     }
 
     #[test]

@@ -5,6 +5,7 @@ pub mod failure;
 pub mod object;
 pub mod outsiders;
 pub mod path;
+pub mod project;
 pub mod read;
 pub mod rules;
 pub mod schema;

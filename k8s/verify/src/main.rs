@@ -7,6 +7,7 @@ use std::process::ExitCode;
 use anyhow::Result;
 use clap::Parser;
 use forebay_verify::outsiders::Outsiders;
+use forebay_verify::project::Project;
 use forebay_verify::{Tools, World, judge};
 
 /// Judges Kubernetes manifests before a cluster sees them.
@@ -28,6 +29,12 @@ struct Arguments {
     /// Programs that set-up installed
     #[arg(long, value_name = "FOLDER")]
     bin: Option<PathBuf>,
+    /// The checkout whose chart and overlays are judged
+    #[arg(long, value_name = "FOLDER", default_value = ".")]
+    root: PathBuf,
+    /// Take what the chart renders now for what it is compared with
+    #[arg(long, conflicts_with = "manifests")]
+    write_golden: bool,
     /// The `forebay` whose flags and variables are right
     #[arg(long, value_name = "FILE")]
     forebay: Option<PathBuf>,
@@ -55,13 +62,20 @@ fn run(arguments: &Arguments) -> Result<usize> {
     if let Some(folder) = &arguments.kubernetes {
         world.schemas.read_kubernetes(folder)?;
     }
-    for path in &arguments.crds {
+    let vendored = arguments.root.join("k8s/crds");
+    for path in arguments.crds.iter().chain(Some(&vendored).filter(|folder| folder.is_dir())) {
         world.read_crds(path)?;
     }
     for path in &arguments.manifests {
         world.read(path)?;
     }
-    let failures = judge(&world);
+    let failures = if arguments.manifests.is_empty() {
+        let renders = arguments.root.join(".forebay/verify-k8s");
+        let write_golden = arguments.write_golden;
+        Project { root: &arguments.root, renders, base: &world, write_golden }.judge()?
+    } else {
+        judge(&world)
+    };
     for failure in &failures {
         println!("{failure}");
     }

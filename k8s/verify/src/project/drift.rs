@@ -1,0 +1,169 @@
+//! The chart's objects and an overlay's, side by side: where they differ and `drift.yaml` does not say that it is meant.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::path::Path;
+
+use anyhow::{Context, Result, ensure};
+use serde_json::{Map, Value};
+
+use crate::failure::Failure;
+use crate::object::Object;
+use crate::read;
+use crate::world::World;
+
+/// A difference that is meant.
+struct Meant {
+    kind: String,
+    name: String,
+    path: String,
+}
+
+/// Says where they differ.
+///
+/// # Errors
+/// The list can't be read.
+pub(super) fn compare(
+    listed: &Path,
+    chart: &World,
+    overlay: &World,
+    failures: &mut Vec<Failure>,
+) -> Result<()> {
+    let meant = if listed.is_file() { read_list(listed)? } else { Vec::new() };
+    let generated = generated(overlay);
+    let (ours, theirs) = (by_name(chart, &BTreeMap::new()), by_name(overlay, &generated));
+    let names: BTreeSet<_> = ours.keys().chain(theirs.keys()).collect();
+    for name in names {
+        match (ours.get(name), theirs.get(name)) {
+            (Some((object, one)), Some((_, other))) => {
+                let mut found = Vec::new();
+                differences(one, other, "", &mut found);
+                for (path, wrong) in found {
+                    say(&meant, name, object, &path, &wrong, failures);
+                }
+            }
+            (Some((object, _)), None) => {
+                say(&meant, name, object, "/", "the overlay has no such object", failures)
+            }
+            (None, Some((object, _))) => {
+                say(&meant, name, object, "/", "the chart has no such object", failures)
+            }
+            (None, None) => {}
+        }
+    }
+    Ok(())
+}
+
+type Name = (String, String);
+
+fn say(
+    meant: &[Meant],
+    name: &Name,
+    object: &Object,
+    pointer: &str,
+    wrong: &str,
+    failures: &mut Vec<Failure>,
+) {
+    let covered = meant.iter().any(|one| {
+        let here = pointer == one.path
+            || pointer.starts_with(&format!("{}/", one.path))
+            || (one.path == "/" && pointer == "/");
+        (one.kind == "*" || one.kind == name.0) && (one.name == "*" || one.name == name.1) && here
+    });
+    if !covered {
+        let path = pointer.trim_start_matches('/').replace('/', ".").replace("~1", "/");
+        failures.push(object.failure(
+            &path,
+            format!("chart and overlay differ: {wrong}"),
+            "the same in both, or a line in k8s/drift.yaml that says why",
+        ));
+    }
+}
+
+fn read_list(file: &Path) -> Result<Vec<Meant>> {
+    let text = std::fs::read_to_string(file).with_context(|| format!("can't read {}", file.display()))?;
+    let (documents, faults) = read::documents(&text);
+    ensure!(faults.is_empty(), "{}:{}: {}", file.display(), faults[0].line, faults[0].wrong);
+    let items = documents.iter().flat_map(|document| document.value.as_array().into_iter().flatten());
+    items
+        .map(|item| {
+            let word = |key: &str| {
+                let word = item.get(key).and_then(Value::as_str).map(str::to_owned);
+                word.with_context(|| format!("{}: an item has no `{key}`", file.display()))
+            };
+            word("why")?;
+            Ok(Meant { kind: word("kind")?, name: word("name")?, path: word("path")? })
+        })
+        .collect()
+}
+
+/// Names with a hash at their end that Kustomize generated, and what they are without it.
+fn generated(world: &World) -> BTreeMap<String, String> {
+    let kinds = world.of("", "ConfigMap").chain(world.of("", "Secret"));
+    kinds.filter_map(|object| Some((object.name.clone(), without_hash(&object.name)?.to_owned()))).collect()
+}
+
+/// Kustomize's hashes are ten of these letters and digits.
+fn without_hash(name: &str) -> Option<&str> {
+    let (name, hash) = name.rsplit_once('-')?;
+    (hash.len() == 10 && hash.bytes().all(|byte| b"bcdfghkmt2456789".contains(&byte))).then_some(name)
+}
+
+fn by_name<'a>(
+    world: &'a World,
+    generated: &BTreeMap<String, String>,
+) -> BTreeMap<Name, (&'a Object, Value)> {
+    let plain = |name: &str| generated.get(name).cloned().unwrap_or_else(|| name.to_owned());
+    let objects = world.objects.iter();
+    objects
+        .map(|object| {
+            ((object.kind.clone(), plain(&object.name)), (object, comparable(&object.value, generated)))
+        })
+        .collect()
+}
+
+/// Lists whose items have names become maps by them, names that were generated become plain.
+fn comparable(value: &Value, generated: &BTreeMap<String, String>) -> Value {
+    match value {
+        Value::String(text) => Value::String(generated.get(text).cloned().unwrap_or_else(|| text.clone())),
+        Value::Object(members) => members
+            .iter()
+            .map(|(key, value)| (key.clone(), comparable(value, generated)))
+            .collect::<Map<_, _>>()
+            .into(),
+        Value::Array(items) => {
+            for key in ["name", "mountPath"] {
+                let names: Option<BTreeSet<&str>> =
+                    items.iter().map(|item| item.get(key)?.as_str()).collect();
+                if names.is_some_and(|names| names.len() == items.len() && !items.is_empty()) {
+                    let named = |item: &Value| item[key].as_str().unwrap_or_default().to_owned();
+                    return items
+                        .iter()
+                        .map(|item| (named(item), comparable(item, generated)))
+                        .collect::<Map<_, _>>()
+                        .into();
+                }
+            }
+            items.iter().map(|item| comparable(item, generated)).collect()
+        }
+        other => other.clone(),
+    }
+}
+
+fn differences(one: &Value, other: &Value, at: &str, found: &mut Vec<(String, String)>) {
+    if one == other {
+        return;
+    }
+    if let (Value::Object(ours), Value::Object(theirs)) = (one, other) {
+        for key in ours.keys().chain(theirs.keys()).collect::<BTreeSet<_>>() {
+            let here = format!("{at}/{}", key.replace('~', "~0").replace('/', "~1"));
+            match (ours.get(key), theirs.get(key)) {
+                (Some(one), Some(other)) => differences(one, other, &here, found),
+                (Some(_), None) => found.push((here, "the chart alone has it".to_owned())),
+                _ => found.push((here, "the overlay alone has it".to_owned())),
+            }
+        }
+        return;
+    }
+    let short = |value: &Value| value.to_string().chars().take(80).collect::<String>();
+    found.push((at.to_owned(), format!("{} in the chart, {} in the overlay", short(one), short(other))));
+}
