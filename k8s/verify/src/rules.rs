@@ -1,8 +1,13 @@
 //! The families of rules. Each looks at the whole world and adds what is wrong in it.
 
+pub mod contracts;
 pub mod envoy;
 pub mod head;
+pub mod prometheus;
+pub mod restricted;
 pub mod schemas;
+pub mod secrets;
+pub mod settings;
 
 // What an API server checks beyond schemas.
 pub mod autoscaling;
@@ -52,6 +57,11 @@ pub const FAMILIES: &[(&str, Check)] = &[
     ("head", head::check),
     ("schemas", schemas::check),
     ("envoy", envoy::check),
+    ("contracts", contracts::check),
+    ("settings", settings::check),
+    ("prometheus", prometheus::check),
+    ("secrets", secrets::check),
+    ("restricted", restricted::check),
     ("names", names::check),
     ("metadata", metadata::check),
     ("selectors", selectors::check),
