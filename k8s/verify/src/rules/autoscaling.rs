@@ -1,6 +1,7 @@
 //! Autoscalers: bounds, metrics of the type they say, behaviour that can be.
 
 use crate::rules::field::Field;
+use crate::rules::{quantities, selectors, text};
 use crate::{Failure, World};
 
 const TYPES: [(&str, &str); 5] = [
@@ -19,6 +20,8 @@ pub fn check(world: &World, failures: &mut Vec<Failure>) {
         let target = spec.at("scaleTargetRef");
         target.at("kind").require(failures, "the kind of what is scaled");
         target.at("name").require(failures, "the name of what is scaled");
+        target.at("kind").form(failures, text::segment);
+        target.at("name").form(failures, text::segment);
         let api = target.at("apiVersion");
         let grouped = !matches!(target.at("kind").text(), Some("ReplicationController"));
         if grouped && api.text().is_none_or(|version| !version.contains('/')) {
@@ -117,16 +120,31 @@ fn target(kind: &str, source: &Field<'_>, failures: &mut Vec<Failure>) {
         }
         _ => {
             source.down("metric.name").require(failures, "the metric's name");
+            source.down("metric.name").form(failures, text::segment);
+            selectors::form(&source.down("metric.selector"), failures);
+        }
+    }
+    if kind == "object" {
+        for of in ["kind", "name"] {
+            source.at("describedObject").at(of).require(failures, "what the metric is of");
+            source.at("describedObject").at(of).form(failures, text::segment);
         }
     }
     if kind == "containerResource" {
         source.at("container").require(failures, "the container's name");
+        source.at("container").form(failures, text::label);
+        if let Some(name) = source.at("name").text() {
+            quantities::named(name, &source.at("name"), failures);
+        }
     }
 }
 
 fn behaviour(rules: &Field<'_>, failures: &mut Vec<Failure>) {
     rules.at("stabilizationWindowSeconds").between(failures, 0, 3600);
-    rules.at("selectPolicy").one_of(failures, &["Max", "Min", "Disabled"]);
+    rules.at("selectPolicy").one_of_said(failures, &["Max", "Min", "Disabled"]);
+    if rules.at("policies").is_said() {
+        rules.at("policies").require(failures, "one at least, or none said");
+    }
     for policy in rules.at("policies").list() {
         policy.at("type").require(failures, "Pods or Percent");
         policy.at("type").one_of(failures, &["Pods", "Percent"]);

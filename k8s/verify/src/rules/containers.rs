@@ -159,7 +159,8 @@ fn source(variable: &Field<'_>, failures: &mut Vec<Failure>) {
         by_key.at("key").form(failures, text::file_key);
     }
     field(&from.at("fieldRef").at("fieldPath"), POD_FIELDS, failures);
-    resource(&from.at("resourceFieldRef").at("resource"), failures);
+    from.at("fieldRef").at("apiVersion").one_of(failures, &["v1"]);
+    resource(&from.at("resourceFieldRef"), failures);
 }
 
 /// A field of the pod, by path.
@@ -182,9 +183,29 @@ pub(crate) fn field(path: &Field<'_>, allowed: &[&str], failures: &mut Vec<Failu
     }
 }
 
+/// What a divisor can be, beside `1m` of the CPU.
+const DIVISORS: &[&str] =
+    &["0", "1", "1k", "1M", "1G", "1T", "1P", "1E", "1Ki", "1Mi", "1Gi", "1Ti", "1Pi", "1Ei"];
+
 /// A resource of a container, by name.
-pub(crate) fn resource(name: &Field<'_>, failures: &mut Vec<Failure>) {
+pub(crate) fn resource(reference: &Field<'_>, failures: &mut Vec<Failure>) {
+    let name = reference.at("resource");
     let Some(text) = name.text() else { return };
+    let divisor = reference.at("divisor");
+    if let Some(said) = divisor.value() {
+        let said = said.as_str().map_or_else(|| said.to_string(), str::to_owned);
+        let of_cpu = text.ends_with(".cpu");
+        let right = if of_cpu {
+            matches!(said.as_str(), "1" | "1m" | "0")
+        } else {
+            DIVISORS.contains(&said.as_str())
+        };
+        if !right {
+            let may =
+                if of_cpu { "1 or 1m".to_owned() } else { format!("one of {}", DIVISORS[1..].join(", ")) };
+            divisor.fail(failures, format!("{} divides no {text}", divisor.quoted()), may);
+        }
+    }
     let known = ["cpu", "memory", "ephemeral-storage"];
     let of = text.strip_prefix("limits.").or_else(|| text.strip_prefix("requests."));
     if !of.is_some_and(|of| known.contains(&of) || of.starts_with("hugepages-")) {

@@ -15,6 +15,8 @@ const TYPES: &[(&str, &[&str])] = &[
     ("kubernetes.io/dockerconfigjson", &[".dockerconfigjson"]),
     ("kubernetes.io/dockercfg", &[".dockercfg"]),
     ("kubernetes.io/ssh-auth", &["ssh-privatekey"]),
+    ("kubernetes.io/basic-auth", &[]),
+    ("kubernetes.io/service-account-token", &[]),
 ];
 
 /// Says what is wrong with Secrets and configuration.
@@ -73,7 +75,8 @@ fn secret(root: &Field<'_>, failures: &mut Vec<Failure>) {
     if size > MOST {
         data.fail(failures, format!("hold {size} bytes"), format!("{MOST} at most all together"));
     }
-    let needed = TYPES.iter().find(|(of, _)| Some(*of) == kind.text()).map_or(&[][..], |(_, keys)| keys);
+    let known = TYPES.iter().find(|(of, _)| Some(*of) == kind.text()).map(|(_, keys)| *keys);
+    let needed = known.unwrap_or_default();
     for key in needed {
         if !data.at(key).is_said() && !plain.at(key).is_said() {
             data.at(key).fail(failures, "is missing", format!("a key that {} has", kind.text_or_empty()));
@@ -83,7 +86,11 @@ fn secret(root: &Field<'_>, failures: &mut Vec<Failure>) {
         "kubernetes.io/dockerconfigjson" | "kubernetes.io/dockercfg" => {
             let key = needed.first().copied().unwrap_or_default();
             let bytes = STANDARD.decode(data.at(key).text_or_empty()).ok();
-            let written = plain.at(key).text().map(|text| text.as_bytes().to_vec());
+            let written = plain
+                .at(key)
+                .value()
+                .and_then(serde_json::Value::as_str)
+                .map(|text| text.as_bytes().to_vec());
             let read = written.or(bytes.filter(|bytes| !bytes.is_empty()));
             if read.is_some_and(|json| {
                 !serde_json::from_slice::<serde_json::Value>(&json).is_ok_and(|json| json.is_object())
@@ -99,12 +106,15 @@ fn secret(root: &Field<'_>, failures: &mut Vec<Failure>) {
         {
             data.fail(failures, "has no username and no password", "one at least");
         }
+        "kubernetes.io/ssh-auth" if data.at("ssh-privatekey").is_said() && plain.is_empty() => {
+            data.at("ssh-privatekey").require(failures, "a key");
+        }
         "kubernetes.io/service-account-token" => {
             let account = root.at("metadata").at("annotations").at("kubernetes.io/service-account.name");
             account.require(failures, "the account's name");
         }
         "Opaque" | "" => {}
-        other if other.starts_with("kubernetes.io/") && needed.is_empty() => {
+        other if other.starts_with("kubernetes.io/") && known.is_none() => {
             kind.fail(
                 failures,
                 format!("Kubernetes has no type \"{other}\""),

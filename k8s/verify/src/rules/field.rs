@@ -148,6 +148,17 @@ impl<'a> Field<'a> {
         }
     }
 
+    /// As [`Self::one_of`], where nothing is no default.
+    pub(crate) fn one_of_said(&self, failures: &mut Vec<Failure>, allowed: &[&str]) {
+        if self.is_said() && self.text().is_none_or(|text| !allowed.contains(&text)) {
+            self.fail(
+                failures,
+                format!("there is no {}", self.quoted()),
+                format!("one of {}", allowed.join(", ")),
+            );
+        }
+    }
+
     /// Fails where a number lies outside; a missing one is its default.
     pub(crate) fn between(&self, failures: &mut Vec<Failure>, least: i64, most: i64) {
         if let Some(number) = self.number()

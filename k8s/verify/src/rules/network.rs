@@ -58,6 +58,7 @@ fn ingress(root: &Field<'_>, failures: &mut Vec<Failure>) {
     for tls in spec.at("tls").list() {
         tls.at("secretName").form(failures, text::subdomain);
         for host in tls.at("hosts").list() {
+            host.require(failures, "a host");
             host.form(failures, text::host);
         }
     }
@@ -86,11 +87,18 @@ fn backend(backend: &Field<'_>, failures: &mut Vec<Failure>) {
         backend.fail(failures, "leads to two places or none", "service or resource");
         return;
     }
+    if resource.is_said() {
+        for of in ["kind", "name"] {
+            resource.at(of).require(failures, "what it leads to");
+            resource.at(of).form(failures, text::segment);
+        }
+        resource.at("apiGroup").form(failures, text::subdomain);
+    }
     if service.is_said() {
         service.at("name").require(failures, "a Service's name");
         service.at("name").form(failures, text::label);
         let port = service.at("port");
-        if port.at("name").is_said() == port.at("number").is_said() {
+        if port.at("name").text().is_some() == port.at("number").is_said() {
             port.fail(failures, "is said twice or not at all", "a name or a number");
         }
         port.at("name").form(failures, text::port_name);
@@ -101,7 +109,7 @@ fn backend(backend: &Field<'_>, failures: &mut Vec<Failure>) {
 fn policy(spec: &Field<'_>, failures: &mut Vec<Failure>) {
     let types: Vec<&str> = spec.at("policyTypes").list().iter().filter_map(Field::text).collect();
     for kind in spec.at("policyTypes").list() {
-        kind.one_of(failures, &["Ingress", "Egress"]);
+        kind.one_of_said(failures, &["Ingress", "Egress"]);
     }
     for (kind, rules, peers) in [("Ingress", "ingress", "from"), ("Egress", "egress", "to")] {
         if !types.is_empty() && !types.contains(&kind) && !spec.at(rules).is_empty() {

@@ -46,7 +46,8 @@ impl<'a> Pod<'a> {
         };
         let root = Field::root(object);
         let (metadata, spec) = (root.down(metadata), root.down(spec));
-        spec.is_said().then_some(Self { object, metadata, spec, is_partial })
+        // A template that says nothing is a mistake too.
+        (spec.is_said() || !is_partial).then_some(Self { object, metadata, spec, is_partial })
     }
 
     /// Those whose fields an API server checks as a pod's.

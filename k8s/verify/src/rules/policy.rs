@@ -3,7 +3,7 @@
 use std::collections::BTreeSet;
 
 use crate::rules::field::Field;
-use crate::rules::{quantities, scheduling, text, workload};
+use crate::rules::{metadata, quantities, scheduling, text, workload};
 use crate::{Failure, World};
 
 /// A user's priority is at most this.
@@ -51,7 +51,7 @@ fn budget(spec: &Field<'_>, failures: &mut Vec<Failure>) {
     } else if !least.is_said() && !most.is_said() {
         spec.fail(failures, "bounds nothing", "minAvailable or maxUnavailable");
     }
-    spec.at("unhealthyPodEvictionPolicy").one_of(failures, &["IfHealthyBudget", "AlwaysAllow"]);
+    spec.at("unhealthyPodEvictionPolicy").one_of_said(failures, &["IfHealthyBudget", "AlwaysAllow"]);
     if spec.at("selector").is_empty() {
         spec.at("selector").fail(
             failures,
@@ -88,7 +88,9 @@ fn quota(spec: &Field<'_>, failures: &mut Vec<Failure>) {
     for (name, field) in hard.map() {
         quantities::amount(&field, failures);
         let known = plain.contains(&name) || name.contains('/') || name.contains("hugepages-");
-        if !known {
+        if let Some((wrong, right)) = text::key(name) {
+            field.fail(failures, wrong, right);
+        } else if !known {
             field.fail(
                 failures,
                 format!("a quota knows no \"{name}\""),
@@ -113,7 +115,35 @@ fn quota(spec: &Field<'_>, failures: &mut Vec<Failure>) {
     }
     for expression in spec.down("scopeSelector.matchExpressions").list() {
         expression.at("scopeName").one_of(failures, SCOPES);
-        expression.at("operator").one_of(failures, &["In", "NotIn", "Exists", "DoesNotExist"]);
+        let (operator, values) = (expression.at("operator"), expression.at("values"));
+        operator.one_of(failures, &["In", "NotIn", "Exists", "DoesNotExist"]);
+        match operator.text_or_empty() {
+            "In" | "NotIn" if values.is_empty() => values.fail(failures, "are missing", "one at least"),
+            "Exists" | "DoesNotExist" if !values.is_empty() => {
+                values.fail(failures, "are said where none count", "none, or In");
+            }
+            _ => {}
+        }
+    }
+    let scoped = spec.down("scopeSelector.matchExpressions").list();
+    let scopes = scopes.into_iter().chain(scoped.iter().map(|one| one.at("scopeName").text_or_empty()));
+    for scope in scopes {
+        for (name, field) in hard.map().into_iter().filter(|(name, _)| plain.contains(name)) {
+            let of_pods = name == "pods"
+                || scope != "BestEffort" && ["cpu", "memory"].iter().any(|of| name.ends_with(of));
+            let counted = if scope == "VolumeAttributesClass" {
+                name.contains("storage") || name == "persistentvolumeclaims"
+            } else {
+                of_pods
+            };
+            if !counted {
+                field.fail(
+                    failures,
+                    format!("{name} is not counted in the scope {scope}"),
+                    "a quota of its own, without scopes",
+                );
+            }
+        }
     }
 }
 
@@ -122,6 +152,11 @@ fn ranges(limits: &Field<'_>, failures: &mut Vec<Failure>) {
     for limit in limits.list() {
         let kind = limit.at("type");
         kind.require(failures, "Container, Pod or PersistentVolumeClaim");
+        if kind.text().is_some_and(|kind| kind.contains('/')) {
+            kind.form(failures, text::key);
+        } else {
+            kind.one_of(failures, &["Container", "Pod", "PersistentVolumeClaim"]);
+        }
         if kind.text().is_some_and(|kind| !kinds.insert(kind)) {
             kind.fail(failures, format!("{} is there twice", kind.quoted()), "each type once");
         }
@@ -133,7 +168,14 @@ fn ranges(limits: &Field<'_>, failures: &mut Vec<Failure>) {
             }
         }
         for of in ["max", "min", "default", "defaultRequest", "maxLimitRequestRatio"] {
-            for (_, field) in limit.at(of).map() {
+            for (name, field) in limit.at(of).map() {
+                if kind.text() == Some("PersistentVolumeClaim") {
+                    if name != "storage" {
+                        field.fail(failures, format!("a claim has no resource \"{name}\""), "storage");
+                    }
+                } else {
+                    quantities::named(name, &field, failures);
+                }
                 quantities::amount(&field, failures);
             }
         }
@@ -173,18 +215,25 @@ fn priority(root: &Field<'_>, failures: &mut Vec<Failure>) {
             format!("{MOST_PRIORITY} at most"),
         );
     }
-    root.at("preemptionPolicy").one_of(failures, &["PreemptLowerPriority", "Never"]);
+    root.at("preemptionPolicy").one_of_said(failures, &["PreemptLowerPriority", "Never"]);
 }
 
 fn runtime(root: &Field<'_>, failures: &mut Vec<Failure>) {
     root.at("handler").require(failures, "the handler's name on nodes");
     root.at("handler").form(failures, text::label);
-    for (_, field) in root.down("overhead.podFixed").map() {
+    for (name, field) in root.down("overhead.podFixed").map() {
+        quantities::named(name, &field, failures);
         quantities::amount(&field, failures);
     }
+    let mut seen = BTreeSet::new();
     for toleration in root.down("scheduling.tolerations").list() {
         scheduling::toleration(&toleration, failures);
+        let of = ["key", "operator", "value", "effect"].map(|of| toleration.at(of).text_or_empty());
+        if !seen.insert(of) {
+            toleration.fail(failures, "is there twice", "each toleration once");
+        }
     }
+    metadata::labels(&root.down("scheduling.nodeSelector"), failures);
 }
 
 fn webhooks(root: &Field<'_>, failures: &mut Vec<Failure>) {
@@ -206,13 +255,36 @@ fn webhooks(root: &Field<'_>, failures: &mut Vec<Failure>) {
         if client.at("service").is_said() == client.at("url").is_said() {
             client.fail(failures, "names two places or none", "service or url");
         }
+        if client.at("service").is_said() {
+            let service = client.at("service");
+            service.at("name").require(failures, "a Service's name");
+            service.at("namespace").require(failures, "the Service's namespace");
+            service.at("port").between(failures, 1, 65_535);
+            if service.at("path").text().is_some_and(|path| !path.starts_with('/')) {
+                service.at("path").fail(
+                    failures,
+                    format!("{} is no path", service.at("path").quoted()),
+                    "one that begins with '/'",
+                );
+            }
+        }
         if client.at("url").text().is_some_and(|url| !url.starts_with("https://")) {
             client.at("url").fail(failures, format!("{} is no https", client.at("url").quoted()), "https://");
         }
         hook.at("sideEffects").require(failures, "None or NoneOnDryRun");
         hook.at("sideEffects").one_of(failures, &["None", "NoneOnDryRun"]);
         hook.at("admissionReviewVersions").require(failures, "[v1]");
-        hook.at("failurePolicy").one_of(failures, &["Ignore", "Fail"]);
+        let mut versions = BTreeSet::new();
+        for version in hook.at("admissionReviewVersions").list() {
+            version.form(failures, text::old_label);
+            if !versions.insert(version.text_or_empty()) {
+                version.fail(failures, format!("{} is there twice", version.quoted()), "each version once");
+            }
+        }
+        if !versions.is_empty() && !versions.contains("v1") && !versions.contains("v1beta1") {
+            hook.at("admissionReviewVersions").fail(failures, "hold none that an API server sends", "[v1]");
+        }
+        hook.at("failurePolicy").one_of_said(failures, &["Ignore", "Fail"]);
         hook.at("matchPolicy").one_of(failures, &["Exact", "Equivalent"]);
         hook.at("timeoutSeconds").between(failures, 1, 30);
         rules(&hook.at("rules"), failures);

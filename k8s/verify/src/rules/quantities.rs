@@ -114,7 +114,8 @@ fn resources_of(resources: &Field<'_>, failures: &mut Vec<Failure>) {
     }
 }
 
-fn named(name: &str, field: &Field<'_>, failures: &mut Vec<Failure>) {
+/// The name of a resource that a container can ask for.
+pub(crate) fn named(name: &str, field: &Field<'_>, failures: &mut Vec<Failure>) {
     if NATIVE.contains(&name) {
         return;
     }

@@ -1,7 +1,7 @@
 //! Roles and who has them: rules that grant something, bindings that an API server takes.
 
 use crate::rules::field::Field;
-use crate::rules::text;
+use crate::rules::{selectors, text};
 use crate::{Failure, World};
 
 const GROUP: &str = "rbac.authorization.k8s.io";
@@ -65,6 +65,9 @@ pub fn check(world: &World, failures: &mut Vec<Failure>) {
                 let aggregation = root.at("aggregationRule");
                 if aggregation.is_said() {
                     aggregation.at("clusterRoleSelectors").require(failures, "one selector at least");
+                    for selector in aggregation.at("clusterRoleSelectors").list() {
+                        selectors::form(&selector, failures);
+                    }
                 }
             }
             "RoleBinding" | "ClusterRoleBinding" => binding(object.kind == "RoleBinding", &root, failures),

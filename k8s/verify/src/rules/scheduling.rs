@@ -163,7 +163,7 @@ fn spread(pod: &Pod<'_>, failures: &mut Vec<Failure>) {
             );
         }
         for policy in ["nodeAffinityPolicy", "nodeTaintsPolicy"] {
-            constraint.at(policy).one_of(failures, &["Honor", "Ignore"]);
+            constraint.at(policy).one_of_said(failures, &["Honor", "Ignore"]);
         }
         let selector = constraint.at("labelSelector");
         selectors::form(&selector, failures);

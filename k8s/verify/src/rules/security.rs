@@ -16,8 +16,8 @@ pub fn check(world: &World, failures: &mut Vec<Failure>) {
         for group in of_pod.at("supplementalGroups").list() {
             group.between(failures, 0, MOST_ID);
         }
-        of_pod.at("fsGroupChangePolicy").one_of(failures, &["OnRootMismatch", "Always"]);
-        of_pod.at("supplementalGroupsPolicy").one_of(failures, &["Merge", "Strict"]);
+        of_pod.at("fsGroupChangePolicy").one_of_said(failures, &["OnRootMismatch", "Always"]);
+        of_pod.at("supplementalGroupsPolicy").one_of_said(failures, &["Merge", "Strict"]);
         profiles(&of_pod, failures);
         sysctls(&pod, &of_pod, failures);
         if pod.spec.at("shareProcessNamespace").is_true() && pod.spec.at("hostPID").is_true() {
@@ -75,6 +75,7 @@ fn of_container(pod: &Pod<'_>, of_pod: &Field<'_>, context: &Field<'_>, failures
             "another id, or runAsNonRoot: false",
         );
     }
+    context.at("procMount").one_of_said(failures, &["Default", "Unmasked"]);
     if context.at("procMount").text() == Some("Unmasked") && !pod.spec.at("hostUsers").is_false() {
         context.at("procMount").fail(
             failures,

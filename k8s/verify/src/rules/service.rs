@@ -18,7 +18,7 @@ pub fn check(world: &World, failures: &mut Vec<Failure>) {
         ports(&spec, failures);
         addresses(&spec, failures);
         affinity(&spec, failures);
-        spec.at("internalTrafficPolicy").one_of(failures, &["Cluster", "Local"]);
+        spec.at("internalTrafficPolicy").one_of_said(failures, &["Cluster", "Local"]);
         spec.at("trafficDistribution").one_of(failures, &["PreferClose", "PreferSameZone", "PreferSameNode"]);
     }
 }
@@ -153,6 +153,13 @@ fn addresses(spec: &Field<'_>, failures: &mut Vec<Failure>) {
         for entry in all.list() {
             address(&entry, failures);
         }
+        let is_new = |text: &str| text.contains(':');
+        let texts: Vec<&str> = all.list().iter().filter_map(Field::text).collect();
+        if texts.len() > 2
+            || texts.len() == 2 && (is_new(texts[0]) == is_new(texts[1]) || texts.contains(&"None"))
+        {
+            all.fail(failures, "are not one of each family", "one IPv4 and one IPv6 address at most");
+        }
         let first = all.list().first().and_then(Field::text);
         if first.is_some() && first != one.text() {
             all.fail(failures, "do not begin with clusterIP", "clusterIP first");
@@ -166,7 +173,7 @@ fn addresses(spec: &Field<'_>, failures: &mut Vec<Failure>) {
         }
     }
     let policy = spec.at("ipFamilyPolicy");
-    policy.one_of(failures, &["SingleStack", "PreferDualStack", "RequireDualStack"]);
+    policy.one_of_said(failures, &["SingleStack", "PreferDualStack", "RequireDualStack"]);
     if families.list().len() > 1 && policy.text().unwrap_or("SingleStack") == "SingleStack" {
         families.fail(failures, "are two for one stack", "ipFamilyPolicy: PreferDualStack, or one family");
     }

@@ -3,7 +3,7 @@
 use crate::rules::field::Field;
 use crate::rules::quantities;
 use crate::rules::quantity::Quantity;
-use crate::rules::{scheduling, text};
+use crate::rules::{scheduling, selectors, text, volumes};
 use crate::{Failure, World};
 
 const MODES: &[&str] = &["ReadWriteOnce", "ReadOnlyMany", "ReadWriteMany", "ReadWriteOncePod"];
@@ -38,6 +38,7 @@ pub fn check(world: &World, failures: &mut Vec<Failure>) {
     for object in world.of("storage.k8s.io", "StorageClass") {
         let root = Field::root(object);
         root.at("provisioner").require(failures, "who makes the volumes");
+        root.at("provisioner").form(failures, |text| text::key(&text.to_lowercase()));
         root.at("reclaimPolicy").one_of(failures, &["Delete", "Retain"]);
         root.at("volumeBindingMode").one_of(failures, &["Immediate", "WaitForFirstConsumer"]);
     }
@@ -47,17 +48,19 @@ fn modes(spec: &Field<'_>, failures: &mut Vec<Failure>) {
     let modes = spec.at("accessModes");
     modes.require(failures, "one at least");
     for mode in modes.list() {
-        mode.one_of(failures, MODES);
+        mode.one_of_said(failures, MODES);
     }
-    let once = |mode: &Field<'_>| mode.text() == Some("ReadWriteOncePod");
-    if modes.list().len() > 1 && modes.list().iter().any(once) {
+    let is_once = |mode: &Field<'_>| mode.text() == Some("ReadWriteOncePod");
+    let once = modes.list().iter().filter(|mode| is_once(mode)).count();
+    if once > 0 && once < modes.list().len() {
         modes.fail(failures, "hold ReadWriteOncePod and another", "ReadWriteOncePod alone");
     }
-    spec.at("volumeMode").one_of(failures, &["Filesystem", "Block"]);
+    spec.at("volumeMode").one_of_said(failures, &["Filesystem", "Block"]);
     spec.at("storageClassName").form(failures, text::subdomain);
 }
 
-fn claim(spec: &Field<'_>, failures: &mut Vec<Failure>) {
+/// What a claim asks for.
+pub(crate) fn claim(spec: &Field<'_>, failures: &mut Vec<Failure>) {
     modes(spec, failures);
     let storage = spec.down("resources.requests.storage");
     if storage.require(failures, "how much storage is asked for")
@@ -71,12 +74,20 @@ fn claim(spec: &Field<'_>, failures: &mut Vec<Failure>) {
         }
     }
     let most = spec.down("resources.limits.storage");
+    quantities::amount(&most, failures);
+    selectors::form(&spec.at("selector"), failures);
     if storage.quantity().zip(most.quantity()).is_some_and(|(asked, most)| asked > most) {
         storage.fail(
             failures,
             format!("{} is above the limit of {}", storage.quoted(), most.quoted()),
             "at most the limit",
         );
+    }
+    for source in
+        ["dataSource", "dataSourceRef"].map(|source| spec.at(source)).iter().filter(|source| source.is_said())
+    {
+        source.at("kind").require(failures, "the kind of what is copied");
+        source.at("name").require(failures, "the name of what is copied");
     }
     let old = spec.at("dataSource");
     if old.is_said() && spec.at("dataSourceRef").is_said() && old.value() != spec.at("dataSourceRef").value()
@@ -89,7 +100,10 @@ fn volume(spec: &Field<'_>, failures: &mut Vec<Failure>) {
     modes(spec, failures);
     let storage = spec.down("capacity.storage");
     if storage.require(failures, "how much storage it has") {
-        quantities::amount(&storage, failures);
+        let amount = quantities::amount(&storage, failures);
+        if amount.is_some_and(|amount| amount <= Quantity::ZERO) {
+            storage.fail(failures, "holds nothing", "an amount above 0");
+        }
     }
     spec.at("persistentVolumeReclaimPolicy").one_of(failures, &["Retain", "Delete", "Recycle"]);
     let sources: Vec<&str> =
@@ -97,6 +111,7 @@ fn volume(spec: &Field<'_>, failures: &mut Vec<Failure>) {
     if sources.len() != 1 {
         spec.fail(failures, format!("has {} sources", sources.len()), "one, as csi or nfs");
     }
+    volumes::source(spec, failures);
     let terms = spec.down("nodeAffinity.required.nodeSelectorTerms");
     if spec.at("local").is_said() && terms.is_empty() {
         terms.fail(failures, "are missing: a local volume is on one node", "the node's name");

@@ -197,7 +197,9 @@ impl Share {
     /// A number that is not negative, or a percentage, if a value is that.
     pub(crate) fn read(value: &serde_json::Value) -> Option<Self> {
         match value {
-            serde_json::Value::Number(number) => number.as_i64().filter(|count| *count >= 0).map(Self::Count),
+            serde_json::Value::Number(number) => {
+                number.as_i64().filter(|count| (0..=i64::from(i32::MAX)).contains(count)).map(Self::Count)
+            }
             serde_json::Value::String(text) => {
                 let digits =
                     text.strip_suffix('%').filter(|digits| digits.chars().all(|c| c.is_ascii_digit()));

@@ -5,6 +5,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use crate::rules::containers;
 use crate::rules::field::Field;
 use crate::rules::pods::Pod;
+use crate::rules::storage;
 use crate::rules::text;
 use crate::{Failure, World};
 
@@ -27,7 +28,7 @@ pub fn check(world: &World, failures: &mut Vec<Failure>) {
             if name.text().is_some_and(|name| !names.insert(name)) {
                 name.fail(failures, format!("{} is there twice", name.quoted()), "another name");
             }
-            source(&pod, &volume, failures);
+            one(&pod, &volume, failures);
         }
         for container in pod.all_containers() {
             mounts(&pod, &container, failures);
@@ -35,7 +36,7 @@ pub fn check(world: &World, failures: &mut Vec<Failure>) {
     }
 }
 
-fn source(pod: &Pod<'_>, volume: &Field<'_>, failures: &mut Vec<Failure>) {
+fn one(pod: &Pod<'_>, volume: &Field<'_>, failures: &mut Vec<Failure>) {
     let sources: Vec<&str> =
         volume.map().into_iter().map(|(key, _)| key).filter(|key| *key != "name").collect();
     match sources.len() {
@@ -59,6 +60,12 @@ fn source(pod: &Pod<'_>, volume: &Field<'_>, failures: &mut Vec<Failure>) {
     for item in volume.at("downwardAPI").at("items").list() {
         downward(pod, &item, failures);
     }
+    source(volume, failures);
+    projected(pod, &volume.at("projected"), failures);
+}
+
+/// Sources that a pod and a volume of the cluster have alike.
+pub(crate) fn source(volume: &Field<'_>, failures: &mut Vec<Failure>) {
     let host = volume.at("hostPath");
     if host.is_said() {
         host.at("path").require(failures, "a path of the host");
@@ -73,6 +80,12 @@ fn source(pod: &Pod<'_>, volume: &Field<'_>, failures: &mut Vec<Failure>) {
         .one_of(failures, &["Memory", "HugePages", "HugePages-2Mi", "HugePages-1Gi"]);
     if volume.at("csi").is_said() {
         volume.at("csi").at("driver").require(failures, "the driver's name");
+        volume.at("csi").at("driver").form(failures, |text| text::subdomain(&text.to_lowercase()));
+        let secret = volume.at("csi").at("nodePublishSecretRef");
+        if secret.is_said() {
+            secret.at("name").require(failures, "the name of a Secret");
+            secret.at("name").form(failures, text::subdomain);
+        }
     }
     if volume.at("nfs").is_said() {
         volume.at("nfs").at("server").require(failures, "a server");
@@ -85,9 +98,11 @@ fn source(pod: &Pod<'_>, volume: &Field<'_>, failures: &mut Vec<Failure>) {
         volume.at("image").at("pullPolicy").one_of(failures, &["Always", "IfNotPresent", "Never"]);
     }
     if volume.at("ephemeral").is_said() {
-        volume.at("ephemeral").at("volumeClaimTemplate").require(failures, "the claim that is made");
+        let template = volume.at("ephemeral").at("volumeClaimTemplate");
+        if template.require(failures, "the claim that is made") {
+            storage::claim(&template.at("spec"), failures);
+        }
     }
-    projected(pod, &volume.at("projected"), failures);
 }
 
 fn mode(mode: &Field<'_>, failures: &mut Vec<Failure>) {
@@ -126,7 +141,7 @@ fn downward(pod: &Pod<'_>, item: &Field<'_>, failures: &mut Vec<Failure>) {
     }
     containers::field(&field.at("fieldPath"), POD_FIELDS, failures);
     if resource.is_said() {
-        containers::resource(&resource.at("resource"), failures);
+        containers::resource(&resource, failures);
         let container = resource.at("containerName");
         container.require(failures, "the container's name");
         let names: Vec<&str> =
@@ -207,7 +222,17 @@ fn mounts(pod: &Pod<'_>, container: &Field<'_>, failures: &mut Vec<Failure>) {
         if mount.at("subPath").text().is_some() && mount.at("subPathExpr").text().is_some() {
             mount.at("subPathExpr").fail(failures, "stands beside subPath", "one of the two");
         }
-        mount.at("mountPropagation").one_of(failures, &["None", "HostToContainer", "Bidirectional"]);
+        mount.at("recursiveReadOnly").one_of_said(failures, &["Disabled", "IfPossible", "Enabled"]);
+        if matches!(mount.at("recursiveReadOnly").text(), Some("IfPossible" | "Enabled"))
+            && !mount.at("readOnly").is_true()
+        {
+            mount.at("recursiveReadOnly").fail(
+                failures,
+                "stands beside no readOnly",
+                "readOnly: true, or Disabled",
+            );
+        }
+        mount.at("mountPropagation").one_of_said(failures, &["None", "HostToContainer", "Bidirectional"]);
         if mount.at("mountPropagation").text() == Some("Bidirectional")
             && !container.at("securityContext").at("privileged").is_true()
         {

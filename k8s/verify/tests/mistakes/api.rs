@@ -153,7 +153,7 @@ fn mistakes_in_workloads_are_caught() {
         ),
         ("      restartPolicy: OnFailure\n", "", "Job/ml/fill: spec.template.spec.restartPolicy"),
         ("completionMode: Indexed", "backoffLimitPerIndex: 1", "Job/ml/fill: spec.backoffLimitPerIndex"),
-        ("  completions: 3\n", "", "Job/ml/fill: spec.completions"),
+        ("  completions: 3\n", "  parallelism: 2\n", "Job/ml/fill: spec.completions"),
         ("\"*/30 * * * *\"", "\"*/30 * * *\"", "CronJob/ml/sweep: spec.schedule"),
         ("\"*/30 * * * *\"", "\"0 24 * * *\"", "CronJob/ml/sweep: spec.schedule"),
         ("\"*/30 * * * *\"", "\"CRON_TZ=UTC 0 2 * * *\"", "CronJob/ml/sweep: spec.schedule"),
