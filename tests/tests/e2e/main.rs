@@ -1,5 +1,6 @@
 //! End to end: real Envoy with the real filter, real backend, gate and Redis, real clients. One file a theme.
 
+mod argocd;
 mod caching;
 mod clients;
 mod examples;
