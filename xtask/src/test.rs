@@ -16,7 +16,7 @@ use crate::wasm;
 use run::Total;
 
 /// Everything but the load generator, which only benchmarks use.
-const PARTS: [Part; 15] = [
+const PARTS: [Part; 21] = [
     Part::Python,
     Part::Envoy,
     Part::Redis,
@@ -32,6 +32,12 @@ const PARTS: [Part; 15] = [
     Part::TensorrtLean10,
     Part::Buildah,
     Part::Runc,
+    Part::Helm3,
+    Part::Helm4,
+    Part::Kustomize,
+    Part::Promtool,
+    Part::Openbao,
+    Part::KubernetesSchemas,
 ];
 
 /// Runs `cargo xtask test`.

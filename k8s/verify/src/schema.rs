@@ -170,6 +170,15 @@ impl Schemas {
         own.chain(custom).filter(|key| key.kind == kind).map(Key::api_version).collect()
     }
 
+    /// Whether any kind is of that group, or was once.
+    #[must_use]
+    pub fn has_group(&self, group: &str) -> bool {
+        let own = self.kubernetes.iter().flat_map(|one| one.kinds.keys());
+        group == "extensions"
+            || !group.contains('.')
+            || own.chain(self.custom.keys()).any(|key| key.group == group)
+    }
+
     /// Names of all kinds.
     pub fn kinds(&self) -> impl Iterator<Item = &str> {
         let own = self.kubernetes.iter().flat_map(|one| one.kinds.keys());

@@ -68,7 +68,9 @@ fn virtual_service(object: &Object, failures: &mut Vec<Failure>) {
         }
         weights(http, failures);
         retries(http, failures);
-        if http.at("match").is_empty() && place + 1 < spec.at("http").list().len() {
+        let later = spec.at("http").list();
+        let hidden = later.iter().skip(place + 1).any(|later| !later.at("match").is_empty());
+        if http.at("match").is_empty() && hidden {
             http.fail(
                 failures,
                 "takes every request: what follows it is never asked",

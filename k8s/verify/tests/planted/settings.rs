@@ -1,0 +1,43 @@
+//! Flags and variables of our servers, by the program's own parser.
+
+use super::{all_are_caught, forebay};
+
+#[test]
+fn settings_that_forebay_refuses_are_caught() {
+    if forebay().is_none() {
+        // It is built by what tests the whole workspace, and by `cargo xtask verify-k8s`.
+        return;
+    }
+    all_are_caught(&[
+        (
+            "\"--drain-secs=12\"",
+            "\"--drain-sec=12\"",
+            "Deployment/ml/server: spec.template.spec.containers[0].args",
+        ),
+        (
+            "\"--http-port\", \"8000\"",
+            "\"--http-port\", \"80000\"",
+            "Deployment/ml/server: spec.template.spec.containers[0].args",
+        ),
+        (
+            "name: FOREBAY_MODEL_REPOSITORY",
+            "name: FOREBAY_MODELS_REPOSITORY",
+            "Deployment/ml/server: spec.template.spec.containers[0].env[0].name",
+        ),
+        (
+            "name: FOREBAY_POOL, value: redis",
+            "name: FOREBAY_POOL, value: reddis",
+            "Deployment/ml/server: spec.template.spec.containers[0].env[1].value",
+        ),
+        (
+            "value: 32MiB",
+            "value: 32MiBs",
+            "Deployment/ml/server: spec.template.spec.containers[0].env[3].value",
+        ),
+        (
+            "            - {name: FOREBAY_REDIS_URL, valueFrom: {secretKeyRef: {name: sealed, key: url}}}\n",
+            "",
+            "Deployment/ml/server: spec.template.spec.containers[0].args",
+        ),
+    ]);
+}
