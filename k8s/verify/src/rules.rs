@@ -17,6 +17,7 @@ pub mod data;
 pub mod metadata;
 pub mod names;
 pub mod network;
+pub mod ours;
 pub mod pod;
 pub mod policy;
 pub mod ports;
@@ -79,6 +80,7 @@ pub const FAMILIES: &[(&str, Check)] = &[
     ("network", network::check),
     ("storage", storage::check),
     ("data", data::check),
+    ("ours", ours::check),
     ("policy", policy::check),
     ("autoscaling", autoscaling::check),
     ("rbac", rbac::check),

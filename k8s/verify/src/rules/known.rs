@@ -225,7 +225,7 @@ pub(crate) fn reaches(from: Option<&str>, to: Option<&str>) -> bool {
 }
 
 /// Two names that differ by two letters at most.
-fn is_near(one: &str, other: &str) -> bool {
+pub(crate) fn is_near(one: &str, other: &str) -> bool {
     let (one, other): (Vec<char>, Vec<char>) = (one.chars().collect(), other.chars().collect());
     if one.len().abs_diff(other.len()) > 2 {
         return false;

@@ -136,6 +136,11 @@ const ADDED: [&str; 8] = [
     "job-name",
 ];
 
+/// Whether a label is one that a controller adds.
+pub(crate) fn is_added(key: &str) -> bool {
+    ADDED.contains(&key)
+}
+
 /// A label selector of the newer form: `matchLabels` and `matchExpressions`.
 pub(crate) fn selects(selector: &Field<'_>, labels: &BTreeMap<&str, &str>) -> bool {
     let equal = selects_plainly(&selector.at("matchLabels"), labels);

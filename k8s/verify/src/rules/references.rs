@@ -10,6 +10,7 @@ mod hosts;
 mod mesh;
 mod pods;
 mod rbac;
+mod reach;
 mod routes;
 mod scaling;
 mod secrets;
@@ -26,6 +27,7 @@ pub fn check(world: &World, failures: &mut Vec<Failure>) {
     files::check(&known, failures);
     hosts::check(&known, failures);
     routes::check(&known, failures);
+    reach::check(&known, failures);
     scaling::check(&known, failures);
     watching::check(&known, failures);
     rbac::check(&known, failures);

@@ -3,8 +3,9 @@
 use std::collections::BTreeSet;
 
 use crate::rules::field::Field;
+use crate::rules::known::is_near;
 use crate::rules::metadata;
-use crate::rules::pods::{Pod, selects};
+use crate::rules::pods::{Pod, is_added, selects};
 use crate::rules::{selectors, text};
 use crate::{Failure, World};
 
@@ -19,6 +20,11 @@ pub fn check(world: &World, failures: &mut Vec<Failure>) {
             toleration(&one, failures);
         }
         metadata::labels(&pod.spec.at("nodeSelector"), failures);
+        for (key, field) in pod.spec.at("nodeSelector").map() {
+            if let Some(given) = almost_given(key) {
+                field.fail(failures, format!("no node has {key}"), format!("{given}, or another label"));
+            }
+        }
         node_affinity(&pod.spec.down("affinity.nodeAffinity"), failures);
         for kind in ["podAffinity", "podAntiAffinity"] {
             pod_affinity(&pod.spec.at("affinity").at(kind), failures);
@@ -30,6 +36,7 @@ pub fn check(world: &World, failures: &mut Vec<Failure>) {
 pub(crate) fn toleration(toleration: &Field<'_>, failures: &mut Vec<Failure>) {
     let [key, operator, value, effect] = ["key", "operator", "value", "effect"].map(|of| toleration.at(of));
     key.form(failures, text::key);
+    typo(&key, failures);
     value.form(failures, text::label_value);
     effect.one_of(failures, EFFECTS);
     operator.one_of(failures, &["Equal", "Exists"]);
@@ -67,6 +74,7 @@ pub(crate) fn node_term(term: &Field<'_>, failures: &mut Vec<Failure>) {
         operator.one_of(failures, &["In", "NotIn", "Exists", "DoesNotExist", "Gt", "Lt"]);
         expression.at("key").require(failures, "a label's key");
         expression.at("key").form(failures, text::key);
+        typo(&expression.at("key"), failures);
         let count = values.list().len();
         match operator.text_or_empty() {
             "In" | "NotIn" if count == 0 => values.fail(failures, "are missing", "one at least"),
@@ -106,7 +114,42 @@ fn pod_affinity(affinity: &Field<'_>, failures: &mut Vec<Failure>) {
     }
 }
 
+/// Labels and taints that Kubernetes and device plugins give nodes.
+const GIVEN: &[&str] = &[
+    "kubernetes.io/hostname",
+    "kubernetes.io/os",
+    "kubernetes.io/arch",
+    "topology.kubernetes.io/zone",
+    "topology.kubernetes.io/region",
+    "node.kubernetes.io/instance-type",
+    "node.kubernetes.io/not-ready",
+    "node.kubernetes.io/unreachable",
+    "node.kubernetes.io/memory-pressure",
+    "node.kubernetes.io/disk-pressure",
+    "node.kubernetes.io/pid-pressure",
+    "node.kubernetes.io/network-unavailable",
+    "node.kubernetes.io/unschedulable",
+    "node-role.kubernetes.io/control-plane",
+    "nvidia.com/gpu",
+    "nvidia.com/gpu.present",
+    "nvidia.com/gpu.product",
+];
+
+/// The key that nodes have, where one is almost that.
+fn almost_given(key: &str) -> Option<&'static str> {
+    let near = GIVEN.iter().find(|given| is_near(given, key));
+    near.copied().filter(|_| !GIVEN.contains(&key))
+}
+
+/// A key that is almost one that nodes have.
+fn typo(key: &Field<'_>, failures: &mut Vec<Failure>) {
+    if let Some(given) = key.text().and_then(almost_given) {
+        key.fail(failures, format!("no node has {}", key.quoted()), format!("{given}, or another label"));
+    }
+}
+
 fn pod_term(term: &Field<'_>, failures: &mut Vec<Failure>) {
+    typo(&term.at("topologyKey"), failures);
     term.at("topologyKey").require(failures, "a node's label, as kubernetes.io/hostname");
     term.at("topologyKey").form(failures, text::key);
     selectors::form(&term.at("labelSelector"), failures);
@@ -168,6 +211,17 @@ fn spread(pod: &Pod<'_>, failures: &mut Vec<Failure>) {
         let selector = constraint.at("labelSelector");
         selectors::form(&selector, failures);
         keys_beside_selector(&constraint, failures);
+        let labels = pod.labels();
+        for key in constraint.at("matchLabelKeys").list() {
+            if key.text().is_some_and(|key| !labels.contains_key(key) && !is_added(key)) {
+                key.fail(
+                    failures,
+                    format!("the pods have no label {}", key.quoted()),
+                    "a label of the pod's own, or pod-template-hash",
+                );
+            }
+        }
+        typo(&key, failures);
         if selector.is_empty() {
             selector.fail(
                 failures,

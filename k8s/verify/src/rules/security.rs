@@ -6,6 +6,52 @@ use crate::{Failure, World};
 
 const MOST_ID: i64 = i32::MAX as i64;
 
+/// What Linux knows, and all of it.
+const CAPABILITIES: &[&str] = &[
+    "ALL",
+    "AUDIT_CONTROL",
+    "AUDIT_READ",
+    "AUDIT_WRITE",
+    "BLOCK_SUSPEND",
+    "BPF",
+    "CHECKPOINT_RESTORE",
+    "CHOWN",
+    "DAC_OVERRIDE",
+    "DAC_READ_SEARCH",
+    "FOWNER",
+    "FSETID",
+    "IPC_LOCK",
+    "IPC_OWNER",
+    "KILL",
+    "LEASE",
+    "LINUX_IMMUTABLE",
+    "MAC_ADMIN",
+    "MAC_OVERRIDE",
+    "MKNOD",
+    "NET_ADMIN",
+    "NET_BIND_SERVICE",
+    "NET_BROADCAST",
+    "NET_RAW",
+    "PERFMON",
+    "SETFCAP",
+    "SETGID",
+    "SETPCAP",
+    "SETUID",
+    "SYS_ADMIN",
+    "SYS_BOOT",
+    "SYS_CHROOT",
+    "SYS_MODULE",
+    "SYS_NICE",
+    "SYS_PACCT",
+    "SYS_PTRACE",
+    "SYS_RAWIO",
+    "SYS_RESOURCE",
+    "SYS_TIME",
+    "SYS_TTY_CONFIG",
+    "SYSLOG",
+    "WAKE_ALARM",
+];
+
 /// Says what is wrong with security contexts.
 pub fn check(world: &World, failures: &mut Vec<Failure>) {
     for pod in Pod::whole(world) {
@@ -47,7 +93,10 @@ fn of_container(pod: &Pod<'_>, of_pod: &Field<'_>, context: &Field<'_>, failures
         }
     }
     for capability in ["add", "drop"].iter().flat_map(|list| context.at("capabilities").at(list).list()) {
-        let known = |text: &str| text.chars().all(|c| c.is_ascii_alphanumeric() || c == '_');
+        let known = |text: &str| {
+            let name = text.to_ascii_uppercase();
+            CAPABILITIES.contains(&name.strip_prefix("CAP_").unwrap_or(&name))
+        };
         if capability.text().is_some_and(|text| !known(text)) {
             capability.fail(
                 failures,

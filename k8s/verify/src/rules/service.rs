@@ -3,9 +3,30 @@
 use std::collections::BTreeSet;
 
 use crate::rules::field::Field;
+use crate::rules::known::is_near;
 use crate::rules::text;
 use crate::{Failure, World};
 
+/// What a port can say that it speaks, as proxies know it.
+const SPOKEN: &[&str] = &[
+    "http",
+    "https",
+    "http2",
+    "http3",
+    "h2c",
+    "grpc",
+    "grpc-web",
+    "tcp",
+    "tls",
+    "udp",
+    "mongo",
+    "mysql",
+    "redis",
+    "kubernetes.io/h2c",
+    "kubernetes.io/ws",
+    "kubernetes.io/wss",
+    "hbone",
+];
 /// Ports of nodes that an API server gives out by default.
 const NODE_PORTS: (i64, i64) = (30_000, 32_767);
 
@@ -118,7 +139,15 @@ fn ports(spec: &Field<'_>, failures: &mut Vec<Failure>) {
         protocol.one_of(failures, &["TCP", "UDP", "SCTP"]);
         target.between(failures, 1, 65_535);
         target.form(failures, text::port_name);
-        port.at("appProtocol").form(failures, text::key);
+        let speaks = port.at("appProtocol");
+        speaks.form(failures, text::key);
+        let near = speaks
+            .text()
+            .filter(|text| !SPOKEN.contains(text))
+            .and_then(|text| SPOKEN.iter().find(|spoken| is_near(text, spoken)));
+        if let Some(near) = near.filter(|near| near.len() > 3) {
+            speaks.fail(failures, format!("nothing speaks {}", speaks.quoted()), *near);
+        }
         if name.text().is_some_and(|name| !names.insert(name)) {
             name.fail(failures, format!("{} is there twice", name.quoted()), "another name");
         }

@@ -125,6 +125,28 @@ impl<'a> Ports<'a> {
         }
     }
 
+    /// Fails for each named port that one of the pods has not: to such a pod no request ever comes.
+    pub(crate) fn need_everywhere(
+        pods: &[&Pod<'a>],
+        ports: &[Field<'_>],
+        failures: &mut Vec<crate::Failure>,
+    ) {
+        for port in ports {
+            let Some(name) = port.text() else { continue };
+            let has = |pod: &&&Pod<'a>| {
+                let own = Ports::of(&[**pod]);
+                !own.are_all_said || own.names.contains(&name)
+            };
+            if let (Some(_), Some(without)) = (pods.iter().find(has), pods.iter().find(|pod| !has(pod))) {
+                let wrong = format!(
+                    "pods of {} {} are selected too, and have no port {name}",
+                    without.object.kind, without.object.name
+                );
+                port.fail(failures, wrong, "a selector that takes only pods with it");
+            }
+        }
+    }
+
     /// Fails where none of the pods has a port.
     fn need(&self, port: &Field<'_>, what: &str, failures: &mut Vec<crate::Failure>) {
         if !self.are_all_said {

@@ -40,8 +40,13 @@ fn one(pod: &Pod<'_>, volume: &Field<'_>, failures: &mut Vec<Failure>) {
     let sources: Vec<&str> =
         volume.map().into_iter().map(|(key, _)| key).filter(|key| *key != "name").collect();
     match sources.len() {
-        // An API server makes it an emptyDir.
-        0 | 1 => {}
+        // An API server makes it an emptyDir without a word.
+        0 => volume.fail(
+            failures,
+            "has no source: it becomes an empty folder",
+            "a source, or emptyDir: {} where that is meant",
+        ),
+        1 => {}
         _ => volume.fail(failures, format!("has {} sources: {}", sources.len(), sources.join(", ")), "one"),
     }
     for (kind, name) in
@@ -106,6 +111,9 @@ pub(crate) fn source(volume: &Field<'_>, failures: &mut Vec<Failure>) {
 }
 
 fn mode(mode: &Field<'_>, failures: &mut Vec<Failure>) {
+    if mode.number() == Some(0) {
+        mode.fail(failures, "lets nobody read", "as 0440");
+    }
     if let Some(number) = mode.number()
         && !(0..=0o777).contains(&number)
     {

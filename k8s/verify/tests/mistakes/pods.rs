@@ -433,6 +433,78 @@ fn mistakes_in_scheduling_are_caught() {
 }
 
 #[test]
+fn mistakes_with_our_own_images_are_caught() {
+    all_are_caught(&[
+        (
+            "image: forebay/serve:0.1.0\n",
+            "image: forebay/server:0.1.0\n",
+            "Deployment/ml/web: spec.template.spec.containers[0].image",
+        ),
+        (
+            "httpGet: {path: /v2/health/ready, port: http}",
+            "httpGet: {path: /v2/health/redy, port: http}",
+            "Deployment/ml/web: spec.template.spec.containers[0].startupProbe.httpGet.path",
+        ),
+        (
+            "path: /v2/health/live, port",
+            "path: /v2/health/ready, port",
+            "Deployment/ml/web: spec.template.spec.containers[0].livenessProbe.httpGet.path",
+        ),
+        (
+            "failureThreshold: 90",
+            "failureThreshold: 3",
+            "Deployment/ml/web: spec.template.spec.containers[0].startupProbe",
+        ),
+        (
+            "startupProbe:\n            httpGet: {path: /v2/health/ready, port: http}\n            periodSeconds: 2\n            failureThreshold: 90\n          readinessProbe",
+            "readinessProbe",
+            "Deployment/ml/web: spec.template.spec.containers[0].startupProbe",
+        ),
+    ]);
+}
+
+#[test]
+fn words_that_are_almost_right_are_caught() {
+    all_are_caught(&[
+        (
+            "topologyKey: topology.kubernetes.io/zone",
+            "topologyKey: topology.kuberntes.io/zone",
+            "Deployment/ml/web: spec.template.spec.topologySpreadConstraints[0].topologyKey",
+        ),
+        (
+            "key: node.kubernetes.io/not-ready",
+            "key: node.kubernetes.io/notready",
+            "Deployment/ml/web: spec.template.spec.tolerations[1].key",
+        ),
+        (
+            "{kubernetes.io/os: linux}",
+            "{kubernetes.io/so: linux}",
+            "Deployment/ml/web: spec.template.spec.nodeSelector[kubernetes.io/so]",
+        ),
+        (
+            "matchLabelKeys: [pod-template-hash]",
+            "matchLabelKeys: [pod-template-hsah]",
+            "Deployment/ml/web: spec.template.spec.topologySpreadConstraints[0].matchLabelKeys[0]",
+        ),
+        (
+            "capabilities: {drop: [ALL]}",
+            "capabilities: {drop: [ALLL]}",
+            "Deployment/ml/web: spec.template.spec.containers[0].securityContext.capabilities.drop[0]",
+        ),
+        (
+            "appProtocol: kubernetes.io/h2c",
+            "appProtocol: kubernetes.io/hc2",
+            "Service/ml/web: spec.ports[0].appProtocol",
+        ),
+        (
+            "{name: scratch, emptyDir: {medium: Memory, sizeLimit: 64Mi}}",
+            "{name: scratch}",
+            "Deployment/ml/web: spec.template.spec.volumes[2]",
+        ),
+    ]);
+}
+
+#[test]
 fn mistakes_in_what_a_pod_may_do_are_caught() {
     all_are_caught(&[
         (

@@ -169,17 +169,17 @@ fn ways_to_pods_are_followed() {
         (
             "{port: 6379, protocol: TCP}",
             "{port: 6380, protocol: TCP}",
-            "NetworkPolicy/ml/web: spec.egress[0].ports[0].port",
+            "NetworkPolicy/ml/web: spec.egress[1].ports[0].port",
         ),
         (
             "{k8s-app: kube-dns}",
             "{k8s-app: kubedns}",
-            "NetworkPolicy/ml/web: spec.egress[1].to[0].podSelector",
+            "NetworkPolicy/ml/web: spec.egress[2].to[0].podSelector",
         ),
         (
             "to: [{podSelector: {matchLabels: {app.kubernetes.io/name: web-cache}}}]",
             "to: [{podSelector: {matchLabels: {app.kubernetes.io/name: cache}}}]",
-            "NetworkPolicy/ml/web: spec.egress[0].to[0].podSelector",
+            "NetworkPolicy/ml/web: spec.egress[1].to[0].podSelector",
         ),
         (
             "podMetricsEndpoints: [{port: metrics,",
@@ -205,6 +205,33 @@ fn ways_to_pods_are_followed() {
             "service: {name: web, namespace: ml, port: 80,",
             "service: {name: web, namespace: ml, port: 443,",
             "ValidatingWebhookConfiguration/models: webhooks[0].clientConfig.service.port",
+        ),
+    ]);
+}
+
+#[test]
+fn who_names_a_service_may_reach_it() {
+    all_are_caught(&[
+        (
+            "ports: [{port: 6379, protocol: TCP}]",
+            "ports: [{port: 6380, endPort: 6390}]",
+            "NetworkPolicy/ml/web: spec.egress",
+        ),
+        ("[{port: http}]\n    - to", "[{port: grpc}]\n    - to", "NetworkPolicy/ml/web: spec.egress"),
+        (
+            "{app.kubernetes.io/name: web, app.kubernetes.io/part-of: shop}",
+            "{app.kubernetes.io/name: warm}",
+            "NetworkPolicy/ml/web: spec.egress",
+        ),
+        (
+            "ports: [{port: 53, protocol: UDP}]",
+            "ports: [{port: 53, protocol: TCP}]",
+            "NetworkPolicy/ml/web: spec.egress",
+        ),
+        (
+            "ports: [{port: 53, protocol: UDP}]",
+            "ports: [{port: 5353, protocol: UDP}]",
+            "NetworkPolicy/ml/web: spec.egress[2].to[0]",
         ),
     ]);
 }

@@ -17,6 +17,13 @@ pub(super) fn check(world: &World, failures: &mut Vec<Failure>) {
         for container in pod.running() {
             let hook = container.at("lifecycle").at("preStop");
             let before = hook_seconds(&hook);
+            if grace == 0 && hook.is_said() {
+                field.fail(
+                    failures,
+                    "is 0: the hook of before the end never runs",
+                    "the seconds that it takes, and more",
+                );
+            }
             let after = exit_seconds(&container);
             if let Some((after, said)) = after
                 && before + after > grace

@@ -51,14 +51,14 @@ pub(super) fn check(known: &Known<'_>, failures: &mut Vec<Failure>) {
 
 /// A name that only a cluster's DNS knows, with the port behind it.
 #[derive(Debug, PartialEq, Eq)]
-struct Host {
-    name: String,
-    namespace: Option<String>,
-    port: Option<i64>,
+pub(super) struct Host {
+    pub(super) name: String,
+    pub(super) namespace: Option<String>,
+    pub(super) port: Option<i64>,
 }
 
 /// Names in a text: after `://`, and those that end as Services' do.
-fn hosts(text: &str) -> Vec<Host> {
+pub(super) fn hosts(text: &str) -> Vec<Host> {
     let mut found = Vec::new();
     let ends = |c: char| !(c.is_ascii_alphanumeric() || matches!(c, '-' | '.' | ':'));
     for (place, _) in text.match_indices("://") {
@@ -105,7 +105,7 @@ fn service(host: &str, alone: bool) -> Option<Host> {
 }
 
 /// Addresses of an Envoy's configuration that are names.
-fn sockets(text: &str) -> Vec<Host> {
+pub(super) fn sockets(text: &str) -> Vec<Host> {
     if !text.contains("socket_address") && !text.contains("socketAddress") {
         return Vec::new();
     }

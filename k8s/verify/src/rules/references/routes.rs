@@ -61,7 +61,9 @@ fn service(targets: &Targets<'_>, object: &Object, failures: &mut Vec<Failure>) 
         let target = port.at("targetPort");
         if target.is_said() { target } else { port.at("port") }
     });
-    Ports::of(&pods).need_all(&targets.collect::<Vec<_>>(), "the pods that are selected", failures);
+    let targets: Vec<Field<'_>> = targets.collect();
+    Ports::of(&pods).need_all(&targets, "the pods that are selected", failures);
+    Ports::need_everywhere(&pods, &targets, failures);
 }
 
 /// Fails where a Service is missing, or has not the port.
@@ -226,6 +228,22 @@ fn is_all(selector: &Field<'_>) -> bool {
     selector.at("matchLabels").is_empty() && selector.at("matchExpressions").is_empty()
 }
 
+/// Whether the rule of a peer lets port 53 through.
+fn asks_dns(peer: &Field<'_>) -> bool {
+    let Some((rule, _)) = peer.path.rsplit_once(".to[") else { return true };
+    let place =
+        rule.trim_end_matches(']').rsplit_once('[').and_then(|(_, place)| place.parse::<usize>().ok());
+    let rules = Field::root(peer.object).down("spec.egress").list();
+    let Some(rule) = place.and_then(|place| rules.get(place)) else { return true };
+    let ports = rule.at("ports").list();
+    ports.is_empty()
+        || ports.iter().any(|port| {
+            matches!(port.at("port").number(), Some(53))
+                || !port.at("port").is_said()
+                || port.at("port").text().is_some()
+        })
+}
+
 fn peer_pods<'a, 'b>(
     known: &Known<'_>,
     targets: &'b Targets<'a>,
@@ -254,6 +272,13 @@ fn peer_pods<'a, 'b>(
     let system = named.text() == Some("kube-system") || namespaces.is_said() && named.text().is_none();
     let is_system =
         system && labels.iter().any(|(key, value)| SYSTEM.contains(&(key, value.text_or_empty())));
+    if is_system
+        && labels.iter().any(|(key, value)| (*key, value.text_or_empty()) == SYSTEM[0])
+        && !asks_dns(peer)
+    {
+        // Where the rule lets no port 53, nothing is asked of DNS.
+        peer.fail(failures, "is DNS, and the rule lets nothing to port 53", "port 53, UDP and TCP");
+    }
     if found.is_empty() && !is_system && !targets.are_declared(&pods, Form::Full, within) {
         let place = named.text().or(namespace.filter(|_| !namespaces.is_said()));
         pods.fail(failures, "selects no pod", declared(&pods, Form::Full, place));
