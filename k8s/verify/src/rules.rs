@@ -12,6 +12,7 @@ pub mod settings;
 // What an API server checks beyond schemas.
 pub mod autoscaling;
 pub mod batch;
+pub mod clashes;
 pub mod containers;
 pub mod data;
 pub mod metadata;
@@ -80,6 +81,7 @@ pub const FAMILIES: &[(&str, Check)] = &[
     ("network", network::check),
     ("storage", storage::check),
     ("data", data::check),
+    ("clashes", clashes::check),
     ("ours", ours::check),
     ("policy", policy::check),
     ("autoscaling", autoscaling::check),

@@ -29,7 +29,7 @@ const GOOD: [(&str, &str); 6] = [
 ];
 
 /// Families whose mistakes are here.
-const FAMILIES: [&str; 23] = [
+const FAMILIES: [&str; 24] = [
     "names",
     "metadata",
     "selectors",
@@ -53,6 +53,7 @@ const FAMILIES: [&str; 23] = [
     "references",
     "arithmetic",
     "ours",
+    "clashes",
 ];
 
 /// A change of the good world: text, what stands in its place, and where it is caught as `Kind/namespace/name: path`.

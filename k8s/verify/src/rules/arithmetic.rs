@@ -2,6 +2,7 @@
 //! lets go, a pod that is killed before it has ended or before it has begun.
 
 mod budgets;
+mod claims;
 mod ends;
 mod quotas;
 mod rollouts;
@@ -20,6 +21,7 @@ pub fn check(world: &World, failures: &mut Vec<Failure>) {
     ends::check(world, failures);
     starts::check(world, failures);
     quotas::check(&scaled, failures);
+    claims::check(&scaled, failures);
 }
 
 /// Who is scaled by whom, within which bounds.

@@ -15,6 +15,7 @@ mod routes;
 mod scaling;
 mod secrets;
 mod serving;
+mod variables;
 mod watching;
 
 use crate::rules::known::Known;
@@ -25,6 +26,7 @@ pub fn check(world: &World, failures: &mut Vec<Failure>) {
     let known = Known::of(world);
     pods::check(&known, failures);
     files::check(&known, failures);
+    variables::check(&known, failures);
     hosts::check(&known, failures);
     routes::check(&known, failures);
     reach::check(&known, failures);

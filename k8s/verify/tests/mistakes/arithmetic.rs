@@ -6,6 +6,31 @@ use super::all_are_caught;
 fn numbers_that_do_not_fit_each_other_are_caught() {
     all_are_caught(&[
         (
+            "requests.nvidia.com/gpu: 16",
+            "requests.nvidia.com/gpu: 9",
+            "Deployment/ml/web: spec.strategy.rollingUpdate.maxSurge",
+        ),
+        (
+            "sizeLimit: 64Mi",
+            "sizeLimit: 2Gi",
+            "Deployment/ml/web: spec.template.spec.volumes[2].emptyDir.sizeLimit",
+        ),
+        (
+            "resources: {requests: {storage: 20Gi}}",
+            "resources: {requests: {storage: 30Gi}}",
+            "PersistentVolumeClaim/ml/models: spec.resources.requests.storage",
+        ),
+        (
+            "  accessModes: [ReadOnlyMany]\n  capacity",
+            "  accessModes: [ReadWriteOnce]\n  capacity",
+            "PersistentVolumeClaim/ml/models: spec.accessModes[0]",
+        ),
+        (
+            "terminationGracePeriodSeconds: 40",
+            "terminationGracePeriodSeconds: 0",
+            "Deployment/ml/web: spec.template.spec.terminationGracePeriodSeconds",
+        ),
+        (
             "  minReadySeconds: 8\n",
             "  replicas: 3\n  minReadySeconds: 8\n",
             "Deployment/ml/web: spec.replicas",

@@ -45,6 +45,12 @@ fn nobody_minds_harmless_changes() {
         ),
         ("{name: PLAIN, value: text}", "{name: my.env-name, value: \"\"}"),
         ("{name: PLAIN, value: text}", "{name: PLAIN, value: \"$(POD_NAME)\"}"),
+        (
+            "{name: PLAIN, value: text}",
+            "{name: PLAIN, value: \"$$(NOT_ONE) $(hostname) $(WEB_SERVICE_HOST)\"}",
+        ),
+        ("ports: [{port: 6379, protocol: TCP}]", "ports: [{port: redis}]"),
+        ("ports: [{port: 6379, protocol: TCP}]", "ports: [{port: 6000, endPort: 7000}]"),
         ("fieldPath: metadata.name}}}", "fieldPath: \"metadata.labels['app.kubernetes.io/name']\"}}}"),
         ("key: nvidia.com/gpu, operator: Exists, effect: NoSchedule", "operator: Exists"),
         ("binaryData: {b.bin: AAEC}", "immutable: true"),

@@ -380,6 +380,57 @@ fn references_of_meshes_deployments_and_models_are_followed() {
 }
 
 #[test]
+fn what_only_one_can_have_and_what_goes_nowhere_is_caught() {
+    all_are_caught(&[
+        (
+            "args: [--config,",
+            "args: [--name=$(POD_NAM), --config,",
+            "Deployment/ml/web: spec.template.spec.containers[0].args[0]",
+        ),
+        (
+            "{name: PLAIN, value: text}",
+            "{name: PLAIN, value: $(LATER)}\n            - {name: LATER, value: x}",
+            "Deployment/ml/web: spec.template.spec.containers[0].env[5].value",
+        ),
+        (
+            "  ports: [{name: redis, port: 6379}]",
+            "  ports: [{name: redis, port: 6379}]\n---\napiVersion: v1\nkind: Service\nmetadata: {name: np, namespace: ml}\nspec: {type: NodePort, selector: {app.kubernetes.io/name: web}, ports: [{port: 8000, nodePort: 30443}]}",
+            "Service/ml/edge: spec.ports[0].nodePort",
+        ),
+        (
+            "{path: /grpc, pathType: Exact,",
+            "{path: /v2, pathType: Prefix,",
+            "Ingress/ml/web: spec.rules[0].http.paths[1].path",
+        ),
+        (
+            "[{hosts: [web.example.com], secretName",
+            "[{hosts: [wbe.example.com], secretName",
+            "Ingress/ml/web: spec.tls[0].hosts[0]",
+        ),
+        (
+            "hosts: [web]\n  gateways: [mesh, edge]",
+            "hosts: [www.example.org]\n  gateways: [edge]",
+            "VirtualService/ml/web: spec.hosts[0]",
+        ),
+        (
+            "{name: next, labels: {app.kubernetes.io/part-of: shop}}",
+            "{name: next, labels: {app.kubernetes.io/part-of: shops}}",
+            "DestinationRule/ml/web: spec.subsets[1].labels",
+        ),
+        (
+            "type: kubernetes.io/dockerconfigjson\nstringData: {.dockerconfigjson: '{\"auths\": {}}'}",
+            "stringData: {a: b}",
+            "ServiceAccount/ml/web: imagePullSecrets[0].name",
+        ),
+        (
+            "  clusterIP: None\n  selector: {app.kubernetes.io/name: web-cache}",
+            "  selector: {app.kubernetes.io/name: web-cache}",
+            "StatefulSet/ml/web-cache: spec.serviceName",
+        ),
+    ]);
+}
+
+#[test]
 fn a_name_that_is_nowhere_says_how_to_declare_it() {
     let failures =
         judged("serviceAccountName: web\n      priority", "serviceAccountName: elsewhere\n      priority");

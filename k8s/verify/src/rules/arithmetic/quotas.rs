@@ -4,6 +4,7 @@ use crate::Failure;
 use crate::rules::field::Field;
 use crate::rules::pods::Pod;
 use crate::rules::quantity::Quantity;
+use crate::rules::text::Share;
 
 use super::Scaled;
 
@@ -98,7 +99,7 @@ fn against_quota(
     if resource == "storage" {
         return;
     }
-    let mut sum = Quantity::ZERO;
+    let (mut sum, mut more) = (Quantity::ZERO, Vec::new());
     for pod in pods {
         let mut of_pod = Quantity::ZERO;
         for container in pod.running() {
@@ -119,7 +120,17 @@ fn against_quota(
                 None => {}
             }
         }
+        if let Some(surge) = surge(scaled, pod) {
+            more.push((pod, of_pod.times(surge)));
+        }
         sum = sum.plus(of_pod.times(scaled.replicas(pod).map_or(0, |(_, most)| most)));
+    }
+    // A rollout that may take no pod down needs room for one more.
+    for (pod, _) in more.iter().filter(|(_, extra)| sum <= most && sum.plus(*extra) > most) {
+        let field = Field::root(pod.object).down("spec.strategy.rollingUpdate.maxSurge");
+        let wrong =
+            format!("the pods of a rollout find no {resource} left: the quota lets {} in", hard.quoted());
+        field.fail(failures, wrong, "maxSurge 0 and maxUnavailable 1, or a larger quota");
     }
     if sum > most {
         let sum = if resource == "cpu" {
@@ -135,4 +146,18 @@ fn against_quota(
             format!("{sum} at least, and what a rollout adds"),
         );
     }
+}
+
+/// How many pods a rollout adds before it takes one down, where it may take none down first.
+fn surge(scaled: &Scaled<'_>, pod: &Pod<'_>) -> Option<i64> {
+    let (_, most) = scaled.replicas(pod).filter(|_| pod.object.is("apps", "Deployment"))?;
+    let strategy = Field::root(pod.object).down("spec.strategy");
+    if strategy.at("type").text() == Some("Recreate") || most == 0 {
+        return None;
+    }
+    let read = |field: &str| {
+        strategy.at("rollingUpdate").at(field).value().and_then(Share::read).unwrap_or(Share::Percent(25))
+    };
+    let taken = read("maxUnavailable").of_rounded_down(most);
+    (taken == 0).then_some(1)
 }

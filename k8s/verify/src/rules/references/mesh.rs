@@ -2,8 +2,10 @@
 
 use std::collections::BTreeSet;
 
+use crate::rules::clashes::is_under;
 use crate::rules::field::Field;
 use crate::rules::known::{Known, reaches};
+use crate::rules::pods::selects_plainly;
 use crate::rules::targets::{Form, Targets, Within, declared};
 use crate::{Failure, Object};
 
@@ -44,7 +46,9 @@ pub(super) fn check(known: &Known<'_>, failures: &mut Vec<Failure>) {
             "VirtualService" => virtual_service(known, object, failures),
             "DestinationRule" => {
                 let host = root.down("spec.host");
-                need_host(known, object, &host, &host, failures);
+                if need_host(known, object, &host, &host, failures) {
+                    subsets(known, &targets, object, failures);
+                }
             }
             "Gateway" => gateway(known, &targets, object, failures),
             _ => {}
@@ -133,6 +137,32 @@ fn virtual_service(known: &Known<'_>, object: &Object, failures: &mut Vec<Failur
             text.split_once('/').map_or((object.namespace.as_deref(), text), |(of, name)| (Some(of), name));
         if !known.has("Gateway", name, namespace) {
             known.missing("Gateway", name, namespace, gateway, failures);
+        } else if let Some(gateway) =
+            known.object("Gateway", name, namespace).filter(|one| one.group() == object.group())
+        {
+            let servers = Field::root(gateway).down("spec.servers").list();
+            let opened: Vec<&str> = servers
+                .iter()
+                .flat_map(|server| server.at("hosts").list())
+                .filter_map(|host| host.text())
+                .collect();
+            let opens = |host: &str| {
+                opened.iter().any(|opened| {
+                    let opened = opened.split_once('/').map_or(*opened, |(_, host)| host);
+                    opened == host || is_under(opened, host) || is_under(host, opened)
+                })
+            };
+            // For the mesh beside it a host may be a Service's.
+            let beside = gateways.len() > 1;
+            for host in spec.at("hosts").list() {
+                if let Some(text) = host.text().filter(|text| !beside && !opens(text)) {
+                    host.fail(
+                        failures,
+                        format!("Gateway {name} opens no host {text}"),
+                        format!("one of {}", opened.join(", ")),
+                    );
+                }
+            }
         }
     }
     // For the mesh itself a host is what clients ask for, and so must be known to them.
@@ -207,6 +237,31 @@ fn destination(known: &Known<'_>, object: &Object, to: &Field<'_>, failures: &mu
             format!("one of {}", names.into_iter().collect::<Vec<_>>().join(", "))
         };
         subset.fail(failures, format!("no DestinationRule gives {text} a subset {wanted}"), right);
+    }
+}
+
+/// Subsets are pods of the host's Service.
+fn subsets(known: &Known<'_>, targets: &Targets<'_>, object: &Object, failures: &mut Vec<Failure>) {
+    let spec = Field::root(object).at("spec");
+    let Some((name, namespace)) = service(spec.at("host").text_or_empty(), object.namespace.as_deref())
+    else {
+        return;
+    };
+    let Some(found) = known.object("Service", name, namespace) else { return };
+    let selector = Field::root(found).down("spec.selector");
+    if selector.is_empty() {
+        return;
+    }
+    let pods = targets.taken(&selector, Form::Plain, Within::Namespace(found.namespace.as_deref()));
+    for subset in spec.at("subsets").list() {
+        let labels = subset.at("labels");
+        if !pods.is_empty() && !pods.iter().any(|pod| selects_plainly(&labels, &pod.labels())) {
+            labels.fail(
+                failures,
+                format!("no pod of Service {name} has them"),
+                "labels that some of its pods have",
+            );
+        }
     }
 }
 

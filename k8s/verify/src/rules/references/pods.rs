@@ -18,7 +18,7 @@ pub(super) fn check(known: &Known<'_>, failures: &mut Vec<Failure>) {
         need("PriorityClass", &pod.spec.at("priorityClassName"), failures);
         need("RuntimeClass", &pod.spec.at("runtimeClassName"), failures);
         for secret in pod.spec.at("imagePullSecrets").list() {
-            need("Secret", &secret.at("name"), failures);
+            pull(known, &secret.at("name"), namespace, failures);
         }
         for claim in pod.spec.at("resourceClaims").list() {
             need("ResourceClaim", &claim.at("resourceClaimName"), failures);
@@ -31,8 +31,38 @@ pub(super) fn check(known: &Known<'_>, failures: &mut Vec<Failure>) {
             variables(known, &container, namespace, failures);
         }
         if pod.object.is("apps", "StatefulSet") {
-            need("Service", &Field::root(pod.object).down("spec.serviceName"), failures);
+            let name = Field::root(pod.object).down("spec.serviceName");
+            need("Service", &name, failures);
+            let service = name.text().and_then(|name| known.object("Service", name, namespace));
+            if service.is_some_and(|service| service.text("/spec/clusterIP") != Some("None")) {
+                name.fail(
+                    failures,
+                    format!("Service {} is not headless: its pods have no names", name.quoted()),
+                    "a Service with clusterIP: None",
+                );
+            }
         }
+    }
+}
+
+/// A Secret that a kubelet can sign in with.
+pub(super) fn pull(
+    known: &Known<'_>,
+    name: &Field<'_>,
+    namespace: Option<&str>,
+    failures: &mut Vec<Failure>,
+) {
+    if !known.need("Secret", name, namespace, failures) {
+        return;
+    }
+    let Some(secret) = known.object("Secret", name.text_or_empty(), namespace) else { return };
+    let kind = Field::root(secret).at("type").text().unwrap_or("Opaque");
+    if !matches!(kind, "kubernetes.io/dockerconfigjson" | "kubernetes.io/dockercfg") {
+        name.fail(
+            failures,
+            format!("Secret {} is {kind}: a registry takes none", name.quoted()),
+            "type kubernetes.io/dockerconfigjson",
+        );
     }
 }
 

@@ -4,6 +4,8 @@ use crate::Failure;
 use crate::rules::field::Field;
 use crate::rules::known::Known;
 
+use super::pods::pull;
+
 const GROUP: &str = "rbac.authorization.k8s.io";
 
 pub(super) fn check(known: &Known<'_>, failures: &mut Vec<Failure>) {
@@ -28,8 +30,11 @@ pub(super) fn check(known: &Known<'_>, failures: &mut Vec<Failure>) {
                 }
             }
             ("", "ServiceAccount") => {
-                for secret in ["secrets", "imagePullSecrets"].iter().flat_map(|list| root.at(list).list()) {
+                for secret in root.at("secrets").list() {
                     known.need("Secret", &secret.at("name"), own, failures);
+                }
+                for secret in root.at("imagePullSecrets").list() {
+                    pull(known, &secret.at("name"), own, failures);
                 }
             }
             ("", "Secret") if root.at("type").text() == Some("kubernetes.io/service-account-token") => {
