@@ -7,6 +7,9 @@
 //!   keys: [password]       # any, where they are not said
 //!   why: made by the platform's team
 //! ```
+//!
+//! Keys of a Pod are its labels, as `key=value`: so are pods declared that a selector means. Nothing is guessed beside what is declared:
+//! neither a class of the cluster (of ingress, storage, priority or runtime) nor what is in another namespace.
 
 use std::fs;
 use std::path::Path;

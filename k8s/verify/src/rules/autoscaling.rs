@@ -1,7 +1,7 @@
 //! Autoscalers: bounds, metrics of the type they say, behaviour that can be.
 
 use crate::rules::field::Field;
-use crate::rules::{quantities, selectors, text};
+use crate::rules::{quantities, text};
 use crate::{Failure, World};
 
 const TYPES: [(&str, &str); 5] = [
@@ -121,7 +121,6 @@ fn target(kind: &str, source: &Field<'_>, failures: &mut Vec<Failure>) {
         _ => {
             source.down("metric.name").require(failures, "the metric's name");
             source.down("metric.name").form(failures, text::segment);
-            selectors::form(&source.down("metric.selector"), failures);
         }
     }
     if kind == "object" {

@@ -28,17 +28,18 @@ fn job(spec: &Field<'_>, failures: &mut Vec<Failure>) {
         "parallelism",
         "completions",
         "backoffLimit",
-        "activeDeadlineSeconds",
         "ttlSecondsAfterFinished",
         "backoffLimitPerIndex",
         "maxFailedIndexes",
     ] {
         spec.at(count).between(failures, 0, i64::from(i32::MAX));
     }
+    spec.at("activeDeadlineSeconds").between(failures, 0, i64::MAX);
     let mode = spec.at("completionMode");
     mode.one_of_said(failures, &["NonIndexed", "Indexed"]);
     if mode.text() == Some("Indexed") {
         // Without both there is one.
+        spec.at("parallelism").between(failures, 0, 100_000);
         if spec.at("parallelism").is_said() {
             spec.at("completions").require(failures, "the number of indexes");
         }
@@ -179,7 +180,8 @@ fn cron(spec: &Field<'_>, failures: &mut Vec<Failure>) {
         schedule.fail(failures, wrong, "minute hour day month weekday, as \"*/5 * * * *\", or @hourly");
     }
     spec.at("concurrencyPolicy").one_of(failures, &["Allow", "Forbid", "Replace"]);
-    for count in ["startingDeadlineSeconds", "successfulJobsHistoryLimit", "failedJobsHistoryLimit"] {
+    spec.at("startingDeadlineSeconds").between(failures, 0, i64::MAX);
+    for count in ["successfulJobsHistoryLimit", "failedJobsHistoryLimit"] {
         spec.at(count).between(failures, 0, i64::from(i32::MAX));
     }
     if spec.at("startingDeadlineSeconds").number().is_some_and(|seconds| seconds < 10) {

@@ -67,6 +67,10 @@ fn one(container: &Field<'_>, failures: &mut Vec<Failure>) {
     container.at("imagePullPolicy").one_of(failures, &["Always", "IfNotPresent", "Never"]);
     container.at("terminationMessagePolicy").one_of(failures, &["File", "FallbackToLogsOnError"]);
     container.at("restartPolicy").one_of(failures, &["Always", "OnFailure", "Never"]);
+    for policy in container.at("resizePolicy").list() {
+        policy.at("resourceName").one_of_said(failures, &["cpu", "memory"]);
+        policy.at("restartPolicy").one_of_said(failures, &["NotRequired", "RestartContainer"]);
+    }
     let mut names: BTreeSet<&str> = BTreeSet::new();
     for variable in container.at("env").list() {
         let name = variable.at("name");
@@ -194,7 +198,7 @@ pub(crate) fn resource(reference: &Field<'_>, failures: &mut Vec<Failure>) {
     let divisor = reference.at("divisor");
     if let Some(said) = divisor.value() {
         let said = said.as_str().map_or_else(|| said.to_string(), str::to_owned);
-        let of_cpu = text.ends_with(".cpu");
+        let of_cpu = matches!(text, "limits.cpu" | "requests.cpu");
         let right = if of_cpu {
             matches!(said.as_str(), "1" | "1m" | "0")
         } else {

@@ -111,6 +111,13 @@ fn policy(spec: &Field<'_>, failures: &mut Vec<Failure>) {
     for kind in spec.at("policyTypes").list() {
         kind.one_of_said(failures, &["Ingress", "Egress"]);
     }
+    if types.len() > 2 {
+        spec.at("policyTypes").fail(
+            failures,
+            format!("are {}", types.len()),
+            "Ingress and Egress, each once",
+        );
+    }
     for (kind, rules, peers) in [("Ingress", "ingress", "from"), ("Egress", "egress", "to")] {
         if !types.is_empty() && !types.contains(&kind) && !spec.at(rules).is_empty() {
             spec.at(rules).fail(

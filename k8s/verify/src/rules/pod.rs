@@ -72,6 +72,9 @@ fn dns(spec: &Field<'_>, failures: &mut Vec<Failure>) {
     if searches.len() > 32 {
         config.at("searches").fail(failures, format!("are {}", searches.len()), "32 at most");
     }
+    for search in config.at("searches").list() {
+        search.form(failures, |text| text::subdomain(&text.trim_end_matches('.').replace('_', "-")));
+    }
     for option in config.at("options").list() {
         option.at("name").require(failures, "an option's name");
     }

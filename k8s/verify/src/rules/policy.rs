@@ -3,6 +3,7 @@
 use std::collections::BTreeSet;
 
 use crate::rules::field::Field;
+use crate::rules::quantity::Quantity;
 use crate::rules::{metadata, quantities, scheduling, text, workload};
 use crate::{Failure, World};
 
@@ -125,8 +126,8 @@ fn quota(spec: &Field<'_>, failures: &mut Vec<Failure>) {
             _ => {}
         }
     }
-    let scoped = spec.down("scopeSelector.matchExpressions").list();
-    let scopes = scopes.into_iter().chain(scoped.iter().map(|one| one.at("scopeName").text_or_empty()));
+    let by_selector = spec.down("scopeSelector.matchExpressions").list();
+    let scopes = scopes.into_iter().chain(by_selector.iter().map(|one| one.at("scopeName").text_or_empty()));
     for scope in scopes {
         for (name, field) in hard.map().into_iter().filter(|(name, _)| plain.contains(name)) {
             let of_pods = name == "pods"
@@ -165,6 +166,11 @@ fn ranges(limits: &Field<'_>, failures: &mut Vec<Failure>) {
                 if !limit.at(never).is_empty() {
                     limit.at(never).fail(failures, "a Pod has no defaults", "type: Container");
                 }
+            }
+        }
+        for (_, ratio) in limit.at("maxLimitRequestRatio").map() {
+            if ratio.quantity().is_some_and(|ratio| ratio < Quantity::ONE) {
+                ratio.fail(failures, format!("{} is below 1", ratio.quoted()), "1 at least");
             }
         }
         for of in ["max", "min", "default", "defaultRequest", "maxLimitRequestRatio"] {

@@ -222,7 +222,7 @@ fn spread(pod: &Pod<'_>, failures: &mut Vec<Failure>) {
             }
         }
         typo(&key, failures);
-        if selector.is_empty() {
+        if !selector.is_said() {
             selector.fail(
                 failures,
                 "is missing: no pod counts, and nothing is spread",

@@ -137,7 +137,7 @@ fn ports(spec: &Field<'_>, failures: &mut Vec<Failure>) {
         number.require(failures, "the port's number");
         number.between(failures, 1, 65_535);
         protocol.one_of(failures, &["TCP", "UDP", "SCTP"]);
-        target.between(failures, 1, 65_535);
+        target.between(failures, 0, 65_535); // 0 is the port itself
         target.form(failures, text::port_name);
         let speaks = port.at("appProtocol");
         speaks.form(failures, text::key);
@@ -207,6 +207,7 @@ fn addresses(spec: &Field<'_>, failures: &mut Vec<Failure>) {
         families.fail(failures, "are two for one stack", "ipFamilyPolicy: PreferDualStack, or one family");
     }
     for outer in spec.at("externalIPs").list() {
+        outer.require(failures, "an address");
         outer.form(failures, text::address);
         if outer.text().is_some_and(|ip| {
             ip.parse::<std::net::IpAddr>().is_ok_and(|ip| ip.is_loopback() || ip.is_unspecified())
