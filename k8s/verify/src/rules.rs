@@ -10,6 +10,7 @@ pub mod secrets;
 pub mod settings;
 
 // What an API server checks beyond schemas.
+pub mod admission;
 pub mod autoscaling;
 pub mod batch;
 pub mod clashes;
@@ -40,6 +41,7 @@ pub mod references;
 pub mod arithmetic;
 
 // What they are written with.
+pub(crate) mod cron;
 pub(crate) mod field;
 pub(crate) mod known;
 pub(crate) mod made;
@@ -84,6 +86,7 @@ pub const FAMILIES: &[(&str, Check)] = &[
     ("clashes", clashes::check),
     ("ours", ours::check),
     ("policy", policy::check),
+    ("admission", admission::check),
     ("autoscaling", autoscaling::check),
     ("rbac", rbac::check),
     ("references", references::check),
