@@ -35,7 +35,19 @@ pub struct Stack {
     arguments: Vec<String>,
     gate_port: Option<u16>,
     tenant: Option<String>,
-    brought: Option<(String, PathBuf, PathBuf)>,
+    brought: Option<Brought>,
+}
+
+/// Secrets that somebody else brings.
+pub struct Brought {
+    /// The token that the front shows.
+    pub token: String,
+    /// Redis' password.
+    pub password: String,
+    /// The folder of the backend's files, named as the chart names them.
+    pub serve: PathBuf,
+    /// The folder of the gate's.
+    pub gate: PathBuf,
 }
 
 impl Default for Stack {
@@ -123,12 +135,15 @@ impl Stack {
         self.filter(serde_json::json!({"tenancy": "required", "tenant": tenant}))
     }
 
-    /// Secrets are files that somebody else fills, in a folder of `serve`'s and one of the gate's; Envoy's token is there by its line in
-    /// the file, by [`with`](Self::with).
+    /// Secrets are files that somebody else fills; Envoy's is named by [`with`](Self::with).
     #[must_use]
-    pub fn brought(mut self, token: &str, serve: PathBuf, gate: PathBuf) -> Self {
-        self.brought = Some((token.to_owned(), serve, gate));
+    pub fn brought(mut self, brought: Brought) -> Self {
+        self.brought = Some(brought);
         self.injects()
+    }
+
+    fn redis_arguments(&self) -> Vec<&str> {
+        self.brought.iter().flat_map(|brought| ["--requirepass", &*brought.password]).collect()
     }
 
     /// More arguments of `serve`.
@@ -153,12 +168,14 @@ impl Stack {
         let folder = TempDir::new().expect("a temporary folder");
         let secrets = match &self.brought {
             None => Secrets::create(folder.path(), &self.services, self.injects),
-            Some((token, serve, gate)) => Secrets::brought(token, Files::of(serve), Files::of(gate)),
+            Some(brought) => {
+                Secrets::brought(&brought.token, Files::of(&brought.serve), Files::of(&brought.gate))
+            }
         }
         .of_tenant(self.tenant.clone());
         let servers = match self.pool {
             Pool::Memory => vec![],
-            Pool::Redis => vec![Server::start(Tier::Redis)],
+            Pool::Redis => vec![Server::start_with(Tier::Redis, &self.redis_arguments())],
             Pool::Memcached => vec![Server::start(Tier::Memcached), Server::start(Tier::Memcached)],
         };
         let url = Server::url(&servers);

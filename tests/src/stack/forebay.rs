@@ -30,12 +30,19 @@ pub(crate) struct Files {
     /// Whose tokens are taken; `None` where nobody needs one.
     credentials: Option<PathBuf>,
     pool: PathBuf,
+    /// Redis' password; `None` where it wants none.
+    password: Option<PathBuf>,
 }
 
 impl Files {
     /// Those of a folder that somebody else fills, as the chart names them.
     pub(crate) fn of(folder: &Path) -> Self {
-        Self { credentials: Some(folder.join("credentials.json")), pool: folder.join("pool-secret") }
+        let file = |name: &str| folder.join(name);
+        Self {
+            credentials: Some(file("credentials.json")),
+            pool: file("pool-secret"),
+            password: Some(file("pool-password")),
+        }
     }
 }
 
@@ -50,7 +57,8 @@ impl Secrets {
             .map(|service| json!({"name": "envoy", "token": token, "service": service, "tenants": ["*"]}));
         let credentials = json!({"credentials": rows.collect::<Vec<_>>()}).to_string();
         fs::write(&credentials_file, credentials).expect("the file of credentials");
-        let files = Files { credentials: credentialed.then_some(credentials_file), pool: pool_file };
+        let credentials = credentialed.then_some(credentials_file);
+        let files = Files { credentials, pool: pool_file, password: None };
         Self { token, tenant: None, serve: files.clone(), gate: files }
     }
 
@@ -121,6 +129,9 @@ fn shared(subcommand: &str, pool_url: Option<&str>, secrets: &Secrets, files: &F
     command.args(["--pool-timeout-ms", "500", "--pool-secret-file"]).arg(&files.pool);
     if secrets.tenant.is_some() {
         command.args(["--tenancy", "required"]);
+    }
+    if let Some(password) = &files.password {
+        command.arg("--redis-password-file").arg(password);
     }
     if let Some(credentials) = &files.credentials {
         command.arg("--credentials-file").arg(credentials);

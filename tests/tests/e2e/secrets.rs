@@ -9,7 +9,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread::JoinHandle;
 
-use e2e::stack::{Pool, Stack};
+use e2e::stack::{Brought, Pool, Running, Stack};
 use e2e::vault::Vault;
 use forebay_protocol::gate::LOOKUP_PATH;
 use rig::authority::Authority;
@@ -23,6 +23,7 @@ use tempfile::TempDir;
 const INFER: &str = "/v2/models/identity_fp32/infer";
 const OLD: &str = "the-old-token-of-the-front";
 const NEW: &str = "the-new-token-of-the-front";
+const PASSWORD: &str = "of-redis";
 const ACCOUNTS: [&str; 4] = ["forebay-backend", "forebay-gate", "forebay-front", "forebay-secrets"];
 const SERVER: &str = "forebay-prod-server";
 const FRONT: &str = "forebay-prod-front";
@@ -66,7 +67,7 @@ fn credential(token: &str) -> Value {
 fn vault() -> Vault {
     let vault = Vault::start("prod", "forebay", &ACCOUNTS);
     vault.put("forebay/prod/pool", &json!({"pool-secret": "0123456789abcdef0123456789abcdef"}));
-    vault.put("forebay/prod/redis", &json!({"password": "of-redis", "ca.crt": "none"}));
+    vault.put("forebay/prod/redis", &json!({"password": PASSWORD, "ca.crt": "none"}));
     vault.put("forebay/prod/credentials", &credentials(&[OLD]));
     vault.put("forebay/prod/front", &credential(OLD));
     vault
@@ -128,6 +129,12 @@ fn gate_says(port: u16, token: &str) -> u16 {
     send(port, &head("GET", LOOKUP_PATH, &headers)).expect("the gate answers").status
 }
 
+/// Tells Redis something, as who knows the password.
+fn redis(stack: &Running, password: &str, command: &str) {
+    let said: Vec<String> = stack.servers[0].ask(&format!("AUTH {password}\r\n{command}")).take(2).collect();
+    assert!(said.iter().all(|line| !line.starts_with('-')), "{command}: {said:?}");
+}
+
 fn replace(folder: &Path, name: &str, from: &Path) {
     fs::rename(from.join(name), folder.join(name)).expect("a file is replaced");
 }
@@ -160,7 +167,12 @@ fn what_vaults_agent_brings_rotates_under_load_and_no_request_fails() {
     let stack = Stack::new()
         .pool(Pool::Redis)
         .tenant("team-a")
-        .brought(OLD, of("backend"), of("gate"))
+        .brought(Brought {
+            token: OLD.into(),
+            password: PASSWORD.into(),
+            serve: of("backend"),
+            gate: of("gate"),
+        })
         .serve(&["--tls-cert-file", &file("serve.pem"), "--tls-key-file", &file("serve.key")])
         .with(
             "path: .forebay/credential.yaml # up:credential",
@@ -196,10 +208,26 @@ fn what_vaults_agent_brings_rotates_under_load_and_no_request_fails() {
         stack.backends[0].process.log().contains(read).then_some(())
     });
 
-    until("a hit in the other encoding", || {
-        let found = stack.stats("forebay_requests.service=demo.result=hit_l2");
-        found.iter().any(|(_, count)| *count > 0).then_some(())
-    });
+    // Redis' password: both are taken for a while, and connections that end come back with the new one.
+    redis(&stack, PASSWORD, "ACL SETUSER default >of-redis-anew");
+    vault.put("forebay/prod/redis", &json!({"password": "of-redis-anew", "ca.crt": "none"}));
+    for program in ["backend", "gate"] {
+        let file = of(program).join("pool-password");
+        until("the file is another", || (fs::read_to_string(&file).ok()? == "of-redis-anew").then_some(()));
+    }
+    redis(&stack, PASSWORD, &format!("ACL SETUSER default <{PASSWORD}"));
+    redis(&stack, "of-redis-anew", "CLIENT KILL TYPE normal SKIPME yes");
+    // In the other encoding only the gate has it, from Redis.
+    let found = || {
+        stack
+            .stats("forebay_requests.service=demo.result=hit_l2")
+            .iter()
+            .map(|(_, count)| *count)
+            .sum::<u64>()
+    };
+    let before = found();
+    until("hits come out of Redis again", || (found() > before + 10).then_some(()));
+
     let (count, wrong) = load.end();
     assert!(wrong.is_empty(), "{} of {count}: {:?}", wrong.len(), &wrong[..wrong.len().min(5)]);
     assert!(count > 100, "{count} requests are no load");

@@ -5,14 +5,15 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
 use std::io::Write as _;
 use std::net::TcpStream;
+use std::process::Command;
 
 use e2e::stack::{Pool, Running, Stack};
 use rig::authority::Authority;
 use rig::http::{get, post, send};
-use rig::installed::checkout;
-use rig::process::until;
+use rig::installed::{checkout, installed};
+use rig::process::{printed, until};
 use rig::v2::{JSON, fp32};
-use serde_json::json;
+use serde_json::{Value, json};
 use tempfile::TempDir;
 
 const LIST: &str = "k8s/monitoring/metrics.txt";
@@ -200,4 +201,63 @@ fn every_alert_has_its_tests_and_its_section_in_the_runbook() {
         let link = format!("k8s/RUNBOOK.md#{}\n", alert.to_lowercase());
         assert!(rules.contains(&link), "{alert} has no link to its section");
     }
+}
+
+/// The dashboard's panels.
+fn panels() -> Vec<Value> {
+    let text =
+        fs::read(checkout().join("k8s/charts/forebay/dashboards/forebay.json")).expect("the dashboard");
+    let dashboard: Value = serde_json::from_slice(&text).expect("the dashboard is JSON");
+    assert_eq!(dashboard["uid"], "forebay");
+    dashboard["panels"].as_array().expect("panels").clone()
+}
+
+#[test]
+fn panels_have_ids_and_places_of_their_own_and_say_what_they_show() {
+    let (mut ids, mut taken) = (BTreeSet::new(), BTreeSet::new());
+    for panel in panels() {
+        let title = panel["title"].as_str().expect("a title").to_owned();
+        assert!(ids.insert(panel["id"].as_u64()), "{title}: its id is another's");
+        let place = |name: &str| panel["gridPos"][name].as_u64().expect("a place");
+        assert!(place("x") + place("w") <= 24, "{title}: rows have 24 columns");
+        for cell in (place("x")..place("x") + place("w"))
+            .flat_map(|x| (place("y")..place("y") + place("h")).map(move |y| (x, y)))
+        {
+            assert!(taken.insert(cell), "{title}: lies over another");
+        }
+        if panel["type"] == "row" {
+            continue;
+        }
+        assert!(["timeseries", "stat"].contains(&panel["type"].as_str().unwrap_or("")), "{title}: its type");
+        assert_eq!(panel["datasource"]["uid"], "${datasource}", "{title}");
+        let targets = panel["targets"].as_array().expect("targets");
+        let names: BTreeSet<_> = targets.iter().map(|target| target["refId"].as_str()).collect();
+        assert!(!targets.is_empty() && names.len() == targets.len(), "{title}: its targets' names");
+        assert!(
+            targets
+                .iter()
+                .all(|target| target["expr"].as_str().is_some_and(|expr| expr.contains("namespace"))),
+            "{title}"
+        );
+    }
+}
+
+#[test]
+fn promtool_takes_rules_and_queries_and_each_alert_fires_when_it_should() {
+    printed(Command::new(checkout().join("k8s/monitoring/check")).env("PROMTOOL", installed("bin/promtool")));
+
+    // Each query as a rule, for promtool to read; JSON is YAML.
+    let panels = panels();
+    let targets = panels.iter().filter_map(|panel| panel["targets"].as_array()).flatten();
+    let exprs = targets.filter_map(|target| target["expr"].as_str());
+    let rules: Vec<_> = exprs
+        .map(|expr| expr.replace("$__rate_interval", "1m").replace("$namespace", ".*"))
+        .enumerate()
+        .map(|(index, expr)| json!({"record": format!("panel:query:{index}"), "expr": expr}))
+        .collect();
+    let folder = TempDir::new().expect("a folder");
+    let file = folder.path().join("queries.yaml");
+    fs::write(&file, json!({"groups": [{"name": "panels", "rules": rules}]}).to_string())
+        .expect("the queries");
+    printed(Command::new(installed("bin/promtool")).args(["check", "rules"]).arg(file));
 }
