@@ -223,11 +223,11 @@ impl Connection {
         timeout(within, answer).await.map_err(|_| ConnectionError::Timeout(within))?
     }
 
-    /// Does it take another request?
-    pub(super) fn is_open(&self) -> bool {
+    /// Does it take another request? Also asked before a request: what ended while nobody used it has lost none.
+    pub(super) fn is_open(&mut self) -> bool {
         match self {
             Self::Http(http) => http.is_open(),
-            Self::Grpc(_) => true,
+            Self::Grpc(grpc) => grpc.is_open(),
         }
     }
 }

@@ -45,6 +45,11 @@ impl Grpc {
         Ok(Self { requests, connection, message, cache_status, age, max_bytes })
     }
 
+    /// Not so when the server said that it goes away, or is gone.
+    pub(super) fn is_open(&self) -> bool {
+        !self.connection.is_finished()
+    }
+
     /// # Errors
     /// [`ConnectionError::Http2`], [`ConnectionError::NotGrpc`], [`ConnectionError::TooLarge`].
     pub(super) async fn ask(

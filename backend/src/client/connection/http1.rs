@@ -3,9 +3,11 @@
 
 use std::io;
 use std::ops::Range;
+use std::pin::Pin;
+use std::task::{Context, Waker};
 
 use bytes::BytesMut;
-use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
+use tokio::io::{AsyncRead as _, AsyncReadExt as _, AsyncWriteExt as _, ReadBuf};
 
 use super::{Answer, ConnectionError, Status, Stream};
 
@@ -50,8 +52,11 @@ impl Http1 {
         Self { stream, buffer, joined: Vec::new(), cache_status: Vec::new(), max_bytes, is_open: true }
     }
 
-    pub(super) fn is_open(&self) -> bool {
+    /// Not so when the server said that it closes, or has closed; what it sends unasked is no answer of the next request.
+    pub(super) fn is_open(&mut self) -> bool {
+        let (mut byte, mut nobody) = ([0], Context::from_waker(Waker::noop()));
         self.is_open
+            && Pin::new(&mut self.stream).poll_read(&mut nobody, &mut ReadBuf::new(&mut byte)).is_pending()
     }
 
     /// # Errors

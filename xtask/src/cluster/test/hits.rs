@@ -1,14 +1,22 @@
 //! A client asks in each encoding: nothing is there, then it is computed, then the cache alone answers the same.
 
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
+
 use anyhow::{Context, Result, bail, ensure};
 
 use super::bed::{Bed, MODEL, RELEASE};
+use crate::cluster::await_it::until;
+
+/// How long that may take.
+const PATIENCE: Duration = Duration::from_secs(30);
 
 /// # Errors
 /// The cache has what nobody asked for, lacks what was computed, or answers something else.
 pub(super) fn each_encoding(bed: &Bed<'_>) -> Result<String> {
     let mut found = Vec::new();
-    for (seed, encoding) in ["json", "binary", "grpc"].into_iter().enumerate() {
+    // Of this moment: what an earlier one asked is kept.
+    let moment = SystemTime::now().duration_since(UNIX_EPOCH)?.as_micros();
+    for (seed, encoding) in (moment..).zip(["json", "binary", "grpc"]) {
         // gRPC's hits are the backend's own until the filter knows gRPC.
         let component = if encoding == "grpc" { "backend" } else { "front" };
         let asked = Asked { bed, encoding, seed, address: bed.service(component)? };
@@ -26,7 +34,7 @@ struct Asked<'a> {
     bed: &'a Bed<'a>,
     encoding: &'static str,
     /// Of its own inputs: a hit across encodings is none of this one.
-    seed: usize,
+    seed: u128,
     address: String,
 }
 

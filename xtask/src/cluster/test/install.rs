@@ -40,7 +40,7 @@ pub(super) fn helm_test(bed: &Bed<'_>) -> Result<String> {
 /// # Errors
 /// Both of a component are on one node.
 pub(super) fn two_of_each(bed: &Bed<'_>) -> Result<String> {
-    bed.helm(&bed.release(TWO))?;
+    have_two(bed)?;
     let mut found = Vec::new();
     for component in ["backend", "gate", "front"] {
         bed.run(&format!("rollout status deployment/{RELEASE}-{component} --timeout=120s"))?;
@@ -57,5 +57,14 @@ pub(super) fn two_of_each(bed: &Bed<'_>) -> Result<String> {
     Ok(format!("{}; {budgets} budgets", found.join(", ")))
 }
 
-/// Two of each.
-pub(super) const TWO: &str = "--set backend.replicas=2 --set gate.replicas=2 --set front.replicas=2";
+/// Makes sure that there are two of each, whatever was run before.
+///
+/// # Errors
+/// They don't get ready.
+pub(super) fn have_two(bed: &Bed<'_>) -> Result<()> {
+    bed.helm(&bed.release(TWO)).map(drop)
+}
+
+/// Two of each, and what else was set stays.
+pub(super) const TWO: &str =
+    "--reuse-values --set backend.replicas=2 --set gate.replicas=2 --set front.replicas=2";

@@ -5,6 +5,7 @@ use std::time::Duration;
 use anyhow::{Context, Result, ensure};
 
 use super::bed::{Bed, RELEASE};
+use super::install::have_two;
 use super::load::{Sent, none_failed, told, under_load};
 use crate::cluster::await_it::until;
 use crate::cluster::up::ready_nodes;
@@ -20,6 +21,7 @@ pub(super) fn pool(bed: &Bed<'_>) -> Result<String> {
         )?;
         Ok(pods["items"][0]["status"]["podIP"].as_str().context("Redis has no address")?.to_owned())
     };
+    have_two(bed)?;
     let (addresses, sent) = under_load(bed, || {
         let before = address(bed)?;
         bed.run("delete pods --selector app.kubernetes.io/component=redis --wait")?;
@@ -37,6 +39,7 @@ pub(super) fn pool(bed: &Bed<'_>) -> Result<String> {
 /// # Errors
 /// More fails than one process held.
 pub(super) fn memory(bed: &Bed<'_>) -> Result<String> {
+    have_two(bed)?;
     let (victim, sent) = under_load(bed, || {
         let (victim, _) = bed.pods("backend")?.into_iter().next().context("no backend")?;
         let filling = bed.fill_memory(&victim)?;
@@ -63,6 +66,7 @@ pub(super) fn memory(bed: &Bed<'_>) -> Result<String> {
 pub(super) fn node(bed: &Bed<'_>) -> Result<String> {
     let (starter, place) = bed.starter()?;
     let (link, tools) = (format!("ip -n {} link set node-2", place.instance.control()), &place.parts.tools);
+    have_two(bed)?;
     let ((), sent) = under_load(bed, || {
         // The kernel's end of a lost node's connections would still say goodbye.
         tools.run(&format!("{link} down"))?;

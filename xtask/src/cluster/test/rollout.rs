@@ -5,7 +5,7 @@ use std::time::Duration;
 use anyhow::{Context, Result, ensure};
 
 use super::bed::{Bed, RELEASE};
-use super::install::TWO;
+use super::install::{TWO, have_two};
 use super::load::{none_failed, under_load};
 use crate::cluster::await_it::until;
 
@@ -29,9 +29,10 @@ pub(super) fn front(bed: &Bed<'_>) -> Result<String> {
 
 /// All pods of a component are replaced, by an upgrade that changes them.
 fn renewed(bed: &Bed<'_>, component: &str) -> Result<String> {
+    have_two(bed)?;
     let before = bed.pods(component)?;
     let ((), sent) = under_load(bed, || {
-        let change = format!("{TWO} --reuse-values --set-string {component}.podAnnotations.renewed=yes");
+        let change = format!("{TWO} --set-string {component}.podAnnotations.renewed=yes");
         bed.helm(&bed.release(&change))?;
         bed.run(&format!("rollout status deployment/{RELEASE}-{component} --timeout=180s"))?;
         // The last old pod may still be on its way out, with requests of its own.
@@ -49,6 +50,7 @@ fn renewed(bed: &Bed<'_>, component: &str) -> Result<String> {
 /// # Errors
 /// A request fails, or a component has fewer pods ready than its budget wants.
 pub(super) fn drain(bed: &Bed<'_>) -> Result<String> {
+    have_two(bed)?;
     let (drained, sent) = under_load(bed, || {
         let drained = bed.kube.run("drain node-2 --ignore-daemonsets --delete-emptydir-data --timeout=180s");
         for component in ["backend", "gate", "front"] {

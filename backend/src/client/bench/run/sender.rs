@@ -110,7 +110,7 @@ impl Shared<'_> {
     async fn ask(&self, kept: &mut Option<Connection>, request: &mut Request, due: Instant) {
         let server = self.sending.plan.server;
         let sent = Instant::now();
-        let mut connection = match kept.take() {
+        let mut connection = match kept.take().and_then(|mut kept| kept.is_open().then_some(kept)) {
             Some(connection) => connection,
             None => match server.connect().await {
                 Ok(connection) => {
