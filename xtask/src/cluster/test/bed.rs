@@ -18,6 +18,9 @@ use crate::layout::Layout;
 
 /// Name of the release, and of its namespace.
 pub(super) const RELEASE: &str = "forebay";
+/// Two nodes on one small machine: what is asked for must fit twice over, or the scheduler has no choice left.
+pub(super) const SMALL: &str = "--set backend.resources.requests.cpu=50m --set gate.resources.requests.cpu=20m \
+                                --set front.resources.requests.cpu=20m --set redis.resources.requests.cpu=20m";
 /// The model that is asked.
 pub(super) const MODEL: &str = "vad";
 
@@ -104,7 +107,7 @@ impl<'a> Bed<'a> {
         let chart = self.chart();
         let mut words = format!(
             "upgrade --install {RELEASE} {chart} --namespace {RELEASE} --values {chart}/values-dev.yaml \
-             --set backend.image.repository={} --wait --timeout 180s",
+             --set backend.image.repository={} {SMALL} --wait --timeout 180s",
             super::images::SERVE,
             chart = chart.display(),
         );
@@ -169,7 +172,7 @@ impl<'a> Bed<'a> {
         down::kill(&[place.instance.node(number)], &place.parts.tools)
     }
 
-    /// Fills a pod's memory up to its limit, so that the kernel kills its server. What fills it is spared, and ends at once.
+    /// Fills a pod's memory up to its limit, so that the kernel kills its server: kubelet made that likelier than anything of the machine's.
     ///
     /// # Errors
     /// Its control group isn't found.
@@ -187,7 +190,7 @@ impl<'a> Bed<'a> {
         let group =
             folders.find(|entry| *entry.file_name() == *id).context("the pod's control group isn't there")?;
         let fill =
-            "echo $$ >\"$1/cgroup.procs\" && echo -1000 >/proc/self/oom_score_adj && exec tail /dev/zero";
+            "echo $$ >\"$1/cgroup.procs\" && exec tail /dev/zero";
         let mut filler = command("sh", ["-c", fill, "sh"]);
         Ok(Filling(filler.arg(group.path()).spawn()?))
     }

@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result, ensure};
 
-use super::bed::{Bed, MODEL, RELEASE};
+use super::bed::{Bed, MODEL, RELEASE, SMALL};
 use super::images::MODELS;
 use super::install::namespace;
 use crate::cluster::keys;
@@ -41,13 +41,11 @@ fn one(bed: &Bed<'_>, environment: &str) -> Result<usize> {
         volume(bed, &folder, &own, environment, claim)?;
     }
     // A machine of two processors has neither prod's memory nor its processors; all else is prod's own.
-    let small = "--set backend.resources.requests.cpu=50m --set backend.resources.requests.memory=64Mi \
-                 --set backend.resources.limits.memory=512Mi --set gate.resources.requests.cpu=20m \
-                 --set front.resources.requests.cpu=20m";
+    let small = "--set backend.resources.requests.memory=64Mi --set backend.resources.limits.memory=512Mi";
     let chart = bed.chart();
     let chart = chart.display();
     bed.helm(&format!(
-        "upgrade --install {RELEASE} {chart} --namespace {own} --values {chart}/values-{environment}.yaml {small} \
+        "upgrade --install {RELEASE} {chart} --namespace {own} --values {chart}/values-{environment}.yaml {small} {SMALL} \
          --set test.model={MODEL} --wait --timeout 240s"
     ))?;
     let said = bed.helm(&format!("test {RELEASE} --namespace {own} --timeout 120s"))?;
