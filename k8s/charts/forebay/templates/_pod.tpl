@@ -31,15 +31,21 @@ securityContext:
   fsGroup: 65532
   fsGroupChangePolicy: OnRootMismatch
   seccompProfile: { type: RuntimeDefault }
+affinity:
+  podAntiAffinity: # zones by a wish: where nodes have no zone, a spread over zones would be void, and that over nodes with it
+    preferredDuringSchedulingIgnoredDuringExecution:
+      - weight: 100
+        podAffinityTerm:
+          topologyKey: topology.kubernetes.io/zone
+          labelSelector:
+            matchLabels: {{- include "forebay.selector" (list $root $component) | nindent 14 }}
 topologySpreadConstraints: # of this version's pods alone: old ones go anyway
-  {{- range list "topology.kubernetes.io/zone" "kubernetes.io/hostname" }}
-  - topologyKey: {{ . }}
+  - topologyKey: kubernetes.io/hostname
     maxSkew: 1
     whenUnsatisfiable: ScheduleAnyway
     matchLabelKeys: [pod-template-hash]
     labelSelector:
       matchLabels: {{- include "forebay.selector" (list $root $component) | nindent 8 }}
-  {{- end }}
 {{- end }}
 
 {{/* Tolerations: a lost node's pods are made elsewhere soon. Takes [root, list of more]. */}}
