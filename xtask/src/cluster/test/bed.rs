@@ -13,8 +13,9 @@ use crate::cluster::instance::{Addresses, Instance};
 use crate::cluster::kube::Kube;
 use crate::cluster::up::{Parts, Starter};
 use crate::cluster::{down, node};
-use crate::command::{command, last_lines, on_path};
+use crate::command::{command, last_lines};
 use crate::layout::Layout;
+use crate::setup::{self, Part};
 
 /// Name of the release, and of its namespace.
 pub(super) const RELEASE: &str = "forebay";
@@ -189,8 +190,7 @@ impl<'a> Bed<'a> {
             groups.flat_map(|root| WalkDir::new(root.join(place.instance.cgroup())).into_iter().flatten());
         let group =
             folders.find(|entry| *entry.file_name() == *id).context("the pod's control group isn't there")?;
-        let fill =
-            "echo $$ >\"$1/cgroup.procs\" && exec tail /dev/zero";
+        let fill = "echo $$ >\"$1/cgroup.procs\" && exec tail /dev/zero";
         let mut filler = command("sh", ["-c", fill, "sh"]);
         Ok(Filling(filler.arg(group.path()).spawn()?))
     }
@@ -218,11 +218,8 @@ impl Drop for Filling {
     }
 }
 
-/// Helm 4, of set-up or on PATH.
+/// Helm 4.
 fn helm(layout: &Layout) -> Result<PathBuf> {
-    let own = layout.bin("helm4");
-    if own.exists() {
-        return Ok(own);
-    }
-    on_path("helm4").or_else(|| on_path("helm")).context("helm must be in .forebay/bin or on PATH")
+    setup::install(layout, &[Part::Helm4])?;
+    Ok(layout.bin("helm4"))
 }

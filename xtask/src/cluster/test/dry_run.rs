@@ -2,7 +2,7 @@
 
 use std::fs;
 
-use anyhow::{Context, Result, bail};
+use anyhow::{Result, bail};
 use serde_json::json;
 
 use super::bed::{Bed, RELEASE};
@@ -66,18 +66,20 @@ fn install_kinds(bed: &Bed<'_>) -> Result<usize> {
         Ok(entries) => entries.flatten().map(|entry| entry.path()).collect(),
         Err(_) => return Ok(0),
     };
-    files.retain(|file| file.extension().is_some_and(|extension| extension == "json" || extension == "yaml"));
-    let mut names = Vec::new();
+    files.retain(|file| {
+        fs::read_to_string(file)
+            .is_ok_and(|text| text.contains("CustomResourceDefinition") && text.contains("openAPIV3Schema"))
+    });
+    // By the server, since some are larger than the annotation that apply would keep them in.
+    let mut apply = bed.kube.command("apply --server-side --force-conflicts --output name");
     for file in &files {
-        let text = fs::read_to_string(file)?;
-        if !text.contains("CustomResourceDefinition") {
-            continue;
-        }
-        // By the server, since some are larger than the annotation that apply would keep them in.
-        let apply = bed.kube.command("apply --server-side --force-conflicts --output name --filename -");
-        let applied = bed.kube.run_command(apply, &text).with_context(|| format!("{}", file.display()))?;
-        names.extend(applied.lines().map(str::to_owned));
+        apply.arg("--filename").arg(file);
     }
+    let names: Vec<String> = if files.is_empty() {
+        Vec::new()
+    } else {
+        bed.kube.run_command(apply, "")?.lines().map(str::to_owned).collect()
+    };
     if !names.is_empty() {
         bed.kube.run(&format!("wait --for condition=established --timeout=60s {}", names.join(" ")))?;
     }

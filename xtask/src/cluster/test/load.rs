@@ -164,3 +164,25 @@ pub(super) fn told(sent: &[(&'static str, Sent)]) -> String {
     };
     sent.iter().map(one).collect::<Vec<_>>().join("; ")
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn sent(answered: u64, failed: &[(&str, u64)]) -> Vec<(&'static str, Sent)> {
+        let failed = failed.iter().map(|(why, count)| ((*why).to_owned(), *count)).collect();
+        vec![("json", Sent { answered, failed })]
+    }
+
+    #[test]
+    fn one_that_fails_is_told_with_what_went_wrong() {
+        assert_eq!(none_failed(&sent(500, &[])).unwrap(), "json 500 answered, 0 failed");
+        let error = none_failed(&sent(500, &[("HTTP 503", 1)])).unwrap_err();
+        assert_eq!(error.to_string(), "json 500 answered, 1 x HTTP 503 failed");
+    }
+
+    #[test]
+    fn so_few_that_nothing_is_shown_are_no_success() {
+        none_failed(&sent(3, &[])).unwrap_err();
+    }
+}

@@ -65,6 +65,7 @@ pub(super) fn memory(bed: &Bed<'_>) -> Result<String> {
 /// Requests go on failing when its addresses are out.
 pub(super) fn node(bed: &Bed<'_>) -> Result<String> {
     let (starter, place) = bed.starter()?;
+    super::install::two_of_each(bed)?;
     let (link, tools) = (format!("ip -n {} link set node-2", place.instance.control()), &place.parts.tools);
     have_two(bed)?;
     let ((), sent) = under_load(bed, || {
@@ -86,6 +87,11 @@ pub(super) fn node(bed: &Bed<'_>) -> Result<String> {
         until("it is back", Duration::from_mins(2), || ready_nodes(&bed.kube).filter(|ready| *ready == 2))
     })?;
     let lost = failed(&sent);
+    ensure!(
+        sent.iter().all(|(_, sent)| sent.answered > 300),
+        "hardly anything was answered: {}",
+        told(&sent)
+    );
     ensure!(lost <= 40, "{lost} requests are more than a node held: {}", told(&sent));
     Ok(format!("{}; while it came back: {}", told(&sent), none_failed(&after)?))
 }
