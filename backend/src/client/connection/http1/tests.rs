@@ -26,7 +26,25 @@ async fn answered(parts: &[&[u8]]) -> Result<(u16, Vec<u8>, bool), ConnectionErr
         Status::Grpc(_) => panic!("not HTTP"),
     });
     server.await.unwrap();
-    answer.map(|(status, body)| (status, body, http.is_open()))
+    // What the answer says of it; the server has closed by now in any case.
+    answer.map(|(status, body)| (status, body, http.is_open))
+}
+
+#[tokio::test]
+async fn a_connection_that_ends_while_nobody_uses_it_is_seen_before_its_next_request() {
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let stream = TcpStream::connect(listener.local_addr().unwrap()).await.unwrap();
+    let (server, _) = listener.accept().await.unwrap();
+    let mut http = Http1::new(Either::Left(stream), 1000);
+    assert!(http.is_open());
+    drop(server);
+    tokio::time::timeout(std::time::Duration::from_secs(10), async {
+        while http.is_open() {
+            tokio::task::yield_now().await;
+        }
+    })
+    .await
+    .expect("its end is seen");
 }
 
 #[tokio::test]
