@@ -91,7 +91,7 @@ def described(clients):
         assert client.update_log_settings({"log_verbose_level": 0}, **json)
         trace = client.get_trace_settings(model_name="add_fp32", **json)
         assert trace.get("settings", trace)["trace_level"] in (["OFF"], {"value": ["OFF"]}), trace
-        fails(lambda: client.update_trace_settings(settings={"trace_level": ["TIMESTAMPS"]}), "UNIMPLEMENTED" if json else "501", "OFF is")
+        fails(lambda: client.update_trace_settings(settings={"trace_level": ["TIMESTAMPS"]}), "UNIMPLEMENTED" if json else "501", "mode=opentelemetry")
         assert not client.get_system_shared_memory_status(**json).get("regions") if json else client.get_system_shared_memory_status() == []
     print("metadata, configuration, statistics, repository: HTTP and gRPC", flush=True)
 
