@@ -1,6 +1,7 @@
 //! Forebay's backend: `serve` answers inference requests, `gate` answers the filters' lookups, `check-filter` reads a filter's
-//! settings as the filter does, `check-settings` a server's as it does itself, `infer` and `bench` ask any V2 server, `plan` builds one plan of TensorRT's for `serve`. Arguments
-//! enter ([`run`]), an exit code leaves.
+//! settings as the filter does, `check-settings` a server's as it does itself, `generation` says under which name a model's results are
+//! kept, `infer` and `bench` ask any V2 server, `plan` builds one plan of TensorRT's for `serve`. Arguments enter ([`run`]), an exit
+//! code leaves.
 //!
 //! The rooms are listed from top to bottom; one uses only those below it (`rooms` tests that). A request's way: `http` or `grpc`
 //! takes it, `infer` asks `models` for the version that answers, whose `engine::signature` checks it, looks it up in the `cache`,
@@ -97,6 +98,7 @@ pub fn run() -> ExitCode {
         Command::CheckFilter(settings) => run::check_filter::run(&settings),
         // They were checked when they were read.
         Command::CheckSettings(_) => Ok(()),
+        Command::Generation(settings) => run::generation::run(&settings),
         Command::Infer(settings) => client::infer(&settings),
         Command::Bench(settings) => client::bench(&settings),
         Command::Plan(settings) => match observe::logs::start(&settings) {

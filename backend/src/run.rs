@@ -4,6 +4,7 @@
 pub(crate) mod check_filter;
 mod end;
 pub(crate) mod gate;
+pub(crate) mod generation;
 mod ports;
 pub(crate) mod serve;
 mod serving;

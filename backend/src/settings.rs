@@ -64,6 +64,8 @@ pub(crate) enum Command {
     /// Check a server's flags, and the variables beside them, before they are deployed: says what is wrong with them, and ends with
     /// code 2 then
     CheckSettings(CheckSettings),
+    /// Say of each model in a repository which generation `serve` would give it with the same settings: results are kept by it
+    Generation(Box<GenerationSettings>),
     /// Ask a model of any V2 server once, and show the answer
     Infer(Box<InferSettings>),
     /// Load a model of any V2 server, and tell its latency and throughput
@@ -89,6 +91,12 @@ pub(crate) struct CheckSettings {
     /// The command with its flags, as in `serve --pool redis`
     #[arg(required = true, trailing_var_arg = true, allow_hyphen_values = true, value_name = "COMMAND")]
     pub(crate) arguments: Vec<OsString>,
+/// Settings of `forebay generation`: those of `serve` that say how models are loaded.
+#[derive(Debug, Args)]
+#[command(mut_arg("model_repository", |arg| arg.long(None::<&str>).index(1).value_name("FOLDER")))]
+pub(crate) struct GenerationSettings {
+    #[command(flatten)]
+    pub(crate) models: ModelSettings,
 }
 
 /// Settings that can't be used. Ends the program with exit code 2.
@@ -154,6 +162,7 @@ impl Command {
             Self::CheckFilter(_) | Self::CheckSettings(_) | Self::Infer(_) | Self::Bench(_) => {
                 LogFormat::Text
             }
+            Self::CheckFilter(_) | Self::Generation(_) | Self::Infer(_) | Self::Bench(_) => LogFormat::Text,
         }
     }
 }
@@ -182,6 +191,7 @@ fn check(command: &Command) -> Result<(), SettingsError> {
     match command {
         Command::Serve(settings) => settings.check(),
         Command::Gate(settings) => settings.check(),
+        Command::Generation(settings) => settings.models.check(),
         Command::Infer(settings) => settings.server.check(),
         Command::Bench(settings) => settings.check(),
         Command::CheckSettings(settings) => settings.check(),
@@ -210,7 +220,7 @@ fn first_paragraph(rendered: &str) -> String {
     let line = lines.collect::<Vec<_>>().join(" ");
     let line = line.strip_prefix("error: ").unwrap_or(&line);
     if line.is_empty() {
-        "a command is missing: serve, gate, check-filter, infer or bench (see --help)".to_owned()
+        "a command is missing: serve, gate, check-filter, generation, infer or bench (see --help)".to_owned()
     } else {
         line.to_owned()
     }

@@ -5,6 +5,8 @@ mod bench;
 mod chart;
 mod cluster;
 mod command;
+mod deployment;
+mod diff_k8s;
 mod fuzz;
 mod gpu;
 mod http;
@@ -14,6 +16,7 @@ mod memcheck;
 mod once;
 #[cfg(test)]
 mod pages;
+mod release;
 mod setup;
 mod test;
 mod up;
@@ -57,6 +60,10 @@ enum Command {
     Cluster(cluster::Settings),
     /// The bindings on their test double, under AddressSanitizer and valgrind
     Memcheck,
+    /// What would change on a cluster if this were deployed: objects, restarts, models' results
+    DiffK8s(Box<diff_k8s::Settings>),
+    /// Bring an environment to a cluster, and back if it does not work; whatever state the last call left
+    Release(Box<release::Settings>),
     /// What is wrong in Kubernetes manifests: the project's own, or those that are named
     VerifyK8s(verify_k8s::Settings),
 }
@@ -88,6 +95,8 @@ fn run(layout: &Layout, command: Command) -> anyhow::Result<ExitCode> {
     match command {
         // Its exit code says more than whether it went well.
         Command::VerifyK8s(settings) => return verify_k8s::run(layout, &settings),
+        Command::Release(settings) => return release::run(layout, &settings),
+        Command::DiffK8s(settings) => diff_k8s::run(layout, &settings)?,
         Command::Setup(settings) => setup::run(layout, &settings)?,
         Command::Wasm => wasm::run(layout)?,
         Command::Up(settings) => up::run(layout, &settings)?,

@@ -30,6 +30,14 @@ pub(crate) struct Settings {
 /// # Errors
 /// The tools can't be set up, or something does not build.
 pub(crate) fn run(layout: &Layout, settings: &Settings) -> Result<ExitCode> {
+    judge(layout, &settings.arguments)
+}
+
+/// The same, for others: without arguments it judges what is in `k8s/`.
+///
+/// # Errors
+/// As [`run`].
+pub(crate) fn judge(layout: &Layout, arguments: &[OsString]) -> Result<ExitCode> {
     setup::install(layout, &PARTS)?;
     let mut build = cargo();
     build.args(["build", "--quiet", "--package", "forebay-verify"]).current_dir(&layout.root);
@@ -39,7 +47,7 @@ pub(crate) fn run(layout: &Layout, settings: &Settings) -> Result<ExitCode> {
     build.args(["build", "--quiet", "--package", "forebay"]).current_dir(&layout.root);
     output(build).context("forebay does not build")?;
     let target = target_folder(&layout.root)?.join("debug");
-    let mut verify = command(target.join("verify-k8s"), &settings.arguments);
+    let mut verify = command(target.join("verify-k8s"), arguments);
     verify.arg("--root").arg(&layout.root);
     verify.arg("--kubernetes").arg(layout.kubernetes_schemas());
     verify.arg("--bin").arg(layout.dir.join("bin"));

@@ -5,6 +5,7 @@ use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
+use forebay_protocol::digest::Generation;
 use tokio_util::sync::CancellationToken;
 
 use super::checksum::{self, ChecksumError};
@@ -15,11 +16,11 @@ use super::repository::{self, RepositoryError};
 use super::resident;
 use super::served::{Model, ModelSet, Origin, Version};
 use super::warmup::{self, WarmupError};
-use crate::config::{self, Device, Platform, Written};
+use crate::config::{self, Device, ModelConfig, Platform, Written};
 use crate::engine::fitted::fitted;
 use crate::engine::gpu::Gpu;
 use crate::engine::signature::view::{DeclarationError, View};
-use crate::engine::{Engine, EngineError, Engines, SessionOptions};
+use crate::engine::{Engine, EngineError, Engines, ModelFiles, SessionOptions};
 use crate::observe::statistics::Statistics;
 use crate::proto::ModelInstanceGroup;
 use crate::proto::model_instance_group::Kind;
@@ -154,6 +155,36 @@ impl Loader {
         Ok(Model { versions, fingerprint })
     }
 
+    /// The generations of a model's versions as [`Self::load`] gives them; no session is opened.
+    ///
+    /// # Errors
+    /// What is wrong with its files, or there is no engine for them.
+    pub(crate) fn generations(&self, name: &str) -> Result<BTreeMap<u64, Generation>, LoadError> {
+        let written = repository::read_config(&self.root, name)?;
+        let labels = repository::read_labels(&self.root, name, &written.config)?;
+        let mut generations = BTreeMap::new();
+        for number in repository::versions(&self.root, name, &written)? {
+            let files = repository::read_files(&self.root, name, number, &written.config)?;
+            let engine = self.engines.of(files.platform);
+            let engine = engine.map_err(|source| LoadError::Engine { version: number, source })?;
+            generations.insert(number, self.generation(number, &files, &written.config, &labels, engine));
+        }
+        Ok(generations)
+    }
+
+    fn generation(
+        &self,
+        number: u64,
+        files: &ModelFiles,
+        config: &ModelConfig,
+        labels: &BTreeMap<String, Arc<[u8]>>,
+        engine: &dyn Engine,
+    ) -> Generation {
+        let settings =
+            generation::Settings { config, labels, options: self.options, completion: self.completion };
+        generation::of(number, files, &settings, engine.identity())
+    }
+
     fn load_version(&self, loading: &Loading<'_>, number: u64) -> Result<Arc<Version>, LoadError> {
         let Loading { root, name, written: written @ Written { config, places }, .. } = loading;
         let _span = tracing::info_span!("load", model = name, version = number).entered();
@@ -168,13 +199,7 @@ impl Loader {
             source => LoadError::Engine { version: number, source },
         };
         let engine = self.engines.of(files.platform).map_err(failed)?;
-        let settings = generation::Settings {
-            config,
-            labels: &loading.labels,
-            options: self.options,
-            completion: self.completion,
-        };
-        let generation = generation::of(number, &files, &settings, engine.identity());
+        let generation = self.generation(number, &files, config, &loading.labels, engine);
         let same = loading.before.and_then(|model| model.versions.get(&number));
         if let Some(same) = same.filter(|version| version.generation == generation) {
             return Ok(same.clone());

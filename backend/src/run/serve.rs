@@ -34,7 +34,7 @@ use crate::settings::{Restrictions, ServeSettings, SettingsError};
 use crate::trust::Trust;
 use bound::{Bound, Routes};
 use edges::Edges;
-use loader::loader;
+pub(super) use loader::loader;
 use pooled::Pooled;
 use start::Start;
 

@@ -26,6 +26,7 @@ mod end;
 mod errors;
 mod external;
 mod framing;
+mod generation;
 mod generations;
 mod grpc;
 mod io_binding;

@@ -23,7 +23,7 @@ const ORT_DYLIB_PATH: &str = "ORT_DYLIB_PATH";
 ///
 /// # Errors
 /// `SettingsError`, when a library or a folder can't be used.
-pub(super) fn loader(settings: &ModelSettings, logs: &LogSettings) -> anyhow::Result<Loader> {
+pub(in crate::run) fn loader(settings: &ModelSettings, logs: &LogSettings) -> anyhow::Result<Loader> {
     let cores = std::thread::available_parallelism().map_or(1, std::num::NonZero::get);
     let path = settings.onnxruntime.clone().or_else(|| std::env::var_os(ORT_DYLIB_PATH).map(PathBuf::from));
     let wrong = |reason: String| SettingsError::Wrong { flag: "--onnxruntime", reason };
