@@ -11,6 +11,7 @@ mod images;
 mod install;
 mod load;
 mod lost;
+mod rehearsal;
 mod report;
 mod rollout;
 mod sealed;
@@ -55,6 +56,9 @@ pub(super) struct Settings {
     /// The `forebay` in them, which sends the load
     #[arg(long, value_name = "PROGRAM", requires = "images")]
     forebay: Option<PathBuf>,
+    /// Of the objects that a release writes, the client is killed at each n-th alone; at helm's own notes always
+    #[arg(long, value_name = "N", default_value_t = 1, value_parser = clap::value_parser!(u16).range(1..))]
+    every: u16,
     /// Leave the cluster running, for a look at it
     #[arg(long)]
     keep: bool,
@@ -107,6 +111,18 @@ const CHECKS: &[Check] = &[
     Check::long("a backend out of memory: what it held is lost, and nothing else", lost::memory),
     Check::long("a node is lost: what it held is lost, and then nothing", lost::node),
     Check::long("a SealedSecret is opened by the real controller, where it was sealed for", sealed::opened),
+    Check::long(
+        "a release is killed before and after each write of an install: one command mends it",
+        rehearsal::install,
+    ),
+    Check::long(
+        "a release is killed before and after each write of an upgrade: one command mends it, no request fails",
+        rehearsal::upgrade,
+    ),
+    Check::long(
+        "a release is killed before and after each write of a way back: one command mends it, no request fails",
+        rehearsal::back,
+    ),
     Check::long("stage and prod install, with TLS everywhere, and pass helm test", environments::all),
 ];
 
@@ -153,6 +169,7 @@ fn checked(
         images.load(instance, &parts.tools)?;
         Bed::ours(layout, parts, kube, instance, images)?
     };
+    let bed = bed.cutting_each(settings.every);
     let mut lines = Vec::new();
     for check in CHECKS {
         if !wanted(check, settings) {

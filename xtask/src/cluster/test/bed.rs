@@ -34,6 +34,8 @@ pub(super) struct Bed<'a> {
     pub(super) images: &'a Images,
     /// Registry of the images; empty where any will do.
     registry: String,
+    /// Of the objects that a rehearsed release writes, each so-many-th is one to be killed at.
+    pub(super) every: usize,
 }
 
 /// A cluster of ours: its nodes can be lost and found.
@@ -53,7 +55,7 @@ impl<'a> Bed<'a> {
     ) -> Result<Self> {
         let addresses = instance.addresses().context("the cluster has no addresses")?;
         let place = Some(Place { instance, addresses, parts });
-        Ok(Self { layout, kube, place, helm: helm(layout)?, images, registry: String::new() })
+        Ok(Self { layout, kube, place, helm: helm(layout)?, images, registry: String::new(), every: 1 })
     }
 
     pub(super) fn theirs(
@@ -64,7 +66,20 @@ impl<'a> Bed<'a> {
         registry: &str,
     ) -> Result<Self> {
         let kube = parts.kubectl(kubeconfig.to_owned());
-        Ok(Self { layout, kube, place: None, helm: helm(layout)?, images, registry: registry.to_owned() })
+        Ok(Self {
+            layout,
+            kube,
+            place: None,
+            helm: helm(layout)?,
+            images,
+            registry: registry.to_owned(),
+            every: 1,
+        })
+    }
+
+    /// The same, for a rehearsal of that many.
+    pub(super) fn cutting_each(self, every: u16) -> Self {
+        Self { every: every.into(), ..self }
     }
 
     pub(super) fn chart(&self) -> PathBuf {
@@ -101,6 +116,11 @@ impl<'a> Bed<'a> {
             bail!("helm {words}:\n{}", last_lines(&said));
         }
         Ok(text(&done.stdout))
+    }
+
+    /// Which helm that is.
+    pub(super) fn helm_program(&self) -> &Path {
+        &self.helm
     }
 
     /// The words that install or change the release as dev has it, on the test's images, with more settings.
