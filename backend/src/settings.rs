@@ -91,6 +91,8 @@ pub(crate) struct CheckSettings {
     /// The command with its flags, as in `serve --pool redis`
     #[arg(required = true, trailing_var_arg = true, allow_hyphen_values = true, value_name = "COMMAND")]
     pub(crate) arguments: Vec<OsString>,
+}
+
 /// Settings of `forebay generation`: those of `serve` that say how models are loaded.
 #[derive(Debug, Args)]
 #[command(mut_arg("model_repository", |arg| arg.long(None::<&str>).index(1).value_name("FOLDER")))]
@@ -146,6 +148,7 @@ impl Command {
             Self::Gate(settings) => settings.fit(memory()),
             Self::CheckFilter(_)
             | Self::CheckSettings(_)
+            | Self::Generation(_)
             | Self::Infer(_)
             | Self::Bench(_)
             | Self::Plan(_) => {}
@@ -159,10 +162,11 @@ impl Command {
             Self::Serve(settings) => settings.logs.log_format,
             Self::Gate(settings) => settings.logs.log_format,
             Self::Plan(settings) => settings.log_format,
-            Self::CheckFilter(_) | Self::CheckSettings(_) | Self::Infer(_) | Self::Bench(_) => {
-                LogFormat::Text
-            }
-            Self::CheckFilter(_) | Self::Generation(_) | Self::Infer(_) | Self::Bench(_) => LogFormat::Text,
+            Self::CheckFilter(_)
+            | Self::CheckSettings(_)
+            | Self::Generation(_)
+            | Self::Infer(_)
+            | Self::Bench(_) => LogFormat::Text,
         }
     }
 }
