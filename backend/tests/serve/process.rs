@@ -83,7 +83,7 @@ pub(crate) fn started_by(mut starter: Command, command: &Command) -> Command {
 
 /// Says what a test can't show on this machine, also where the output of tests that pass is kept.
 pub(crate) fn not_tested(what: &str) {
-    writeln!(std::io::stderr(), "NOT TESTED: {what}").unwrap();
+    std::io::stderr().write_all(format!("NOT TESTED: {what}\n").as_bytes()).unwrap();
 }
 
 impl Forebay {
