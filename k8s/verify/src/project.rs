@@ -2,6 +2,7 @@
 //! both Helms, the overlays are built, the objects of each are judged as one world, and held against each other ([`drift`]) and
 //! against what was looked at before ([`golden`]).
 
+mod argo;
 mod drift;
 mod golden;
 pub mod render;
@@ -48,9 +49,8 @@ impl Project<'_> {
         for environment in environments(&chart)? {
             self.environment(&chart, &environment, &outsiders, &mut failures)?;
         }
-        for folder in ["k8s/argocd", "k8s/secrets"] {
-            self.plain(folder, &outsiders, &mut failures)?;
-        }
+        argo::check(self, &outsiders, &mut failures)?;
+        self.plain("k8s/secrets", &outsiders, &mut failures)?;
         failures.sort();
         failures.dedup();
         Ok(failures)
@@ -67,7 +67,7 @@ impl Project<'_> {
         let mut helms = Vec::new();
         for (version, program) in [("3", &self.base.tools.helm3), ("4", &self.base.tools.helm4)] {
             let Some(program) = program else { continue };
-            match render::helm(program, chart, &[&values], RELEASE, name) {
+            match render::helm(program, chart, &[&values], RELEASE, &format!("{RELEASE}-{name}")) {
                 Ok(text) => helms.push((version, text)),
                 Err(said) => {
                     failures.push(failed(&values, &format!("Helm {version} refuses the chart: {said}")))
@@ -136,9 +136,17 @@ impl Project<'_> {
             return Ok(());
         }
         let mut world = World { outsiders: outsiders.clone(), ..self.base.clone() };
+        let own = folder.join("outsiders.yaml");
+        if own.is_file() {
+            world.outsiders.list.extend(Outsiders::read(&own)?.list);
+        }
         world.read(&folder)?;
-        // Beside manifests there may be values, policies and patches.
-        world.objects.retain(|object| !object.kind.is_empty() && !object.api_version.is_empty());
+        // Beside manifests there are values, policies, patches, and what Kustomize takes them by.
+        world.objects.retain(|object| {
+            !object.kind.is_empty()
+                && !object.api_version.is_empty()
+                && object.group() != "kustomize.config.k8s.io"
+        });
         failures.extend(judge(&world));
         Ok(())
     }

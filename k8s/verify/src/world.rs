@@ -10,6 +10,7 @@ use walkdir::WalkDir;
 use crate::failure::Failure;
 use crate::object::{Object, Source};
 use crate::outsiders::Outsiders;
+use crate::project::render;
 use crate::read::{self, Document, Fault};
 use crate::schema::Schemas;
 use crate::tools::Tools;
@@ -30,11 +31,25 @@ pub struct World {
 }
 
 impl World {
-    /// Reads a file, or all YAML and JSON files of a folder.
+    /// Reads a file, or all YAML and JSON files of a folder; of a folder with a `kustomization.yaml`, what it builds.
     ///
     /// # Errors
     /// There is no such file or folder, or no manifest in it.
     pub fn read(&mut self, path: &Path) -> Result<()> {
+        // What Kustomize builds is applied, and not the parts that it is built of.
+        let kustomize = self.tools.kustomize.clone().filter(|_| path.join("kustomization.yaml").is_file());
+        if let Some(kustomize) = kustomize {
+            let file = path.join("kustomization.yaml");
+            match render::kustomize(&kustomize, path) {
+                Ok(text) => self.take(&file, &text),
+                Err(said) => self.faults.push(unread(
+                    &file,
+                    &format!("Kustomize refuses it: {said}"),
+                    "what it says, mended",
+                )),
+            }
+            return Ok(());
+        }
         if path.is_dir() {
             let files = manifests(path)?;
             if files.is_empty() {

@@ -91,6 +91,13 @@ const OBJECT_META: &str = "io.k8s.apimachinery.pkg.apis.meta.v1.ObjectMeta";
 
 fn no_such_kind(schemas: &Schemas, key: &Key, object: &Object, lacking: &[&str]) -> Failure {
     let wrong = format!("no kind {} in {} of Kubernetes {}", key.kind, key.api_version(), lacking.join(", "));
+    if key.group == "kustomize.config.k8s.io" {
+        return object.failure(
+            "kind",
+            "is no object: Kustomize builds objects by it",
+            "the folder it is in, by --manifests",
+        );
+    }
     // A group that nobody here knows is another's, whose kinds may have names like ours.
     let elsewhere = if schemas.has_group(&key.group) { schemas.elsewhere(&key.kind) } else { Vec::new() };
     let right = if let Some((_, instead)) = REMOVED.iter().find(|(kind, _)| *kind == key.kind) {
