@@ -1,0 +1,109 @@
+//! The project's own chart, overlays and Applications: nothing is wrong in them, and a mistake in one of their files is found.
+
+use std::fs;
+use std::path::{Path, PathBuf};
+
+use forebay_verify::project::Project;
+use forebay_verify::{Failure, Tools, World};
+use walkdir::WalkDir;
+
+fn root() -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).join("../..").canonicalize().expect("the checkout")
+}
+
+/// Schemas and programs that `cargo xtask verify-k8s` sets up.
+fn base() -> World {
+    let installed = std::env::var_os("FOREBAY_DIR").map_or_else(|| root().join(".forebay"), PathBuf::from);
+    let tools = Tools::of(&installed.join("bin"));
+    assert!(
+        tools.helm3.is_some() && tools.helm4.is_some() && tools.kustomize.is_some(),
+        "run `cargo xtask verify-k8s` once: it sets up what is asked"
+    );
+    let mut world = World { tools, ..World::default() };
+    world.schemas.read_kubernetes(&installed.join("kubernetes-schemas")).expect("set-up");
+    world.read_crds(&root().join("k8s/crds")).expect("k8s/crds");
+    world
+}
+
+fn judged(root: &Path, base: &World) -> Vec<Failure> {
+    let renders = tempfile::tempdir().expect("a folder");
+    let project = Project { root, renders: renders.path().to_owned(), base, write_golden: false };
+    project.judge().expect("the project is read")
+}
+
+#[test]
+fn nothing_is_wrong_in_what_we_deploy() {
+    let lines: Vec<String> = judged(&root(), &base()).iter().map(Failure::to_string).collect();
+    assert!(lines.is_empty(), "{}", lines.join("\n"));
+}
+
+/// A copy of `k8s/` with one environment.
+fn copy() -> tempfile::TempDir {
+    let copy = tempfile::tempdir().expect("a folder");
+    let k8s = root().join("k8s");
+    for part in [
+        "charts",
+        "base",
+        "components",
+        "overlays/dev",
+        "golden/helm-dev.yaml",
+        "drift.yaml",
+        "outsiders.yaml",
+    ] {
+        for entry in
+            WalkDir::new(k8s.join(part)).into_iter().flatten().filter(|entry| entry.file_type().is_file())
+        {
+            let to = copy.path().join("k8s").join(entry.path().strip_prefix(&k8s).expect("inside"));
+            fs::create_dir_all(to.parent().expect("a folder")).expect("a folder");
+            fs::copy(entry.path(), to).expect("copied");
+        }
+    }
+    for other in ["stage", "prod"] {
+        fs::remove_file(copy.path().join(format!("k8s/charts/forebay/values-{other}.yaml")))
+            .expect("removed");
+    }
+    copy
+}
+
+/// Changes a file and gives what is said then.
+fn changed(base: &World, file: &str, change: impl Fn(&str) -> String) -> String {
+    let copy = copy();
+    let path = copy.path().join("k8s").join(file);
+    let text = fs::read_to_string(&path).expect("the file");
+    let new = change(&text);
+    assert_ne!(text, new, "nothing changes in {file}");
+    fs::write(&path, new).expect("written");
+    judged(copy.path(), base).iter().map(Failure::to_string).collect::<Vec<_>>().join("\n")
+}
+
+#[test]
+fn a_mistake_in_any_file_of_ours_is_found() {
+    let base = base();
+    let says = |file: &str, change: &dyn Fn(&str) -> String, expected: &[&str]| {
+        let said = changed(&base, file, change);
+        for expected in expected {
+            assert!(said.contains(expected), "{file}: {expected} is not in:\n{said}");
+        }
+    };
+    says(
+        "charts/forebay/values-dev.yaml",
+        &|text| format!("{text}\nnobody-reads-this: 1\n"),
+        &["Helm 3 refuses the chart", "Helm 4 refuses the chart", "nobody-reads-this"],
+    );
+    says(
+        "base/backend/service.yaml",
+        &|text| text.replacen("name: http", "name: htpp", 1),
+        &["Service/forebay-dev/forebay-backend: spec.ports", "chart and overlay differ"],
+    );
+    says(
+        "charts/forebay/templates/backend/service.yaml",
+        &|text| text.replacen("kind: Service", "kind: Servise", 1),
+        &["perhaps `Service`", "the chart renders"],
+    );
+    says(
+        "overlays/dev/kustomization.yaml",
+        &|text| format!("{text}\nresource: [a.yaml]\n"),
+        &["Kustomize refuses the overlay"],
+    );
+    says("golden/helm-dev.yaml", &|text| text.replacen("8000", "8800", 1), &["if it is meant"]);
+}
