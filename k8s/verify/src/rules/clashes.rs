@@ -64,7 +64,7 @@ fn certificates(spec: &Field<'_>, failures: &mut Vec<Failure>) {
     for host in spec.at("tls").list().iter().flat_map(|tls| tls.at("hosts").list()) {
         let Some(text) = host.text() else { continue };
         let serves = |of: &&str| *of == text || is_under(of, text) || is_under(text, of);
-        if !hosts.iter().any(|of| serves(of)) {
+        if !hosts.iter().any(serves) {
             host.fail(failures, format!("no rule serves {text}"), format!("one of {}", hosts.join(", ")));
         }
     }

@@ -27,6 +27,7 @@ pub fn check(world: &World, failures: &mut Vec<Failure>) {
                 image.fail(failures, format!("Forebay has no image {program}"), format!("one of {known}"));
                 continue;
             };
+            programs(&container, program, failures);
             if let Some((ready, live)) = health {
                 paths(&container, ready, live, failures);
             }
@@ -45,6 +46,23 @@ fn program(image: &str) -> Option<&str> {
     let path = name.rsplit_once(':').filter(|(_, tag)| !tag.contains('/')).map_or(name, |(path, _)| path);
     let (before, program) = path.rsplit_once('/')?;
     (before == "forebay" || before.ends_with("/forebay")).then_some(program)
+}
+
+/// What is started is there: the images hold their program and no shell. That for GPUs stands on another, which has one.
+fn programs(container: &Field<'_>, image: &str, failures: &mut Vec<Failure>) {
+    let only = match image {
+        "serve" | "gate" => "/usr/bin/forebay",
+        "front" => "/usr/bin/envoy",
+        _ => return,
+    };
+    let hooks = ["postStart", "preStop"].map(|hook| container.at("lifecycle").at(hook));
+    let probes = ["startupProbe", "readinessProbe", "livenessProbe"].map(|probe| container.at(probe));
+    let asked = hooks.into_iter().chain(probes).map(|handler| handler.at("exec").at("command"));
+    for command in asked.chain([container.at("command")]) {
+        if let Some(first) = command.list().first().filter(|first| first.text() != Some(only)) {
+            first.fail(failures, format!("the image holds no {}: it has no shell", first.quoted()), only);
+        }
+    }
 }
 
 fn paths(container: &Field<'_>, ready: &str, live: &str, failures: &mut Vec<Failure>) {

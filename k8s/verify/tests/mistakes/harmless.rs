@@ -24,7 +24,7 @@ fn nobody_minds_harmless_changes() {
         ("defaultMode: 0440", "defaultMode: 288"),
         ("terminationGracePeriodSeconds: 40", "terminationGracePeriodSeconds: 300"),
         ("httpGet: {path: /v2/health/ready, port: 8000}", "grpc: {port: 8001}"),
-        ("httpGet: {path: /v2/health/ready, port: 8000}", "exec: {command: [forebay, ready]}"),
+        ("httpGet: {path: /v2/health/ready, port: 8000}", "exec: {command: [/usr/bin/forebay, ready]}"),
         ("\"*/30 * * * *\"", "\"@daily\""),
         ("\"*/30 * * * *\"", "\"0 2 * * MON-FRI\""),
         ("verbs: [get, list, patch]", "verbs: [\"*\"]"),

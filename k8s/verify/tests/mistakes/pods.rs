@@ -436,6 +436,11 @@ fn mistakes_in_scheduling_are_caught() {
 fn mistakes_with_our_own_images_are_caught() {
     all_are_caught(&[
         (
+            "preStop: {sleep: {seconds: 5}}",
+            "preStop: {exec: {command: [sh, -c, sleep 5]}}",
+            "Deployment/ml/web: spec.template.spec.containers[0].lifecycle.preStop.exec.command[0]",
+        ),
+        (
             "image: forebay/serve:0.1.0\n",
             "image: forebay/server:0.1.0\n",
             "Deployment/ml/web: spec.template.spec.containers[0].image",

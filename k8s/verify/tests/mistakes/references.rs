@@ -241,6 +241,11 @@ fn references_of_bounds_and_roles_are_followed() {
     all_are_caught(&[
         (
             "kind: Deployment, name: web}",
+            "kind: DaemonSet, name: warm}",
+            "HorizontalPodAutoscaler/ml/web: spec.scaleTargetRef.kind",
+        ),
+        (
+            "kind: Deployment, name: web}",
             "kind: Deployment, name: wbe}",
             "HorizontalPodAutoscaler/ml/web: spec.scaleTargetRef.name",
         ),

@@ -19,6 +19,13 @@ pub(super) fn check(known: &Known<'_>, failures: &mut Vec<Failure>) {
             ("autoscaling", "HorizontalPodAutoscaler") | ("keda.sh", "ScaledObject") => {
                 let target = root.down("spec.scaleTargetRef");
                 let kind = target.at("kind").text().unwrap_or("Deployment");
+                if matches!(kind, "DaemonSet" | "Job" | "CronJob" | "Pod") {
+                    target.at("kind").fail(
+                        failures,
+                        format!("a {kind} has no number of replicas to scale"),
+                        "Deployment or StatefulSet",
+                    );
+                }
                 known.need(kind, &target.at("name"), namespace, failures);
                 let name = target.at("name");
                 if let Some(other) = scaled.insert((namespace, kind, name.text_or_empty()), object) {
