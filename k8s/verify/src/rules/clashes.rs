@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 
 use crate::rules::field::Field;
+use crate::rules::pods::Pod;
 use crate::{Failure, Object, World};
 
 /// Says what two objects claim.
@@ -23,6 +24,7 @@ pub fn check(world: &World, failures: &mut Vec<Failure>) {
             }
         }
     }
+    on_every_node(world, failures);
     let mut paths: BTreeMap<(&str, &str, &str, &str), &Object> = BTreeMap::new();
     for ingress in world.of("networking.k8s.io", "Ingress") {
         let spec = Field::root(ingress).at("spec");
@@ -51,6 +53,35 @@ pub fn check(world: &World, failures: &mut Vec<Failure>) {
     for class in defaults.iter().skip(1) {
         let wrong = format!("PriorityClass {} is the default already", defaults[0].name);
         Field::root(class).at("globalDefault").fail(failures, wrong, "one default");
+    }
+}
+
+/// Two pods on each node can't have one port of it.
+fn on_every_node(world: &World, failures: &mut Vec<Failure>) {
+    let mut taken: BTreeMap<(i64, &str, &str), &Object> = BTreeMap::new();
+    for object in world.of("apps", "DaemonSet") {
+        let Some(pod) = Pod::of(object)
+            .filter(|pod| pod.spec.at("nodeSelector").is_empty() && !pod.spec.at("affinity").is_said())
+        else {
+            continue;
+        };
+        let on_host = pod.spec.at("hostNetwork").is_true();
+        for port in pod.running().iter().flat_map(|container| container.at("ports").list()) {
+            let said = port.at("hostPort");
+            let said = if on_host && !said.is_said() { port.at("containerPort") } else { said };
+            let Some(number) = said.number().filter(|number| *number != 0) else { continue };
+            let over = port.at("protocol").text().unwrap_or("TCP");
+            let key = (number, over, port.at("hostIP").text_or_empty());
+            if let Some(other) = taken.insert(key, object)
+                && !std::ptr::eq(other, object)
+            {
+                said.fail(
+                    failures,
+                    format!("{number}/{over} of each node is DaemonSet {}'s", other.name),
+                    "another port",
+                );
+            }
+        }
     }
 }
 

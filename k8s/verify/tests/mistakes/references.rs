@@ -403,6 +403,11 @@ fn what_only_one_can_have_and_what_goes_nowhere_is_caught() {
             "Service/ml/edge: spec.ports[0].nodePort",
         ),
         (
+            "apiVersion: batch/v1\nkind: CronJob",
+            "apiVersion: apps/v1\nkind: DaemonSet\nmetadata: {name: zother, namespace: ml}\nspec:\n  selector: {matchLabels: {a: b}}\n  template:\n    metadata: {labels: {a: b}}\n    spec: {containers: [{name: c, image: c, ports: [{containerPort: 80, hostPort: 7000}]}]}\n---\napiVersion: batch/v1\nkind: CronJob",
+            "DaemonSet/ml/zother: spec.template.spec.containers[0].ports[0].hostPort",
+        ),
+        (
             "{path: /grpc, pathType: Exact,",
             "{path: /v2, pathType: Prefix,",
             "Ingress/ml/web: spec.rules[0].http.paths[1].path",
