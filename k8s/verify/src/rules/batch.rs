@@ -13,7 +13,7 @@ pub fn check(world: &World, failures: &mut Vec<Failure>) {
         let is_cron = pod.object.kind == "CronJob";
         job(&root.down(if is_cron { "spec.jobTemplate.spec" } else { "spec" }), failures);
         let restart = pod.spec.at("restartPolicy");
-        if !restart.is_said() {
+        if restart.text().is_none() {
             restart.fail(failures, "is missing: the default, Always, never ends", "OnFailure or Never");
         } else if restart.text() == Some("Always") {
             restart.fail(failures, "Always never ends", "OnFailure or Never");

@@ -115,6 +115,16 @@ fn form(group: &str, kind: &str, name: &str) -> Wrong {
                 )
             })
         }),
+        // Its pods carry the name as a label.
+        ("batch", "Job") => text::subdomain(name).or_else(|| {
+            let long = name.len() > 63;
+            long.then(|| {
+                (
+                    format!("\"{name}\" is too long for a Job"),
+                    "at most 63 characters: its pods carry it as a label",
+                )
+            })
+        }),
         // A pod's name is its host name too, but an API server takes more.
         _ => text::subdomain(name),
     }

@@ -37,6 +37,18 @@ pub fn check(world: &World, failures: &mut Vec<Failure>) {
                 host.form(failures, text::subdomain);
             }
         }
+        for claim in spec.at("resourceClaims").list() {
+            claim.at("name").require(failures, "the claim's name in the pod");
+            claim.at("name").form(failures, text::label);
+            let both = ["resourceClaimName", "resourceClaimTemplateName"].map(|of| claim.at(of).is_said());
+            if both[0] == both[1] {
+                claim.fail(
+                    failures,
+                    "names two claims or none",
+                    "resourceClaimName or resourceClaimTemplateName",
+                );
+            }
+        }
         for secret in spec.at("imagePullSecrets").list() {
             secret.at("name").require(failures, "the name of a Secret");
         }

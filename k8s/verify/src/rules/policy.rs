@@ -93,7 +93,7 @@ fn quota(spec: &Field<'_>, failures: &mut Vec<Failure>) {
         }
     }
     for scope in spec.at("scopes").list() {
-        scope.one_of(failures, SCOPES);
+        scope.one_of_said(failures, SCOPES);
     }
     let scopes: Vec<&str> = spec.at("scopes").list().iter().filter_map(Field::text).collect();
     for (one, other) in [("BestEffort", "NotBestEffort"), ("Terminating", "NotTerminating")] {

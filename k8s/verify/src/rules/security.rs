@@ -162,6 +162,11 @@ fn sysctls(pod: &Pod<'_>, of_pod: &Field<'_>, failures: &mut Vec<Failure>) {
             name.fail(failures, format!("{} is set twice", name.quoted()), "one of them");
         }
         seen.push(text);
+        let plain =
+            |c: char| c.is_ascii_lowercase() || c.is_ascii_digit() || matches!(c, '.' | '/' | '_' | '-');
+        if text.len() > 253 || !text.chars().all(plain) {
+            name.fail(failures, format!("{} is no sysctl", name.quoted()), "as net.core.somaxconn");
+        }
         if pod.spec.at("hostNetwork").is_true() && text.starts_with("net.") {
             name.fail(failures, "sets the host's own network", "no sysctl of net, or without hostNetwork");
         }

@@ -40,7 +40,7 @@ pub fn check(world: &World, failures: &mut Vec<Failure>) {
         root.at("provisioner").require(failures, "who makes the volumes");
         root.at("provisioner").form(failures, |text| text::key(&text.to_lowercase()));
         root.at("reclaimPolicy").one_of(failures, &["Delete", "Retain"]);
-        root.at("volumeBindingMode").one_of(failures, &["Immediate", "WaitForFirstConsumer"]);
+        root.at("volumeBindingMode").one_of_said(failures, &["Immediate", "WaitForFirstConsumer"]);
     }
 }
 
