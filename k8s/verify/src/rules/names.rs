@@ -1,4 +1,4 @@
-//! Names: their form by kind, namespaces where they belong, no object twice. What an API server refuses before it looks further.
+//! Names: their form by kind, and no object twice. What an API server refuses before it looks further.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -68,15 +68,15 @@ pub fn check(world: &World, failures: &mut Vec<Failure>) {
             None if metadata.at("generateName").text().is_some() => {}
             None => name.fail(failures, "is missing", "a name, or metadata.generateName"),
         }
-        if namespace.text().is_some() {
-            if is_of_the_cluster(group, kind) || scopes.contains(&(group, kind)) {
-                namespace.fail(failures, format!("a {kind} lives in no namespace"), "leave it out");
-            } else {
-                namespace.form(failures, text::label);
-            }
-        }
+        // On what lives in no namespace an API server leaves it out.
+        namespace.form(failures, text::label);
         if let Some(text) = name.text() {
-            let known = (group, kind, namespace.text_or_empty(), text);
+            let of = if is_of_the_cluster(group, kind) || scopes.contains(&(group, kind)) {
+                ""
+            } else {
+                namespace.text_or_empty()
+            };
+            let known = (group, kind, of, text);
             if let Some(first) = seen.insert(known, object) {
                 let (file, line) = (first.source.file.display(), first.source.line);
                 name.fail(

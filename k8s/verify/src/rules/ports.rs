@@ -14,9 +14,11 @@ pub fn check(world: &World, failures: &mut Vec<Failure>) {
     for pod in Pod::whole(world) {
         let on_host = pod.spec.at("hostNetwork").is_true();
         let mut taken: BTreeMap<(i64, &str), (usize, String)> = BTreeMap::new();
-        let mut named: BTreeMap<&str, String> = BTreeMap::new();
+
         let mut on_hosts = BTreeSet::new();
         for (place, container) in pod.running().iter().enumerate() {
+            // Two containers may say one name: its first port is then meant.
+            let mut named: BTreeMap<&str, String> = BTreeMap::new();
             for port in container.at("ports").list() {
                 one(&port, on_host, failures);
                 let protocol = port.at("protocol").text().unwrap_or("TCP");
@@ -26,7 +28,7 @@ pub fn check(world: &World, failures: &mut Vec<Failure>) {
                     port.at("name").fail(
                         failures,
                         format!("\"{name}\" names {first} too"),
-                        "each name once in a pod",
+                        "each name once in a container",
                     );
                 }
                 // All containers of a pod share one address: the second to listen fails.

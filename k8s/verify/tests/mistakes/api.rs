@@ -21,11 +21,6 @@ fn mistakes_in_names_and_labels_are_caught() {
             "Service/ml/1.edge: metadata.name",
         ),
         (
-            "kind: PriorityClass\nmetadata: {name: serving}",
-            "kind: PriorityClass\nmetadata: {name: serving, namespace: ml}",
-            "PriorityClass/ml/serving: metadata.namespace",
-        ),
-        (
             "metadata: {name: sweep, namespace: ml}",
             "metadata: {name: sweep, namespace: M L}",
             "CronJob/M L/sweep: metadata.namespace",

@@ -6,6 +6,14 @@ use super::judged;
 fn nobody_minds_harmless_changes() {
     let changes = [
         (
+            "kind: PriorityClass\nmetadata: {name: serving}",
+            "kind: PriorityClass\nmetadata: {name: serving, namespace: ml}",
+        ),
+        (
+            "{name: agent, containerPort: 9000}",
+            "{name: agent, containerPort: 9000}\n            - {name: http, containerPort: 9001}",
+        ),
+        (
             "app.kubernetes.io/part-of: shop\n    spec",
             "app.kubernetes.io/part-of: shop\n        team: ml\n    spec",
         ),
