@@ -56,7 +56,8 @@ const OWN: &str = "/metrics";
 
 /// Traffic, and trouble of the kinds that are counted when they come.
 fn of_a_shared_pool(serve: &mut Names, gate: &mut Names, envoy: &mut Names) {
-    let arguments = ["--max-body-bytes", "1MiB", "--body-budget-bytes", "1MiB", "--max-connections", "16"];
+    let budget = ["--max-body-bytes", "1MiB", "--body-budget-bytes", "1MiB", "--min-body-rate", "0"];
+    let arguments = [&budget[..], &["--max-connections", "16"]].concat();
     let mut stack = Stack::new().pool(Pool::Redis).serve(&arguments).start();
     let (backend, metrics) = (stack.backend_ports(0).0, stack.backend_ports(0).1);
     let gate_metrics = stack.gate_metrics_port().expect("a gate of its own");
@@ -66,7 +67,7 @@ fn of_a_shared_pool(serve: &mut Names, gate: &mut Names, envoy: &mut Names) {
     }
     until_there(gate_metrics, OWN, "forebay_proxy_saved_us");
 
-    // Two bodies of which one alone fits.
+    // Two bodies of which one alone fits: one that waits for its last byte, which it may for a minute, and another.
     let large = post("/v2/models/identity_fp32/infer", &JSON, &vec![b' '; 900 << 10]);
     let mut held = TcpStream::connect(("127.0.0.1", backend)).expect("the backend listens");
     held.write_all(&large[..large.len() - 1]).expect("it reads");
