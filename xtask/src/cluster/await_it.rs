@@ -1,8 +1,11 @@
 //! Waiting for what no event tells: a look enters, what it found leaves. Ctrl-C ends it.
 
+use std::io::{Read, Write as _};
+use std::process::{Command, Output, Stdio};
 use std::sync::Arc;
 use std::sync::OnceLock;
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::thread::ScopedJoinHandle;
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, bail};
@@ -44,6 +47,43 @@ pub(super) fn forget() {
     if let Some(asked) = ASKED.get() {
         asked.store(false, Ordering::Relaxed);
     }
+}
+
+/// Runs a command to its end with that input; a request to stop ends it.
+///
+/// # Errors
+/// It can't be run, or [`Interrupted`].
+pub(super) fn finished(mut command: Command, input: &str) -> Result<Output> {
+    go_on()?;
+    command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped());
+    let name = command.get_program().to_string_lossy().into_owned();
+    let mut child = command.spawn().with_context(|| format!("can't run {name}"))?;
+    let (stdin, stdout, stderr) = (child.stdin.take(), child.stdout.take(), child.stderr.take());
+    std::thread::scope(|scope| {
+        // What it writes may fill its pipes before it has read all; who does not read all says why itself.
+        scope.spawn(move || stdin.map(|mut stdin| stdin.write_all(input.as_bytes())));
+        let (stdout, stderr) = (scope.spawn(|| all_of(stdout)), scope.spawn(|| all_of(stderr)));
+        let status = loop {
+            if let Some(status) = child.try_wait()? {
+                break status;
+            }
+            if let Err(stop) = go_on() {
+                child.kill()?;
+                child.wait()?;
+                return Err(stop);
+            }
+            std::thread::sleep(GLANCE / 5);
+        };
+        let text = |thread: ScopedJoinHandle<'_, Vec<u8>>| thread.join().unwrap_or_default();
+        Ok(Output { status, stdout: text(stdout), stderr: text(stderr) })
+    })
+}
+
+fn all_of(stream: Option<impl Read>) -> Vec<u8> {
+    let mut bytes = Vec::new();
+    // A pipe that breaks has given all that there was.
+    let _ = stream.map(|mut stream| stream.read_to_end(&mut bytes));
+    bytes
 }
 
 /// Looks again and again until there is something.

@@ -1,13 +1,12 @@
 //! A cluster's API: what is asked enters, by kubectl; what it answers leaves.
 
-use std::io::Write as _;
 use std::path::PathBuf;
-use std::process::{Command, Stdio};
+use std::process::Command;
 
 use anyhow::{Context, Result, bail};
 use serde_json::Value;
 
-use super::await_it::go_on;
+use super::await_it::finished;
 use crate::command::{command, last_lines};
 
 #[derive(Clone)]
@@ -45,18 +44,8 @@ impl Kube {
     ///
     /// # Errors
     /// It can't be run.
-    pub(super) fn ask(&self, mut kubectl: Command, input: &str) -> Result<Said> {
-        go_on()?;
-        kubectl.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped());
-        let mut child = kubectl.spawn().context("can't run kubectl")?;
-        let mut stdin = child.stdin.take().context("no stdin")?;
-        let input = input.to_owned();
-        // From a thread: what it writes back may fill its pipe first.
-        let writer = std::thread::spawn(move || stdin.write_all(input.as_bytes()));
-        let done = child.wait_with_output()?;
-        // Who does not read all of its input says why itself.
-        let _ = writer.join();
-        go_on()?;
+    pub(super) fn ask(&self, kubectl: Command, input: &str) -> Result<Said> {
+        let done = finished(kubectl, input)?;
         let text = |bytes: &[u8]| String::from_utf8_lossy(bytes).into_owned();
         Ok(Said { ok: done.status.success(), stdout: text(&done.stdout), stderr: text(&done.stderr) })
     }

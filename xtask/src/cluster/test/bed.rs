@@ -8,7 +8,7 @@ use serde_json::Value;
 use walkdir::WalkDir;
 
 use super::images::Images;
-use crate::cluster::await_it::go_on;
+use crate::cluster::await_it::finished;
 use crate::cluster::instance::{Addresses, Instance};
 use crate::cluster::kube::Kube;
 use crate::cluster::up::{Parts, Starter};
@@ -105,11 +105,9 @@ impl<'a> Bed<'a> {
     /// # Errors
     /// It fails.
     pub(super) fn helm(&self, words: &str) -> Result<String> {
-        go_on()?;
         let mut helm = command(&self.helm, words.split_whitespace());
         helm.env("KUBECONFIG", self.kube.kubeconfig());
-        let done = helm.output().context("can't run helm")?;
-        go_on()?;
+        let done = finished(helm, "")?;
         let text = |bytes: &[u8]| String::from_utf8_lossy(bytes).into_owned();
         if !done.status.success() {
             let said = format!("{}{}", text(&done.stdout), text(&done.stderr));
