@@ -29,6 +29,7 @@ use super::instance::Instance;
 use super::up::Parts;
 use super::{down, machine, up};
 use crate::layout::Layout;
+use crate::setup::{self, Part};
 use bed::Bed;
 
 /// Settings of `cargo xtask cluster test`.
@@ -141,6 +142,7 @@ pub(super) fn run(layout: &Layout, settings: &Settings) -> Result<()> {
         bail!("a cluster needs {missing}");
     }
     let since = Instant::now();
+    setup::install(layout, &[Part::Helm4])?;
     let parts = Parts::get(layout)?;
     let images = images::Images::get(layout, settings)?;
     await_it::hear()?;

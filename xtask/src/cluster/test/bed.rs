@@ -15,7 +15,6 @@ use crate::cluster::up::{Parts, Starter};
 use crate::cluster::{down, node};
 use crate::command::{command, last_lines};
 use crate::layout::Layout;
-use crate::setup::{self, Part};
 
 /// Name of the release, and of its namespace.
 pub(super) const RELEASE: &str = "forebay";
@@ -55,7 +54,7 @@ impl<'a> Bed<'a> {
     ) -> Result<Self> {
         let addresses = instance.addresses().context("the cluster has no addresses")?;
         let place = Some(Place { instance, addresses, parts });
-        Ok(Self { layout, kube, place, helm: helm(layout)?, images, registry: String::new(), every: 1 })
+        Ok(Self { layout, kube, place, helm: layout.bin("helm4"), images, registry: String::new(), every: 1 })
     }
 
     pub(super) fn theirs(
@@ -70,7 +69,7 @@ impl<'a> Bed<'a> {
             layout,
             kube,
             place: None,
-            helm: helm(layout)?,
+            helm: layout.bin("helm4"),
             images,
             registry: registry.to_owned(),
             every: 1,
@@ -234,10 +233,4 @@ impl Drop for Filling {
         let _ = self.0.kill();
         let _ = self.0.wait();
     }
-}
-
-/// Helm 4.
-fn helm(layout: &Layout) -> Result<PathBuf> {
-    setup::install(layout, &[Part::Helm4])?;
-    Ok(layout.bin("helm4"))
 }
