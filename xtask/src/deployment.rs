@@ -14,6 +14,7 @@ pub(crate) use tools::{Helm, Kubectl};
 
 /// Which deployment, on which cluster, of what.
 #[derive(Debug, Clone, Args)]
+#[group(skip)] // its name is that of the settings which it is part of
 pub(crate) struct Settings {
     /// Whose values or overlay
     pub(crate) environment: Environment,

@@ -18,7 +18,7 @@ mod sealed;
 mod security;
 
 use std::path::PathBuf;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use anyhow::{Result, bail};
 use clap::Args;
@@ -57,9 +57,9 @@ pub(super) struct Settings {
     /// The `forebay` in them, which sends the load
     #[arg(long, value_name = "PROGRAM", requires = "images")]
     forebay: Option<PathBuf>,
-    /// Of the objects that a release writes, the client is killed at each n-th alone; at helm's own notes always
-    #[arg(long, value_name = "N", default_value_t = 1, value_parser = clap::value_parser!(u16).range(1..))]
-    every: u16,
+    /// Each rehearsal of a killed release ends after so long: helm's own notes come first, then objects; the report says how many
+    #[arg(long, value_name = "DURATION", value_parser = humantime::parse_duration)]
+    rehearse_for: Option<Duration>,
     /// Leave the cluster running, for a look at it
     #[arg(long)]
     keep: bool,
@@ -171,7 +171,7 @@ fn checked(
         images.load(instance, &parts.tools)?;
         Bed::ours(layout, parts, kube, instance, images)?
     };
-    let bed = bed.cutting_each(settings.every);
+    let bed = bed.rehearsing(settings.rehearse_for);
     let mut lines = Vec::new();
     for check in CHECKS {
         if !wanted(check, settings) {

@@ -3,22 +3,23 @@
 use anyhow::{Context, Result};
 use serde_json::Value;
 
-/// The objects of a list, or the one object, or none where there is no text.
+/// The objects of lists, and those that stand one after the other, as `kubectl create` writes them.
 ///
 /// # Errors
 /// It is no JSON.
 pub(crate) fn objects(text: &str) -> Result<Vec<Value>> {
-    if text.trim().is_empty() {
-        return Ok(Vec::new());
+    let mut all = Vec::new();
+    for value in serde_json::Deserializer::from_str(text).into_iter() {
+        match value.context("kubectl wrote no JSON")? {
+            Value::Object(mut list) if list.contains_key("items") => {
+                if let Some(Value::Array(items)) = list.remove("items") {
+                    all.extend(items);
+                }
+            }
+            one => all.push(one),
+        }
     }
-    let value: Value = serde_json::from_str(text).context("kubectl wrote no JSON")?;
-    Ok(match value {
-        Value::Object(mut list) if list.contains_key("items") => match list.remove("items") {
-            Some(Value::Array(items)) => items,
-            _ => Vec::new(),
-        },
-        one => vec![one],
-    })
+    Ok(all)
 }
 
 /// `deployment/forebay-backend`, which tells it from all others of a namespace.
@@ -39,6 +40,7 @@ mod tests {
         let list = json!({ "kind": "List", "items": [one, one] });
         assert_eq!(objects(&one.to_string()).unwrap().iter().map(name).collect::<Vec<_>>(), ["service/a"]);
         assert_eq!(objects(&list.to_string()).unwrap().len(), 2);
+        assert_eq!(objects(&format!("{one}\n{one}\n")).unwrap().len(), 2);
         assert!(objects("\n").unwrap().is_empty());
     }
 }

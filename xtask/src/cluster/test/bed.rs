@@ -2,6 +2,7 @@
 
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command};
+use std::time::Duration;
 
 use anyhow::{Context, Result, bail};
 use serde_json::Value;
@@ -33,8 +34,8 @@ pub(super) struct Bed<'a> {
     pub(super) images: &'a Images,
     /// Registry of the images; empty where any will do.
     registry: String,
-    /// Of the objects that a rehearsed release writes, each so-many-th is one to be killed at.
-    pub(super) every: usize,
+    /// How long a rehearsal may go on.
+    pub(super) rehearsal: Option<Duration>,
 }
 
 /// A cluster of ours: its nodes can be lost and found.
@@ -54,7 +55,15 @@ impl<'a> Bed<'a> {
     ) -> Result<Self> {
         let addresses = instance.addresses().context("the cluster has no addresses")?;
         let place = Some(Place { instance, addresses, parts });
-        Ok(Self { layout, kube, place, helm: layout.bin("helm4"), images, registry: String::new(), every: 1 })
+        Ok(Self {
+            layout,
+            kube,
+            place,
+            helm: layout.bin("helm4"),
+            images,
+            registry: String::new(),
+            rehearsal: None,
+        })
     }
 
     pub(super) fn theirs(
@@ -72,13 +81,13 @@ impl<'a> Bed<'a> {
             helm: layout.bin("helm4"),
             images,
             registry: registry.to_owned(),
-            every: 1,
+            rehearsal: None,
         })
     }
 
-    /// The same, for a rehearsal of that many.
-    pub(super) fn cutting_each(self, every: u16) -> Self {
-        Self { every: every.into(), ..self }
+    /// The same, for rehearsals of so long.
+    pub(super) fn rehearsing(self, rehearsal: Option<Duration>) -> Self {
+        Self { rehearsal, ..self }
     }
 
     pub(super) fn chart(&self) -> PathBuf {

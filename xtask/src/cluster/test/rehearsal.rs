@@ -7,7 +7,7 @@ use std::fs::{self, File};
 use std::os::unix::process::CommandExt as _;
 use std::path::PathBuf;
 use std::process::{Command, ExitStatus, Stdio};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, bail, ensure};
 use rustix::process::Pid;
@@ -75,6 +75,14 @@ fn turn(number: usize) -> Vec<String> {
     words
 }
 
+/// Numbers of the writes: helm's own notes first, for what state they leave is the question; then those that every other resembles.
+fn in_order(writes: &[String]) -> Vec<usize> {
+    let is_note = |at: &usize| writes[at - 1].contains("/secrets");
+    let (mut notes, others): (Vec<usize>, Vec<usize>) = (1..=writes.len()).partition(is_note);
+    notes.extend(others);
+    notes
+}
+
 /// Who releases, by way of a proxy.
 struct Client<'a> {
     bed: &'a Bed<'a>,
@@ -107,11 +115,14 @@ impl<'a> Client<'a> {
         before: impl Fn(usize) -> Result<()>,
         more: &dyn Fn(usize) -> Vec<String>,
     ) -> Result<String> {
-        let (mut cuts, mut unreached) = (0, 0);
-        let chosen: Vec<usize> = (1..=writes.len()).filter(|at| self.is_chosen(*at, writes)).collect();
-        for (index, at) in chosen.iter().copied().enumerate() {
-            for (half, side) in [Side::Before, Side::After].into_iter().enumerate() {
-                let case = index * 2 + half;
+        let since = Instant::now();
+        let (mut cuts, mut whole, mut unreached) = (0, 0, 0);
+        for at in in_order(writes) {
+            if self.bed.rehearsal.is_some_and(|longest| since.elapsed() > longest) {
+                break;
+            }
+            for side in [Side::Before, Side::After] {
+                let case = cuts + unreached;
                 let at_what = || format!("{what} cut {side} write {at}, {}", writes[at - 1]);
                 before(case).with_context(at_what)?;
                 let (_, sent) = self.release(&more(case), Some((at, side))).with_context(at_what)?;
@@ -123,27 +134,13 @@ impl<'a> Client<'a> {
                 ensure!(status.success(), "{}: the same command again fails:\n{}", at_what(), self.said());
                 self.is_good().with_context(at_what)?;
                 cuts += 1;
-                println!("           {}: mended", at_what());
+                println!("           {}: mended after {:.0} s", at_what(), since.elapsed().as_secs_f64());
             }
+            whole += 1;
         }
-        let sampled = if chosen.len() < writes.len() {
-            format!(" ({} of them cut)", chosen.len())
-        } else {
-            String::new()
-        };
         let unreached = if unreached > 0 { format!(", {unreached} not reached") } else { String::new() };
-        Ok(format!(
-            "{what}: {} writes{sampled}, {cuts} cuts, each mended by one command{unreached}",
-            writes.len()
-        ))
-    }
-
-    /// Helm's own notes always; of the objects each, or as many as `--every` says.
-    fn is_chosen(&self, at: usize, writes: &[String]) -> bool {
-        writes[at - 1].contains("/secrets")
-            || at == 1
-            || at == writes.len()
-            || at.is_multiple_of(self.bed.every)
+        let all = writes.len();
+        Ok(format!("killed at {whole} of {all} writes, {cuts} times, each mended by one command{unreached}"))
     }
 
     /// Runs it until its end or its cut; what it wrote.
