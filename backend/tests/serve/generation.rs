@@ -1,12 +1,20 @@
 //! `forebay generation`: what it says of a folder is what a server's answers from that folder say.
 
+use rig::installed::onnxruntime;
+
 use crate::client::fp32;
 use crate::process::{Forebay, command, test_repository};
 
 /// The generation that the command says of `identity_fp32`.
 fn said(arguments: &[&str]) -> String {
     let mut generation = command(&["generation"]);
-    let output = generation.arg(test_repository()).args(arguments).output().unwrap();
+    let output = generation
+        .arg(test_repository())
+        .arg("--onnxruntime")
+        .arg(onnxruntime())
+        .args(arguments)
+        .output()
+        .unwrap();
     let printed = String::from_utf8(output.stdout).unwrap();
     let line = printed.lines().find_map(|line| line.strip_prefix("identity_fp32 1 "));
     line.unwrap_or_else(|| panic!("{printed}{}", String::from_utf8_lossy(&output.stderr))).to_owned()
