@@ -70,14 +70,14 @@ impl Project<'_> {
             match render::helm(program, chart, &[&values], RELEASE, &format!("{RELEASE}-{name}")) {
                 Ok(text) => helms.push((version, text)),
                 Err(said) => {
-                    failures.push(failed(&values, &format!("Helm {version} refuses the chart: {said}")))
+                    failures.push(failed(&values, &format!("Helm {version} refuses the chart: {said}")));
                 }
             }
         }
         let mut both = Vec::new();
         if let Some((_, text)) = helms.last() {
             if let [(_, three), (_, four)] = helms.as_slice() {
-                self.agree(&values, three, four, failures);
+                Self::agree(&values, three, four, failures);
             }
             golden::compare(self, &format!("helm-{name}.yaml"), text, failures)?;
             both.push(self.render(&format!("helm-{name}.yaml"), text, outsiders, failures)?);
@@ -86,10 +86,10 @@ impl Project<'_> {
         if let Some(kustomize) = self.base.tools.kustomize.as_ref().filter(|_| overlay.is_dir()) {
             match render::kustomize(kustomize, &overlay) {
                 Ok(text) => {
-                    both.push(self.render(&format!("kustomize-{name}.yaml"), &text, outsiders, failures)?)
+                    both.push(self.render(&format!("kustomize-{name}.yaml"), &text, outsiders, failures)?);
                 }
                 Err(said) => {
-                    failures.push(failed(&overlay, &format!("Kustomize refuses the overlay: {said}")))
+                    failures.push(failed(&overlay, &format!("Kustomize refuses the overlay: {said}")));
                 }
             }
         }
@@ -117,7 +117,7 @@ impl Project<'_> {
     }
 
     /// Both Helms give the same objects.
-    fn agree(&self, values: &Path, three: &str, four: &str, failures: &mut Vec<Failure>) {
+    fn agree(values: &Path, three: &str, four: &str, failures: &mut Vec<Failure>) {
         let objects = |text: &str| {
             let mut all: Vec<String> =
                 read::documents(text).0.iter().map(|one| one.value.to_string()).collect();

@@ -1,6 +1,9 @@
 //! Planted mistakes: a good world of small manifests, one text changed in it at a time. Each change is a mistake that is caught at the
 //! right object and field, or a harmless one that nobody minds.
 
+// Tables are as long as they are.
+#![allow(clippy::too_many_lines)]
+
 #[path = "mistakes/api.rs"]
 mod api;
 #[path = "mistakes/arithmetic.rs"]

@@ -42,10 +42,10 @@ pub(super) fn compare(
                 }
             }
             (Some((object, _)), None) => {
-                say(&meant, name, object, "/", "the overlay has no such object", failures)
+                say(&meant, name, object, "/", "the overlay has no such object", failures);
             }
             (None, Some((object, _))) => {
-                say(&meant, name, object, "/", "the chart has no such object", failures)
+                say(&meant, name, object, "/", "the chart has no such object", failures);
             }
             (None, None) => {}
         }
@@ -135,10 +135,10 @@ fn comparable(value: &Value, generated: &BTreeMap<String, String>) -> Value {
                 let names: Option<BTreeSet<&str>> =
                     items.iter().map(|item| item.get(key)?.as_str()).collect();
                 if names.is_some_and(|names| names.len() == items.len() && !items.is_empty()) {
-                    let named = |item: &Value| item[key].as_str().unwrap_or_default().to_owned();
+                    let label = |item: &Value| item[key].as_str().unwrap_or_default().to_owned();
                     return items
                         .iter()
-                        .map(|item| (named(item), comparable(item, generated)))
+                        .map(|item| (label(item), comparable(item, generated)))
                         .collect::<Map<_, _>>()
                         .into();
                 }

@@ -63,7 +63,10 @@ impl Builder {
             Event::MappingStart(anchor, _) => {
                 self.open(Holds::Map { members: Map::new(), key: None, merged: Vec::new() }, anchor, line)
             }
-            Event::SequenceEnd | Event::MappingEnd => self.close(),
+            Event::SequenceEnd | Event::MappingEnd => {
+                self.close();
+                Ok(())
+            }
             _ => Ok(()),
         }
     }
@@ -78,12 +81,12 @@ impl Builder {
     ) -> Result<(), Fault> {
         let value = match (tag, style) {
             (Some(tag), _) if tag.is_yaml_core_schema() => scalar::tagged(&tag.suffix, text),
-            (Some(_), _) => Value::String(text.to_owned()),
             (None, ScalarStyle::Plain) => scalar::plain(text),
-            (None, _) => Value::String(text.to_owned()),
+            _ => Value::String(text.to_owned()),
         };
         if self.expects_key() {
-            return self.key(text, style, &value, line);
+            self.key(text, style, &value, line);
+            return Ok(());
         }
         if tag.is_none() && style == ScalarStyle::Plain && scalar::is_infinite(text) {
             return Err(stop(
@@ -107,7 +110,7 @@ impl Builder {
     }
 
     /// A key is text: a boolean or number becomes its word, as the API server makes it.
-    fn key(&mut self, text: &str, style: ScalarStyle, value: &Value, line: usize) -> Result<(), Fault> {
+    fn key(&mut self, text: &str, style: ScalarStyle, value: &Value, line: usize) {
         let key = match value {
             Value::String(key) => key.clone(),
             Value::Null if !text.is_empty() => "null".to_owned(),
@@ -115,7 +118,7 @@ impl Builder {
         };
         let top = self.open.len() == 1;
         let Some(Open { at, holds: Holds::Map { members, key: next, .. }, .. }) = self.open.last_mut() else {
-            return Ok(());
+            return;
         };
         if members.contains_key(&key) && !self.run_on {
             let here = path::key(at, &key);
@@ -140,7 +143,6 @@ impl Builder {
         }
         let merge = key == "<<" && style == ScalarStyle::Plain;
         *next = Some((if merge { "<<".to_owned() } else { key }, line));
-        Ok(())
     }
 
     fn alias(&mut self, anchor: usize, line: usize) -> Result<(), Fault> {
@@ -149,7 +151,8 @@ impl Builder {
         };
         if self.expects_key() {
             let text = value.as_str().map_or_else(|| value.to_string(), str::to_owned);
-            return self.key(&text, ScalarStyle::DoubleQuoted, &Value::String(text.clone()), line);
+            self.key(&text, ScalarStyle::DoubleQuoted, &Value::String(text.clone()), line);
+            return Ok(());
         }
         self.count(size, line)?;
         let at = self.place(line);
@@ -178,8 +181,8 @@ impl Builder {
         Ok(())
     }
 
-    fn close(&mut self) -> Result<(), Fault> {
-        let Some(Open { anchor, before, line, holds, .. }) = self.open.pop() else { return Ok(()) };
+    fn close(&mut self) {
+        let Some(Open { anchor, before, line, holds, .. }) = self.open.pop() else { return };
         let value = match holds {
             Holds::List(items) => Value::Array(items),
             Holds::Map { mut members, merged, .. } => {
@@ -193,7 +196,6 @@ impl Builder {
             self.anchors.insert(anchor, (value.clone(), self.values - before + 1));
         }
         self.put(value, line);
-        Ok(())
     }
 
     fn count(&mut self, more: usize, line: usize) -> Result<(), Fault> {

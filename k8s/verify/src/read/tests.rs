@@ -41,10 +41,12 @@ fn aliases_are_resolved_within_bounds() {
         one("a: &x {b: 1}\nc: *x\nd:\n  <<: *x\n  e: 2\n"),
         json!({"a": {"b": 1}, "c": {"b": 1}, "d": {"b": 1, "e": 2}})
     );
-    let mut laughs = "a0: &a0 [x, x, x, x, x, x, x, x, x, x]\n".to_owned();
-    for level in 1..9 {
-        laughs += &format!("a{level}: &a{level} [{}]\n", vec![format!("*a{}", level - 1); 10].join(", "));
-    }
+    let laugh = |level: usize| {
+        let before = vec![format!("*a{}", level - 1); 10].join(", ");
+        format!("a{level}: &a{level} [{before}]\n")
+    };
+    let first = "a0: &a0 [x, x, x, x, x, x, x, x, x, x]\n".to_owned();
+    let laughs: String = std::iter::once(first).chain((1..9).map(laugh)).collect();
     assert!(fault(&laughs).contains("too large"), "bounded");
 }
 

@@ -20,7 +20,7 @@ pub fn check(world: &World, failures: &mut Vec<Failure>) {
     for object in world.of("networking.istio.io", "EnvoyFilter") {
         matching::check(world, object, failures);
         patch::check(world, object, failures);
-        filter::check(world, object, &object.value, "", failures);
+        filter::check(object, &object.value, "", failures);
     }
     for object in world
         .of("extensions.istio.io", "WasmPlugin")

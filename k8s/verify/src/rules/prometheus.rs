@@ -121,7 +121,7 @@ fn queries(
     }
 }
 
-/// A dashboard of Grafana's in a ConfigMap.
+/// A dashboard of Grafana's in a `ConfigMap`.
 fn dashboard(
     object: &Object,
     key: &str,
@@ -129,8 +129,9 @@ fn dashboard(
     recorded: &BTreeSet<String>,
     failures: &mut Vec<Failure>,
 ) {
-    let Some(text) = value.as_str().filter(|text| key.ends_with(".json") && text.contains("\"panels\""))
-    else {
+    let Some(text) = value.as_str().filter(|text| {
+        Path::new(key).extension().is_some_and(|end| end == "json") && text.contains("\"panels\"")
+    }) else {
         return;
     };
     let at = path::key("data", key);

@@ -150,7 +150,7 @@ fn tokens(object: &Object, value: &Value, at: &str, failures: &mut Vec<Failure>)
             }
         }
         Value::Object(members) => {
-            members.iter().for_each(|(key, value)| tokens(object, value, &path::key(at, key), failures))
+            members.iter().for_each(|(key, value)| tokens(object, value, &path::key(at, key), failures));
         }
         Value::Array(items) => items
             .iter()

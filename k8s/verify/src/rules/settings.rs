@@ -68,12 +68,11 @@ fn of_container(forebay: &Path, container: &Field<'_>, command: &[String], failu
     let (mut fields, mut unknown) = (HashMap::new(), BTreeSet::new());
     for variable in container.at("env").list() {
         let Some(name) = variable.at("name").text() else { continue };
-        let value = match variable.at("value").value() {
-            Some(_) => variable.at("value").text_or_empty().to_owned(),
-            None => {
-                unknown.insert(name.to_owned());
-                stand_in(name).to_owned()
-            }
+        let value = if variable.at("value").value().is_some() {
+            variable.at("value").text_or_empty().to_owned()
+        } else {
+            unknown.insert(name.to_owned());
+            stand_in(name).to_owned()
         };
         variables.insert(name.to_owned(), expanded(&value, &variables));
         fields.insert(name.to_owned(), variable);

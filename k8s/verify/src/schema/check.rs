@@ -105,9 +105,9 @@ fn object(
             check(scope, schema, value, &here, misfits);
         } else if let Some(schema) = others {
             check(scope, schema, value, &here, misfits);
-        } else if !open
-            && !anything
-            && !(embedded && matches!(name.as_str(), "apiVersion" | "kind" | "metadata"))
+        } else if !(open
+            || anything
+            || embedded && matches!(name.as_str(), "apiVersion" | "kind" | "metadata"))
         {
             misfits.push(unknown(&here, name, properties));
         }
@@ -249,7 +249,12 @@ fn bounds(
     at: &str,
     misfits: &mut Vec<Misfit>,
 ) {
-    let bound = |key: &str| rules.get(key).and_then(Value::as_u64).map_or(usize::MAX, |bound| bound as usize);
+    let bound = |key: &str| {
+        rules
+            .get(key)
+            .and_then(Value::as_u64)
+            .map_or(usize::MAX, |bound| usize::try_from(bound).unwrap_or(usize::MAX))
+    };
     let least = rules.get(keys[0]).map_or(0, |_| bound(keys[0]));
     let right = match size {
         size if size < least => format!("at least {least}"),

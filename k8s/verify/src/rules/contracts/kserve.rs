@@ -1,4 +1,4 @@
-//! KServe: what a runtime must have so that a model in it gets ready.
+//! `KServe`: what a runtime must have so that a model in it gets ready.
 
 use crate::failure::Failure;
 use crate::object::Object;

@@ -48,7 +48,7 @@ fn judge(world: &World, object: &Object, at: &str, text: &str, failures: &mut Ve
     }
     let Some(document) = documents.first() else { return };
     let mut own = Vec::new();
-    filter::check(world, object, &document.value, "", &mut own);
+    filter::check(object, &document.value, "", &mut own);
     clusters(object, &document.value, &mut own);
     // What is inside a text has no line of its own in the manifest but that of the text.
     for failure in own {

@@ -7,22 +7,21 @@ use serde_json::Value;
 use crate::failure::Failure;
 use crate::object::Object;
 use crate::path;
-use crate::world::World;
 
 /// Looks for the filter below a value.
-pub(super) fn check(world: &World, object: &Object, value: &Value, at: &str, failures: &mut Vec<Failure>) {
+pub(super) fn check(object: &Object, value: &Value, at: &str, failures: &mut Vec<Failure>) {
     match value {
         Value::Object(members) => {
             if let Some(wasm) = members.get("vm_config").filter(|_| is_ours(value)) {
                 plugin(object, value, wasm, at, failures);
             }
             for (key, value) in members {
-                check(world, object, value, &path::key(at, key), failures);
+                check(object, value, &path::key(at, key), failures);
             }
         }
         Value::Array(items) => {
             for (index, item) in items.iter().enumerate() {
-                check(world, object, item, &path::item(at, index), failures);
+                check(object, item, &path::item(at, index), failures);
             }
         }
         _ => {}
@@ -41,7 +40,7 @@ fn is_ours(plugin: &Value) -> bool {
 
 fn plugin(object: &Object, plugin: &Value, wasm: &Value, at: &str, failures: &mut Vec<Failure>) {
     let mut say = |path: &str, wrong: String, right: &str| {
-        failures.push(object.failure(&path::key(at, path), wrong, right))
+        failures.push(object.failure(&path::key(at, path), wrong, right));
     };
     if plugin.get("allow_on_headers_stop_iteration") != Some(&Value::Bool(true)) {
         say("allow_on_headers_stop_iteration", "is not true: every POST would hang".into(), "true");

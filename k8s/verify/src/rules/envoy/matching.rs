@@ -12,11 +12,11 @@ use crate::schema::nearest;
 use crate::world::World;
 
 pub(super) fn check(world: &World, object: &Object, failures: &mut Vec<Failure>) {
-    if let Some(selector) = object.at("/spec/workloadSelector") {
-        if selector.get("labels").and_then(Value::as_object).is_none_or(serde_json::Map::is_empty) {
-            let right = "labels of the workloads, or no workloadSelector for all of the namespace";
-            failures.push(object.failure("spec.workloadSelector", "selects by no label", right));
-        }
+    if let Some(selector) = object.at("/spec/workloadSelector")
+        && selector.get("labels").and_then(Value::as_object).is_none_or(serde_json::Map::is_empty)
+    {
+        let right = "labels of the workloads, or no workloadSelector for all of the namespace";
+        failures.push(object.failure("spec.workloadSelector", "selects by no label", right));
     }
     for (at, patch) in patches(object) {
         operation(object, &at, patch, failures);
@@ -30,7 +30,7 @@ const FILTERS: [&str; 4] = ["HTTP_FILTER", "NETWORK_FILTER", "LISTENER_FILTER", 
 
 fn operation(object: &Object, at: &str, patch: &Value, failures: &mut Vec<Failure>) {
     let (apply_to, operation) = (text(patch, "/applyTo"), text(patch, "/patch/operation"));
-    let path = format!("{at}.patch.operation");
+    let field = format!("{at}.patch.operation");
     if apply_to.is_empty() {
         failures.push(object.failure(
             &format!("{at}.applyTo"),
@@ -41,7 +41,7 @@ fn operation(object: &Object, at: &str, patch: &Value, failures: &mut Vec<Failur
     }
     if operation.is_empty() || operation == "INVALID" {
         let right = "one of ADD, MERGE, REMOVE, REPLACE, INSERT_BEFORE, INSERT_AFTER, INSERT_FIRST";
-        failures.push(object.failure(&path, "is missing: istiod does nothing then", right));
+        failures.push(object.failure(&field, "is missing: istiod does nothing then", right));
         return;
     }
     let ordered = operation.starts_with("INSERT_");
@@ -57,7 +57,7 @@ fn operation(object: &Object, at: &str, patch: &Value, failures: &mut Vec<Failur
             "BOOTSTRAP" => "MERGE",
             _ => "ADD, MERGE or REMOVE",
         };
-        failures.push(object.failure(&path, format!("{operation} does nothing with {apply_to}"), right));
+        failures.push(object.failure(&field, format!("{operation} does nothing with {apply_to}"), right));
     }
     let value = patch.pointer("/patch/value");
     if operation != "REMOVE" && value.and_then(Value::as_object).is_none_or(serde_json::Map::is_empty) {
@@ -81,9 +81,9 @@ fn match_kind(object: &Object, at: &str, patch: &Value, failures: &mut Vec<Failu
     };
     for form in ["listener", "routeConfiguration", "cluster"] {
         if form != right && patch.pointer(&format!("/match/{form}")).is_some() {
-            let path = format!("{at}.match.{form}");
+            let field = format!("{at}.match.{form}");
             failures.push(object.failure(
-                &path,
+                &field,
                 format!("says nothing of {apply_to}: it is never found"),
                 format!("match.{right}"),
             ));
@@ -117,9 +117,9 @@ fn filter_names(world: &World, object: &Object, at: &str, patch: &Value, failure
         && !network.is_empty()
         && !network.ends_with("http_connection_manager")
     {
-        let path = format!("{at}.{filter}.name");
+        let field = format!("{at}.{filter}.name");
         failures.push(object.failure(
-            &path,
+            &field,
             format!("`{network}` has no HTTP filters"),
             "envoy.filters.network.http_connection_manager",
         ));
@@ -148,7 +148,7 @@ fn halves(world: &World, object: &Object, at: &str, patch: &Value, failures: &mu
     };
     let discovered =
         |patch: &Value| patch.pointer("/patch/value/config_discovery/config_source/ads").is_some();
-    let path = format!("{at}.patch.value.name");
+    let field = format!("{at}.patch.value.name");
     if apply_to == "HTTP_FILTER" && discovered(patch) {
         let found: Vec<&str> = all()
             .filter(|(_, one)| text(one, "/applyTo") == "EXTENSION_CONFIG")
@@ -160,7 +160,7 @@ fn halves(world: &World, object: &Object, at: &str, patch: &Value, failures: &mu
                 format!("no EXTENSION_CONFIG is named `{name}`: the filter would wait for it for ever");
             let right = nearest(name, found.iter().copied()).or(found.first().copied());
             failures.push(object.failure(
-                &path,
+                &field,
                 wrong,
                 right.map_or("a patch with applyTo: EXTENSION_CONFIG".into(), |right| {
                     format!("perhaps `{right}`")
@@ -175,7 +175,7 @@ fn halves(world: &World, object: &Object, at: &str, patch: &Value, failures: &mu
             let wrong = format!("no filter with config_discovery is named `{name}`: nothing asks for it");
             let right = nearest(name, found.iter().copied()).or(found.first().copied());
             failures.push(object.failure(
-                &path,
+                &field,
                 wrong,
                 right.map_or("a patch HTTP_FILTER with config_discovery and that name".into(), |right| {
                     format!("perhaps `{right}`")

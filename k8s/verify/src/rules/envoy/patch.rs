@@ -36,18 +36,18 @@ fn place(patch: &Value) -> Option<Value> {
     let named = |value: &Value| with_name(value, merged);
     Some(match text(patch, "/applyTo") {
         "HTTP_FILTER" | "EXTENSION_CONFIG" => {
-            proxy(vec![http(vec![named(value)], routes(json!([])))], json!([]))
+            proxy(&[http(vec![named(value)], &routes(&json!([])))], &json!([]))
         }
-        "NETWORK_FILTER" => proxy(vec![named(value), http(vec![], routes(json!([])))], json!([])),
+        "NETWORK_FILTER" => proxy(&[named(value), http(vec![], &routes(&json!([])))], &json!([])),
         "LISTENER_FILTER" => {
-            listeners(json!([listener(&json!({ "listener_filters": [named(value)] }))]), json!([]))
+            listeners(&json!([listener(&json!({ "listener_filters": [named(value)] }))]), &json!([]))
         }
-        "FILTER_CHAIN" => listeners(json!([listener(&json!({ "filter_chains": [value] }))]), json!([])),
-        "LISTENER" => listeners(json!([listener(value)]), json!([])),
-        "ROUTE_CONFIGURATION" => proxy(vec![http(vec![], over(routes(json!([])), value))], json!([])),
+        "FILTER_CHAIN" => listeners(&json!([listener(&json!({ "filter_chains": [value] }))]), &json!([])),
+        "LISTENER" => listeners(&json!([listener(value)]), &json!([])),
+        "ROUTE_CONFIGURATION" => proxy(&[http(vec![], &over(routes(&json!([])), value))], &json!([])),
         "VIRTUAL_HOST" => {
             let host = over(json!({ "name": "any", "domains": ["*"] }), value);
-            proxy(vec![http(vec![], routes(json!([host])))], json!([]))
+            proxy(&[http(vec![], &routes(&json!([host])))], &json!([]))
         }
         "HTTP_ROUTE" => {
             let standard = json!({ "match": { "prefix": "/" } });
@@ -57,17 +57,17 @@ fn place(patch: &Value) -> Option<Value> {
             let route =
                 if acts { route } else { over(route, &json!({ "direct_response": { "status": 200 } })) };
             let host = json!({ "name": "any", "domains": ["*"], "routes": [route] });
-            let mut table = routes(json!([host]));
+            let mut table = routes(&json!([host]));
             // Clusters are the mesh's.
             table["validate_clusters"] = json!(false);
-            proxy(vec![http(vec![], table)], json!([]))
+            proxy(&[http(vec![], &table)], &json!([]))
         }
         "CLUSTER" => {
             let standard = json!({ "name": "any", "connect_timeout": "1s", "type": "STATIC" });
             let cluster = if merged { over(standard, value) } else { value.clone() };
-            proxy(vec![http(vec![], routes(json!([])))], json!([cluster]))
+            proxy(&[http(vec![], &routes(&json!([])))], &json!([cluster]))
         }
-        "BOOTSTRAP" => over(proxy(vec![http(vec![], routes(json!([])))], json!([])), value),
+        "BOOTSTRAP" => over(proxy(&[http(vec![], &routes(&json!([])))], &json!([])), value),
         _ => return None,
     })
 }
@@ -88,11 +88,11 @@ fn over(base: Value, more: &Value) -> Value {
     }
 }
 
-fn routes(hosts: Value) -> Value {
+fn routes(hosts: &Value) -> Value {
     json!({ "name": "any", "virtual_hosts": hosts })
 }
 
-fn http(mut filters: Vec<Value>, table: Value) -> Value {
+fn http(mut filters: Vec<Value>, table: &Value) -> Value {
     filters.push(json!({
         "name": "envoy.filters.http.router",
         "typed_config": { "@type": "type.googleapis.com/envoy.extensions.filters.http.router.v3.Router" }
@@ -110,8 +110,8 @@ fn http(mut filters: Vec<Value>, table: Value) -> Value {
     })
 }
 
-fn proxy(filters: Vec<Value>, clusters: Value) -> Value {
-    listeners(json!([listener(&json!({ "filter_chains": [{ "filters": filters }] }))]), clusters)
+fn proxy(filters: &[Value], clusters: &Value) -> Value {
+    listeners(&json!([listener(&json!({ "filter_chains": [{ "filters": filters }] }))]), clusters)
 }
 
 fn listener(more: &Value) -> Value {
@@ -121,8 +121,8 @@ fn listener(more: &Value) -> Value {
     )
 }
 
-fn listeners(listeners: Value, clusters: Value) -> Value {
-    let mut clusters = clusters;
+fn listeners(listeners: &Value, clusters: &Value) -> Value {
+    let mut clusters = clusters.clone();
     if let Some(clusters) = clusters.as_array_mut() {
         clusters.push(json!({ "name": "xds", "connect_timeout": "1s", "type": "STATIC" }));
     }
