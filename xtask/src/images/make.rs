@@ -57,7 +57,7 @@ impl Run<'_> {
 
     /// Builds what the images hold, unless it was handed over.
     fn programs(&self, images: &[Image], machine: Machine) -> Result<Programs> {
-        let workshop = Workshop::new(self.layout, &self.folder, self.commit.epoch)?;
+        let workshop = Workshop::new(self.layout, &self.folder)?;
         let own = self.settings.forebay.as_deref().filter(|_| Machine::here() == Some(machine));
         let forebay = match own {
             _ if !images.iter().any(|image| image.needs_forebay()) => None,

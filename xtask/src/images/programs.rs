@@ -26,7 +26,6 @@ pub(super) struct Workshop<'a> {
     wrapper: PathBuf,
     /// Paths, each with what stands in its place. Of two that fit the later one counts.
     renamed: Vec<(PathBuf, &'static str)>,
-    epoch: u64,
 }
 
 impl<'a> Workshop<'a> {
@@ -34,7 +33,7 @@ impl<'a> Workshop<'a> {
     ///
     /// # Errors
     /// It can't be made.
-    pub(super) fn new(layout: &'a Layout, folder: &Path, epoch: u64) -> Result<Self> {
+    pub(super) fn new(layout: &'a Layout, folder: &Path) -> Result<Self> {
         let target = folder.join("target");
         let home = std::env::var_os("CARGO_HOME").map(PathBuf::from);
         let home =
@@ -48,7 +47,7 @@ impl<'a> Workshop<'a> {
             (target.clone(), "/target"),
         ];
         let wrapper = folder.join("rustc");
-        let workshop = Self { layout, target, wrapper, renamed, epoch };
+        let workshop = Self { layout, target, wrapper, renamed };
         workshop.write_wrapper()?;
         Ok(workshop)
     }
@@ -80,11 +79,14 @@ impl<'a> Workshop<'a> {
         }
         build.env("CARGO_TARGET_DIR", &self.target).env("RUSTC_WRAPPER", &self.wrapper);
         build.env("CARGO_PROFILE_RELEASE_STRIP", "symbols").env("CARGO_INCREMENTAL", "0");
-        // Of the C and C++ that crates carry; quoted, for a folder's name may hold a space.
-        let flags: Vec<String> = self.flags("-ffile-prefix-map").iter().map(|flag| quoted(flag)).collect();
-        let flags = flags.join(" ");
+        // Of the C and C++ that crates carry; quoted, for a folder's name may hold a space. mimalloc tells when it was compiled: no
+        // time of ours, which cargo would not compile it anew for.
+        let mut flags = self.flags("-ffile-prefix-map");
+        flags.extend(
+            ["-Wno-builtin-macro-redefined", "-D__DATE__=\"\"", "-D__TIME__=\"\""].map(str::to_owned),
+        );
+        let flags = flags.iter().map(|flag| quoted(flag)).collect::<Vec<_>>().join(" ");
         build.env("CFLAGS", &flags).env("CXXFLAGS", &flags).env("CC_SHELL_ESCAPED_FLAGS", "1");
-        build.env("SOURCE_DATE_EPOCH", self.epoch.to_string());
     }
 
     /// `forebay`, as it is shipped.
