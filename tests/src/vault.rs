@@ -1,4 +1,4 @@
-//! Vault, which is OpenBao here: a server of a test's own with Kubernetes' way to prove who one is, and agents of it. Who has which token
+//! Vault, which is `bao` here: a server of a test's own with Kubernetes' way to prove who one is, and agents of it. Who has which token
 //! enters, as the API server would say it; files with secrets leave.
 
 use std::collections::BTreeMap;
@@ -36,7 +36,7 @@ impl Vault {
     /// each.
     ///
     /// # Panics
-    /// It does not start: OpenBao is missing, perhaps.
+    /// It does not start: `bao` is missing, perhaps.
     pub fn start(environment: &str, namespace: &str, accounts: &[&str]) -> Self {
         let (folder, port) = (TempDir::new().expect("a folder"), free_port());
         let authority = Authority::new();
@@ -162,10 +162,11 @@ impl Vault {
         );
         for (name, template) in files {
             let to = folder.join(name);
-            text += &format!(
+            let stanza = format!(
                 "template {{\n contents = <<EOT\n{template}\nEOT\n destination = \"{}\"\n perms = \"0440\"\n error_on_missing_key = true\n}}\n",
                 to.display()
             );
+            text.push_str(&stanza);
         }
         fs::write(&config, text).expect("its configuration");
         let mut command = self.command("", installed("bin/bao"));
