@@ -1,5 +1,6 @@
 //! Container images of one program each, without any container engine: a program enters, an OCI layout leaves.
 
+use std::fmt::Write as _;
 use std::fs::{self, File};
 use std::io;
 use std::path::{Path, PathBuf};
@@ -44,7 +45,7 @@ impl Layout {
             "config": {"Entrypoint": [files[0].1], "Env": ["PATH=/usr/bin"]},
             "rootfs": {"type": "layers", "diff_ids": [layer["digest"]]},
         });
-        layout.finished(&config, vec![layer])
+        layout.finished(&config, &[layer])
     }
 
     /// An image of a program and the libraries that it is linked with.
@@ -89,7 +90,7 @@ impl Layout {
             .push(layer["digest"].clone());
         let mut layers = manifest["layers"].as_array().context("the manifest has no layers")?.clone();
         layers.push(layer);
-        layout.finished(&config, layers)
+        layout.finished(&config, &layers)
     }
 
     fn empty(folder: &Path) -> Result<Self> {
@@ -120,7 +121,7 @@ impl Layout {
         Ok(json!({"mediaType": "application/vnd.oci.image.layer.v1.tar", "digest": digest, "size": size}))
     }
 
-    fn finished(self, config: &Value, layers: Vec<Value>) -> Result<Self> {
+    fn finished(self, config: &Value, layers: &[Value]) -> Result<Self> {
         let (digest, size) = self.blob(config)?;
         let config =
             json!({"mediaType": "application/vnd.oci.image.config.v1+json", "digest": digest, "size": size});
@@ -170,8 +171,13 @@ fn digest_of(file: &Path) -> Result<String> {
     Ok(format!("sha256:{}", hex(&hash.finalize())))
 }
 
-fn hex(bytes: &[u8]) -> String {
-    bytes.iter().map(|byte| format!("{byte:02x}")).collect()
+/// In hexadecimal.
+pub(super) fn hex(bytes: &[u8]) -> String {
+    bytes.iter().fold(String::new(), |mut text, byte| {
+        // A string takes all that is written.
+        let _ = write!(text, "{byte:02x}");
+        text
+    })
 }
 
 #[cfg(test)]

@@ -10,6 +10,7 @@ use std::path::PathBuf;
 use anyhow::{Context, Result, bail, ensure};
 use sha2::{Digest as _, Sha256};
 
+use super::image::hex;
 use super::tools::Tools;
 use crate::layout::Layout;
 
@@ -40,7 +41,7 @@ impl Instance {
         );
         let folder = layout.cluster(name);
         let hash = Sha256::digest(folder.as_os_str().as_encoded_bytes());
-        let id = hash.iter().take(3).map(|byte| format!("{byte:02x}")).collect();
+        let id = hex(&hash[..3]);
         Ok(Self { name: name.to_owned(), folder, id })
     }
 

@@ -44,7 +44,7 @@ impl Kube {
     ///
     /// # Errors
     /// It can't be run.
-    pub(super) fn ask(&self, kubectl: Command, input: &str) -> Result<Said> {
+    pub(super) fn ask(kubectl: Command, input: &str) -> Result<Said> {
         let done = finished(kubectl, input)?;
         let text = |bytes: &[u8]| String::from_utf8_lossy(bytes).into_owned();
         Ok(Said { ok: done.status.success(), stdout: text(&done.stdout), stderr: text(&done.stderr) })
@@ -55,15 +55,15 @@ impl Kube {
     /// # Errors
     /// It fails.
     pub(super) fn run(&self, words: &str) -> Result<String> {
-        self.run_command(self.command(words), "")
+        Self::run_command(self.command(words), "")
     }
 
     /// # Errors
     /// It fails.
-    pub(super) fn run_command(&self, kubectl: Command, input: &str) -> Result<String> {
+    pub(super) fn run_command(kubectl: Command, input: &str) -> Result<String> {
         let line: Vec<_> =
             kubectl.get_args().skip(1).map(|word| word.to_string_lossy().into_owned()).collect();
-        let said = self.ask(kubectl, input)?;
+        let said = Self::ask(kubectl, input)?;
         if !said.ok {
             bail!("kubectl {}:\n{}", line.join(" "), last_lines(&format!("{}{}", said.stdout, said.stderr)));
         }
@@ -75,7 +75,7 @@ impl Kube {
     /// # Errors
     /// The server refuses one.
     pub(super) fn apply(&self, yaml: &str) -> Result<()> {
-        self.run_command(self.command("apply --filename -"), yaml).map(drop)
+        Self::run_command(self.command("apply --filename -"), yaml).map(drop)
     }
 
     /// Objects as JSON.

@@ -120,10 +120,9 @@ impl Nodes<'_> {
                 let above = group.clone();
                 // Of version 2: what a group hands down has to be said. Of version 1 there is no such file.
                 if let Ok(controllers) = fs::read_to_string(above.join("cgroup.controllers")) {
-                    let all: String =
-                        controllers.split_whitespace().map(|name| format!("+{name} ")).collect();
+                    let all = format!("+{}", controllers.split_whitespace().collect::<Vec<_>>().join(" +"));
                     // A controller that can't be handed down is not one that pods are limited by.
-                    let _ = fs::write(above.join("cgroup.subtree_control"), all.trim());
+                    let _ = fs::write(above.join("cgroup.subtree_control"), all);
                 }
                 group = above.join(name);
                 fs::create_dir_all(&group).with_context(|| format!("can't make {}", group.display()))?;

@@ -9,6 +9,7 @@ use std::path::{Path, PathBuf};
 use anyhow::{Context, Result};
 use sha2::{Digest as _, Sha256};
 
+use super::image::hex;
 use crate::command::{command, counted, on_path, output};
 use crate::layout::Layout;
 
@@ -69,7 +70,7 @@ impl Module {
             let file = source.join(file);
             hash.update(fs::read(&file).with_context(|| format!("can't read {}", file.display()))?);
         }
-        let hash: String = hash.finalize().iter().take(8).map(|byte| format!("{byte:02x}")).collect();
+        let hash = hex(&hash.finalize()[..8]);
         let programs = folder(layout)?;
         let program = programs.join(format!("{}-{hash}", self.name));
         let lock = File::create(programs.join(format!(".{}.lock", self.name)))?;

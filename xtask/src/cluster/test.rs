@@ -20,7 +20,7 @@ mod security;
 use std::path::PathBuf;
 use std::time::{Duration, Instant};
 
-use anyhow::{Result, bail};
+use anyhow::{Result, bail, ensure};
 use clap::Args;
 use rig::group::Interrupted;
 
@@ -35,7 +35,7 @@ use bed::Bed;
 /// Settings of `cargo xtask cluster test`.
 #[derive(Debug, Args)]
 pub(super) struct Settings {
-    /// Kubernetes and CoreDNS alone: chart, hits, updates, drain, dry run. Where the machine can't, one line says so and all is well
+    /// Kubernetes and its DNS alone: chart, hits, updates, drain, dry run. Where the machine can't, one line says so and all is well
     #[arg(long)]
     core: bool,
     /// Run these checks only (and those that they stand on), by parts of their names
@@ -165,7 +165,7 @@ fn checked(
     since: Instant,
 ) -> Result<()> {
     let bed = if let Some(own) = &settings.kubeconfig {
-        Bed::theirs(layout, parts, own, images, &settings.registry)?
+        Bed::theirs(layout, parts, own, images, &settings.registry)
     } else {
         let kube = up::run(layout, instance, parts)?;
         images.load(instance, &parts.tools)?;
@@ -200,7 +200,8 @@ fn checked(
     }
     let failed = lines.iter().filter(|line| !line.ok).count();
     println!("{} checks, {failed} failed, {:.0} s in all", lines.len(), since.elapsed().as_secs_f64());
-    if failed > 0 { bail!("{failed} of {} checks failed", lines.len()) } else { Ok(()) }
+    ensure!(failed == 0, "{failed} of {} checks failed", lines.len());
+    Ok(())
 }
 
 fn wanted(check: &Check, settings: &Settings) -> bool {

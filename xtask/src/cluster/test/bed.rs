@@ -72,7 +72,7 @@ impl<'a> Bed<'a> {
         kubeconfig: &Path,
         images: &'a Images,
         registry: &str,
-    ) -> Result<Self> {
+    ) -> Self {
         let kube = parts.kubectl(kubeconfig.to_owned());
         Ok(Self {
             layout,
@@ -139,7 +139,7 @@ impl<'a> Bed<'a> {
             chart = chart.display(),
         );
         if !self.registry.is_empty() {
-            words += &format!(" --set image.registry={}", self.registry);
+            words.extend([" --set image.registry=", self.registry.as_str()]);
         }
         format!("{words} {more}")
     }

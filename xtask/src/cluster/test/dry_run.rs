@@ -8,6 +8,7 @@ use serde_json::json;
 use super::bed::{Bed, RELEASE};
 use super::install::namespace;
 use crate::cluster::instance::NODES;
+use crate::cluster::kube::Kube;
 
 const ENVIRONMENTS: [&str; 3] = ["dev", "stage", "prod"];
 
@@ -41,7 +42,7 @@ pub(super) fn all(bed: &Bed<'_>) -> Result<String> {
         for (way, objects) in ways {
             let mut apply = bed.kube.command("apply --dry-run=server --filename -");
             apply.args(["--namespace", &name]);
-            let said = bed.kube.ask(apply, &objects)?;
+            let said = Kube::ask(apply, &objects)?;
             let refused = said.stderr.lines().filter(|line| !line.trim().is_empty());
             wrong.extend(refused.map(|line| format!("{environment}, {way}: {line}")));
             if !said.ok && said.stderr.trim().is_empty() {
@@ -78,7 +79,7 @@ fn install_kinds(bed: &Bed<'_>) -> Result<usize> {
     let names: Vec<String> = if files.is_empty() {
         Vec::new()
     } else {
-        bed.kube.run_command(apply, "")?.lines().map(str::to_owned).collect()
+        Kube::run_command(apply, "")?.lines().map(str::to_owned).collect()
     };
     if !names.is_empty() {
         bed.kube.run(&format!("wait --for condition=established --timeout=60s {}", names.join(" ")))?;
@@ -94,7 +95,7 @@ fn give_gpus(bed: &Bed<'_>) -> Result<()> {
         let mut patch =
             bed.kube.command(&format!("patch node node-{number} --subresource status --type merge --patch"));
         patch.arg(gpus.to_string());
-        bed.kube.run_command(patch, "")?;
+        Kube::run_command(patch, "")?;
         bed.kube.run(&format!("label node node-{number} --overwrite nvidia.com/gpu.product=NVIDIA-H200"))?;
     }
     Ok(())

@@ -1,6 +1,6 @@
 //! What was found: outcomes enter; a line each, and a report, leave.
 
-use std::fmt;
+use std::fmt::{self, Write as _};
 use std::path::Path;
 use std::time::Duration;
 
@@ -56,7 +56,8 @@ pub(super) fn write(layout: &Layout, file: &Path, lines: &[Line], took: Duration
     for line in lines {
         let found = line.found.replace('|', "\\|").replace('\n', "<br>");
         let verdict = if line.ok { "ok" } else { "**failed**" };
-        text += &format!("| {verdict} | {} | {found} | {:.1} |\n", line.claim, line.took.as_secs_f64());
+        // A string takes all that is written.
+        let _ = writeln!(text, "| {verdict} | {} | {found} | {:.1} |", line.claim, line.took.as_secs_f64());
     }
     std::fs::write(file, text).with_context(|| format!("can't write {}", file.display()))
 }

@@ -5,6 +5,7 @@ use anyhow::{Context, Result, ensure};
 use super::bed::{Bed, RELEASE};
 use crate::cluster::await_it::until;
 use crate::cluster::image;
+use crate::cluster::kube::Kube;
 use crate::cluster::programs::{KUBESEAL, SEALED_SECRETS};
 use crate::cluster::registry::Registry;
 use std::time::Duration;
@@ -34,7 +35,7 @@ pub(super) fn opened(bed: &Bed<'_>) -> Result<String> {
         ["--controller-name", "sealed-secrets-controller", "--format", "yaml"],
     );
     seal.env("KUBECONFIG", bed.kube.kubeconfig());
-    let sealed = bed.kube.ask(seal, &secret)?;
+    let sealed = Kube::ask(seal, &secret)?;
     ensure!(
         sealed.ok && !sealed.stdout.contains("of-a-test-alone"),
         "kubeseal: {}{}",
