@@ -19,9 +19,10 @@ use crate::layout::Layout;
 
 /// Name of the release, and of its namespace.
 pub(super) const RELEASE: &str = "forebay";
-/// Two nodes on one small machine: what is asked for must fit twice over, or the scheduler has no choice left.
-pub(super) const SMALL: &str = "--set backend.resources.requests.cpu=50m --set gate.resources.requests.cpu=20m \
-                                --set front.resources.requests.cpu=20m --set redis.resources.requests.cpu=20m";
+/// Two nodes on one small machine: what is asked for must fit twice over, or the scheduler has no choice left. Not less: a front that
+/// asks for 20m compiled the filter for a minute beside the load, and was ended for it.
+pub(super) const SMALL: &str = "--set backend.resources.requests.cpu=100m --set gate.resources.requests.cpu=50m \
+                                --set front.resources.requests.cpu=150m --set redis.resources.requests.cpu=50m";
 /// The model that is asked.
 pub(super) const MODEL: &str = "vad";
 
