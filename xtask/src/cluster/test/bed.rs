@@ -75,7 +75,7 @@ impl<'a> Bed<'a> {
         registry: &str,
     ) -> Self {
         let kube = parts.kubectl(kubeconfig.to_owned());
-        Ok(Self {
+        Self {
             layout,
             kube,
             place: None,
@@ -83,7 +83,7 @@ impl<'a> Bed<'a> {
             images,
             registry: registry.to_owned(),
             rehearsal: None,
-        })
+        }
     }
 
     /// The same, for rehearsals of so long.
