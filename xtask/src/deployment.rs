@@ -35,12 +35,21 @@ pub(crate) struct Settings {
     /// More values, as helm's --set
     #[arg(long, value_name = "NAME=VALUE")]
     pub(crate) set: Vec<String>,
-    /// By Kustomize in place of Helm: the environment's overlay, or one of yours
-    #[arg(long, value_name = "FOLDER", num_args = 0..=1, require_equals = true)]
-    pub(crate) kustomize: Option<Option<PathBuf>>,
+    /// By Kustomize in place of Helm, with the environment's overlay
+    #[arg(long)]
+    kustomize: bool,
+    /// The same, with an overlay of yours
+    #[arg(long, value_name = "FOLDER")]
+    overlay: Option<PathBuf>,
     /// Helm 3 or 4 [default: set-up's Helm 4, else helm on PATH]
     #[arg(long, value_name = "PROGRAM")]
     pub(crate) helm: Option<PathBuf>,
+}
+
+impl Settings {
+    fn by_kustomize(&self) -> bool {
+        self.kustomize || self.overlay.is_some()
+    }
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]

@@ -75,12 +75,16 @@ fn show(
             (None, None) => Vec::new(),
         };
         changed += usize::from(!lines.is_empty());
-        lines.iter().for_each(|line| println!("diff: {} {line}", pair.name));
+        for line in &lines {
+            println!("diff: {} {line}", pair.name);
+        }
     }
     if changed == 0 {
         println!("diff: nothing would change of {} objects", pairs.len());
     }
-    restarts::lines(&pairs).iter().for_each(|line| println!("restarts: {line}"));
+    for line in restarts::lines(&pairs) {
+        println!("restarts: {line}");
+    }
     let Some(pair) =
         pairs.iter().find(|pair| pair.name == format!("deployment/{}-backend", deployment.release))
     else {
@@ -88,7 +92,9 @@ fn show(
     };
     let (Some(now), Some(then)) = (&pair.now, &pair.then) else { return Ok(()) };
     let verdict = models::lines(layout, kubectl, &deployment.release, now, then, folder)?;
-    verdict.lines.iter().for_each(|line| println!("models: {line}"));
+    for line in &verdict.lines {
+        println!("models: {line}");
+    }
     if verdict.may_change {
         println!("surge: {}", saved::line(kubectl, &deployment.release)?);
     }

@@ -76,7 +76,7 @@ pub(crate) fn run(layout: &Layout, settings: &Settings) -> Result<ExitCode> {
     let manifests = source.manifests(layout, deployment, &kubectl)?;
     let (lock, left) = Lock::take(&kubectl, &format!("{}-release", deployment.release))?;
     let way: Box<dyn Way> = match &source {
-        Source::Helm { .. } => Box::new(helm::Helm::new(layout, settings, &source)?),
+        Source::Helm { .. } => Box::new(helm::Releases::new(layout, settings, &source)?),
         Source::Kustomize { .. } => {
             Box::new(kustomize::Sets::new(settings, kubectl.clone(), manifests.clone()))
         }

@@ -16,17 +16,16 @@ pub(crate) enum Source {
 impl Source {
     pub(crate) fn of(layout: &Layout, settings: &Settings) -> Self {
         let (k8s, environment) = (layout.root.join("k8s"), settings.environment.name());
-        match &settings.kustomize {
-            Some(own) => Self::Kustomize {
-                overlay: own.clone().unwrap_or_else(|| k8s.join("overlays").join(environment)),
-            },
-            None => {
-                let chart = k8s.join("charts/forebay");
-                let mut values = vec![chart.join(format!("values-{environment}.yaml"))];
-                values.extend(settings.values.iter().cloned());
-                Self::Helm { chart, values }
-            }
+        if settings.by_kustomize() {
+            let overlay = settings.overlay.clone();
+            return Self::Kustomize {
+                overlay: overlay.unwrap_or_else(|| k8s.join("overlays").join(environment)),
+            };
         }
+        let chart = k8s.join("charts/forebay");
+        let mut values = vec![chart.join(format!("values-{environment}.yaml"))];
+        values.extend(settings.values.iter().cloned());
+        Self::Helm { chart, values }
     }
 
     /// The words by which helm is told what to make.

@@ -125,7 +125,9 @@ pub(super) fn remove_dropped(object: &mut Value, old: &Value, new: &Value) {
                     None => object.retain(|entry| key(entry).as_ref() != Some(&name)),
                     Some(new) => {
                         let entry = object.iter_mut().find(|entry| key(entry).as_ref() == Some(&name));
-                        entry.into_iter().for_each(|entry| remove_dropped(entry, old, &new));
+                        if let Some(entry) = entry {
+                            remove_dropped(entry, old, &new);
+                        }
                     }
                 }
             }

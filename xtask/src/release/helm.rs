@@ -16,14 +16,14 @@ use crate::layout::Layout;
 /// How often a helm that may still run is looked at.
 const GLANCE: Duration = Duration::from_secs(2);
 
-pub(super) struct Helm<'a> {
+pub(super) struct Releases<'a> {
     helm: deployment::Helm,
     kubectl: Kubectl,
     settings: &'a Settings,
     words: Vec<String>,
 }
 
-impl<'a> Helm<'a> {
+impl<'a> Releases<'a> {
     pub(super) fn new(layout: &Layout, settings: &'a Settings, source: &Source) -> Result<Self> {
         let deployment = &settings.deployment;
         let helm = deployment::Helm::new(layout, deployment)?;
@@ -37,11 +37,13 @@ impl<'a> Helm<'a> {
 
     fn history(&self) -> Result<Vec<Revision>> {
         let said = self.helm.ask(["history", self.release(), "--output", "json", "--max", "256"])?;
-        match said.ok {
-            true => history::read(&said.stdout),
-            false if said.stderr.contains("not found") => Ok(Vec::new()),
-            false => bail!("helm history:\n{}", last_lines(&said.stderr)),
+        if said.ok {
+            return history::read(&said.stdout);
         }
+        if said.stderr.contains("not found") {
+            return Ok(Vec::new());
+        }
+        bail!("helm history:\n{}", last_lines(&said.stderr))
     }
 
     fn timeout(&self) -> String {
@@ -60,17 +62,11 @@ impl<'a> Helm<'a> {
         if wait {
             words.push("--wait");
         }
-        match lock {
-            Some(lock) => watched(self.helm.command(words), "helm rollback", lock),
-            None => {
-                let said = self.helm.ask(words)?;
-                if said.ok {
-                    Ok(())
-                } else {
-                    bail!("helm rollback {revision}:\n{}", last_lines(&said.stderr))
-                }
-            }
+        if let Some(lock) = lock {
+            return watched(self.helm.command(words), "helm rollback", lock);
         }
+        let said = self.helm.ask(words)?;
+        if said.ok { Ok(()) } else { bail!("helm rollback {revision}:\n{}", last_lines(&said.stderr)) }
     }
 
     fn uninstall(&self) -> Result<()> {
@@ -129,7 +125,7 @@ impl<'a> Helm<'a> {
     }
 }
 
-impl Way for Helm<'_> {
+impl Way for Releases<'_> {
     fn mend(&self, left: Option<&Left>) -> Result<()> {
         if let State::Pending { last, .. } | State::NeverGood { last, pending: true } =
             history::state(&self.history()?)

@@ -1,6 +1,6 @@
 //! A release by Kustomize: rendered manifests enter; they are applied, or the set before them is again.
 //!
-//! Sets are kept in a ConfigMap beside the deployment: `good` runs, `before` is where the way back leads, `begun` is what a call that was
+//! Sets are kept in a `ConfigMap` beside the deployment: `good` runs, `before` is where the way back leads, `begun` is what a call that was
 //! killed was bringing. They hold no secrets: those are named in manifests, never in them.
 
 use std::collections::BTreeSet;
