@@ -16,6 +16,7 @@ use std::time::Duration;
 
 use anyhow::{Context, Result, bail};
 use clap::Args;
+use serde_json::Value;
 
 use crate::deployment::{self, Kubectl, Source};
 use crate::layout::Layout;
@@ -72,6 +73,13 @@ pub(crate) fn run(layout: &Layout, settings: &Settings) -> Result<ExitCode> {
         println!("verify: nothing is wrong");
     }
     let kubectl = Kubectl::new(layout, deployment)?;
+    let backend = kubectl.object(&format!("deployment/{}-backend", deployment.release))?;
+    if let Some(application) = backend.as_ref().and_then(application) {
+        bail!(
+            "Argo CD's application {application} brings this, and would undo what is done here: change the branch that it follows, and \
+             revert the commit there to go back; nothing was changed"
+        );
+    }
     let source = Source::of(layout, deployment);
     let manifests = source.manifests(layout, deployment, &kubectl)?;
     let (lock, left) = Lock::take(&kubectl, &format!("{}-release", deployment.release))?;
@@ -87,6 +95,11 @@ pub(crate) fn run(layout: &Layout, settings: &Settings) -> Result<ExitCode> {
     lock.give_back()?;
     done?;
     Ok(ExitCode::SUCCESS)
+}
+
+/// The application of Argo CD's that an object belongs to.
+fn application(object: &Value) -> Option<&str> {
+    object["metadata"]["annotations"]["argocd.argoproj.io/tracking-id"].as_str()?.split(':').next()
 }
 
 fn changed(
@@ -124,5 +137,19 @@ fn changed(
             way.keep()?;
             bail!("the smoke test failed, so the release was taken back: {back}")
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+
+    #[test]
+    fn what_argo_cd_brings_is_known_by_its_note() {
+        let note = json!({ "argocd.argoproj.io/tracking-id": "forebay-prod:apps/Deployment:forebay/forebay-backend" });
+        assert_eq!(application(&json!({ "metadata": { "annotations": note } })), Some("forebay-prod"));
+        assert_eq!(application(&json!({ "metadata": { "name": "forebay-backend" } })), None);
     }
 }
