@@ -75,7 +75,7 @@ pub(crate) enum Part {
     Kustomize,
     /// promtool, which checks and tests Prometheus' rules
     Promtool,
-    /// OpenBao, Vault's open fork
+    /// `OpenBao`, the open fork of Vault
     Openbao,
     /// Schemas of Kubernetes' kinds
     KubernetesSchemas,

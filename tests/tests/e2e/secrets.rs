@@ -94,10 +94,10 @@ impl Load {
                     match send(port, &request) {
                         Err(error) => wrong.push(error.to_string()),
                         Ok(answer) if answer.status != 200 => {
-                            wrong.push(format!("{} {}", answer.status, answer.error()))
+                            wrong.push(format!("{} {}", answer.status, answer.error()));
                         }
                         Ok(answer) if answer.cache_status().contains("no-tenant") => {
-                            wrong.push(answer.cache_status())
+                            wrong.push(answer.cache_status());
                         }
                         Ok(_) => {}
                     }
