@@ -26,8 +26,8 @@ pub(crate) enum RootsError {
 /// # Errors
 /// [`RootsError`].
 pub(crate) fn connector(ca_file: Option<&Path>, protocol: Option<&[u8]>) -> Result<TlsConnector, RootsError> {
-    let mut roots = RootCertStore::empty();
-    if let Some(path) = ca_file {
+    let roots = if let Some(path) = ca_file {
+        let mut roots = RootCertStore::empty();
         let unreadable = |reason: String| RootsError::File { path: path.to_owned(), reason };
         let certificates =
             CertificateDer::pem_file_iter(path).map_err(|error| unreadable(error.to_string()))?;
@@ -38,15 +38,32 @@ pub(crate) fn connector(ca_file: Option<&Path>, protocol: Option<&[u8]>) -> Resu
         if roots.is_empty() {
             return Err(unreadable("it holds no certificate in PEM form".to_owned()));
         }
+        roots
     } else {
-        roots.add_parsable_certificates(rustls_native_certs::load_native_certs().certs);
+        let roots = of_system();
         if roots.is_empty() {
             return Err(RootsError::None);
         }
-    }
-    let provider = Arc::new(rustls::crypto::ring::default_provider());
-    let builder = ClientConfig::builder_with_provider(provider).with_safe_default_protocol_versions()?;
-    let mut config = builder.with_root_certificates(roots).with_no_client_auth();
+        roots
+    };
+    let mut config = believing(roots)?;
     config.alpn_protocols = protocol.into_iter().map(<[u8]>::to_vec).collect();
     Ok(TlsConnector::from(Arc::new(config)))
+}
+
+/// The system's CAs; none where it has none that can be read.
+pub(crate) fn of_system() -> RootCertStore {
+    let mut roots = RootCertStore::empty();
+    roots.add_parsable_certificates(rustls_native_certs::load_native_certs().certs);
+    roots
+}
+
+/// How connections are encrypted to servers with a certificate of one of `roots`.
+///
+/// # Errors
+/// rustls has no protocol version that is safe.
+pub(crate) fn believing(roots: RootCertStore) -> Result<ClientConfig, rustls::Error> {
+    let provider = Arc::new(rustls::crypto::ring::default_provider());
+    let builder = ClientConfig::builder_with_provider(provider).with_safe_default_protocol_versions()?;
+    Ok(builder.with_root_certificates(roots).with_no_client_auth())
 }

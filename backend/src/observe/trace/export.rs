@@ -15,10 +15,10 @@ use opentelemetry_sdk::error::{OTelSdkError, OTelSdkResult};
 use opentelemetry_sdk::trace::{
     BatchConfigBuilder, BatchSpanProcessor, SdkTracerProvider, SpanData, SpanExporter,
 };
-use rustls::{ClientConfig, RootCertStore};
 use tokio::runtime::Handle;
 
 use crate::settings::{Export, SettingsError};
+use crate::trust::roots;
 
 /// What the process is called, unless a resource's `service.name` says it.
 const SERVICE: &str = "forebay";
@@ -50,18 +50,11 @@ pub(super) fn provider(export: &Export) -> Result<SdkTracerProvider, SettingsErr
 }
 
 fn otlp(export: &Export) -> Result<Otlp, SettingsError> {
-    let mut roots = RootCertStore::empty();
-    roots.add_parsable_certificates(rustls_native_certs::load_native_certs().certs);
-    let provider = Arc::new(rustls::crypto::ring::default_provider());
     let refused = |error: &dyn ToString| {
         let reason = format!("the collector can't be used: {}", error.to_string());
         SettingsError::Wrong { flag: "--trace-config", reason }
     };
-    let tls = ClientConfig::builder_with_provider(provider)
-        .with_safe_default_protocol_versions()
-        .map_err(|error| refused(&error))?
-        .with_root_certificates(roots)
-        .with_no_client_auth();
+    let tls = roots::believing(roots::of_system()).map_err(|error| refused(&error))?;
     let connector = HttpsConnectorBuilder::new().with_tls_config(tls).https_or_http().enable_http1().build();
     let client = HyperClient::new(connector, TIMEOUT, None);
     let mut builder = Otlp::builder().with_http().with_http_client(client).with_timeout(TIMEOUT);
