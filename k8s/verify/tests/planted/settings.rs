@@ -37,7 +37,7 @@ fn settings_that_forebay_refuses_are_caught() {
         (
             "            - {name: FOREBAY_REDIS_URL, valueFrom: {secretKeyRef: {name: sealed, key: url}}}\n",
             "",
-            "Deployment/ml/server: spec.template.spec.containers[0].args",
+            "Deployment/ml/server: spec.template.spec.containers[0].env[1].value",
         ),
     ]);
 }
