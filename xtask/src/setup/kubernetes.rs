@@ -135,7 +135,7 @@ impl Newest {
         }
         let scratch = Scratch::new(layout, self.program)?;
         let sources = scratch.0.join("sid.list");
-        fs::write(&sources, format!("deb [signed-by={KEYS}] http://deb.debian.org/debian sid main\n"))?;
+        fs::write(&sources, format!("deb [signed-by={KEYS}] {} sid main\n", mirror()?))?;
         for folder in ["state/lists/partial", "cache/archives/partial"] {
             fs::create_dir_all(scratch.0.join(folder))?;
         }
@@ -158,6 +158,13 @@ impl Newest {
         output(command("dpkg", [Path::new("-x"), &package, &unpacked]))?;
         place(&unpacked.join("usr/bin").join(self.program), to)
     }
+}
+
+/// Where this machine has Debian from.
+fn mirror() -> Result<String> {
+    let listed = output(command("apt-get", ["indextargets", "--format", "$(REPO_URI)"]))?;
+    let of_debian = listed.lines().find(|uri| uri.trim_end_matches('/').ends_with("/debian"));
+    Ok(of_debian.context("apt's sources name no mirror of Debian (…/debian)")?.to_owned())
 }
 
 fn is_package(path: &Path) -> bool {
