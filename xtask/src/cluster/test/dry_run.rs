@@ -61,7 +61,7 @@ pub(super) fn all(bed: &Bed<'_>) -> Result<String> {
 }
 
 /// The kinds of objects that are not Kubernetes' own.
-fn install_kinds(bed: &Bed<'_>) -> Result<usize> {
+pub(super) fn install_kinds(bed: &Bed<'_>) -> Result<usize> {
     let folder = bed.layout.root.join("k8s/crds");
     let mut files: Vec<_> = match fs::read_dir(&folder) {
         Ok(entries) => entries.flatten().map(|entry| entry.path()).collect(),
@@ -88,7 +88,7 @@ fn install_kinds(bed: &Bed<'_>) -> Result<usize> {
 }
 
 /// Four GPUs on each node, which nobody has built in.
-fn give_gpus(bed: &Bed<'_>) -> Result<()> {
+pub(super) fn give_gpus(bed: &Bed<'_>) -> Result<()> {
     let gpus =
         json!({"status": {"capacity": {"nvidia.com/gpu": "4"}, "allocatable": {"nvidia.com/gpu": "4"}}});
     for number in NODES {

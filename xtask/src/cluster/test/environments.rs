@@ -7,6 +7,7 @@ use std::path::{Path, PathBuf};
 use anyhow::{Context, Result, ensure};
 
 use super::bed::{Bed, MODEL, RELEASE, SMALL};
+use super::dry_run::{give_gpus, install_kinds};
 use super::images::MODELS;
 use super::install::namespace;
 use crate::cluster::keys;
@@ -14,6 +15,9 @@ use crate::cluster::keys;
 /// # Errors
 /// One does not install, or its test fails.
 pub(super) fn all(bed: &Bed<'_>) -> Result<String> {
+    // Prod has monitors, and wants GPUs.
+    install_kinds(bed)?;
+    give_gpus(bed)?;
     let mut found = Vec::new();
     for environment in ["stage", "prod"] {
         let ready = one(bed, environment).with_context(|| environment.to_owned())?;
