@@ -144,6 +144,20 @@ impl<'a> Known<'a> {
         );
     }
 
+    /// Fails where a reference's `name` or its `key` in that means nothing.
+    pub(crate) fn need_entry(
+        &self,
+        kind: &str,
+        reference: &Field<'_>,
+        namespace: Option<&str>,
+        failures: &mut Vec<Failure>,
+    ) {
+        let name = reference.at("name");
+        if self.need(kind, &name, namespace, failures) {
+            self.need_key(kind, name.text_or_empty(), &reference.at("key"), namespace, failures);
+        }
+    }
+
     /// Fails where something has not a key.
     pub(crate) fn need_key(
         &self,

@@ -71,6 +71,19 @@ pub(super) fn check(known: &Known<'_>, failures: &mut Vec<Failure>) {
     }
 }
 
+/// Fails where it names a container that the pods have not.
+fn need_container(pod: &Pod<'_>, container: &Field<'_>, failures: &mut Vec<Failure>) {
+    let names: Vec<&str> =
+        pod.all_containers().iter().map(|container| container.at("name").text_or_empty()).collect();
+    if container.text().is_some_and(|name| !names.contains(&name)) {
+        container.fail(
+            failures,
+            format!("the pods have no container {}", container.quoted()),
+            format!("one of {}", names.join(", ")),
+        );
+    }
+}
+
 fn containers(known: &Known<'_>, object: &Object, kind: &str, failures: &mut Vec<Failure>) {
     let spec = Field::root(object).at("spec");
     let name = spec.down("scaleTargetRef.name").text_or_empty();
@@ -78,15 +91,7 @@ fn containers(known: &Known<'_>, object: &Object, kind: &str, failures: &mut Vec
     let limited = known.world.of("", "LimitRange").next().is_some();
     for metric in spec.at("metrics").list() {
         let container = metric.at("containerResource").at("container");
-        let names: Vec<&str> =
-            pod.all_containers().iter().map(|container| container.at("name").text_or_empty()).collect();
-        if container.text().is_some_and(|name| !names.contains(&name)) {
-            container.fail(
-                failures,
-                format!("the pods have no container {}", container.quoted()),
-                format!("one of {}", names.join(", ")),
-            );
-        }
+        need_container(&pod, &container, failures);
         // A share of what is asked for needs that something is asked for.
         let resource = metric.at("resource");
         let asked = resource.at("name").text_or_empty();
@@ -131,15 +136,7 @@ fn scaled_object(known: &Known<'_>, object: &Object, kind: &str, failures: &mut 
     let container = spec.down("scaleTargetRef.envSourceContainerName");
     let name = spec.down("scaleTargetRef.name").text_or_empty();
     if let Some(pod) = known.object(kind, name, object.namespace.as_deref()).and_then(Pod::of) {
-        let names: Vec<&str> =
-            pod.all_containers().iter().map(|container| container.at("name").text_or_empty()).collect();
-        if container.text().is_some_and(|name| !names.contains(&name)) {
-            container.fail(
-                failures,
-                format!("the pods have no container {}", container.quoted()),
-                format!("one of {}", names.join(", ")),
-            );
-        }
+        need_container(&pod, &container, failures);
     }
     triggers(known, object, failures);
 }
@@ -164,15 +161,7 @@ fn authentication(known: &Known<'_>, object: &Object, failures: &mut Vec<Failure
     for (list, kind) in [("secretTargetRef", "Secret"), ("configMapTargetRef", "ConfigMap")] {
         for reference in spec.at(list).list() {
             let namespace = object.namespace.as_deref();
-            if known.need(kind, &reference.at("name"), namespace, failures) {
-                known.need_key(
-                    kind,
-                    reference.at("name").text_or_empty(),
-                    &reference.at("key"),
-                    namespace,
-                    failures,
-                );
-            }
+            known.need_entry(kind, &reference, namespace, failures);
         }
     }
 }

@@ -63,26 +63,11 @@ fn walk(known: &Known<'_>, field: &Field<'_>, object: &Object, failures: &mut Ve
             }
             "caProvider" => {
                 let kind = child.at("type").text().unwrap_or("Secret");
-                if known.need(kind, &child.at("name"), namespace, failures) {
-                    known.need_key(
-                        kind,
-                        child.at("name").text_or_empty(),
-                        &child.at("key"),
-                        namespace,
-                        failures,
-                    );
-                }
+                known.need_entry(kind, &child, namespace, failures);
             }
             _ if key.ends_with("SecretRef") || key == "secretRef" => {
-                if child.at("name").is_said() && known.need("Secret", &child.at("name"), namespace, failures)
-                {
-                    known.need_key(
-                        "Secret",
-                        child.at("name").text_or_empty(),
-                        &child.at("key"),
-                        namespace,
-                        failures,
-                    );
+                if child.at("name").is_said() {
+                    known.need_entry("Secret", &child, namespace, failures);
                 }
                 walk(known, &child, object, failures);
             }
