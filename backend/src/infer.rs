@@ -20,7 +20,7 @@ use crate::cache::store::Store;
 use crate::class::Class;
 use crate::engine::signature::Mismatch;
 use crate::models::{Models, UnknownModel, Version};
-use crate::observe::trace::{Laps, Stage, Trace, Tracing};
+use crate::observe::trace::{Laps, Trace, Tracing};
 use crate::schedule::answers::Done;
 use crate::schedule::busy_poll::BusyPoll;
 use crate::schedule::given::Given;
@@ -144,14 +144,6 @@ pub(crate) struct Answer {
     /// No cache in front may keep it.
     pub(crate) private: bool,
     pub(crate) trace: Trace,
-}
-
-impl Answer {
-    /// It is encoded since then, and goes out now.
-    pub(crate) fn goes_out(&self, since: Instant) {
-        self.trace.stage(Stage::Encode, since);
-        self.trace.succeeded();
-    }
 }
 
 impl Inference {

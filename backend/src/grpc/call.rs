@@ -143,8 +143,7 @@ impl super::Shared {
         response::arrange(&mut response, wanted.iter().map(String::as_str))
             .map_err(|error| status::bad(&error))?;
         response.id = id;
-        trace.stage(Stage::Encode, since);
-        trace.succeeded();
+        trace.goes_out(since);
         Ok((headers, response))
     }
 }

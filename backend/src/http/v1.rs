@@ -93,6 +93,6 @@ async fn predict(State(routes): State<Arc<InferRoutes>>, request: Request) -> Re
     let answer = routes.inference.answer(request, &caller, &laps).await?;
     let since = Instant::now();
     let predictions = predict::encode(&answer.response)?;
-    answer.goes_out(since);
+    answer.trace.goes_out(since);
     Ok((headers::of(&answer), [(CONTENT_TYPE, CONTENT_TYPE_JSON)], predictions).into_response())
 }

@@ -65,7 +65,7 @@ async fn infer(State(routes): State<Arc<InferRoutes>>, request: Request) -> Resu
     let answer = routes.inference.answer(request, &caller, &laps).await?;
     let since = Instant::now();
     let encoded = response::encode(&answer.response, &wants, &id)?;
-    answer.goes_out(since);
+    answer.trace.goes_out(since);
     Ok(respond(&answer, encoded))
 }
 

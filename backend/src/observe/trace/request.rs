@@ -128,8 +128,9 @@ impl Trace {
         self.with(|passed| passed.attributes.push(KeyValue::new(name, value())));
     }
 
-    /// The request is answered now.
-    pub(crate) fn succeeded(&self) {
+    /// The answer is encoded since then, and goes out now.
+    pub(crate) fn goes_out(&self, since: Instant) {
+        self.stage(Stage::Encode, since);
         self.with(|passed| passed.ended = Some((Instant::now(), Status::Ok)));
     }
 
