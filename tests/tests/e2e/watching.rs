@@ -54,6 +54,9 @@ fn until_there(port: u16, path: &str, name: &str) {
 const ENVOY: &str = "/stats/prometheus";
 const OWN: &str = "/metrics";
 
+/// A body: two of them are more than the budget of the server that gets them.
+const LARGE: usize = 900 << 10;
+
 /// Traffic, and trouble of the kinds that are counted when they come.
 fn of_a_shared_pool(serve: &mut Names, gate: &mut Names, envoy: &mut Names) {
     let budget = ["--max-body-bytes", "1MiB", "--body-budget-bytes", "1MiB", "--min-body-rate", "0"];
@@ -68,10 +71,15 @@ fn of_a_shared_pool(serve: &mut Names, gate: &mut Names, envoy: &mut Names) {
     until_there(gate_metrics, OWN, "forebay_proxy_saved_us");
 
     // Two bodies of which one alone fits: one that waits for its last byte, which it may for a minute, and another.
-    let large = post("/v2/models/identity_fp32/infer", &JSON, &vec![b' '; 900 << 10]);
+    let large = post("/v2/models/identity_fp32/infer", &JSON, &[b' '; LARGE]);
     let mut held = TcpStream::connect(("127.0.0.1", backend)).expect("the backend listens");
     held.write_all(&large[..large.len() - 1]).expect("it reads");
-    until("the budget is spent", || (send(backend, &large).ok()?.status == 503).then_some(()));
+    until("the first body is there", || {
+        let answer = send(metrics, &get(OWN)).ok()?.body;
+        let text = String::from_utf8_lossy(&answer).into_owned();
+        text.contains(&format!("\nforebay_body_bytes {}\n", LARGE - 1)).then_some(())
+    });
+    assert_eq!(send(backend, &large).expect("a refusal").status, 503);
     drop(held);
     let open: Vec<_> = (0..32).map(|_| TcpStream::connect(("127.0.0.1", backend))).collect();
     until_there(metrics, OWN, "forebay_connections_refused");
