@@ -14,6 +14,22 @@ use crate::client::fp32;
 use crate::process::{Forebay, not_tested, repository_with, serve_command, started_by};
 
 const VARIABLE: &str = "ORT_DISABLE_TELEMETRY";
+/// Where one of these is set, ONNX Runtime takes its machine for one that only builds and tests, and reports nothing (their names
+/// stand in its library).
+const MACHINES_THAT_BUILD: [&str; 12] = [
+    "CI",
+    "TF_BUILD",
+    "GITHUB_ACTIONS",
+    "GITLAB_CI",
+    "CIRCLECI",
+    "TRAVIS",
+    "JENKINS_URL",
+    "CODEBUILD_BUILD_ID",
+    "BUILDKITE",
+    "TEAMCITY_VERSION",
+    "APPVEYOR",
+    "BITBUCKET_BUILD_NUMBER",
+];
 /// What names are asked of.
 const DNS_PORT: u16 = 53;
 /// An answer's flags: there is no such name.
@@ -80,6 +96,7 @@ fn can_have_its_own_files() -> bool {
 fn serve(repository: &Path, said: Option<&str>) -> Command {
     let mut command = serve_command(repository, &["--instances", "1"]);
     // The tests' own environment says it too.
+    MACHINES_THAT_BUILD.iter().for_each(|name| drop(command.env_remove(name)));
     command.env_remove(VARIABLE).envs(said.map(|said| (VARIABLE, said)));
     command
 }
