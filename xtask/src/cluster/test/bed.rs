@@ -17,7 +17,7 @@ use crate::cluster::{down, node};
 use crate::command::{command, last_lines};
 use crate::layout::Layout;
 
-/// Name of the release, and of its namespace.
+/// Name of the release, and of the namespace in which it is but where a check has others.
 pub(super) const RELEASE: &str = "forebay";
 /// Two nodes on one small machine: what is asked for must fit twice over, or the scheduler has no choice left. Not less: a front that
 /// asks for 20m compiled the filter for a minute beside the load, and was ended for it.
@@ -26,7 +26,10 @@ pub(super) const SMALL: &str = "--set backend.resources.requests.cpu=100m --set 
 /// The model that is asked.
 pub(super) const MODEL: &str = "vad";
 
+#[derive(Clone)]
 pub(super) struct Bed<'a> {
+    /// Where the release is.
+    pub(super) namespace: String,
     pub(super) layout: &'a Layout,
     pub(super) kube: Kube,
     /// Of a cluster of ours.
@@ -40,6 +43,7 @@ pub(super) struct Bed<'a> {
 }
 
 /// A cluster of ours: its nodes can be lost and found.
+#[derive(Clone)]
 pub(super) struct Place<'a> {
     pub(super) instance: &'a Instance,
     pub(super) addresses: Addresses,
@@ -57,6 +61,7 @@ impl<'a> Bed<'a> {
         let addresses = instance.addresses().context("the cluster has no addresses")?;
         let place = Some(Place { instance, addresses, parts });
         Ok(Self {
+            namespace: RELEASE.to_owned(),
             layout,
             kube,
             place,
@@ -76,6 +81,7 @@ impl<'a> Bed<'a> {
     ) -> Self {
         let kube = parts.kubectl(kubeconfig.to_owned());
         Self {
+            namespace: RELEASE.to_owned(),
             layout,
             kube,
             place: None,
@@ -91,6 +97,11 @@ impl<'a> Bed<'a> {
         Self { rehearsal, ..self }
     }
 
+    /// The same, for a release in another namespace.
+    pub(super) fn within(&self, namespace: String) -> Self {
+        Self { namespace, ..self.clone() }
+    }
+
     pub(super) fn chart(&self) -> PathBuf {
         self.layout.root.join("k8s/charts/forebay")
     }
@@ -100,13 +111,13 @@ impl<'a> Bed<'a> {
     /// # Errors
     /// It fails.
     pub(super) fn run(&self, words: &str) -> Result<String> {
-        self.kube.run(&format!("--namespace {RELEASE} {words}"))
+        self.kube.run(&format!("--namespace {} {words}", self.namespace))
     }
 
     /// # Errors
     /// As [`Self::run`].
     pub(super) fn json(&self, words: &str) -> Result<Value> {
-        self.kube.json(&format!("--namespace {RELEASE} {words}"))
+        self.kube.json(&format!("--namespace {} {words}", self.namespace))
     }
 
     /// helm with words separated by spaces; it fails loudly.
@@ -134,9 +145,10 @@ impl<'a> Bed<'a> {
     pub(super) fn release(&self, more: &str) -> String {
         let chart = self.chart();
         let mut words = format!(
-            "upgrade --install {RELEASE} {chart} --namespace {RELEASE} --values {chart}/values-dev.yaml \
+            "upgrade --install {RELEASE} {chart} --namespace {own} --values {chart}/values-dev.yaml \
              --set backend.image.repository={} {SMALL} --wait --timeout 180s",
             super::images::SERVE,
+            own = self.namespace,
             chart = chart.display(),
         );
         if !self.registry.is_empty() {

@@ -39,6 +39,16 @@ pub(super) struct Sent {
     pub(super) failed: BTreeMap<String, u64>,
 }
 
+impl Sent {
+    /// Those of another client too.
+    pub(super) fn add(&mut self, other: Self) {
+        self.answered += other.answered;
+        for (why, count) in other.failed {
+            *self.failed.entry(why).or_default() += count;
+        }
+    }
+}
+
 impl Load {
     /// Starts them against the front, and waits until both have answers.
     ///
@@ -49,8 +59,9 @@ impl Load {
         let place = bed.place.as_ref().context("a client needs a node of ours")?;
         let mut clients = Vec::new();
         for encoding in ["json", "grpc"] {
-            let report = place.instance.folder.join(format!("load-{encoding}.json"));
-            let log = place.instance.folder.join(format!("logs/load-{encoding}.log"));
+            let name = format!("load-{}-{encoding}", bed.namespace);
+            let report = place.instance.folder.join(format!("{name}.json"));
+            let log = place.instance.folder.join(format!("logs/{name}.log"));
             // None from an earlier load is taken for this one's.
             let _ = fs::remove_file(&report);
             let mut bench = bed.client()?;
