@@ -53,6 +53,9 @@ pub(crate) struct Settings {
     /// The images' tag
     #[arg(long, default_value = env!("CARGO_PKG_VERSION"))]
     tag: String,
+    /// Where the source of these images can be read, for their label `org.opencontainers.image.source`
+    #[arg(long, value_name = "URL")]
+    source: Option<String>,
     /// Folder of archives, of SBOMs, of cargo's outputs and of the builder's storage [default: .forebay/images]
     #[arg(long, value_name = "FOLDER")]
     output: Option<PathBuf>,
@@ -118,6 +121,7 @@ pub(crate) fn for_this_machine(layout: &Layout) -> Result<(PathBuf, PathBuf)> {
         filter: None,
         tensorrt_base: None,
         tag: env!("CARGO_PKG_VERSION").to_owned(),
+        source: None,
         output: None,
         push: None,
         check_reproducible: None,

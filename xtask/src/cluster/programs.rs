@@ -28,7 +28,7 @@ pub(super) struct Module {
 }
 
 pub(super) const KUBE: Module =
-    Module { folder: "kube", name: "kube", package: ".", upstream: "k8s.io/kubernetes", packages: 2100 };
+    Module { folder: "kube", name: "kube", package: ".", upstream: "k8s.io/kubernetes", packages: 3070 };
 pub(super) const COREDNS: Module = Module {
     folder: "coredns",
     name: "coredns",

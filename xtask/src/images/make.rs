@@ -158,6 +158,7 @@ impl Run<'_> {
         if !self.commit.revision.is_empty() {
             labels.push(("org.opencontainers.image.revision", self.commit.revision.clone()));
         }
+        labels.extend(self.settings.source.clone().map(|source| ("org.opencontainers.image.source", source)));
         labels
     }
 }

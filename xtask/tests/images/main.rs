@@ -19,13 +19,16 @@ use walkdir::WalkDir;
 
 use container::{Image, can_run};
 
+/// Where their labels say that the source is.
+const SOURCE: &str = "https://git.example.com/forebay";
+
 /// Makes images into a folder of the tests' own.
 fn make(into: &str, only: &str) -> (PathBuf, String) {
     let into = Path::new(env!("CARGO_TARGET_TMPDIR")).join(into);
     let mut images = program(env!("CARGO_BIN_EXE_xtask"));
     images.env("FOREBAY_DIR", folder()).current_dir(checkout());
     images.args(["images", "--only", only, "--arch", machine(), "--forebay"]).arg(forebay());
-    images.arg("--filter").arg(filter()).arg("--output").arg(&into);
+    images.args(["--source", SOURCE]).arg("--filter").arg(filter()).arg("--output").arg(&into);
     let said = printed(&mut images);
     // The archives are what is looked at.
     for folder in ["storage", "contexts"] {
@@ -181,6 +184,7 @@ fn no_image_holds_a_shell_or_a_file_that_gives_rights_and_each_says_what_it_is()
         }
         let labels = &image.config["config"]["Labels"];
         assert_eq!(labels["org.opencontainers.image.version"], env!("CARGO_PKG_VERSION"), "{name}");
+        assert_eq!(labels["org.opencontainers.image.source"], SOURCE, "{name}");
         let licences = labels["org.opencontainers.image.licenses"].as_str().unwrap();
         assert!(licences.starts_with("Apache-2.0"), "{name}: {licences}");
 
