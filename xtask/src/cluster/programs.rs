@@ -101,7 +101,7 @@ impl Module {
     pub(super) fn source(&self, layout: &Layout) -> Result<PathBuf> {
         let mut list = command("go", ["list", "-m", "-f", "{{.Dir}}", self.upstream]);
         list.current_dir(layout.root.join("k8s/cluster").join(self.folder));
-        list.envs(caches(layout));
+        list.envs(modules(layout));
         Ok(output(list)?.trim().into())
     }
 
@@ -139,19 +139,28 @@ impl Module {
         build.arg("-o").arg(to).arg(self.package).current_dir(source).env("CGO_ENABLED", "0");
         // A collector that runs seldom makes the compiler a third faster.
         build.env("GOGC", "400");
-        build.envs(caches(layout));
-        counted(build, self.packages, "packages").with_context(|| format!("{} does not build", self.name))
+        build.envs(modules(layout));
+        // What is compiled on the way is 4 GB for Kubernetes alone, and of no use once the program is there. Each has its own: another
+        // may be built meanwhile.
+        let compiled = layout.dir.join("cluster/go-build").join(self.name);
+        let ours = std::env::var_os("GOCACHE").is_none();
+        if ours {
+            build.env("GOCACHE", &compiled);
+        }
+        counted(build, self.packages, "packages")
+            .with_context(|| format!("{} does not build", self.name))?;
+        if ours {
+            fs::remove_dir_all(&compiled)
+                .with_context(|| format!("can't remove {}", compiled.display()))?;
+        }
+        Ok(())
     }
 }
 
-/// Go's caches: where all that we install is, unless the user's are elsewhere by choice.
-fn caches(layout: &Layout) -> Vec<(&'static str, PathBuf)> {
-    let ours = [("GOCACHE", "cluster/go-build"), ("GOMODCACHE", "cluster/go-modules")];
-    let chosen = |variable: &str| std::env::var_os(variable).is_some();
-    ours.into_iter()
-        .filter(|(variable, _)| !chosen(variable))
-        .map(|(v, folder)| (v, layout.dir.join(folder)))
-        .collect()
+/// Where Go keeps what it fetched: where all that we install is, unless it is the user's choice.
+fn modules(layout: &Layout) -> Option<(&'static str, PathBuf)> {
+    let chosen = std::env::var_os("GOMODCACHE").is_some();
+    (!chosen).then(|| ("GOMODCACHE", layout.dir.join("cluster/go-modules")))
 }
 
 fn folder(layout: &Layout) -> Result<PathBuf> {
