@@ -8,6 +8,7 @@
 mod credentials;
 mod peer;
 pub(crate) mod roots;
+mod watched;
 
 use std::sync::Arc;
 
@@ -18,9 +19,11 @@ use forebay_protocol::header::{X_FOREBAY_TENANCY, X_FOREBAY_TENANT, X_FOREBAY_TO
 use forebay_protocol::tenant::Tenant;
 use http::HeaderMap;
 use http::header::{AUTHORIZATION, CACHE_CONTROL, COOKIE};
+use tokio_util::sync::CancellationToken;
 
 pub(crate) use credentials::{Credential, Credentials};
 pub(crate) use peer::{Peer, TrustedProxies};
+pub(crate) use watched::Watched;
 
 /// Whether results are parted by tenant.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
@@ -93,6 +96,13 @@ pub(crate) struct Trust {
 }
 
 impl Trust {
+    /// Follows the file of credentials until `stop`. Must be called inside a runtime.
+    pub(crate) fn follow(&self, stop: &CancellationToken) {
+        if let Some(credentials) = &self.credentials {
+            tokio::spawn(credentials.clone().follow(stop.clone()));
+        }
+    }
+
     /// Whose cache a request to `service` uses.
     pub(crate) fn whose(&self, service: &str, headers: &HeaderMap, peer: Option<&Peer>) -> Whose {
         if self.tenancy == Tenancy::None {

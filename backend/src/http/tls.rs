@@ -4,7 +4,7 @@
 use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
-use std::time::{Duration, SystemTime};
+use std::time::Duration;
 
 use arc_swap::ArcSwap;
 use metrics::gauge;
@@ -19,11 +19,10 @@ use x509_parser::prelude::{FromDer as _, X509Certificate};
 
 use super::Patient;
 use crate::settings::{SettingsError, TlsSettings};
+use crate::trust::Watched;
 
 /// A handshake is a few packets; who takes longer isn't a client.
 const HANDSHAKE: Duration = Duration::from_secs(10);
-/// How often the files are looked at: a certificate is replaced days before its end.
-const LOOK: Duration = Duration::from_secs(5);
 
 /// Files that can't be used.
 #[derive(Debug, thiserror::Error)]
@@ -55,6 +54,7 @@ struct Files {
 /// What accepts encrypted connections.
 pub(crate) struct Tls {
     files: Files,
+    watched: Watched,
     config: ArcSwap<ServerConfig>,
 }
 
@@ -69,8 +69,9 @@ impl Tls {
         };
         let client_ca = settings.client_ca.clone();
         let files = Files { certificate: certificate.clone(), key: key.clone(), client_ca };
+        let watched = Watched::new(files.all());
         let config = ArcSwap::from_pointee(files.read()?);
-        Ok(Some(Arc::new(Self { files, config })))
+        Ok(Some(Arc::new(Self { files, watched, config })))
     }
 
     /// Shakes hands, in time.
@@ -86,19 +87,9 @@ impl Tls {
 
     /// Follows the files until `stop`. What can't be used leaves what there was.
     pub(crate) async fn follow(self: Arc<Self>, stop: CancellationToken) {
-        let mut ticks = tokio::time::interval(LOOK);
-        let mut known = self.files.state();
+        let mut watched = self.watched.clone();
         self.files.publish_end();
-        loop {
-            tokio::select! {
-                () = stop.cancelled() => return,
-                _ = ticks.tick() => {}
-            }
-            let now = self.files.state();
-            if now == known {
-                continue;
-            }
-            known = now;
+        while stop.run_until_cancelled(watched.changed()).await.is_some() {
             match self.files.read() {
                 Ok(config) => {
                     self.config.store(Arc::new(config));
@@ -148,14 +139,8 @@ impl Files {
         gauge!("forebay_certificate_end_seconds").set(own.validity().not_after.timestamp() as f64);
     }
 
-    /// Changes when a file does. Links are followed: Kubernetes replaces a link.
-    fn state(&self) -> Vec<Option<(SystemTime, u64)>> {
-        let files = [Some(&self.certificate), Some(&self.key), self.client_ca.as_ref()];
-        let state = |path: &PathBuf| {
-            let metadata = std::fs::metadata(path).ok()?;
-            Some((metadata.modified().ok()?, metadata.len()))
-        };
-        files.into_iter().flatten().map(state).collect()
+    fn all(&self) -> impl Iterator<Item = &PathBuf> {
+        [Some(&self.certificate), Some(&self.key), self.client_ca.as_ref()].into_iter().flatten()
     }
 }
 

@@ -46,7 +46,7 @@ pub(crate) fn run(settings: &GateSettings) -> anyhow::Result<()> {
         let (live, proxies) = (LiveTable::of_pool(Prover::of(&secret)), Arc::<Proxies>::default());
         let live = Arc::new(live);
         let stop = CancellationToken::new();
-        settings.trust.follow(&trust, &stop);
+        trust.follow(&stop);
         let following = tokio::spawn(registry.follow(live.clone(), proxies.clone(), stop.clone()));
         let draining = Draining::default();
         let gate = Arc::new(Gate {

@@ -89,7 +89,7 @@ async fn serve(
         pooled = Pooled::start(settings, &leaving) => pooled?,
         () = signals.wait() => return Ok(()),
     };
-    settings.trust.follow(&access.trust, &stop);
+    access.trust.follow(&stop);
     let models = Arc::new(Models::default());
     let mode = settings.models.model_control_mode;
     let control = Arc::new(Control::new(loader, models.clone(), herald, mode, draining.begun()));

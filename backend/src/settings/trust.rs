@@ -5,7 +5,6 @@ use std::sync::Arc;
 
 use clap::Args;
 use ipnet::IpNet;
-use tokio_util::sync::CancellationToken;
 
 use super::{SettingsError, wrong};
 use crate::trust::{Authorization, Cookie, Credentials, Tenancy, Trust, TrustedProxies};
@@ -75,15 +74,6 @@ impl TrustSettings {
             authorization: privacy.authorization,
             cookie: privacy.cookie,
         })
-    }
-}
-
-impl TrustSettings {
-    /// Follows the file of credentials until `stop`. Must be called inside a runtime.
-    pub(crate) fn follow(&self, trust: &Trust, stop: &CancellationToken) {
-        if let (Some(credentials), Some(path)) = (&trust.credentials, &self.credentials_file) {
-            tokio::spawn(credentials.clone().follow(path.clone(), stop.clone()));
-        }
     }
 }
 

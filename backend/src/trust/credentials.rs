@@ -3,15 +3,14 @@
 
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
-use std::time::{Duration, SystemTime};
 
 use arc_swap::ArcSwap;
 use forebay_protocol::tenant::{Tenant, TenantError};
 use serde::Deserialize;
 use tokio_util::sync::CancellationToken;
 
-/// How often the file is looked at: rotation is a matter of minutes.
-const LOOK: Duration = Duration::from_secs(2);
+use super::Watched;
+
 /// Shortest token, in bytes: 128 bits in base64 are 22, in hex 32; less than 16 characters is a password.
 const MIN_TOKEN_BYTES: usize = 16;
 /// In the file: any tenant.
@@ -79,6 +78,8 @@ impl Credential {
 
 /// The credentials as the file has them now.
 pub(crate) struct Credentials {
+    path: PathBuf,
+    file: Watched,
     current: ArcSwap<Vec<Credential>>,
 }
 
@@ -133,13 +134,16 @@ impl Credentials {
     /// # Errors
     /// When it can't be read or used.
     pub(crate) fn read(path: &Path) -> Result<Self, CredentialsError> {
-        Ok(Self { current: ArcSwap::from_pointee(rows(path)?) })
+        let path = path.to_owned();
+        let file = Watched::new([&path]);
+        Ok(Self { current: ArcSwap::from_pointee(rows(&path)?), file, path })
     }
 
     /// Credentials from the file's text.
     #[cfg(test)]
     pub(crate) fn parse(json: &[u8]) -> Result<Self, CredentialsError> {
-        Ok(Self { current: ArcSwap::from_pointee(parse(json)?) })
+        let current = ArcSwap::from_pointee(parse(json)?);
+        Ok(Self { path: PathBuf::new(), file: Watched::new([]), current })
     }
 
     /// Those that a caller with these tokens and names has.
@@ -152,25 +156,16 @@ impl Credentials {
     }
 
     /// Follows the file until `stop`.
-    pub(crate) async fn follow(self: Arc<Self>, path: PathBuf, stop: CancellationToken) {
-        let mut ticks = tokio::time::interval(LOOK);
-        let mut known = state(&path);
-        loop {
-            tokio::select! {
-                () = stop.cancelled() => return,
-                _ = ticks.tick() => self.look(&path, &mut known),
-            }
+    pub(super) async fn follow(self: Arc<Self>, stop: CancellationToken) {
+        let mut file = self.file.clone();
+        while stop.run_until_cancelled(file.changed()).await.is_some() {
+            self.read_again();
         }
     }
 
-    /// Reads the file again if it has changed. What can't be used leaves what there was.
-    fn look(&self, path: &Path, known: &mut Option<(SystemTime, u64)>) {
-        let now = state(path);
-        if now == *known {
-            return;
-        }
-        *known = now;
-        match rows(path) {
+    /// What can't be used leaves what there was.
+    fn read_again(&self) {
+        match rows(&self.path) {
             Ok(rows) => {
                 tracing::info!(
                     credentials = rows.len(),
@@ -192,12 +187,6 @@ fn rows(path: &Path) -> Result<Vec<Credential>, CredentialsError> {
 fn parse(json: &[u8]) -> Result<Vec<Credential>, CredentialsError> {
     let file: File = serde_json::from_slice(json).map_err(CredentialsError::Shape)?;
     file.credentials.into_iter().map(Row::check).collect()
-}
-
-/// Changes when the file does. Links are followed: Kubernetes replaces a link.
-fn state(path: &Path) -> Option<(SystemTime, u64)> {
-    let metadata = std::fs::metadata(path).ok()?;
-    Some((metadata.modified().ok()?, metadata.len()))
 }
 
 #[cfg(test)]
@@ -227,7 +216,7 @@ mod tests {
     }
 
     #[test]
-    fn a_file_that_changes_is_read_again_and_one_that_is_broken_changes_nothing() {
+    fn what_is_read_again_takes_the_place_of_what_there_was_and_what_is_broken_changes_nothing() {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("credentials.json");
         let write = |token: &str| {
@@ -237,13 +226,12 @@ mod tests {
         write("first-token-000000");
         let credentials = Credentials::read(&path).unwrap();
         let knows = |token: &str| !credentials.of(&[blake3::hash(token.as_bytes())], &[]).is_empty();
-        let mut seen = state(&path);
         assert!(knows("first-token-000000"));
         write("a-longer-second-token-000000");
-        credentials.look(&path, &mut seen);
+        credentials.read_again();
         assert!(knows("a-longer-second-token-000000") && !knows("first-token-000000"));
         std::fs::write(&path, "{").unwrap();
-        credentials.look(&path, &mut seen);
+        credentials.read_again();
         assert!(knows("a-longer-second-token-000000"));
     }
 }
