@@ -16,12 +16,7 @@ pub struct Prover([u8; 32]);
 impl Prover {
     /// The prover of a pool with that secret.
     pub fn of(secret: &Secret) -> Self {
-        Self::new(&secret.0)
-    }
-
-    /// The prover of one who has those bytes alone.
-    pub fn new(material: &[u8]) -> Self {
-        Self(blake3::derive_key(CONTEXT, material))
+        Self(blake3::derive_key(CONTEXT, &secret.0))
     }
 
     /// Proves an epoch.

@@ -4,14 +4,13 @@
 use std::sync::Arc;
 use std::time::Instant;
 
-use forebay_protocol::entry::Secret;
-use forebay_protocol::proof::Prover;
 use tokio_util::sync::CancellationToken;
 
 use super::end::End;
 use super::ports::Ports;
 use super::serving::{Listeners, Serving};
 use super::signals::Signals;
+use crate::cache::PoolSecret;
 use crate::cache::live::{LiveTable, MemcachedSteps, Proxies, Registry, Shared, Steps};
 use crate::cache::pool::{Memcached, Redis, RemotePool, Shelf};
 use crate::cache::store::Store;
@@ -19,7 +18,7 @@ use crate::gate::{self, Gate, Savings, ready};
 use crate::http::{self, tls::Tls};
 use crate::observe::metrics::{self, GateMetrics};
 use crate::observe::{logs, readiness::Draining};
-use crate::settings::{self, GateSettings, PoolKind, PoolSettings, PrivacySettings, SettingsError};
+use crate::settings::{GateSettings, PoolKind, PoolSettings, PrivacySettings, SettingsError};
 
 /// Runs `forebay gate` until a signal to end.
 ///
@@ -30,12 +29,13 @@ pub(crate) fn run(settings: &GateSettings) -> anyhow::Result<()> {
     let mut signals = Signals::listen()?;
     settings.sizes.tell();
     let trust = settings.trust.trust(&PrivacySettings::default())?;
-    let secret = settings::read_pool_secret(&settings.pool)?;
     let tls = Tls::of(&settings.tls).map_err(SettingsError::from)?;
     let prometheus = metrics::install()?;
     let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build()?;
     runtime.spawn(metrics::keep_up(prometheus.clone()));
     let ended = runtime.block_on(async {
+        let stop = CancellationToken::new();
+        let secret = PoolSecret::followed(&settings.pool, &stop)?;
         let Pooled { store, registry } = tokio::select! {
             pooled = Pooled::open(&settings.pool, secret.clone()) => pooled?,
             () = signals.wait() => return Ok(()),
@@ -43,9 +43,7 @@ pub(crate) fn run(settings: &GateSettings) -> anyhow::Result<()> {
         let (listener, gate_port) = http::listen(settings.gate.gate_address, settings.gate.gate_port)?;
         let (metrics_listener, metrics_port) =
             http::listen(settings.http.metrics_address, settings.metrics_port)?;
-        let (live, proxies) = (LiveTable::of_pool(Prover::of(&secret)), Arc::<Proxies>::default());
-        let live = Arc::new(live);
-        let stop = CancellationToken::new();
+        let (live, proxies) = (Arc::new(LiveTable::of_pool(secret)), Arc::<Proxies>::default());
         trust.follow(&stop);
         let following = tokio::spawn(registry.follow(live.clone(), proxies.clone(), stop.clone()));
         let draining = Draining::default();
@@ -96,7 +94,7 @@ struct Pooled {
 }
 
 impl Pooled {
-    async fn open(settings: &PoolSettings, secret: Secret) -> Result<Self, SettingsError> {
+    async fn open(settings: &PoolSettings, secret: Arc<PoolSecret>) -> Result<Self, SettingsError> {
         match settings.pool {
             PoolKind::Redis => {
                 let redis = Redis::open(&settings.redis()).await?;
@@ -110,7 +108,7 @@ impl Pooled {
         }
     }
 
-    fn of(shelf: impl Shelf, steps: impl Steps, settings: &PoolSettings, secret: Secret) -> Self {
+    fn of(shelf: impl Shelf, steps: impl Steps, settings: &PoolSettings, secret: Arc<PoolSecret>) -> Self {
         let registry = Arc::new(Shared::heard(steps));
         let entries = RemotePool::start(shelf, secret, settings.timeout(), settings.pool_queue_bytes());
         Self { store: Arc::new(Store::new(entries, settings.max_entry_bytes)), registry }

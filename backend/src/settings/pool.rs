@@ -68,8 +68,8 @@ pub(crate) struct PoolSettings {
     /// share of the memory that the container may take]
     #[arg(long, env = "FOREBAY_POOL_QUEUE_BYTES", value_parser = parse_bytes)]
     pool_queue_bytes: Option<usize>,
-    /// File with the secret that authenticates entries in a remote pool, at least 16 bytes; the environment variable
-    /// `FOREBAY_POOL_SECRET` may hold the secret itself
+    /// File with the secret that authenticates entries in a remote pool, at least 16 bytes. Read again when it changes; the former
+    /// secret is believed for 10 minutes more. The environment variable `FOREBAY_POOL_SECRET` may hold the secret itself
     #[arg(long, env = "FOREBAY_POOL_SECRET_FILE")]
     pub(crate) pool_secret_file: Option<PathBuf>,
 }

@@ -7,12 +7,13 @@ use std::time::{Duration, Instant};
 
 use arc_swap::ArcSwap;
 use forebay_protocol::digest::Generation;
+use forebay_protocol::entry::Secret;
 use forebay_protocol::gate::FORMAT;
 use forebay_protocol::generations::LiveModel;
-use forebay_protocol::proof::Prover;
 use tokio::sync::{Notify, watch};
 
 use super::registry::random_name;
+use crate::cache::PoolSecret;
 use crate::time::clock::now_ms;
 
 /// A table that could not be refreshed for so long says nothing any more.
@@ -36,7 +37,8 @@ pub(crate) struct LiveTable {
     traces: Mutex<Traces>,
     /// Rung when an epoch must be asked after.
     untraced: Notify,
-    prover: Prover,
+    /// Proves epochs.
+    secret: Arc<PoolSecret>,
     /// Set where the table can't grow old: it is this process that it tells of. When it last passed an epoch that wasn't proven.
     own: Option<Mutex<Option<Instant>>>,
 }
@@ -77,15 +79,16 @@ pub(crate) enum Standing {
 impl LiveTable {
     /// An empty table of this process alone. It never grows old.
     pub(crate) fn own() -> Self {
-        Self::new(Prover::new(random_name().as_bytes()), Some(Mutex::default()))
+        let secret = Secret::from_bytes(random_name().as_bytes()).expect("its name is long enough");
+        Self::new(Arc::new(PoolSecret::new(secret)), Some(Mutex::default()))
     }
 
     /// An empty table of a pool that gates share.
-    pub(crate) fn of_pool(prover: Prover) -> Self {
-        Self::new(prover, None)
+    pub(crate) fn of_pool(secret: Arc<PoolSecret>) -> Self {
+        Self::new(secret, None)
     }
 
-    fn new(prover: Prover, own: Option<Mutex<Option<Instant>>>) -> Self {
+    fn new(secret: Arc<PoolSecret>, own: Option<Mutex<Option<Instant>>>) -> Self {
         let current = Current {
             epoch: 0,
             models: Arc::default(),
@@ -99,7 +102,7 @@ impl LiveTable {
             epochs: watch::Sender::new(0),
             traces: Mutex::default(),
             untraced: Notify::new(),
-            prover,
+            secret,
             own,
         }
     }
@@ -152,7 +155,7 @@ impl LiveTable {
 
     /// The epoch that a poller proves to know; 0 when it proves none.
     pub(crate) fn proven(&self, epoch: u64, proof: &str, now: Instant) -> u64 {
-        if epoch == 0 || self.prover.holds(epoch, proof) {
+        if epoch == 0 || self.secret.holds(epoch, proof) {
             return epoch;
         }
         if let Some(passed) = &self.own {
@@ -230,7 +233,7 @@ impl LiveTable {
         let Current { epoch, json, .. } = &**current;
         self.is_trusted(&current, now).then(|| {
             let now_ms = now_ms();
-            let proof = self.prover.prove(*epoch);
+            let proof = self.secret.prove(*epoch);
             let head = format!(r#""format":{FORMAT},"epoch":{epoch},"proof":"{proof}","now_ms":{now_ms}"#);
             (*epoch, format!(r#"{{{head},"models":{json}}}"#))
         })

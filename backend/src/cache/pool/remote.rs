@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use forebay_protocol::digest::Key;
-use forebay_protocol::entry::{Entry, Secret};
+use forebay_protocol::entry::Entry;
 use futures_util::FutureExt as _;
 use futures_util::future::BoxFuture;
 use metrics::{Counter, counter};
@@ -15,6 +15,7 @@ use metrics::{Counter, counter};
 use super::breaker::Breaker;
 use super::writer::Writer;
 use super::{Found, Pool, PoolError, dropped, lifetime};
+use crate::cache::PoolSecret;
 use crate::observe::logs::seldom;
 
 /// What seals an entry adds to it, at most: magic and MAC, and the lengths of what the tier puts around it.
@@ -68,7 +69,7 @@ pub(crate) struct RemotePool<S> {
 /// The tier, and what opens and seals entries.
 pub(super) struct Kept<S> {
     pub(super) shelf: S,
-    secret: Secret,
+    secret: Arc<PoolSecret>,
     timeout: Duration,
     breaker: Breaker,
     bad_entries: Counter,
@@ -77,7 +78,7 @@ pub(super) struct Kept<S> {
 impl<S: Shelf> RemotePool<S> {
     /// `timeout` bounds a lookup; `secret` authenticates entries; at most `queue_bytes` wait to be written. Must be called inside a
     /// runtime.
-    pub(crate) fn start(shelf: S, secret: Secret, timeout: Duration, queue_bytes: usize) -> Self {
+    pub(crate) fn start(shelf: S, secret: Arc<PoolSecret>, timeout: Duration, queue_bytes: usize) -> Self {
         let bad_entries = counter!("forebay_pool_bad_entries", "tier" => S::TIER);
         let kept = Arc::new(Kept { shelf, secret, timeout, breaker: Breaker::new(), bad_entries });
         Self { writer: Writer::start(kept.clone(), queue_bytes), kept }
@@ -124,11 +125,11 @@ impl<S: Shelf> Kept<S> {
             self.breaker.record(found.is_ok());
         }
         let found = found?.into_iter().zip(keys);
-        Ok(found.filter_map(|(sealed, key)| self.open(sealed?, key)).collect())
+        Ok(found.filter_map(|(sealed, key)| self.open(&sealed?, key)).collect())
     }
 
-    fn open(&self, sealed: Bytes, key: &Key) -> Option<Arc<Entry>> {
-        match Entry::open(sealed, key, &self.secret) {
+    fn open(&self, sealed: &Bytes, key: &Key) -> Option<Arc<Entry>> {
+        match self.secret.open(sealed, key) {
             Ok(entry) => Some(Arc::new(entry)),
             Err(error) => {
                 self.bad_entries.increment(1);
@@ -140,7 +141,7 @@ impl<S: Shelf> Kept<S> {
 
     /// What is written of an entry.
     pub(super) fn seal(&self, key: Key, entry: &Entry) -> Sealed {
-        Sealed { bytes: entry.seal(&key, &self.secret).into(), lifetime: lifetime(entry), key }
+        Sealed { bytes: self.secret.seal(entry, &key).into(), lifetime: lifetime(entry), key }
     }
 
     pub(super) async fn put(&self, entries: &[Sealed]) -> Result<(), PoolError> {

@@ -207,7 +207,7 @@ mod tests {
         let redis = crate::cache::pool::Redis::open(&crate::settings::Reach::by_url("redis://127.0.0.1:1/"))
             .await
             .unwrap();
-        let secret = forebay_protocol::entry::Secret::from_bytes(&[1; 32]).unwrap();
+        let secret = crate::cache::PoolSecret::of(&[1; 32]);
         let pool = RemotePool::start(redis, secret, Duration::from_millis(5), 100);
         let entry = Arc::new(Entry::default());
         assert!((0..100).all(|number| !pool.put(Key([number; 32]), entry.clone(), 10)));

@@ -4,10 +4,11 @@ use std::sync::Arc;
 
 use tokio::sync::oneshot;
 
+use crate::cache::PoolSecret;
 use crate::cache::live::{Herald, Leaving, MemcachedSteps, Own, Shared, Steps};
 use crate::cache::pool::{Memcached, MemoryPool, Redis, RemotePool, Shelf};
 use crate::cache::store::Store;
-use crate::settings::{self, PoolKind, ServeSettings, SettingsError};
+use crate::settings::{PoolKind, ServeSettings, SettingsError};
 
 /// The pool and who is told what is live.
 pub(super) struct Pooled {
@@ -63,7 +64,7 @@ impl Pooled {
         leaving: &Leaving,
     ) -> Result<Self, SettingsError> {
         let pool = &settings.pool;
-        let secret = settings::read_pool_secret(pool)?;
+        let secret = PoolSecret::followed(pool, &leaving.stop)?;
         let (registry, farewell) = Shared::told(steps, &settings.service, leaving.clone());
         let herald = Herald::new(Arc::new(registry), &settings.service, settings.generations_timeout_secs);
         let entries = RemotePool::start(shelf, secret, pool.timeout(), pool.pool_queue_bytes());

@@ -8,10 +8,10 @@ use std::time::{Duration, Instant};
 
 use forebay_protocol::digest::Generation;
 use forebay_protocol::generations::LiveModel;
-use forebay_protocol::proof::Prover;
 use proptest::prelude::*;
 
 use super::Event;
+use crate::cache::PoolSecret;
 use crate::cache::live::heard::{Record, Served, live_models, outdated};
 use crate::cache::live::proxies::Proxies;
 use crate::cache::live::registry::board::{At, Board};
@@ -156,7 +156,7 @@ impl World {
     fn gate(&mut self) -> Gate {
         Gate {
             name: format!("gate {}", self.number()),
-            table: LiveTable::of_pool(Prover::new(b"secret")),
+            table: LiveTable::of_pool(PoolSecret::of(b"the secret of all")),
             proxies: Arc::default(),
             signature: String::new(),
             parted: false,

@@ -1,10 +1,9 @@
-use forebay_protocol::entry::Secret;
 use forebay_protocol::generations::Table;
 
 use super::*;
 
 fn of_pool() -> LiveTable {
-    LiveTable::of_pool(Prover::new(b"secret"))
+    LiveTable::of_pool(PoolSecret::of(b"the secret of all"))
 }
 
 fn row(generation: u8) -> Vec<LiveModel> {
@@ -87,7 +86,7 @@ fn its_json_is_what_the_protocol_fixes() {
         let Table { epoch, now_ms, models, .. } = Table::parse(bytes.as_bytes()).unwrap();
         let secret = vector["secret_hex"].as_str().unwrap();
         let secret: Vec<u8> = secret.as_bytes().chunks(2).map(|two| hex(two).unwrap()).collect();
-        let table = LiveTable::of_pool(Prover::of(&Secret::from_bytes(&secret).unwrap()));
+        let table = LiveTable::of_pool(PoolSecret::of(&secret));
         let now = Instant::now();
         table.set(epoch, Some(models), now, &[]);
         let (told, json) = table.json(now).unwrap();
