@@ -43,7 +43,8 @@ pub(crate) struct PoolSettings {
     /// Redis to use, with --pool redis: redis://[user:password@]host:port[/database], rediss:// for TLS
     #[arg(long, env = "FOREBAY_REDIS_URL", hide_env_values = true)]
     redis_url: Option<String>,
-    /// File with the certificates of the CAs that Redis' certificate must come from, PEM, with rediss:// [default: the system's]
+    /// File with the certificates of the CAs that Redis' certificate must come from, PEM, with rediss:// [default: the system's].
+    /// Looked at whenever a connection is made
     #[arg(long, env = "FOREBAY_REDIS_CA_FILE")]
     redis_ca_file: Option<PathBuf>,
     /// File with Redis' password, instead of one in the URL. Read whenever a connection is made
@@ -54,7 +55,7 @@ pub(crate) struct PoolSettings {
     #[arg(long, env = "FOREBAY_MEMCACHED_URL", hide_env_values = true)]
     memcached_url: Option<String>,
     /// File with the certificates of the CAs that the servers' certificates must come from, PEM, with memcacheds:// [default: the
-    /// system's]
+    /// system's]. Looked at whenever a connection is made
     #[arg(long, env = "FOREBAY_MEMCACHED_CA_FILE")]
     memcached_ca_file: Option<PathBuf>,
     /// File with the password of the URL's user, instead of one in the URL. Read whenever a connection is made

@@ -34,7 +34,7 @@ fn kept_and_found(one: &Forebay, gate: &Forebay, values: &mut impl Iterator<Item
 }
 
 #[test]
-fn a_redis_with_a_certificate_is_spoken_to_by_tls_and_one_of_another_ca_refused() {
+fn a_redis_with_a_certificate_is_spoken_to_by_tls_and_one_of_another_ca_refused_until_the_file_has_its_own() {
     let [folder, another] = [(); 2].map(|()| tempfile::tempdir().unwrap());
     let authority = Authority::new();
     authority.write(folder.path());
@@ -59,6 +59,10 @@ fn a_redis_with_a_certificate_is_spoken_to_by_tls_and_one_of_another_ca_refused(
         assert_eq!(ready.status, 503, "{ready:?}");
         let said = ready.error();
         (said.contains("invalid peer certificate") && said.contains("--redis-ca-file")).then_some(())
+    });
+    std::fs::rename(&ca, &other_ca).unwrap();
+    until("the certificate is believed", || {
+        (stranger.get_of_gate("/v2/health/ready").status == 200).then_some(())
     });
 }
 

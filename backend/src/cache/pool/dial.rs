@@ -1,6 +1,8 @@
 //! A tier's server by name -> a stream to it, encrypted where that is asked for. What is spoken over it is each tier's own.
 
 use std::io;
+use std::path::PathBuf;
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use futures_util::future::select_ok;
@@ -12,7 +14,7 @@ use tokio_rustls::client::TlsStream;
 use tokio_util::either::Either;
 
 use crate::settings::{Reach, SettingsError, wrong};
-use crate::trust::roots;
+use crate::trust::{Watched, roots};
 
 /// Resolving the name, connecting and proving oneself may take so long.
 pub(super) const CONNECT: Duration = Duration::from_secs(1);
@@ -28,9 +30,15 @@ pub(super) type Stream = Either<TcpStream, Box<TlsStream<TcpStream>>>;
 pub(super) struct Place {
     pub(super) host: String,
     pub(super) port: u16,
-    tls: Option<(TlsConnector, ServerName<'static>)>,
+    tls: Option<(Arc<Encrypts>, ServerName<'static>)>,
     /// The flag that says which CAs are believed.
     ca_flag: &'static str,
+}
+
+/// What encrypts connections. The file of the CAs that are believed is read again when it has changed since the last one was made.
+pub(super) struct Encrypts {
+    ca_file: Option<PathBuf>,
+    believes: Mutex<(Watched, TlsConnector)>,
 }
 
 impl Place {
@@ -39,13 +47,13 @@ impl Place {
     pub(super) fn new(
         reach: &Reach,
         (host, port): (String, u16),
-        connector: Option<&TlsConnector>,
+        encrypts: Option<&Arc<Encrypts>>,
     ) -> Result<Self, SettingsError> {
-        let named = |connector: &TlsConnector| match ServerName::try_from(host.clone()) {
-            Ok(name) => Ok((connector.clone(), name)),
+        let named = |encrypts: &Arc<Encrypts>| match ServerName::try_from(host.clone()) {
+            Ok(name) => Ok((encrypts.clone(), name)),
             Err(_) => Err(wrong(reach.flags.url, format!("{host:?} is no name that a certificate has"))),
         };
-        Ok(Self { tls: connector.map(named).transpose()?, host, port, ca_flag: reach.flags.ca_file })
+        Ok(Self { tls: encrypts.map(named).transpose()?, host, port, ca_flag: reach.flags.ca_file })
     }
 
     /// A stream to whichever of the name's addresses answers first; the name is resolved now.
@@ -62,8 +70,8 @@ impl Place {
         let socket = SockRef::from(&stream);
         socket.set_tcp_keepalive(&keepalive)?;
         socket.set_tcp_user_timeout(Some(UNACKNOWLEDGED))?;
-        let Some((connector, name)) = &self.tls else { return Ok(Either::Left(stream)) };
-        let encrypted = connector.connect(name.clone(), stream).await;
+        let Some((encrypts, name)) = &self.tls else { return Ok(Either::Left(stream)) };
+        let encrypted = encrypts.now().connect(name.clone(), stream).await;
         Ok(Either::Right(Box::new(encrypted.map_err(|error| self.explained(error))?)))
     }
 
@@ -80,20 +88,35 @@ impl Place {
     }
 }
 
-/// What encrypts connections by a URL whose scheme says so. A file of CAs that nothing reads is a mistake.
-///
-/// # Errors
-/// When it can't be used.
-pub(super) fn connector(reach: &Reach, is_encrypted: bool) -> Result<Option<TlsConnector>, SettingsError> {
-    let flag = reach.flags.ca_file;
-    match (is_encrypted, &reach.ca_file) {
-        (true, ca_file) => {
-            let connector = roots::connector(ca_file.as_deref(), None);
-            Ok(Some(connector.map_err(|error| wrong(flag, error.to_string()))?))
+impl Encrypts {
+    /// By a URL whose scheme says so. A file of CAs that nothing reads is a mistake.
+    ///
+    /// # Errors
+    /// When it can't be used.
+    pub(super) fn of(reach: &Reach, is_encrypted: bool) -> Result<Option<Arc<Self>>, SettingsError> {
+        let (flag, ca_file) = (reach.flags.ca_file, reach.ca_file.clone());
+        if !is_encrypted {
+            let of_no_use = format!("is of no use: {} asks for no encryption", reach.flags.url);
+            return ca_file.map_or(Ok(None), |_| Err(wrong(flag, of_no_use)));
         }
-        (false, None) => Ok(None),
-        (false, Some(_)) => {
-            Err(wrong(flag, format!("is of no use: {} asks for no encryption", reach.flags.url)))
+        let watched = Watched::new(&ca_file);
+        let connector = roots::connector(ca_file.as_deref(), None);
+        let connector = connector.map_err(|error| wrong(flag, error.to_string()))?;
+        Ok(Some(Arc::new(Self { ca_file, believes: Mutex::new((watched, connector)) })))
+    }
+
+    /// What can't be used leaves what there was.
+    fn now(&self) -> TlsConnector {
+        let mut believes = self.believes.lock().unwrap_or_else(PoisonError::into_inner);
+        let (watched, connector) = &mut *believes;
+        if watched.look() {
+            match roots::connector(self.ca_file.as_deref(), None) {
+                Ok(another) => *connector = another,
+                Err(error) => {
+                    tracing::error!("the file of the pool's CAs changed and can't be used: {error}");
+                }
+            }
         }
+        connector.clone()
     }
 }

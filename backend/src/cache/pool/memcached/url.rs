@@ -1,7 +1,7 @@
 //! `--memcached-url` -> the servers that it lists, and how to reach them. What can never work is refused, and no password shown.
 
 use super::connect::Endpoint;
-use crate::cache::pool::dial::{self, Place};
+use crate::cache::pool::dial::{Encrypts, Place};
 use crate::settings::{Password, PasswordFile, Reach, SettingsError};
 
 const FLAG: &str = "--memcached-url";
@@ -39,14 +39,14 @@ pub(super) fn endpoints(reach: &Reach) -> Result<Vec<Endpoint>, SettingsError> {
         "memcacheds" => true,
         _ => return Err(wrong(&format!("the scheme {scheme:?} is not spoken; {EXPECTED}"))),
     };
-    let connector = dial::connector(reach, is_encrypted)?;
+    let encrypts = Encrypts::of(reach, is_encrypted)?;
     let (proof, list) = rest.rsplit_once('@').map_or((None, rest), |(proof, list)| (Some(proof), list));
     reach.check_passwords(proof.is_some_and(|proof| proof.contains(':')))?;
     let credentials = credentials(proof, reach.password_file.as_ref())?;
     let mut endpoints: Vec<Endpoint> = Vec::new();
     for one in list.trim_end_matches('/').split(',') {
         let (host, port) = address(one)?;
-        let place = Place::new(reach, (host, port), connector.as_ref())?;
+        let place = Place::new(reach, (host, port), encrypts.as_ref())?;
         let endpoint = Endpoint::new(place, credentials.clone());
         if endpoints.iter().any(|other| other.name() == endpoint.name()) {
             return Err(wrong(&format!("{} is named twice", endpoint.name())));

@@ -16,7 +16,7 @@ use tokio_util::task::AbortOnDropHandle;
 
 use super::link::Link;
 use super::why;
-use crate::cache::pool::dial::{self, CONNECT, Place};
+use crate::cache::pool::dial::{CONNECT, Encrypts, Place};
 use crate::observe::logs::Seldom;
 use crate::settings::{PasswordFile, Reach, SettingsError};
 
@@ -167,10 +167,10 @@ impl Endpoint {
             return Err(wrong(format!("a database has a number from 0; {EXPECTED}")));
         }
         reach.check_passwords(greeting.password().is_some())?;
-        let connector = dial::connector(reach, *is_encrypted)?;
+        let encrypts = Encrypts::of(reach, *is_encrypted)?;
         let at = match info.addr() {
             ConnectionAddr::Tcp(host, port) => {
-                At::Place(Place::new(reach, (host.clone(), *port), connector.as_ref())?)
+                At::Place(Place::new(reach, (host.clone(), *port), encrypts.as_ref())?)
             }
             ConnectionAddr::Unix(path) => At::Socket(path.clone()),
             _ => return Err(wrong(EXPECTED.to_owned())),
