@@ -1,6 +1,7 @@
-//! A client in the name of a certificate.
+//! A client by TLS, in the name of a certificate where it has one.
 
 use rig::http::{Answer, Connection, connect};
+use rustls::pki_types::CertificateDer;
 use rustls::{ClientConfig, ClientConnection, StreamOwned};
 use std::sync::Arc;
 
@@ -12,9 +13,19 @@ use std::sync::Arc;
 /// # Panics
 /// rustls refuses the settings.
 pub fn send(client: &Arc<ClientConfig>, port: u16, request: &[u8]) -> std::io::Result<Answer> {
-    let name = "localhost".try_into().expect("a name");
-    let tls = ClientConnection::new(client.clone(), name).expect("a client");
-    let mut connection = Connection::over(StreamOwned::new(tls, connect(port)?));
+    let mut connection = Connection::over(StreamOwned::new(tls(client), connect(port)?));
     connection.write(request)?;
     connection.read()
+}
+
+/// The certificate that is shown to who connects now, if it is one that the client believes.
+pub fn shown(client: &Arc<ClientConfig>, port: u16) -> Option<CertificateDer<'static>> {
+    let (mut tls, mut stream) = (tls(client), connect(port).ok()?);
+    tls.complete_io(&mut stream).ok()?;
+    Some(tls.peer_certificates()?.first()?.clone().into_owned())
+}
+
+fn tls(client: &Arc<ClientConfig>) -> ClientConnection {
+    let name = "localhost".try_into().expect("a name");
+    ClientConnection::new(client.clone(), name).expect("a client")
 }

@@ -6,6 +6,7 @@ mod forebay;
 mod running;
 
 use envoy::{Changes, Wiring};
+pub use forebay::Tls;
 use forebay::{Files, Secrets};
 use rig::process::until;
 use rig::tier::{Server, Tier};
@@ -36,6 +37,7 @@ pub struct Stack {
     gate_port: Option<u16>,
     tenant: Option<String>,
     brought: Option<Brought>,
+    tls: Option<Tls>,
 }
 
 /// Secrets that somebody else brings.
@@ -69,6 +71,7 @@ impl Stack {
             gate_port: None,
             tenant: None,
             brought: None,
+            tls: None,
         }
     }
 
@@ -142,6 +145,13 @@ impl Stack {
         self.injects()
     }
 
+    /// Backend, gate and Envoy speak nothing but TLS, Envoy by the files of the chart.
+    #[must_use]
+    pub fn tls(mut self, tls: Tls) -> Self {
+        self.tls = Some(tls);
+        self
+    }
+
     fn redis_arguments(&self) -> Vec<&str> {
         self.brought.iter().flat_map(|brought| ["--requirepass", &*brought.password]).collect()
     }
@@ -172,7 +182,8 @@ impl Stack {
                 Secrets::brought(&brought.token, Files::of(&brought.serve), Files::of(&brought.gate))
             }
         }
-        .of_tenant(self.tenant.clone());
+        .of_tenant(self.tenant.clone())
+        .with_tls(self.tls.clone());
         let servers = match self.pool {
             Pool::Memory => vec![],
             Pool::Redis => vec![Server::start_with(Tier::Redis, &self.redis_arguments())],
@@ -196,6 +207,7 @@ impl Stack {
             gate_port: self.gate_port.unwrap_or(gate_port),
             token: secrets.token.clone(),
             injects: self.injects,
+            tls: self.tls.map(|tls| tls.folder),
             changes: self.changes,
         };
         // What a backend with the gate in it serves, that gate knows before it listens.

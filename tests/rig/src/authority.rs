@@ -2,10 +2,14 @@
 
 use std::path::Path;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
 
 use rcgen::{BasicConstraints, CertificateParams, DnType, IsCa, Issuer, KeyPair, SanType};
 use rustls::pki_types::{CertificateDer, PrivateKeyDer};
 use rustls::{ClientConfig, RootCertStore};
+
+/// How many authorities there are.
+static FOUNDED: AtomicUsize = AtomicUsize::new(0);
 
 /// Who signs.
 pub struct Authority {
@@ -35,8 +39,9 @@ impl Authority {
     /// No key can be made.
     pub fn new() -> Self {
         let mut params = CertificateParams::new(Vec::new()).expect("no names");
-        // BoringSSL takes a certificate with its issuer's name for the issuer's own.
-        params.distinguished_name.push(DnType::CommonName, "authority");
+        // BoringSSL takes a certificate with its issuer's name for the issuer's own, and one of two issuers of a name for the other.
+        let number = FOUNDED.fetch_add(1, Ordering::Relaxed);
+        params.distinguished_name.push(DnType::CommonName, format!("authority {number}"));
         params.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
         let key = KeyPair::generate().expect("a key");
         let certificate = params.self_signed(&key).expect("a certificate");
@@ -56,6 +61,11 @@ impl Authority {
         Identity { certificate: certificate.der().clone(), pem: certificate.pem(), key }
     }
 
+    /// Its certificate, PEM.
+    pub fn pem(&self) -> &str {
+        &self.pem
+    }
+
     /// Writes `ca.pem`.
     ///
     /// # Panics
@@ -69,8 +79,18 @@ impl Authority {
     /// # Panics
     /// rustls refuses it.
     pub fn client(&self, identity: Option<Identity>) -> Arc<ClientConfig> {
+        Self::client_of(&[self], identity)
+    }
+
+    /// A client that trusts those, and shows `identity`.
+    ///
+    /// # Panics
+    /// rustls refuses it.
+    pub fn client_of(trusted: &[&Self], identity: Option<Identity>) -> Arc<ClientConfig> {
         let mut roots = RootCertStore::empty();
-        roots.add(self.certificate.clone()).expect("a root");
+        for authority in trusted {
+            roots.add(authority.certificate.clone()).expect("a root");
+        }
         let provider = Arc::new(rustls::crypto::ring::default_provider());
         let builder = ClientConfig::builder_with_provider(provider).with_safe_default_protocol_versions();
         let builder = builder.expect("versions").with_root_certificates(roots);
@@ -86,6 +106,11 @@ impl Authority {
 }
 
 impl Identity {
+    /// The certificate and its key, PEM.
+    pub fn pem(&self) -> (String, String) {
+        (self.pem.clone(), self.key.serialize_pem())
+    }
+
     /// Writes `NAME.pem` and `NAME.key`.
     ///
     /// # Panics

@@ -24,6 +24,8 @@ pub(crate) struct Wiring {
     pub(crate) token: String,
     /// Envoy puts the token on, so the filter gets none.
     pub(crate) injects: bool,
+    /// The folder of its certificates, where it speaks nothing but TLS.
+    pub(crate) tls: Option<PathBuf>,
     pub(crate) changes: Changes,
 }
 
@@ -90,6 +92,9 @@ const CREDENTIAL: &str = "credential.yaml";
 
 fn filled(template: &str, folder: &Path, wiring: &Wiring) -> String {
     let mut config = with_settings(template, wiring);
+    if let Some(tls) = &wiring.tls {
+        config = with_tls(&config, folder, tls);
+    }
     for (text, instead) in &wiring.changes.texts {
         assert!(config.contains(text.as_str()), "envoy/forebay.yaml has no {text:?}");
         config = config.replace(text, instead);
@@ -116,6 +121,46 @@ fn filled(template: &str, folder: &Path, wiring: &Wiring) -> String {
         |name: &str| wiring.changes.texts.iter().any(|(text, _)| text.contains(&format!("# up:{name}")));
     values.retain(|(name, _)| !is_replaced(name));
     rig::envoy::fill(&config, &values).expect("envoy/forebay.yaml")
+}
+
+/// TLS as the chart's front has it, by the chart's own files.
+fn with_tls(config: &str, folder: &Path, tls: &Path) -> String {
+    for name in ["tls-own.yaml", "tls-ca.yaml"] {
+        let file = fs::read_to_string(checkout().join("k8s/charts/forebay/files").join(name));
+        let file = file.expect("a file of the chart").replace("/etc/forebay/tls", &tls.to_string_lossy());
+        fs::write(folder.join(name), file).expect("a secret of Envoy's");
+    }
+    let sds = |name: &str| {
+        let path = folder.join(format!("tls-{name}.yaml"));
+        json!({"name": name, "sds_config": {"path_config_source": {"path": path}}})
+    };
+    let socket = |context: &str, settings: Value| {
+        let types = "type.googleapis.com/envoy.extensions.transport_sockets.tls.v3";
+        let mut config = json!({ "@type": format!("{types}.{context}") });
+        merge(&mut config, settings);
+        json!({"name": "envoy.transport_sockets.tls", "typed_config": config})
+    };
+    let own = json!({"common_tls_context": {
+        "alpn_protocols": ["h2", "http/1.1"], "tls_certificate_sds_secret_configs": [sds("own")],
+    }});
+    let believed = json!({"sni": "localhost", "common_tls_context": {
+        "alpn_protocols": ["http/1.1"],
+        "combined_validation_context": {
+            "default_validation_context": {
+                "match_typed_subject_alt_names": [{"san_type": "DNS", "matcher": {"exact": "localhost"}}],
+            },
+            "validation_context_sds_secret_config": sds("ca"),
+        },
+    }});
+    let chains = "      filter_chains:\n        - ";
+    let shows = socket("DownstreamTlsContext", own);
+    let mut config = config.replace(chains, &format!("{chains}transport_socket: {shows}\n          "));
+    for name in ["forebay-backend", "forebay-gate"] {
+        let cluster = format!("    - name: {name}\n");
+        let upstream = socket("UpstreamTlsContext", believed.clone());
+        config = config.replace(&cluster, &format!("{cluster}      transport_socket: {upstream}\n"));
+    }
+    config
 }
 
 /// The filter's settings are the block under `value: |`.

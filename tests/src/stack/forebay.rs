@@ -1,27 +1,41 @@
 //! `forebay serve` and `forebay gate`, and the files that they want.
 
+use crate::mtls;
 use forebay_protocol::gate::LOOKUP_PATH;
 use forebay_protocol::header::{
     X_FOREBAY_DIGEST, X_FOREBAY_GENERATION, X_FOREBAY_MODEL, X_FOREBAY_SERVICE, X_FOREBAY_TENANCY,
     X_FOREBAY_TENANT, X_FOREBAY_TOKEN,
 };
 use rig::forebay::Ports;
-use rig::http;
+use rig::http::{self, Answer};
 use rig::installed::{checkout, forebay, installed, onnxruntime};
 use rig::process::{Process, program, until};
 use rig::repository::put;
+use rustls::ClientConfig;
 use serde_json::json;
 use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::Command;
+use std::sync::Arc;
 
 /// Secrets of one stack, and the files that hold them.
 pub(crate) struct Secrets {
     pub(crate) token: String,
     /// Of every caller at the gate, where results are parted.
     tenant: Option<String>,
+    /// `None`: nothing is encrypted.
+    tls: Option<Tls>,
     serve: Files,
     gate: Files,
+}
+
+/// Certificates of a stack.
+#[derive(Clone)]
+pub struct Tls {
+    /// `tls.crt`, `tls.key` and `ca.crt`, as a Secret of Kubernetes has them.
+    pub folder: PathBuf,
+    /// Who believes them.
+    pub client: Arc<ClientConfig>,
 }
 
 /// The files of one program.
@@ -59,17 +73,30 @@ impl Secrets {
         fs::write(&credentials_file, credentials).expect("the file of credentials");
         let credentials = credentialed.then_some(credentials_file);
         let files = Files { credentials, pool: pool_file, password: None };
-        Self { token, tenant: None, serve: files.clone(), gate: files }
+        Self { token, tenant: None, tls: None, serve: files.clone(), gate: files }
     }
 
     /// The same with other files, which hold that token.
     pub(crate) fn brought(token: &str, serve: Files, gate: Files) -> Self {
-        Self { token: token.to_owned(), tenant: None, serve, gate }
+        Self { token: token.to_owned(), tenant: None, tls: None, serve, gate }
     }
 
     /// Results are parted, and what is asked for at the gate is this one's.
     pub(crate) fn of_tenant(self, tenant: Option<String>) -> Self {
         Self { tenant, ..self }
+    }
+
+    /// Servers show those certificates.
+    pub(crate) fn with_tls(self, tls: Option<Tls>) -> Self {
+        Self { tls, ..self }
+    }
+
+    /// Sends one request to a port where gate or backend listens.
+    fn send(&self, port: u16, request: &[u8]) -> std::io::Result<Answer> {
+        match &self.tls {
+            None => http::send(port, request),
+            Some(Tls { client, .. }) => mtls::send(client, port, request),
+        }
     }
 }
 
@@ -133,6 +160,10 @@ fn shared(subcommand: &str, pool_url: Option<&str>, secrets: &Secrets, files: &F
     if let Some(password) = &files.password {
         command.arg("--redis-password-file").arg(password);
     }
+    if let Some(Tls { folder, .. }) = &secrets.tls {
+        command.arg("--tls-cert-file").arg(folder.join("tls.crt"));
+        command.arg("--tls-key-file").arg(folder.join("tls.key"));
+    }
     if let Some(credentials) = &files.credentials {
         command.arg("--credentials-file").arg(credentials);
     }
@@ -162,7 +193,7 @@ pub(crate) fn until_told(gate_port: u16, secrets: &Secrets, service: &str, model
         ];
         let headers = [&headers[..], tenancy.as_ref().map_or(&[], |tenancy| &tenancy[..])].concat();
         until("the gate knows what is live", || {
-            let answer = http::send(gate_port, &http::head("GET", LOOKUP_PATH, &headers)).ok()?;
+            let answer = secrets.send(gate_port, &http::head("GET", LOOKUP_PATH, &headers)).ok()?;
             (!answer.header(X_FOREBAY_GENERATION).is_empty()).then_some(())
         });
     }

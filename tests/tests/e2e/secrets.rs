@@ -1,19 +1,21 @@
-//! Secrets out of Vault, by its agent with the templates of k8s/secrets: they are brought, and what replaces them is taken under load.
+//! Secrets: Vault's agent brings them by the templates of k8s/secrets, certificates come as a kubelet mounts them; what replaces them is
+//! taken under load.
 
 use std::collections::BTreeMap;
 use std::fs;
 use std::os::unix::fs::PermissionsExt as _;
-use std::path::Path;
 use std::process::Command;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread::JoinHandle;
 
-use e2e::stack::{Brought, Pool, Running, Stack};
+use e2e::mounted::mount;
+use e2e::mtls;
+use e2e::stack::{Brought, Pool, Running, Stack, Tls};
 use e2e::vault::Vault;
 use forebay_protocol::gate::LOOKUP_PATH;
-use rig::authority::Authority;
-use rig::http::{head, post, send};
+use rig::authority::{Authority, Identity};
+use rig::http::{Answer, get, head, post, send};
 use rig::installed::{checkout, installed};
 use rig::process::{printed, until};
 use rig::v2::{JSON, binary, fp32, fp32_binary};
@@ -80,7 +82,7 @@ struct Load {
 }
 
 impl Load {
-    fn start(port: u16) -> Self {
+    fn start(send: impl Fn(&[u8]) -> std::io::Result<Answer> + Send + 'static) -> Self {
         let stop = Arc::new(AtomicBool::new(false));
         let until = stop.clone();
         let running = std::thread::spawn(move || {
@@ -91,7 +93,7 @@ impl Load {
                 // The second is found at the gate alone: L1 keeps encodings apart.
                 let requests = [post(INFER, &JSON, &fp32(&value)), post(INFER, &binary(&length), &body)];
                 for request in requests {
-                    match send(port, &request) {
+                    match send(&request) {
                         Err(error) => wrong.push(error.to_string()),
                         Ok(answer) if answer.status != 200 => {
                             wrong.push(format!("{} {}", answer.status, answer.error()));
@@ -109,10 +111,22 @@ impl Load {
         Self { stop, running }
     }
 
-    fn end(self) -> (usize, Vec<String>) {
+    /// It ends, and nothing went wrong in it.
+    fn ends_well(self) {
         self.stop.store(true, Ordering::Relaxed);
-        self.running.join().expect("the load's thread")
+        let (count, wrong) = self.running.join().expect("the load's thread");
+        assert!(wrong.is_empty(), "{} of {count}: {:?}", wrong.len(), &wrong[..wrong.len().min(5)]);
+        assert!(count > 100, "{count} requests are no load");
     }
+}
+
+/// Waits until the gate finds results in Redis again: in the other encoding only the gate has them.
+fn until_found_in_redis(stack: &Running) {
+    let found = || -> u64 {
+        stack.stats("forebay_requests.service=demo.result=hit_l2").iter().map(|(_, count)| *count).sum()
+    };
+    let before = found();
+    until("hits come out of Redis", || (found() > before + 10).then_some(()));
 }
 
 /// What the gate says to who asks with that token: 401 if it is none.
@@ -135,10 +149,6 @@ fn redis(stack: &Running, password: &str, command: &str) {
     assert!(said.iter().all(|line| !line.starts_with('-')), "{command}: {said:?}");
 }
 
-fn replace(folder: &Path, name: &str, from: &Path) {
-    fs::rename(from.join(name), folder.join(name)).expect("a file is replaced");
-}
-
 #[test]
 fn what_vaults_agent_brings_rotates_under_load_and_no_request_fails() {
     let (vault, folder) = (vault(), TempDir::new().expect("a folder"));
@@ -154,17 +164,7 @@ fn what_vaults_agent_brings_rotates_under_load_and_no_request_fails() {
         assert_eq!(mode & 0o777, 0o440, "{file}");
     }
 
-    let authority = Authority::new();
-    authority.write(folder.path());
-    authority.sign(None).write(folder.path(), "serve");
-    let file = |name: &str| of(name).to_string_lossy().into_owned();
-    let cluster = "    - name: forebay-backend\n      type: STATIC\n";
-    let tls = format!(
-        "      transport_socket: {{ name: tls, typed_config: {{ \"@type\": type.googleapis.com/envoy.extensions.transport_sockets.tls.v3.UpstreamTlsContext, \
-         sni: localhost, common_tls_context: {{ validation_context: {{ trusted_ca: {{ filename: {} }} }} }} }} }}\n",
-        file("ca.pem")
-    );
-    let stack = Stack::new()
+    let mut stack = Stack::new()
         .pool(Pool::Redis)
         .tenant("team-a")
         .brought(Brought {
@@ -173,15 +173,14 @@ fn what_vaults_agent_brings_rotates_under_load_and_no_request_fails() {
             serve: of("backend"),
             gate: of("gate"),
         })
-        .serve(&["--tls-cert-file", &file("serve.pem"), "--tls-key-file", &file("serve.key")])
         .with(
             "path: .forebay/credential.yaml # up:credential",
-            &format!("path: {}", file("front/credential.yaml")),
+            &format!("path: {}", of("front/credential.yaml").display()),
         )
-        .with(cluster, &format!("{cluster}{tls}"))
         .start();
     let gate = stack.gate_port().expect("a gate of its own");
-    let load = Load::start(stack.port);
+    let port = stack.port;
+    let load = Load::start(move |request| send(port, request));
 
     // A token: the new one is taken beside the old, then shown, then the old one goes.
     assert_eq!(gate_says(gate, NEW), 401);
@@ -198,15 +197,14 @@ fn what_vaults_agent_brings_rotates_under_load_and_no_request_fails() {
     vault.put("forebay/prod/credentials", &credentials(&[NEW]));
     until("the gate refuses the old token", || (gate_says(gate, OLD) == 401).then_some(()));
 
-    // A certificate, as its Secret is replaced.
-    let other = TempDir::new_in(folder.path()).expect("a folder");
-    authority.sign(None).write(other.path(), "serve");
-    replace(folder.path(), "serve.key", other.path());
-    replace(folder.path(), "serve.pem", other.path());
-    let read = "TLS: the files changed and were read again";
-    until("the backend has the new certificate", || {
-        stack.backends[0].process.log().contains(read).then_some(())
+    // The pool's secret: gate and backend hear of it at moments of their own, and find each other's results all the while.
+    vault.put("forebay/prod/pool", &json!({"pool-secret": "fedcba9876543210fedcba9876543210"}));
+    let said = "the pool's secret is another: believed now";
+    until("the backend believes the new secret", || {
+        stack.backends[0].process.log().contains(said).then_some(())
     });
+    let gates = |stack: &mut Running| stack.gate().expect("a gate of its own").log();
+    until("the gate believes the new secret", || gates(&mut stack).contains(said).then_some(()));
 
     // Redis' password: both are taken for a while, and connections that end come back with the new one.
     redis(&stack, PASSWORD, "ACL SETUSER default >of-redis-anew");
@@ -217,22 +215,68 @@ fn what_vaults_agent_brings_rotates_under_load_and_no_request_fails() {
     }
     redis(&stack, PASSWORD, &format!("ACL SETUSER default <{PASSWORD}"));
     redis(&stack, "of-redis-anew", "CLIENT KILL TYPE normal SKIPME yes");
-    // In the other encoding only the gate has it, from Redis.
-    let found = || {
-        stack
-            .stats("forebay_requests.service=demo.result=hit_l2")
-            .iter()
-            .map(|(_, count)| *count)
-            .sum::<u64>()
-    };
-    let before = found();
-    until("hits come out of Redis again", || (found() > before + 10).then_some(()));
+    until_found_in_redis(&stack);
+    let bad = "forebay_pool_bad_entries";
+    let metrics =
+        send(stack.gate_metrics_port().expect("a gate of its own"), &get("/metrics")).expect("metrics");
+    let metrics = String::from_utf8_lossy(&metrics.body).into_owned();
+    let refused = metrics.lines().filter(|line| line.starts_with(bad) && !line.ends_with(" 0"));
+    assert_eq!(refused.collect::<Vec<_>>(), [""; 0]);
+    assert_eq!(stack.backend_metric(0, bad, ""), 0);
 
-    let (count, wrong) = load.end();
-    assert!(wrong.is_empty(), "{} of {count}: {:?}", wrong.len(), &wrong[..wrong.len().min(5)]);
-    assert!(count > 100, "{count} requests are no load");
+    load.ends_well();
     let refused = stack.stats("forebay_events.event=gate_refused");
     assert!(refused.iter().all(|(_, count)| *count == 0), "{refused:?}");
+    stack.sound();
+}
+
+/// What a Secret of certificates holds.
+fn secret(trusted: &[&Authority], identity: &Identity) -> [(&'static str, String); 3] {
+    let (certificate, key) = identity.pem();
+    let believed = trusted.iter().map(|authority| authority.pem()).collect();
+    [("tls.crt", certificate), ("tls.key", key), ("ca.crt", believed)]
+}
+
+#[test]
+fn certificates_of_backend_gate_and_front_are_replaced_under_load_and_no_request_fails() {
+    let folder = TempDir::new().expect("a folder");
+    let [old, new] = [(); 2].map(|()| Authority::new());
+    mount(folder.path(), &secret(&[&old], &old.sign(None)));
+    let client = Authority::client_of(&[&old, &new], None);
+    // Envoy connects anew all the while, and so has to believe what it is shown.
+    let stack = Stack::new()
+        .pool(Pool::Redis)
+        .tls(Tls { folder: folder.path().to_owned(), client: client.clone() })
+        .serve(&["--max-connection-age-secs", "1"])
+        .start();
+    let port = stack.port;
+    let load = Load::start(move |request| mtls::send(&client, port, request));
+    let ports = [
+        ("front", port),
+        ("gate", stack.gate_port().expect("a gate of its own")),
+        ("backend", stack.backend_ports(0).0),
+    ];
+    // By the same authority first, then by another one, which all believe from then on.
+    for (trusted, by) in [(vec![&old], &old), (vec![&old, &new], &new)] {
+        let (identity, client) = (by.sign(None), by.client(None));
+        mount(folder.path(), &secret(&trusted, &identity));
+        for (program, port) in ports {
+            until(&format!("the {program} shows the new certificate"), || {
+                (mtls::shown(&client, port)? == identity.certificate).then_some(())
+            });
+        }
+        let connected = || {
+            stack
+                .stats("cluster.forebay-backend.upstream_cx_total")
+                .iter()
+                .map(|(_, count)| *count)
+                .sum::<u64>()
+        };
+        let before = connected();
+        until("Envoy connects anew", || (connected() > before).then_some(()));
+        until_found_in_redis(&stack);
+    }
+    load.ends_well();
     stack.sound();
 }
 
