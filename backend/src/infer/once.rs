@@ -17,7 +17,7 @@ use crate::models::Version;
 use crate::observe::statistics::Gauged;
 use crate::observe::trace::{Stage, Trace};
 use crate::schedule::RunError;
-use crate::schedule::answers::{Done, Found, Same, age_s};
+use crate::schedule::answers::{Done, Found, Landed, Same, age_s};
 use crate::schedule::flight::{Part, Told};
 use crate::schedule::given::Given;
 use crate::time::clock::now_ms;
@@ -64,8 +64,9 @@ impl Lookup<'_> {
     ///
     /// # Errors
     /// `Run` with what any request gets that has these tensors.
-    fn share(&self, found: Found, since: Instant) -> Result<Outcome, InferError> {
-        match found {
+    fn share(&self, landed: Landed, since: Instant) -> Result<Outcome, InferError> {
+        self.trace.follows(landed.by);
+        match landed.found {
             Found::Kept(entry) => {
                 // It was what the request wants a moment ago.
                 let age_s = store::age_s(&entry, now_ms());
@@ -99,7 +100,7 @@ impl Lookup<'_> {
         let lead = match part {
             // Too many fly: it is on its own.
             None => None,
-            Some(Part::Has(found)) => return self.share(found, since),
+            Some(Part::Has(landed)) => return self.share(landed, since),
             Some(Part::Leads(lead)) => Some(lead),
             Some(Part::Waits(told)) => {
                 let waits = Gauged::by_one(&self.version.statistics.waiters);
@@ -107,7 +108,7 @@ impl Lookup<'_> {
                 drop(waits);
                 self.trace.stage(Stage::Wait, since);
                 match told {
-                    Told::Landed(found) => return self.share(found, since),
+                    Told::Landed(landed) => return self.share(landed, since),
                     Told::Leads(lead) => {
                         asked.since = Some(since);
                         Some(lead)
@@ -118,7 +119,7 @@ impl Lookup<'_> {
         let began = Instant::now();
         let entry = self.ask().await;
         if let (Some(lead), Some(entry)) = (&lead, &entry) {
-            lead.land(&Found::Kept(entry.clone()));
+            lead.land(&Landed { found: Found::Kept(entry.clone()), by: self.trace.span() });
         }
         if let Some(outcome) = self.take(entry, began) {
             return Ok(outcome);

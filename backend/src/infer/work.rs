@@ -19,7 +19,7 @@ use crate::engine::signature::classification;
 use crate::engine::{EngineError, InputTensor, Parts};
 use crate::models::Version;
 use crate::observe::trace::{Stage, Trace};
-use crate::schedule::answers::{Answers, Done, Found};
+use crate::schedule::answers::{Answers, Done, Found, Landed};
 use crate::schedule::flight::Lead;
 use crate::schedule::given::Given;
 use crate::schedule::{Computed, Demand, RunError, Work, batch};
@@ -188,13 +188,14 @@ impl Work for Queued {
             Done { response, cost_us, stored }
         });
         if let Some(lead) = lead {
-            match &done {
-                Ok(done) => lead.land(&Found::Computed(done.clone())),
-                Err(RunError::Engine(EngineError::BadInput(reason))) => {
-                    lead.land(&Found::Refused(reason.clone()));
-                }
+            let found = match &done {
+                Ok(done) => Some(Found::Computed(done.clone())),
+                Err(RunError::Engine(EngineError::BadInput(reason))) => Some(Found::Refused(reason.clone())),
                 // It may succeed for the one that waits longest, which leads now.
-                Err(_) => {}
+                Err(_) => None,
+            };
+            if let Some(found) = found {
+                lead.land(&Landed { found, by: asked.trace.span() });
             }
         }
         // Nobody waits for it any more, maybe.

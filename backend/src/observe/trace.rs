@@ -1,6 +1,7 @@
 //! Traces of requests for an OpenTelemetry collector. A request's headers and the model that it asks -> whether it is traced
 //! (`sampling`), and then its [`Trace`], which each stage that it passes tells when it began and ended (`request`); when nobody holds
-//! it any more, a span of the request and one for each stage go to the collector (`export`), over OTLP.
+//! it any more, a span of the request and one for each stage go to the collector (`export`), over OTLP. A request that took the result of
+//! an equal one is linked to it.
 //!
 //! A request that comes with a sampled `traceparent` (W3C Trace Context) is traced in any case and its spans are of that trace; one
 //! that says that it is not sampled is not traced. Of the others each so many-th is.
@@ -70,7 +71,7 @@ impl Tracing {
         if !self.0.settings.traces(model, sampled) {
             return Trace::default();
         }
-        Trace::begin(out.tracer.clone(), parent.clone(), model, laps)
+        Trace::begin(out.tracer.clone(), parent, model, laps)
     }
 
     /// Takes settings as a client asks for them, for the server or for a model that there is, and tells them all.

@@ -7,6 +7,7 @@ use forebay_protocol::digest::Key;
 use forebay_protocol::entry::Entry;
 use forebay_protocol::freshness::Stored;
 use forebay_protocol::manner::Manner;
+use opentelemetry::trace::SpanContext;
 
 use super::flight::Sought;
 use super::given::Given;
@@ -25,6 +26,13 @@ pub(crate) struct Same {
 
 /// What a flight lands with.
 #[derive(Debug, Clone)]
+pub(crate) struct Landed {
+    pub(crate) found: Found,
+    /// The span of the one that led, if it is traced.
+    pub(crate) by: Option<SpanContext>,
+}
+
+#[derive(Debug, Clone)]
 pub(crate) enum Found {
     /// In the pool.
     Kept(Arc<Entry>),
@@ -36,10 +44,10 @@ pub(crate) enum Found {
 impl Sought for Answers {
     type Key = Same;
     type Want = RequestDirectives;
-    type Found = Found;
+    type Found = Landed;
 
-    fn takes(directives: &RequestDirectives, found: &Found) -> bool {
-        match found {
+    fn takes(directives: &RequestDirectives, landed: &Landed) -> bool {
+        match &landed.found {
             Found::Kept(entry) => age_s(entry, directives).is_some(),
             Found::Computed(_) | Found::Refused(_) => true,
         }

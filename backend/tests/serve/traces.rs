@@ -1,6 +1,9 @@
 //! Traces: what comes with a trace is traced as a part of it, stage by stage, and a collector gets the spans over OTLP.
 
+mod collector;
+
 use std::collections::BTreeSet;
+use std::path::Path;
 use std::sync::mpsc;
 use std::time::Duration;
 
@@ -14,19 +17,21 @@ use hyper_util::service::TowerToHyperService;
 use opentelemetry_proto::tonic::collector::trace::v1::ExportTraceServiceRequest;
 use opentelemetry_proto::tonic::common::v1::any_value::Value as Text;
 use opentelemetry_proto::tonic::resource::v1::Resource;
-use opentelemetry_proto::tonic::trace::v1::Span;
 use opentelemetry_proto::tonic::trace::v1::status::StatusCode;
+use opentelemetry_proto::tonic::trace::v1::{ResourceSpans, Span};
 use prost::Message as _;
-use rig::process::Signal;
+use rig::process::{Signal, until};
 use rig::v2;
 use serde_json::{Value, json};
+use tempfile::TempDir;
 
 use crate::client::send;
 use crate::grpc;
-use crate::process::Forebay;
+use crate::process::{Forebay, repository_with, test_repository};
 
 const TRACE: &str = "0af7651916cd43dd8448eb211c80319c";
 const CALLER: &str = "b7ad6b7169203331";
+const MODEL: &str = "identity_fp32";
 /// The longest wait for spans.
 const PATIENCE: Duration = Duration::from_secs(20);
 
@@ -57,13 +62,22 @@ impl Collector {
         Self { url, messages, _runtime: runtime }
     }
 
+    fn next(&self) -> Vec<ResourceSpans> {
+        self.messages.recv_timeout(PATIENCE).expect("spans come").resource_spans
+    }
+
+    /// The spans of the next message.
+    fn spans(&self) -> Vec<Span> {
+        let scopes = self.next().into_iter().flat_map(|of_resource| of_resource.scope_spans);
+        scopes.flat_map(|scope| scope.spans).collect()
+    }
+
     /// What the next request's trace is: its resource, the request's span, and those of its stages.
     fn trace(&self) -> (Resource, Span, Vec<Span>) {
         let mut resource = None;
         let mut spans = Vec::new();
         loop {
-            let message = self.messages.recv_timeout(PATIENCE).expect("spans come");
-            for of_resource in message.resource_spans {
+            for of_resource in self.next() {
                 resource = of_resource.resource;
                 spans.extend(of_resource.scope_spans.into_iter().flat_map(|scope| scope.spans));
             }
@@ -77,19 +91,56 @@ impl Collector {
 }
 
 fn serve(collector: &str, settings: &[&str]) -> Forebay {
+    serve_from(&test_repository(), collector, settings)
+}
+
+fn serve_from(repository: &Path, collector: &str, settings: &[&str]) -> Forebay {
     let url = format!("opentelemetry,url={collector}");
     let mut arguments =
         vec!["--instances", "1", "--trace-config", "mode=opentelemetry", "--trace-config", &url];
     for setting in settings {
         arguments.extend(["--trace-config", setting]);
     }
-    Forebay::serve(&arguments)
+    Forebay::serve_from(repository, &arguments)
+}
+
+/// A repository whose model computes nothing before two rows wait.
+fn patient_repository() -> TempDir {
+    repository_with(
+        MODEL,
+        "max_batch_size: 8 response_cache { enable: true } \
+         dynamic_batching { preferred_batch_size: [ 2 ] max_queue_delay_microseconds: 60000000 }",
+    )
+}
+
+/// Has one request lead with that trace, an equal one of the trace [`TRACE`] follow, and both answered.
+fn lead_and_follow(forebay: &Forebay, leader: &str) {
+    let reach = |metric: &str| until("they come", || (forebay.metric(metric, MODEL) == 1).then_some(()));
+    std::thread::scope(|scope| {
+        let leads = scope.spawn(|| infer(forebay, 1.0, Some(leader)));
+        reach("forebay_requests_in_progress");
+        let follows = scope.spawn(|| infer(forebay, 1.0, Some(&sampled())));
+        reach("forebay_waiters");
+        assert_eq!(infer(forebay, 2.0, None).status, 200);
+        assert_eq!(leads.join().unwrap().status, 200);
+        let status = follows.join().unwrap();
+        assert_eq!(status.header("cache-status"), "forebay-serve; fwd=uri-miss; collapsed");
+    });
 }
 
 fn infer(forebay: &Forebay, value: f32, traceparent: Option<&str>) -> rig::http::Answer {
     let body = v2::request(&[value]).to_string();
     let headers: Vec<_> = traceparent.map(|value| ("traceparent", value)).into_iter().collect();
     send(forebay.http_port, "POST", "/v2/models/identity_fp32/infer", &headers, body.as_bytes())
+}
+
+/// The same over gRPC, in the trace [`TRACE`].
+async fn call(forebay: &Forebay) {
+    let mut asked = tonic::Request::new(grpc::raw(MODEL, "FP32", &[1, 1], &[0; 4]));
+    asked.metadata_mut().insert("traceparent", sampled().parse().unwrap());
+    let path = format!("{}/ModelInfer", grpc::SERVICE);
+    let answered: Result<ModelInferResponse, _> = grpc::call(&mut grpc::channel(forebay), &path, asked).await;
+    answered.unwrap();
 }
 
 fn sampled() -> String {
@@ -111,6 +162,9 @@ fn attribute(span: &Span, name: &str) -> String {
         other => panic!("{name}: {other:?}"),
     }
 }
+
+/// A trace of another client's.
+const OTHER: &str = "1af7651916cd43dd8448eb211c80319c";
 
 const SOON: &str = "opentelemetry,bsp_schedule_delay=10";
 
@@ -170,12 +224,8 @@ fn a_request_that_comes_with_a_trace_has_a_span_in_it_and_one_for_each_stage() {
 async fn calls_over_grpc_are_traced_as_requests_over_http_are() {
     let collector = tokio::task::spawn_blocking(Collector::start).await.unwrap();
     let forebay = serve(&collector.url, &["level=TIMESTAMPS", "rate=0", SOON]);
+    call(&forebay).await;
     let channel = &mut grpc::channel(&forebay);
-    let mut asked = tonic::Request::new(grpc::raw("identity_fp32", "FP32", &[1, 1], &[0; 4]));
-    asked.metadata_mut().insert("traceparent", sampled().parse().unwrap());
-    let answered: Result<ModelInferResponse, _> =
-        grpc::call(channel, &format!("{}/ModelInfer", grpc::SERVICE), asked).await;
-    answered.unwrap();
     let setting = grpc::proto::TraceSettingRequest { model_name: "nope".into(), ..Default::default() };
     let unknown: Result<grpc::proto::TraceSettingResponse, _> =
         grpc::ask(channel, "TraceSetting", setting).await;
@@ -187,6 +237,22 @@ async fn calls_over_grpc_are_traced_as_requests_over_http_are() {
     })
     .await
     .unwrap();
+}
+
+#[test]
+fn a_request_that_takes_an_equal_ones_result_is_linked_to_it() {
+    let (collector, repository) = (Collector::start(), patient_repository());
+    let forebay = serve_from(repository.path(), &collector.url, &["level=TIMESTAMPS", "rate=0", SOON]);
+    lead_and_follow(&forebay, &format!("00-{OTHER}-{CALLER}-01"));
+    let mut roots = Vec::new();
+    while roots.len() < 2 {
+        roots.extend(collector.spans().into_iter().filter(|span| span.name.starts_with("infer ")));
+    }
+    let (leaders, followers): (Vec<_>, Vec<_>) =
+        roots.into_iter().partition(|root| hex(&root.trace_id) == OTHER);
+    assert!(leaders[0].links.is_empty(), "{leaders:?}");
+    let links: Vec<_> = followers[0].links.iter().map(|link| (&link.trace_id, &link.span_id)).collect();
+    assert_eq!(links, [(&leaders[0].trace_id, &leaders[0].span_id)]);
 }
 
 #[test]
@@ -229,7 +295,7 @@ fn a_collector_that_is_away_costs_spans_and_nothing_else() {
     let port = std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port();
     let forebay = serve(&format!("http://127.0.0.1:{port}/v1/traces"), &["level=TIMESTAMPS", SOON]);
     assert_eq!(infer(&forebay, 1.0, Some(&sampled())).status, 200);
-    rig::process::until("lost spans are counted", || {
+    until("lost spans are counted", || {
         (forebay.metric_line("forebay_trace_spans{result=\"lost\"}") > 0).then_some(())
     });
     assert!(infer(&forebay, 1.0, Some(&sampled())).is_hit());

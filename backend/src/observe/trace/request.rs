@@ -4,9 +4,11 @@
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant, SystemTime};
 
-use opentelemetry::trace::{Span as _, SpanBuilder, SpanKind, Status, TraceContextExt as _, Tracer as _};
+use opentelemetry::trace::{
+    Span as _, SpanBuilder, SpanContext, SpanKind, Status, TraceContextExt as _, Tracer as _,
+};
 use opentelemetry::{Context, KeyValue};
-use opentelemetry_sdk::trace::SdkTracer;
+use opentelemetry_sdk::trace::{SdkTracer, Span as SdkSpan};
 
 /// What a request passes. Those that statistics count too have their names.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -73,8 +75,8 @@ pub(crate) struct Trace(Option<Arc<Traced>>);
 
 struct Traced {
     tracer: SdkTracer,
-    parent: Context,
-    model: String,
+    /// The request's span.
+    root: SdkSpan,
     began: Instant,
     /// What the clock showed then.
     began_at: SystemTime,
@@ -85,24 +87,29 @@ struct Traced {
 struct Passed {
     stages: Vec<(Stage, Instant, Instant)>,
     attributes: Vec<KeyValue>,
+    /// Whose result it took.
+    leader: Option<SpanContext>,
     /// When it was answered, and why it failed.
     ended: Option<(Instant, Status)>,
 }
 
 impl Trace {
-    pub(super) fn begin(tracer: SdkTracer, parent: Context, model: &str, laps: &Laps) -> Self {
+    pub(super) fn begin(tracer: SdkTracer, parent: &Context, model: &str, laps: &Laps) -> Self {
         let mut stages = Vec::with_capacity(8);
         let mut since = laps.began;
         for (stage, end) in laps.ends.into_iter().flatten() {
             stages.push((stage, since, end));
             since = end;
         }
+        let began_at = SystemTime::now() - laps.began.elapsed();
+        let root = SpanBuilder::from_name(format!("infer {model}"))
+            .with_kind(SpanKind::Server)
+            .with_start_time(began_at);
         Self(Some(Arc::new(Traced {
+            root: tracer.build_with_context(root, parent),
             tracer,
-            parent,
-            model: model.to_owned(),
             began: laps.began,
-            began_at: SystemTime::now() - laps.began.elapsed(),
+            began_at,
             passed: Mutex::new(Passed { stages, ..Passed::default() }),
         })))
     }
@@ -126,6 +133,16 @@ impl Trace {
     /// What is known of the request.
     pub(crate) fn attribute(&self, name: &'static str, value: impl FnOnce() -> String) {
         self.with(|passed| passed.attributes.push(KeyValue::new(name, value())));
+    }
+
+    /// What others link to.
+    pub(crate) fn span(&self) -> Option<SpanContext> {
+        self.0.as_ref().map(|traced| traced.root.span_context().clone())
+    }
+
+    /// The request took the result of another one, of that span.
+    pub(crate) fn follows(&self, leader: Option<SpanContext>) {
+        self.with(|passed| passed.leader = leader);
     }
 
     /// The answer is encoded since then, and goes out now.
@@ -155,19 +172,19 @@ impl Traced {
 impl Drop for Traced {
     fn drop(&mut self) {
         let passed = self.passed.get_mut().unwrap_or_else(PoisonError::into_inner);
-        let Passed { stages, attributes, ended } = std::mem::take(passed);
+        let Passed { stages, attributes, leader, ended } = std::mem::take(passed);
         let (ended, status) = ended.unwrap_or_else(|| (Instant::now(), Status::error("the client left")));
-        let root = SpanBuilder::from_name(format!("infer {}", self.model))
-            .with_kind(SpanKind::Server)
-            .with_start_time(self.began_at)
-            .with_attributes(attributes);
-        let mut root = self.tracer.build_with_context(root, &self.parent);
-        root.set_status(status);
-        let within = self.parent.with_remote_span_context(root.span_context().clone());
+        self.root.set_attributes(attributes);
+        if let Some(leader) = leader {
+            self.root.add_link(leader, Vec::new());
+        }
+        self.root.set_status(status);
+        let within = Context::new().with_remote_span_context(self.root.span_context().clone());
         for (stage, since, until) in stages {
             let span = SpanBuilder::from_name(stage.name()).with_start_time(self.at(since));
             self.tracer.build_with_context(span, &within).end_with_timestamp(self.at(until));
         }
-        root.end_with_timestamp(self.at(ended));
+        let ended = self.at(ended);
+        self.root.end_with_timestamp(ended);
     }
 }
