@@ -18,6 +18,8 @@ mod test;
 mod tools;
 mod up;
 
+use std::path::PathBuf;
+
 use anyhow::Result;
 use clap::{Args, Subcommand};
 
@@ -73,6 +75,14 @@ pub(crate) fn run(layout: &Layout, settings: &Settings) -> Result<()> {
             Ok(())
         }
     }
+}
+
+/// OpenTelemetry's collector, built if it isn't there, and its version. It runs without a cluster.
+///
+/// # Errors
+/// There is no Go, or it does not build.
+pub(crate) fn collector(layout: &Layout) -> Result<(PathBuf, String)> {
+    Ok((programs::COLLECTOR.program(layout)?, programs::COLLECTOR.version(layout)?))
 }
 
 fn start(layout: &Layout, name: &str) -> Result<()> {

@@ -19,6 +19,7 @@ mod pages;
 mod release;
 mod setup;
 mod test;
+mod traces;
 mod up;
 mod verify_k8s;
 mod wasm;
@@ -58,6 +59,8 @@ enum Command {
     Gpu(gpu::Settings),
     /// A real Kubernetes on this machine, for tests: two nodes, without Docker
     Cluster(cluster::Settings),
+    /// Spans of `serve` in OpenTelemetry's own collector, which is built for it once; writes tests/reports/traces.md
+    Traces,
     /// The bindings on their test double, under AddressSanitizer and valgrind
     Memcheck,
     /// What would change on a cluster if this were deployed: objects, restarts, models' results
@@ -107,6 +110,7 @@ fn run(layout: &Layout, command: Command) -> anyhow::Result<ExitCode> {
         Command::Chart => chart::run(layout)?,
         Command::Gpu(settings) => gpu::run(layout, &settings)?,
         Command::Cluster(settings) => cluster::run(layout, &settings)?,
+        Command::Traces => traces::run(layout)?,
         Command::Memcheck => memcheck::run(layout)?,
     }
     Ok(ExitCode::SUCCESS)

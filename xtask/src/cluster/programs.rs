@@ -38,6 +38,13 @@ pub(super) const COREDNS: Module = Module {
 };
 pub(super) const PAUSE: Module =
     Module { folder: "pause", name: "pause", package: ".", upstream: "", packages: 60 };
+pub(super) const COLLECTOR: Module = Module {
+    folder: "collector",
+    name: "collector",
+    package: ".",
+    upstream: "go.opentelemetry.io/collector/otelcol",
+    packages: 740,
+};
 pub(super) const SEALED_SECRETS: Module = Module {
     folder: "sealed-secrets",
     name: "sealed-secrets-controller",
@@ -59,7 +66,8 @@ impl Module {
     pub(super) fn program(&self, layout: &Layout) -> Result<PathBuf> {
         let source = layout.root.join("k8s/cluster").join(self.folder);
         let flags = self.linker_flags(&source)?;
-        let go = on_path("go").context("Go must be on PATH: it builds Kubernetes from its modules")?;
+        let go =
+            on_path("go").context("Go must be on PATH: it builds upstream's programs from their modules")?;
         let go_version = output(command(&go, ["version"]))?;
         let mut hash = Sha256::new();
         for text in [&flags, &go_version] {
@@ -179,7 +187,7 @@ mod tests {
     #[test]
     fn a_programs_version_is_its_modules() {
         let layout = Layout::find().unwrap();
-        for module in [&KUBE, &COREDNS] {
+        for module in [&KUBE, &COREDNS, &COLLECTOR] {
             let version = module.version(&layout).unwrap();
             let numbers: Vec<&str> = version.split('.').collect();
             assert!(numbers.len() == 3 && numbers.iter().all(|n| n.parse::<u32>().is_ok()), "{version}");
