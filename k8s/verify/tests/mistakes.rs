@@ -21,10 +21,10 @@ use std::sync::OnceLock;
 
 use forebay_verify::outsiders::Outsiders;
 use forebay_verify::{Failure, Object, World, rules};
-use table::Mistake;
+use table::{Good, Mistake};
 
 /// The good world, file by file.
-const GOOD: [(&str, &str); 6] = [
+const FILES: [(&str, &str); 6] = [
     ("web.yaml", include_str!("good/web.yaml")),
     ("cache.yaml", include_str!("good/cache.yaml")),
     ("ways.yaml", include_str!("good/ways.yaml")),
@@ -63,10 +63,10 @@ const FAMILIES: [&str; 25] = [
 ];
 
 /// Objects of the good world's files: most stay as they are.
-fn read() -> &'static [Vec<Object>; GOOD.len()] {
-    static READ: OnceLock<[Vec<Object>; GOOD.len()]> = OnceLock::new();
+fn read() -> &'static [Vec<Object>; FILES.len()] {
+    static READ: OnceLock<[Vec<Object>; FILES.len()]> = OnceLock::new();
     READ.get_or_init(|| {
-        GOOD.map(|(file, text)| {
+        FILES.map(|(file, text)| {
             let mut world = World::default();
             world.take(Path::new(file), text);
             world.objects
@@ -80,9 +80,9 @@ fn judged(from: &str, to: &str) -> Vec<Failure> {
         outsiders: Outsiders::parse(include_str!("good/outsiders.yaml")).unwrap(),
         ..World::default()
     };
-    let found: usize = GOOD.iter().map(|(_, text)| text.matches(from).count()).sum();
+    let found: usize = FILES.iter().map(|(_, text)| text.matches(from).count()).sum();
     assert!(from.is_empty() || found == 1, "`{from}` stands {found} times in the good world");
-    for (place, (file, text)) in GOOD.iter().enumerate() {
+    for (place, (file, text)) in FILES.iter().enumerate() {
         if !from.is_empty() && text.contains(from) {
             world.take(Path::new(file), &text.replace(from, to));
         } else {
@@ -97,11 +97,13 @@ fn judged(from: &str, to: &str) -> Vec<Failure> {
     failures
 }
 
+const GOOD: Good = Good { files: &FILES, judge: judged };
+
 fn all_are_caught(mistakes: &[Mistake]) {
-    table::all_are_caught(judged, mistakes);
+    GOOD.all_are_caught(mistakes);
 }
 
 #[test]
 fn nobody_minds_the_good_world() {
-    table::nobody_minds(judged, &[("", "")]);
+    GOOD.nobody_minds(&[("", "")]);
 }

@@ -22,9 +22,9 @@ use std::path::{Path, PathBuf};
 use std::sync::OnceLock;
 
 use forebay_verify::{Failure, Tools, World, rules};
-use table::Mistake;
+use table::{Good, Mistake};
 
-const GOOD: [(&str, &str); 3] = [
+const FILES: [(&str, &str); 3] = [
     ("front.yaml", include_str!("good/front.yaml")),
     ("around.yaml", include_str!("good/around.yaml")),
     ("server.yaml", include_str!("good/server.yaml")),
@@ -68,10 +68,10 @@ fn forebay() -> Option<PathBuf> {
 /// What is said of the good world with one text changed.
 fn judged(from: &str, to: &str) -> Vec<Failure> {
     let mut world = base().clone();
-    let found: usize = GOOD.iter().map(|(_, text)| text.matches(from).count()).sum();
+    let found: usize = FILES.iter().map(|(_, text)| text.matches(from).count()).sum();
     assert!(from.is_empty() || found == 1, "`{from}` stands {found} times in the good world");
     // No file of the good world says anything of another.
-    for (file, text) in GOOD.iter().filter(|(_, text)| text.contains(from)) {
+    for (file, text) in FILES.iter().filter(|(_, text)| text.contains(from)) {
         let text = if from.is_empty() { (*text).to_owned() } else { text.replace(from, to) };
         world.take(Path::new(file), &text);
     }
@@ -82,35 +82,31 @@ fn judged(from: &str, to: &str) -> Vec<Failure> {
     failures
 }
 
+const GOOD: Good = Good { files: &FILES, judge: judged };
+
 fn all_are_caught(mistakes: &[Mistake]) {
-    table::all_are_caught(judged, mistakes);
+    GOOD.all_are_caught(mistakes);
 }
 
 #[test]
 fn nobody_minds_the_good_world() {
-    table::nobody_minds(judged, &[("", "")]);
+    GOOD.nobody_minds(&[("", "")]);
 }
 
 #[test]
 fn nobody_minds_harmless_changes() {
-    table::nobody_minds(
-        judged,
-        &[
-            ("replicas: 3\n", "replicas: 0x3 # three\n"),
-            ("kind: Deployment\nmetadata:", "kind: \"Deployment\"\nmetadata:"),
-            (
-                "labels: {app: server}\n  annotations",
-                "labels: {\"app\": 'server', more: \"yes\"}\n  annotations",
-            ),
-            ("# Our own server, beside another program.", "---\n# only a comment\n---"),
-            ("- {name: FOREBAY_POOL, value: redis}\n            ", ""),
-            ("{service: plugged}", "{\"service\": \"plugged\"}"),
-            (
-                "ports: [{name: http, port: 80, targetPort: http}]",
-                "ports:\n  - targetPort: http\n    port: 80\n    name: http\n    protocol: TCP",
-            ),
-            ("replicas: 6}", "replicas: 6, behavior: static}"),
-            ("emptyDir: {}", "emptyDir: {sizeLimit: 1Gi}"),
-        ],
-    );
+    GOOD.nobody_minds(&[
+        ("replicas: 3\n", "replicas: 0x3 # three\n"),
+        ("kind: Deployment\nmetadata:", "kind: \"Deployment\"\nmetadata:"),
+        ("labels: {app: server}\n  annotations", "labels: {\"app\": 'server', more: \"yes\"}\n  annotations"),
+        ("# Our own server, beside another program.", "---\n# only a comment\n---"),
+        ("- {name: FOREBAY_POOL, value: redis}\n            ", ""),
+        ("{service: plugged}", "{\"service\": \"plugged\"}"),
+        (
+            "ports: [{name: http, port: 80, targetPort: http}]",
+            "ports:\n  - targetPort: http\n    port: 80\n    name: http\n    protocol: TCP",
+        ),
+        ("replicas: 6}", "replicas: 6, behavior: static}"),
+        ("emptyDir: {}", "emptyDir: {sizeLimit: 1Gi}"),
+    ]);
 }

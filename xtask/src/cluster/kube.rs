@@ -11,8 +11,8 @@ use crate::command::{command, last_lines};
 
 #[derive(Clone)]
 pub(super) struct Kube {
-    /// kubectl: a program and its first arguments.
-    program: Vec<PathBuf>,
+    /// Our own program; kubectl is a part of it.
+    program: PathBuf,
     kubeconfig: PathBuf,
 }
 
@@ -26,16 +26,21 @@ pub(super) struct Said {
 impl Kube {
     /// kubectl as part of our own program.
     pub(super) fn new(kube: PathBuf, kubeconfig: PathBuf) -> Self {
-        Self { program: vec![kube, "kubectl".into()], kubeconfig }
+        Self { program: kube, kubeconfig }
     }
 
     pub(super) fn kubeconfig(&self) -> &PathBuf {
         &self.kubeconfig
     }
 
+    /// What kubectl is a part of.
+    pub(super) fn program(&self) -> &PathBuf {
+        &self.program
+    }
+
     /// A command line of kubectl's, of words separated by spaces.
     pub(super) fn command(&self, words: &str) -> Command {
-        let mut kubectl = command(&self.program[0], &self.program[1..]);
+        let mut kubectl = command(&self.program, ["kubectl"]);
         kubectl.env("KUBECONFIG", &self.kubeconfig).args(words.split_whitespace());
         kubectl
     }

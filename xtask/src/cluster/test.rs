@@ -11,6 +11,7 @@ mod images;
 mod install;
 mod load;
 mod lost;
+mod planted;
 mod rehearsal;
 mod report;
 mod rollout;
@@ -103,6 +104,7 @@ const CHECKS: &[Check] = &[
     Check::here("each encoding: a miss, then a hit", hits::each_encoding),
     Check::anywhere("what is not restricted is refused there", security::restricted),
     Check::anywhere("every object of every environment passes the server's dry run", dry_run::all),
+    Check::anywhere("of planted mistakes verify refuses what the server refuses", planted::all),
     Check::here("two of each, spread over the nodes", install::two_of_each),
     Check::here("a new backend under load: no request fails", rollout::backend),
     Check::here("a new gate under load: no request fails", rollout::gate),

@@ -186,7 +186,11 @@ fn mistakes_in_services_and_policies_of_networks_are_caught() {
             "timeoutSeconds: 86401",
             "Service/ml/edge: spec.sessionAffinityConfig.clientIP.timeoutSeconds",
         ),
-        ("  ipFamilyPolicy: PreferDualStack\n", "", "Service/ml/edge: spec.ipFamilies"),
+        (
+            "  ipFamilyPolicy: PreferDualStack\n  ipFamilies: [IPv4]\n",
+            "  ipFamilies: [IPv4, IPv6]\n",
+            "Service/ml/edge: spec.ipFamilies",
+        ),
         (
             "externalName: models.example.com",
             "externalName: 10.0.0.1",

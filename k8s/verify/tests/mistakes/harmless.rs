@@ -1,6 +1,6 @@
 //! Changes that change nothing, or nothing for the worse: nobody minds them.
 
-use super::{judged, table};
+use super::GOOD;
 
 #[test]
 fn nobody_minds_harmless_changes() {
@@ -76,5 +76,5 @@ fn nobody_minds_harmless_changes() {
             "dataFrom: [{extract: {key: ml/web}}]",
         ),
     ];
-    table::nobody_minds(judged, &changes);
+    GOOD.nobody_minds(&changes);
 }
