@@ -1,14 +1,16 @@
 //! Sealed Secrets by its real controller: what is sealed here is opened there, in the namespace that it was sealed for and in no other.
 
+use std::time::Duration;
+
 use anyhow::{Context, Result, ensure};
 
 use super::bed::{Bed, RELEASE};
+use super::dry_run::install_kinds;
 use crate::cluster::await_it::until;
 use crate::cluster::image;
 use crate::cluster::kube::Kube;
 use crate::cluster::programs::{KUBESEAL, SEALED_SECRETS};
 use crate::cluster::registry::Registry;
-use std::time::Duration;
 
 /// # Errors
 /// It isn't opened, or is where it should not be.
@@ -19,11 +21,13 @@ pub(super) fn opened(bed: &Bed<'_>) -> Result<String> {
     let folder = place.instance.folder.join("images/sealed-secrets");
     let image =
         image::Layout::of(&folder, &[(controller, "/usr/bin/controller".to_owned())], &place.parts.tools)?;
-    Registry::of(place.instance).put(&image, &format!("sealed-secrets-controller:{version}"))?;
+    // By the chart's own name, whatever registry it says.
+    Registry::of(place.instance).put(&image, &format!("bitnami/sealed-secrets-controller:{version}"))?;
+    // Its kind is ours, as of all checks.
+    install_kinds(bed)?;
     let chart = SEALED_SECRETS.source(bed.layout)?.join("helm/sealed-secrets");
     bed.helm(&format!(
-        "upgrade --install sealed-secrets {} --namespace kube-system --set image.registry= \
-         --set image.repository=sealed-secrets-controller --set image.tag={version} --set command[0]=/usr/bin/controller \
+        "upgrade --install sealed-secrets {} --namespace kube-system --skip-crds --set image.tag={version} --set command[0]=/usr/bin/controller \
          --set fullnameOverride=sealed-secrets-controller --wait --timeout 120s",
         chart.display()
     ))?;
