@@ -6,6 +6,7 @@ mod argo;
 mod drift;
 mod golden;
 pub mod render;
+mod rule_tests;
 
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -46,11 +47,17 @@ impl Project<'_> {
         }
         fs::create_dir_all(&self.renders)
             .with_context(|| format!("can't make {}", self.renders.display()))?;
+        let promtool = self.base.tools.promtool.as_deref();
+        let rule_tests =
+            promtool.map(|promtool| rule_tests::begin(self.root, promtool)).transpose()?.flatten();
         for environment in environments(&chart)? {
             self.environment(&chart, &environment, &outsiders, &mut failures)?;
         }
         argo::check(self, &outsiders, &mut failures)?;
         self.plain("k8s/secrets", &outsiders, &mut failures)?;
+        if let Some(rule_tests) = rule_tests {
+            rule_tests.end(&mut failures)?;
+        }
         failures.sort();
         failures.dedup();
         Ok(failures)

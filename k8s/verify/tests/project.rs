@@ -37,19 +37,17 @@ fn nothing_is_wrong_in_what_we_deploy() {
     assert!(lines.is_empty(), "{}", lines.join("\n"));
 }
 
-/// A copy of `k8s/` with one environment.
-fn copy() -> tempfile::TempDir {
+/// What dev is of.
+const DEV: &[&str] =
+    &["charts", "base", "components", "overlays/dev", "golden/helm-dev.yaml", "drift.yaml", "outsiders.yaml"];
+/// Alerts and their tests.
+const WATCHING: &[&str] = &["charts/forebay/rules", "charts/forebay/Chart.yaml", "monitoring/tests"];
+
+/// A copy of parts of `k8s/`, with no environment but dev.
+fn copy(parts: &[&str]) -> tempfile::TempDir {
     let copy = tempfile::tempdir().expect("a folder");
     let k8s = root().join("k8s");
-    for part in [
-        "charts",
-        "base",
-        "components",
-        "overlays/dev",
-        "golden/helm-dev.yaml",
-        "drift.yaml",
-        "outsiders.yaml",
-    ] {
+    for part in parts {
         for entry in
             WalkDir::new(k8s.join(part)).into_iter().flatten().filter(|entry| entry.file_type().is_file())
         {
@@ -59,15 +57,14 @@ fn copy() -> tempfile::TempDir {
         }
     }
     for other in ["stage", "prod"] {
-        fs::remove_file(copy.path().join(format!("k8s/charts/forebay/values-{other}.yaml")))
-            .expect("removed");
+        let _ = fs::remove_file(copy.path().join(format!("k8s/charts/forebay/values-{other}.yaml")));
     }
     copy
 }
 
 /// Changes a file and gives what is said then.
-fn changed(base: &World, file: &str, change: impl Fn(&str) -> String) -> String {
-    let copy = copy();
+fn changed(base: &World, parts: &[&str], file: &str, change: impl Fn(&str) -> String) -> String {
+    let copy = copy(parts);
     let path = copy.path().join("k8s").join(file);
     let text = fs::read_to_string(&path).expect("the file");
     let new = change(&text);
@@ -80,7 +77,7 @@ fn changed(base: &World, file: &str, change: impl Fn(&str) -> String) -> String 
 fn a_mistake_in_any_file_of_ours_is_found() {
     let base = base();
     let says = |file: &str, change: &dyn Fn(&str) -> String, expected: &[&str]| {
-        let said = changed(&base, file, change);
+        let said = changed(&base, DEV, file, change);
         for expected in expected {
             assert!(said.contains(expected), "{file}: {expected} is not in:\n{said}");
         }
@@ -106,4 +103,15 @@ fn a_mistake_in_any_file_of_ours_is_found() {
         &["Kustomize refuses the overlay"],
     );
     says("golden/helm-dev.yaml", &|text| text.replacen("8000", "8800", 1), &["if it is meant"]);
+}
+
+#[test]
+fn an_alert_that_does_not_fire_when_it_should_is_found() {
+    let said = changed(&base(), WATCHING, "charts/forebay/rules/slo.yaml", |text| {
+        text.replacen("for: 15m", "for: 15d", 1)
+    });
+    assert!(
+        said.contains("monitoring/tests/slo-days.yaml") && said.contains("ForebayErrorBudgetBurnsSlowly"),
+        "{said}"
+    );
 }
