@@ -1,6 +1,7 @@
 //! What fields a kind has: Kubernetes' own schemas of several versions and those of `CustomResourceDefinitions` enter, the schema of
-//! an object leaves; [`check`] holds one against the other.
+//! an object leaves; [`check`] holds one against the other, and [`cel`] against its rules.
 
+pub mod cel;
 pub mod check;
 mod format;
 mod logic;

@@ -3,25 +3,25 @@
 
 use std::collections::BTreeMap;
 
-use kube_cel::{CompiledSchema, RootContext, Validator, compile_schema};
 use serde_json::Value;
 
 use crate::failure::Failure;
 use crate::object::Object;
+use crate::schema::cel::Rules;
 use crate::schema::check::{Misfit, Scope, check as fit};
 use crate::schema::{Custom, Key, Schemas, nearest};
 use crate::world::World;
 
 /// Says what doesn't fit.
 pub fn check(world: &World, failures: &mut Vec<Failure>) {
-    let mut rules = Rules { validator: Validator::new(), compiled: BTreeMap::new() };
+    let rules = Rules::default();
     for object in
         world.objects.iter().filter(|object| !object.kind.is_empty() && !object.api_version.is_empty())
     {
         let key = Key::of(object);
         if let Some(custom) = world.schemas.custom.get(&key) {
             custom_object(&world.schemas, custom, object, failures);
-            rules.check(&key, custom, object, failures);
+            own_rules(&rules, custom, object, failures);
         } else if !world.schemas.kubernetes.is_empty() {
             own_object(&world.schemas, &key, object, failures);
         }
@@ -121,44 +121,10 @@ const REMOVED: &[(&str, &str)] = &[
     ("ClusterTrustBundleList", "no object of its own"),
 ];
 
-/// Rules of definitions, compiled once a kind.
-struct Rules {
-    validator: Validator,
-    compiled: BTreeMap<Key, Option<CompiledSchema>>,
-}
-
-impl Rules {
-    fn check(&mut self, key: &Key, custom: &Custom, object: &Object, failures: &mut Vec<Failure>) {
-        let compiled = self
-            .compiled
-            .entry(key.clone())
-            .or_insert_with(|| has_rules(&custom.schema).then(|| compile_schema(&custom.schema)));
-        let Some(compiled) = compiled else { return };
-        let context = RootContext {
-            api_version: object.api_version.clone(),
-            api_group: key.group.clone(),
-            kind: object.kind.clone(),
-        };
-        let value = kube_cel::apply_defaults(&custom.schema, &object.value);
-        for error in self.validator.validate_compiled_with_context(compiled, &value, None, Some(&context)) {
-            // What this engine can't evaluate is no fault of the object.
-            if error.kind == kube_cel::ErrorKind::ValidationFailure {
-                failures.push(object.failure(
-                    &error.field_path,
-                    error.message,
-                    format!("what the rule asks for: {}", error.rule),
-                ));
-            }
-        }
-    }
-}
-
-fn has_rules(schema: &Value) -> bool {
-    match schema {
-        Value::Object(members) => {
-            members.contains_key("x-kubernetes-validations") || members.values().any(has_rules)
-        }
-        Value::Array(items) => items.iter().any(has_rules),
-        _ => false,
+fn own_rules(rules: &Rules, custom: &Custom, object: &Object, failures: &mut Vec<Failure>) {
+    let value = kube_cel::apply_defaults(&custom.schema, &object.value);
+    for broken in rules.broken(&custom.schema, &value) {
+        let right = format!("what the rule asks for: {}", broken.rule);
+        failures.push(object.failure(&broken.path, broken.message, right));
     }
 }
