@@ -54,7 +54,7 @@ fn main() -> ExitCode {
 
 fn run(arguments: &Arguments) -> Result<usize> {
     let mut tools = arguments.bin.as_deref().map(Tools::of).unwrap_or_default();
-    tools.forebay.clone_from(&arguments.forebay);
+    tools.forebay = arguments.forebay.as_deref().map(std::path::absolute).transpose()?;
     let mut world = World { tools, ..World::default() };
     for file in &arguments.outsiders {
         world.outsiders.list.extend(Outsiders::read(file)?.list);

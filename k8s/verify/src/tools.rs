@@ -23,6 +23,8 @@ impl Tools {
     /// Those that set-up put into a folder.
     #[must_use]
     pub fn of(bin: &std::path::Path) -> Self {
+        // They are run in other folders.
+        let bin = std::path::absolute(bin).unwrap_or_else(|_| bin.to_owned());
         let there = |name: &str| Some(bin.join(name)).filter(|path| path.is_file());
         Self {
             envoy: there("envoy"),
