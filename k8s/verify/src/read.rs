@@ -4,6 +4,7 @@
 mod build;
 mod scalar;
 
+use std::borrow::Cow;
 use std::collections::BTreeMap;
 
 use saphyr_parser::{Event, Parser};
@@ -53,6 +54,31 @@ pub fn documents(text: &str) -> (Vec<Document>, Vec<Fault>) {
 }
 
 fn events(text: &str) -> (Vec<Document>, Vec<Fault>) {
+    let mut text = Cow::Borrowed(text);
+    loop {
+        let (documents, faults, outdented) = attempt(&text);
+        match outdented.and_then(|line| indented(&text, line)) {
+            Some(more) => text = Cow::Owned(more),
+            None => return (documents, faults),
+        }
+    }
+}
+
+/// The text with a line of a flow collection further in: within brackets Kubernetes' reader takes any indentation, and ours does not.
+fn indented(text: &str, line: usize) -> Option<String> {
+    const FAR: &str = "                                                                ";
+    let lines: Vec<&str> = text.lines().collect();
+    let (before, rest) = lines.split_at_checked(line.checked_sub(1)?)?;
+    let (said, after) = rest.split_first()?;
+    if said.starts_with(FAR) {
+        return None;
+    }
+    let said = format!("{FAR}{said}");
+    Some([before, &[said.as_str()], after].concat().join("\n"))
+}
+
+/// What can be read, and the line at which a flow collection goes on too far out.
+fn attempt(text: &str) -> (Vec<Document>, Vec<Fault>, Option<usize>) {
     let (mut documents, mut faults) = (Vec::new(), Vec::new());
     let mut builder = Builder::default();
     for event in Parser::new_from_str(text) {
@@ -60,7 +86,9 @@ fn events(text: &str) -> (Vec<Document>, Vec<Fault>) {
             Ok(next) => next,
             Err(error) => {
                 faults.push(unreadable(text, &error));
-                return (documents, faults);
+                let outdented = ["invalid indentation", "invalid indentation in flow construct"];
+                let line = outdented.contains(&error.info()).then(|| error.marker().line());
+                return (documents, faults, line);
             }
         };
         let line = span.start.line();
@@ -74,12 +102,12 @@ fn events(text: &str) -> (Vec<Document>, Vec<Fault>) {
             event => {
                 if let Err(fault) = builder.take(event, line) {
                     faults.push(fault);
-                    return (documents, faults);
+                    return (documents, faults, None);
                 }
             }
         }
     }
-    (documents, faults)
+    (documents, faults, None)
 }
 
 fn unreadable(text: &str, error: &saphyr_parser::ScanError) -> Fault {

@@ -26,6 +26,15 @@ fn words_and_numbers_are_those_of_yaml_1_1() {
 }
 
 #[test]
+fn brackets_may_hold_what_is_further_out() {
+    assert_eq!(
+        one("a:\n  - b: [\n\"c\",\n]\n    d: {\ne: f\n}\n"),
+        json!({"a": [{"b": ["c"], "d": {"e": "f"}}]})
+    );
+    assert!(fault("a:\n  b: [c\n").starts_with("3: "), "{}", fault("a:\n  b: [c\n"));
+}
+
+#[test]
 fn a_key_twice_and_a_missing_document_mark_are_told_apart() {
     assert!(fault("a:\n  b: 1\n  b: 2\n").starts_with("3: a.b: key `b` stands twice"));
     let missing = fault("apiVersion: v1\nkind: A\nspec: {}\napiVersion: v1\nkind: B\nspec: {}\n");

@@ -119,6 +119,13 @@ pub(crate) fn is_sidecar(container: &Field<'_>) -> bool {
     container.at("restartPolicy").text() == Some("Always")
 }
 
+/// Texts of a container that may name files.
+pub(crate) fn said<'a>(container: &Field<'a>) -> Vec<Field<'a>> {
+    let lists = ["command", "args"].map(|list| container.at(list).list());
+    let variables = container.at("env").list().into_iter().map(|variable| variable.at("value"));
+    lists.into_iter().flatten().chain(variables).collect()
+}
+
 /// A map of texts as labels are.
 pub(crate) fn labels<'a>(field: &Field<'a>) -> BTreeMap<&'a str, &'a str> {
     field.map().into_iter().map(|(key, value)| (key, value.text_or_empty())).collect()

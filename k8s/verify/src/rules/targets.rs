@@ -3,7 +3,7 @@
 use crate::World;
 use crate::rules::field::Field;
 use crate::rules::known::reaches;
-use crate::rules::pods::{Pod, selects, selects_plainly};
+use crate::rules::pods::{Pod, said, selects, selects_plainly};
 
 /// Where a selector looks.
 #[derive(Clone, Copy)]
@@ -47,6 +47,29 @@ impl<'a> Targets<'a> {
             Form::Full => selects(selector, &pod.labels()),
         };
         self.pods.iter().filter(here).filter(takes).collect()
+    }
+
+    /// Ports of pods, with what else they are told.
+    pub(crate) fn ports(&self, pods: &[&Pod<'a>]) -> Ports<'a> {
+        let told = pods.iter().flat_map(|pod| self.told(pod)).collect();
+        Ports { told, ..Ports::of(pods) }
+    }
+
+    /// What a pod's programs are told: by words, by variables, and by files that it mounts.
+    fn told(&self, pod: &Pod<'a>) -> Vec<&'a str> {
+        let mut told: Vec<&str> =
+            pod.running().iter().flat_map(said).filter_map(|text| text.text()).collect();
+        let volumes = pod.spec.at("volumes").list();
+        let names: Vec<&str> =
+            volumes.iter().filter_map(|volume| volume.at("configMap").at("name").text()).collect();
+        let theirs = self.world.of("", "ConfigMap").filter(|map| {
+            names.contains(&map.name.as_str())
+                && reaches(map.namespace.as_deref(), pod.object.namespace.as_deref())
+        });
+        for map in theirs {
+            told.extend(Field::root(map).at("data").map().into_iter().filter_map(|(_, text)| text.text()));
+        }
+        told
     }
 
     /// Whether pods are declared that a selector takes: an outsider of kind Pod, whose keys are its labels as `key=value`.
@@ -95,11 +118,19 @@ pub(crate) struct Ports<'a> {
     pub(crate) are_all_said: bool,
     /// Whether all pods are of our own images, which say what they listen on.
     are_ours: bool,
+    /// Texts that others' programs are told, and may listen by.
+    told: Vec<&'a str>,
 }
 
 impl<'a> Ports<'a> {
-    pub(crate) fn of(pods: &[&Pod<'a>]) -> Self {
-        let mut ports = Ports { names: Vec::new(), numbers: Vec::new(), are_all_said: true, are_ours: true };
+    fn of(pods: &[&Pod<'a>]) -> Self {
+        let mut ports = Ports {
+            names: Vec::new(),
+            numbers: Vec::new(),
+            are_all_said: true,
+            are_ours: true,
+            told: Vec::new(),
+        };
         for pod in pods {
             let said: Vec<Field<'a>> =
                 pod.running().into_iter().flat_map(|container| container.at("ports").list()).collect();
@@ -158,6 +189,7 @@ impl<'a> Ports<'a> {
             }
         } else if let Some(number) = port.number()
             && !self.numbers.contains(&number)
+            && (self.are_ours || !self.told.iter().any(|text| names_number(text, number)))
         {
             port.fail(failures, format!("{what} say no port {number}"), self.right());
         }
@@ -173,4 +205,10 @@ impl<'a> Ports<'a> {
             format!("one of {}", all.join(", "))
         }
     }
+}
+
+/// Whether a number stands in a text by itself.
+fn names_number(text: &str, number: i64) -> bool {
+    let number = number.to_string();
+    text.split(|c: char| !c.is_ascii_digit()).any(|part| part == number)
 }

@@ -57,6 +57,12 @@ fn nobody_minds_harmless_changes() {
             "{name: PLAIN, value: text}",
             "{name: PLAIN, value: \"$$(NOT_ONE) $(hostname) $(WEB_SERVICE_HOST)\"}",
         ),
+        // A port that is told and not said.
+        (
+            "ports: [{name: redis, containerPort: 6379}]",
+            "args: [--port, \"6379\"]\n          ports: [{name: redis, containerPort: 6378}]",
+        ),
+        ("{drop: [ALL]}\n          volumeMounts", "{drop: [\nALL\n]}\n          volumeMounts"),
         ("ports: [{port: 6379, protocol: TCP}]", "ports: [{port: redis}]"),
         ("ports: [{port: 6379, protocol: TCP}]", "ports: [{port: 6000, endPort: 7000}]"),
         ("fieldPath: metadata.name}}}", "fieldPath: \"metadata.labels['app.kubernetes.io/name']\"}}}"),

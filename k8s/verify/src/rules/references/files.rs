@@ -6,7 +6,7 @@ use std::collections::BTreeSet;
 use crate::Failure;
 use crate::rules::field::Field;
 use crate::rules::known::{Found, Known};
-use crate::rules::pods::Pod;
+use crate::rules::pods::{Pod, said};
 
 pub(super) fn check(known: &Known<'_>, failures: &mut Vec<Failure>) {
     for pod in Pod::whole(known.world) {
@@ -45,13 +45,6 @@ struct Mount<'a> {
     path: String,
     files: Option<&'a BTreeSet<String>>,
     sub: Field<'a>,
-}
-
-/// Texts of a container that may name files.
-pub(super) fn said<'a>(container: &Field<'a>) -> Vec<Field<'a>> {
-    let lists = ["command", "args"].map(|list| container.at(list).list());
-    let variables = container.at("env").list().into_iter().map(|variable| variable.at("value"));
-    lists.into_iter().flatten().chain(variables).collect()
 }
 
 fn names(said: &Field<'_>, mounts: &[Mount<'_>], failures: &mut Vec<Failure>) {

@@ -6,10 +6,8 @@ use crate::Failure;
 use crate::read;
 use crate::rules::field::Field;
 use crate::rules::known::Known;
-use crate::rules::pods::Pod;
-use crate::rules::targets::{Form, Ports, Targets, Within};
-
-use super::files::said;
+use crate::rules::pods::{Pod, said};
+use crate::rules::targets::{Form, Targets, Within};
 
 pub(super) fn check(known: &Known<'_>, failures: &mut Vec<Failure>) {
     let targets = Targets::of(known.world);
@@ -161,7 +159,7 @@ fn need(
     if spec.at("clusterIP").text() == Some("None") {
         let pods =
             targets.taken(&spec.at("selector"), Form::Plain, Within::Namespace(service.namespace.as_deref()));
-        let theirs = Ports::of(&pods);
+        let theirs = targets.ports(&pods);
         if !theirs.are_all_said || theirs.numbers.contains(&port) {
             return;
         }

@@ -4,10 +4,9 @@ use crate::Failure;
 use crate::Object;
 use crate::rules::field::Field;
 use crate::rules::known::{Known, reaches};
-use crate::rules::pods::{Pod, selects};
+use crate::rules::pods::{Pod, said, selects};
 use crate::rules::targets::{Form, Targets, Within};
 
-use super::files::said;
 use super::hosts::{Host, hosts, sockets};
 
 pub(super) fn check(known: &Known<'_>, failures: &mut Vec<Failure>) {

@@ -57,13 +57,13 @@ fn service(targets: &Targets<'_>, object: &Object, failures: &mut Vec<Failure>) 
         }
         return;
     }
-    let targets = spec.at("ports").list().into_iter().map(|port| {
+    let ports = spec.at("ports").list().into_iter().map(|port| {
         let target = port.at("targetPort");
         if target.is_said() { target } else { port.at("port") }
     });
-    let targets: Vec<Field<'_>> = targets.collect();
-    Ports::of(&pods).need_all(&targets, "the pods that are selected", failures);
-    Ports::need_everywhere(&pods, &targets, failures);
+    let ports: Vec<Field<'_>> = ports.collect();
+    targets.ports(&pods).need_all(&ports, "the pods that are selected", failures);
+    Ports::need_everywhere(&pods, &ports, failures);
 }
 
 /// Fails where a Service is missing, or has not the port.
@@ -195,7 +195,7 @@ fn policy(known: &Known<'_>, targets: &Targets<'_>, object: &Object, failures: &
     }
     for rule in spec.at("ingress").list() {
         if !own.is_empty() && !is_all(&selector) {
-            Ports::of(&own).need_all(&single(&rule), "the pods that are selected", failures);
+            targets.ports(&own).need_all(&single(&rule), "the pods that are selected", failures);
         }
         for peer in rule.at("from").list() {
             peer_pods(known, targets, &peer, namespace, failures);
@@ -213,7 +213,7 @@ fn policy(known: &Known<'_>, targets: &Targets<'_>, object: &Object, failures: &
             pods.extend(found);
         }
         if are_here {
-            Ports::of(&pods).need_all(&single(&rule), "the pods that are let to", failures);
+            targets.ports(&pods).need_all(&single(&rule), "the pods that are let to", failures);
         }
     }
 }

@@ -3,7 +3,7 @@
 use crate::rules::field::Field;
 use crate::rules::known::{Known, reaches};
 use crate::rules::pods::{labels, selects};
-use crate::rules::targets::{Form, Ports, Targets, Within, declared};
+use crate::rules::targets::{Form, Targets, Within, declared};
 use crate::{Failure, Object};
 
 pub(super) fn check(known: &Known<'_>, failures: &mut Vec<Failure>) {
@@ -56,7 +56,7 @@ fn pods(targets: &Targets<'_>, object: &Object, within: Within<'_>, failures: &m
         }
         return;
     }
-    let ports = Ports::of(&found);
+    let ports = targets.ports(&found);
     for endpoint in spec.at("podMetricsEndpoints").list() {
         let said = ["port", "portNumber", "targetPort"].map(|port| endpoint.at(port));
         ports.need_all(&said, "the pods that are selected", failures);
