@@ -139,3 +139,20 @@ fn what_is_rendered_stands_on_a_branch_and_has_no_kind_that_the_project_forbids(
     let log = repository.git(&["log", "--format=%s", "rendered/prod"]);
     assert_eq!(log.lines().count(), 2, "one of the chart, one of the overlay: {log}");
 }
+
+#[test]
+fn the_repository_is_named_in_all_files_at_once() {
+    let repository = Repository::new();
+    let name = |arguments: &[&str]| {
+        let mut name = repository.command(repository.work().join("k8s/argocd/repository"));
+        printed(name.args(arguments)).trim().to_owned()
+    };
+    let was = name(&[]);
+    assert_eq!(name(&["file:///a/b.git"]), "file:///a/b.git");
+    let changed = repository.git(&["diff", "--numstat"]);
+    let (one, two) = (changed.matches("1\t1\t").count(), changed.lines().count());
+    assert_eq!((one, two), (9, 9), "a line in each of nine files: {changed}");
+    let left = repository.command("grep").args(["-rl", &was, "k8s/argocd"]).output().expect("grep runs");
+    let left = String::from_utf8_lossy(&left.stdout).into_owned();
+    assert_eq!(left, "k8s/argocd/README.md\n", "a page alone still speaks of it");
+}
