@@ -7,6 +7,7 @@ mod cluster;
 mod command;
 mod deployment;
 mod diff_k8s;
+mod forge;
 mod fuzz;
 mod gpu;
 mod http;

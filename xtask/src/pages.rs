@@ -32,9 +32,14 @@ fn code(text: &str) -> impl Iterator<Item = &str> {
     text.split('`').skip(1).step_by(2).chain(blocks)
 }
 
-/// The words of its `cargo xtask` command, if it is one.
+/// The words of its `cargo xtask` command, if it is one; `k8s/release` is `cargo xtask release`.
 fn xtask(code: &str) -> Option<Vec<&str>> {
     let command = code.split(['#', ';', '&', '|']).next()?;
+    if let Some(arguments) = command.trim().strip_prefix("k8s/release ") {
+        // ENV stands for one of them.
+        let words = arguments.split_whitespace().map(|word| if word == "ENV" { "prod" } else { word });
+        return Some(std::iter::once("release").chain(words).collect());
+    }
     let (before, arguments) = command.split_once("cargo xtask")?;
     before.trim().is_empty().then(|| arguments.split_whitespace().collect())
 }

@@ -1,8 +1,9 @@
 //! `cargo xtask release`: an environment enters; a good release of it leaves, or what ran before, whatever state the last call left.
 //!
 //! verify -> diff -> change -> smoke test, and back when one of the last two fails. One at a time, by a Lease (`lock`). What Helm does is
-//! in `helm`, what stands for it with Kustomize in `kustomize`.
+//! in `helm`, what stands for it with Kustomize in `kustomize`. Where Argo CD brings what is in Git, `argo_cd` goes back in Git.
 
+mod argo_cd;
 mod helm;
 mod history;
 mod holder;
@@ -16,7 +17,6 @@ use std::time::Duration;
 
 use anyhow::{Context, Result, bail};
 use clap::Args;
-use serde_json::Value;
 
 use crate::deployment::{self, Kubectl, Source};
 use crate::layout::Layout;
@@ -42,6 +42,8 @@ pub(crate) struct Settings {
     /// Model that the smoke test asks in each encoding [default: the values' test.model; with Kustomize none]
     #[arg(long)]
     model: Option<String>,
+    #[command(flatten)]
+    argo_cd: argo_cd::Settings,
 }
 
 /// What a release is changed by.
@@ -74,10 +76,13 @@ pub(crate) fn run(layout: &Layout, settings: &Settings) -> Result<ExitCode> {
     }
     let kubectl = Kubectl::new(layout, deployment)?;
     let backend = kubectl.object(&format!("deployment/{}-backend", deployment.release))?;
-    if let Some(application) = backend.as_ref().and_then(application) {
+    if let Some(application) = backend.as_ref().and_then(argo_cd::application) {
+        if settings.back {
+            return argo_cd::back(layout, settings, application);
+        }
         bail!(
-            "Argo CD's application {application} brings this, and would undo what is done here: change the branch that it follows, and \
-             revert the commit there to go back; nothing was changed"
+            "Argo CD's application {application} brings this, and would undo what is done here: k8s/argocd/promote brings something new, \
+             --back takes it back; nothing was changed"
         );
     }
     let source = Source::of(layout, deployment);
@@ -95,11 +100,6 @@ pub(crate) fn run(layout: &Layout, settings: &Settings) -> Result<ExitCode> {
     lock.give_back()?;
     done?;
     Ok(ExitCode::SUCCESS)
-}
-
-/// The application of Argo CD's that an object belongs to.
-fn application(object: &Value) -> Option<&str> {
-    object["metadata"]["annotations"]["argocd.argoproj.io/tracking-id"].as_str()?.split(':').next()
 }
 
 fn changed(
@@ -137,19 +137,5 @@ fn changed(
             way.keep()?;
             bail!("the smoke test failed, so the release was taken back: {back}")
         }
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use serde_json::json;
-
-    use super::*;
-
-    #[test]
-    fn what_argo_cd_brings_is_known_by_its_note() {
-        let note = json!({ "argocd.argoproj.io/tracking-id": "forebay-prod:apps/Deployment:forebay/forebay-backend" });
-        assert_eq!(application(&json!({ "metadata": { "annotations": note } })), Some("forebay-prod"));
-        assert_eq!(application(&json!({ "metadata": { "name": "forebay-backend" } })), None);
     }
 }

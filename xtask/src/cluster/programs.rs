@@ -57,6 +57,13 @@ pub(super) const KUBESEAL: Module = Module {
     package: "github.com/bitnami-labs/sealed-secrets/cmd/kubeseal",
     ..SEALED_SECRETS
 };
+pub(super) const ARGO_CD: Module = Module {
+    folder: "argo-cd",
+    name: "argocd",
+    package: "github.com/argoproj/argo-cd/v3/cmd",
+    upstream: "github.com/argoproj/argo-cd/v3",
+    packages: 2700,
+};
 
 impl Module {
     /// The program, built if it isn't there.
@@ -187,7 +194,7 @@ mod tests {
     #[test]
     fn a_programs_version_is_its_modules() {
         let layout = Layout::find().unwrap();
-        for module in [&KUBE, &COREDNS, &COLLECTOR] {
+        for module in [&KUBE, &COREDNS, &COLLECTOR, &ARGO_CD] {
             let version = module.version(&layout).unwrap();
             let numbers: Vec<&str> = version.split('.').collect();
             assert!(numbers.len() == 3 && numbers.iter().all(|n| n.parse::<u32>().is_ok()), "{version}");

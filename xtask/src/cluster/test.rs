@@ -3,6 +3,7 @@
 //! The checks follow each other on one release, as an operator's day does: install, ask, update, drain, lose. One that fails does not
 //! keep the next from being run.
 
+mod argo_cd;
 mod bed;
 mod dry_run;
 mod environments;
@@ -127,6 +128,10 @@ const CHECKS: &[Check] = &[
         rehearsal::back,
     ),
     Check::long("stage and prod install, with TLS everywhere, and pass helm test", environments::all),
+    Check::long(
+        "Argo CD's App-of-Apps is Synced and Healthy for Helm and for Kustomize, a promotion and a revert",
+        argo_cd::all,
+    ),
 ];
 
 /// Runs `cargo xtask cluster test`.

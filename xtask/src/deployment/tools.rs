@@ -45,6 +45,11 @@ impl Kubectl {
         &self.namespace
     }
 
+    /// The same cluster, another namespace.
+    pub(crate) fn in_namespace(&self, namespace: &str) -> Self {
+        Self { namespace: namespace.to_owned(), ..self.clone() }
+    }
+
     /// A command in the deployment's namespace.
     pub(crate) fn command<A: AsRef<OsStr>>(&self, words: impl IntoIterator<Item = A>) -> Command {
         let mut kubectl = tied(&self.program);

@@ -141,6 +141,16 @@ impl<'a> Bed<'a> {
         &self.helm
     }
 
+    /// `cargo xtask` itself, of this checkout.
+    ///
+    /// # Errors
+    /// It is not known where it is.
+    pub(super) fn xtask(&self) -> Result<Command> {
+        let mut xtask = Command::new(std::env::current_exe()?);
+        xtask.env("CARGO_MANIFEST_DIR", self.layout.root.join("xtask")).env("FOREBAY_DIR", &self.layout.dir);
+        Ok(xtask)
+    }
+
     /// The words that install or change the release as dev has it, on the test's images, with more settings.
     pub(super) fn release(&self, more: &str) -> String {
         let chart = self.chart();

@@ -27,6 +27,30 @@ pub(super) fn all(bed: &Bed<'_>) -> Result<String> {
 }
 
 fn one(bed: &Bed<'_>, environment: &str) -> Result<usize> {
+    prepare(bed, environment)?;
+    let own = format!("forebay-{environment}");
+    // A machine of two processors has neither prod's memory nor its processors; all else is prod's own.
+    let small = "--set backend.resources.requests.memory=64Mi --set backend.resources.limits.memory=512Mi";
+    let chart = bed.chart();
+    let chart = chart.display();
+    bed.helm(&format!(
+        "upgrade --install {RELEASE} {chart} --namespace {own} --values {chart}/values-{environment}.yaml {small} {SMALL} \
+         --set test.model={MODEL} --wait --timeout 240s"
+    ))?;
+    let said = bed.helm(&format!("test {RELEASE} --namespace {own} --timeout 120s"))?;
+    ensure!(said.contains("Succeeded"), "helm test ran nothing:\n{said}");
+    let pods = bed.kube.json(&format!("--namespace {own} get pods --field-selector status.phase=Running"))?;
+    // What comes next needs the memory.
+    bed.helm(&format!("uninstall {RELEASE} --namespace {own} --wait"))?;
+    remove(bed, environment)?;
+    Ok(pods["items"].as_array().map_or(0, Vec::len))
+}
+
+/// Makes what an environment is given and does not make itself: its namespace `forebay-ENV` with secrets and claims, and a Redis.
+///
+/// # Errors
+/// The server refuses one.
+pub(super) fn prepare(bed: &Bed<'_>, environment: &str) -> Result<()> {
     let place = bed.place.as_ref().context("volumes are folders of ours")?;
     let folder = place.instance.folder.join("environments").join(environment);
     let own = format!("forebay-{environment}");
@@ -44,21 +68,16 @@ fn one(bed: &Bed<'_>, environment: &str) -> Result<usize> {
     for claim in ["models", "engines"] {
         volume(bed, &folder, &own, environment, claim)?;
     }
-    // A machine of two processors has neither prod's memory nor its processors; all else is prod's own.
-    let small = "--set backend.resources.requests.memory=64Mi --set backend.resources.limits.memory=512Mi";
-    let chart = bed.chart();
-    let chart = chart.display();
-    bed.helm(&format!(
-        "upgrade --install {RELEASE} {chart} --namespace {own} --values {chart}/values-{environment}.yaml {small} {SMALL} \
-         --set test.model={MODEL} --wait --timeout 240s"
-    ))?;
-    let said = bed.helm(&format!("test {RELEASE} --namespace {own} --timeout 120s"))?;
-    ensure!(said.contains("Succeeded"), "helm test ran nothing:\n{said}");
-    let pods = bed.kube.json(&format!("--namespace {own} get pods --field-selector status.phase=Running"))?;
-    // What comes next needs the memory.
-    bed.helm(&format!("uninstall {RELEASE} --namespace {own} --wait"))?;
-    bed.kube.run(&format!("delete namespace {own} {environment}"))?;
-    Ok(pods["items"].as_array().map_or(0, Vec::len))
+    Ok(())
+}
+
+/// Takes it away again, with all that was put there.
+///
+/// # Errors
+/// The server refuses.
+pub(super) fn remove(bed: &Bed<'_>, environment: &str) -> Result<()> {
+    bed.kube.run(&format!("delete namespace forebay-{environment} {environment}"))?;
+    bed.kube.run(&format!("delete persistentvolume {environment}-models {environment}-engines")).map(drop)
 }
 
 fn secrets(bed: &Bed<'_>, keys: &Path, own: &str, environment: &str) -> Result<()> {

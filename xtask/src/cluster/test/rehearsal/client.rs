@@ -3,7 +3,7 @@
 use std::fs::{self, File};
 use std::os::unix::process::CommandExt as _;
 use std::path::PathBuf;
-use std::process::{Command, ExitStatus, Stdio};
+use std::process::{ExitStatus, Stdio};
 use std::time::Duration;
 
 use anyhow::{Context, Result, bail, ensure};
@@ -77,14 +77,11 @@ impl<'a> Client<'a> {
     /// Runs it until its end or its cut; what it wrote.
     fn release(&self, more: &[String], cut: Option<Cut>) -> Result<(ExitStatus, Vec<String>)> {
         self.proxy.expect(cut);
-        let mut release = Command::new(std::env::current_exe()?);
+        let mut release = self.bed.xtask()?;
         release.args(["release", "dev", "--verified", "--timeout", "240s"]);
         release.args(["--namespace", &self.bed.namespace, "--release", RELEASE]);
         release.arg("--kubeconfig").arg(&self.kubeconfig).arg("--helm").arg(self.bed.helm_program());
         release.args(["--set", &format!("backend.image.repository={SERVE}")]).args(more);
-        release
-            .env("CARGO_MANIFEST_DIR", self.bed.layout.root.join("xtask"))
-            .env("FOREBAY_DIR", &self.bed.layout.dir);
         let log = File::create(&self.log)?;
         release.stdin(Stdio::null()).stdout(log.try_clone()?).stderr(log).process_group(0);
         let mut child = release.spawn().context("can't run the release")?;
