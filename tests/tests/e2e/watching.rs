@@ -71,7 +71,7 @@ fn of_a_shared_pool(serve: &mut Names, gate: &mut Names, envoy: &mut Names) {
     until_there(gate_metrics, OWN, "forebay_proxy_saved_us");
 
     // Two bodies of which one alone fits: one that waits for its last byte, which it may for a minute, and another.
-    let large = post("/v2/models/identity_fp32/infer", &JSON, &[b' '; LARGE]);
+    let large = post("/v2/models/identity_fp32/infer", &JSON, &vec![b' '; LARGE]);
     let mut held = TcpStream::connect(("127.0.0.1", backend)).expect("the backend listens");
     held.write_all(&large[..large.len() - 1]).expect("it reads");
     until("the first body is there", || {

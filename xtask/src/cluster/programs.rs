@@ -162,11 +162,9 @@ impl Module {
         if ours {
             build.env("GOCACHE", &compiled);
         }
-        counted(build, self.packages, "packages")
-            .with_context(|| format!("{} does not build", self.name))?;
+        counted(build, self.packages, "packages").with_context(|| format!("{} does not build", self.name))?;
         if ours {
-            fs::remove_dir_all(&compiled)
-                .with_context(|| format!("can't remove {}", compiled.display()))?;
+            fs::remove_dir_all(&compiled).with_context(|| format!("can't remove {}", compiled.display()))?;
         }
         Ok(())
     }

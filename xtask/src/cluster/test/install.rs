@@ -62,9 +62,8 @@ pub(super) fn two_of_each(bed: &Bed<'_>) -> Result<String> {
 /// # Errors
 /// They don't get ready.
 pub(super) fn have_two(bed: &Bed<'_>) -> Result<()> {
-    bed.helm(&bed.release(TWO)).map(drop)
+    bed.helm(&bed.release(&format!("--reuse-values {TWO}"))).map(drop)
 }
 
-/// Two of each, and what else was set stays.
-pub(super) const TWO: &str =
-    "--reuse-values --set backend.replicas=2 --set gate.replicas=2 --set front.replicas=2";
+/// Two of each.
+pub(super) const TWO: &str = "--set backend.replicas=2 --set gate.replicas=2 --set front.replicas=2";

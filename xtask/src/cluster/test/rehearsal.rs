@@ -9,9 +9,9 @@ mod proxy;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Instant;
 
-use anyhow::{Context, Result, anyhow, ensure};
+use anyhow::{Context, Result, anyhow};
 
-use super::bed::Bed;
+use super::bed::{Bed, SMALL};
 use super::install::{TWO, namespace};
 use super::load::{Sent, none_failed, under_load};
 use client::Client;
@@ -82,9 +82,9 @@ pub(super) fn back(bed: &Bed<'_>) -> Result<String> {
     )
 }
 
-/// A release of two of each whose backends and gates are made anew.
+/// A release of two of each, so small that one a lane finds room, whose backends and gates are made anew.
 fn turn(number: usize) -> Vec<String> {
-    let mut words: Vec<String> = TWO.split_whitespace().map(str::to_owned).collect();
+    let mut words: Vec<String> = [TWO, SMALL].join(" ").split_whitespace().map(str::to_owned).collect();
     for component in ["backend", "gate"] {
         words.extend(["--set".to_owned(), format!("{component}.podAnnotations.turn=t{number}")]);
     }
@@ -102,7 +102,7 @@ fn in_order(writes: &[String]) -> Vec<usize> {
 /// What became of the cuts.
 #[derive(Default)]
 struct Cuts {
-    /// Writes of one release.
+    /// Writes of one release, at most.
     of: usize,
     /// Those at which it was killed on both sides.
     whole: usize,
@@ -130,9 +130,9 @@ fn rehearse(bed: &Bed<'_>, rehearsal: &Rehearsal) -> Result<String> {
     let (mut all, mut sent) = (Cuts::default(), Vec::<(&str, Sent)>::new());
     for lane in found {
         let (cuts, answers) = lane?;
-        ensure!(all.of == 0 || all.of == cuts.of, "a release of {} writes, another of {}", all.of, cuts.of);
         all = Cuts {
-            of: cuts.of,
+            // A slow one renews its lock once or twice more.
+            of: all.of.max(cuts.of),
             whole: all.whole + cuts.whole,
             mended: all.mended + cuts.mended,
             unreached: all.unreached + cuts.unreached,
