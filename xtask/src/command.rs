@@ -3,7 +3,7 @@
 use std::ffi::OsStr;
 use std::io::{BufRead as _, BufReader};
 use std::path::{Path, PathBuf};
-use std::process::{Command, Stdio};
+use std::process::{Command, Output, Stdio};
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::sync::mpsc::{RecvTimeoutError, channel};
 use std::time::{Duration, Instant};
@@ -20,6 +20,38 @@ const LONGER_PATIENCE: Duration = Duration::from_secs(15);
 
 /// Lines of a failed program's output that are shown.
 const SHOWN_LINES: usize = 15;
+
+/// What a command said.
+pub(crate) struct Said {
+    pub(crate) ok: bool,
+    pub(crate) stdout: String,
+    pub(crate) stderr: String,
+}
+
+impl From<Output> for Said {
+    fn from(done: Output) -> Self {
+        let text = |bytes: &[u8]| String::from_utf8_lossy(bytes).into_owned();
+        Self { ok: done.status.success(), stdout: text(&done.stdout), stderr: text(&done.stderr) }
+    }
+}
+
+impl Said {
+    /// What it wrote to stdout.
+    ///
+    /// # Errors
+    /// It failed; the message shows `line`, which names it, and the last that it said.
+    pub(crate) fn well(self, line: &str) -> Result<String> {
+        if !self.ok {
+            bail!("{line}:\n{}", last_lines(&self.all()));
+        }
+        Ok(self.stdout)
+    }
+
+    /// All that it wrote.
+    pub(crate) fn all(&self) -> String {
+        format!("{}{}", self.stdout, self.stderr)
+    }
+}
 
 /// A program with its arguments.
 pub(crate) fn command<A: AsRef<OsStr>>(

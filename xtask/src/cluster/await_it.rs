@@ -13,6 +13,8 @@ use rig::group::Interrupted;
 use signal_hook::consts::{SIGHUP, SIGINT, SIGTERM};
 use signal_hook::flag::register;
 
+use crate::command::Said;
+
 /// How often it is looked.
 const GLANCE: Duration = Duration::from_millis(100);
 
@@ -53,7 +55,7 @@ pub(super) fn forget() {
 ///
 /// # Errors
 /// It can't be run, or [`Interrupted`].
-pub(super) fn finished(mut command: Command, input: &str) -> Result<Output> {
+pub(super) fn finished(mut command: Command, input: &str) -> Result<Said> {
     go_on()?;
     command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped());
     let name = command.get_program().to_string_lossy().into_owned();
@@ -75,7 +77,7 @@ pub(super) fn finished(mut command: Command, input: &str) -> Result<Output> {
             std::thread::sleep(GLANCE / 5);
         };
         let text = |thread: ScopedJoinHandle<'_, Vec<u8>>| thread.join().unwrap_or_default();
-        Ok(Output { status, stdout: text(stdout), stderr: text(stderr) })
+        Ok(Output { status, stdout: text(stdout), stderr: text(stderr) }.into())
     })
 }
 

@@ -3,24 +3,17 @@
 use std::path::PathBuf;
 use std::process::Command;
 
-use anyhow::{Context, Result, bail};
+use anyhow::{Context, Result};
 use serde_json::Value;
 
 use super::await_it::finished;
-use crate::command::{command, last_lines};
+use crate::command::{Said, command};
 
 #[derive(Clone)]
 pub(super) struct Kube {
     /// Our own program; kubectl is a part of it.
     program: PathBuf,
     kubeconfig: PathBuf,
-}
-
-/// What a command said.
-pub(super) struct Said {
-    pub(super) ok: bool,
-    pub(super) stdout: String,
-    pub(super) stderr: String,
 }
 
 impl Kube {
@@ -45,34 +38,20 @@ impl Kube {
         kubectl
     }
 
-    /// Runs it, whatever comes of it.
-    ///
-    /// # Errors
-    /// It can't be run.
-    pub(super) fn ask(kubectl: Command, input: &str) -> Result<Said> {
-        let done = finished(kubectl, input)?;
-        let text = |bytes: &[u8]| String::from_utf8_lossy(bytes).into_owned();
-        Ok(Said { ok: done.status.success(), stdout: text(&done.stdout), stderr: text(&done.stderr) })
-    }
-
     /// Runs a line of words and returns what it said.
     ///
     /// # Errors
     /// It fails.
     pub(super) fn run(&self, words: &str) -> Result<String> {
-        Self::run_command(self.command(words), "")
+        self.ask(words, "")?.well(&format!("kubectl {words}"))
     }
 
+    /// Runs it with that input, whatever comes of it.
+    ///
     /// # Errors
-    /// It fails.
-    pub(super) fn run_command(kubectl: Command, input: &str) -> Result<String> {
-        let line: Vec<_> =
-            kubectl.get_args().skip(1).map(|word| word.to_string_lossy().into_owned()).collect();
-        let said = Self::ask(kubectl, input)?;
-        if !said.ok {
-            bail!("kubectl {}:\n{}", line.join(" "), last_lines(&format!("{}{}", said.stdout, said.stderr)));
-        }
-        Ok(said.stdout)
+    /// It can't be run.
+    pub(super) fn ask(&self, words: &str, input: &str) -> Result<Said> {
+        finished(self.command(words), input)
     }
 
     /// Applies objects.
@@ -80,7 +59,8 @@ impl Kube {
     /// # Errors
     /// The server refuses one.
     pub(super) fn apply(&self, yaml: &str) -> Result<()> {
-        Self::run_command(self.command("apply --filename -"), yaml).map(drop)
+        let words = "apply --filename -";
+        self.ask(words, yaml)?.well(&format!("kubectl {words}")).map(drop)
     }
 
     /// Objects as JSON.

@@ -2,10 +2,9 @@
 
 use std::path::PathBuf;
 
-use anyhow::{Result, bail};
+use anyhow::Result;
 
 use super::{Helm, Kubectl, Settings};
-use crate::command::last_lines;
 use crate::layout::Layout;
 
 pub(crate) enum Source {
@@ -56,11 +55,7 @@ impl Source {
             Self::Helm { .. } => {
                 let mut words = vec!["template".to_owned(), "--no-hooks".to_owned()];
                 words.extend(self.helm_words(settings));
-                let said = Helm::new(layout, settings)?.ask(&words)?;
-                if !said.ok {
-                    bail!("helm {}:\n{}", words.join(" "), last_lines(&said.stderr));
-                }
-                Ok(said.stdout)
+                Helm::new(layout, settings)?.ask(&words)?.well(&format!("helm {}", words.join(" ")))
             }
         }
     }

@@ -9,15 +9,8 @@ use anyhow::{Context, Result, bail};
 use serde_json::Value;
 
 use super::{Settings, json};
-use crate::command::{command, last_lines, on_path, output};
+use crate::command::{Said, command, on_path, output};
 use crate::layout::Layout;
-
-/// What a command said.
-pub(crate) struct Said {
-    pub(crate) ok: bool,
-    pub(crate) stdout: String,
-    pub(crate) stderr: String,
-}
 
 #[derive(Clone)]
 pub(crate) struct Kubectl {
@@ -77,11 +70,7 @@ impl Kubectl {
     /// # Errors
     /// It fails.
     pub(crate) fn run(&self, words: &str, input: &str) -> Result<String> {
-        let said = self.ask(words, input)?;
-        if !said.ok {
-            bail!("kubectl {words}:\n{}", last_lines(&format!("{}{}", said.stdout, said.stderr)));
-        }
-        Ok(said.stdout)
+        self.ask(words, input)?.well(&format!("kubectl {words}"))
     }
 
     /// Objects; none where nothing is.
@@ -176,6 +165,5 @@ fn said(mut command: Command, input: &str) -> Result<Said> {
     let done = child.wait_with_output()?;
     // Who does not read all of its input says why itself.
     let _ = writer.join();
-    let text = |bytes: &[u8]| String::from_utf8_lossy(bytes).into_owned();
-    Ok(Said { ok: done.status.success(), stdout: text(&done.stdout), stderr: text(&done.stderr) })
+    Ok(done.into())
 }

@@ -4,7 +4,7 @@ use std::path::{Path, PathBuf};
 use std::process::{Child, Command};
 use std::time::Duration;
 
-use anyhow::{Context, Result, bail};
+use anyhow::{Context, Result};
 use serde_json::Value;
 use walkdir::WalkDir;
 
@@ -127,13 +127,7 @@ impl<'a> Bed<'a> {
     pub(super) fn helm(&self, words: &str) -> Result<String> {
         let mut helm = command(&self.helm, words.split_whitespace());
         helm.env("KUBECONFIG", self.kube.kubeconfig());
-        let done = finished(helm, "")?;
-        let text = |bytes: &[u8]| String::from_utf8_lossy(bytes).into_owned();
-        if !done.status.success() {
-            let said = format!("{}{}", text(&done.stdout), text(&done.stderr));
-            bail!("helm {words}:\n{}", last_lines(&said));
-        }
-        Ok(text(&done.stdout))
+        finished(helm, "")?.well(&format!("helm {words}"))
     }
 
     /// Which helm that is.

@@ -8,7 +8,7 @@ use serde_json::json;
 use super::bed::{Bed, RELEASE};
 use super::install::namespace;
 use crate::cluster::instance::NODES;
-use crate::cluster::kube::Kube;
+use crate::command::output;
 
 const ENVIRONMENTS: [&str; 3] = ["dev", "stage", "prod"];
 
@@ -40,9 +40,8 @@ pub(super) fn all(bed: &Bed<'_>) -> Result<String> {
             ways.push(("overlay", built));
         }
         for (way, objects) in ways {
-            let mut apply = bed.kube.command("apply --dry-run=server --filename -");
-            apply.args(["--namespace", &name]);
-            let said = Kube::ask(apply, &objects)?;
+            let apply = format!("apply --dry-run=server --filename - --namespace {name}");
+            let said = bed.kube.ask(&apply, &objects)?;
             let refused = said.stderr.lines().filter(|line| !line.trim().is_empty());
             wrong.extend(refused.map(|line| format!("{environment}, {way}: {line}")));
             if !said.ok && said.stderr.trim().is_empty() {
@@ -76,11 +75,8 @@ pub(super) fn install_kinds(bed: &Bed<'_>) -> Result<usize> {
     for file in &files {
         apply.arg("--filename").arg(file);
     }
-    let names: Vec<String> = if files.is_empty() {
-        Vec::new()
-    } else {
-        Kube::run_command(apply, "")?.lines().map(str::to_owned).collect()
-    };
+    let names: Vec<String> =
+        if files.is_empty() { Vec::new() } else { output(apply)?.lines().map(str::to_owned).collect() };
     if !names.is_empty() {
         bed.kube.run(&format!("wait --for condition=established --timeout=60s {}", names.join(" ")))?;
     }
@@ -95,7 +91,7 @@ pub(super) fn give_gpus(bed: &Bed<'_>) -> Result<()> {
         let mut patch =
             bed.kube.command(&format!("patch node node-{number} --subresource status --type merge --patch"));
         patch.arg(gpus.to_string());
-        Kube::run_command(patch, "")?;
+        output(patch)?;
         bed.kube.run(&format!("label node node-{number} --overwrite nvidia.com/gpu.product=NVIDIA-H200"))?;
     }
     Ok(())

@@ -8,7 +8,7 @@ use anyhow::{Context, Result, ensure};
 use super::bed::Bed;
 use super::dry_run::install_kinds;
 use crate::cluster::await_it::finished;
-use crate::command::{WITH_TENSORRT, cargo, last_lines};
+use crate::command::{WITH_TENSORRT, cargo};
 
 /// Fewer would show nothing.
 const LEAST: usize = 60;
@@ -21,13 +21,7 @@ pub(super) fn all(bed: &Bed<'_>) -> Result<String> {
         bed.kube.apply(&format!("apiVersion: v1\nkind: Namespace\nmetadata:\n  name: {name}\n"))?;
     }
     let tests = tests(bed);
-    let done = finished(tests, "")?;
-    let said = String::from_utf8_lossy(&done.stdout).into_owned();
-    ensure!(
-        done.status.success(),
-        "verify and the server differ:\n{}",
-        last_lines(&format!("{said}{}", String::from_utf8_lossy(&done.stderr)))
-    );
+    let said = finished(tests, "")?.well("verify and the server differ")?;
     let (mut refused, mut planted) = (0, 0);
     for line in said.lines().filter_map(|line| line.split_once("the server refuses ")) {
         let (one, rest) = line.1.split_once(" of ").context("the tests count otherwise")?;

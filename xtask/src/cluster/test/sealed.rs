@@ -6,9 +6,8 @@ use anyhow::{Context, Result, ensure};
 
 use super::bed::{Bed, RELEASE};
 use super::dry_run::install_kinds;
-use crate::cluster::await_it::until;
+use crate::cluster::await_it::{finished, until};
 use crate::cluster::image;
-use crate::cluster::kube::Kube;
 use crate::cluster::programs::{KUBESEAL, SEALED_SECRETS};
 use crate::cluster::registry::Registry;
 
@@ -39,7 +38,7 @@ pub(super) fn opened(bed: &Bed<'_>) -> Result<String> {
         ["--controller-name", "sealed-secrets-controller", "--format", "yaml"],
     );
     seal.env("KUBECONFIG", bed.kube.kubeconfig());
-    let sealed = Kube::ask(seal, &secret)?;
+    let sealed = finished(seal, &secret)?;
     ensure!(
         sealed.ok && !sealed.stdout.contains("of-a-test-alone"),
         "kubeseal: {}{}",

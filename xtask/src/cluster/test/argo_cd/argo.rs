@@ -1,6 +1,6 @@
 //! Argo CD seen from its Applications, with the repository that it reads: what they say, and what is asked of them.
 
-use anyhow::{Context, Result, bail, ensure};
+use anyhow::{Context, Result, bail};
 use serde_json::{Value, json};
 use std::time::Duration;
 
@@ -9,7 +9,7 @@ use super::small;
 use crate::cluster::await_it::{finished, until};
 use crate::cluster::test::bed::{Bed, MODEL, RELEASE};
 use crate::cluster::test::environments;
-use crate::command::{last_lines, output};
+use crate::command::output;
 use crate::forge::Forge;
 
 /// How long all of it may take to be synced and healthy on a busy machine: nineteen pods, and their fronts compile.
@@ -102,10 +102,7 @@ impl Argo<'_> {
         release.args(["--namespace", &format!("forebay-{environment}"), "--argo-cd", NAMESPACE]);
         release.arg("--kubeconfig").arg(self.bed.kube.kubeconfig());
         release.arg("--repository").arg(self.forge.work());
-        let done = finished(release, "")?;
-        let said =
-            format!("{}{}", String::from_utf8_lossy(&done.stdout), String::from_utf8_lossy(&done.stderr));
-        ensure!(done.status.success(), "release {environment} --back:\n{}", last_lines(&said));
+        let said = finished(release, "")?.well(&format!("release {environment} --back"))?;
         for line in said.lines() {
             println!("           {environment}: {line}");
         }
