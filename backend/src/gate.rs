@@ -26,6 +26,7 @@ use crate::cache::live::{LiveTable, Proxies};
 use crate::cache::store::Store;
 use crate::http::error::HttpError;
 use crate::observe::metrics::GateMetrics;
+use crate::observe::trace::Tracing;
 use crate::trust::{Peer, Trust};
 pub(crate) use savings::Savings;
 
@@ -38,6 +39,7 @@ pub(crate) struct Gate {
     pub(crate) proxies: Arc<Proxies>,
     pub(crate) savings: Arc<Savings>,
     pub(crate) metrics: GateMetrics,
+    pub(crate) tracing: Tracing,
     /// How large a poll may be.
     pub(crate) bodies: Bodies,
     /// Cancelled once the process ends: no poll is held then.

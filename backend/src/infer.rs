@@ -20,7 +20,7 @@ use crate::cache::store::Store;
 use crate::class::Class;
 use crate::engine::signature::Mismatch;
 use crate::models::{Models, UnknownModel, Version};
-use crate::observe::trace::{Laps, Trace, Tracing};
+use crate::observe::trace::{Doing, Laps, Trace, Tracing};
 use crate::schedule::answers::Done;
 use crate::schedule::busy_poll::BusyPoll;
 use crate::schedule::given::Given;
@@ -175,7 +175,7 @@ impl Inference {
         caller: &Caller,
         laps: &Laps,
     ) -> Result<Answer, InferError> {
-        let trace = self.tracing.begin(caller.parent.as_ref(), &request.model_name, laps);
+        let trace = self.tracing.begin(caller.parent.as_ref(), Doing::Infer, &request.model_name, laps);
         trace.attribute("request_id", || request.id.clone());
         let answered = self.answer_traced(request, caller, trace.clone()).await;
         if let Err(error) = &answered {

@@ -31,6 +31,8 @@ pub const X_FOREBAY_MODEL: &str = "x-forebay-model";
 pub const X_FOREBAY_VERSION: &str = "x-forebay-version";
 /// Digest of a lookup, 64 hex digits.
 pub const X_FOREBAY_DIGEST: &str = "x-forebay-digest";
+/// Which trace a request is of (W3C Trace Context): a lookup is of its request's.
+pub const TRACEPARENT: &str = "traceparent";
 /// Version of a gate's answer ([`crate::gate::FORMAT`]).
 pub const X_FOREBAY_FORMAT: &str = "x-forebay-format";
 /// Epoch of the gate's table, when the poller's is the same.

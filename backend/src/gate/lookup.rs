@@ -7,6 +7,7 @@ use std::time::Instant;
 use axum::extract::{Extension, State};
 use axum::response::{IntoResponse, Response};
 use forebay_protocol::digest::{Digest, Generation, Key};
+use forebay_protocol::entry::Entry;
 use forebay_protocol::header::{
     X_FOREBAY_DIGEST, X_FOREBAY_GENERATION, X_FOREBAY_MODEL, X_FOREBAY_SERVICE, X_FOREBAY_VERSION,
 };
@@ -16,7 +17,8 @@ use http::{HeaderMap, HeaderName, HeaderValue, StatusCode};
 use super::Gate;
 use crate::http::error::HttpError;
 use crate::http::single;
-use crate::trust::Peer;
+use crate::observe::trace::{Doing, Laps, Stage, Trace};
+use crate::trust::{Peer, Whose};
 
 /// Answers one lookup: 200 with the entry, 404 with the live generations, 400 for what can't be a lookup, 503 when it is not known
 /// what is live. A caller that shows no credential is refused, and so is one that may not speak for the tenant.
@@ -25,17 +27,17 @@ pub(super) async fn lookup(
     peer: Option<Extension<Peer>>,
     headers: HeaderMap,
 ) -> Result<Response, HttpError> {
-    let began = Instant::now();
+    let (began, laps) = (Instant::now(), Laps::begin());
     let asked = Asked::read(&headers)?;
     gate.admit(Some(asked.service), &headers, peer.as_deref())?;
+    let parent = gate.tracing.parent(&headers);
+    let trace = gate.tracing.begin(parent.as_ref(), Doing::Lookup, asked.model, &laps);
     let whose = gate.trust.whose(asked.service, &headers, peer.as_deref());
-    let scope = whose.scope(asked.service).map_err(|_| HttpError::Tenant)?;
-    let live = gate.live.generations(asked.service, asked.model, asked.version);
-    let generations = live.ok_or(HttpError::NoGenerations)?;
-    let keys: Vec<Key> =
-        generations.iter().map(|generation| Key::derive(generation, &scope, &asked.digest)).collect();
-    let found = gate.store.lookup(&keys).await;
+    let (generations, found) =
+        find(&gate, &asked, &whose, &trace).await.inspect_err(|error| trace.failed(error))?;
     gate.metrics.seconds.record(began.elapsed());
+    let since = Instant::now();
+    trace.attribute("found", || found.is_some().to_string());
     let (status, generation, body) = if let Some(entry) = found {
         gate.metrics.hits.increment(1);
         (StatusCode::OK, hex(&entry.generation), entry.encode_plain())
@@ -43,6 +45,7 @@ pub(super) async fn lookup(
         gate.metrics.misses.increment(1);
         (StatusCode::NOT_FOUND, listed(&generations), Vec::new())
     };
+    trace.goes_out(since);
     let fixed = [
         (CONTENT_TYPE, HeaderValue::from_static("application/x-protobuf")),
         (CACHE_CONTROL, HeaderValue::from_static("no-store")),
@@ -50,6 +53,26 @@ pub(super) async fn lookup(
     let generation = HeaderValue::from_str(&generation).unwrap_or(HeaderValue::from_static(""));
     let said = [(HeaderName::from_static(X_FOREBAY_GENERATION), generation)];
     Ok((status, fixed, said, body).into_response())
+}
+
+/// What is live of the model, and the first fresh entry of it.
+async fn find(
+    gate: &Gate,
+    asked: &Asked<'_>,
+    whose: &Whose,
+    trace: &Trace,
+) -> Result<(Vec<Generation>, Option<Arc<Entry>>), HttpError> {
+    let began = Instant::now();
+    trace.attribute("model_name", || asked.model.to_owned());
+    trace.attribute("service", || asked.service.to_owned());
+    let scope = whose.scope(asked.service).map_err(|_| HttpError::Tenant)?;
+    let live = gate.live.generations(asked.service, asked.model, asked.version);
+    let generations = live.ok_or(HttpError::NoGenerations)?;
+    let keys: Vec<Key> =
+        generations.iter().map(|generation| Key::derive(generation, &scope, &asked.digest)).collect();
+    let found = gate.store.lookup(&keys).await;
+    trace.stage(Stage::Lookup, began);
+    Ok((generations, found))
 }
 
 struct Asked<'a> {

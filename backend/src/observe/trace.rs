@@ -23,7 +23,7 @@ use opentelemetry_sdk::trace::{SdkTracer, SdkTracerProvider};
 
 use crate::proto::{TraceSettingRequest, TraceSettingResponse};
 use crate::settings::{SettingsError, TraceConfig};
-pub(crate) use request::{Laps, Stage, Trace};
+pub(crate) use request::{Doing, Laps, Stage, Trace};
 use sampling::Settings;
 pub(crate) use sampling::{TRACE_LEVEL, TraceError};
 
@@ -63,15 +63,16 @@ impl Tracing {
         })
     }
 
-    /// The trace of a request to `model`, which has passed the stages of `laps`; one that nobody looks at if it isn't to be traced.
-    pub(crate) fn begin(&self, parent: Option<&Context>, model: &str, laps: &Laps) -> Trace {
+    /// The trace of what is done for a request to `model`, which has passed the stages of `laps`; one that nobody looks at if it isn't
+    /// to be traced.
+    pub(crate) fn begin(&self, parent: Option<&Context>, doing: Doing, model: &str, laps: &Laps) -> Trace {
         let (Some(parent), Some(out)) = (parent, &self.0.out) else { return Trace::default() };
         let span = parent.span();
         let sampled = span.span_context().is_valid().then(|| span.span_context().is_sampled());
         if !self.0.settings.traces(model, sampled) {
             return Trace::default();
         }
-        Trace::begin(out.tracer.clone(), parent, model, laps)
+        Trace::begin(out.tracer.clone(), parent, format!("{} {model}", doing.name()), laps)
     }
 
     /// Takes settings as a client asks for them, for the server or for a model that there is, and tells them all.

@@ -25,6 +25,8 @@ use crate::settings::HttpSettings;
 
 /// What is left of the bound for the pool when requests are cut, or a quarter of it where that is less.
 const LAST: Duration = Duration::from_secs(2);
+/// Each step of the end after the last request gets so long, within the bound of all.
+pub(super) const PATIENCE: Duration = Duration::from_secs(5);
 /// The code of a process that was told twice.
 const EXIT_AT_ONCE: u8 = 1;
 

@@ -6,7 +6,7 @@ use std::time::Instant;
 
 use tokio_util::sync::CancellationToken;
 
-use super::end::End;
+use super::end::{End, PATIENCE};
 use super::ports::Ports;
 use super::serving::{Listeners, Serving};
 use super::signals::Signals;
@@ -17,7 +17,7 @@ use crate::cache::store::Store;
 use crate::gate::{self, Gate, Savings, ready};
 use crate::http::{self, tls::Tls};
 use crate::observe::metrics::{self, GateMetrics};
-use crate::observe::{logs, readiness::Draining};
+use crate::observe::{logs, readiness::Draining, trace::Tracing};
 use crate::settings::{GateSettings, PoolKind, PoolSettings, PrivacySettings, SettingsError};
 
 /// Runs `forebay gate` until a signal to end.
@@ -35,6 +35,7 @@ pub(crate) fn run(settings: &GateSettings) -> anyhow::Result<()> {
     runtime.spawn(metrics::keep_up(prometheus.clone()));
     let ended = runtime.block_on(async {
         let stop = CancellationToken::new();
+        let tracing = Tracing::start(&settings.trace.config()?)?;
         let secret = PoolSecret::followed(&settings.pool, &stop)?;
         let Pooled { store, registry } = tokio::select! {
             pooled = Pooled::open(&settings.pool, secret.clone()) => pooled?,
@@ -54,6 +55,7 @@ pub(crate) fn run(settings: &GateSettings) -> anyhow::Result<()> {
             savings: Arc::new(Savings::new(registry)),
             trust,
             metrics: GateMetrics::new(),
+            tracing: tracing.clone(),
             bodies: gate::polls(settings.http.bodies()),
             ending: draining.begun(),
         });
@@ -75,9 +77,12 @@ pub(crate) fn run(settings: &GateSettings) -> anyhow::Result<()> {
         draining.begin();
         let order = async {
             let is_whole = serving.drain(&end).await?;
-            end.goes_on_with("the pool's last answer");
+            end.goes_on_with("the pool's last answer, and traces");
             stop.cancel();
+            let last_traces = end.left(PATIENCE);
+            let sent = tokio::task::spawn_blocking(move || tracing.end(last_traces));
             following.await?;
+            sent.await?;
             Ok(is_whole)
         };
         end.in_order(&mut signals, order).await

@@ -14,7 +14,7 @@ use forebay_bindings::telemetry;
 use forebay_protocol::limits::Limits;
 use tokio_util::sync::CancellationToken;
 
-use super::end::End;
+use super::end::{End, PATIENCE};
 use super::serving::Serving;
 use super::signals::Signals;
 use crate::body::Bodies;
@@ -38,8 +38,6 @@ pub(super) use loader::loader;
 use pooled::Pooled;
 use start::Start;
 
-/// Each step of the end after the last request gets so long, within the bound of all.
-const PATIENCE: Duration = Duration::from_secs(5);
 /// A session may take so long to come back after its last answer has gone out.
 const MOMENT: Duration = Duration::from_millis(100);
 /// How often it is looked whether it has.
@@ -103,6 +101,7 @@ async fn serve(
             savings: Arc::new(Savings::new(own)),
             trust: access.trust.clone(),
             metrics: GateMetrics::new(),
+            tracing: tracing.clone(),
             bodies: gate::polls(bodies.clone()),
             ending: draining.begun(),
         })

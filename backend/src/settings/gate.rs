@@ -5,7 +5,8 @@ use clap::Args;
 use super::memory::Memory;
 use super::sizes::{Share, Sizes};
 use super::{
-    GateAddress, HttpSettings, LogSettings, PoolSettings, SettingsError, TlsSettings, TrustSettings, wrong,
+    GateAddress, HttpSettings, LogSettings, PoolSettings, SettingsError, TlsSettings, TraceSettings,
+    TrustSettings, wrong,
 };
 
 /// Settings of `forebay gate`.
@@ -26,6 +27,8 @@ pub(crate) struct GateSettings {
     pub(crate) trust: TrustSettings,
     #[command(flatten)]
     pub(crate) logs: LogSettings,
+    #[command(flatten)]
+    pub(crate) trace: TraceSettings,
     /// The sizes of all that, by what memory there is.
     #[arg(skip)]
     pub(crate) sizes: Sizes,
@@ -46,6 +49,7 @@ impl GateSettings {
             let reason = "a gate of its own needs --pool redis or memcached; with --pool memory its routes run in `serve`";
             return Err(wrong("--pool", reason));
         }
+        self.trace.config()?;
         self.trust.check()?;
         self.http.check()?;
         self.pool.check()

@@ -83,6 +83,11 @@ impl Mesh {
 
 /// What a gate answers to a lookup of that value.
 pub(crate) fn lookup(gate: &Forebay, value: f32) -> Answer {
+    lookup_with(gate, value, &[])
+}
+
+/// The same with more headers.
+pub(crate) fn lookup_with(gate: &Forebay, value: f32, more: &[(&str, &str)]) -> Answer {
     let path = InferPath { model: "identity_fp32", version: "" };
     let body = bytes::Bytes::from(fp32(&[value]).to_string());
     let request = forebay_protocol::request::decode(&path, None, &body, &Limits::default()).unwrap();
@@ -92,7 +97,7 @@ pub(crate) fn lookup(gate: &Forebay, value: f32) -> Answer {
         ("x-forebay-model", "identity_fp32"),
         ("x-forebay-digest", &digest),
     ];
-    send(gate.gate_port, "GET", LOOKUP_PATH, &headers, b"")
+    send(gate.gate_port, "GET", LOOKUP_PATH, &[&headers[..], more].concat(), b"")
 }
 
 /// What a server answers to that value.

@@ -27,6 +27,7 @@ use tempfile::TempDir;
 
 use crate::client::send;
 use crate::grpc;
+use crate::mesh::{Mesh, ask, lookup, lookup_with};
 use crate::process::{Forebay, repository_with, test_repository};
 
 const TRACE: &str = "0af7651916cd43dd8448eb211c80319c";
@@ -95,13 +96,16 @@ fn serve(collector: &str, settings: &[&str]) -> Forebay {
 }
 
 fn serve_from(repository: &Path, collector: &str, settings: &[&str]) -> Forebay {
+    let traces = trace_config(collector, settings);
+    let arguments = ["--instances", "1"].into_iter().chain(traces.iter().map(String::as_str));
+    Forebay::serve_from(repository, &arguments.collect::<Vec<_>>())
+}
+
+/// The arguments that say so.
+fn trace_config(collector: &str, settings: &[&str]) -> Vec<String> {
     let url = format!("opentelemetry,url={collector}");
-    let mut arguments =
-        vec!["--instances", "1", "--trace-config", "mode=opentelemetry", "--trace-config", &url];
-    for setting in settings {
-        arguments.extend(["--trace-config", setting]);
-    }
-    Forebay::serve_from(repository, &arguments)
+    let all = ["mode=opentelemetry", &url].into_iter().chain(settings.iter().copied());
+    all.flat_map(|setting| ["--trace-config".to_owned(), setting.to_owned()]).collect()
 }
 
 /// A repository whose model computes nothing before two rows wait.
@@ -253,6 +257,32 @@ fn a_request_that_takes_an_equal_ones_result_is_linked_to_it() {
     assert!(leaders[0].links.is_empty(), "{leaders:?}");
     let links: Vec<_> = followers[0].links.iter().map(|link| (&link.trace_id, &link.span_id)).collect();
     assert_eq!(links, [(&leaders[0].trace_id, &leaders[0].span_id)]);
+}
+
+#[test]
+fn a_lookup_at_the_gate_has_a_span_in_the_trace_that_it_comes_with() {
+    let (collector, mesh) = (Collector::start(), Mesh::redis());
+    let traces = trace_config(&collector.url, &["level=TIMESTAMPS", "rate=0", SOON]);
+    let traces: Vec<_> = traces.iter().map(String::as_str).collect();
+    let (server, gate) = (mesh.serve(), Forebay::gate(&mesh.arguments(&traces)));
+    ask(&server, 1.0);
+    until("the gate finds it", || (lookup(&gate, 1.0).status == 200).then_some(()));
+    for (value, status, found) in [(1.0, 200, "true"), (2.0, 404, "false")] {
+        assert_eq!(lookup_with(&gate, value, &[("traceparent", &sampled())]).status, status);
+        let mut spans = Vec::new();
+        while !spans.iter().any(|span: &Span| span.name.starts_with("lookup ")) {
+            spans.extend(collector.spans());
+        }
+        let (root, stages): (Vec<_>, Vec<_>) =
+            spans.into_iter().partition(|span| span.name == "lookup identity_fp32");
+        let root = &root[0];
+        assert_eq!((hex(&root.trace_id), hex(&root.parent_span_id)), (TRACE.into(), CALLER.into()));
+        assert_eq!(["found", "service"].map(|name| attribute(root, name)), [found, "default"]);
+        assert_eq!(names(&stages), ["lookup", "encode"].into());
+        assert!(stages.iter().all(|stage| stage.parent_span_id == root.span_id), "{stages:?}");
+    }
+    gate.signal(Signal::TERM);
+    assert!(gate.wait().success());
 }
 
 #[test]

@@ -27,6 +27,8 @@ pub struct Question<'a> {
     pub version: &'a str,
     /// The request.
     pub digest: &'a Digest,
+    /// The trace that it is of, or "".
+    pub traceparent: &'a [u8],
 }
 
 /// Why the gate is not asked.
@@ -85,6 +87,7 @@ impl Gate {
             (header::X_FOREBAY_MODEL, question.model.to_owned()),
             (header::X_FOREBAY_VERSION, question.version.to_owned()),
             (header::X_FOREBAY_DIGEST, question.digest.to_string()),
+            (header::TRACEPARENT, String::from_utf8_lossy(question.traceparent).into_owned()),
         ];
         headers.retain(|(_, value)| !value.is_empty());
         Ok(Call {
@@ -148,8 +151,14 @@ mod tests {
     use crate::memory::Memory;
 
     const DIGEST: Digest = Digest([7; 32]);
-    const QUESTION: Question<'_> =
-        Question { service: "demo", tenant: None, model: "m", version: "", digest: &DIGEST };
+    const QUESTION: Question<'_> = Question {
+        service: "demo",
+        tenant: None,
+        model: "m",
+        version: "",
+        digest: &DIGEST,
+        traceparent: b"",
+    };
 
     fn gate(json: &str) -> Gate {
         Gate::new(serde_json::from_str(json).unwrap())
@@ -178,6 +187,7 @@ mod tests {
                 model: text("model"),
                 version: text("version"),
                 digest: &digest,
+                traceparent: b"",
             };
             let call = gate(r#"{"cluster": "g", "timeout_ms": 3}"#).ask(&question, 0).unwrap();
             assert_eq!((call.ticket, call.cluster.as_str(), call.timeout_ms), (Ticket::Lookup, "g", 3));

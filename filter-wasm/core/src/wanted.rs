@@ -56,6 +56,8 @@ pub struct Incoming {
     pub accept: Vec<u8>,
     /// All values of `accept-encoding`.
     pub accept_encoding: Vec<u8>,
+    /// `traceparent`, for the gate; "" when there is none that can be one.
+    pub traceparent: Vec<u8>,
     /// `cache-control`.
     pub directives: RequestDirectives,
     /// What all this takes of the worker's memory, and what was parsed of the body later.
@@ -120,8 +122,9 @@ impl Incoming {
     /// Holds what the headers said, if there is room.
     #[must_use]
     pub fn takes_room(&self) -> bool {
-        let Self { path, content_type, header_length_raw, accept, accept_encoding, .. } = self;
-        let texts = [path.text.as_bytes(), content_type, header_length_raw, accept, accept_encoding];
+        let Self { path, content_type, header_length_raw, accept, accept_encoding, traceparent, .. } = self;
+        let texts =
+            [path.text.as_bytes(), content_type, header_length_raw, accept, accept_encoding, traceparent];
         let bytes = texts.into_iter().map(<[u8]>::len).fold(OVERHEAD_BYTES, usize::saturating_add);
         self.held.grow_by(bytes)
     }

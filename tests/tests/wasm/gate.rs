@@ -74,7 +74,9 @@ fn a_lookup_says_who_asks_for_what_and_holds_no_secret() {
     let mut host = super::host(&tenants);
     let worker = host.worker(0);
     let path = "/v2/models/m/versions/3/infer";
-    let (_, call) = asks(worker, Request::post(path).body(asking_as("an id", 7)));
+    let trace = "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01";
+    let (_, call) =
+        asks(worker, Request::post(path).header("traceparent", trace).body(asking_as("an id", 7)));
     assert_eq!((call.cluster.as_str(), call.timeout_ms), ("outbound|8010||gate.ns", 5));
     let header = |name: &str| call.header(name).unwrap_or_default();
     assert_eq!((header(":method"), header(":path")), ("GET".to_owned(), LOOKUP_PATH.to_owned()));
@@ -82,6 +84,7 @@ fn a_lookup_says_who_asks_for_what_and_holds_no_secret() {
     assert_eq!(header("x-forebay-tenant"), "acme");
     assert_eq!(header("x-forebay-model"), "m");
     assert_eq!(header("x-forebay-version"), "3");
+    assert_eq!(header("traceparent"), trace);
     assert_eq!((header(":authority"), header("x-forebay-token")), ("gate.ns".to_owned(), String::new()));
     let digest = header("x-forebay-digest");
     assert!(digest.len() == 64 && digest.bytes().all(|byte| byte.is_ascii_hexdigit()), "{digest}");

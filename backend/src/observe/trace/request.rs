@@ -10,6 +10,24 @@ use opentelemetry::trace::{
 use opentelemetry::{Context, KeyValue};
 use opentelemetry_sdk::trace::{SdkTracer, Span as SdkSpan};
 
+/// What is done for a request, and is its span.
+#[derive(Debug, Clone, Copy)]
+pub(crate) enum Doing {
+    /// It is answered.
+    Infer,
+    /// A proxy asks the gate for its answer.
+    Lookup,
+}
+
+impl Doing {
+    pub(super) fn name(self) -> &'static str {
+        match self {
+            Self::Infer => "infer",
+            Self::Lookup => "lookup",
+        }
+    }
+}
+
 /// What a request passes. Those that statistics count too have their names.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Stage {
@@ -94,7 +112,7 @@ struct Passed {
 }
 
 impl Trace {
-    pub(super) fn begin(tracer: SdkTracer, parent: &Context, model: &str, laps: &Laps) -> Self {
+    pub(super) fn begin(tracer: SdkTracer, parent: &Context, name: String, laps: &Laps) -> Self {
         let mut stages = Vec::with_capacity(8);
         let mut since = laps.began;
         for (stage, end) in laps.ends.into_iter().flatten() {
@@ -102,9 +120,7 @@ impl Trace {
             since = end;
         }
         let began_at = SystemTime::now() - laps.began.elapsed();
-        let root = SpanBuilder::from_name(format!("infer {model}"))
-            .with_kind(SpanKind::Server)
-            .with_start_time(began_at);
+        let root = SpanBuilder::from_name(name).with_kind(SpanKind::Server).with_start_time(began_at);
         Self(Some(Arc::new(Traced {
             root: tracer.build_with_context(root, parent),
             tracer,

@@ -155,6 +155,7 @@ impl Exchange {
             model: path.model,
             version: path.version,
             digest: &parsed.digest,
+            traceparent: &wanted.incoming.traceparent,
         };
         match worker.gate.as_mut().map(|gate| gate.ask(&question, now_ms)) {
             Some(Ok(call)) => {

@@ -80,6 +80,19 @@ fn infer_path(headers: &Headers) -> Option<ModelPath> {
     ModelPath::parse(std::str::from_utf8(headers.first(":path")?).ok()?)
 }
 
+/// Which trace the request is of (W3C Trace Context), in the one form that there is; what else it may be is not passed on.
+fn traceparent(headers: &Headers) -> &[u8] {
+    const FORM: &[u8] = b"00-00000000000000000000000000000000-0000000000000000-00";
+    let is_one = |value: &&[u8]| {
+        let fits = |(byte, form): (&u8, &u8)| match form {
+            b'-' => byte == form,
+            _ => byte.is_ascii_hexdigit(),
+        };
+        value.len() == FORM.len() && value.iter().zip(FORM).all(fits)
+    };
+    headers.first(header::TRACEPARENT).filter(is_one).unwrap_or_default()
+}
+
 fn incoming(
     headers: &Headers,
     route: RouteSettings,
@@ -114,6 +127,7 @@ fn incoming(
         header_length,
         accept: joined(headers, "accept"),
         accept_encoding: joined(headers, "accept-encoding"),
+        traceparent: traceparent(headers).to_vec(),
         directives,
         held: worker.memory.hold(),
     };

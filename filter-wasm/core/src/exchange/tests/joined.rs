@@ -127,6 +127,24 @@ fn an_entry_of_the_pool_is_answered_in_every_encoding_that_is_waited_for() {
 }
 
 #[test]
+fn a_lookup_is_of_its_requests_trace_and_what_is_none_is_not_passed_on() {
+    let mut world = World::new(GATE);
+    let trace = "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01";
+    let longer = format!("{trace}-more");
+    for (number, said) in
+        [trace, "", &trace[1..], &longer, &trace.replace('-', "+"), &trace.replace('c', "x")]
+            .into_iter()
+            .enumerate()
+    {
+        let body = String::from_utf8_lossy(BODY).replace('7', &number.to_string());
+        let (_, acts) = world.asks_with(&[("traceparent", said)], body.as_bytes());
+        let call = call(&acts).expect("a lookup");
+        let passed = call.headers.iter().find(|(name, _)| *name == "traceparent");
+        assert_eq!(passed.map(|(_, value)| value.as_str()), (number == 0).then_some(trace), "{said}");
+    }
+}
+
+#[test]
 fn a_waiter_that_goes_on_gives_back_what_its_body_took() {
     let mut world = World::new("");
     let (leader, _) = world.asks(BODY);
