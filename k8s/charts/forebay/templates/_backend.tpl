@@ -6,12 +6,6 @@
 {{- if $values.backend.engines.claim -}}
 {{- $_ := set $flags "optimized-model-dir" "/engines" -}}
 {{- end -}}
-{{- with $values.monitoring.traces -}}
-{{- if .url -}}
-{{- $lines := list "mode=opentelemetry" "level=TIMESTAMPS" (printf "rate=%d" (int64 .rate)) (printf "opentelemetry,url=%s" .url) -}}
-{{- $_ := set $flags "trace-config" (join "\n" $lines) -}}
-{{- end -}}
-{{- end -}}
 {{- include "forebay.shared" . | trim }}
 {{ include "forebay.flags" $flags | trim }}
 {{- with $values.backend.restricted.secret }}

@@ -40,6 +40,12 @@
 {{- $_ := set $flags "tls-cert-file" "/etc/forebay/tls/tls.crt" -}}
 {{- $_ := set $flags "tls-key-file" "/etc/forebay/tls/tls.key" -}}
 {{- end -}}
+{{- with $values.monitoring.traces -}}
+{{- if .url -}}
+{{- $lines := list "mode=opentelemetry" "level=TIMESTAMPS" (printf "rate=%d" (int64 .rate)) (printf "opentelemetry,url=%s" .url) -}}
+{{- $_ := set $flags "trace-config" (join "\n" $lines) -}}
+{{- end -}}
+{{- end -}}
 {{- include "forebay.flags" $flags }}
 {{- if and (include "forebay.isShared" .) $values.pool.urlFrom.secret }}
 - name: FOREBAY_{{ $values.pool.kind | upper }}_URL
