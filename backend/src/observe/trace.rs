@@ -83,12 +83,16 @@ impl Tracing {
         self.0.settings.take(asked)
     }
 
-    /// Sends what waits, for no longer than that. Blocks.
-    pub(crate) fn end(&self, timeout: Duration) {
-        if let Some(out) = &self.0.out
-            && let Err(error) = out.provider.shutdown_with_timeout(timeout)
-        {
-            tracing::warn!("the last traces were not sent: {error}");
-        }
+    /// Sends what waits, for no longer than that.
+    pub(crate) async fn end(self, timeout: Duration) {
+        let send = move || {
+            if let Some(out) = &self.0.out
+                && let Err(error) = out.provider.shutdown_with_timeout(timeout)
+            {
+                tracing::warn!("the last traces were not sent: {error}");
+            }
+        };
+        // It blocks, and a panic of its own is no reason not to end.
+        let _ = tokio::task::spawn_blocking(send).await;
     }
 }

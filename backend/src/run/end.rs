@@ -21,6 +21,7 @@ use std::time::{Duration, Instant};
 use forebay_bindings::exit;
 
 use super::signals::Signals;
+use crate::observe::readiness::Draining;
 use crate::settings::HttpSettings;
 
 /// What is left of the bound for the pool when requests are cut, or a quarter of it where that is less.
@@ -43,8 +44,9 @@ pub(super) struct End {
 }
 
 impl End {
-    /// It begins now. The bound holds from here on: on a thread of its own, for those of the runtime may be busy for ever.
-    pub(super) fn begins(settings: &HttpSettings) -> Self {
+    /// It begins now, and whoever has to know is told. The bound holds from here on: on a thread of its own, for those of the runtime
+    /// may be busy for ever.
+    pub(super) fn begins(settings: &HttpSettings, draining: &Draining) -> Self {
         let (began, within) = (Instant::now(), settings.exit_timeout_secs);
         let last = LAST.min(within.saturating_sub(settings.drain_secs) / 4);
         let doing = Arc::new(Mutex::new("nothing yet"));
@@ -64,6 +66,7 @@ impl End {
         if let Err(error) = std::thread::Builder::new().name("end".into()).spawn(bound) {
             tracing::warn!("nobody bounds the end: {error}");
         }
+        draining.begin();
         end
     }
 

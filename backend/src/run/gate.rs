@@ -73,16 +73,13 @@ pub(crate) fn run(settings: &GateSettings) -> anyhow::Result<()> {
         let serving = Serving::start(listeners, &settings.http, &draining)?;
         ports.say_ready()?;
         signals.wait().await;
-        let end = End::begins(&settings.http);
-        draining.begin();
+        let end = End::begins(&settings.http, &draining);
         let order = async {
             let is_whole = serving.drain(&end).await?;
             end.goes_on_with("the pool's last answer, and traces");
             stop.cancel();
-            let last_traces = end.left(PATIENCE);
-            let sent = tokio::task::spawn_blocking(move || tracing.end(last_traces));
+            tracing.end(end.left(PATIENCE)).await;
             following.await?;
-            sent.await?;
             Ok(is_whole)
         };
         end.in_order(&mut signals, order).await

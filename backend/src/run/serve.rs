@@ -1,8 +1,9 @@
 //! `forebay serve`: settings -> engine, models, pool, ports, wired together; the ports are served, and say that it isn't ready, while the
-//! models are loaded (`start`); then everything runs until a signal, and comes to an [`End`].
+//! models are loaded (`start`); then everything runs until a signal, and comes to an [`End`] (`last`).
 
 mod bound;
 mod edges;
+mod last;
 mod loader;
 mod pooled;
 mod start;
@@ -34,14 +35,10 @@ use crate::settings::{Restrictions, ServeSettings, SettingsError};
 use crate::trust::Trust;
 use bound::{Bound, Routes};
 use edges::Edges;
+use last::Last;
 pub(super) use loader::loader;
 use pooled::Pooled;
 use start::Start;
-
-/// A session may take so long to come back after its last answer has gone out.
-const MOMENT: Duration = Duration::from_millis(100);
-/// How often it is looked whether it has.
-const GLANCE: Duration = Duration::from_millis(5);
 
 /// Runs `forebay serve` until a signal to end.
 ///
@@ -137,8 +134,7 @@ async fn serve(
     let following = tokio::select! {
         opened = start.opened(&settings.models, &control, &stop) => opened?,
         () = signals.wait() => {
-            let end = End::begins(&settings.http);
-            draining.begin();
+            let end = End::begins(&settings.http, &draining);
             draining.close();
             stop.cancel();
             return end.in_order(&mut signals, start.given_up(&end)).await;
@@ -147,49 +143,9 @@ async fn serve(
     health.look().await;
     ports.say_ready()?;
     signals.wait().await;
-    let end = End::begins(&settings.http);
-    draining.begin();
-    let order = async {
-        let is_whole = serving.drain(&end).await?;
-        end.goes_on_with(
-            "results on their way to the pool, traces, and the word to other servers that this one leaves",
-        );
-        stop.cancel();
-        let written = async {
-            if let Some(store) = store {
-                store.drain(end.left(PATIENCE)).await;
-            }
-        };
-        let told = async {
-            if let Some(farewell) = farewell {
-                // It was tried since the signal. The pool may be gone; the end doesn't wait for it for long.
-                let _ = tokio::time::timeout(end.left(PATIENCE), farewell).await;
-            }
-        };
-        let last_traces = end.left(PATIENCE);
-        let sent = tokio::task::spawn_blocking(move || tracing.end(last_traces));
-        let _ = tokio::join!(written, told, sent);
-        end.goes_on_with("models");
-        if let Some(following) = following {
-            let _ = tokio::time::timeout(end.left(PATIENCE), following).await;
-        }
-        Ok(rest(&control).await && is_whole)
-    };
-    end.in_order(&mut signals, order).await
-}
-
-/// Waits a moment for sessions whose answers have just gone out; whether nothing computes or loads any more. What does nobody waits
-/// for: those who asked have left.
-async fn rest(control: &Control) -> bool {
-    let until = Instant::now() + MOMENT;
-    while Instant::now() < until && !control.busy().is_empty() {
-        tokio::time::sleep(GLANCE).await;
-    }
-    let busy = control.busy();
-    if !busy.is_empty() {
-        tracing::warn!(models = busy.join(", "), "cut: they still compute, or are being loaded");
-    }
-    busy.is_empty()
+    let end = End::begins(&settings.http, &draining);
+    let last = Last { stop, store, farewell, tracing, following, control };
+    end.in_order(&mut signals, last.in_order(serving, &end)).await
 }
 
 /// What is looked at when `/metrics` is.

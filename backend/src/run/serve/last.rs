@@ -1,0 +1,83 @@
+//! The last of `serve`: ports that are served and an [`End`] that has begun enter; what is on its way goes out, in order; whether all of
+//! it did, or something was cut, leaves.
+
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use tokio::sync::oneshot;
+use tokio::task::JoinHandle;
+use tokio_util::sync::CancellationToken;
+
+use crate::cache::store::Store;
+use crate::models::control::Control;
+use crate::observe::trace::Tracing;
+use crate::run::end::{End, PATIENCE};
+use crate::run::serving::Serving;
+
+/// A session may take so long to come back after its last answer has gone out.
+const MOMENT: Duration = Duration::from_millis(100);
+/// How often it is looked whether it has.
+const GLANCE: Duration = Duration::from_millis(5);
+
+/// What is not over with the last answer.
+pub(super) struct Last {
+    /// Whatever follows something, until now.
+    pub(super) stop: CancellationToken,
+    pub(super) store: Option<Arc<Store>>,
+    /// Done when the other instances know that this one leaves.
+    pub(super) farewell: Option<oneshot::Receiver<()>>,
+    pub(super) tracing: Tracing,
+    /// Follows the repository.
+    pub(super) following: Option<JoinHandle<()>>,
+    pub(super) control: Arc<Control>,
+}
+
+impl Last {
+    /// Whether nothing was cut.
+    ///
+    /// # Errors
+    /// A task of the ports failed.
+    pub(super) async fn in_order(self, serving: Serving, end: &End) -> anyhow::Result<bool> {
+        let Self { stop, store, farewell, tracing, following, control } = self;
+        let is_whole = serving.drain(end).await?;
+        end.goes_on_with(
+            "results on their way to the pool, and the word to other servers that this one leaves",
+        );
+        stop.cancel();
+        let written = async {
+            if let Some(store) = store {
+                store.drain(end.left(PATIENCE)).await;
+            }
+        };
+        let told = async {
+            if let Some(farewell) = farewell {
+                // It was tried since the signal. The pool may be gone; the end doesn't wait for it for long.
+                let _ = tokio::time::timeout(end.left(PATIENCE), farewell).await;
+            }
+        };
+        tokio::join!(written, told);
+        end.goes_on_with("models");
+        if let Some(following) = following {
+            let _ = tokio::time::timeout(end.left(PATIENCE), following).await;
+        }
+        let is_at_rest = rest(&control).await;
+        // A session holds the trace of a request for a moment after its answer has gone out.
+        end.goes_on_with("traces");
+        tracing.end(end.left(PATIENCE)).await;
+        Ok(is_at_rest && is_whole)
+    }
+}
+
+/// Waits a moment for sessions whose answers have just gone out; whether nothing computes or loads any more. What does nobody waits
+/// for: those who asked have left.
+async fn rest(control: &Control) -> bool {
+    let until = Instant::now() + MOMENT;
+    while Instant::now() < until && !control.busy().is_empty() {
+        tokio::time::sleep(GLANCE).await;
+    }
+    let busy = control.busy();
+    if !busy.is_empty() {
+        tracing::warn!(models = busy.join(", "), "cut: they still compute, or are being loaded");
+    }
+    busy.is_empty()
+}
