@@ -47,6 +47,7 @@ pub(crate) mod known;
 pub(crate) mod made;
 pub(crate) mod pods;
 pub(crate) mod quantity;
+pub(crate) mod span;
 pub(crate) mod targets;
 pub(crate) mod text;
 

@@ -171,6 +171,20 @@ impl Schemas {
         own.chain(custom).filter(|key| key.kind == kind).map(Key::api_version).collect()
     }
 
+    /// Groups that have a kind of that name.
+    #[must_use]
+    pub fn groups_of(&self, kind: &str) -> Vec<&str> {
+        let own = self.kubernetes.iter().flat_map(|one| one.kinds.keys());
+        let mut groups: Vec<&str> = own
+            .chain(self.custom.keys())
+            .filter(|key| key.kind == kind)
+            .map(|key| key.group.as_str())
+            .collect();
+        groups.sort_unstable();
+        groups.dedup();
+        groups
+    }
+
     /// Whether any kind is of that group, or was once.
     #[must_use]
     pub fn has_group(&self, group: &str) -> bool {

@@ -8,6 +8,8 @@
 mod api;
 #[path = "mistakes/arithmetic.rs"]
 mod arithmetic;
+#[path = "mistakes/controllers.rs"]
+mod controllers;
 #[path = "mistakes/harmless.rs"]
 mod harmless;
 #[path = "mistakes/pods.rs"]
@@ -34,7 +36,8 @@ const FILES: [(&str, &str); 6] = [
 ];
 
 /// Families whose mistakes are here.
-const FAMILIES: [&str; 25] = [
+const FAMILIES: [&str; 26] = [
+    "contracts",
     "names",
     "metadata",
     "selectors",

@@ -6,6 +6,8 @@
 
 #[path = "planted/contracts.rs"]
 mod contracts;
+#[path = "planted/controllers.rs"]
+mod controllers;
 #[path = "planted/envoy.rs"]
 mod envoy;
 #[path = "planted/read.rs"]

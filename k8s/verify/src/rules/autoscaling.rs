@@ -116,7 +116,9 @@ fn target(kind: &str, source: &Field<'_>, failures: &mut Vec<Failure>) {
     }
     match kind {
         "resource" | "containerResource" => {
-            source.at("name").require(failures, "cpu or memory");
+            let name = source.at("name");
+            name.require(failures, "cpu or memory");
+            name.one_of(failures, &["cpu", "memory"]);
         }
         _ => {
             source.down("metric.name").require(failures, "the metric's name");
@@ -138,7 +140,8 @@ fn target(kind: &str, source: &Field<'_>, failures: &mut Vec<Failure>) {
     }
 }
 
-fn behaviour(rules: &Field<'_>, failures: &mut Vec<Failure>) {
+/// How fast it may go one way.
+pub(crate) fn behaviour(rules: &Field<'_>, failures: &mut Vec<Failure>) {
     rules.at("stabilizationWindowSeconds").between(failures, 0, 3600);
     rules.at("selectPolicy").one_of_said(failures, &["Max", "Min", "Disabled"]);
     if rules.at("policies").is_said() {

@@ -2,11 +2,14 @@
 //! these when they are applied; they do nothing, or something else than meant.
 
 mod annotations;
+mod authorization;
 mod gitops;
 mod istio;
 mod keda;
 mod kserve;
+mod monitors;
 mod sealed;
+mod traffic;
 mod vault;
 
 use crate::failure::Failure;
@@ -16,6 +19,9 @@ use crate::world::World;
 pub fn check(world: &World, failures: &mut Vec<Failure>) {
     annotations::check(world, failures);
     istio::check(world, failures);
+    traffic::check(world, failures);
+    authorization::check(world, failures);
+    monitors::check(world, failures);
     keda::check(world, failures);
     kserve::check(world, failures);
     vault::check(world, failures);

@@ -109,7 +109,8 @@ fn is_zone(zone: &str) -> bool {
 }
 
 /// What is wrong with a schedule of five fields.
-fn wrong_schedule(schedule: &str) -> Option<String> {
+/// What is wrong with a schedule.
+pub(super) fn wrong_schedule(schedule: &str) -> Option<String> {
     if schedule.contains("TZ") {
         return Some(format!("\"{schedule}\" holds a time zone: timeZone is its place"));
     }

@@ -7,11 +7,12 @@ use std::process::{Command, Stdio};
 use std::sync::LazyLock;
 
 use regex::Regex;
-use serde_json::Value;
+use serde_json::{Value, json};
 
 use crate::failure::Failure;
 use crate::object::Object;
 use crate::path;
+use crate::rules::field::Field;
 use crate::schema::nearest;
 use crate::world::World;
 
@@ -33,6 +34,9 @@ pub fn check(world: &World, failures: &mut Vec<Failure>) {
         }
     }
     for object in world.of("keda.sh", "ScaledObject") {
+        if let Some(promtool) = &world.tools.promtool {
+            triggers(promtool, object, failures);
+        }
         queries(object, &object.value, "", &recorded, failures);
     }
 }
@@ -50,31 +54,43 @@ fn recorded(world: &World) -> BTreeSet<String> {
 }
 
 fn by_promtool(promtool: &Path, object: &Object, failures: &mut Vec<Failure>) {
-    let Some(spec) = object.at("/spec") else { return };
-    let Ok(folder) = tempfile::tempdir() else { return };
-    let file = folder.path().join("rules.json");
-    if fs::write(&file, spec.to_string()).is_err() {
-        return;
+    let Some(said) = object.at("/spec").and_then(|spec| refused(promtool, spec)) else { return };
+    let at = blamed(object, &said).unwrap_or_else(|| "spec.groups".to_owned());
+    failures.push(object.failure(
+        &at,
+        format!("promtool refuses it: {said}"),
+        "what `promtool check rules` takes",
+    ));
+}
+
+/// Queries that KEDA asks.
+fn triggers(promtool: &Path, object: &Object, failures: &mut Vec<Failure>) {
+    let asks = |trigger: &Field<'_>| trigger.at("type").text() == Some("prometheus");
+    for trigger in Field::root(object).down("spec.triggers").list().iter().filter(|trigger| asks(trigger)) {
+        let query = trigger.at("metadata").at("query");
+        let Some(text) = query.text() else { continue };
+        let rules = json!({"groups": [{"name": "keda", "rules": [{"record": "asked", "expr": text}]}]});
+        if let Some(said) = refused(promtool, &rules) {
+            query.fail(failures, format!("promtool refuses it: {said}"), "a query of Prometheus'");
+        }
     }
+}
+
+/// What promtool says against rules.
+fn refused(promtool: &Path, rules: &Value) -> Option<String> {
+    let folder = tempfile::tempdir().ok()?;
+    let file = folder.path().join("rules.json");
+    fs::write(&file, rules.to_string()).ok()?;
     let mut command = Command::new(promtool);
     command.args(["check", "rules", "--lint=none"]).arg(&file).stdin(Stdio::null());
-    let Ok(output) = command.output() else { return };
-    if output.status.success() {
-        return;
-    }
+    let output = command.output().ok().filter(|output| !output.status.success())?;
     let said =
         format!("{}{}", String::from_utf8_lossy(&output.stdout), String::from_utf8_lossy(&output.stderr));
     let place = file.display().to_string();
     let lines =
         said.lines().filter(|line| line.contains(&place) || line.contains("error") || line.contains("group"));
-    let said =
-        lines.filter(|line| !line.starts_with("Checking")).collect::<Vec<_>>().join(" ").replace(&place, "");
-    let at = blamed(object, &said).unwrap_or_else(|| "spec.groups".to_owned());
-    failures.push(object.failure(
-        &at,
-        format!("promtool refuses it: {}", said.trim_matches([' ', ':'])),
-        "what `promtool check rules` takes",
-    ));
+    let said = lines.filter(|line| !line.starts_with("Checking")).collect::<Vec<_>>().join(" ");
+    Some(said.replace(&place, "").trim_matches([' ', ':']).to_owned())
 }
 
 /// The rule that the message names: `group "x", rule 1, "Alert"`.

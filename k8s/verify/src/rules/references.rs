@@ -15,6 +15,7 @@ mod routes;
 mod scaling;
 mod secrets;
 mod serving;
+mod trust;
 mod variables;
 mod watching;
 
@@ -35,6 +36,7 @@ pub fn check(world: &World, failures: &mut Vec<Failure>) {
     rbac::check(&known, failures);
     secrets::check(&known, failures);
     mesh::check(&known, failures);
+    trust::check(&known, failures);
     gitops::check(&known, failures);
     serving::check(&known, failures);
 }

@@ -107,7 +107,11 @@ fn by_type(spec: &Field<'_>, failures: &mut Vec<Failure>) {
             "type: NodePort or LoadBalancer, or without",
         );
     }
+    spec.at("loadBalancerClass").form(failures, text::key);
     let health = spec.at("healthCheckNodePort");
+    if health.number() != Some(0) {
+        health.between(failures, 30_000, 32_767);
+    }
     if health.number().is_some_and(|port| port != 0)
         && !(kind == "LoadBalancer" && external.text() == Some("Local"))
     {

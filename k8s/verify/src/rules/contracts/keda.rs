@@ -1,7 +1,12 @@
 //! KEDA: what its scalers ask for, and bounds that fit each other.
 
+use std::sync::LazyLock;
+
+use regex::Regex;
+
 use crate::failure::Failure;
 use crate::object::Object;
+use crate::rules::autoscaling;
 use crate::rules::field::Field;
 use crate::schema::nearest;
 use crate::world::World;
@@ -109,6 +114,7 @@ const PROMETHEUS: &[&str] = &[
 pub(super) fn check(world: &World, failures: &mut Vec<Failure>) {
     for object in world.of("keda.sh", "ScaledObject") {
         bounds(object, failures);
+        advanced(object, failures);
         triggers(object, failures);
     }
     for object in world.of("keda.sh", "ScaledJob") {
@@ -157,6 +163,37 @@ fn bounds(object: &Object, failures: &mut Vec<Failure>) {
     }
 }
 
+/// What KEDA hands on to the autoscaler that it makes, and what it computes itself.
+fn advanced(object: &Object, failures: &mut Vec<Failure>) {
+    let spec = Field::root(object).at("spec");
+    let behaviour = spec.down("advanced.horizontalPodAutoscalerConfig.behavior");
+    for direction in ["scaleUp", "scaleDown"] {
+        autoscaling::behaviour(&behaviour.at(direction), failures);
+    }
+    let formula = spec.down("advanced.scalingModifiers.formula");
+    let triggers = spec.at("triggers").list();
+    let names: Vec<&str> = triggers.iter().filter_map(|trigger| trigger.at("name").text()).collect();
+    for word in formula_names(formula.text_or_empty()).filter(|word| !names.contains(word)) {
+        formula.fail(
+            failures,
+            format!("no trigger is named `{word}`"),
+            format!("one of {}", names.join(", ")),
+        );
+    }
+}
+
+/// Names in a formula that are no functions of its language, nor its words.
+fn formula_names(formula: &str) -> impl Iterator<Item = &str> {
+    static NAME: LazyLock<Regex> =
+        LazyLock::new(|| Regex::new(r#""[^"]*"|'[^']*'|[A-Za-z_]\w*\s*\(?"#).expect("a pattern of ours"));
+    const WORDS: [&str; 9] = ["and", "or", "not", "in", "true", "false", "nil", "let", "matches"];
+    let found = NAME.find_iter(formula).map(|found| found.as_str());
+    found
+        .filter(|word| !word.ends_with('(') && !word.starts_with(['"', '\'']))
+        .map(str::trim_end)
+        .filter(|word| !WORDS.contains(word))
+}
+
 fn triggers(object: &Object, failures: &mut Vec<Failure>) {
     let mut names = Vec::new();
     for trigger in Field::root(object).down("spec.triggers").list() {
@@ -196,7 +233,14 @@ fn triggers(object: &Object, failures: &mut Vec<Failure>) {
                 value.fail(failures, format!("{} is no number", value.quoted()), "a number in quotes");
             }
         }
+        let address = metadata.at("serverAddress");
+        if address.text().is_some_and(|text| !text.starts_with("http://") && !text.starts_with("https://")) {
+            address.fail(failures, format!("{} is no URL", address.quoted()), "with http:// or https://");
+        }
         let metric = trigger.at("metricType");
+        if matches!(said, "cpu" | "memory") {
+            share(&metric, &metadata.at("value"), failures);
+        }
         if said == "cpu" || said == "memory" {
             if metric.text() == Some("Value") {
                 metric.fail(failures, format!("{said} has no Value"), "Utilization or AverageValue");
@@ -204,5 +248,21 @@ fn triggers(object: &Object, failures: &mut Vec<Failure>) {
         } else if metric.text() == Some("Utilization") {
             metric.fail(failures, "Utilization is for cpu and memory", "AverageValue or Value");
         }
+    }
+}
+
+/// A share of what is asked for, or an amount.
+fn share(metric: &Field<'_>, value: &Field<'_>, failures: &mut Vec<Failure>) {
+    let Some(text) = value.text() else { return };
+    if metric.text() == Some("AverageValue") {
+        if value.quantity().is_none() {
+            value.fail(failures, format!("{} is no amount", value.quoted()), "as 500m or 1Gi");
+        }
+    } else if !text.parse::<u32>().is_ok_and(|share| share > 0) {
+        value.fail(
+            failures,
+            format!("{} is no share", value.quoted()),
+            "a whole number of percent, without the sign",
+        );
     }
 }

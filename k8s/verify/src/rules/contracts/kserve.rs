@@ -31,6 +31,14 @@ fn runtime(object: &Object, failures: &mut Vec<Failure>) {
     for protocol in spec.at("protocolVersions").list() {
         protocol.one_of(failures, &known);
     }
+    let mut names = Vec::new();
+    for port in containers.iter().flat_map(|container| container.at("ports").list()) {
+        let name = port.at("name");
+        if name.text().is_some_and(|name| names.contains(&name)) {
+            name.fail(failures, format!("a second port {}", name.quoted()), "each name once");
+        }
+        names.extend(name.text());
+    }
     let formats = spec.at("supportedModelFormats");
     if !spec.at("builtInAdapter").is_said() && formats.is_empty() && !containers.is_empty() {
         formats.fail(
@@ -47,6 +55,8 @@ fn runtime(object: &Object, failures: &mut Vec<Failure>) {
     }
 }
 
+/// What `KServe` scales by itself.
+const METRICS: [&str; 4] = ["cpu", "memory", "concurrency", "rps"];
 const MODES: [&str; 5] = ["Standard", "Knative", "RawDeployment", "Serverless", "ModelMesh"];
 
 fn service(object: &Object, failures: &mut Vec<Failure>) {
@@ -60,7 +70,9 @@ fn service(object: &Object, failures: &mut Vec<Failure>) {
     annotations
         .at("serving.kserve.io/autoscalerClass")
         .one_of(failures, &["hpa", "keda", "external", "none"]);
+    annotations.at("serving.kserve.io/metric").one_of(failures, &METRICS);
     let predictor = root.down("spec.predictor");
+    predictor.at("canaryTrafficPercent").between(failures, 0, 100);
     let model = predictor.at("model");
     if model.is_said() && model.at("modelFormat").at("name").is_empty() {
         model.at("modelFormat").fail(
@@ -97,6 +109,6 @@ fn service(object: &Object, failures: &mut Vec<Failure>) {
     }
     let metric = predictor.at("scaleMetric");
     if metric.is_said() {
-        metric.one_of(failures, &["cpu", "memory", "concurrency", "rps"]);
+        metric.one_of(failures, &METRICS);
     }
 }

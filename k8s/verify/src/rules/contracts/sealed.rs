@@ -1,11 +1,15 @@
 //! Sealed Secrets and External Secrets: what is committed can be opened, and fits its scope.
 
+use std::sync::LazyLock;
+
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
+use regex::Regex;
 
 use crate::failure::Failure;
 use crate::object::Object;
 use crate::rules::field::Field;
+use crate::rules::span;
 use crate::world::World;
 
 /// Bytes before the text: length of the wrapped key, a key of 2048 bits or more, the tag of AES-GCM.
@@ -87,6 +91,21 @@ fn external(object: &Object, failures: &mut Vec<Failure>) {
         }
         keys.extend(key.text());
     }
+    let every = spec.at("refreshInterval");
+    if every.text().is_some_and(|text| span::millis(text).is_none()) {
+        every.fail(failures, format!("{} is no time", every.quoted()), "as 1m or 1h30m");
+    }
+    if spec.at("dataFrom").is_empty() && spec.down("target.template.templateFrom").is_empty() {
+        for (_, value) in spec.down("target.template.data").map() {
+            for name in template_keys(value.text_or_empty()).filter(|name| !keys.contains(name)) {
+                value.fail(
+                    failures,
+                    format!("`.{name}` is nothing that is brought"),
+                    format!("one of {}", keys.join(", ")),
+                );
+            }
+        }
+    }
     let policy = spec.at("target").at("creationPolicy").text().unwrap_or("Owner");
     if policy != "Owner" && spec.at("target").at("deletionPolicy").text() == Some("Delete") {
         let right = "creationPolicy: Owner, or deletionPolicy: Retain";
@@ -96,4 +115,13 @@ fn external(object: &Object, failures: &mut Vec<Failure>) {
             right,
         );
     }
+}
+
+/// Names at the beginning of a template's pieces; none where `.` may be another one's.
+fn template_keys(text: &str) -> impl Iterator<Item = &str> {
+    static KEY: LazyLock<Regex> =
+        LazyLock::new(|| Regex::new(r"\{\{-?\s*\.([A-Za-z_]\w*)").expect("a pattern of ours"));
+    let moves = ["range", "with", "define"].iter().any(|word| text.contains(word));
+    let text = if moves { "" } else { text };
+    KEY.captures_iter(text).filter_map(|found| found.get(1)).map(|name| name.as_str())
 }

@@ -1,5 +1,9 @@
 //! Vault's agent injector: annotations that it reads, and files that fit their templates.
 
+use std::sync::LazyLock;
+
+use regex::Regex;
+
 use crate::failure::Failure;
 use crate::rules::field::Field;
 use crate::rules::pods::Pod;
@@ -99,6 +103,27 @@ const NAMED: &[&str] = &[
     "template-right-delim-",
 ];
 
+/// Those that say whether.
+const BOOLEANS: &[&str] = &[
+    "agent-cache-enable",
+    "agent-cache-exit-on-err",
+    "agent-enable-quit",
+    "agent-init-first",
+    "agent-inject-token",
+    "agent-pre-populate",
+    "agent-pre-populate-only",
+    "agent-revoke-on-shutdown",
+    "agent-run-as-same-user",
+    "agent-set-security-context",
+    "agent-share-process-namespace",
+    "error-on-missing-key",
+    "preserve-secret-case",
+    "template-config-exit-on-retry-failure",
+    "tls-skip-verify",
+];
+const GO_BOOLEANS: &[&str] =
+    &["1", "t", "T", "TRUE", "true", "True", "0", "f", "F", "FALSE", "false", "False"];
+
 pub(super) fn check(world: &World, failures: &mut Vec<Failure>) {
     for pod in Pod::all(world) {
         of_pod(&pod.metadata.at("annotations"), failures);
@@ -173,9 +198,54 @@ fn of_pod(annotations: &Field<'_>, failures: &mut Vec<Failure>) {
             );
         }
     }
+    for (key, field) in ours.iter().filter(|(key, _)| {
+        key.starts_with("agent-inject-template-") && !key.starts_with("agent-inject-template-file-")
+    }) {
+        let secret = value(&format!("agent-inject-secret-{}", &key["agent-inject-template-".len()..]));
+        template(&secret, field, failures);
+    }
+    for (key, field) in &ours {
+        if BOOLEANS.contains(key) && field.text().is_none_or(|text| !GO_BOOLEANS.contains(&text)) {
+            field.fail(failures, format!("`{key}` is {}", field.quoted()), "\"true\" or \"false\"");
+        }
+        let amount = key.starts_with("agent-limits-") || key.starts_with("agent-requests-");
+        // An empty one takes the bound away.
+        if amount && field.text().is_some() && field.quantity().is_none() {
+            field.fail(failures, format!("`{key}` is {}", field.quoted()), "an amount, as 100m or 64Mi");
+        }
+    }
     for (key, field) in ours.iter().filter(|(key, _)| key.starts_with("agent-inject-perms-")) {
         if field.text().is_some_and(|text| u32::from_str_radix(text, 8).is_err()) {
             field.fail(failures, format!("`{key}` is {}", field.quoted()), "octal digits, as 0440");
+        }
+    }
+}
+
+/// A template reads what its secret says, and of version 2 of a store what lies one deeper.
+fn template(secret: &Field<'_>, field: &Field<'_>, failures: &mut Vec<Failure>) {
+    static READ: LazyLock<Regex> =
+        LazyLock::new(|| Regex::new(r#"secret\s+["`]([^"`]+)["`]"#).expect("a pattern of ours"));
+    static DATA: LazyLock<Regex> = LazyLock::new(|| Regex::new(r"\.Data\.(\w+)").expect("a pattern of ours"));
+    let text = field.text_or_empty();
+    let read: Vec<&str> =
+        READ.captures_iter(text).filter_map(|found| found.get(1)).map(|path| path.as_str()).collect();
+    if secret.text().is_some_and(|path| !read.is_empty() && !read.contains(&path)) {
+        secret.fail(
+            failures,
+            format!("{} is not what its template reads", secret.quoted()),
+            format!("one of {}", read.join(", ")),
+        );
+    }
+    let second = |path: &&str| path.split('/').nth(1) == Some("data");
+    if !read.is_empty() && read.iter().all(second) {
+        for name in DATA.captures_iter(text).filter_map(|found| found.get(1)).map(|name| name.as_str()) {
+            if !matches!(name, "data" | "metadata") {
+                field.fail(
+                    failures,
+                    format!("`.Data.{name}` is nothing: version 2 of a store has it one deeper"),
+                    format!(".Data.data.{name}"),
+                );
+            }
         }
     }
 }
