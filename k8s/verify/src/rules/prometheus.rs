@@ -1,10 +1,10 @@
 //! Rules and dashboards: `promtool` reads each rule, and what is asked of our own programs is something that they export.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
 use std::path::Path;
 use std::process::{Command, Stdio};
-use std::sync::LazyLock;
+use std::sync::{LazyLock, Mutex, PoisonError};
 
 use regex::Regex;
 use serde_json::{Value, json};
@@ -76,11 +76,23 @@ fn triggers(promtool: &Path, object: &Object, failures: &mut Vec<Failure>) {
     }
 }
 
-/// What promtool says against rules.
+/// What promtool says against rules. Environments share theirs: each is asked about once.
 fn refused(promtool: &Path, rules: &Value) -> Option<String> {
+    static ASKED: Mutex<BTreeMap<String, Option<String>>> = Mutex::new(BTreeMap::new());
+    let key = rules.to_string();
+    let asked = || ASKED.lock().unwrap_or_else(PoisonError::into_inner);
+    if let Some(said) = asked().get(&key) {
+        return said.clone();
+    }
+    let said = ask(promtool, &key);
+    asked().insert(key, said.clone());
+    said
+}
+
+fn ask(promtool: &Path, rules: &str) -> Option<String> {
     let folder = tempfile::tempdir().ok()?;
     let file = folder.path().join("rules.json");
-    fs::write(&file, rules.to_string()).ok()?;
+    fs::write(&file, rules).ok()?;
     let mut command = Command::new(promtool);
     command.args(["check", "rules", "--lint=none"]).arg(&file).stdin(Stdio::null());
     let output = command.output().ok().filter(|output| !output.status.success())?;
