@@ -19,7 +19,7 @@ const PARTS: [Part; 6] =
 #[derive(Debug, Args)]
 #[command(disable_help_flag = true)]
 pub(crate) struct Settings {
-    /// --manifests FILE|FOLDER, --crds FOLDER, --outsiders FILE; without any: the project's chart and overlays. --help says more
+    /// --manifests FILE|FOLDER, --crds FOLDER, --outsiders FILE, --skips FILE; without any: the project's chart and overlays. --help says more
     #[arg(trailing_var_arg = true, allow_hyphen_values = true, value_name = "ARGUMENTS")]
     arguments: Vec<OsString>,
 }

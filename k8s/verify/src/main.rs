@@ -8,6 +8,7 @@ use anyhow::Result;
 use clap::Parser;
 use forebay_verify::outsiders::Outsiders;
 use forebay_verify::project::Project;
+use forebay_verify::skips::Skips;
 use forebay_verify::{Tools, World, judge};
 
 /// Judges Kubernetes manifests before a cluster sees them.
@@ -23,6 +24,9 @@ struct Arguments {
     /// What the manifests refer to and don't make: a list of kind, name, namespace, keys, why (may be repeated)
     #[arg(long, value_name = "FILE")]
     outsiders: Vec<PathBuf>,
+    /// What pod security forbids and the manifests must do: a list of kind, name, path, why
+    #[arg(long, value_name = "FILE", requires = "manifests")]
+    skips: Option<PathBuf>,
     /// Kubernetes' own schemas, one file a version
     #[arg(long, value_name = "FOLDER", env = "FOREBAY_KUBERNETES_SCHEMAS")]
     kubernetes: Option<PathBuf>,
@@ -59,6 +63,9 @@ fn run(arguments: &Arguments) -> Result<usize> {
     for file in &arguments.outsiders {
         world.outsiders.list.extend(Outsiders::read(file)?.list);
     }
+    if let Some(file) = &arguments.skips {
+        world.skips = Skips::read(file)?;
+    }
     if let Some(folder) = &arguments.kubernetes {
         world.schemas.read_kubernetes(folder)?;
     }
@@ -74,7 +81,9 @@ fn run(arguments: &Arguments) -> Result<usize> {
         let write_golden = arguments.write_golden;
         Project { root: &arguments.root, renders, base: &world, write_golden }.judge()?
     } else {
-        judge(&world)
+        let mut failures = judge(&world);
+        failures.extend(world.skips.stale());
+        failures
     };
     for failure in &failures {
         println!("{failure}");

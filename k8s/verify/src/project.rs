@@ -15,6 +15,7 @@ use anyhow::{Context, Result};
 
 use crate::failure::Failure;
 use crate::outsiders::Outsiders;
+use crate::skips::Skips;
 use crate::world::World;
 use crate::{judge, read};
 
@@ -39,6 +40,17 @@ impl Project<'_> {
     /// # Errors
     /// A program is missing, or a file can't be read or written.
     pub fn judge(&self) -> Result<Vec<Failure>> {
+        let skips = self.root.join("k8s/skips.yaml");
+        let skips = if skips.is_file() { Skips::read(&skips)? } else { Skips::default() };
+        let base = World { skips, ..self.base.clone() };
+        let mut failures = Project { base: &base, renders: self.renders.clone(), ..*self }.all()?;
+        failures.extend(base.skips.stale());
+        failures.sort();
+        failures.dedup();
+        Ok(failures)
+    }
+
+    fn all(&self) -> Result<Vec<Failure>> {
         let chart = self.root.join("k8s/charts").join(RELEASE);
         let (mut failures, mut outsiders) = (Vec::new(), Outsiders::default());
         let declared = self.root.join("k8s/outsiders.yaml");
@@ -58,8 +70,6 @@ impl Project<'_> {
         if let Some(rule_tests) = rule_tests {
             rule_tests.end(&mut failures)?;
         }
-        failures.sort();
-        failures.dedup();
         Ok(failures)
     }
 

@@ -13,6 +13,7 @@ use crate::outsiders::Outsiders;
 use crate::project::render;
 use crate::read::{self, Document, Fault};
 use crate::schema::Schemas;
+use crate::skips::Skips;
 use crate::tools::Tools;
 
 /// All objects that are judged together, and what is known of the world around them.
@@ -22,6 +23,8 @@ pub struct World {
     pub objects: Vec<Object>,
     /// What they may refer to although nobody here makes it.
     pub outsiders: Outsiders,
+    /// What they may do although pod security forbids it.
+    pub skips: Skips,
     /// What could not be read.
     pub faults: Vec<Failure>,
     /// What fields kinds have.
