@@ -177,6 +177,20 @@ fn numbers_and_spans_are_of_the_schemas_types_and_nulls_are_gone() {
 }
 
 #[test]
+fn a_rule_that_reads_what_is_not_there_is_broken() {
+    let rule =
+        |rule: &str| json!({"x-kubernetes-validations": [{"rule": rule, "message": "refs or options"}]});
+    let value = json!({"mode": "Terminate"});
+    for asks in [
+        "self.mode == 'Terminate' ? size(self.refs) > 0 || size(self.options) > 0 : true",
+        "self.refs[0] == 'a'",
+    ] {
+        assert_eq!(broken(&rule(asks), &value), [": refs or options"], "{asks}");
+    }
+    assert_eq!(broken(&rule("size(self.refs) > 0 || self.mode == 'Terminate'"), &value), [""; 0]);
+}
+
+#[test]
 fn what_can_not_be_evaluated_says_why() {
     let rules = Rules::default();
     for (rule, why) in [("self.nonsense(1)", "nobody knows `nonsense`"), ("Pod{}.x == 1", "makes a `Pod`")] {

@@ -5,6 +5,7 @@
 //! another namespace. What is nowhere is a failure that says how to declare it.
 
 mod files;
+mod gateways;
 mod gitops;
 mod hosts;
 mod mesh;
@@ -30,6 +31,7 @@ pub fn check(world: &World, failures: &mut Vec<Failure>) {
     variables::check(&known, failures);
     hosts::check(&known, failures);
     routes::check(&known, failures);
+    gateways::check(&known, failures);
     reach::check(&known, failures);
     scaling::check(&known, failures);
     watching::check(&known, failures);

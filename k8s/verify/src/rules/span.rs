@@ -9,6 +9,9 @@ pub(crate) fn millis(text: &str) -> Option<f64> {
     if rest == "0" {
         return Some(0.0);
     }
+    if rest.is_empty() {
+        return None;
+    }
     let mut sum = 0.0;
     while !rest.is_empty() {
         let digits = rest.find(|c: char| !c.is_ascii_digit() && c != '.')?;
@@ -18,7 +21,7 @@ pub(crate) fn millis(text: &str) -> Option<f64> {
         sum += amount * factor;
         rest = &rest[unit.len()..];
     }
-    (!text.is_empty()).then_some(sign * sum)
+    Some(sign * sum)
 }
 
 /// Those with two letters first: `ms` is no `m`.

@@ -132,19 +132,17 @@ impl Rules {
         if expression.references().has_variable("oldSelf") {
             return None;
         }
-        let wrong = match self.resolve(&expression, of.clone()) {
-            Ok(Cel::Bool(false)) => None,
-            // The server refuses what a rule can't be asked of, too.
-            Err(ExecutionError::NoSuchKey(key)) => {
-                Some(format!("its rule asks for `{key}`, which is not there"))
-            }
+        match self.resolve(&expression, of.clone()) {
+            // The server refuses what asks for something that is not there, too.
+            Ok(Cel::Bool(false))
+            | Err(ExecutionError::NoSuchKey(_) | ExecutionError::MissingArgumentOrTarget) => {}
             _ => return None,
-        };
+        }
         let said = |expression: &str| match self.evaluate(expression, of.clone()) {
             Ok(Cel::String(said)) => Some(said.to_string()),
             _ => None,
         };
-        let message = wrong.or_else(|| text("messageExpression").and_then(said));
+        let message = text("messageExpression").and_then(said);
         let message = message.or_else(|| text("message").map(str::to_owned));
         let path = text("fieldPath").map_or(at.to_owned(), |below| format!("{at}{below}"));
         Some(Broken {

@@ -16,9 +16,6 @@ pub(super) fn check(known: &Known<'_>, failures: &mut Vec<Failure>) {
             ("gateway.networking.k8s.io", "HTTPRoute" | "GRPCRoute" | "TLSRoute" | "TCPRoute") => {
                 route(known, object, failures);
             }
-            ("gateway.networking.k8s.io", "Gateway") => {
-                known.need("GatewayClass", &root.down("spec.gatewayClassName"), None, failures);
-            }
             (
                 "admissionregistration.k8s.io",
                 "ValidatingWebhookConfiguration" | "MutatingWebhookConfiguration",
