@@ -91,11 +91,22 @@ impl<'a> Pod<'a> {
 
     /// Names of the volumes, those of a `StatefulSet`'s claims with them.
     pub(crate) fn volume_names(&self) -> Vec<&'a str> {
-        let claims = Field::root(self.object).down("spec.volumeClaimTemplates").list();
-        let claims = claims.into_iter().map(|claim| claim.down("metadata.name").text_or_empty());
         let volumes =
             self.spec.at("volumes").list().into_iter().map(|volume| volume.at("name").text_or_empty());
-        volumes.chain(claims).collect()
+        volumes.chain(self.claim_names()).collect()
+    }
+
+    /// Volumes as the pod gets them: a `StatefulSet`'s claim takes the place of one of its name.
+    pub(crate) fn volumes(&self) -> Vec<Field<'a>> {
+        let claims = self.claim_names();
+        let mut volumes = self.spec.at("volumes").list();
+        volumes.retain(|volume| !claims.contains(&volume.at("name").text_or_empty()));
+        volumes
+    }
+
+    fn claim_names(&self) -> Vec<&'a str> {
+        let claims = Field::root(self.object).down("spec.volumeClaimTemplates").list();
+        claims.into_iter().map(|claim| claim.down("metadata.name").text_or_empty()).collect()
     }
 
     /// How many seconds it has to end.

@@ -57,6 +57,11 @@ fn nobody_minds_harmless_changes() {
             "{name: PLAIN, value: text}",
             "{name: PLAIN, value: \"$$(NOT_ONE) $(hostname) $(WEB_SERVICE_HOST)\"}",
         ),
+        // A claim takes the place of a volume of its name.
+        (
+            "volumeMounts: [{name: data, mountPath: /data}]",
+            "volumeMounts: [{name: data, mountPath: /data}]\n      volumes: [{name: data, persistentVolumeClaim: {claimName: data}}]",
+        ),
         // A port that is told and not said.
         (
             "ports: [{name: redis, containerPort: 6379}]",

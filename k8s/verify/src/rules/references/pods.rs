@@ -24,7 +24,7 @@ pub(super) fn check(known: &Known<'_>, failures: &mut Vec<Failure>) {
             need("ResourceClaim", &claim.at("resourceClaimName"), failures);
             need("ResourceClaimTemplate", &claim.at("resourceClaimTemplateName"), failures);
         }
-        for volume in pod.spec.at("volumes").list() {
+        for volume in pod.volumes() {
             check_volume(known, &volume, namespace, failures);
         }
         for container in pod.all_containers() {
