@@ -16,6 +16,7 @@ pub mod batch;
 pub mod clashes;
 pub mod containers;
 pub mod data;
+pub mod definitions;
 pub mod metadata;
 pub mod names;
 pub mod network;
@@ -30,6 +31,7 @@ pub mod scheduling;
 pub mod security;
 pub mod selectors;
 pub mod service;
+pub mod slices;
 pub mod storage;
 pub mod volumes;
 pub mod workload;
@@ -81,6 +83,7 @@ pub const FAMILIES: &[(&str, Check)] = &[
     ("scheduling", scheduling::check),
     ("security", security::check),
     ("service", service::check),
+    ("slices", slices::check),
     ("network", network::check),
     ("storage", storage::check),
     ("data", data::check),
@@ -88,6 +91,7 @@ pub const FAMILIES: &[(&str, Check)] = &[
     ("ours", ours::check),
     ("policy", policy::check),
     ("admission", admission::check),
+    ("definitions", definitions::check),
     ("autoscaling", autoscaling::check),
     ("rbac", rbac::check),
     ("references", references::check),

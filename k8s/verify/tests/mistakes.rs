@@ -12,6 +12,8 @@ mod arithmetic;
 mod controllers;
 #[path = "mistakes/harmless.rs"]
 mod harmless;
+#[path = "mistakes/kinds.rs"]
+mod kinds;
 #[path = "mistakes/pods.rs"]
 mod pods;
 #[path = "mistakes/references.rs"]
@@ -26,17 +28,20 @@ use forebay_verify::{Failure, Object, World, rules};
 use table::{Good, Mistake};
 
 /// The good world, file by file.
-const FILES: [(&str, &str); 6] = [
+const FILES: [(&str, &str); 7] = [
     ("web.yaml", include_str!("good/web.yaml")),
     ("cache.yaml", include_str!("good/cache.yaml")),
     ("ways.yaml", include_str!("good/ways.yaml")),
     ("bounds.yaml", include_str!("good/bounds.yaml")),
     ("data.yaml", include_str!("good/data.yaml")),
     ("mesh.yaml", include_str!("good/mesh.yaml")),
+    ("kinds.yaml", include_str!("good/kinds.yaml")),
 ];
 
 /// Families whose mistakes are here.
-const FAMILIES: [&str; 26] = [
+const FAMILIES: [&str; 28] = [
+    "definitions",
+    "slices",
     "contracts",
     "names",
     "metadata",

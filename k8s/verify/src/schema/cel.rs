@@ -70,6 +70,18 @@ impl Rules {
         read
     }
 
+    /// What is wrong with an expression that is none.
+    pub fn unreadable(&self, expression: &str) -> Option<String> {
+        let parsed = Parser::new().enable_optional_syntax(true).parse(expression);
+        parsed.err().map(|errors| errors.to_string())
+    }
+
+    /// Names that an expression reads and does not bring itself.
+    pub fn free(&self, expression: &str) -> Vec<String> {
+        self.read(expression)
+            .map_or_else(|_| Vec::new(), |read| macros::free(&read, &|name| self.knows(name)))
+    }
+
     /// A value of a schema, as rules see it.
     pub fn shown(&self, schema: &Value, value: &Value) -> Cel {
         values::of(value, schema, &|call, text| self.made(call, text))

@@ -188,3 +188,25 @@ pub(super) fn unknown(expression: &IdedExpr, knows: &dyn Fn(&str) -> bool) -> Op
     });
     found
 }
+
+/// Names that an expression reads: neither its own variables, nor libraries of functions.
+pub(super) fn free(expression: &IdedExpr, knows: &dyn Fn(&str) -> bool) -> Vec<String> {
+    let (mut read, mut own) = (Vec::new(), Vec::new());
+    each(&mut expression.clone(), &mut |node| match &node.expr {
+        Expr::Ident(name) if !name.starts_with('@') => read.push(name.clone()),
+        Expr::Comprehension(of) => own.extend([of.iter_var.clone(), of.accu_var.clone()]),
+        Expr::Call(call) => {
+            let library = call.target.as_deref().map(|target| &target.expr);
+            if let Some(Expr::Ident(library)) = library
+                && knows(&format!("{library}.{}", call.func_name))
+            {
+                own.push(library.clone());
+            }
+        }
+        _ => {}
+    });
+    read.retain(|name| !own.contains(name));
+    read.sort();
+    read.dedup();
+    read
+}
