@@ -59,12 +59,15 @@ impl Project<'_> {
         }
         fs::create_dir_all(&self.renders)
             .with_context(|| format!("can't make {}", self.renders.display()))?;
+        let listed = self.root.join("k8s/drift.yaml");
+        let drift = if listed.is_file() { drift::List::read(&listed)? } else { drift::List::default() };
         let promtool = self.base.tools.promtool.as_deref();
         let rule_tests =
             promtool.map(|promtool| rule_tests::begin(self.root, promtool)).transpose()?.flatten();
         for environment in environments(&chart)? {
-            self.environment(&chart, &environment, &outsiders, &mut failures)?;
+            self.environment(&chart, &environment, &outsiders, &drift, &mut failures)?;
         }
+        failures.extend(drift.stale(&listed));
         argo::check(self, &outsiders, &mut failures)?;
         self.plain("k8s/secrets", &outsiders, &mut failures)?;
         if let Some(rule_tests) = rule_tests {
@@ -78,6 +81,7 @@ impl Project<'_> {
         chart: &Path,
         name: &str,
         outsiders: &Outsiders,
+        drift: &drift::List,
         failures: &mut Vec<Failure>,
     ) -> Result<()> {
         let values = chart.join(format!("values-{name}.yaml"));
@@ -111,8 +115,7 @@ impl Project<'_> {
             }
         }
         if let [chart, overlay] = both.as_slice() {
-            let listed = self.root.join("k8s/drift.yaml");
-            drift::compare(&listed, chart, overlay, failures)?;
+            drift::compare(drift, chart, overlay, failures);
         }
         Ok(())
     }

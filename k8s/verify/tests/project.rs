@@ -102,6 +102,13 @@ fn a_mistake_in_any_file_of_ours_is_found() {
         &|text| format!("{text}\nresource: [a.yaml]\n"),
         &["Kustomize refuses the overlay"],
     );
+    says(
+        "drift.yaml",
+        &|text| {
+            format!("{text}\n- {{ kind: Service, name: forebay-gone, path: /, why: it was here once }}\n")
+        },
+        &["Service/forebay-gone: /: chart and overlays don't differ here in any environment"],
+    );
     says("golden/helm-dev.yaml", &|text| text.replacen("8000", "8800", 1), &["if it is meant"]);
 }
 

@@ -1,6 +1,8 @@
 //! The chart's objects and an overlay's, side by side: where they differ and `drift.yaml` does not say that it is meant.
 
+use std::cell::RefCell;
 use std::collections::{BTreeMap, BTreeSet};
+use std::fs;
 use std::path::Path;
 
 use anyhow::{Context, Result, ensure};
@@ -8,27 +10,68 @@ use serde_json::{Map, Value};
 
 use crate::failure::Failure;
 use crate::object::Object;
+use crate::path;
 use crate::read;
 use crate::world::World;
 
-/// A difference that is meant.
+/// Differences that are meant, in any environment.
+#[derive(Default)]
+pub(super) struct List {
+    meant: Vec<Meant>,
+    /// Those that there are.
+    found: RefCell<BTreeSet<usize>>,
+}
+
 struct Meant {
     kind: String,
     name: String,
     path: String,
+    line: usize,
 }
 
-/// Says where they differ.
-///
-/// # Errors
-/// The list can't be read.
-pub(super) fn compare(
-    listed: &Path,
-    chart: &World,
-    overlay: &World,
-    failures: &mut Vec<Failure>,
-) -> Result<()> {
-    let meant = if listed.is_file() { read_list(listed)? } else { Vec::new() };
+impl List {
+    /// Reads the file.
+    ///
+    /// # Errors
+    /// It can't be read, or an item says too little.
+    pub(super) fn read(file: &Path) -> Result<Self> {
+        let text = fs::read_to_string(file).with_context(|| format!("can't read {}", file.display()))?;
+        let (documents, faults) = read::documents(&text);
+        ensure!(faults.is_empty(), "{}:{}: {}", file.display(), faults[0].line, faults[0].wrong);
+        let mut meant = Vec::new();
+        for document in &documents {
+            for (index, item) in document.value.as_array().into_iter().flatten().enumerate() {
+                let word = |key: &str| {
+                    let word = item.get(key).and_then(Value::as_str).map(str::to_owned);
+                    word.with_context(|| format!("{}: an item has no `{key}`", file.display()))
+                };
+                word("why")?;
+                let line = path::line(&document.lines, &path::item("", index)).unwrap_or(1);
+                meant.push(Meant { kind: word("kind")?, name: word("name")?, path: word("path")?, line });
+            }
+        }
+        Ok(Self { meant, found: RefCell::default() })
+    }
+
+    /// Those that there are no more.
+    pub(super) fn stale(&self, file: &Path) -> Vec<Failure> {
+        let found = self.found.borrow();
+        let stale = self.meant.iter().enumerate().filter(|(index, _)| !found.contains(index));
+        let failure = |(_, meant): (usize, &Meant)| Failure {
+            file: file.to_owned(),
+            line: meant.line,
+            kind: meant.kind.clone(),
+            name: meant.name.clone(),
+            path: meant.path.clone(),
+            wrong: "chart and overlays don't differ here in any environment".to_owned(),
+            right: "without this entry".to_owned(),
+        };
+        stale.map(failure).collect()
+    }
+}
+
+/// Says where they differ and it is not meant.
+pub(super) fn compare(list: &List, chart: &World, overlay: &World, failures: &mut Vec<Failure>) {
     let generated = generated(overlay);
     let (ours, theirs) = (by_name(chart, &BTreeMap::new()), by_name(overlay, &generated));
     let names: BTreeSet<_> = ours.keys().chain(theirs.keys()).collect();
@@ -38,38 +81,32 @@ pub(super) fn compare(
                 let mut found = Vec::new();
                 differences(one, other, "", &mut found);
                 for (path, wrong) in found {
-                    say(&meant, name, object, &path, &wrong, failures);
+                    say(list, name, object, &path, &wrong, failures);
                 }
             }
             (Some((object, _)), None) => {
-                say(&meant, name, object, "/", "the overlay has no such object", failures);
+                say(list, name, object, "/", "the overlay has no such object", failures);
             }
             (None, Some((object, _))) => {
-                say(&meant, name, object, "/", "the chart has no such object", failures);
+                say(list, name, object, "/", "the chart has no such object", failures);
             }
             (None, None) => {}
         }
     }
-    Ok(())
 }
 
 type Name = (String, String);
 
-fn say(
-    meant: &[Meant],
-    name: &Name,
-    object: &Object,
-    pointer: &str,
-    wrong: &str,
-    failures: &mut Vec<Failure>,
-) {
-    let covered = meant.iter().any(|one| {
+fn say(list: &List, name: &Name, object: &Object, pointer: &str, wrong: &str, failures: &mut Vec<Failure>) {
+    let covered = |one: &Meant| {
         let here = pointer == one.path
             || pointer.starts_with(&format!("{}/", one.path))
             || (one.path == "/" && pointer == "/");
         (one.kind == "*" || one.kind == name.0) && (one.name == "*" || one.name == name.1) && here
-    });
-    if !covered {
+    };
+    let meant: BTreeSet<usize> =
+        (0..).zip(&list.meant).filter(|(_, one)| covered(one)).map(|(index, _)| index).collect();
+    if meant.is_empty() {
         let path = pointer.trim_start_matches('/').replace('/', ".").replace("~1", "/");
         failures.push(object.failure(
             &path,
@@ -77,23 +114,7 @@ fn say(
             "the same in both, or a line in k8s/drift.yaml that says why",
         ));
     }
-}
-
-fn read_list(file: &Path) -> Result<Vec<Meant>> {
-    let text = std::fs::read_to_string(file).with_context(|| format!("can't read {}", file.display()))?;
-    let (documents, faults) = read::documents(&text);
-    ensure!(faults.is_empty(), "{}:{}: {}", file.display(), faults[0].line, faults[0].wrong);
-    let items = documents.iter().flat_map(|document| document.value.as_array().into_iter().flatten());
-    items
-        .map(|item| {
-            let word = |key: &str| {
-                let word = item.get(key).and_then(Value::as_str).map(str::to_owned);
-                word.with_context(|| format!("{}: an item has no `{key}`", file.display()))
-            };
-            word("why")?;
-            Ok(Meant { kind: word("kind")?, name: word("name")?, path: word("path")? })
-        })
-        .collect()
+    list.found.borrow_mut().extend(meant);
 }
 
 /// Names with a hash at their end that Kustomize generated, and what they are without it.
