@@ -42,12 +42,14 @@ pub(super) fn write(layout: &Layout, file: &Path, lines: &[Line], took: Duration
         asked.current_dir(&layout.root);
         output(asked).unwrap_or_default().trim().to_owned()
     };
+    // Whose kernel it is says nothing of Forebay.
+    let kernel = ask("uname", &["-sr"]);
+    let kernel = kernel.split('-').next().unwrap_or_default();
     let mut text = format!(
         "# Forebay on a real Kubernetes\n\n\
-         `cargo xtask cluster test`, Kubernetes {}, two nodes, on {}, {} processors. Commit {}, {}, {:.0} s in all.\n\n\
+         `cargo xtask cluster test`, Kubernetes {}, two nodes, on {kernel}, {} processors. Commit {}, {}, {:.0} s in all.\n\n\
          | | claim | found | s |\n|---|---|---|---:|\n",
         KUBE.version(layout)?,
-        ask("uname", &["-sr"]),
         std::thread::available_parallelism().map_or(1, std::num::NonZero::get),
         ask("git", &["rev-parse", "--short=12", "HEAD"]),
         ask("date", &["-u", "+%Y-%m-%d"]),
