@@ -10,6 +10,8 @@ pub const CONTENT_TYPE_PROTOBUF: &str = "application/x-protobuf";
 pub const INFERENCE_HEADER_CONTENT_LENGTH: &str = "inference-header-content-length";
 /// What became of a request (RFC 9211).
 pub const CACHE_STATUS: &str = "cache-status";
+/// What may be answered from a cache (RFC 9111). A lookup says `only-if-cached` where its request does: it is waited for then.
+pub const CACHE_CONTROL: &str = "cache-control";
 /// Seconds since an answer was computed (RFC 9111).
 pub const AGE: &str = "age";
 

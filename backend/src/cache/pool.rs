@@ -30,8 +30,8 @@ pub(crate) trait Pool: Send + Sync {
     fn tier(&self) -> &'static str;
 
     /// The entries under `keys` that are there and authentic, in the order of the keys. A tier that is remote may fail to answer in
-    /// time: a miss for the caller.
-    fn get<'a>(&'a self, keys: &'a [Key]) -> BoxFuture<'a, Found>;
+    /// time: a miss for the caller. `at_least`: so long it is waited for, even by one that rests; else as the settings say.
+    fn get<'a>(&'a self, keys: &'a [Key], at_least: Option<Duration>) -> BoxFuture<'a, Found>;
 
     /// The same where it needs no round trip; nothing of a tier that is remote.
     fn at_hand(&self, _keys: &[Key]) -> Vec<Arc<Entry>> {

@@ -13,6 +13,10 @@ use prost::Message as _;
 use super::pool::{Found, Pool, PoolError, dropped};
 use crate::time::clock::now_ms;
 
+/// How long the pool may take for what nothing else may answer (`only-if-cached`), if the settings don't give it more: no session
+/// computes meanwhile, so a pool that is late for once is better than none. As the filter's for the gate.
+const ONLY_IF_CACHED: Duration = Duration::from_secs(1);
+
 /// The pool and the way into it.
 pub(crate) struct Store {
     pool: Box<dyn Pool>,
@@ -27,7 +31,12 @@ impl Store {
 
     /// The first fresh entry under `keys`. A pool that fails is a miss.
     pub(crate) async fn lookup(&self, keys: &[Key]) -> Option<Arc<Entry>> {
-        self.first_fresh(self.pool.get(keys).await)
+        self.first_fresh(self.pool.get(keys, None).await)
+    }
+
+    /// The same for a request that nothing else may answer.
+    pub(crate) async fn lookup_only(&self, keys: &[Key]) -> Option<Arc<Entry>> {
+        self.first_fresh(self.pool.get(keys, Some(ONLY_IF_CACHED)).await)
     }
 
     /// The same of a pool that needs no round trip; `None` of others.

@@ -18,7 +18,7 @@ use super::Gate;
 use crate::http::error::HttpError;
 use crate::http::single;
 use crate::observe::trace::{Doing, Laps, Stage, Trace};
-use crate::trust::{Peer, Whose};
+use crate::trust::{Peer, Whose, directives};
 
 /// Answers one lookup: 200 with the entry, 404 with the live generations, 400 for what can't be a lookup, 503 when it is not known
 /// what is live. A caller that shows no credential is refused, and so is one that may not speak for the tenant.
@@ -70,7 +70,11 @@ async fn find(
     let generations = live.ok_or(HttpError::NoGenerations)?;
     let keys: Vec<Key> =
         generations.iter().map(|generation| Key::derive(generation, &scope, &asked.digest)).collect();
-    let found = gate.store.lookup(&keys).await;
+    let found = if asked.only_if_cached {
+        gate.store.lookup_only(&keys).await
+    } else {
+        gate.store.lookup(&keys).await
+    };
     trace.stage(Stage::Lookup, began);
     Ok((generations, found))
 }
@@ -80,6 +84,7 @@ struct Asked<'a> {
     model: &'a str,
     version: &'a str,
     digest: Digest,
+    only_if_cached: bool,
 }
 
 impl<'a> Asked<'a> {
@@ -93,6 +98,7 @@ impl<'a> Asked<'a> {
             service: required(headers, X_FOREBAY_SERVICE)?,
             model: required(headers, X_FOREBAY_MODEL)?,
             version: single(headers, X_FOREBAY_VERSION)?,
+            only_if_cached: directives(headers).only_if_cached,
             digest: Digest(*digest.as_bytes()),
         })
     }
@@ -132,6 +138,7 @@ mod tests {
             let said = [asked.service, asked.model, asked.version].map(|text| Value::from(text.to_owned()));
             assert_eq!(said, ["service", "model", "version"].map(|name| vector[name].clone()));
             assert_eq!(asked.digest.to_string(), vector["digest"].as_str().unwrap());
+            assert_eq!(asked.only_if_cached, vector["only_if_cached"] == true);
             let tenant = headers.get("x-forebay-tenant").map(|tenant| tenant.to_str().unwrap());
             assert_eq!(tenant, vector["tenant"].as_str(), "{}", vector["name"]);
         }

@@ -39,7 +39,12 @@ impl Lookup<'_> {
     }
 
     async fn ask(&self) -> Option<Arc<Entry>> {
-        self.store.lookup(std::slice::from_ref(&self.key)).await
+        let keys = std::slice::from_ref(&self.key);
+        if self.directives.only_if_cached {
+            self.store.lookup_only(keys).await
+        } else {
+            self.store.lookup(keys).await
+        }
     }
 
     /// The answer from an entry that a lookup gave which began then, if it is what the request wants.

@@ -29,7 +29,13 @@ pub struct Question<'a> {
     pub digest: &'a Digest,
     /// The trace that it is of, or "".
     pub traceparent: &'a [u8],
+    /// Nothing but the cache may answer (`only-if-cached`).
+    pub only_if_cached: bool,
 }
+
+/// Milliseconds that such a lookup may take, if the settings don't give it more: an upstream, which would be faster, is not asked, so a
+/// gate that is late for once is better than none.
+const ONLY_IF_CACHED_MS: u64 = 1000;
 
 /// Why the gate is not asked.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -78,7 +84,7 @@ impl Gate {
         if is_skipped || ![question.model, question.version].into_iter().all(is_field_value) {
             return Err(Unasked::SkippedModel);
         }
-        if !self.breaker.admits(now_ms) {
+        if !question.only_if_cached && !self.breaker.admits(now_ms) {
             return Err(Unasked::BreakerOpen);
         }
         let mut headers = vec![
@@ -90,6 +96,11 @@ impl Gate {
             (header::TRACEPARENT, String::from_utf8_lossy(question.traceparent).into_owned()),
         ];
         headers.retain(|(_, value)| !value.is_empty());
+        let mut timeout_ms = self.settings.timeout_ms;
+        if question.only_if_cached {
+            headers.push((header::CACHE_CONTROL, "only-if-cached".to_owned()));
+            timeout_ms = timeout_ms.max(ONLY_IF_CACHED_MS);
+        }
         Ok(Call {
             ticket: Ticket::Lookup,
             cluster: self.settings.cluster.clone(),
@@ -98,26 +109,23 @@ impl Gate {
             path: gate::LOOKUP_PATH,
             headers,
             body: Vec::new(),
-            timeout_ms: self.settings.timeout_ms,
+            timeout_ms,
         })
     }
 
-    /// The lookup was answered with a body of that size, or (`None`) failed. What came is held, if there is room.
-    pub fn answered(
-        &mut self,
-        host: &dyn Host,
-        body_size: Option<usize>,
-        held: &Held,
-        now_ms: u64,
-    ) -> Looked {
-        let looked = body_size.map_or(Looked::Failed, |size| looked(host, size, held));
-        if looked == Looked::Failed {
-            self.breaker.failed(now_ms);
-        } else {
-            self.breaker.succeeded();
+    /// How the gate did. A lookup of what only the cache may answer says nothing: it had more time than the others have.
+    pub fn did(&mut self, looked: &Looked, only_if_cached: bool, now_ms: u64) {
+        match looked {
+            _ if only_if_cached => {}
+            Looked::Failed => self.breaker.failed(now_ms),
+            _ => self.breaker.succeeded(),
         }
-        looked
     }
+}
+
+/// What a lookup came to that was answered with a body of that size, or (`None`) failed. What came is held, if there is room.
+pub fn answered(host: &dyn Host, body_size: Option<usize>, held: &Held) -> Looked {
+    body_size.map_or(Looked::Failed, |size| looked(host, size, held))
 }
 
 /// Does a header arrive with that value? What is escaped in a path may be anything.
@@ -158,6 +166,7 @@ mod tests {
         version: "",
         digest: &DIGEST,
         traceparent: b"",
+        only_if_cached: false,
     };
 
     fn gate(json: &str) -> Gate {
@@ -188,9 +197,14 @@ mod tests {
                 version: text("version"),
                 digest: &digest,
                 traceparent: b"",
+                only_if_cached: vector["only_if_cached"] == true,
             };
             let call = gate(r#"{"cluster": "g", "timeout_ms": 3}"#).ask(&question, 0).unwrap();
-            assert_eq!((call.ticket, call.cluster.as_str(), call.timeout_ms), (Ticket::Lookup, "g", 3));
+            let timeout_ms = if question.only_if_cached { ONLY_IF_CACHED_MS } else { 3 };
+            assert_eq!(
+                (call.ticket, call.cluster.as_str(), call.timeout_ms),
+                (Ticket::Lookup, "g", timeout_ms)
+            );
             let sent = serde_json::json!({"method": call.method, "path": call.path, "headers": call.headers});
             assert_eq!(sent, vector["request"], "{}", vector["name"]);
         }
@@ -201,8 +215,7 @@ mod tests {
         for status in ["200", "404"] {
             let host = Double::default();
             host.shows(Of::Call, &[(":status", status)], b"FBP2");
-            let looked = gate(r#"{"cluster": "g"}"#).answered(&host, Some(4), &held(), 0);
-            assert_eq!(looked, Looked::UnknownFormat, "{status}");
+            assert_eq!(answered(&host, Some(4), &held()), Looked::UnknownFormat, "{status}");
         }
     }
 
@@ -213,9 +226,27 @@ mod tests {
         let mut broken = gate(r#"{"cluster": "g"}"#);
         for _ in 0..5 {
             assert!(broken.ask(&QUESTION, 0).is_ok());
-            assert_eq!(broken.answered(&Double::default(), None, &held(), 0), Looked::Failed);
+            let looked = answered(&Double::default(), None, &held());
+            assert_eq!(looked, Looked::Failed);
+            broken.did(&looked, false, 0);
         }
         assert_eq!(broken.ask(&QUESTION, 1), Err(Unasked::BreakerOpen));
+    }
+
+    #[test]
+    fn what_only_the_cache_may_answer_is_asked_in_any_case_and_says_nothing_of_the_others() {
+        let only = Question { only_if_cached: true, ..QUESTION };
+        let mut gate = gate(r#"{"cluster": "g"}"#);
+        for _ in 0..20 {
+            gate.did(&Looked::Failed, true, 0);
+        }
+        assert!(gate.ask(&QUESTION, 0).is_ok(), "it failed for those alone that had more time");
+        for _ in 0..5 {
+            gate.did(&Looked::Failed, false, 0);
+        }
+        assert!(gate.ask(&only, 1).is_ok());
+        gate.did(&Looked::Miss, true, 1);
+        assert_eq!(gate.ask(&QUESTION, 1), Err(Unasked::BreakerOpen), "it answered, but slowly perhaps");
     }
 
     #[test]
@@ -223,7 +254,9 @@ mod tests {
         let mut gate = gate(r#"{"cluster": "g"}"#);
         let held = Memory::new(3).hold();
         for _ in 0..20 {
-            assert_eq!(gate.answered(&told("200", b"FBP2"), Some(4), &held, 0), Looked::OutOfMemory);
+            let looked = answered(&told("200", b"FBP2"), Some(4), &held);
+            assert_eq!(looked, Looked::OutOfMemory);
+            gate.did(&looked, false, 0);
         }
         assert!(gate.ask(&QUESTION, 1).is_ok());
     }
@@ -239,8 +272,7 @@ mod tests {
             ("403", b"", Looked::Refused),
             ("\u{fffd}", b"", Looked::Failed),
         ] {
-            let mut gate = gate(r#"{"cluster": "g"}"#);
-            assert_eq!(gate.answered(&told(status, body), Some(body.len()), &held(), 0), looked, "{status}");
+            assert_eq!(answered(&told(status, body), Some(body.len()), &held()), looked, "{status}");
         }
     }
 }

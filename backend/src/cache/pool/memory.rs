@@ -63,7 +63,7 @@ impl Pool for MemoryPool {
         TIER
     }
 
-    fn get<'a>(&'a self, keys: &'a [Key]) -> BoxFuture<'a, Found> {
+    fn get<'a>(&'a self, keys: &'a [Key], _at_least: Option<Duration>) -> BoxFuture<'a, Found> {
         std::future::ready(Ok(self.at_hand(keys))).boxed()
     }
 
@@ -118,7 +118,7 @@ mod tests {
     }
 
     fn get(pool: &MemoryPool, keys: &[Key]) -> Vec<Arc<Entry>> {
-        pool.get(keys).now_or_never().unwrap().unwrap()
+        pool.get(keys, None).now_or_never().unwrap().unwrap()
     }
 
     fn key(number: u32) -> Key {

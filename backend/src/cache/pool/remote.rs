@@ -90,8 +90,8 @@ impl<S: Shelf> Pool for RemotePool<S> {
         S::TIER
     }
 
-    fn get<'a>(&'a self, keys: &'a [Key]) -> BoxFuture<'a, Found> {
-        self.kept.get(keys).boxed()
+    fn get<'a>(&'a self, keys: &'a [Key], at_least: Option<Duration>) -> BoxFuture<'a, Found> {
+        self.kept.get(keys, at_least).boxed()
     }
 
     fn put(&self, key: Key, entry: Arc<Entry>, bytes: usize) -> bool {
@@ -112,16 +112,17 @@ impl<S: Shelf> Pool for RemotePool<S> {
 }
 
 impl<S: Shelf> Kept<S> {
-    async fn get(&self, keys: &[Key]) -> Found {
+    async fn get(&self, keys: &[Key], at_least: Option<Duration>) -> Found {
         if keys.is_empty() {
             return Ok(Vec::new());
         }
-        if self.breaker.rests() {
+        if at_least.is_none() && self.breaker.rests() {
             return Err(PoolError::Resting);
         }
-        let found = self.shelf.get(keys, self.timeout).await;
-        // Without a connection the answer comes at once: nothing to rest from.
-        if !matches!(found, Err(PoolError::Down(_))) {
+        let patience = at_least.map_or(self.timeout, |least| least.max(self.timeout));
+        let found = self.shelf.get(keys, patience).await;
+        // Without a connection the answer comes at once: nothing to rest from. One that had more time says nothing of the others.
+        if at_least.is_none() && !matches!(found, Err(PoolError::Down(_))) {
             self.breaker.record(found.is_ok());
         }
         let found = found?.into_iter().zip(keys);

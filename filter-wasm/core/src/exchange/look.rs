@@ -7,7 +7,7 @@ use crate::cache_status::{Bypass, CacheStatus, Detail, Fwd, Tier};
 use crate::config::Mode;
 use crate::counters::{Event, Result as Counted};
 use crate::encoding;
-use crate::gate::{Looked, Question, Unasked};
+use crate::gate::{self, Looked, Question, Unasked};
 use crate::host::{Host, Of};
 use crate::join::{Entered, Outcome};
 use crate::l1::repeats::Repeat;
@@ -156,6 +156,7 @@ impl Exchange {
             version: path.version,
             digest: &parsed.digest,
             traceparent: &wanted.incoming.traceparent,
+            only_if_cached: wanted.incoming.directives.only_if_cached,
         };
         match worker.gate.as_mut().map(|gate| gate.ask(&question, now_ms)) {
             Some(Ok(call)) => {
@@ -179,11 +180,14 @@ impl Exchange {
         let now_ms = host.now_ms();
         worker.live.refresh(host);
         let held = worker.memory.hold();
-        let looked = worker.gate.as_mut().map(|gate| gate.answered(host, body_size, &held, now_ms));
+        let looked = gate::answered(host, body_size, &held);
+        if let Some(gate) = &mut worker.gate {
+            gate.did(&looked, going.wanted.incoming.directives.only_if_cached, now_ms);
+        }
         let entry = match looked {
-            Some(Looked::Entry(entry)) => entry,
-            Some(Looked::Miss) | None => return self.forward(worker, going),
-            Some(unheard) => {
+            Looked::Entry(entry) => entry,
+            Looked::Miss => return self.forward(worker, going),
+            unheard => {
                 let (event, detail) = match unheard {
                     Looked::UnknownFormat => (Event::GateUnknownFormat, Detail::UnknownFormat),
                     Looked::OutOfMemory => (Event::OutOfMemory, Detail::OutOfMemory),
