@@ -4,10 +4,10 @@ use forebay_protocol::digest::{Scope, digest};
 use forebay_protocol::gate::LOOKUP_PATH;
 use forebay_protocol::limits::Limits;
 use forebay_protocol::path::InferPath;
-use rig::http::Answer;
+use rig::http::{Answer, request, send};
 use rig::tier::{Server, Tier};
 
-use crate::client::{fp32, send};
+use crate::client::fp32;
 use crate::process::Forebay;
 
 /// A shared pool, and the arguments that name it.
@@ -88,16 +88,21 @@ pub(crate) fn lookup(gate: &Forebay, value: f32) -> Answer {
 
 /// The same with more headers.
 pub(crate) fn lookup_with(gate: &Forebay, value: f32, more: &[(&str, &str)]) -> Answer {
+    send(gate.gate_port, &lookup_request(value, more)).unwrap()
+}
+
+/// What a filter sends to look that value up.
+pub(crate) fn lookup_request(value: f32, more: &[(&str, &str)]) -> Vec<u8> {
     let path = InferPath { model: "identity_fp32", version: "" };
     let body = bytes::Bytes::from(fp32(&[value]).to_string());
-    let request = forebay_protocol::request::decode(&path, None, &body, &Limits::default()).unwrap();
-    let digest = digest(&Scope { service: "default", tenant: None }, &request).unwrap().to_string();
+    let asked = forebay_protocol::request::decode(&path, None, &body, &Limits::default()).unwrap();
+    let digest = digest(&Scope { service: "default", tenant: None }, &asked).unwrap().to_string();
     let headers = [
         ("x-forebay-service", "default"),
         ("x-forebay-model", "identity_fp32"),
         ("x-forebay-digest", &digest),
     ];
-    send(gate.gate_port, "GET", LOOKUP_PATH, &[&headers[..], more].concat(), b"")
+    request("GET", LOOKUP_PATH, &[&headers[..], more].concat(), b"")
 }
 
 /// What a server answers to that value.

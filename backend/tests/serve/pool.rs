@@ -2,10 +2,12 @@
 
 use std::time::{Duration, Instant};
 
+use rig::http::request;
 use rig::process::until;
 use rig::tier::{Server, Tier};
 
-use crate::mesh::{Mesh, ask, lookup};
+use crate::client::{begun, fp32};
+use crate::mesh::{Mesh, ask, lookup, lookup_request};
 use crate::process::{Forebay, gate_command, refused, serve_command, test_repository};
 use crate::proxy::Proxy;
 
@@ -68,6 +70,31 @@ fn a_tier_that_stands_still_costs_hits_and_no_request_and_is_used_again() {
         mesh.servers.iter().for_each(|server| server.process.thaw());
         hits_again(&one, &gate, 100..5000);
         until("the gate is ready", || (gate.get_of_gate("/v2/health/ready").status == 200).then_some(()));
+    }
+}
+
+#[test]
+fn what_only_the_cache_may_answer_is_waited_for_where_others_are_computed() {
+    const ONLY: [(&str, &str); 1] = [("cache-control", "only-if-cached")];
+    for mesh in Mesh::each() {
+        let (one, gate) = (mesh.serve(), mesh.gate());
+        ask(&one, 1.0);
+        until("the gate finds it", || (lookup(&gate, 1.0).status == 200).then_some(()));
+        let mut values = (2..100_u8).map(f32::from);
+        // On a machine that is busy with other things it may take longer than that is waited for.
+        let waited = (0..3).any(|_| {
+            mesh.servers.iter().for_each(|server| server.process.freeze());
+            let body = fp32(&[1.0]).to_string();
+            let asked = request("POST", "/v2/models/identity_fp32/infer", &ONLY, body.as_bytes());
+            let mut late = [begun(one.http_port, &asked), begun(gate.gate_port, &lookup_request(1.0, &ONLY))];
+            // All the time that a lookup has is over.
+            let answer = ask(&one, values.next().unwrap());
+            assert!(!answer.is_hit(), "{answer:?}");
+            mesh.servers.iter().for_each(|server| server.process.thaw());
+            late.iter_mut().map(|late| late.read().unwrap().status).all(|status| status == 200)
+        });
+        assert!(waited, "nobody waited");
+        hits_again(&one, &gate, 100..5000);
     }
 }
 
