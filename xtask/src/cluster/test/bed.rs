@@ -30,6 +30,8 @@ pub(super) const MODEL: &str = "vad";
 pub(super) struct Bed<'a> {
     /// Where the release is.
     pub(super) namespace: String,
+    /// How many are used beside each other.
+    pub(super) beside: usize,
     pub(super) layout: &'a Layout,
     pub(super) kube: Kube,
     /// Of a cluster of ours.
@@ -62,6 +64,7 @@ impl<'a> Bed<'a> {
         let place = Some(Place { instance, addresses, parts });
         Ok(Self {
             namespace: RELEASE.to_owned(),
+            beside: 1,
             layout,
             kube,
             place,
@@ -82,6 +85,7 @@ impl<'a> Bed<'a> {
         let kube = parts.kubectl(kubeconfig.to_owned());
         Self {
             namespace: RELEASE.to_owned(),
+            beside: 1,
             layout,
             kube,
             place: None,
@@ -97,9 +101,11 @@ impl<'a> Bed<'a> {
         Self { rehearsal, ..self }
     }
 
-    /// The same, for a release in another namespace.
-    pub(super) fn within(&self, namespace: String) -> Self {
-        Self { namespace, ..self.clone() }
+    /// The same, for so many releases beside each other, each in another namespace.
+    pub(super) fn lanes(&self, beside: usize) -> Vec<Self> {
+        (1..=beside)
+            .map(|lane| Self { namespace: format!("rehearsal-{lane}"), beside, ..self.clone() })
+            .collect()
     }
 
     pub(super) fn chart(&self) -> PathBuf {

@@ -15,8 +15,8 @@ use serde_json::Value;
 use super::bed::{Bed, MODEL};
 use crate::cluster::await_it::until;
 
-/// Requests a second of each client: a machine of two processors runs all of the cluster as well.
-const RATE: &str = "40";
+/// Requests a second of each client, of all loads at once: a machine of two processors runs all of the cluster as well.
+const RATE: usize = 40;
 /// Connections of each.
 const CONNECTIONS: &str = "6";
 
@@ -77,7 +77,7 @@ impl Load {
                 "--repeats",
                 "unique",
                 "--rate",
-                RATE,
+                &(RATE / bed.beside).to_string(),
                 "--concurrency",
                 CONNECTIONS,
                 "--duration-secs=3600",

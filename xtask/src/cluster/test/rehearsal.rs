@@ -113,7 +113,7 @@ struct Cuts {
 
 /// Cuts a release before and after each write, and has one command mend it.
 fn rehearse(bed: &Bed<'_>, rehearsal: &Rehearsal) -> Result<String> {
-    let beds: Vec<_> = (1..=LANES).map(|lane| bed.within(format!("rehearsal-{lane}"))).collect();
+    let beds = bed.lanes(LANES);
     let stop = AtomicBool::new(false);
     let found: Vec<Result<_>> = std::thread::scope(|scope| {
         let run = |(lane, bed)| {
