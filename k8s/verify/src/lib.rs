@@ -1,6 +1,7 @@
 //! Judges Kubernetes manifests before a cluster sees them. Files enter ([`read`]), objects leave ([`object`]), the families of
 //! [`rules`] look at the whole [`World`] of them, and what is wrong leaves as [`Failure`]s: one line each, with what would be right.
 
+mod entries;
 pub mod failure;
 pub mod object;
 pub mod outsiders;

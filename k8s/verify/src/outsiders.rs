@@ -14,10 +14,10 @@
 use std::fs;
 use std::path::Path;
 
-use anyhow::{Context, Result, bail, ensure};
+use anyhow::{Context, Result, ensure};
 use serde_json::Value;
 
-use crate::read;
+use crate::entries;
 
 /// All that is declared.
 #[derive(Debug, Clone, Default)]
@@ -54,16 +54,9 @@ impl Outsiders {
     /// # Errors
     /// As [`Self::read`].
     pub fn parse(text: &str) -> Result<Self> {
-        let (documents, faults) = read::documents(text);
-        if let Some(fault) = faults.first() {
-            bail!("line {}: {}; {}", fault.line, fault.wrong, fault.right);
-        }
         let mut list = Vec::new();
-        for document in documents {
-            let items = document.value.as_array().context("not a list: each begins with `- kind:`")?;
-            for (index, item) in items.iter().enumerate() {
-                list.push(outsider(item).with_context(|| format!("item {}", index + 1))?);
-            }
+        for (index, entry) in entries::read(text)?.iter().enumerate() {
+            list.push(outsider(&entry.value).with_context(|| format!("item {}", index + 1))?);
         }
         Ok(Self { list })
     }

@@ -12,12 +12,10 @@ use std::fs;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, PoisonError};
 
-use anyhow::{Context, Result, bail, ensure};
-use serde_json::Value;
+use anyhow::{Context, Result};
 
+use crate::entries;
 use crate::failure::Failure;
-use crate::path;
-use crate::read;
 
 /// All that is recorded. Copies share what was needed, so that one entry may be for one environment of several.
 #[derive(Debug, Clone, Default)]
@@ -46,27 +44,12 @@ impl Skips {
     }
 
     fn parse(file: &Path, text: &str) -> Result<Self> {
-        let (documents, faults) = read::documents(text);
-        if let Some(fault) = faults.first() {
-            bail!("line {}: {}; {}", fault.line, fault.wrong, fault.right);
-        }
         let mut list = Vec::new();
-        for document in documents {
-            let items = document.value.as_array().context("not a list: each begins with `- kind:`")?;
-            for (index, item) in items.iter().enumerate() {
-                let word = |key: &str| {
-                    let word = item.get(key).and_then(Value::as_str).filter(|word| !word.trim().is_empty());
-                    word.map(str::to_owned).with_context(|| format!("item {} has no `{key}`", index + 1))
-                };
-                let known = ["kind", "name", "path", "why"];
-                let strange =
-                    item.as_object().into_iter().flatten().find(|(key, _)| !known.contains(&key.as_str()));
-                ensure!(strange.is_none(), "item {} has something else than {}", index + 1, known.join(", "));
-                word("why")?;
-                let line = path::line(&document.lines, &path::item("", index)).unwrap_or(1);
-                let file = file.to_owned();
-                list.push(Skip { kind: word("kind")?, name: word("name")?, path: word("path")?, file, line });
-            }
+        for entry in entries::read(text)? {
+            entry.only(&["kind", "name", "path", "why"])?;
+            entry.word("why")?;
+            let (kind, name, path) = (entry.word("kind")?, entry.word("name")?, entry.word("path")?);
+            list.push(Skip { kind, name, path, file: file.to_owned(), line: entry.line });
         }
         Ok(Self { list, needed: Arc::default() })
     }

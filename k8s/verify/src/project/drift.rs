@@ -5,13 +5,12 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
 use std::path::Path;
 
-use anyhow::{Context, Result, ensure};
+use anyhow::{Context, Result};
 use serde_json::{Map, Value};
 
+use crate::entries;
 use crate::failure::Failure;
 use crate::object::Object;
-use crate::path;
-use crate::read;
 use crate::world::World;
 
 /// Differences that are meant, in any environment.
@@ -36,20 +35,7 @@ impl List {
     /// It can't be read, or an item says too little.
     pub(super) fn read(file: &Path) -> Result<Self> {
         let text = fs::read_to_string(file).with_context(|| format!("can't read {}", file.display()))?;
-        let (documents, faults) = read::documents(&text);
-        ensure!(faults.is_empty(), "{}:{}: {}", file.display(), faults[0].line, faults[0].wrong);
-        let mut meant = Vec::new();
-        for document in &documents {
-            for (index, item) in document.value.as_array().into_iter().flatten().enumerate() {
-                let word = |key: &str| {
-                    let word = item.get(key).and_then(Value::as_str).map(str::to_owned);
-                    word.with_context(|| format!("{}: an item has no `{key}`", file.display()))
-                };
-                word("why")?;
-                let line = path::line(&document.lines, &path::item("", index)).unwrap_or(1);
-                meant.push(Meant { kind: word("kind")?, name: word("name")?, path: word("path")?, line });
-            }
-        }
+        let meant = meant(&text).with_context(|| format!("{} is no list of drift", file.display()))?;
         Ok(Self { meant, found: RefCell::default() })
     }
 
@@ -68,6 +54,17 @@ impl List {
         };
         stale.map(failure).collect()
     }
+}
+
+fn meant(text: &str) -> Result<Vec<Meant>> {
+    let mut meant = Vec::new();
+    for entry in entries::read(text)? {
+        entry.only(&["kind", "name", "path", "why"])?;
+        entry.word("why")?;
+        let (kind, name, path) = (entry.word("kind")?, entry.word("name")?, entry.word("path")?);
+        meant.push(Meant { kind, name, path, line: entry.line });
+    }
+    Ok(meant)
 }
 
 /// Says where they differ and it is not meant.
