@@ -6,7 +6,7 @@ use std::fs;
 use anyhow::{Context, Result, ensure};
 
 use crate::cluster;
-use crate::command::{cargo, command, output};
+use crate::command::{WITH_TENSORRT, cargo, command, output};
 use crate::layout::Layout;
 use crate::setup::{self, Part};
 
@@ -18,17 +18,9 @@ pub(crate) fn run(layout: &Layout) -> Result<()> {
     let (collector, version) = cluster::collector(layout)?;
     setup::install(layout, &[Part::Python, Part::Models])?;
     let mut test = cargo();
-    test.args([
-        "test",
-        "--package",
-        "forebay",
-        "--test",
-        "serve",
-        "traces::collector",
-        "--",
-        "--ignored",
-        "--nocapture",
-    ]);
+    // With the same features as all others, so that nothing is built twice.
+    test.args(["test", "--workspace", "--test", "serve"]).args(WITH_TENSORRT);
+    test.args(["--", "traces::collector", "--ignored", "--nocapture"]);
     test.env("FOREBAY_COLLECTOR", collector).current_dir(&layout.root);
     let said = output(test)?;
     let rows: Vec<&str> = said.lines().filter(|line| line.starts_with("| ")).collect();
