@@ -1,0 +1,34 @@
+"""A model enters, what is in it leaves: operators, weights, trees, and the parts whose structure can be cut."""
+
+from collections import Counter
+
+from .graph import read_by
+from .model import load, opset, size
+from .prepare import prepare
+from .refusal import field, known_fields
+
+
+def run(job):
+    known_fields(job, ("model", "memory_bytes"))
+    model = load(field(job, "model", str))
+    prepare(model)
+    from . import structure, trees
+
+    return {
+        "opset": opset(model),
+        "ops": dict(Counter(node.op_type for node in model.graph.node)),
+        "weights_bytes": sum(size(tensor) for tensor in model.graph.initializer),
+        "nodes": nodes(model),
+        "trees": trees.found(model),
+        "ffn": structure.ffn(model),
+        "heads": structure.heads(model),
+    }
+
+
+def nodes(model):
+    """Each node with the bytes of its weights; a weight of several nodes counts for the first."""
+    left = {tensor.name: size(tensor) for tensor in model.graph.initializer}
+    return [
+        {"name": node.name, "op": node.op_type, "weights_bytes": sum(left.pop(name, 0) for name in read_by(node))}
+        for node in model.graph.node
+    ]

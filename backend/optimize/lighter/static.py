@@ -1,0 +1,120 @@
+"""A model, a recipe and ranges enter, the model with Q/DQ nodes leaves: unsigned activations, signed weights, 8 bits (U8S8).
+
+Signed activations are several times slower on x86, so they aren't offered. ONNX Runtime's quantizer places the nodes; what it breaks on is
+led around here.
+"""
+
+import math
+
+import numpy as np
+import onnx
+from onnx import numpy_helper
+
+from . import chosen
+from .graph import Graph, replace
+from .model import opset
+from .refusal import Refused
+
+FIELDS = ("kind", "ops", "keep", "per_channel", "reduce_range")
+OLDEST_OPSET = 13
+
+WITH_WEIGHTS = {"Conv", "ConvTranspose", "MatMul", "Gemm", "Gather"}
+
+# Kinds without weights that ONNX Runtime computes in 8 bits, or passes 8 bits through.
+WITHOUT = {
+    "Add", "AveragePool", "Clip", "Concat", "Flatten", "GlobalAveragePool", "LeakyRelu", "MaxPool", "Mul", "Pad", "Relu", "Reshape",
+    "Resize", "Sigmoid", "Slice", "Softmax", "Split", "Squeeze", "Transpose", "Unsqueeze", "Where",
+}  # fmt: skip
+
+
+def apply(model, recipe, ranges):
+    ops, keep, per_channel, reduce_range = chosen.fields(recipe, FIELDS)
+    if opset(model) < OLDEST_OPSET:
+        raise Refused(f"static quantization wants opset {OLDEST_OPSET}, the model has {opset(model)}: rewrite it with 'opset' first")
+    tensors, without = ranges
+    flat_bias(model)
+
+    def why_not(graph, node):
+        if node.op_type in WITH_WEIGHTS:
+            why = chosen.float_weight(graph, node)
+            if why:
+                return why
+        return no_range(graph, node, tensors, without)
+
+    taken, left = chosen.nodes(model, ops, keep, WITH_WEIGHTS | WITHOUT, why_not)
+    if taken:
+        place(model, taken, tensors, per_channel, reduce_range)
+    return taken, left, {}
+
+
+def no_range(graph, node, tensors, without):
+    for name in (*node.input[:1], *node.output[:1]):
+        if name and name not in tensors and name not in graph.weights:
+            why = without.get(name)
+            if why:
+                return f"{name!r} has no range: {why}"
+            if node.op_type in WITH_WEIGHTS or is_float(graph, name):
+                return f"{name!r} has no range"
+    return None
+
+
+def is_float(graph, name):
+    values = (*graph.graph.value_info, *graph.graph.output, *graph.graph.input)
+    return any(value.name == name and value.type.tensor_type.elem_type == onnx.TensorProto.FLOAT for value in values)
+
+
+def flat_bias(model):
+    """Biases of Gemm with one row as vectors: per channel the quantizer breaks on others."""
+    graph = Graph(model)
+    for node in model.graph.node:
+        if node.op_type != "Gemm" or len(node.input) < 3 or node.input[2] not in graph.weights:
+            continue
+        bias, weight = graph.constant(node.input[2]), graph.constant(node.input[1])
+        if weight is None or bias.ndim == 1 and bias.size == columns(node, weight):
+            continue
+        if bias.shape[-1:] and bias.size == bias.shape[-1] or bias.size == 1:
+            row = np.ascontiguousarray(np.broadcast_to(bias.reshape(-1), (columns(node, weight),)))
+            node.input[2] = graph.add_weight(f"{node.input[2]}/row", row)
+    Graph(model).clean()
+
+
+def columns(node, weight):
+    from .graph import attribute
+
+    return weight.shape[0 if attribute(node, "transB", 0) else 1]
+
+
+def place(model, taken, tensors, per_channel, reduce_range):
+    from onnxruntime.quantization.calibrate import TensorData
+    from onnxruntime.quantization.qdq_quantizer import QDQQuantizer
+    from onnxruntime.quantization.quant_utils import QuantType, add_infer_metadata
+
+    ranges = {
+        name: TensorData(lowest=np.array(low, np.float32), highest=np.array(high, np.float32)) for name, (low, high) in tensors.items()
+    }
+    # Types are inferred already; without this it writes the model to a file and infers anew.
+    add_infer_metadata(model)
+    quantizer = QDQQuantizer(
+        model,
+        per_channel,
+        reduce_range,
+        QuantType.QInt8,
+        QuantType.QUInt8,
+        ranges,
+        [name for name, _ in taken],
+        [],
+        sorted({op for _, op in taken}),
+        # The adjustment breaks on some biases per channel.
+        {"WeightSymmetric": True, "ActivationSymmetric": False, "QDQDisableWeightAdjustForInt32Bias": True},
+    )
+    quantizer.quantize_model()
+    finish(model, quantizer.model.model)
+
+
+def finish(model, quantized):
+    """Takes the quantizer's model over, without what it left behind."""
+    if quantized is not model:
+        model.CopyFrom(quantized)
+    replace(model.metadata_props, [entry for entry in model.metadata_props if not entry.key.startswith("onnx.infer")])
+    del model.graph.value_info[:]
+    Graph(model).clean()

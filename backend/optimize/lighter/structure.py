@@ -1,0 +1,6 @@
+def ffn(model):
+    return []
+
+
+def heads(model):
+    return []
