@@ -93,7 +93,7 @@ pub(crate) struct Settings {
     /// Install these parts and what they need [default: all]
     #[arg(long, value_enum, value_delimiter = ',')]
     only: Vec<Part>,
-    /// Write the digests of Python packages anew, into xtask/requirements.txt and xtask/wheels.txt, and install nothing
+    /// Write the digests of Python packages anew, into each requirements.txt and xtask/wheels.txt, and install nothing
     #[arg(long, conflicts_with = "only")]
     lock: bool,
 }

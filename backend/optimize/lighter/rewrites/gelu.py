@@ -51,7 +51,7 @@ def least_rank(model):
     names = {node.output[0] for node in model.graph.node if node.op_type in ("Erf", "Tanh")}
     shapes = [value.type.tensor_type for value in model.graph.value_info if value.name in names]
     known = [len(shape.shape.dim) for shape in shapes if shape.HasField("shape")]
-    return min(known) if len(known) == len(names) else 1
+    return min(known, default=1) if len(known) == len(names) else 1
 
 
 def match(graph, core):
