@@ -44,7 +44,8 @@ def apply(model, recipe, ranges, out):
     with beside(out):
         quantized, left, session = module.apply(model, recipe, ranges)
     if not quantized:
-        whys = Counter(why for _, _, why in left)
-        reason = whys.most_common(1)[0][0] if whys else "it has no weights that the recipe is for"
+        # What is against nodes of the recipe's kinds says more than that others aren't.
+        whys = Counter(why for _, _, why in left if "isn't for" not in why)
+        reason = whys.most_common(1)[0][0] if whys else "it has no node that the recipe is for"
         raise Refused(f"nothing of the model can be quantized so: {reason}")
     return quantized, left, session

@@ -50,7 +50,8 @@ class Samples:
 
 def read(file):
     try:
-        with np.load(file, allow_pickle=False) as arrays:
+        # Opened here, so that it is closed whatever NumPy makes of it.
+        with open(file, "rb") as content, np.load(content, allow_pickle=False) as arrays:
             return {name: arrays[name] for name in arrays.files}
     # zlib's and NumPy's own errors come out of a damaged file too.
     except (OSError, ValueError, EOFError, KeyError, zipfile.BadZipFile, NotImplementedError, RuntimeError) as error:

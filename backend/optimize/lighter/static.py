@@ -4,14 +4,11 @@ Signed activations are several times slower on x86, so they aren't offered. ONNX
 led around here.
 """
 
-import math
-
 import numpy as np
 import onnx
-from onnx import numpy_helper
 
 from . import chosen
-from .graph import Graph, replace
+from .graph import Graph, attribute, replace
 from .model import opset
 from .refusal import Refused
 
@@ -49,7 +46,7 @@ def choose(model, recipe, ranges):
 
     def why_not(graph, node):
         if node.op_type in WITH_WEIGHTS:
-            why = chosen.float_weight(graph, node)
+            why = chosen.float_weight(graph, node) or bias_not_flat(graph, node)
             if why:
                 return why
         return no_range(graph, node, tensors, without)
@@ -90,7 +87,7 @@ def is_float(graph, name):
 
 
 def flat_bias(model):
-    """Biases of Gemm with one row as vectors: per channel the quantizer breaks on others."""
+    """Biases of Gemm that are one row, or one number, as vectors: per channel the quantizer breaks on others."""
     graph = Graph(model)
     for node in model.graph.node:
         if node.op_type != "Gemm" or len(node.input) < 3 or node.input[2] not in graph.weights:
@@ -104,9 +101,13 @@ def flat_bias(model):
     Graph(model).clean()
 
 
-def columns(node, weight):
-    from .graph import attribute
+def bias_not_flat(graph, node):
+    if node.op_type == "Gemm" and len(node.input) > 2 and node.input[2] in graph.weights and len(graph.weights[node.input[2]].dims) != 1:
+        return "its bias isn't one row"
+    return None
 
+
+def columns(node, weight):
     return weight.shape[0 if attribute(node, "transB", 0) else 1]
 
 
@@ -130,8 +131,8 @@ def place(model, taken, tensors, per_channel, reduce_range):
         [name for name, _ in taken],
         [],
         sorted({op for _, op in taken}),
-        # The adjustment breaks on some biases per channel.
-        {"WeightSymmetric": True, "ActivationSymmetric": False, "QDQDisableWeightAdjustForInt32Bias": True},
+        # Where a channel's weights are tiny beside its bias, their scale is widened so that the bias has room in 32 bits.
+        {"WeightSymmetric": True, "ActivationSymmetric": False, "QDQDisableWeightAdjustForInt32Bias": False},
     )
     quantizer.quantize_model()
     finish(model, quantizer.model.model)
