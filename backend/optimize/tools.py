@@ -11,6 +11,8 @@ import json
 import os
 import sys
 
+# Sums in one order, whatever the machine; ONNX Runtime's threads are the job's.
+os.environ["OPENBLAS_NUM_THREADS"] = "1"
 sys.path.insert(0, os.path.dirname(os.path.abspath(__file__)))
 
 

@@ -94,6 +94,11 @@ def replace(field, entries):
     field.extend(copies)
 
 
+def forget_shapes(model):
+    """Takes away what was inferred, after a change that makes it untrue."""
+    del model.graph.value_info[:]
+
+
 def attribute(node, name, default=None):
     for one in node.attribute:
         if one.name == name:

@@ -2,7 +2,7 @@
 
 from collections import Counter
 
-from . import structure, trees
+from . import ffn, heads, trees
 from .graph import read_by
 from .model import load, opset, size
 from .prepare import prepare
@@ -20,8 +20,8 @@ def run(job):
         "weights_bytes": sum(node["weights_bytes"] for node in listed),
         "nodes": listed,
         "trees": trees.found(model),
-        "ffn": structure.ffn(model),
-        "heads": structure.heads(model),
+        "ffn": ffn.found(model),
+        "heads": heads.found(model),
     }
 
 

@@ -1,12 +1,12 @@
 """A model, a recipe and samples enter, a model with fewer trees, narrower layers or fewer heads leaves: less to compute, not zeros."""
 
-from . import structure, trees
+from . import ffn, heads, trees
 from .model import load, save
 from .prepare import prepare
 from .refusal import field, known_fields
 from .session import open_, options
 
-RECIPES = {"trees": trees.prune, "width": structure.width, "heads": structure.fewer_heads}
+RECIPES = {"trees": trees.prune, "width": ffn.prune, "heads": heads.prune}
 
 
 def run(job):

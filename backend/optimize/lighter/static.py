@@ -8,7 +8,7 @@ import numpy as np
 import onnx
 
 from . import chosen
-from .graph import Graph, attribute, replace
+from .graph import Graph, attribute, forget_shapes, replace
 from .model import opset
 from .refusal import Refused
 
@@ -143,5 +143,5 @@ def finish(model, quantized):
     if quantized is not model:
         model.CopyFrom(quantized)
     replace(model.metadata_props, [entry for entry in model.metadata_props if not entry.key.startswith("onnx.infer")])
-    del model.graph.value_info[:]
+    forget_shapes(model)
     Graph(model).clean()

@@ -4,6 +4,9 @@ from collections import Counter
 
 from ..refusal import Refused, one_line
 
+# A product with more than two dimensions as a Gemm has a Reshape before and after, and shapes to compute: slower here, and no smaller.
+LEFT_OUT = ["fuse_matmul_add_bias_into_gemm_batched"]
+
 # Larger constants than this aren't made: folding must not make a model heavier.
 FOLDED_BYTES = "1MB"
 
@@ -13,7 +16,7 @@ def apply(model):
 
     before = kinds(model)
     try:
-        simplified, _ = onnxsim.simplify(model, check_n=0, tensor_size_threshold=FOLDED_BYTES)
+        simplified, _ = onnxsim.simplify(model, check_n=0, skipped_optimizers=LEFT_OUT, tensor_size_threshold=FOLDED_BYTES)
     except Exception as error:  # noqa: BLE001
         raise Refused(f"onnxsim doesn't simplify the model: {one_line(error)}") from error
     after = kinds(simplified)
