@@ -13,7 +13,14 @@ from .ranges import read
 from .refusal import Refused, field, known_fields
 from .session import open_, options
 
-RECIPES = {"static": "static", "dynamic": "dynamic", "hybrid": "hybrid", "weights": "weights", "storage": "storage"}
+RECIPES = {
+    "static": "static",
+    "dynamic": "dynamic",
+    "hybrid": "hybrid",
+    "weights": "weights",
+    "storage": "storage",
+    "half": "half",
+}
 WITH_RANGES = ("static", "hybrid")
 
 

@@ -1,7 +1,7 @@
 """A model, a recipe and ranges enter, the model with Q/DQ nodes leaves: unsigned activations, signed weights, 8 bits (U8S8).
 
-Signed activations are several times slower on x86, so they aren't offered. ONNX Runtime's quantizer places the nodes; what it breaks on is
-led around here.
+Signed activations are several times slower on x86, so they are for TensorRT alone (`"for": "tensorrt"`): it wants all zero points to be zero,
+biases in floats, and no Q/DQ after a product. ONNX Runtime's quantizer places the nodes; what it breaks on is led around here.
 """
 
 import numpy as np
@@ -10,9 +10,10 @@ import onnx
 from . import chosen
 from .graph import Graph, attribute, forget_shapes, replace
 from .model import opset
-from .refusal import Refused
+from .refusal import Refused, field
 
-FIELDS = ("kind", "ops", "keep", "per_channel", "reduce_range")
+FIELDS = ("kind", "ops", "keep", "per_channel", "reduce_range", "for")
+TARGETS = ("cpu", "tensorrt")
 OLDEST_OPSET = 13
 
 WITH_WEIGHTS = {"Conv", "ConvTranspose", "MatMul", "Gemm", "Gather"}
@@ -28,8 +29,12 @@ def apply(model, recipe, ranges):
     taken, left = choose(model, recipe, ranges)
     if taken:
         _, _, per_channel, reduce_range = chosen.fields(recipe, FIELDS)
-        place(model, taken, ranges[0], per_channel, reduce_range)
+        place(model, taken, ranges[0], per_channel, reduce_range, target(recipe))
     return taken, left, {}
+
+
+def target(recipe):
+    return field(recipe, "for", str, "cpu", among=TARGETS)
 
 
 def taken(model, recipe, ranges):
@@ -66,7 +71,7 @@ def alone(model, node, recipe, ranges):
     part.graph.input.extend(types[name] for name in dict.fromkeys(read) if name not in graph.weights)
     part.graph.output.extend(types[name] for name in node.output if name in types)
     _, _, per_channel, reduce_range = chosen.fields(recipe, FIELDS)
-    place(part, [(node.name, node.op_type)], ranges[0], per_channel, reduce_range)
+    place(part, [(node.name, node.op_type)], ranges[0], per_channel, reduce_range, target(recipe))
     return part
 
 
@@ -111,7 +116,7 @@ def columns(node, weight):
     return weight.shape[0 if attribute(node, "transB", 0) else 1]
 
 
-def place(model, taken, tensors, per_channel, reduce_range):
+def place(model, taken, tensors, per_channel, reduce_range, target):
     from onnxruntime.quantization.calibrate import TensorData
     from onnxruntime.quantization.qdq_quantizer import QDQQuantizer
     from onnxruntime.quantization.quant_utils import QuantType, add_infer_metadata
@@ -126,16 +131,34 @@ def place(model, taken, tensors, per_channel, reduce_range):
         per_channel,
         reduce_range,
         QuantType.QInt8,
-        QuantType.QUInt8,
+        QuantType.QInt8 if target == "tensorrt" else QuantType.QUInt8,
         ranges,
         [name for name, _ in taken],
         [],
         sorted({op for _, op in taken}),
-        # Where a channel's weights are tiny beside its bias, their scale is widened so that the bias has room in 32 bits.
-        {"WeightSymmetric": True, "ActivationSymmetric": False, "QDQDisableWeightAdjustForInt32Bias": False},
+        for_tensorrt() if target == "tensorrt" else for_cpu(),
     )
     quantizer.quantize_model()
     finish(model, quantizer.model.model)
+
+
+def for_cpu():
+    return {
+        "WeightSymmetric": True,
+        "ActivationSymmetric": False,
+        # Where a channel's weights are tiny beside its bias, their scale is widened so that the bias has room in 32 bits.
+        "QDQDisableWeightAdjustForInt32Bias": False,
+    }
+
+
+def for_tensorrt():
+    return {
+        "WeightSymmetric": True,
+        "ActivationSymmetric": True,
+        "QuantizeBias": False,
+        "DedicatedQDQPair": True,
+        "OpTypesToExcludeOutputQuantization": sorted(WITH_WEIGHTS),
+    }
 
 
 def finish(model, quantized):

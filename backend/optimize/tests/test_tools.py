@@ -822,6 +822,27 @@ class Quantize(Tools):
         self.assertEqual(reply["left"], [{"node": "first", "op": "Gemm", "why": "its weight has numbers that 16 bits can't hold"}])
         self.assertEqual(self.quantized(path, {"kind": "storage", "type": "bf16"})[1]["left"], [])
 
+    def test_static_for_tensorrt_has_zero_points_of_zero_and_biases_in_floats(self):
+        recipe = {"kind": "static", "ops": ["Gemm", "MatMul"], "per_channel": True, "for": "tensorrt"}
+        out, reply = self.of_perceptron(recipe, within=0.3)
+        self.assertEqual(reply["quantized"], {"Gemm": 1, "MatMul": 1})
+        whole = onnx.load(out)
+        weights = {tensor.name: numpy_helper.to_array(tensor) for tensor in whole.graph.initializer}
+        for one in whole.graph.node:
+            if one.op_type in ("QuantizeLinear", "DequantizeLinear"):
+                zero = weights[one.input[2]]
+                self.assertEqual((zero.dtype, zero.any()), (np.int8, False))
+        self.assertEqual(weights["b1"].dtype, np.float32)
+
+    def test_half_computes_in_16_bits_between_inputs_and_outputs_of_32(self):
+        out, reply = self.of_perceptron({"kind": "half"}, within=0.01)
+        self.assertEqual(reply["quantized"], {"Gemm": 1, "MatMul": 1})
+        whole = onnx.load(out)
+        self.assertEqual(whole.graph.input[0].type.tensor_type.elem_type, FLOAT)
+        self.assertTrue(all(tensor.data_type == TensorProto.FLOAT16 for tensor in whole.graph.initializer))
+        out, reply = self.of_perceptron({"kind": "half", "keep": ["first"]}, within=0.01)
+        self.assertEqual(reply["left"], [{"node": "first", "op": "Gemm", "why": "the recipe keeps it"}])
+
     def test_recipes_can_follow_each_other(self):
         path, samples = self.recurrent()
         ranges = self.ranges(path, self.samples(samples))
