@@ -2,9 +2,9 @@
 
     python -I -B tools.py VERB < job.json
 
-The job is one JSON object, the reply is one JSON object on the last line. Exit code 1 and `{"error": "one line"}` say that nothing was
-written. What the libraries print goes to stderr. Verbs write only where the job says; the same job gives the same bytes. What a verb does
-is in `lighter/`, named as the verb is.
+The job is one JSON object, the reply is one JSON object on the last line. Exit code 1 and `{"error": "one line"}` say that
+nothing was written. What the libraries print goes to stderr. Verbs write only where the job says; the same job gives the
+same bytes. What a verb does is in `lighter/`, named as the verb is.
 """
 
 import json

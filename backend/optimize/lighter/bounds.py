@@ -1,8 +1,8 @@
 """How much a verb may have: a job's `memory_bytes` enters, the process' limit leaves; and the threads of its sessions.
 
-Data that the process maps for itself is bounded (RLIMIT_DATA): shared libraries and their code don't count. Past it an allocation fails,
-which is a reply of one line. Verbs keep within it by their own means: one sample at a time, tensors in chunks (`ranges`), a model at most
-2 GiB.
+Data that the process maps for itself is bounded (RLIMIT_DATA): shared libraries and their code don't count. Past it an
+allocation fails, which is a reply of one line. Verbs keep within it by their own means: one sample at a time, tensors in
+chunks (`ranges`), a model at most 2 GiB.
 """
 
 import os

@@ -20,8 +20,11 @@ def fields(recipe, known):
     for name in recipe:
         if name not in known:
             raise Refused(f"a {recipe['kind']} recipe has no field {name!r}; it has {', '.join(known)}")
-    return names(recipe, "ops"), set(names(recipe, "keep", [])), field(recipe, "per_channel", bool, False), field(
-        recipe, "reduce_range", bool, False
+    return (
+        names(recipe, "ops"),
+        set(names(recipe, "keep", [])),
+        field(recipe, "per_channel", bool, False),
+        field(recipe, "reduce_range", bool, False),
     )
 
 

@@ -1,4 +1,5 @@
-"""A model and a recipe enter, the model with 8-bit weights leaves, whose activations are quantized as they come: no samples are needed.
+"""A model and a recipe enter, the model with 8-bit weights leaves, whose activations are quantized as they come: no
+samples are needed.
 
 Convolutions aren't offered: computed so they are several times slower than in 32 bits.
 """
@@ -20,7 +21,9 @@ OLDEST_OPSET = 11
 def apply(model, recipe, _ranges=None):
     ops, keep, per_channel, reduce_range = chosen.fields(recipe, FIELDS)
     if opset(model) < OLDEST_OPSET:
-        raise Refused(f"dynamic quantization wants opset {OLDEST_OPSET}, the model has {opset(model)}: rewrite it with 'opset' first")
+        raise Refused(
+            f"dynamic quantization wants opset {OLDEST_OPSET}, the model has {opset(model)}: rewrite it with 'opset' first"
+        )
     taken, left = chosen.nodes(model, ops, keep, OPS, why_not)
     if taken:
         gemm_as_matmul(model, {name for name, op in taken if op == "Gemm"})
@@ -48,7 +51,12 @@ def why_not(graph, node):
 
 def plain(graph, node):
     weight = graph.constant(node.input[1])
-    return weight.ndim == 2 and attribute(node, "alpha", 1.0) == 1.0 and attribute(node, "beta", 1.0) == 1.0 and not attribute(node, "transA", 0)
+    return (
+        weight.ndim == 2
+        and attribute(node, "alpha", 1.0) == 1.0
+        and attribute(node, "beta", 1.0) == 1.0
+        and not attribute(node, "transA", 0)
+    )
 
 
 def gemm_as_matmul(model, names):

@@ -1,7 +1,8 @@
-"""A model enters, its pairs of linear layers with an activation between leave; and with samples, the model with narrower ones.
+"""A model enters, its pairs of linear layers with an activation between leave; and with samples, the model with narrower
+ones.
 
-The activation is one or many elementwise nodes that read the first layer and single numbers alone. What of the inner width goes is chosen
-by `repair`, for each pair alone.
+The activation is one or many elementwise nodes that read the first layer and single numbers alone. What of the inner width
+goes is chosen by `repair`, for each pair alone.
 """
 
 from dataclasses import dataclass
@@ -15,8 +16,8 @@ from .refusal import Refused, field, known_fields
 from .samples import Samples
 
 ELEMENTWISE = {
-    "Add", "Clip", "Div", "Elu", "Erf", "FastGelu", "Gelu", "HardSigmoid", "HardSwish", "LeakyRelu", "Mish", "Mul", "Neg", "Pow",
-    "QuickGelu", "Relu", "Selu", "Sigmoid", "Softplus", "Sub", "Tanh",
+    "Add", "Clip", "Div", "Elu", "Erf", "FastGelu", "Gelu", "HardSigmoid", "HardSwish", "LeakyRelu", "Mish", "Mul", "Neg",
+    "Pow", "QuickGelu", "Relu", "Selu", "Sigmoid", "Softplus", "Sub", "Tanh",
 }  # fmt: skip
 
 # Kernels compute in blocks of so many.
@@ -100,7 +101,9 @@ def prune(model, recipe, samples, job):
     every = pairs(model)
     if not every:
         raise Refused("the model has no two linear layers with an activation between, as transformers have them")
-    sums = repair.sums(model, {pair.inner: pair.width for pair in every}, Samples(samples, field(job, "count", int, None)), threads(job))
+    sums = repair.sums(
+        model, {pair.inner: pair.width for pair in every}, Samples(samples, field(job, "count", int, None)), threads(job)
+    )
     graph, widths = Graph(model), []
     for pair in every:
         wanted = max(BLOCK, int(pair.width * share) // BLOCK * BLOCK)

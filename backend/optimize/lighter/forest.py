@@ -1,4 +1,6 @@
-"""The attributes of a tree ensemble's node enter, its trees as tables leave: their answers to rows, and the node with some of them alone."""
+"""The attributes of a tree ensemble's node enter, its trees as tables leave: their answers to rows, and the node with
+some of them alone.
+"""
 
 import numpy as np
 import onnx
@@ -17,7 +19,17 @@ MODES = {
 }
 LEAF = b"LEAF"
 
-NODE_LISTS = ("treeids", "nodeids", "featureids", "modes", "values", "truenodeids", "falsenodeids", "missing_value_tracks_true", "hitrates")
+NODE_LISTS = (
+    "treeids",
+    "nodeids",
+    "featureids",
+    "modes",
+    "values",
+    "truenodeids",
+    "falsenodeids",
+    "missing_value_tracks_true",
+    "hitrates",
+)
 
 # Weights of all leaves for all outputs.
 TABLE = 100_000_000
@@ -39,7 +51,7 @@ class Forest:
         self.count = len(self.trees)
         if not self.count:
             raise Refused(f"{node.name!r} has no trees")
-        where = {pair: row for row, pair in enumerate(zip(trees.tolist(), ids.tolist()))}
+        where = {pair: row for row, pair in enumerate(zip(trees.tolist(), ids.tolist(), strict=True))}
         if len(where) != len(trees):
             raise ValueError("two nodes of a tree have one number")
         self.modes = np.array(attribute(node, "nodes_modes"))
@@ -49,7 +61,12 @@ class Forest:
         if not set(self.modes[inner].tolist()) <= MODES.keys():
             raise ValueError("a node compares in an unknown way")
         self.true, self.false = (
-            np.array([where[tree, to] if goes else row for row, (tree, to, goes) in enumerate(zip(trees.tolist(), tos.tolist(), inner))])
+            np.array(
+                [
+                    where[tree, to] if goes else row
+                    for row, (tree, to, goes) in enumerate(zip(trees.tolist(), tos.tolist(), inner, strict=True))
+                ]
+            )
             for tos in (self.list("nodes", "truenodeids"), self.list("nodes", "falsenodeids"))
         )
         self.roots = self.find_roots(inner)
@@ -57,7 +74,7 @@ class Forest:
         if attribute(node, "aggregate_function", b"SUM") not in (b"SUM", b"AVERAGE"):
             raise Refused(f"{node.name!r} doesn't sum its trees, so none can be left out")
         leaf_trees, leaf_ids, outputs = (self.list(self.leaves, part) for part in ("treeids", "nodeids", "ids"))
-        self.leaf_rows = np.array([where[pair] for pair in zip(leaf_trees.tolist(), leaf_ids.tolist())])
+        self.leaf_rows = np.array([where[pair] for pair in zip(leaf_trees.tolist(), leaf_ids.tolist(), strict=True)])
         self.leaf_outputs, self.leaf_weights = outputs, self.list(self.leaves, "weights")
         self.outputs = int(outputs.max()) + 1
         if outputs.min() < 0 or len(trees) * self.outputs > TABLE:
@@ -96,7 +113,9 @@ class Forest:
     def answers(self, rows):
         """What each tree says to each row: [tree, row, output]."""
         if self.features.max() >= rows.shape[1]:
-            raise Refused(f"the trees of {self.node.name!r} look at feature {self.features.max()}, and rows have {rows.shape[1]}")
+            raise Refused(
+                f"the trees of {self.node.name!r} look at feature {self.features.max()}, and rows have {rows.shape[1]}"
+            )
         table = self.table()
         at = np.repeat(self.roots[:, None], len(rows), axis=1)
         # Comparisons are in 32 bits, as ONNX Runtime's are.
@@ -137,7 +156,7 @@ class Forest:
     def filter(self, name, mask):
         value = attribute(self.node, name)
         if value is not None and len(value):
-            set_attribute(self.node, name, [entry for entry, stays in zip(value, mask) if stays])
+            set_attribute(self.node, name, [entry for entry, stays in zip(value, mask, strict=True) if stays])
         tensor = attribute(self.node, f"{name}_as_tensor")
         if tensor is not None:
             array = onnx.numpy_helper.to_array(tensor)

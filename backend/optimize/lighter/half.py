@@ -1,5 +1,5 @@
-"""A model enters, one that computes in 16-bit floats leaves, with the same inputs and outputs of 32 bits: for TensorRT, which takes a file's
-types at their word. On a CPU it is no faster.
+"""A model enters, one that computes in 16-bit floats leaves, with the same inputs and outputs of 32 bits: for TensorRT,
+which takes a file's types at their word. On a CPU it is no faster.
 
 ONNX Runtime's own converter does it; it leaves those operators in 32 bits that 16 break.
 """

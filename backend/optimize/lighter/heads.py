@@ -3,7 +3,8 @@
     query, key, value: Reshape(linear(x), [.., .., heads, size]) and Transpose
     answer: linear(Reshape(Transpose(MatMul(Softmax(.. MatMul(query, key) ..), value)), [.., .., heads * size]))
 
-as exports of BERT have it. Shapes may be constants, or put together by Concat. Which heads go is chosen by `repair`, for each layer alone.
+as exports of BERT have it. Shapes may be constants, or put together by Concat. Which heads go is chosen by `repair`, for
+each layer alone.
 """
 
 from dataclasses import dataclass
@@ -61,7 +62,7 @@ def match(graph, node):
     branches = [branch(graph, name) for name in (*scores.input, mixed.input[1])]
     if any(one is None for one in branches):
         return None
-    layers, splits, sizes = zip(*branches)
+    layers, splits, sizes = zip(*branches, strict=True)
     heads, size = sizes[0]
     if len(set(sizes)) != 1 or heads * size != len(answer.weight) or last_of(graph, joined) not in (heads * size, -1):
         return None
@@ -107,7 +108,9 @@ def branch(graph, name):
             return None
         if node.op_type == "Reshape":
             break
-        if node.op_type == "Transpose" or (node.op_type in ("Mul", "Div") and any(scalar(graph, input_) for input_ in node.input)):
+        if node.op_type == "Transpose" or (
+            node.op_type in ("Mul", "Div") and any(scalar(graph, input_) for input_ in node.input)
+        ):
             name = next(input_ for input_ in node.input if input_ in graph.makers)
             continue
         return None
@@ -131,7 +134,7 @@ def scalar(graph, name):
 
 
 def parts(graph, reshape):
-    """A Reshape's shape: numbers, or one None for each piece that is computed, of however many numbers. So count from the end."""
+    """A Reshape's shape: numbers, and None for each piece that is computed, of however many numbers: count from the end."""
     constant = graph.constant(reshape.input[1])
     if constant is not None:
         return [int(entry) for entry in constant]

@@ -1,13 +1,15 @@
-"""Ranges from least to greatest enter, narrower ones leave: what of the values is rare is cut off, so that the rest has finer steps.
+"""Ranges from least to greatest enter, narrower ones leave: what of the values is rare is cut off, so that the rest has
+finer steps.
 
-By percentile, or by entropy: the range whose 8-bit steps tell least less than the values do (Kullback-Leibler), as ONNX Runtime and
-TensorRT do it.
+By percentile, or by entropy: the range whose 8-bit steps tell least less than the values do (Kullback-Leibler), as ONNX
+Runtime and TensorRT do it.
 """
 
 import numpy as np
 import onnx
 
-from .session import open_, options, run as run_session
+from .session import open_, options
+from .session import run as run_session
 
 BINS = 2048
 
@@ -20,7 +22,9 @@ def narrowed(model, samples, ranges, threads, method, percentile):
     for names in chunks(ranges):
         for name, counts in counted(model, samples, names, ranges, threads).items():
             low, high, most = ranges[name]
-            narrow = by_percentile(counts, low, high, percentile) if method == "percentile" else by_entropy(counts, low, high)
+            narrow = (
+                by_percentile(counts, low, high, percentile) if method == "percentile" else by_entropy(counts, low, high)
+            )
             found[name] = [*narrow, most]
     return {name: found[name] for name in ranges}
 
@@ -54,7 +58,7 @@ def counted(model, samples, names, ranges, threads):
     session = open_(wide, options(threads))
     counts = {name: np.zeros(BINS, np.int64) for name in names}
     for index, inputs in enumerate(samples.of(session.get_inputs())):
-        values = dict(zip(made, run_session(session, made, inputs, index))) if made else {}
+        values = dict(zip(made, run_session(session, made, inputs, index), strict=True)) if made else {}
         for name in names:
             low, high, _ = ranges[name]
             value = values[name] if name in values else inputs[name]

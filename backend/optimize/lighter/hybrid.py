@@ -1,4 +1,6 @@
-"""A model, two recipes and ranges enter, the model with some nodes static and others dynamic leaves: convolutions and an LSTM, say."""
+"""A model, two recipes and ranges enter, the model with some nodes static and others dynamic leaves: convolutions and an
+LSTM, say.
+"""
 
 from . import dynamic, static
 from .prepare import infer

@@ -1,4 +1,6 @@
-"""A node enters, the linear layer that it ends leaves: product, weight, bias; and layers are cut: columns out of one, rows out of the next."""
+"""A node enters, the linear layer that it ends leaves: product, weight, bias; and layers are cut: columns out of one,
+rows out of the next.
+"""
 
 from dataclasses import dataclass
 
@@ -29,7 +31,12 @@ def ending_at(graph, name):
     if node.op_type == "Add":
         for index in (0, 1):
             bias, layer = graph.constant(node.input[1 - index]), product(graph, graph.makers.get(node.input[index]))
-            if bias is not None and layer is not None and layer.bias is None and graph.only_reader(node.input[index]) is node:
+            if (
+                bias is not None
+                and layer is not None
+                and layer.bias is None
+                and graph.only_reader(node.input[index]) is node
+            ):
                 if bias.ndim >= 1 and bias.shape[-1] == bias.size == layer.weight.shape[1]:
                     layer.added, layer.bias = node, bias.reshape(-1)
                     return layer

@@ -1,7 +1,7 @@
 """A model's file enters, a checked model in memory leaves; and a model in memory enters, a whole file leaves.
 
-Weights that a model keeps in other files are read only from its own folder, and are all in memory afterwards: nothing later, ONNX Runtime
-included, opens a file that a model names.
+Weights that a model keeps in other files are read only from its own folder, and are all in memory afterwards: nothing later,
+ONNX Runtime included, opens a file that a model names.
 """
 
 import os
@@ -133,7 +133,10 @@ def tensors(model):
                 if attribute.HasField("t"):
                     yield attribute.t
                 yield from attribute.tensors
-                for sparse in (*([attribute.sparse_tensor] if attribute.HasField("sparse_tensor") else []), *attribute.sparse_tensors):
+                for sparse in (
+                    *([attribute.sparse_tensor] if attribute.HasField("sparse_tensor") else []),
+                    *attribute.sparse_tensors,
+                ):
                     yield from (sparse.values, sparse.indices)
 
 

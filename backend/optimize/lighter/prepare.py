@@ -1,6 +1,8 @@
-"""A model enters, the same model as all recipes want it leaves: weights as initializers, a name for each node, shapes and types inferred.
+"""A model enters, the same model as all recipes want it leaves: weights as initializers, a name for each node, shapes and
+types inferred.
 
-No number is changed. Names are made of a node's first output, so they stay the same through rewrites that leave the node alone.
+No number is changed. Names are made of a node's first output, so they stay the same through rewrites that leave the node
+alone.
 """
 
 import numpy as np
@@ -72,7 +74,12 @@ def constant_value(node):
         tensor = onnx.TensorProto()
         tensor.CopyFrom(value)
         return tensor
-    for name, kind in (("value_float", "float32"), ("value_floats", "float32"), ("value_int", "int64"), ("value_ints", "int64")):
+    for name, kind in (
+        ("value_float", "float32"),
+        ("value_floats", "float32"),
+        ("value_int", "int64"),
+        ("value_ints", "int64"),
+    ):
         value = attribute(node, name)
         if value is not None:
             return numpy_helper.from_array(np.array(value, dtype=kind))
@@ -118,7 +125,9 @@ def asked(model, names):
     except Refused:
         # Optional or sequence types, or a model that doesn't load at all: whoever runs it says so.
         return {}
-    kinds = {text: onnx.helper.np_dtype_to_tensor_dtype(np.dtype(kind)) for text, kind in TYPES.items() if kind is not np.object_}
+    kinds = {
+        text: onnx.helper.np_dtype_to_tensor_dtype(np.dtype(kind)) for text, kind in TYPES.items() if kind is not np.object_
+    }
     wanted = set(names)
     return {
         value.name: onnx.helper.make_tensor_value_info(value.name, kinds[value.type], value.shape)

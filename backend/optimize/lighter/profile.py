@@ -1,7 +1,8 @@
-"""A model, samples and session entries enter, the shares of time by kind of operator and by node leave, of the model as it is served.
+"""A model, samples and session entries enter, the shares of time by kind of operator and by node leave, of the model as
+it is served.
 
-ONNX Runtime fuses nodes when it loads a model; a fused node counts for the kind that it computes. It writes profiles to files only, so
-the job names a folder for them, `scratch`.
+ONNX Runtime fuses nodes when it loads a model; a fused node counts for the kind that it computes. It writes profiles to
+files only, so the job names a folder for them, `scratch`.
 """
 
 import json
@@ -14,13 +15,21 @@ from .prepare import prepare
 from .refusal import Refused, field, known_fields
 from .samples import Samples
 from .scratch import beside
-from .session import open_, options, run as run_session
+from .session import open_, options
+from .session import run as run_session
 
 # Runs before the ones that count.
 WARM = 2
 
 # Kinds that ONNX Runtime makes of others.
-FUSED = {"FusedConv": "Conv", "FusedMatMul": "MatMul", "FusedGemm": "Gemm", "QLinearConv": "Conv", "QLinearMatMul": "MatMul", "QGemm": "Gemm"}
+FUSED = {
+    "FusedConv": "Conv",
+    "FusedMatMul": "MatMul",
+    "FusedGemm": "Gemm",
+    "QLinearConv": "Conv",
+    "QLinearMatMul": "MatMul",
+    "QGemm": "Gemm",
+}
 
 # Larger profiles aren't read.
 PROFILE_BYTES = 512 << 20
@@ -53,7 +62,9 @@ def events(model, samples, settings, folder):
     if os.path.getsize(file) > PROFILE_BYTES:
         raise Refused("the profile is too large; take fewer samples")
     with open(file, encoding="utf-8") as content:
-        return [event for event in json.load(content) if event.get("cat") == "Node" and event["name"].endswith("_kernel_time")]
+        return [
+            event for event in json.load(content) if event.get("cat") == "Node" and event["name"].endswith("_kernel_time")
+        ]
 
 
 def shares(found, names):
@@ -67,7 +78,10 @@ def shares(found, names):
             by_op[FUSED.get(kind, kind)] += event["dur"]
             by_node[own_name(node, names)] += event["dur"]
     whole = sum(by_op.values()) or 1
-    return {name: {key: value / whole for key, value in times.items()} for name, times in (("by_op", by_op), ("by_node", by_node))}
+    return {
+        name: {key: value / whole for key, value in times.items()}
+        for name, times in (("by_op", by_op), ("by_node", by_node))
+    }
 
 
 def own_name(node, names):

@@ -1,4 +1,6 @@
-"""A model, a recipe and samples enter, a model with fewer trees, narrower layers or fewer heads leaves: less to compute, not zeros."""
+"""A model, a recipe and samples enter, a model with fewer trees, narrower layers or fewer heads leaves: less to compute,
+not zeros.
+"""
 
 from . import ffn, heads, trees
 from .model import load, save

@@ -1,16 +1,17 @@
-"""A model and a recipe enter, a variant leaves, with what was quantized, what was left and why, and the session entries it wants.
+"""A model and a recipe enter, a variant leaves, with what was quantized, what was left and why, and the session entries
+it wants.
 
 Each kind of recipe is a module: `apply(model, recipe, ranges) -> (quantized, left, session)`.
 """
 
 import importlib
-
 from collections import Counter
 
 from .model import load, save
 from .prepare import prepare
 from .ranges import read
 from .refusal import Refused, field, known_fields
+from .scratch import beside
 from .session import open_, options
 
 RECIPES = {
@@ -46,8 +47,6 @@ def run(job):
 
 def apply(model, recipe, ranges, out):
     module = importlib.import_module(f"{__package__}.{RECIPES[recipe['kind']]}")
-    from .scratch import beside
-
     with beside(out):
         quantized, left, session = module.apply(model, recipe, ranges)
     if not quantized:

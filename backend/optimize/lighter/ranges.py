@@ -1,8 +1,9 @@
-"""A model and samples enter, the range of each tensor of 32-bit floats leaves, as a file: what static quantization makes scales of.
+"""A model and samples enter, the range of each tensor of 32-bit floats leaves, as a file: what static quantization makes
+scales of.
 
-Bounded: one sample at a time. Least and greatest are computed inside the model, so a run keeps no more than the model itself does. For
-histograms (`percentile`, `entropy`) tensors come out in chunks of at most CHUNK_BYTES, each into BINS counters between its least and
-greatest.
+Bounded: one sample at a time. Least and greatest are computed inside the model, so a run keeps no more than the model itself
+does. For histograms (`percentile`, `entropy`) tensors come out in chunks of at most CHUNK_BYTES, each into BINS counters
+between its least and greatest.
 
     {"method": "minmax", "samples": 24, "tensors": {"name": [least, greatest], ...}, "left": {"name": "why it has none"}}
 """
@@ -18,7 +19,8 @@ from .model import load, write
 from .prepare import prepare
 from .refusal import Refused, field, known_fields
 from .samples import Samples
-from .session import open_, options, run as run_session
+from .session import open_, options
+from .session import run as run_session
 
 METHODS = ("minmax", "entropy", "percentile")
 CHUNK_BYTES = 64 << 20
@@ -39,7 +41,12 @@ def run(job):
     found, left = least_and_greatest(model, samples, threads(job))
     if method != "minmax":
         found = histogram.narrowed(model, samples, found, threads(job), method, percentile)
-    reply = {"method": method, "samples": len(samples), "tensors": {name: values[:2] for name, values in found.items()}, "left": left}
+    reply = {
+        "method": method,
+        "samples": len(samples),
+        "tensors": {name: values[:2] for name, values in found.items()},
+        "left": left,
+    }
     write(json.dumps(reply, sort_keys=True, allow_nan=False).encode(), field(job, "out", str))
     return {"tensors": len(found), "left": len(left)}
 
@@ -93,7 +100,7 @@ def with_reductions(model, names):
 
 def kept(names, least, greatest, most):
     found, left = {}, {}
-    for name, low, high, count in zip(names, least, greatest, most):
+    for name, low, high, count in zip(names, least, greatest, most, strict=True):
         if count == 0:
             left[name] = "it was empty in every sample"
         elif not (np.isfinite(low) and np.isfinite(high)):

@@ -44,5 +44,12 @@ def known_fields(job, known):
 
 
 def kinds(kind):
-    words = {str: "a text", int: "a whole number", float: "a number", list: "a list", dict: "an object", bool: "true or false"}
+    words = {
+        str: "a text",
+        int: "a whole number",
+        float: "a number",
+        list: "a list",
+        dict: "an object",
+        bool: "true or false",
+    }
     return " or ".join(words[one] for one in (kind if isinstance(kind, tuple) else (kind,)))

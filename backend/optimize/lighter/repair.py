@@ -1,15 +1,17 @@
-"""What enters a layer on samples, and groups of its inputs, enter; which groups may go and the weight that makes up for them leave.
+"""What enters a layer on samples, and groups of its inputs, enter; which groups may go and the weight that makes up for
+them leave.
 
-Groups go in rounds, each time those whose loss is least once the rest makes up for them (as in optimal brain surgeon). The new weight is
-the least squares one: of all that the kept inputs can say, what is nearest to what the layer said. Only sums of products of the inputs are
-kept, never the inputs.
+Groups go in rounds, each time those whose loss is least once the rest makes up for them (as in optimal brain surgeon). The
+new weight is the least squares one: of all that the kept inputs can say, what is nearest to what the layer said. Only sums
+of products of the inputs are kept, never the inputs.
 """
 
 import numpy as np
 import onnx
 
 from .refusal import Refused
-from .session import open_, options, run as run_session
+from .session import open_, options
+from .session import run as run_session
 
 ROUNDS = 3
 
@@ -31,7 +33,7 @@ def sums(model, inputs, samples, threads):
         session = open_(wide, options(threads))
         found |= {name: np.zeros((inputs[name], inputs[name])) for name in names}
         for index, entry in enumerate(samples.of(session.get_inputs())):
-            for name, value in zip(names, run_session(session, names, entry, index)):
+            for name, value in zip(names, run_session(session, names, entry, index), strict=True):
                 rows = value.reshape(-1, inputs[name])
                 found[name] += rows.T @ rows
     for name, gram in found.items():

@@ -83,7 +83,9 @@ def one(array, value, file):
     elif array.dtype != kind:
         raise Refused(f"sample {file} has {value.name!r} as {array.dtype}, the model wants {np.dtype(kind)}")
     shape = [dim if isinstance(dim, int) and dim > 0 else None for dim in value.shape]
-    if len(shape) != array.ndim or any(want is not None and want != have for want, have in zip(shape, array.shape)):
+    if len(shape) != array.ndim or any(
+        want is not None and want != have for want, have in zip(shape, array.shape, strict=True)
+    ):
         wants = "x".join("?" if dim is None else str(dim) for dim in shape)
         raise Refused(f"sample {file} has {value.name!r} as {'x'.join(map(str, array.shape))}, the model wants {wants}")
     return array

@@ -10,7 +10,9 @@ from .refusal import Refused
 @contextlib.contextmanager
 def beside(out):
     try:
-        folder = tempfile.TemporaryDirectory(prefix=f".{os.path.basename(out)}.", suffix=".part", dir=os.path.dirname(os.path.abspath(out)))
+        folder = tempfile.TemporaryDirectory(
+            prefix=f".{os.path.basename(out)}.", suffix=".part", dir=os.path.dirname(os.path.abspath(out))
+        )
     except OSError as error:
         raise Refused(f"{out} can't be written: {error.strerror}") from error
     with folder as path:

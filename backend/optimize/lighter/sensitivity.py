@@ -1,8 +1,9 @@
-"""A model, samples, ranges and a static recipe enter, the recipe's nodes leave, those first that lose most when they alone are quantized.
+"""A model, samples, ranges and a static recipe enter, the recipe's nodes leave, those first that lose most when they
+alone are quantized.
 
-Two measures. `by: "output"`: the model with one node quantized against the model as it is, at the model's outputs; a session and
-`count` runs for each node. `by: "node"`: one pass, each node beside its quantized self, at its own output; quick, and blind for what the
-rest of the model makes of it. The error is the worst output's: its squared error by its squared values.
+Two measures. `by: "output"`: the model with one node quantized against the model as it is, at the model's outputs; a session
+and `count` runs for each node. `by: "node"`: one pass, each node beside its quantized self, at its own output; quick, and
+blind for what the rest of the model makes of it. The error is the worst output's: its squared error by its squared values.
 """
 
 import numpy as np
@@ -15,7 +16,8 @@ from .prepare import prepare
 from .ranges import read
 from .refusal import Refused, field, known_fields
 from .samples import Samples
-from .session import open_, options, run as run_session
+from .session import open_, options
+from .session import run as run_session
 
 COUNT = 8
 
@@ -51,7 +53,7 @@ def at_outputs(model, names, recipe, ranges, samples, threads_):
         other = open_(variant, options(threads_))
         total = np.zeros((2, len(floats)))
         for index, inputs in enumerate(samples.of(other.get_inputs())):
-            for place, (want, have) in enumerate(zip(wanted[index], run_session(other, floats, inputs, index))):
+            for place, (want, have) in enumerate(zip(wanted[index], run_session(other, floats, inputs, index), strict=True)):
                 total[:, place] += squares(want, have)
         errors[name] = float(max(ratio(*one) for one in total.T))
     return errors
@@ -103,7 +105,9 @@ def at_nodes(model, names, recipe, ranges, samples, threads_):
     session = open_(wide, options(threads_))
     total = np.zeros(len(outputs))
     for index, inputs in enumerate(samples.of(session.get_inputs())):
-        total += np.array([float(np.asarray(value).reshape(-1)[0]) for value in run_session(session, outputs, inputs, index)])
+        total += np.array(
+            [float(np.asarray(value).reshape(-1)[0]) for value in run_session(session, outputs, inputs, index)]
+        )
     return {name: float(ratio(total[place], total[place + 1])) for name, place in owners.items()}
 
 

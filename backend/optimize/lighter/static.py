@@ -1,7 +1,9 @@
-"""A model, a recipe and ranges enter, the model with Q/DQ nodes leaves: unsigned activations, signed weights, 8 bits (U8S8).
+"""A model, a recipe and ranges enter, the model with Q/DQ nodes leaves: unsigned activations, signed weights, 8 bits
+(U8S8).
 
-Signed activations are several times slower on x86, so they are for TensorRT alone (`"for": "tensorrt"`): it wants all zero points to be zero,
-biases in floats, and no Q/DQ after a product. ONNX Runtime's quantizer places the nodes; what it breaks on is led around here.
+Signed activations are several times slower on x86, so they are for TensorRT alone (`"for": "tensorrt"`): it wants all zero
+points to be zero, biases in floats, and no Q/DQ after a product. ONNX Runtime's quantizer places the nodes; what it breaks
+on is led around here.
 """
 
 import numpy as np
@@ -45,7 +47,9 @@ def taken(model, recipe, ranges):
 def choose(model, recipe, ranges):
     ops, keep, _, _ = chosen.fields(recipe, FIELDS)
     if opset(model) < OLDEST_OPSET:
-        raise Refused(f"static quantization wants opset {OLDEST_OPSET}, the model has {opset(model)}: rewrite it with 'opset' first")
+        raise Refused(
+            f"static quantization wants opset {OLDEST_OPSET}, the model has {opset(model)}: rewrite it with 'opset' first"
+        )
     tensors, without = ranges
     flat_bias(model)
 
@@ -107,7 +111,12 @@ def flat_bias(model):
 
 
 def bias_not_flat(graph, node):
-    if node.op_type == "Gemm" and len(node.input) > 2 and node.input[2] in graph.weights and len(graph.weights[node.input[2]].dims) != 1:
+    if (
+        node.op_type == "Gemm"
+        and len(node.input) > 2
+        and node.input[2] in graph.weights
+        and len(graph.weights[node.input[2]].dims) != 1
+    ):
         return "its bias isn't one row"
     return None
 
@@ -122,7 +131,8 @@ def place(model, taken, tensors, per_channel, reduce_range, target):
     from onnxruntime.quantization.quant_utils import QuantType, add_infer_metadata
 
     ranges = {
-        name: TensorData(lowest=np.array(low, np.float32), highest=np.array(high, np.float32)) for name, (low, high) in tensors.items()
+        name: TensorData(lowest=np.array(low, np.float32), highest=np.array(high, np.float32))
+        for name, (low, high) in tensors.items()
     }
     # Types are inferred already; without this it writes the model to a file and infers anew.
     add_infer_metadata(model)

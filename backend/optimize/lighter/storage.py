@@ -1,4 +1,5 @@
-"""A model enters, one whose weights are stored in 16 bits leaves, each with a Cast after it: half the file, the same 32-bit computing.
+"""A model enters, one whose weights are stored in 16 bits leaves, each with a Cast after it: half the file, the same
+32-bit computing.
 
 A session computes the casts once, when it loads.
 """

@@ -1,8 +1,9 @@
-"""A model with an ensemble of trees and samples enter, the model with fewer trees leaves, whose sum is as near the whole one as can be.
+"""A model with an ensemble of trees and samples enter, the model with fewer trees leaves, whose sum is as near the whole
+one as can be.
 
-Trees are taken one by one, each time the one that leads nearest to the whole ensemble's sum on the samples. In a forest (each leaf's
-weights have one sum) all that are left then count more, equally; in a boosted ensemble each has a factor by least squares, and the sum an
-offset. Without samples a forest keeps its first trees, and a boosted ensemble is refused.
+Trees are taken one by one, each time the one that leads nearest to the whole ensemble's sum on the samples. In a forest
+(each leaf's weights have one sum) all that are left then count more, equally; in a boosted ensemble each has a factor by
+least squares, and the sum an offset. Without samples a forest keeps its first trees, and a boosted ensemble is refused.
 """
 
 import numpy as np
@@ -12,7 +13,8 @@ from .bounds import threads
 from .forest import Forest
 from .refusal import Refused, field, known_fields
 from .samples import Samples
-from .session import open_, options, run as run_session
+from .session import open_, options
+from .session import run as run_session
 
 KINDS = ("TreeEnsembleClassifier", "TreeEnsembleRegressor")
 

@@ -32,6 +32,8 @@ def call(arguments, stdin):
         return importlib.import_module(f"{__package__}.{VERBS[arguments[0]]}").run(job), 0
     except Refused as refused:
         return {"error": one_line(refused)}, 1
+    except UnicodeError:
+        return {"error": "a name in the model is no UTF-8"}, 1
     except MemoryError:
         return {"error": f"{arguments[0]} wants more memory than it may have"}, 1
     except Exception as error:  # noqa: BLE001  A library may raise anything; the caller wants a line.

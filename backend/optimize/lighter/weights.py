@@ -1,7 +1,8 @@
-"""A model enters, one whose weights are stored in 8 or 4 bits leaves; it computes in 32 bits, so it loses less and is no faster.
+"""A model enters, one whose weights are stored in 8 or 4 bits leaves; it computes in 32 bits, so it loses less and is no
+faster.
 
-8 bits: a DequantizeLinear after each weight. The session must be told not to fuse it (`session.disable_quant_qdq`), else it computes it
-again for each request. 4 bits: MatMulNBits, in blocks.
+8 bits: a DequantizeLinear after each weight. The session must be told not to fuse it (`session.disable_quant_qdq`), else it
+computes it again for each request. 4 bits: MatMulNBits, in blocks.
 """
 
 import math
@@ -34,7 +35,9 @@ def apply(model, recipe, _ranges=None):
     if unknown:
         raise Refused(f"'keep' names {sorted(unknown)[0]!r}, which is no node of the model")
     if opset(model) < OLDEST_OPSET:
-        raise Refused(f"quantized weights want opset {OLDEST_OPSET}, the model has {opset(model)}: rewrite it with 'opset' first")
+        raise Refused(
+            f"quantized weights want opset {OLDEST_OPSET}, the model has {opset(model)}: rewrite it with 'opset' first"
+        )
     if bits == 4:
         return in_blocks(model, keep, field(recipe, "block", int, 32, among=(16, 32, 64, 128, 256)))
     return in_bytes(model, keep)

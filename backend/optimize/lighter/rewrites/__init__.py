@@ -1,6 +1,8 @@
-"""A model and a pass' name enter, an equal model leaves, and whether it changed. A variant is made of these before any recipe.
+"""A model and a pass' name enter, an equal model leaves, and whether it changed. A variant is made of these before any
+recipe.
 
-Passes in the order that pays: onnxsim moves numbers into weights, and then the patterns of the fusions are gone. Equal means: for all inputs, but for rounding.
+Passes in the order that pays: onnxsim moves numbers into weights, and then the patterns of the fusions are gone. Equal
+means: for all inputs, but for rounding.
 """
 
 import importlib
@@ -8,6 +10,7 @@ import importlib
 from ..model import load, save
 from ..prepare import prepare
 from ..refusal import field, known_fields
+from ..scratch import beside
 
 # Pass: its module, with `apply(model) -> what it did, or None`.
 PASSES = {
@@ -23,9 +26,10 @@ PASSES = {
 def run(job):
     known_fields(job, ("model", "out", "pass", "memory_bytes"))
     name = field(job, "pass", str, among=PASSES)
-    model = load(field(job, "model", str))
+    out, model = field(job, "out", str), load(field(job, "model", str))
     prepare(model)
-    what = importlib.import_module(f"{__name__}.{PASSES[name]}").apply(model)
+    with beside(out):
+        what = importlib.import_module(f"{__name__}.{PASSES[name]}").apply(model)
     prepare(model)
-    save(model, field(job, "out", str))
+    save(model, out)
     return {"changed": what is not None, "what": what or "nothing to do"}

@@ -1,7 +1,7 @@
 """Convolutions with what scales and shifts their channels after them enter, convolutions alone leave.
 
-A scale is a BatchNormalization, or an Add, Sub, Mul or Div by one number for each channel. A Transpose or a Cast to the same type may
-stand between, as in models that compute with channels last.
+A scale is a BatchNormalization, or an Add, Sub, Mul or Div by one number for each channel. A Transpose or a Cast to the same
+type may stand between, as in models that compute with channels last.
 """
 
 import numpy as np
@@ -21,7 +21,9 @@ def apply(model):
     Graph(model).clean()
     if not folded and not casts:
         return None
-    return f"{folded} scales and shifts of channels folded into the weights before them" + (f", {casts} empty casts taken out" if casts else "")
+    return f"{folded} scales and shifts of channels folded into the weights before them" + (
+        f", {casts} empty casts taken out" if casts else ""
+    )
 
 
 def drop_casts(model):
@@ -99,7 +101,12 @@ def channels_of(node, weight):
 
 def factor_and_shift(graph, reader, name, axis, rank, channels):
     one, none = np.ones(channels, np.float64), np.zeros(channels, np.float64)
-    if reader.op_type == "BatchNormalization" and axis == 1 and reader.input[0] == name and len([o for o in reader.output if o]) == 1:
+    if (
+        reader.op_type == "BatchNormalization"
+        and axis == 1
+        and reader.input[0] == name
+        and len([o for o in reader.output if o]) == 1
+    ):
         if attribute(reader, "training_mode", 0):
             return None
         values = [graph.constant(input_) for input_ in reader.input[1:5]]

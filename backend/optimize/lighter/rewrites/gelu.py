@@ -1,8 +1,8 @@
 """Many elementwise nodes that together are GELU enter, one Gelu leaves.
 
-A group is found by its Erf or Tanh and grown over nodes that read one tensor and numbers alone, however they are written. What it is, is
-told by what it computes: on a grid of inputs, in 64-bit floats, against GELU itself. This goes before quantization: between Q/DQ nodes
-ONNX Runtime doesn't see the pattern any more.
+A group is found by its Erf or Tanh and grown over nodes that read one tensor and numbers alone, however they are written.
+What it is, is told by what it computes: on a grid of inputs, in 64-bit floats, against GELU itself. This goes before
+quantization: between Q/DQ nodes ONNX Runtime doesn't see the pattern any more.
 """
 
 import math

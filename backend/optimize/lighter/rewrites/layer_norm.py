@@ -2,7 +2,8 @@
 
     mean = ReduceMean(x); d = x - mean; d / Sqrt(ReduceMean(d * d) + epsilon) * scale + bias        over the last axis
 
-as PyTorch writes it, with Pow or Mul for the square, with Mul by a Reciprocal for the Div, and with or without scale and bias.
+as PyTorch writes it, with Pow or Mul for the square, with Mul by a Reciprocal for the Div, and with or without scale and
+bias.
 """
 
 import numpy as np
@@ -32,7 +33,9 @@ def apply(model):
 
 def ranks_of(model):
     values = (*model.graph.value_info, *model.graph.input)
-    return {value.name: len(value.type.tensor_type.shape.dim) for value in values if value.type.tensor_type.HasField("shape")}
+    return {
+        value.name: len(value.type.tensor_type.shape.dim) for value in values if value.type.tensor_type.HasField("shape")
+    }
 
 
 def match(graph, ranks, root):

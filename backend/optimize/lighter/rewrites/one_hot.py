@@ -1,7 +1,7 @@
 """A MatMul of one-hot rows enters, a Gather leaves: the row of the table that the one stands for.
 
-One-hot rows are `Cast(Equal(indices, 0..n))` as JAX writes them, or `OneHot`. An index that is out of 0..n has a row of zeros there, so the
-table gets one at its end, and such an index is led to it: equal for every input.
+One-hot rows are `Cast(Equal(indices, 0..n))` as JAX writes them, or `OneHot`. An index that is out of 0..n has a row of
+zeros there, so the table gets one at its end, and such an index is led to it: equal for every input.
 """
 
 import numpy as np
@@ -9,8 +9,15 @@ import onnx
 
 from ..graph import Graph, attribute
 
-INTEGERS = (onnx.TensorProto.INT32, onnx.TensorProto.INT64, onnx.TensorProto.UINT8, onnx.TensorProto.INT8, onnx.TensorProto.INT16,
-            onnx.TensorProto.UINT16, onnx.TensorProto.UINT32)
+INTEGERS = (
+    onnx.TensorProto.INT32,
+    onnx.TensorProto.INT64,
+    onnx.TensorProto.UINT8,
+    onnx.TensorProto.INT8,
+    onnx.TensorProto.INT16,
+    onnx.TensorProto.UINT16,
+    onnx.TensorProto.UINT32,
+)
 
 
 def apply(model):
@@ -62,7 +69,12 @@ def without_expand(graph, types, name, steps):
             return None
         name = maker.input[0]
     kind = types.get(name)
-    if kind is None or kind.elem_type not in INTEGERS or not kind.HasField("shape") or len(kind.shape.dim) < max(2, steps.ndim):
+    if (
+        kind is None
+        or kind.elem_type not in INTEGERS
+        or not kind.HasField("shape")
+        or len(kind.shape.dim) < max(2, steps.ndim)
+    ):
         return None
     last = kind.shape.dim[-1]
     return name if last.HasField("dim_value") and last.dim_value == 1 else None
@@ -78,13 +90,18 @@ def same_but_last(graph, types, source, shape_name, _maker, steps):
     dims = before.shape.dim
     constant = graph.constant(shape_name)
     if constant is not None:
-        return len(constant) == len(dims) and all(int(want) in (1, dim.dim_value or -1) for want, dim in zip(constant[:-1], dims[:-1]))
+        return len(constant) == len(dims) and all(
+            int(want) in (1, dim.dim_value or -1) for want, dim in zip(constant[:-1], dims[:-1], strict=True)
+        )
     parts = shape_parts(graph, shape_name)
     if parts is not None and len(parts) == len(dims):
-        return all(part_is(part, dim, index, graph, source) for index, (part, dim) in enumerate(zip(parts[:-1], dims[:-1])))
+        return all(
+            part_is(part, dim, index, graph, source)
+            for index, (part, dim) in enumerate(zip(parts[:-1], dims[:-1], strict=True))
+        )
     if after is None or not after.HasField("shape") or len(after.shape.dim) != len(dims):
         return False
-    return all(same_dim(a, b) for a, b in zip(dims[:-1], after.shape.dim[:-1]))
+    return all(same_dim(a, b) for a, b in zip(dims[:-1], after.shape.dim[:-1], strict=True))
 
 
 def same_dim(a, b):

@@ -1,4 +1,5 @@
-"""An older opset's model enters, the same model in opset 17 leaves: the first that has LayerNormalization, and per-channel Q/DQ works in.
+"""An older opset's model enters, the same model in opset 17 leaves: the first that has LayerNormalization, and
+per-channel Q/DQ works in.
 
 onnx's converter does it. It knows no operators but ONNX' own, so it goes before the fusions.
 """

@@ -1,10 +1,12 @@
-"""A model enters, a smaller equal one leaves: what is constant is computed, what does nothing is taken out. onnxsim does it."""
+"""A model enters, a smaller equal one leaves: what is constant is computed, what does nothing is taken out. onnxsim does
+it.
+"""
 
 from collections import Counter
 
 from ..refusal import Refused, one_line
 
-# A product with more than two dimensions as a Gemm has a Reshape before and after, and shapes to compute: slower here, and no smaller.
+# A product with more than two dimensions as a Gemm has a Reshape before and after, and shapes to compute.
 LEFT_OUT = ["fuse_matmul_add_bias_into_gemm_batched"]
 
 # Larger constants than this aren't made: folding must not make a model heavier.
