@@ -7,6 +7,7 @@ alone.
 
 import numpy as np
 import onnx
+import onnx.inliner
 from onnx import numpy_helper
 
 from .graph import Graph, attribute, replace
@@ -30,9 +31,19 @@ def run(job):
 def prepare(model):
     if not OLDEST_OPSET <= opset(model):
         raise Refused(f"the model has opset {opset(model)}; from {OLDEST_OPSET} on it can be made lighter")
+    if model.functions:
+        inline(model)
     constants_as_weights(model)
     name_nodes(model)
     infer(model)
+
+
+def inline(model):
+    """Puts the nodes of the model's own functions in the place of their calls, where everything can see them."""
+    try:
+        model.CopyFrom(onnx.inliner.inline_local_functions(model))
+    except Exception as error:  # noqa: BLE001
+        raise Refused(f"the model's functions can't be inlined: {one_line(error)}") from error
 
 
 def constants_as_weights(model):

@@ -22,8 +22,8 @@ WITH_WEIGHTS = {"Conv", "ConvTranspose", "MatMul", "Gemm", "Gather"}
 
 # Kinds without weights that ONNX Runtime computes in 8 bits, or passes 8 bits through.
 WITHOUT = {
-    "Add", "AveragePool", "Clip", "Concat", "Flatten", "GlobalAveragePool", "LeakyRelu", "MaxPool", "Mul", "Pad", "Relu", "Reshape",
-    "Resize", "Sigmoid", "Slice", "Softmax", "Split", "Squeeze", "Transpose", "Unsqueeze", "Where",
+    "Add", "AveragePool", "Clip", "Concat", "Flatten", "GlobalAveragePool", "LeakyRelu", "MaxPool", "Mul", "Pad", "Relu",
+    "Reshape", "Resize", "Sigmoid", "Slice", "Softmax", "Split", "Squeeze", "Transpose", "Unsqueeze", "Where",
 }  # fmt: skip
 
 

@@ -6,7 +6,7 @@ import json
 from . import bounds
 from .refusal import Refused, one_line
 
-# Verb: the module that has `run(job)`. Imported when called, so that `versions` is quick and a broken library harms only what needs it.
+# Verb: the module that has `run(job)`, imported when it is called: a broken library harms only what needs it.
 VERBS = {
     "versions": "versions",
     "inspect": "inspection",

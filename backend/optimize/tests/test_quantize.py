@@ -16,7 +16,7 @@ class Quantize(Tools):
 
     def of_perceptron(self, recipe, shape=(32,), within=0.1):
         if recipe["kind"] in ("static", "dynamic"):
-            # Sums of 16 bits saturate on a CPU without VNNI; of weights of 7 bits they don't, so the answers are the same on all.
+            # Sums of 16 bits saturate on a CPU without VNNI; of weights of 7 bits they don't: one answer on all.
             recipe = {"reduce_range": True, **recipe}
         whole = perceptron(self.rng, shape)
         rows = self.rows()

@@ -19,11 +19,10 @@ def apply(model):
     while fold_one(model):
         folded += 1
     Graph(model).clean()
-    if not folded and not casts:
-        return None
-    return f"{folded} scales and shifts of channels folded into the weights before them" + (
-        f", {casts} empty casts taken out" if casts else ""
-    )
+    if not folded:
+        return f"{casts} empty casts taken out" if casts else None
+    also = f", {casts} empty casts taken out" if casts else ""
+    return f"{folded} scales and shifts of channels folded into the weights before them{also}"
 
 
 def drop_casts(model):

@@ -62,8 +62,9 @@ def match(graph, ranks, root):
     # The centred tensor is read by the square and the division alone.
     if centred in graph.outputs or len(graph.readers[centred]) > 2 or graph.only_reader(root.output[0]) is None:
         return None
-    last, scale = next_by(graph, last, "Mul")
-    last, bias = next_by(graph, last, "Add") if scale is not None else (last, None)
+    rank = ranks.get(source, 1)
+    last, scale = next_by(graph, last, "Mul", rank)
+    last, bias = next_by(graph, last, "Add", rank) if scale is not None else (last, None)
     if scale is None and not width_of(graph.model, source):
         return None
     return source, epsilon, scale, bias, last
@@ -116,7 +117,7 @@ def divided(graph, centred, root):
     return None
 
 
-def next_by(graph, node, kind):
+def next_by(graph, node, kind, rank):
     """The one node after it that scales (or shifts) by a vector, and the vector's name."""
     reader = graph.only_reader(node.output[0])
     if reader is None or reader.op_type != kind or len(set(reader.input)) != 2:
@@ -124,7 +125,7 @@ def next_by(graph, node, kind):
     name = reader.input[1] if reader.input[0] == node.output[0] else reader.input[0]
     value = graph.constant(name)
     # A vector over the last axis: it makes the tensor no larger.
-    if value is None or value.dtype != np.float32 or value.size < 2 or value.shape[-1] != value.size:
+    if value is None or value.dtype != np.float32 or value.size < 2 or value.shape[-1] != value.size or value.ndim > rank:
         return node, None
     return reader, name
 

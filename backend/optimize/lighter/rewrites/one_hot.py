@@ -1,7 +1,8 @@
 """A MatMul of one-hot rows enters, a Gather leaves: the row of the table that the one stands for.
 
-One-hot rows are `Cast(Equal(indices, 0..n))` as JAX writes them, or `OneHot`. An index that is out of 0..n has a row of
-zeros there, so the table gets one at its end, and such an index is led to it: equal for every input.
+One-hot rows are `Cast(Equal(indices, 0..n))` as JAX writes them, with or without an Expand of the indices. An index that is
+out of 0..n has a row of zeros there, so the table gets one at its end, and such an index is led to it: equal for every
+input.
 """
 
 import numpy as np
@@ -64,41 +65,26 @@ def without_expand(graph, types, name, steps):
     """The indices before they are repeated along the last axis, which must have been one."""
     maker = graph.makers.get(name)
     if maker is not None and maker.op_type == "Expand":
-        target = graph.makers.get(maker.input[1])
-        if not same_but_last(graph, types, maker.input[0], maker.input[1], target, steps):
+        if not only_last(graph, types, maker):
             return None
         name = maker.input[0]
     kind = types.get(name)
-    if (
-        kind is None
-        or kind.elem_type not in INTEGERS
-        or not kind.HasField("shape")
-        or len(kind.shape.dim) < max(2, steps.ndim)
-    ):
+    if kind is None or kind.elem_type not in INTEGERS or not kind.HasField("shape"):
         return None
-    last = kind.shape.dim[-1]
-    return name if last.HasField("dim_value") and last.dim_value == 1 else None
+    dims = kind.shape.dim
+    return name if len(dims) >= max(2, steps.ndim) and dims[-1].dim_value == 1 else None
 
 
-def same_but_last(graph, types, source, shape_name, _maker, steps):
-    """Whether Expand repeats along the last axis alone, told by the inferred shapes of what it reads and makes."""
-    before = types.get(source)
-    reader = next(node for node in graph.readers[source] if node.op_type == "Expand" and node.input[1] == shape_name)
-    after = types.get(reader.output[0])
+def only_last(graph, types, expand):
+    """Whether the node repeats along the last axis alone."""
+    before, after = types.get(expand.input[0]), types.get(expand.output[0])
     if before is None or not before.HasField("shape") or len(before.shape.dim) < 2:
         return False
     dims = before.shape.dim
-    constant = graph.constant(shape_name)
-    if constant is not None:
-        return len(constant) == len(dims) and all(
-            int(want) in (1, dim.dim_value or -1) for want, dim in zip(constant[:-1], dims[:-1], strict=True)
-        )
-    parts = shape_parts(graph, shape_name)
+    constant = graph.constant(expand.input[1])
+    parts = shape_parts(graph, expand.input[1]) if constant is None else [int(entry) for entry in constant]
     if parts is not None and len(parts) == len(dims):
-        return all(
-            part_is(part, dim, index, graph, source)
-            for index, (part, dim) in enumerate(zip(parts[:-1], dims[:-1], strict=True))
-        )
+        return all(part_is(graph, expand, *one) for one in zip(range(len(dims) - 1), parts, dims, strict=False))
     if after is None or not after.HasField("shape") or len(after.shape.dim) != len(dims):
         return False
     return all(same_dim(a, b) for a, b in zip(dims[:-1], after.shape.dim[:-1], strict=True))
@@ -125,11 +111,12 @@ def shape_parts(graph, name):
     return parts
 
 
-def part_is(part, dim, index, graph, source):
+def part_is(graph, expand, place, part, dim):
+    """Whether that part of the target shape is what the indices have there."""
     if isinstance(part, int):
         return part in (1, dim.dim_value or -1)
-    # A batch read from the shape of what the indices were reshaped from.
-    return index == 0 and first_of_shape(graph, part, source)
+    # A batch that is read from the shape of what the indices were reshaped from.
+    return place == 0 and first_of_shape(graph, part, expand.input[0])
 
 
 def first_of_shape(graph, name, source):
