@@ -8,7 +8,7 @@ import sys
 
 import numpy as np
 import onnxruntime
-from rig import FOLDER, Tools, model, node, set_memory
+from rig import FOLDER, Tools, model, node, perceptron, set_memory
 
 from lighter import verbs
 
@@ -41,6 +41,28 @@ class Entry(Tools):
         self.assertEqual(done.returncode, 1, done.stderr)
         self.assertIn("more memory than it may have", json.loads(done.stdout)["error"])
         self.assertFalse(os.path.exists(self.path("r")))
+
+    def test_a_full_disk_is_one_line_and_leaves_nothing(self):
+        path = self.save(perceptron(self.rng))
+        before = sorted(os.listdir(self.scratch.name))
+        job = json.dumps({"model": path, "out": self.path("out.onnx")}).encode()
+        # To a process, a file that may not grow is a disk that is full.
+        program = [sys.executable, "-I", "-B", os.path.join(FOLDER, "tools.py"), "prepare"]
+        limit = f"""import resource, os
+resource.setrlimit(resource.RLIMIT_FSIZE, (999, 999))
+os.execv({program[0]!r}, {program!r})
+"""
+        done = subprocess.run([sys.executable, "-c", limit], input=job, capture_output=True, timeout=60, check=False)
+        self.assertEqual(done.returncode, 1, done.stderr)
+        self.assertIn("out.onnx can't be written: File too large", json.loads(done.stdout)["error"])
+        self.assertEqual(sorted(os.listdir(self.scratch.name)), before)
+
+    def test_onnxruntime_is_the_one_that_the_backend_loads(self):
+        versions = []
+        for folder in (FOLDER, os.path.join(FOLDER, "../../xtask")):
+            with open(os.path.join(folder, "requirements.in"), encoding="utf-8") as file:
+                versions += [line for line in file if line.startswith("onnxruntime==")]
+        self.assertEqual(versions[0], versions[1])
 
     def test_jobs_that_are_none_are_refused(self):
         for arguments, text, words in (

@@ -14,8 +14,8 @@ GELUS = {
         {"half": 0.5, "inverse": 0.5**0.5, "one": 1},
     ),
     "tanh": (
-        [("Mul", "x", "x"), ("Mul", 0, "x"), ("Mul", "cubic", 1), ("Add", "x", 2), ("Mul", "scale", 3), ("Tanh", 4), ("Add", 5, "one"),
-         ("Mul", 6, "half"), ("Mul", "x", 7)],
+        [("Mul", "x", "x"), ("Mul", 0, "x"), ("Mul", "cubic", 1), ("Add", "x", 2), ("Mul", "scale", 3), ("Tanh", 4),
+         ("Add", 5, "one"), ("Mul", 6, "half"), ("Mul", "x", 7)],
         {"cubic": 0.044715, "scale": (2 / np.pi) ** 0.5, "one": 1, "half": 0.5},
     ),
     "tanh by power": (

@@ -12,8 +12,9 @@ def ensemble(rng, trees=12, classes=3, depth=3, votes=True, kind="TreeEnsembleCl
     for tree in range(trees):
         for index in range(last):
             inner = index < first_leaf
-            entry = (tree, index, int(rng.integers(4)) if inner else 0, "BRANCH_LEQ" if inner else "LEAF",
-                     float(rng.normal()) if inner else 0.0, 2 * index + 1 if inner else 0, 2 * index + 2 if inner else 0)  # fmt: skip
+            feature, threshold = (int(rng.integers(4)), float(rng.normal())) if inner else (0, 0.0)
+            below, above = (2 * index + 1, 2 * index + 2) if inner else (0, 0)
+            entry = (tree, index, feature, "BRANCH_LEQ" if inner else "LEAF", threshold, below, above)
             for name, value in zip(lists, entry, strict=True):
                 lists[name].append(value)
             if not inner:

@@ -13,12 +13,15 @@ ELEMENTWISE = {"Add", "Sub", "Mul", "Div"}
 
 
 def apply(model):
-    folded = 0
     casts = drop_casts(model)
-    # One at a time: each folding lays the next one bare.
-    while fold_one(model):
-        folded += 1
-    Graph(model).clean()
+    graph, folded = Graph(model), 0
+    for node in list(model.graph.node):
+        if node.op_type not in ("Conv", "ConvTranspose", "Gemm", "MatMul") or node.domain != "":
+            continue
+        # Each folding lays the next one bare.
+        while (found := scale_after(graph, node)) is not None and fold(graph, node, *found):
+            graph, folded = Graph(model), folded + 1
+    graph.clean()
     if not folded:
         return f"{casts} empty casts taken out" if casts else None
     also = f", {casts} empty casts taken out" if casts else ""
@@ -55,16 +58,6 @@ def rename_reads(model, old, new):
                     value.name = new
 
 
-def fold_one(model):
-    graph = Graph(model)
-    for node in model.graph.node:
-        if node.op_type in ("Conv", "ConvTranspose", "Gemm", "MatMul") and node.domain == "":
-            found = scale_after(graph, node)
-            if found and fold(graph, node, *found):
-                return True
-    return False
-
-
 def scale_after(graph, node):
     """The node after this one that scales its channels, with factor and shift for each of them."""
     weight = graph.constant(node.input[1])
@@ -84,7 +77,7 @@ def scale_after(graph, node):
             name, between = reader.output[0], between + 1
             continue
         found = factor_and_shift(graph, reader, name, axis, rank, channels)
-        return found and (reader, name, *found)
+        return None if found is None else (reader, name, *found)
     return None
 
 
