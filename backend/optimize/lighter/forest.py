@@ -40,7 +40,7 @@ class Forest:
     def of(cls, node):
         try:
             return cls(node)
-        except (KeyError, IndexError, TypeError, ValueError, OverflowError) as error:
+        except (AttributeError, KeyError, IndexError, TypeError, ValueError, OverflowError) as error:
             raise Refused(f"the trees of {node.name!r} are damaged: {error}") from error
 
     def __init__(self, node):

@@ -13,6 +13,17 @@ from onnx import external_data_helper
 from .bounds import MODEL_BYTES
 from .refusal import Refused
 
+# Types of which several numbers are in a byte.
+BITS = {
+    onnx.TensorProto.INT4: 4,
+    onnx.TensorProto.UINT4: 4,
+    onnx.TensorProto.FLOAT4E2M1: 4,
+    onnx.TensorProto.INT2: 2,
+    onnx.TensorProto.UINT2: 2,
+    onnx.TensorProto.FLOAT6E2M3: 6,
+    onnx.TensorProto.FLOAT6E3M2: 6,
+}
+
 # Older files may not have weights that aren't inputs; newer ones are left as they are.
 IR_VERSION = 8
 
@@ -34,6 +45,7 @@ def load(path):
     if not model.graph.node or not model.graph.output:
         raise Refused(f"{path} is no ONNX model: it has no nodes or no outputs")
     bring_weights(model, os.path.dirname(os.path.abspath(path)))
+    whole(model)
     weights_apart(model)
     return model
 
@@ -74,6 +86,30 @@ def number(text, tensor):
     if not text.isascii() or not text.isdigit() or len(text) > 18:
         raise Refused(f"weight {tensor.name!r} has {text!r} as offset or length")
     return int(text)
+
+
+def whole(model):
+    """Whether every tensor is made by something, and every weight has as many bytes as its shape says."""
+    graph = model.graph
+    known = {tensor.name for tensor in graph.initializer} | {value.name for value in graph.input}
+    known |= {tensor.values.name for tensor in graph.sparse_initializer}
+    known |= {output for node in graph.node for output in node.output}
+    for node in graph.node:
+        for name in node.input:
+            if name and name not in known:
+                raise Refused(f"node {node.name or node.op_type!r} reads {name!r}, which nothing makes")
+    for value in graph.output:
+        if value.name not in known:
+            raise Refused(f"nothing makes the output {value.name!r}")
+    for tensor in graph.initializer:
+        if any(dim < 0 for dim in tensor.dims):
+            raise Refused(f"weight {tensor.name!r} has a dimension below zero")
+        if (
+            tensor.HasField("raw_data")
+            and tensor.data_type != onnx.TensorProto.STRING
+            and len(tensor.raw_data) != size(tensor)
+        ):
+            raise Refused(f"weight {tensor.name!r} has {len(tensor.raw_data)} bytes, its shape wants {size(tensor)}")
 
 
 def weights_apart(model):
@@ -161,6 +197,4 @@ def size(tensor):
         item = onnx.helper.tensor_dtype_to_np_dtype(tensor.data_type).itemsize
     except KeyError:
         raise Refused(f"weight {tensor.name!r} has an unknown type {tensor.data_type}") from None
-    if tensor.data_type in (onnx.TensorProto.INT4, onnx.TensorProto.UINT4):
-        return (count + 1) // 2
-    return count * item
+    return (count * BITS[tensor.data_type] + 7) // 8 if tensor.data_type in BITS else count * item

@@ -14,7 +14,7 @@ from .bounds import threads
 from .model import load
 from .prepare import prepare
 from .ranges import read
-from .refusal import Refused, field, known_fields
+from .refusal import Refused, field, known_fields, names
 from .samples import Samples
 from .session import open_, options
 from .session import run as run_session
@@ -23,7 +23,7 @@ COUNT = 8
 
 
 def run(job):
-    known_fields(job, ("model", "samples", "count", "ranges", "recipe", "by", "threads", "memory_bytes"))
+    known_fields(job, ("model", "samples", "count", "ranges", "recipe", "by", "among", "threads", "memory_bytes"))
     by = field(job, "by", str, "output", among=("output", "node"))
     recipe = field(job, "recipe", dict)
     if recipe.get("kind") != "static":
@@ -32,7 +32,9 @@ def run(job):
     prepare(model)
     samples = Samples(field(job, "samples", str), field(job, "count", int, COUNT))
     ranges = read(field(job, "ranges", str))
-    taken = static.taken(model, recipe, ranges)
+    # Those alone, if the job names some: of the ones that are worst by node, say.
+    among = set(names(job, "among", []))
+    taken = [one for one in static.taken(model, recipe, ranges) if not among or one[0] in among]
     if not taken:
         raise Refused("the recipe is for no node of the model")
     measure = at_outputs if by == "output" else at_nodes
@@ -49,23 +51,13 @@ def at_outputs(model, names, recipe, ranges, samples, threads_):
     wanted = [run_session(session, floats, inputs, index) for index, inputs in enumerate(samples.of(session.get_inputs()))]
     errors = {}
     for name in names:
-        variant = only(model, name, names, recipe, ranges)
-        other = open_(variant, options(threads_))
+        other = open_(static.only(model, name, recipe, ranges), options(threads_))
         total = np.zeros((2, len(floats)))
         for index, inputs in enumerate(samples.of(other.get_inputs())):
             for place, (want, have) in enumerate(zip(wanted[index], run_session(other, floats, inputs, index), strict=True)):
                 total[:, place] += squares(want, have)
         errors[name] = float(max(ratio(*one) for one in total.T))
     return errors
-
-
-def only(model, name, names, recipe, ranges):
-    """The model with that node alone quantized."""
-    variant = onnx.ModelProto()
-    variant.CopyFrom(model)
-    kept = [other for other in names if other != name]
-    static.apply(variant, {**recipe, "keep": [*recipe.get("keep", []), *kept]}, ranges)
-    return variant
 
 
 def squares(want, have):

@@ -63,6 +63,16 @@ def choose(model, recipe, ranges):
     return chosen.nodes(model, ops, keep, WITH_WEIGHTS | WITHOUT, why_not)
 
 
+def only(model, name, recipe, ranges):
+    """The model with that node alone quantized."""
+    variant = onnx.ModelProto()
+    variant.CopyFrom(model)
+    one = [entry for entry in taken(variant, recipe, ranges) if entry[0] == name]
+    _, _, per_channel, reduce_range = chosen.fields(recipe, FIELDS)
+    place(variant, one, ranges[0], per_channel, reduce_range, target(recipe))
+    return variant
+
+
 def alone(model, node, recipe, ranges):
     """A model of that node alone, quantized: what it reads enters, what it makes leaves."""
     graph = Graph(model)

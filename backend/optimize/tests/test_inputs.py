@@ -28,6 +28,20 @@ class Inputs(Tools):
             reply, _ = self.call("inspect", model=self.path("cut"))
             self.assertNotIn("\n", reply.get("error", ""))
 
+    def test_models_with_holes_are_refused(self):
+        reads, makes, short, negative = (perceptron(self.rng) for _ in range(4))
+        reads.graph.node[1].input[0] = "gone"
+        makes.graph.output[0].name = "gone"
+        short.graph.initializer[0].raw_data = bytes(8)
+        negative.graph.initializer[0].dims[0] = -16
+        for whole, words in (
+            (reads, "node 'relu' reads 'gone', which nothing makes"),
+            (makes, "nothing makes the output 'gone'"),
+            (short, "weight 'w1' has 8 bytes, its shape wants 2048"),
+            (negative, "weight 'w1' has a dimension below zero"),
+        ):
+            self.refused("inspect", words, model=self.save(whole))
+
     def external(self, location, **entries):
         whole = perceptron(self.rng)
         tensor = whole.graph.initializer[0]

@@ -113,3 +113,13 @@ class Ranges(Tools):
             )
             self.assertEqual([name for name, _ in reply["nodes"]], ["first", "second"], by)
             self.assertGreater(reply["nodes"][0][1], 10 * reply["nodes"][1][1])
+            some = self.good(
+                "sensitivity",
+                model=path,
+                samples=samples,
+                ranges=ranges,
+                by=by,
+                among=["second"],
+                recipe={"kind": "static", "ops": ["Gemm", "MatMul"]},
+            )
+            self.assertEqual(some["nodes"], reply["nodes"][1:])
