@@ -15,7 +15,7 @@ use crate::body::budget::Budget;
 use crate::body::pace::Least;
 use crate::cache::live::{self, Record};
 use crate::cache::pool::memcached::wire;
-use crate::{config, grpc, proto};
+use crate::{config, grpc, proto, record};
 
 /// A `config.pbtxt`, or the same as JSON: what is served can be told, and means the same when it is told back.
 pub fn model_config(data: &[u8]) {
@@ -118,4 +118,9 @@ pub fn live_record(data: &[u8]) {
     let Ok(record) = serde_json::from_slice::<Record>(data) else { return };
     let text = serde_json::to_string(&record).expect("it is plain data");
     assert_eq!(serde_json::from_str::<Record>(&text).expect("our own is readable"), record);
+}
+
+/// A segment of records, under a key of sevens.
+pub fn record_segment(data: &[u8]) {
+    record::fuzz(data);
 }

@@ -21,6 +21,7 @@ use crate::class::Class;
 use crate::engine::signature::Mismatch;
 use crate::models::{Models, UnknownModel, Version};
 use crate::observe::trace::{Doing, Laps, Trace, Tracing};
+use crate::record::Recorder;
 use crate::schedule::answers::Done;
 use crate::schedule::busy_poll::BusyPoll;
 use crate::schedule::given::Given;
@@ -40,6 +41,8 @@ pub(crate) struct Inference {
     /// `None` with `--busy-poll-us 0`.
     pub(crate) busy_poll: Option<Arc<BusyPoll>>,
     pub(crate) tracing: Tracing,
+    /// `None` without `--record`.
+    pub(crate) recorder: Option<Arc<Recorder>>,
 }
 
 /// On whose behalf a request is answered, and until when.
@@ -235,6 +238,9 @@ impl Inference {
         }
         let outputs = version.signature.check(&request, version.config.max_batch_size)?;
         let manner = Manner::of(&request)?;
+        if let Some(recorder) = self.recorder.as_ref().filter(|_| !directives.no_store) {
+            recorder.offer(&version.number, &request);
+        }
         let key = self.key(version, &request, caller);
         let keep = self.store.clone().zip(key.ok());
         let asked = Asked {

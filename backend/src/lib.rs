@@ -31,6 +31,9 @@ mod http;
 // One inference, whatever it came by.
 mod infer;
 
+// What models were asked, kept encrypted for a while.
+mod record;
+
 // Which versions are served, and how they come and go.
 mod models;
 

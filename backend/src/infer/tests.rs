@@ -107,6 +107,7 @@ fn bench(model: &'static str, requests: usize) -> Bench {
         trust,
         busy_poll: None,
         tracing: Tracing::start(&TraceConfig::default()).unwrap(),
+        recorder: None,
     };
     Bench { model, inference, version, runs, ends }
 }

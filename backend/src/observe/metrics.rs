@@ -178,6 +178,21 @@ fn describe() {
     describe_counter!("forebay_connections_refused", "Connections closed at once because all were taken");
     describe_counter!("forebay_gate_lookups", "Lookups at the gate, by result");
     describe_histogram!("forebay_gate_lookup_seconds", "Time of a lookup at the gate");
+    describe_records();
+}
+
+fn describe_records() {
+    describe_counter!("forebay_record_written", "Requests whose inputs were recorded");
+    describe_counter!(
+        "forebay_record_dropped",
+        "Requests that were to be recorded and are not, by reason: queue, too_large, disk"
+    );
+    describe_counter!(
+        "forebay_record_removed",
+        "Segments of records that were dropped, by reason: age, bytes"
+    );
+    describe_gauge!("forebay_record_bytes", "Bytes of all records in the folder");
+    describe_gauge!("forebay_record_failing", "1 while the folder of records can't be read or written");
 }
 
 /// The counters of the gate's lookups.

@@ -30,6 +30,7 @@ use crate::observe::logs::{self, Logs};
 use crate::observe::metrics::{self, GateMetrics, Metrics};
 use crate::observe::readiness::Draining;
 use crate::observe::trace::Tracing;
+use crate::record::Recorder;
 use crate::schedule::busy_poll::BusyPoll;
 use crate::settings::{Restrictions, ServeSettings, SettingsError};
 use crate::trust::Trust;
@@ -78,6 +79,7 @@ async fn serve(
 ) -> anyhow::Result<()> {
     let bound = Bound::bind(settings)?;
     let tracing = Tracing::start(&settings.trace.config()?)?;
+    let recorder = settings.record.config()?.map(|config| Recorder::start(&config)).transpose()?;
     let (draining, stop) = (Draining::default(), CancellationToken::new());
     let leaving = Leaving { begun: draining.begun(), stop: stop.clone() };
     let Pooled { store, own, herald, farewell } = tokio::select! {
@@ -113,6 +115,7 @@ async fn serve(
             busy_poll: (settings.busy_poll_us > 0)
                 .then(|| BusyPoll::start(Duration::from_micros(u64::from(settings.busy_poll_us)))),
             tracing: tracing.clone(),
+            recorder: recorder.clone(),
         },
         limits: Limits::of_body(settings.http.max_body_bytes()),
         is_ready: draining.readiness(move || models.all_loaded()),
@@ -140,11 +143,14 @@ async fn serve(
             return end.in_order(&mut signals, start.given_up(&end)).await;
         }
     };
+    if let Some(recorder) = &recorder {
+        recorder.say_unknown(|model| control.models.find(model, "").is_ok());
+    }
     health.look().await;
     ports.say_ready()?;
     signals.wait().await;
     let end = End::begins(&settings.http, &draining);
-    let last = Last { stop, store, farewell, tracing, following, control };
+    let last = Last { stop, store, farewell, tracing, recorder, following, control };
     end.in_order(&mut signals, last.in_order(serving, &end)).await
 }
 

@@ -11,8 +11,8 @@ use super::models::ModelSettings;
 use super::sizes::{Share, Sizes};
 use super::units::parse_seconds;
 use super::{
-    GateAddress, HttpSettings, LogSettings, PoolSettings, PrivacySettings, RestrictedSettings, SettingsError,
-    TlsSettings, TraceSettings, TrustSettings, wrong,
+    GateAddress, HttpSettings, LogSettings, PoolSettings, PrivacySettings, RecordSettings,
+    RestrictedSettings, SettingsError, TlsSettings, TraceSettings, TrustSettings, wrong,
 };
 
 /// Settings of `forebay serve`.
@@ -70,6 +70,8 @@ pub(crate) struct ServeSettings {
     pub(crate) logs: LogSettings,
     #[command(flatten)]
     pub(crate) trace: TraceSettings,
+    #[command(flatten)]
+    pub(crate) record: RecordSettings,
     /// The sizes of all that, by what memory there is.
     #[arg(skip)]
     pub(crate) sizes: Sizes,
@@ -82,14 +84,17 @@ impl ServeSettings {
         self.models.fit(share);
         self.http.fit(share);
         self.pool.fit(share);
+        self.record.fit(share);
         self.sizes = Sizes::of(memory, &self.http, &self.pool);
         self.sizes.max_queue_bytes = Some(self.models.max_queue_bytes());
+        self.sizes.record_queue_bytes = self.record.queue_bytes();
     }
 
     /// What clap can't check: rules that span two settings.
     pub(super) fn check(&self) -> Result<(), SettingsError> {
         self.models.check()?;
         self.trace.config()?;
+        self.record.config()?;
         if !service::is_name(&self.service) {
             return Err(wrong(
                 "--service",

@@ -40,6 +40,8 @@ pub(crate) struct Sizes {
     pool_bytes: Option<usize>,
     /// With a pool that is shared.
     pool_queue_bytes: Option<usize>,
+    /// Where requests are recorded.
+    pub(super) record_queue_bytes: Option<usize>,
 }
 
 impl Sizes {
@@ -52,13 +54,20 @@ impl Sizes {
             max_queue_bytes: None,
             pool_bytes: (pool.pool == PoolKind::Memory).then(|| pool.pool_bytes()),
             pool_queue_bytes: pool.is_shared().then(|| pool.pool_queue_bytes()),
+            record_queue_bytes: None,
         }
     }
 
     /// Says them in one line, and in another if memory is not enough for them.
     pub(crate) fn tell(&self) {
         let &Self {
-            body_budget_bytes, max_body_bytes, max_queue_bytes, pool_bytes, pool_queue_bytes, ..
+            body_budget_bytes,
+            max_body_bytes,
+            max_queue_bytes,
+            pool_bytes,
+            pool_queue_bytes,
+            record_queue_bytes,
+            ..
         } = self;
         let memory_bytes = self.memory.as_ref().map(|memory| memory.bytes);
         let memory_by = self.memory.as_ref().map(|memory| memory.by.display().to_string());
@@ -70,6 +79,7 @@ impl Sizes {
             max_queue_bytes,
             pool_bytes,
             pool_queue_bytes,
+            record_queue_bytes,
             "sizes"
         );
         if let Some(warning) = self.excess() {
@@ -84,6 +94,7 @@ impl Sizes {
             ("--body-budget-bytes", Some(self.body_budget_bytes)),
             ("--pool-bytes", self.pool_bytes),
             ("--pool-queue-bytes", self.pool_queue_bytes),
+            ("--record-queue-bytes", self.record_queue_bytes),
         ];
         let held: Vec<(&str, u64)> =
             parts.iter().filter_map(|(flag, bytes)| Some((*flag, u64::try_from((*bytes)?).ok()?))).collect();

@@ -1,4 +1,4 @@
-//! Words with units -> numbers: `256MiB` -> bytes, `0.5` -> half a second.
+//! Words with units -> numbers: `256MiB` -> bytes, `0.5` -> half a second, or half of something.
 
 use std::time::Duration;
 
@@ -23,12 +23,35 @@ pub(super) fn parse_bytes(text: &str) -> Result<usize, String> {
 /// # Errors
 /// Says what would be right; clap puts the flag's name before it.
 pub(super) fn parse_seconds(text: &str) -> Result<Duration, String> {
-    let time = match text.parse() {
+    let time = time(text).ok_or("expected seconds, such as 15 or 0.5, or a time such as 500ms or 2m")?;
+    if time <= LONGEST { Ok(time) } else { Err("expected from 0 to 86400 seconds".to_owned()) }
+}
+
+/// How long something is kept: as [`parse_seconds`], up to ten years.
+///
+/// # Errors
+/// Says what would be right; clap puts the flag's name before it.
+pub(super) fn parse_days(text: &str) -> Result<Duration, String> {
+    const LONGEST: Duration = Duration::from_hours(10 * 366 * 24);
+    let expected = "expected seconds, or a time such as 12h or 30d, up to ten years";
+    time(text).filter(|time| *time <= LONGEST).ok_or_else(|| expected.to_owned())
+}
+
+/// A number of seconds, or a number with a unit.
+fn time(text: &str) -> Option<Duration> {
+    match text.parse() {
         Ok(seconds) => Duration::try_from_secs_f64(seconds).ok(),
         Err(_) => humantime::parse_duration(text).ok(),
-    };
-    let time = time.ok_or("expected seconds, such as 15 or 0.5, or a time such as 500ms or 2m")?;
-    if time <= LONGEST { Ok(time) } else { Err("expected from 0 to 86400 seconds".to_owned()) }
+    }
+}
+
+/// A part of the whole.
+///
+/// # Errors
+/// Says what would be right; clap puts the flag's name before it.
+pub(super) fn parse_share(text: &str) -> Result<f64, String> {
+    let share = text.parse().ok().filter(|share| (0.0..=1.0).contains(share));
+    share.ok_or_else(|| "expected a share from 0 to 1, such as 0.01".to_owned())
 }
 
 #[cfg(test)]
@@ -53,6 +76,15 @@ mod tests {
         }
         for wrong in ["", "-1", "NaN", "inf", "1e9", "2d", "5 parsecs"] {
             assert!(parse_seconds(wrong).is_err(), "{wrong}");
+        }
+    }
+    #[test]
+    fn what_is_kept_for_days_is_not_kept_for_ever() {
+        for (text, hours) in [("30d", 720), ("12h", 12), ("3600", 1), ("1w", 168)] {
+            assert_eq!(parse_days(text), Ok(Duration::from_hours(hours)), "{text}");
+        }
+        for wrong in ["", "-1", "NaN", "inf", "11y", "soon"] {
+            assert!(parse_days(wrong).is_err(), "{wrong}");
         }
     }
 }

@@ -11,6 +11,7 @@ use tokio_util::sync::CancellationToken;
 use crate::cache::store::Store;
 use crate::models::control::Control;
 use crate::observe::trace::Tracing;
+use crate::record::Recorder;
 use crate::run::end::{End, PATIENCE};
 use crate::run::serving::Serving;
 
@@ -27,6 +28,7 @@ pub(super) struct Last {
     /// Done when the other instances know that this one leaves.
     pub(super) farewell: Option<oneshot::Receiver<()>>,
     pub(super) tracing: Tracing,
+    pub(super) recorder: Option<Arc<Recorder>>,
     /// Follows the repository.
     pub(super) following: Option<JoinHandle<()>>,
     pub(super) control: Arc<Control>,
@@ -38,10 +40,10 @@ impl Last {
     /// # Errors
     /// A task of the ports failed.
     pub(super) async fn in_order(self, serving: Serving, end: &End) -> anyhow::Result<bool> {
-        let Self { stop, store, farewell, tracing, following, control } = self;
+        let Self { stop, store, farewell, tracing, recorder, following, control } = self;
         let is_whole = serving.drain(end).await?;
         end.goes_on_with(
-            "results on their way to the pool, and the word to other servers that this one leaves",
+            "results on their way to the pool, records on theirs to disk, and the word to other servers that this one leaves",
         );
         stop.cancel();
         let written = async {
@@ -55,7 +57,12 @@ impl Last {
                 let _ = tokio::time::timeout(end.left(PATIENCE), farewell).await;
             }
         };
-        tokio::join!(written, told);
+        let recorded = async {
+            if let Some(recorder) = recorder {
+                recorder.end(end.left(PATIENCE)).await;
+            }
+        };
+        tokio::join!(written, told, recorded);
         end.goes_on_with("models");
         if let Some(following) = following {
             let _ = tokio::time::timeout(end.left(PATIENCE), following).await;
