@@ -12,7 +12,7 @@ use forebay::fuzzing;
 pub type Target = fn(&[u8]);
 
 /// All targets by their names, which are those of their folders in `corpus/`.
-pub const TARGETS: [(&str, Target); 17] = [
+pub const TARGETS: [(&str, Target); 18] = [
     ("request", request::request),
     ("contents", request::contents),
     ("response", answer::response),
@@ -30,6 +30,7 @@ pub const TARGETS: [(&str, Target); 17] = [
     ("live_board", fuzzing::live_board),
     ("memcached_replies", fuzzing::memcached_replies),
     ("onnx_model", fuzzing::onnx_model),
+    ("record_segment", fuzzing::record_segment),
 ];
 
 /// The target of that name.
