@@ -43,6 +43,7 @@ mod proxied;
 mod proxy;
 mod raw_binary;
 mod reached;
+mod records;
 mod refusals;
 mod resets;
 mod restricted;
