@@ -138,10 +138,10 @@ fn inputs_are_read_back_and_nothing_else_of_a_request() {
     recorder.offer("3", &request("unasked", &b"abc"[..]));
     recorder.offer("4", &request("other", &b"xyz"[..]));
     end(&recorder);
-    let recorded = place.read("m").pop().unwrap().unwrap();
-    assert!((before..=now_ms()).contains(&recorded.time_ms));
+    let found = place.read("m").pop().unwrap().unwrap();
+    assert!((before..=now_ms()).contains(&found.time_ms));
     let kept = ModelInferRequest { model_version: "3".into(), ..request("m", &b"abc"[..]) };
-    assert_eq!(recorded.request, kept);
+    assert_eq!(found.request, kept);
     assert_eq!((place.read("m").len(), place.recorded("other")), (1, vec![Bytes::from("xyz")]));
     assert_eq!(place.read("unasked").len(), 0);
     for segment in place.segments() {
@@ -162,8 +162,8 @@ fn by_chance_means_none_at_0_all_at_1_and_about_the_share_between() {
             recorder.offer("1", &request("m", &b"a"[..]));
         }
         end(&recorder);
-        let recorded = place.read("m").len();
-        assert!(expected.contains(&recorded), "{share}: {recorded}");
+        let found = place.read("m").len();
+        assert!(expected.contains(&found), "{share}: {found}");
     }
 }
 
@@ -177,10 +177,10 @@ fn a_restart_goes_on_and_replicas_share_a_folder() {
     both[0].offer("1", &request("m", &b"two"[..]));
     both[1].offer("1", &request("m", &b"three"[..]));
     both.iter().for_each(|recorder| end(recorder));
-    let mut recorded = place.recorded("m");
-    assert_eq!(recorded[0], "one");
-    recorded.sort();
-    assert_eq!(recorded, ["one", "three", "two"]);
+    let mut found = place.recorded("m");
+    assert_eq!(found[0], "one");
+    found.sort();
+    assert_eq!(found, ["one", "three", "two"]);
 }
 
 #[test]
@@ -244,13 +244,13 @@ fn another_key_is_used_from_then_on_and_the_former_opens_what_came_before() {
     place.set_key(b'x');
     end(&recorder);
     let by = |key: &Key| read(&place.folder(), key, "m").partition::<Vec<_>, _>(Result::is_ok);
-    let (recorded, wrong) = by(&former);
-    assert_eq!(recorded[0].as_ref().unwrap().request.raw_input_contents[0], "before");
+    let (found, wrong) = by(&former);
+    assert_eq!(found[0].as_ref().unwrap().request.raw_input_contents[0], "before");
     let wrong = wrong[0].as_ref().unwrap_err().to_string();
     assert!(wrong.contains(".record was written with another key: its id is "), "{wrong}");
     place.set_key(b'2');
-    let (recorded, wrong) = by(&place.key());
-    assert_eq!((recorded.is_empty(), wrong.len()), (false, 1));
+    let (found, wrong) = by(&place.key());
+    assert_eq!((found.is_empty(), wrong.len()), (false, 1));
 }
 
 #[test]
