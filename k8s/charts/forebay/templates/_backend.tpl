@@ -6,6 +6,11 @@
 {{- if $values.backend.engines.claim -}}
 {{- $_ := set $flags "optimized-model-dir" "/engines" -}}
 {{- end -}}
+{{- with $values.backend.record.models -}}
+{{- $_ := set $flags "record" (join "," .) -}}
+{{- $_ := set $flags "record-dir" "/records" -}}
+{{- $_ := set $flags "record-key-file" (printf "%s/record-key" (include "forebay.secretsPath" $)) -}}
+{{- end -}}
 {{- include "forebay.shared" . | trim }}
 {{ include "forebay.flags" $flags | trim }}
 {{- with $values.backend.restricted.secret }}
@@ -68,6 +73,29 @@ initContainers:
   {{- with dict "pvc" .pvc.subPath "oci" .oci.subPath | dig .from "" }}
   subPath: {{ . }}
   {{- end }}
+{{- end }}
+{{- end }}
+{{- end }}
+
+{{/* Where records are kept. */}}
+{{- define "forebay.recordVolume" -}}
+{{- with .Values.backend.record -}}
+{{- if and .models .claim }}
+- name: records
+  persistentVolumeClaim: { claimName: {{ .claim }} }
+{{- else if .models }}
+- name: records
+  emptyDir: { sizeLimit: {{ .sizeLimit }} }
+{{- end }}
+{{- end }}
+{{- end }}
+
+{{- define "forebay.recordMount" -}}
+{{- with .Values.backend.record -}}
+{{- if and .models .claim }}
+- { name: records, mountPath: /records, subPath: {{ .subPath }} }
+{{- else if .models }}
+- { name: records, mountPath: /records }
 {{- end }}
 {{- end }}
 {{- end }}

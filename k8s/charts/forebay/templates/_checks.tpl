@@ -53,7 +53,7 @@
 {{- $wrong = append $wrong "front.credential proves the front to nobody: secrets.credentials.enabled says who is believed" }}
 {{- end }}
 {{- if eq $v.secrets.from "csi" }}
-{{- if and (include "forebay.secretItems" .) (not $v.secrets.csi.backend) }}
+{{- if and (include "forebay.secretItems" (dict "Values" $v "isBackend" true)) (not $v.secrets.csi.backend) }}
 {{- $wrong = append $wrong "secrets.from csi wants secrets.csi.backend, a SecretProviderClass" }}
 {{- end }}
 {{- if and $v.front.enabled $v.front.credential.enabled (not $v.secrets.csi.front) }}
@@ -69,6 +69,19 @@
 {{- end }}
 {{- if and $v.backend.gpu.kind (not $v.backend.gpu.count) }}
 {{- $wrong = append $wrong (printf "backend.gpu.kind %s without GPUs: backend.gpu.count" $v.backend.gpu.kind) }}
+{{- end }}
+{{- if and $v.backend.record.models (not $v.secrets.recordKey.enabled) }}
+{{- $wrong = append $wrong "backend.record.models wants secrets.recordKey.enabled: records are encrypted always" }}
+{{- end }}
+{{- if and (not $v.backend.record.models) (or $v.secrets.recordKey.enabled $v.backend.record.claim) }}
+{{- $wrong = append $wrong "secrets.recordKey and backend.record.claim are for records: backend.record.models names of which models" }}
+{{- end }}
+{{- if not $v.backend.record.models }}
+{{- range $flag := list "record-share" "record-bytes" "record-age" "record-queue-bytes" }}
+{{- if hasKey $v.backend.settings $flag }}
+{{- $wrong = append $wrong (printf "backend.settings.%s is for records: backend.record.models names of which models" $flag) }}
+{{- end }}
+{{- end }}
 {{- end }}
 {{- if and (eq $v.models.from "pvc") (not $v.models.pvc.claim) }}
 {{- $wrong = append $wrong "models.from pvc wants models.pvc.claim" }}

@@ -3,7 +3,7 @@
 {{- eq .Values.secrets.from "agent" | ternary .Values.secrets.agent.path "/etc/forebay/secrets" -}}
 {{- end }}
 
-{{/* Which of them backend and gate want, as items of a projected volume. */}}
+{{/* Which of them backend and gate want, as items of a projected volume; what the backend alone wants with `isBackend` beside `Values`. */}}
 {{- define "forebay.secretItems" -}}
 {{- $secrets := .Values.secrets -}}
 {{- if include "forebay.isShared" . }}
@@ -17,6 +17,9 @@
 {{- end }}
 {{- if $secrets.credentials.enabled }}
 - secret: { name: {{ $secrets.credentials.secret }}, items: [{ key: {{ $secrets.credentials.key }}, path: credentials.json }] }
+{{- end }}
+{{- if and .isBackend $secrets.recordKey.enabled }}
+- secret: { name: {{ $secrets.recordKey.secret }}, items: [{ key: {{ $secrets.recordKey.key }}, path: record-key }] }
 {{- end }}
 {{- end }}
 

@@ -33,6 +33,11 @@ fn settings_that_forebay_refuses_are_caught() {
             "Deployment/ml/server: spec.template.spec.containers[0].env[3].value",
         ),
         (
+            "value: 32MiB}",
+            "value: 32MiB}\n            - {name: FOREBAY_RECORD, value: vad}",
+            "Deployment/ml/server: spec.template.spec.containers[0].env[4].value",
+        ),
+        (
             "            - {name: FOREBAY_REDIS_URL, valueFrom: {secretKeyRef: {name: sealed, key: url}}}\n",
             "",
             "Deployment/ml/server: spec.template.spec.containers[0].env[1].value",
