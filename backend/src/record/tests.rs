@@ -176,7 +176,9 @@ fn a_restart_goes_on_and_replicas_share_a_folder() {
     let both = [place.recorder(), place.recorder()];
     both[0].offer("1", &request("m", &b"two"[..]));
     both[1].offer("1", &request("m", &b"three"[..]));
-    both.iter().for_each(|recorder| end(recorder));
+    for recorder in &both {
+        end(recorder);
+    }
     let mut found = place.recorded("m");
     assert_eq!(found[0], "one");
     found.sort();
@@ -261,7 +263,9 @@ fn a_folder_that_goes_away_costs_records_alone_and_is_used_again_when_it_is_back
     offer();
     place.until("it was recorded", |segments| !segments.is_empty());
     fs::remove_dir_all(place.folder()).unwrap();
-    (0..10).for_each(|_| offer());
+    for _ in 0..10 {
+        offer();
+    }
     fs::create_dir(place.folder()).unwrap();
     place.until("it is used again", |segments| {
         offer();
@@ -457,7 +461,9 @@ fn a_thread_that_is_gone_takes_nothing_and_keeps_no_bytes() {
         to_writer,
         ended: Mutex::new(None),
     };
-    (0..10).for_each(|_| recorder.offer("1", &request("m", &b"a"[..])));
+    for _ in 0..10 {
+        recorder.offer("1", &request("m", &b"a"[..]));
+    }
     assert!(recorder.queue.reserve(2000));
 }
 
