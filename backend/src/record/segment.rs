@@ -59,12 +59,11 @@ impl Begun {
         Ok(Self { file, path, began_ms: header.began_ms, key, bytes: bytes.len() as u64, records: 0 })
     }
 
-    /// Into a file that is there.
+    /// Of a file that is there and takes nothing.
     #[cfg(test)]
-    pub(super) fn over(path: PathBuf, key: &Key, header: &Header) -> io::Result<Self> {
-        let file = OpenOptions::new().write(true).open(&path)?;
+    pub(super) fn unwritable(path: PathBuf, key: &Key, header: &Header, records: u64) -> io::Result<Self> {
         let (_, key) = header.sealed(key);
-        Ok(Self { file, path, began_ms: header.began_ms, key, bytes: 0, records: 0 })
+        Ok(Self { file: File::open(&path)?, path, began_ms: header.began_ms, key, bytes: 0, records })
     }
 
     /// Whether somebody dropped its file.
@@ -79,7 +78,11 @@ impl Begun {
     pub(super) fn append(mut self, frame: Frame) -> io::Result<Self> {
         let sealed = frame.sealed(&self.key, self.records);
         if let Err(error) = self.file.write_all(&sealed) {
-            let _ = self.file.set_len(self.bytes);
+            // One without a record is of no use, and each attempt on a full disk would leave one.
+            let _ = match self.records {
+                0 => std::fs::remove_file(&self.path),
+                _ => self.file.set_len(self.bytes),
+            };
             return Err(error);
         }
         self.bytes += sealed.len() as u64;

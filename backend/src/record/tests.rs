@@ -413,16 +413,20 @@ fn what_is_no_segment_or_of_another_version_or_key_says_so() {
 
 #[test]
 fn a_write_that_fails_ends_the_segment_so_that_no_nonce_comes_twice() {
-    let header = Header::new(1, [1; 32], "m");
-    // Each write to this device fails, as on a full disk.
-    let path = PathBuf::from("/dev/full");
-    if !path.exists() {
-        return;
-    }
-    let begun = Begun::over(path, &GOLDEN_KEY, &header).unwrap();
-    let request = inputs("1", &request("m", &b"a"[..]));
-    // It is taken by value, and not given back.
-    assert!(begun.append(Frame::of(1, &request)).is_err());
+    let folder = tempfile::tempdir().unwrap();
+    let frame = || Frame::of(1, &inputs("1", &request("m", &b"a"[..])));
+    // A file that may only be read fails each write, as a full disk does.
+    let begun = |name: &str, records| {
+        let path = folder.path().join(name);
+        fs::write(&path, "as far as it went").unwrap();
+        let header = Header::new(1, [1; 32], "m");
+        (path.clone(), Begun::unwritable(path, &GOLDEN_KEY, &header, records).unwrap())
+    };
+    // The segment is taken by value, and not given back.
+    let (path, some) = begun("some", 1);
+    assert!(some.append(frame()).is_err() && path.exists());
+    let (path, none) = begun("none", 0);
+    assert!(none.append(frame()).is_err() && !path.exists(), "one without a record is dropped");
 }
 
 #[test]

@@ -261,7 +261,7 @@ impl Writer {
             self.trouble = None;
             self.failing.set(0);
             self.said.forget();
-            tracing::info!("the folder of records is there again");
+            tracing::info!("what failed with records works again");
         }
     }
 
