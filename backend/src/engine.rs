@@ -2,6 +2,10 @@
 //! then tensors. Next: `schedule` runs sessions on threads of their own.
 
 pub(crate) mod choice;
+#[allow(dead_code)] // until variants are read
+pub(crate) mod cpu;
+#[allow(dead_code)] // the same
+pub(crate) mod entries;
 pub(crate) mod fitted;
 pub(crate) mod gpu;
 pub(crate) mod kept;
