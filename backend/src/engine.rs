@@ -2,9 +2,7 @@
 //! then tensors. Next: `schedule` runs sessions on threads of their own.
 
 pub(crate) mod choice;
-#[allow(dead_code)] // until variants are read
 pub(crate) mod cpu;
-#[allow(dead_code)] // the same
 pub(crate) mod entries;
 pub(crate) mod fitted;
 pub(crate) mod gpu;
@@ -32,6 +30,7 @@ use tokio_util::sync::CancellationToken;
 use crate::class::Class;
 use crate::config::{Device, ModelConfig, Platform};
 use crate::engine::signature::Signature;
+use entries::Entries;
 use gpu::Gpu;
 use ort::OrtEngine;
 pub(crate) use parts::Parts;
@@ -45,6 +44,8 @@ pub(crate) struct ModelFiles {
     pub(crate) model_file: String,
     /// Every file of the version's folder by its path inside it, with `/` between parts.
     pub(crate) files: BTreeMap<String, Arc<[u8]>>,
+    /// What one of them says that ONNX Runtime's session needs.
+    pub(crate) entries: Entries,
 }
 
 impl ModelFiles {

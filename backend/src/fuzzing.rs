@@ -66,6 +66,7 @@ pub fn onnx_model(data: &[u8]) {
         platform: Platform::TensorRt,
         model_file: FILE.to_owned(),
         files: [(FILE.to_owned(), data.into())].into(),
+        entries: Default::default(),
     };
     let config = config::ModelConfig { max_batch_size: 4, ..Default::default() };
     let Ok(options) = build_options(&files, &config) else { return };

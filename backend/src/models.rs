@@ -1,9 +1,10 @@
 //! The models: a repository's folders -> versions that are loaded, warm and served (`served`), and what becomes of them while the
 //! server runs. `control` says which are to be there, `follow` looks whether the folders changed, `recovery` brings back what a GPU
-//! lost; `load` makes a version of a folder, from `repository`, `variant`, `checksum`, `complete`, `policy`, `generation` and `warmup`. Next: `infer`
+//! lost; `load` makes a version of a folder, from `repository`, `chosen` by what `variant` says, `checksum`, `complete`, `policy`, `generation` and `warmup`. Next: `infer`
 //! finds the version that answers.
 
 mod checksum;
+mod chosen;
 mod complete;
 pub(crate) mod control;
 pub(crate) mod follow;
@@ -15,7 +16,6 @@ pub(crate) mod recovery;
 pub(crate) mod repository;
 mod resident;
 pub(crate) mod served;
-#[allow(dead_code)] // until it is read
 pub(crate) mod variant;
 mod warmup;
 

@@ -31,7 +31,7 @@ pub(crate) use client::{
 pub(crate) use completion::Completion;
 pub(crate) use gate::GateSettings;
 use memory::Memory;
-pub(crate) use models::{ModelControlMode, ModelSettings, TensorRtFlavour};
+pub(crate) use models::{Elsewhere, ModelControlMode, ModelSettings, TensorRtFlavour};
 pub(crate) use pool::{PoolKind, PoolSettings, Reach};
 pub(crate) use record::{RecordConfig, RecordSettings};
 pub(crate) use restricted::{Api, Restrictions};

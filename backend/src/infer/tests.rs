@@ -86,10 +86,15 @@ fn bench(model: &'static str, requests: usize) -> Bench {
         schedule: schedule.unwrap(),
         flights: Arc::new(Flights::new(QueueLimits { requests: 100, bytes: 10_000 })),
         statistics,
+        variant: None,
         origin: None,
     });
     let models = Models::default();
-    let versions = Model { versions: [(1, version.clone())].into(), fingerprint: Fingerprint::default() };
+    let versions = Model {
+        versions: [(1, version.clone())].into(),
+        out: BTreeMap::new(),
+        fingerprint: Fingerprint::default(),
+    };
     let served = [(model.to_owned(), Arc::new(versions))].into();
     models.publish(ModelSet { models: served, ..ModelSet::default() });
     let trust = Trust {

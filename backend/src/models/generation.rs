@@ -63,7 +63,12 @@ mod tests {
 
     fn files(pairs: &[(&str, &str)]) -> ModelFiles {
         let files = pairs.iter().map(|(name, bytes)| ((*name).to_owned(), bytes.as_bytes().into())).collect();
-        ModelFiles { platform: Platform::OnnxRuntime, model_file: "model.onnx".into(), files }
+        ModelFiles {
+            platform: Platform::OnnxRuntime,
+            model_file: "model.onnx".into(),
+            files,
+            entries: Default::default(),
+        }
     }
 
     fn generation(version: u64, pairs: &[(&str, &str)], max_batch_size: i32, threads: usize) -> Generation {

@@ -9,12 +9,14 @@ use forebay_protocol::digest::Generation;
 use tokio_util::sync::CancellationToken;
 
 use super::checksum::{self, ChecksumError};
+use super::chosen::{ChoiceError, Chooser, Chosen, Standing, State, Told};
 use super::complete::{Completing, Incomplete, complete};
 use super::generation;
 use super::policy::{self, Policy, PolicyError};
-use super::repository::{self, RepositoryError};
+use super::repository::{self, Read, RepositoryError};
 use super::resident;
 use super::served::{Model, ModelSet, Origin, Version};
+use super::variant::{Digest, Known};
 use super::warmup::{self, WarmupError};
 use crate::config::{self, Device, ModelConfig, Platform, Written};
 use crate::engine::fitted::fitted;
@@ -27,7 +29,7 @@ use crate::proto::model_instance_group::Kind;
 use crate::schedule::batching::{Batching, BatchingError};
 use crate::schedule::flight::Flights;
 use crate::schedule::{QueueLimits, Schedule};
-use crate::settings::Completion;
+use crate::settings::{Completion, Elsewhere};
 
 /// A model that can't be served.
 #[derive(Debug, thiserror::Error)]
@@ -53,6 +55,12 @@ pub(crate) enum LoadError {
     Checksum { place: String, source: ChecksumError },
     #[error("{place}: {source}")]
     Incomplete { place: String, source: Incomplete },
+    #[error(transparent)]
+    Choice(#[from] ChoiceError),
+    #[error(
+        "version {version}: its {file} is {found}, and the variant that it is the original of says {expected}: it is another model"
+    )]
+    OtherOriginal { version: u64, file: String, found: Digest, expected: Digest },
     #[error("the files changed while they were read")]
     Changing,
     #[error("it was stopped: the model is unloaded, or the server ends")]
@@ -75,7 +83,10 @@ impl LoadError {
         match self {
             Self::Engine { source, .. } | Self::NoRoom { source, .. } => source.is_transient(),
             Self::Warmup { source, .. } => source.is_transient(),
-            Self::Repository(RepositoryError::Unreadable { .. }) | Self::Changing | Self::Thread(_) => true,
+            Self::Repository(RepositoryError::Unreadable { .. })
+            | Self::Choice(ChoiceError::Repository(RepositoryError::Unreadable { .. }))
+            | Self::Changing
+            | Self::Thread(_) => true,
             _ => false,
         }
     }
@@ -102,6 +113,8 @@ pub(crate) struct Loader {
     /// What is filled in where it says nothing.
     pub(crate) completion: Completion,
     pub(crate) limits: QueueLimits,
+    /// What is done with a variant that was judged on another class of processor.
+    pub(crate) elsewhere: Elsewhere,
 }
 
 /// One model on its way in.
@@ -111,6 +124,8 @@ struct Loading<'a> {
     written: Written,
     policy: Option<Policy>,
     labels: BTreeMap<String, Arc<[u8]>>,
+    /// Of originals that answer for a variant.
+    expected: BTreeMap<u64, Digest>,
     before: Option<&'a Model>,
     stop: &'a CancellationToken,
 }
@@ -143,8 +158,8 @@ impl Loader {
         let policy = policy::of(config)
             .map_err(|source| LoadError::Policy { place: places.at(&source.field()), source })?;
         let labels = repository::read_labels(root, name, config)?;
-        let numbers = repository::versions(root, name, &written)?;
-        let loading = Loading { root, name, written, policy, labels, before, stop };
+        let Chosen { versions: numbers, out, expected } = self.choose(root, name, &written)?;
+        let loading = Loading { root, name, written, policy, labels, expected, before, stop };
         let mut versions = BTreeMap::new();
         for number in numbers {
             versions.insert(number, self.load_version(&loading, number)?);
@@ -152,7 +167,25 @@ impl Loader {
         if repository::fingerprint(root, name)? != fingerprint {
             return Err(LoadError::Changing);
         }
-        Ok(Model { versions, fingerprint })
+        for (version, out) in &out {
+            tracing::warn!(model = name, version, instead = out.instead(), "{}", out.reason());
+        }
+        Ok(Model { versions, out, fingerprint })
+    }
+
+    /// The versions that answer.
+    fn choose(&self, root: &Path, name: &str, written: &Written) -> Result<Chosen, LoadError> {
+        let versions = repository::versions(root, name, written)?;
+        let devices = |platform| self.devices(&written.config, platform);
+        let (config, elsewhere) = (&written.config, self.elsewhere);
+        Ok(Chooser { root, name, config, elsewhere, devices: &devices }.choose(versions)?)
+    }
+
+    /// Where a model of that platform runs.
+    fn devices(&self, config: &ModelConfig, platform: Platform) -> Vec<Device> {
+        let gpus = self.engines.gpus().len();
+        let devices = config.instances(platform, gpus);
+        if devices.is_empty() { platform.devices(self.instances, gpus) } else { devices }
     }
 
     /// The generations of a model's versions as [`Self::load`] gives them; no session is opened.
@@ -163,8 +196,8 @@ impl Loader {
         let written = repository::read_config(&self.root, name)?;
         let labels = repository::read_labels(&self.root, name, &written.config)?;
         let mut generations = BTreeMap::new();
-        for number in repository::versions(&self.root, name, &written)? {
-            let files = repository::read_files(&self.root, name, number, &written.config)?;
+        for number in self.choose(&self.root, name, &written)?.versions {
+            let Read { files, .. } = repository::read_files(&self.root, name, number, &written.config)?;
             let engine = self.engines.of(files.platform);
             let engine = engine.map_err(|source| LoadError::Engine { version: number, source })?;
             generations.insert(number, self.generation(number, &files, &written.config, &labels, engine));
@@ -188,7 +221,10 @@ impl Loader {
     fn load_version(&self, loading: &Loading<'_>, number: u64) -> Result<Arc<Version>, LoadError> {
         let Loading { root, name, written: written @ Written { config, places }, .. } = loading;
         let _span = tracing::info_span!("load", model = name, version = number).entered();
-        let files = repository::read_files(root, name, number, config)?;
+        let Read { files, variant } = repository::read_files(root, name, number, config)?;
+        if let Some(expected) = loading.expected.get(&number) {
+            check_original(number, &files, expected)?;
+        }
         let failed = |source| match source {
             EngineError::Option { key, reason } => LoadError::Option {
                 version: number,
@@ -227,10 +263,7 @@ impl Loader {
             warmup::check(&root.join(name), config).map_err(cold)?;
         }
         let gpus = self.engines.gpus().len();
-        let mut devices = config.instances(files.platform, gpus);
-        if devices.is_empty() {
-            devices = files.platform.devices(self.instances, gpus);
-        }
+        let devices = self.devices(config, files.platform);
         let before = resident::resident_bytes();
         let sessions = engine.open(&files, config, &devices, self.options, loading.stop).map_err(failed)?;
         let Some(signature) = sessions.first().map(|session| session.signature().clone()) else {
@@ -247,6 +280,7 @@ impl Loader {
             warmup::run(&root.join(name), config, session.as_mut()).map_err(cold)?;
         }
         engine.check_room(&files, &devices).map_err(failed)?;
+        let variant = variant.map(|variant| tell(name, number, &variant, &devices));
         let statistics = Statistics::new(name, &number.to_string());
         let bytes = resident::resident_bytes().saturating_sub(before);
         let (instances, all) = (devices.len(), sessions.len());
@@ -267,6 +301,7 @@ impl Loader {
             schedule: schedule.map_err(LoadError::Thread)?,
             flights: Arc::new(Flights::new(self.limits)),
             statistics,
+            variant,
             origin: is_on_gpus.then(|| Origin { files, config: config.clone(), devices, view }),
         }))
     }
@@ -304,6 +339,49 @@ impl Loader {
         version.schedule.restore(gpu.number(), sessions);
         Ok(())
     }
+}
+
+/// Whether an original is the one that its variant was made of.
+fn check_original(version: u64, files: &ModelFiles, expected: &Digest) -> Result<(), LoadError> {
+    let file = files.model_file.clone();
+    let found = Digest::of(files.files.get(&file).map_or(&[], AsRef::as_ref));
+    if found == *expected {
+        return Ok(());
+    }
+    Err(LoadError::OtherOriginal { version, file, found, expected: expected.clone() })
+}
+
+/// Says of a variant what is known of it here.
+fn tell(model: &str, version: u64, variant: &Known, devices: &[Device]) -> Told {
+    let original = variant.is.original.version;
+    let state = match Standing::of(variant, devices) {
+        Standing::Judged => {
+            tracing::info!(model, version, original, "a variant, judged on this class of processor");
+            State::Served
+        }
+        Standing::Elsewhere(difference) => {
+            let judged = &variant.is.judged.cpu;
+            tracing::warn!(
+                model,
+                version,
+                original,
+                "a variant that was judged on another class of processor ({judged}): {difference}; what is lost here is not known \
+                 (--variant-elsewhere serve)"
+            );
+            State::Unjudged
+        }
+        Standing::OnGpus => {
+            tracing::warn!(
+                model,
+                version,
+                original,
+                "a variant that runs on a GPU: it was judged on a processor ({}), what is lost here is not known",
+                variant.is.judged.cpu
+            );
+            State::Unjudged
+        }
+    };
+    Told::of(model, version, state)
 }
 
 /// Where an engine's option stands: of `instance_group` the group that an engine of that platform may not have.

@@ -3,11 +3,13 @@
 //! loads them.
 
 use std::collections::BTreeMap;
-use std::io;
+use std::fs::File;
+use std::io::{self, Read as _};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::SystemTime;
 
+use super::variant::{self, Known, VariantError};
 use crate::config::{self, ConfigError, ModelConfig, Platform, PolicyChoice, Written};
 use crate::engine::ModelFiles;
 
@@ -24,6 +26,8 @@ pub(crate) enum RepositoryError {
     NoSuchVersion { place: String, present: Vec<u64> },
     #[error("{path} has no file {file}")]
     NoModelFile { path: PathBuf, file: String },
+    #[error("{path}: {source}")]
+    Variant { path: PathBuf, source: Box<VariantError> },
 }
 
 fn unreadable(path: &Path) -> impl FnOnce(io::Error) -> RepositoryError {
@@ -104,18 +108,25 @@ pub(crate) fn version_number(name: &str) -> Option<u64> {
     (number.to_string() == name).then_some(number)
 }
 
+/// A version as it was read.
+pub(crate) struct Read {
+    pub(crate) files: ModelFiles,
+    /// What made it of another version.
+    pub(crate) variant: Option<Known>,
+}
+
 /// Reads every file of a version, once: what is hashed is what is loaded.
 ///
 /// # Errors
-/// `Unreadable` and `NoModelFile`.
+/// `Unreadable`, `NoModelFile` and `Variant`.
 pub(crate) fn read_files(
     root: &Path,
     model: &str,
     version: u64,
     config: &ModelConfig,
-) -> Result<ModelFiles, RepositoryError> {
+) -> Result<Read, RepositoryError> {
     let path = root.join(model).join(version.to_string());
-    let mut files = BTreeMap::new();
+    let mut files: BTreeMap<String, Arc<[u8]>> = BTreeMap::new();
     for (name, file) in walk(&path)? {
         let bytes: Arc<[u8]> = std::fs::read(&file).map_err(unreadable(&file))?.into();
         files.insert(name, bytes);
@@ -123,10 +134,51 @@ pub(crate) fn read_files(
     let has = |name: &str| files.contains_key(name) || files.contains_key(&inside(name));
     let platform = config.platform(has);
     let named = config.model_file(platform, has);
-    match [named.to_owned(), inside(named)].into_iter().find(|file| files.contains_key(file)) {
-        Some(model_file) => Ok(ModelFiles { platform, model_file, files }),
+    let model_file = [named.to_owned(), inside(named)].into_iter().find(|file| files.contains_key(file));
+    let wrong = |source: VariantError| RepositoryError::Variant { path: path.clone(), source: source.into() };
+    let variant = files.get(variant::FILE_NAME).map(|bytes| Known::read(bytes)).transpose().map_err(wrong)?;
+    let entries = variant.as_ref().map(|variant| variant.is.session.clone()).unwrap_or_default();
+    if platform == Platform::TensorRt && !entries.is_empty() {
+        return Err(wrong(VariantError::Entries));
+    }
+    match model_file {
+        Some(model_file) => Ok(Read { files: ModelFiles { platform, model_file, files, entries }, variant }),
         None => Err(RepositoryError::NoModelFile { path, file: named.to_owned() }),
     }
+}
+
+/// What made a version of another one, without reading the rest of it.
+///
+/// # Errors
+/// `Unreadable` and `Variant`.
+pub(crate) fn read_variant(root: &Path, model: &str, version: u64) -> Result<Option<Known>, RepositoryError> {
+    let path = root.join(model).join(version.to_string());
+    let file = path.join(variant::FILE_NAME);
+    let mut bytes = Vec::new();
+    match File::open(&file) {
+        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
+        // One byte more than may be there, for that to be told.
+        Ok(opened) => opened.take(variant::MOST_BYTES as u64 + 1).read_to_end(&mut bytes),
+        Err(error) => Err(error),
+    }
+    .map_err(unreadable(&file))?;
+    let known = Known::read(&bytes);
+    known.map(Some).map_err(|source| RepositoryError::Variant { path, source: source.into() })
+}
+
+/// What runs a version, by the names of its files.
+///
+/// # Errors
+/// `Unreadable`.
+pub(crate) fn platform(
+    root: &Path,
+    model: &str,
+    version: u64,
+    config: &ModelConfig,
+) -> Result<Platform, RepositoryError> {
+    let files = walk(&root.join(model).join(version.to_string()))?;
+    let has = |name: &str| files.iter().any(|(file, _)| file == name || *file == inside(name));
+    Ok(config.platform(has))
 }
 
 /// The model, where what should be its file is a folder, as Triton has it (`ModelState::LoadModel` in `src/onnxruntime.cc` of its

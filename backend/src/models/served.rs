@@ -11,6 +11,7 @@ use forebay_protocol::digest::Generation;
 use http::HeaderValue;
 use metrics::gauge;
 
+use super::chosen::{Out, Told};
 use super::policy::Policy;
 use super::repository::{self, Fingerprint};
 use crate::cache::live::Served;
@@ -31,6 +32,8 @@ pub(crate) enum UnknownModel {
     Model { model: String },
     #[error("Request for unknown model: '{model}' version {version} is not found")]
     Version { model: String, version: String },
+    #[error("Request for unknown model: '{model}' version {version} is not found: {reason}")]
+    Out { model: String, version: String, reason: String },
     #[error("this server starts: its models are being loaded; try again")]
     Starting,
 }
@@ -38,7 +41,7 @@ pub(crate) enum UnknownModel {
 impl UnknownModel {
     pub(crate) fn class(&self) -> Class {
         match self {
-            Self::Model { .. } | Self::Version { .. } => Class::Unknown,
+            Self::Model { .. } | Self::Version { .. } | Self::Out { .. } => Class::Unknown,
             Self::Starting => Class::Rejected,
         }
     }
@@ -62,6 +65,8 @@ pub(crate) struct Version {
     /// Of requests that want the same answer.
     pub(crate) flights: Arc<Flights<Answers>>,
     pub(crate) statistics: Arc<Statistics>,
+    /// Of one that was made of another version.
+    pub(crate) variant: Option<Told>,
     /// Of one with sessions on GPUs, which may have to be opened again.
     pub(crate) origin: Option<Origin>,
 }
@@ -79,6 +84,8 @@ pub(crate) struct Origin {
 /// A model and its served versions.
 pub(crate) struct Model {
     pub(crate) versions: BTreeMap<u64, Arc<Version>>,
+    /// Variants whose originals answer.
+    pub(crate) out: BTreeMap<u64, Out>,
     pub(crate) fingerprint: Fingerprint,
 }
 
@@ -150,9 +157,14 @@ impl Models {
         } else {
             repository::version_number(version).and_then(|number| found.versions.get(&number))
         };
-        version_found
-            .cloned()
-            .ok_or_else(|| UnknownModel::Version { model: model.to_owned(), version: version.to_owned() })
+        version_found.cloned().ok_or_else(|| {
+            let (model, version) = (model.to_owned(), version.to_owned());
+            let out = repository::version_number(&version).and_then(|number| found.out.get(&number));
+            match out {
+                Some(out) => UnknownModel::Out { model, version, reason: out.reason() },
+                None => UnknownModel::Version { model, version },
+            }
+        })
     }
 
     /// The served versions of a model, ascending.

@@ -27,6 +27,8 @@ pub(crate) enum VariantError {
     /// It tells the line.
     #[error("{FILE_NAME}: {0}")]
     Shape(#[from] serde_json::Error),
+    #[error("{FILE_NAME} has session entries, which are ONNX Runtime's, and this version is run by TensorRT")]
+    Entries,
     #[error("{FILE_NAME}: {field} is {found:?}, must be {expected}")]
     Value { field: &'static str, found: String, expected: &'static str },
 }
@@ -146,6 +148,22 @@ impl fmt::Display for Digest {
     }
 }
 
+/// A variant, and which one it is.
+#[derive(Debug, Clone, PartialEq)]
+pub(crate) struct Known {
+    pub(crate) is: Variant,
+    /// Of its `variant.json`: one that is judged again is another one.
+    pub(crate) digest: Digest,
+}
+
+impl Known {
+    /// # Errors
+    /// As [`Variant::read`].
+    pub(crate) fn read(bytes: &[u8]) -> Result<Self, VariantError> {
+        Ok(Self { is: Variant::read(bytes)?, digest: Digest::of(bytes) })
+    }
+}
+
 /// What is looked at first: a later format may have any other members.
 #[derive(Deserialize)]
 struct Versioned {
@@ -204,7 +222,7 @@ impl Variant {
 }
 
 #[cfg(test)]
-mod tests {
+pub(crate) mod tests {
     use super::*;
 
     /// As `forebay optimize` writes it.

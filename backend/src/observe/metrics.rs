@@ -161,6 +161,11 @@ fn describe() {
         "forebay_models",
         "Versions that are ready, and versions and models that are not though they should be, by state"
     );
+    describe_gauge!(
+        "forebay_variants",
+        "Versions that were made of another one: served where they were judged, unjudged where they were not, out where their \
+         original answers; by model, version and state"
+    );
     describe_gauge!("forebay_generations_known", "1 where this gate can say which generations are live");
     describe_gauge!("forebay_proxies", "Proxies that poll this gate");
     describe_gauge!("forebay_proxies_behind", "Of those, the ones without the newest table of generations");

@@ -24,6 +24,17 @@ pub(crate) enum ModelControlMode {
     Explicit,
 }
 
+/// What is served in place of a variant that was judged on another class of processor than this one.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub(crate) enum Elsewhere {
+    /// Nothing: its model is not loaded
+    Refuse,
+    /// The version that it was made of
+    Original,
+    /// The variant all the same
+    Serve,
+}
+
 /// A kind of TensorRT.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
 pub(crate) enum TensorRtFlavour {
@@ -100,6 +111,10 @@ pub(crate) struct ModelSettings {
     /// memory that the container may take]
     #[arg(long, env = "FOREBAY_MAX_QUEUE_BYTES", value_parser = parse_bytes)]
     max_queue_bytes: Option<usize>,
+    /// What to do with a variant (a version with a variant.json) that was judged on another class of processor than this one: the
+    /// same 8-bit model loses more where bytes are multiplied in another way. Of instances on GPUs alone it is not asked
+    #[arg(long, env = "FOREBAY_VARIANT_ELSEWHERE", value_enum, default_value = "refuse")]
+    pub(crate) variant_elsewhere: Elsewhere,
     #[command(flatten)]
     pub(crate) completion: CompletionSettings,
 }

@@ -45,10 +45,16 @@ mod tests {
 
     use super::*;
     use crate::config::Platform;
+    use crate::engine::entries::Entries;
 
     fn files(bytes: &str) -> ModelFiles {
         let files = BTreeMap::from([("model.onnx".to_owned(), bytes.as_bytes().into())]);
-        ModelFiles { platform: Platform::OnnxRuntime, model_file: "model.onnx".to_owned(), files }
+        ModelFiles {
+            platform: Platform::OnnxRuntime,
+            model_file: "model.onnx".to_owned(),
+            files,
+            entries: Entries::default(),
+        }
     }
 
     #[test]

@@ -1,5 +1,5 @@
-//! `config.pbtxt` -> how ONNX Runtime runs the model, by the keys of Triton's onnxruntime backend. Next: the session is
-//! opened with them.
+//! `config.pbtxt` -> how ONNX Runtime runs the model, by the keys of Triton's onnxruntime backend, with what a version's own files
+//! say that the session needs (`entries`). Next: the session is opened with them.
 //!
 //! `optimization.graph.level`: 0 all optimisations, 1 extended, -1 basic, 2 none. `parameters`: `intra_op_thread_count` and
 //! `inter_op_thread_count` (threads of this instance alone), `execution_mode` (1 runs branches in parallel),
@@ -54,7 +54,10 @@ pub(super) fn apply(
     model: &Model<'_>,
     device: Device,
 ) -> Result<SessionBuilder, EngineError> {
-    let Model { config, options, .. } = *model;
+    let Model { files, config, options, .. } = *model;
+    for (name, value) in files.entries.iter() {
+        builder = builder.with_config_entry(name, value).map_err(|error| unset(&error))?;
+    }
     builder = builder.with_optimization_level(level(config)?).map_err(|error| unset(&error))?;
     let intra = number(config, "intra_op_thread_count")?;
     let inter = number(config, "inter_op_thread_count")?;

@@ -23,7 +23,12 @@ fn completed_on(
 ) -> Result<ModelConfig, Incomplete> {
     let path = std::path::Path::new("config.pbtxt");
     let config = crate::config::parse(path, text.as_bytes(), "m").unwrap();
-    let files = ModelFiles { platform, model_file: "model.onnx".into(), files: BTreeMap::new() };
+    let files = ModelFiles {
+        platform,
+        model_file: "model.onnx".into(),
+        files: BTreeMap::new(),
+        entries: Default::default(),
+    };
     let mut devices = config.instances(platform, gpus);
     if devices.is_empty() {
         devices = platform.devices(3, gpus);

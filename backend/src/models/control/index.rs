@@ -25,6 +25,9 @@ fn index_of(set: &ModelSet, name: &str, is_loading: bool) -> Vec<ModelIndex> {
             None => entry(&version.number, "READY", ""),
             Some(reason) => entry(&version.number, "UNAVAILABLE", &reason),
         }));
+        found.extend(
+            model.out.iter().map(|(number, out)| entry(&number.to_string(), "UNAVAILABLE", &out.reason())),
+        );
     }
     if is_loading {
         found.push(entry("", "LOADING", ""));

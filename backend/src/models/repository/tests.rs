@@ -44,7 +44,7 @@ fn versions_that_are_not_there_are_left_out() {
 #[test]
 fn files_are_read_with_their_paths_inside_the_version() {
     let root = repository(&["m/1/model.onnx", "m/1/data/weights.bin", "m/2/other.onnx"]);
-    let files = read_files(root.path(), "m", 1, &config("")).unwrap();
+    let files = read_files(root.path(), "m", 1, &config("")).unwrap().files;
     assert_eq!(files.files.keys().collect::<Vec<_>>(), ["data/weights.bin", "model.onnx"]);
     let error = read_files(root.path(), "m", 2, &config("")).unwrap_err().to_string();
     assert!(error.contains("no file model.onnx"), "{error}");

@@ -54,6 +54,7 @@ pub(in crate::run) fn loader(settings: &ModelSettings, logs: &LogSettings) -> an
         options: SessionOptions { intra_op_threads: usize::from(settings.intra_op_threads) },
         instances: settings.instances.map_or(cores, usize::from),
         completion: settings.completion.completion()?,
+        elsewhere: settings.variant_elsewhere,
         limits: QueueLimits {
             requests: usize::try_from(settings.max_queue_requests)?,
             bytes: settings.max_queue_bytes(),
