@@ -1,9 +1,14 @@
 //! Which generations are live. What each instance of `serve` says about itself (`herald`) goes to the `registry`, which is of this
 //! process alone or in the pool, and from there into the table (`table`) that the filters poll and that lookups go by. `heard` says
-//! how a table is made, `proxies` keeps who has which, `reports` whose reports were counted.
+//! how a table is made, `proxies` keeps who has which, `reports` whose reports were counted. `fleet` tells of the servers that are alive,
+//! and in a `ledger` those of one service keep what they must agree on.
 
+// What `forebay optimize --fleet` asks.
+#[allow(dead_code)]
+pub(crate) mod fleet;
 mod heard;
 mod herald;
+pub(crate) mod ledger;
 mod proxies;
 mod registry;
 mod reports;

@@ -60,6 +60,21 @@ impl fmt::Display for Integers {
 }
 
 impl Flag {
+    const ALL: [Self; 12] = [
+        Self::Avx,
+        Self::Avx2,
+        Self::Fma,
+        Self::Avx512f,
+        Self::Avx512Vnni,
+        Self::AvxVnni,
+        Self::Avx512Bf16,
+        Self::AmxInt8,
+        Self::AmxBf16,
+        Self::Asimddp,
+        Self::I8mm,
+        Self::Sve,
+    ];
+
     /// As `variant.json` and Linux have it.
     fn name(self) -> &'static str {
         match self {
@@ -81,7 +96,7 @@ impl Flag {
 
 impl fmt::Display for Cpu {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let names: Vec<&str> = self.0.iter().map(|flag| flag.name()).collect();
+        let names: Vec<&str> = self.names().collect();
         f.write_str(if names.is_empty() { "none of those known" } else { "" })?;
         f.write_str(&names.join(", "))
     }
@@ -90,6 +105,16 @@ impl fmt::Display for Cpu {
 static HERE: LazyLock<Cpu> = LazyLock::new(|| Cpu(detected()));
 
 impl Cpu {
+    /// Of the flags that are known here among those names.
+    pub(crate) fn named<'a>(names: impl Iterator<Item = &'a str>) -> Self {
+        Self(names.filter_map(|name| Flag::ALL.into_iter().find(|flag| flag.name() == name)).collect())
+    }
+
+    /// The names of its flags.
+    pub(crate) fn names(&self) -> impl Iterator<Item = &'static str> {
+        self.0.iter().map(|flag| flag.name())
+    }
+
     /// This machine's.
     pub(crate) fn here() -> &'static Self {
         &HERE
@@ -168,6 +193,7 @@ mod tests {
         let known = cpu(all);
         assert_eq!(known.0.len(), 12);
         assert_eq!(known.to_string(), all.replace(' ', ", "));
+        assert_eq!(Cpu::named(all.split(' ').chain(["mmx"])), known);
         assert!(serde_json::from_str::<Cpu>(r#"["mmx"]"#).is_err());
     }
 

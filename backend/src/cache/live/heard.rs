@@ -8,13 +8,16 @@ use forebay_protocol::generations::LiveModel;
 use serde::{Deserialize, Serialize};
 
 use super::millis;
+use crate::engine::cpu::Cpu;
 
 /// An instance is alive as long as its last heartbeat is not older.
 pub(crate) const ALIVE: Duration = Duration::from_secs(10);
 /// What was not heard of for so long is forgotten, even if nothing came after it: a week.
 const FORGOTTEN: Duration = Duration::from_hours(7 * 24);
 /// Version of a record.
-pub(crate) const RECORD_FORMAT: u32 = 2;
+pub(crate) const RECORD_FORMAT: u32 = 3;
+/// The one before, which says nothing of the processor; it is read as well.
+const FORMER_FORMAT: u32 = 2;
 
 /// What one instance serves, without its service: that is the same for all.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -37,6 +40,9 @@ pub(crate) struct Gone {
 pub(crate) struct Record {
     pub(crate) format: u32,
     pub(crate) service: String,
+    /// What its processor can do, as [`Cpu`] names it; a later release may name more.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    cpu: Option<Vec<String>>,
     pub(crate) models: Vec<Served>,
     /// Without it, what a dead instance served before would be taken for the last word.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
@@ -48,7 +54,7 @@ pub(crate) struct Record {
 pub(crate) enum RecordError {
     #[error("it is not the JSON expected: {0}")]
     Shape(#[from] serde_json::Error),
-    #[error("it has format {0}: this program reads format {RECORD_FORMAT}")]
+    #[error("it has format {0}: this program reads formats {FORMER_FORMAT} and {RECORD_FORMAT}")]
     UnknownFormat(u32),
 }
 
@@ -62,14 +68,21 @@ impl Record {
     /// Reads a record.
     pub(super) fn read(text: &str) -> Result<Self, RecordError> {
         let Versioned { format } = serde_json::from_str(text)?;
-        if format != RECORD_FORMAT {
+        if ![FORMER_FORMAT, RECORD_FORMAT].contains(&format) {
             return Err(RecordError::UnknownFormat(format));
         }
         Ok(serde_json::from_str(text)?)
     }
 
     pub(crate) fn empty(service: &str) -> Self {
-        Self { format: RECORD_FORMAT, service: service.to_owned(), models: Vec::new(), gone: Vec::new() }
+        let cpu = Some(Cpu::here().names().map(str::to_owned).collect());
+        let service = service.to_owned();
+        Self { format: RECORD_FORMAT, service, cpu, models: Vec::new(), gone: Vec::new() }
+    }
+
+    /// What the processor of whoever said it can do, as far as it is known here.
+    pub(crate) fn cpu(&self) -> Option<Cpu> {
+        self.cpu.as_ref().map(|names| Cpu::named(names.iter().map(String::as_str)))
     }
 
     /// What follows when these are served now.
@@ -81,7 +94,7 @@ impl Record {
         gone.retain(|gone| !is_served(&gone.model, &gone.version));
         // The newest stand last.
         gone.drain(..gone.len().saturating_sub(MOST_GONE));
-        Self { format: RECORD_FORMAT, service: self.service.clone(), models, gone }
+        Self { format: RECORD_FORMAT, service: self.service.clone(), cpu: self.cpu.clone(), models, gone }
     }
 }
 
@@ -103,7 +116,7 @@ pub(crate) struct Heard {
 }
 
 impl Heard {
-    fn is_alive(&self, now_ms: u64) -> bool {
+    pub(crate) fn is_alive(&self, now_ms: u64) -> bool {
         !self.left && now_ms.abs_diff(self.beat_ms) <= millis(ALIVE)
     }
 
@@ -264,13 +277,17 @@ mod tests {
 
     #[test]
     fn a_record_is_these_bytes_and_one_of_another_version_is_named() {
-        let golden = include_str!(concat!(env!("CARGO_MANIFEST_DIR"), "/../protocol/golden/2/records.json"));
-        for vector in serde_json::from_str::<Vec<serde_json::Value>>(golden).unwrap() {
-            let bytes = vector["bytes"].as_str().unwrap();
-            let record = Record::read(bytes).unwrap();
-            assert_eq!(crate::cache::live::registry::steps::text(&record), bytes, "{}", vector["name"]);
-            let later = bytes.replacen("\"format\":2", "\"format\":3", 1);
-            assert!(matches!(Record::read(&later), Err(RecordError::UnknownFormat(3))));
+        let former = include_str!(concat!(env!("CARGO_MANIFEST_DIR"), "/../protocol/golden/2/records.json"));
+        let golden = include_str!(concat!(env!("CARGO_MANIFEST_DIR"), "/../protocol/golden/3/records.json"));
+        for (format, vectors) in [(2, former), (3, golden)] {
+            for vector in serde_json::from_str::<Vec<serde_json::Value>>(vectors).unwrap() {
+                let bytes = vector["bytes"].as_str().unwrap();
+                let record = Record::read(bytes).unwrap();
+                assert_eq!((record.format, record.cpu().is_some()), (format, format == 3));
+                assert_eq!(crate::cache::live::registry::steps::text(&record), bytes, "{}", vector["name"]);
+                let later = bytes.replacen(&format!("\"format\":{format}"), "\"format\":4", 1);
+                assert!(matches!(Record::read(&later), Err(RecordError::UnknownFormat(4))));
+            }
         }
         // As version 1 wrote them.
         let earlier = r#"{"service":"demo","models":[]}"#;

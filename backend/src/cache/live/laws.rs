@@ -7,6 +7,7 @@
 //! 3. When a load has answered that all know, no proxy and no gate that trusts its table has what it replaced.
 //! 4. After a loss nobody is forgotten again for what was told before it.
 
+mod ledger;
 mod memcached;
 mod scripts;
 mod world;

@@ -16,8 +16,9 @@ use bytes::Bytes;
 
 use super::board::{At, Board, BoardError};
 use super::random;
-use super::steps::{PATIENCE, Read, Reader, Said, Stands, Steps, Word};
-use crate::cache::live::heard::outdated;
+use super::steps::{LEDGER, LEDGER_KEPT, PATIENCE, Read, Reader, Said, Stands, Steps, Word};
+use crate::cache::live::heard::{Heard, outdated};
+use crate::cache::live::ledger::{self, Fields, Note, Written};
 use crate::cache::live::reports::{Fate, REMEMBERED};
 use crate::cache::pool::PoolError;
 use crate::cache::pool::memcached::wire::{self, If, Reply};
@@ -243,10 +244,34 @@ impl Steps for MemcachedSteps {
         Ok(self.step(|board, at| board.behind(epoch, at)).await?.0)
     }
 
-    async fn sweep(&self) -> Result<(), PoolError> {
+    async fn peek(&self) -> Result<(u64, Vec<Heard>), PoolError> {
         let now_ms = self.at().await?.ms();
-        let (Some(board), _) = self.board().await? else { return Ok(()) };
-        let Some(heard) = self.heard(&board).await? else { return Ok(()) };
+        let heard = match self.board().await? {
+            (Some(board), _) => self.heard(&board).await?,
+            (None, _) => None,
+        };
+        Ok((now_ms, heard.unwrap_or_default()))
+    }
+
+    async fn note(&self, service: &str, notes: &[Note]) -> Result<Fields, PoolError> {
+        let name = format!("{LEDGER}{}", super::steps::digest(service));
+        let noted = async {
+            loop {
+                let (bytes, place) = self.value(&name).await?;
+                let mut fields = bytes.map(|bytes| Written::read(&bytes)).unwrap_or_default();
+                ledger::take(&mut fields, notes);
+                let is_done = notes.is_empty()
+                    || self.replace(&name, &Written::write(&fields), LEDGER_KEPT, place).await?;
+                if is_done {
+                    return Ok(fields);
+                }
+            }
+        };
+        tokio::time::timeout(PATIENCE, noted).await.unwrap_or(Err(PoolError::Timeout(PATIENCE)))
+    }
+
+    async fn sweep(&self) -> Result<(), PoolError> {
+        let (now_ms, heard) = self.peek().await?;
         let gone = outdated(&heard, now_ms);
         if !gone.is_empty() {
             self.step(|board, _| board.sweep(&gone)).await?;

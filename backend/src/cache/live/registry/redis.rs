@@ -5,8 +5,11 @@ use std::time::Instant;
 
 use ::redis::{Cmd, FromRedisValue};
 
-use super::steps::{KEPT_EPOCHS, PATIENCE, Read, Reader, Said, Stands, Steps, Word, digest, text};
+use super::steps::{
+    KEPT_EPOCHS, LEDGER, LEDGER_KEPT, PATIENCE, Read, Reader, Said, Stands, Steps, Word, digest, text,
+};
 use crate::cache::live::heard::{ALIVE, Heard, Record, outdated};
+use crate::cache::live::ledger::{Fields, Note};
 use crate::cache::live::millis;
 use crate::cache::live::proxies::LEASE;
 use crate::cache::live::reports::{self, Fate};
@@ -116,9 +119,33 @@ impl Steps for Redis {
         BEHIND.run(&self.generations, &[epoch.to_string()]).await
     }
 
-    async fn sweep(&self) -> Result<(), PoolError> {
+    async fn peek(&self) -> Result<(u64, Vec<Heard>), PoolError> {
         let (now_ms, beats, records): (u64, Vec<_>, Vec<_>) = PEEK.run(&self.generations, &[]).await?;
-        let heard = heard(&beats, &records);
+        Ok((now_ms, heard(&beats, &records)))
+    }
+
+    async fn note(&self, service: &str, notes: &[Note]) -> Result<Fields, PoolError> {
+        let name = format!("{LEDGER}{service}");
+        let mut commands = ::redis::pipe();
+        commands.atomic();
+        for note in notes {
+            match note {
+                Note::Put { field, text } => commands.cmd("HSET").arg(&name).arg(field).arg(text).ignore(),
+                Note::Add { field, more } => {
+                    commands.cmd("HINCRBY").arg(&name).arg(field).arg(*more).ignore()
+                }
+            };
+        }
+        if !notes.is_empty() {
+            commands.cmd("PEXPIRE").arg(&name).arg(millis(LEDGER_KEPT)).ignore();
+        }
+        commands.cmd("HGETALL").arg(&name);
+        let (fields,): (Fields,) = self.generations.query(&commands, PATIENCE).await?;
+        Ok(fields)
+    }
+
+    async fn sweep(&self) -> Result<(), PoolError> {
+        let (now_ms, heard) = self.peek().await?;
         let gone = outdated(&heard, now_ms);
         if gone.is_empty() {
             return Ok(());
