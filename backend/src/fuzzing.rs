@@ -15,6 +15,7 @@ use crate::body::budget::Budget;
 use crate::body::pace::Least;
 use crate::cache::live::{self, Record};
 use crate::cache::pool::memcached::wire;
+use crate::models::variant::Variant;
 use crate::{config, grpc, proto, record};
 
 /// A `config.pbtxt`, or the same as JSON: what is served can be told, and means the same when it is told back.
@@ -28,6 +29,14 @@ pub fn model_config(data: &[u8]) {
     let json = proto::to_json("ModelConfig", &config).to_string();
     let again = config::from_json(&json, "m").expect("what is served can be told").config;
     assert_eq!(proto::to_json("ModelConfig", &again).to_string(), json);
+}
+
+/// A `variant.json`: what is read can be written, and read again.
+pub fn variant(data: &[u8]) {
+    if let Ok(variant) = Variant::read(data) {
+        let written = variant.write().expect("what was read can be written");
+        assert!(Variant::read(&written).is_ok());
+    }
 }
 
 /// A `grpc-timeout`: one that is read is no longer than what its eight digits can say.

@@ -37,6 +37,9 @@ mod record;
 // Which versions are served, and how they come and go.
 mod models;
 
+// Originals beside their variants, compared.
+mod shadow;
+
 // What is kept of answers, and which generations are live.
 mod cache;
 

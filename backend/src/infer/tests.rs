@@ -94,6 +94,7 @@ fn bench(model: &'static str, requests: usize) -> Bench {
         versions: [(1, version.clone())].into(),
         out: BTreeMap::new(),
         fingerprint: Fingerprint::default(),
+        is_brought: false,
     };
     let served = [(model.to_owned(), Arc::new(versions))].into();
     models.publish(ModelSet { models: served, ..ModelSet::default() });

@@ -102,6 +102,11 @@ impl Asked {
         request.inputs.iter().map(|input| place(&input.name)).collect()
     }
 
+    /// Whether the original of a variant computes it too, behind the answer.
+    fn is_shadowed(&self) -> bool {
+        self.version.shadow().is_some_and(|shadow| shadow.takes(&self.outputs))
+    }
+
     /// Bytes of the tensors.
     pub(super) fn bytes(&self) -> usize {
         self.request.raw_input_contents.iter().map(Bytes::len).sum()
@@ -181,6 +186,8 @@ impl Work for Queued {
     fn done(self: Box<Self>, result: Result<Computed, RunError>) {
         let Self { mut asked, reply } = *self;
         let lead = asked.lead.take();
+        let outputs = result.as_ref().ok().filter(|_| asked.is_shadowed());
+        let shadowed = outputs.map(|computed| (computed.outputs.clone(), asked.version.clone()));
         let done = result.map(|computed| {
             let cost_us = u64::try_from(computed.cost.as_micros()).unwrap_or(u64::MAX);
             let response = asked.response(computed);
@@ -200,6 +207,11 @@ impl Work for Queued {
         }
         // Nobody waits for it any more, maybe.
         let _ = reply.send(done);
+        if let Some((outputs, version)) = shadowed
+            && let Some(shadow) = version.shadow()
+        {
+            shadow.offer(asked.request, &outputs);
+        }
     }
 }
 

@@ -1,12 +1,13 @@
 //! Which versions of a model answer: those that its version policy takes, but for variants that may not be served here, whose originals
-//! answer in their place. What `variant.json` says of the processor that a variant was judged on, this machine's, and the setting
-//! enter; versions leave, with those that are out and why. Next: `load` loads them.
+//! answer in their place. What `variant.json` says of the processor that a variant was judged on, this machine's, the setting, and
+//! what other servers of the service say enter; versions leave, with those that are out and why. Next: `load` loads them.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
 
 use metrics::{Gauge, gauge};
 
+use super::outs::{Ground, Outs, Which};
 use super::repository::{self, RepositoryError};
 use super::variant::{Digest, Known};
 use crate::config::{Device, ModelConfig, Platform};
@@ -37,6 +38,8 @@ pub(crate) enum ChoiceError {
 pub(crate) enum Why {
     #[error("it was judged on another class of processor: {0}")]
     Cpu(Difference),
+    #[error("{}: {what}", ground.said())]
+    Told { ground: Ground, what: String },
 }
 
 /// A variant whose original answers.
@@ -74,6 +77,7 @@ pub(crate) struct Chooser<'a> {
     pub(crate) name: &'a str,
     pub(crate) config: &'a ModelConfig,
     pub(crate) elsewhere: Elsewhere,
+    pub(crate) outs: &'a Outs,
     /// Where a model of that platform would run.
     pub(crate) devices: &'a dyn Fn(Platform) -> Vec<Device>,
 }
@@ -97,7 +101,8 @@ impl Chooser<'_> {
                     return Err(ChoiceError::NoOriginal { version: number, why, original, path });
                 }
                 chosen.expected.insert(original, variant.is.original.blake3.clone());
-                let told = Told::of(self.name, number, State::Out);
+                let is_broken = matches!(why, Why::Told { ground: Ground::Shadow, .. });
+                let told = Told::of(self.name, number, State::Out { is_broken });
                 chosen.out.insert(number, Out { variant, why, _told: told });
                 number = original;
             }
@@ -111,14 +116,24 @@ impl Chooser<'_> {
         let Some(variant) = repository::read_variant(self.root, self.name, version)? else { return Ok(None) };
         let platform = repository::platform(self.root, self.name, version, self.config)?;
         let standing = Standing::of(&variant, &(self.devices)(platform));
-        Ok(match (standing, self.elsewhere) {
-            (Standing::Elsewhere(difference), Elsewhere::Refuse) => {
-                let judged = variant.is.judged.cpu;
-                return Err(ChoiceError::Elsewhere { version, judged, difference });
+        match (standing, self.elsewhere) {
+            // Others hear of this one from here, so it goes before what they say.
+            (Standing::Elsewhere(difference), Elsewhere::Original) => {
+                Ok(Some((variant, Why::Cpu(difference))))
             }
-            (Standing::Elsewhere(difference), Elsewhere::Original) => Some((variant, Why::Cpu(difference))),
-            _ => None,
-        })
+            (standing, elsewhere) => {
+                if let Some((ground, what)) = self.outs.why(&Which::of(self.name, version, &variant)) {
+                    return Ok(Some((variant, Why::Told { ground, what })));
+                }
+                match standing {
+                    Standing::Elsewhere(difference) if elsewhere == Elsewhere::Refuse => {
+                        let judged = variant.is.judged.cpu;
+                        Err(ChoiceError::Elsewhere { version, judged, difference })
+                    }
+                    _ => Ok(None),
+                }
+            }
+        }
     }
 }
 
@@ -150,36 +165,44 @@ pub(crate) enum State {
     Served,
     /// It answers where it was not judged.
     Unjudged,
-    /// Its original answers.
-    Out,
+    /// Its original answers, because its budget is broken or for another reason.
+    Out { is_broken: bool },
 }
 
 /// Tells `/metrics` of a variant for as long as it is so.
 pub(crate) struct Told {
-    gauge: Gauge,
+    gauges: Vec<Gauge>,
     _series: Series,
 }
 
 impl Told {
     pub(crate) fn of(model: &str, version: u64, state: State) -> Self {
-        let state = match state {
+        let name = match state {
             State::Served => "served",
             State::Unjudged => "unjudged",
-            State::Out => "out",
+            State::Out { .. } => "out",
         };
         let version = version.to_string();
         let series = Series::of(model, &version);
-        let labels = [("model", model.to_owned()), ("version", version), ("state", state.to_owned())];
-        let gauge = series.count(|| gauge!("forebay_variants", &labels));
+        let labels = [("model", model.to_owned()), ("version", version)];
+        let gauges = series.count(|| {
+            let [model, version] = labels.clone();
+            let mut gauges = vec![gauge!("forebay_variants", &[model, version, ("state", name.to_owned())])];
+            if let State::Out { is_broken: true } = state {
+                // The shadow that found it out, which said it before, is gone.
+                gauges.push(gauge!("forebay_shadow_broken", &labels));
+            }
+            gauges
+        });
         // Two generations of a version may be there for a moment.
-        gauge.increment(1);
-        Self { gauge, _series: series }
+        gauges.iter().for_each(|gauge| gauge.increment(1));
+        Self { gauges, _series: series }
     }
 }
 
 impl Drop for Told {
     fn drop(&mut self) {
-        self.gauge.decrement(1);
+        self.gauges.iter().for_each(|gauge| gauge.decrement(1));
     }
 }
 

@@ -60,6 +60,8 @@ pub(crate) enum ControlError {
     Files { model: String, source: std::io::Error },
     #[error("{calls} loads and unloads wait already; try again later")]
     Busy { calls: usize },
+    #[error("'{model}' was loaded by call, with a configuration or files of its own: load it again")]
+    Brought { model: String },
     #[error("the call ended early: {reason}")]
     Ended { reason: String },
     #[error(transparent)]
@@ -76,7 +78,7 @@ impl ControlError {
             Self::Unknown(unknown) => unknown.class(),
             Self::NoFolder { .. } => Class::Unknown,
             Self::Files { .. } | Self::Repository(_) | Self::Ended { .. } => Class::Failed,
-            Self::Stopped { .. } => Class::Conflict,
+            Self::Stopped { .. } | Self::Brought { .. } => Class::Conflict,
             Self::Load { .. } | Self::Parameter { .. } | Self::Config { .. } => Class::Wrong,
         }
     }
@@ -184,7 +186,11 @@ impl Control {
             None if is_there => &self.loader.root,
             None => return Err(ControlError::NoFolder { model: model.to_owned() }),
         };
-        let attempt = self.attempt(turn, root, model, overrides.config);
+        let is_brought = overrides.config.is_some() || overrides.files.is_some();
+        let mut attempt = self.attempt(turn, root, model, overrides.config);
+        if let Ok(loaded) = &mut attempt.loaded {
+            loaded.is_brought = is_brought;
+        }
         // Whoever called is told, and calls again; what is in no repository is nowhere to be missed.
         let then = if is_there { Then::Listed } else { Then::Forgotten };
         let loaded = self.change(|set| {
@@ -290,6 +296,17 @@ impl Control {
             }
         }
         Ok(())
+    }
+
+    /// Loads a model again, for another choice of its versions: which variants are out has changed. It serves as before if that fails.
+    ///
+    /// # Errors
+    /// `Brought` and `Busy`.
+    pub(crate) fn choose_again(&self, name: &str) -> Result<(), ControlError> {
+        if self.models.current().models.get(name).is_some_and(|model| model.is_brought) {
+            return Err(ControlError::Brought { model: name.to_owned() });
+        }
+        self.load_from(&self.loader.root, name, |set| set.models.contains_key(name))
     }
 
     /// Loads a model that nobody called for, and serves it. The set says what failed. While it waited for its turn another may have

@@ -9,14 +9,16 @@ use forebay_protocol::digest::Generation;
 use tokio_util::sync::CancellationToken;
 
 use super::checksum::{self, ChecksumError};
-use super::chosen::{ChoiceError, Chooser, Chosen, Standing, State, Told};
+use super::chosen::{ChoiceError, Chooser, Chosen};
 use super::complete::{Completing, Incomplete, complete};
 use super::generation;
+use super::lighter::{self, Variant};
+use super::outs::Outs;
 use super::policy::{self, Policy, PolicyError};
 use super::repository::{self, Read, RepositoryError};
 use super::resident;
-use super::served::{Model, ModelSet, Origin, Version};
-use super::variant::{Digest, Known};
+use super::served::{Lighter, Model, ModelSet, Origin, Version};
+use super::variant::Digest;
 use super::warmup::{self, WarmupError};
 use crate::config::{self, Device, ModelConfig, Platform, Written};
 use crate::engine::fitted::fitted;
@@ -29,7 +31,7 @@ use crate::proto::model_instance_group::Kind;
 use crate::schedule::batching::{Batching, BatchingError};
 use crate::schedule::flight::Flights;
 use crate::schedule::{QueueLimits, Schedule};
-use crate::settings::{Completion, Elsewhere};
+use crate::settings::{Completion, Elsewhere, ShadowSettings};
 
 /// A model that can't be served.
 #[derive(Debug, thiserror::Error)]
@@ -115,6 +117,10 @@ pub(crate) struct Loader {
     pub(crate) limits: QueueLimits,
     /// What is done with a variant that was judged on another class of processor.
     pub(crate) elsewhere: Elsewhere,
+    /// Which variants are out for all servers of the service.
+    pub(crate) outs: Outs,
+    /// Which are run beside their originals; `None`: nothing is served.
+    pub(crate) shadows: Option<ShadowSettings>,
 }
 
 /// One model on its way in.
@@ -170,15 +176,15 @@ impl Loader {
         for (version, out) in &out {
             tracing::warn!(model = name, version, instead = out.instead(), "{}", out.reason());
         }
-        Ok(Model { versions, out, fingerprint })
+        Ok(Model { versions, out, fingerprint, is_brought: false })
     }
 
     /// The versions that answer.
     fn choose(&self, root: &Path, name: &str, written: &Written) -> Result<Chosen, LoadError> {
         let versions = repository::versions(root, name, written)?;
         let devices = |platform| self.devices(&written.config, platform);
-        let (config, elsewhere) = (&written.config, self.elsewhere);
-        Ok(Chooser { root, name, config, elsewhere, devices: &devices }.choose(versions)?)
+        let (config, elsewhere, outs) = (&written.config, self.elsewhere, &self.outs);
+        Ok(Chooser { root, name, config, elsewhere, outs, devices: &devices }.choose(versions)?)
     }
 
     /// Where a model of that platform runs.
@@ -223,7 +229,7 @@ impl Loader {
         let _span = tracing::info_span!("load", model = name, version = number).entered();
         let Read { files, variant } = repository::read_files(root, name, number, config)?;
         if let Some(expected) = loading.expected.get(&number) {
-            check_original(number, &files, expected)?;
+            lighter::check_original(number, &files, expected)?;
         }
         let failed = |source| match source {
             EngineError::Option { key, reason } => LoadError::Option {
@@ -280,7 +286,12 @@ impl Loader {
             warmup::run(&root.join(name), config, session.as_mut()).map_err(cold)?;
         }
         engine.check_room(&files, &devices).map_err(failed)?;
-        let variant = variant.map(|variant| tell(name, number, &variant, &devices));
+        let signature = &view.signature;
+        let variant = variant.map(|known| {
+            let of = Variant { root, model: name, version: number, known: &known, config, signature };
+            let (told, shadow) = (of.tell(&devices), self.shadow(&of, loading.stop));
+            Lighter { known, _told: told, shadow }
+        });
         let statistics = Statistics::new(name, &number.to_string());
         let bytes = resident::resident_bytes().saturating_sub(before);
         let (instances, all) = (devices.len(), sessions.len());
@@ -339,49 +350,6 @@ impl Loader {
         version.schedule.restore(gpu.number(), sessions);
         Ok(())
     }
-}
-
-/// Whether an original is the one that its variant was made of.
-fn check_original(version: u64, files: &ModelFiles, expected: &Digest) -> Result<(), LoadError> {
-    let file = files.model_file.clone();
-    let found = Digest::of(files.files.get(&file).map_or(&[], AsRef::as_ref));
-    if found == *expected {
-        return Ok(());
-    }
-    Err(LoadError::OtherOriginal { version, file, found, expected: expected.clone() })
-}
-
-/// Says of a variant what is known of it here.
-fn tell(model: &str, version: u64, variant: &Known, devices: &[Device]) -> Told {
-    let original = variant.is.original.version;
-    let state = match Standing::of(variant, devices) {
-        Standing::Judged => {
-            tracing::info!(model, version, original, "a variant, judged on this class of processor");
-            State::Served
-        }
-        Standing::Elsewhere(difference) => {
-            let judged = &variant.is.judged.cpu;
-            tracing::warn!(
-                model,
-                version,
-                original,
-                "a variant that was judged on another class of processor ({judged}): {difference}; what is lost here is not known \
-                 (--variant-elsewhere serve)"
-            );
-            State::Unjudged
-        }
-        Standing::OnGpus => {
-            tracing::warn!(
-                model,
-                version,
-                original,
-                "a variant that runs on a GPU: it was judged on a processor ({}), what is lost here is not known",
-                variant.is.judged.cpu
-            );
-            State::Unjudged
-        }
-    };
-    Told::of(model, version, state)
 }
 
 /// Where an engine's option stands: of `instance_group` the group that an engine of that platform may not have.

@@ -109,6 +109,7 @@ pub(crate) fn version_number(name: &str) -> Option<u64> {
 }
 
 /// A version as it was read.
+#[derive(Debug)]
 pub(crate) struct Read {
     pub(crate) files: ModelFiles,
     /// What made it of another version.

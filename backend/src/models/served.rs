@@ -14,6 +14,7 @@ use metrics::gauge;
 use super::chosen::{Out, Told};
 use super::policy::Policy;
 use super::repository::{self, Fingerprint};
+use super::variant::Known;
 use crate::cache::live::Served;
 use crate::class::Class;
 use crate::config::{Device, ModelConfig};
@@ -24,6 +25,7 @@ use crate::observe::statistics::Statistics;
 use crate::schedule::Schedule;
 use crate::schedule::answers::Answers;
 use crate::schedule::flight::Flights;
+use crate::shadow::Shadow;
 
 /// A request for what is not served.
 #[derive(Debug, thiserror::Error, PartialEq, Eq)]
@@ -66,9 +68,25 @@ pub(crate) struct Version {
     pub(crate) flights: Arc<Flights<Answers>>,
     pub(crate) statistics: Arc<Statistics>,
     /// Of one that was made of another version.
-    pub(crate) variant: Option<Told>,
+    pub(crate) variant: Option<Lighter>,
     /// Of one with sessions on GPUs, which may have to be opened again.
     pub(crate) origin: Option<Origin>,
+}
+
+impl Version {
+    /// What runs its original beside it.
+    pub(crate) fn shadow(&self) -> Option<&Shadow> {
+        self.variant.as_ref()?.shadow.as_ref()
+    }
+}
+
+/// What is known of a version that was made of another one.
+pub(crate) struct Lighter {
+    pub(crate) known: Known,
+    /// `forebay_variants`.
+    pub(super) _told: Told,
+    /// Where its original runs beside it.
+    pub(crate) shadow: Option<Shadow>,
 }
 
 /// What sessions are opened from, as it was read.
@@ -87,6 +105,15 @@ pub(crate) struct Model {
     /// Variants whose originals answer.
     pub(crate) out: BTreeMap<u64, Out>,
     pub(crate) fingerprint: Fingerprint,
+    /// It came by call with a configuration or files of its own.
+    pub(crate) is_brought: bool,
+}
+
+impl Model {
+    /// Whether one of its versions was made of another one.
+    pub(crate) fn has_variants(&self) -> bool {
+        self.versions.values().any(|version| version.variant.is_some())
+    }
 }
 
 /// All models by name, and why others could not be loaded.

@@ -9,6 +9,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::engine::cpu::Cpu;
 use crate::engine::entries::Entries;
+pub(crate) use crate::shadow::compare::Compare;
 
 /// The file's name, in the folder of its version.
 pub(crate) const FILE_NAME: &str = "variant.json";
@@ -104,18 +105,8 @@ pub(crate) struct Shadow {
     pub(crate) budget: f64,
 }
 
-/// When two results are the same.
-#[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
-#[serde(tag = "compare", rename_all = "lowercase", deny_unknown_fields)]
-pub(crate) enum Compare {
-    /// The largest of each row stands in the same place. A row is the last dimension.
-    Top1 {},
-    /// Each number is no farther from the original's than `absolute`, and `relative` times that.
-    Tolerance { absolute: f64, relative: f64 },
-}
-
 /// A BLAKE3 digest in lower-case hexadecimal.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 #[serde(try_from = "String")]
 pub(crate) struct Digest(String);
 
@@ -188,7 +179,7 @@ impl Variant {
         Ok(variant)
     }
 
-    /// As it is written.
+    /// As `forebay optimize` writes it.
     ///
     /// # Errors
     /// `Value`: what is wrong with it.

@@ -166,6 +166,14 @@ fn describe() {
         "Versions that were made of another one: served where they were judged, unjudged where they were not, out where their \
          original answers; by model, version and state"
     );
+    describe_counter!("forebay_shadow_compared", "Requests whose result was compared with the original's");
+    describe_counter!("forebay_shadow_disagreed", "Of those, the ones that disagreed");
+    describe_counter!("forebay_shadow_dropped", "Requests not compared because the shadow's queue was full");
+    describe_counter!("forebay_shadow_failed", "Requests not compared because the original failed");
+    describe_gauge!(
+        "forebay_shadow_broken",
+        "1 where requests disagree more often than a variant's budget says (a test that may be looked at at any time, level 0.05)"
+    );
     describe_gauge!("forebay_generations_known", "1 where this gate can say which generations are live");
     describe_gauge!("forebay_proxies", "Proxies that poll this gate");
     describe_gauge!("forebay_proxies_behind", "Of those, the ones without the newest table of generations");

@@ -25,6 +25,7 @@ use crate::http;
 use crate::http::tls::Tls;
 use crate::infer::Inference;
 use crate::models::control::Control;
+use crate::models::fleet::Fleet;
 use crate::models::{Loader, Models, recovery};
 use crate::observe::logs::{self, Logs};
 use crate::observe::metrics::{self, GateMetrics, Metrics};
@@ -56,7 +57,8 @@ pub(crate) fn run(settings: &ServeSettings) -> anyhow::Result<()> {
     let signals = Signals::listen()?;
     settings.sizes.tell();
     let access = Access::read(settings)?;
-    let loader = loader(&settings.models, &settings.logs)?;
+    let loader =
+        Loader { shadows: Some(settings.shadow.clone()), ..loader(&settings.models, &settings.logs)? };
     let prometheus = metrics::install()?;
     let mut runtime = tokio::runtime::Builder::new_multi_thread();
     if let Some(threads) = settings.worker_threads {
@@ -82,7 +84,7 @@ async fn serve(
     let recorder = settings.record.config()?.map(|config| Recorder::start(&config)).transpose()?;
     let (draining, stop) = (Draining::default(), CancellationToken::new());
     let leaving = Leaving { begun: draining.begun(), stop: stop.clone() };
-    let Pooled { store, own, herald, farewell } = tokio::select! {
+    let Pooled { store, own, herald, farewell, ledger } = tokio::select! {
         pooled = Pooled::start(settings, &leaving) => pooled?,
         () = signals.wait() => return Ok(()),
     };
@@ -133,6 +135,9 @@ async fn serve(
     let (ports, listeners) = (bound.ports(), bound.with(routes, access.tls));
     let serving = Serving::start(listeners, &settings.http, &draining)?;
     ports.say_live();
+    let fleet = Fleet::new(control.clone(), ledger, settings.shadow.shadow_broken);
+    // What is out for all of the service is not loaded.
+    fleet.hear().await;
     let mut start = Start::begin(&settings.models, &control);
     let following = tokio::select! {
         opened = start.opened(&settings.models, &control, &stop) => opened?,
@@ -146,6 +151,7 @@ async fn serve(
     if let Some(recorder) = &recorder {
         recorder.say_unknown(|model| control.models.find(model, "").is_ok());
     }
+    tokio::spawn(fleet.follow(stop.clone()));
     health.look().await;
     ports.say_ready()?;
     signals.wait().await;

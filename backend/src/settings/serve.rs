@@ -8,6 +8,7 @@ use forebay_protocol::service;
 
 use super::memory::Memory;
 use super::models::ModelSettings;
+use super::shadow::ShadowSettings;
 use super::sizes::{Share, Sizes};
 use super::units::parse_seconds;
 use super::{
@@ -20,6 +21,8 @@ use super::{
 pub(crate) struct ServeSettings {
     #[command(flatten)]
     pub(crate) models: ModelSettings,
+    #[command(flatten)]
+    pub(crate) shadow: ShadowSettings,
     #[command(flatten)]
     pub(crate) http: HttpSettings,
     /// Address of the HTTP port
@@ -82,6 +85,7 @@ impl ServeSettings {
     pub(super) fn fit(&mut self, memory: Option<Memory>) {
         let share = Share::of(memory.as_ref());
         self.models.fit(share);
+        self.shadow.fit(share);
         self.http.fit(share);
         self.pool.fit(share);
         self.record.fit(share);
@@ -93,6 +97,7 @@ impl ServeSettings {
     /// What clap can't check: rules that span two settings.
     pub(super) fn check(&self) -> Result<(), SettingsError> {
         self.models.check()?;
+        self.shadow.check()?;
         self.trace.config()?;
         self.record.config()?;
         if !service::is_name(&self.service) {

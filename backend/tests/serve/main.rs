@@ -62,3 +62,4 @@ mod tensorrt;
 mod tls;
 mod traces;
 mod v1;
+mod variants;

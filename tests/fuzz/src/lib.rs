@@ -23,6 +23,7 @@ pub const TARGETS: [(&str, Target); 18] = [
     ("path", request::path),
     ("plugin_config", plugin_config::plugin_config),
     ("model_config", fuzzing::model_config),
+    ("variant", fuzzing::variant),
     ("grpc_timeout", fuzzing::grpc_timeout),
     ("predict", request::predict),
     ("encoded_body", fuzzing::encoded_body),

@@ -24,8 +24,18 @@ fn model(variants: &[(u64, u64, &[&str])]) -> tempfile::TempDir {
 }
 
 fn choose(root: &Path, elsewhere: Elsewhere, on: Device, versions: &[u64]) -> Result<Chosen, String> {
+    choose_but(root, elsewhere, on, versions, &Outs::default())
+}
+
+fn choose_but(
+    root: &Path,
+    elsewhere: Elsewhere,
+    on: Device,
+    versions: &[u64],
+    outs: &Outs,
+) -> Result<Chosen, String> {
     let (config, devices) = (ModelConfig::default(), move |_| vec![on]);
-    let chooser = Chooser { root, name: "m", config: &config, elsewhere, devices: &devices };
+    let chooser = Chooser { root, name: "m", config: &config, elsewhere, outs, devices: &devices };
     chooser.choose(versions.to_vec()).map_err(|error| error.to_string())
 }
 
@@ -85,4 +95,26 @@ fn flags_of_a_processor_say_nothing_of_a_gpu() {
     let root = model(&[(2, 1, NOWHERE)]);
     let chosen = choose(root.path(), Elsewhere::Refuse, Device::Gpu(0), &[2]).unwrap();
     assert_eq!((chosen.versions, chosen.out.len()), ([2].into(), 0));
+}
+
+#[test]
+fn one_that_is_out_for_all_is_out_here_whatever_the_setting_says() {
+    let flags = here();
+    let flags: Vec<&str> = flags.iter().map(String::as_str).collect();
+    let root = model(&[(2, 1, &flags)]);
+    let known = repository::read_variant(root.path(), "m", 2).unwrap().unwrap();
+    let outs = Outs::default();
+    outs.broke(Which::of("m", 2, &known), "9 of 10".to_owned());
+    for (elsewhere, on) in [(Elsewhere::Refuse, Device::Cpu), (Elsewhere::Serve, Device::Gpu(0))] {
+        let chosen = choose_but(root.path(), elsewhere, on, &[2], &outs).unwrap();
+        assert_eq!(chosen.versions, [1].into());
+        assert!(chosen.out[&2].reason().contains("9 of 10"), "{}", chosen.out[&2].reason());
+    }
+    let another = Outs::default();
+    another.broke(
+        Which { digest: Digest::of(b"as it was judged before"), ..Which::of("m", 2, &known) },
+        String::new(),
+    );
+    let chosen = choose_but(root.path(), Elsewhere::Refuse, Device::Cpu, &[2], &another).unwrap();
+    assert_eq!(chosen.versions, [2].into());
 }

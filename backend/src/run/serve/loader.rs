@@ -10,7 +10,7 @@ use crate::engine::kept::Kept;
 use crate::engine::ort::OrtEngine;
 use crate::engine::tensorrt::TensorRt;
 use crate::engine::{Engine as _, Engines, SessionOptions};
-use crate::models::Loader;
+use crate::models::{Loader, Outs};
 use crate::schedule::QueueLimits;
 use crate::settings::{LogSettings, ModelSettings, SettingsError, TensorRtFlavour};
 
@@ -55,6 +55,8 @@ pub(in crate::run) fn loader(settings: &ModelSettings, logs: &LogSettings) -> an
         instances: settings.instances.map_or(cores, usize::from),
         completion: settings.completion.completion()?,
         elsewhere: settings.variant_elsewhere,
+        outs: Outs::default(),
+        shadows: None,
         limits: QueueLimits {
             requests: usize::try_from(settings.max_queue_requests)?,
             bytes: settings.max_queue_bytes(),

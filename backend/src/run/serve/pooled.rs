@@ -5,6 +5,7 @@ use std::sync::Arc;
 use tokio::sync::oneshot;
 
 use crate::cache::PoolSecret;
+use crate::cache::live::ledger::{self, Ledger};
 use crate::cache::live::{Herald, Leaving, MemcachedSteps, Own, Shared, Steps};
 use crate::cache::pool::{Memcached, MemoryPool, Redis, RemotePool, Shelf};
 use crate::cache::store::Store;
@@ -18,6 +19,8 @@ pub(super) struct Pooled {
     pub(super) herald: Arc<Herald>,
     /// Done when the other instances know that this one leaves.
     pub(super) farewell: Option<oneshot::Receiver<()>>,
+    /// What the servers of the service keep together, where they share a pool.
+    pub(super) ledger: Option<Arc<dyn Ledger>>,
 }
 
 impl Pooled {
@@ -29,7 +32,8 @@ impl Pooled {
         let pool = &settings.pool;
         match pool.pool {
             PoolKind::None => {
-                Ok(Self { store: None, own: None, herald: Arc::new(Herald::none()), farewell: None })
+                let herald = Arc::new(Herald::none());
+                Ok(Self { store: None, own: None, herald, farewell: None, ledger: None })
             }
             PoolKind::Memory => Ok(Self::memory(settings)),
             PoolKind::Redis => {
@@ -53,22 +57,25 @@ impl Pooled {
             own: Some(own),
             herald: Arc::new(herald),
             farewell: None,
+            ledger: None,
         }
     }
 
     /// Entries on a shelf, and what is live by steps, of one tier.
     fn remote(
         shelf: impl Shelf,
-        steps: impl Steps,
+        steps: impl Steps + Clone,
         settings: &ServeSettings,
         leaving: &Leaving,
     ) -> Result<Self, SettingsError> {
         let pool = &settings.pool;
         let secret = PoolSecret::followed(pool, &leaving.stop)?;
+        let ledger: Arc<dyn Ledger> = Arc::new(ledger::Shared::of(steps.clone(), &settings.service));
         let (registry, farewell) = Shared::told(steps, &settings.service, leaving.clone());
         let herald = Herald::new(Arc::new(registry), &settings.service, settings.generations_timeout_secs);
         let entries = RemotePool::start(shelf, secret, pool.timeout(), pool.pool_queue_bytes());
         let store = Arc::new(Store::new(entries, pool.max_entry_bytes));
-        Ok(Self { store: Some(store), own: None, herald: Arc::new(herald), farewell: Some(farewell) })
+        let (herald, farewell) = (Arc::new(herald), Some(farewell));
+        Ok(Self { store: Some(store), own: None, herald, farewell, ledger: Some(ledger) })
     }
 }

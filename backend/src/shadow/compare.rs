@@ -1,0 +1,134 @@
+//! Two results of one request -> whether they are the same, as `variant.json` says it of an output.
+
+use forebay_protocol::datatype::DataType;
+use half::{bf16, f16};
+use serde::{Deserialize, Serialize};
+
+/// When two results are the same.
+#[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
+#[serde(tag = "compare", rename_all = "lowercase", deny_unknown_fields)]
+pub(crate) enum Compare {
+    /// The largest of each row stands in the same place. A row is the last dimension.
+    Top1 {},
+    /// Each number is no farther from the original's than `absolute`, and `relative` times that.
+    Tolerance { absolute: f64, relative: f64 },
+}
+
+/// An output that was computed.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Result<'a> {
+    pub(crate) shape: &'a [i64],
+    /// Little-endian elements.
+    pub(crate) data: &'a [u8],
+}
+
+/// Whether a variant gave what its original gave. Other shapes never agree; BYTES and truth values do where they are equal.
+pub(crate) fn agrees(
+    compare: Compare,
+    datatype: DataType,
+    variant: Result<'_>,
+    original: Result<'_>,
+) -> bool {
+    if variant.shape != original.shape {
+        return false;
+    }
+    if variant.data == original.data {
+        return true;
+    }
+    let (Some(variant_numbers), Some(numbers)) =
+        (numbers(datatype, variant.data), numbers(datatype, original.data))
+    else {
+        return false;
+    };
+    if variant_numbers.len() != numbers.len() {
+        return false;
+    }
+    match compare {
+        Compare::Tolerance { absolute, relative } => {
+            variant_numbers.iter().zip(&numbers).all(|(variant, original)| {
+                (variant.is_nan() && original.is_nan())
+                    // Infinities have no distance.
+                    || variant == original
+                    || original.is_finite()
+                        && (variant - original).abs() <= absolute + relative * original.abs()
+            })
+        }
+        Compare::Top1 {} => {
+            let classes = original.shape.last().and_then(|size| usize::try_from(*size).ok());
+            let classes = classes.unwrap_or(1).max(1);
+            let rows = variant_numbers.chunks(classes).zip(numbers.chunks(classes));
+            rows.into_iter().all(|(variant, original)| largest(variant) == largest(original))
+        }
+    }
+}
+
+/// The place of the largest number, the first where there are several; what is no number is less than any.
+fn largest(row: &[f64]) -> Option<usize> {
+    let ordered = |number: f64| if number.is_nan() { f64::NEG_INFINITY } else { number };
+    let mut places = row.iter().copied().map(ordered).enumerate();
+    let first = places.next()?;
+    Some(places.fold(first, |best, next| if next.1 > best.1 { next } else { best }).0)
+}
+
+fn numbers(datatype: DataType, data: &[u8]) -> Option<Vec<f64>> {
+    fn of<const N: usize>(data: &[u8], number: impl Fn([u8; N]) -> f64) -> Vec<f64> {
+        data.as_chunks::<N>().0.iter().map(|bytes| number(*bytes)).collect()
+    }
+    Some(match datatype {
+        DataType::Bool | DataType::Bytes => return None,
+        DataType::Uint8 => of(data, |bytes| u8::from_le_bytes(bytes).into()),
+        DataType::Uint16 => of(data, |bytes| u16::from_le_bytes(bytes).into()),
+        DataType::Uint32 => of(data, |bytes| u32::from_le_bytes(bytes).into()),
+        DataType::Uint64 => of(data, |bytes| u64::from_le_bytes(bytes) as f64),
+        DataType::Int8 => of(data, |bytes| i8::from_le_bytes(bytes).into()),
+        DataType::Int16 => of(data, |bytes| i16::from_le_bytes(bytes).into()),
+        DataType::Int32 => of(data, |bytes| i32::from_le_bytes(bytes).into()),
+        DataType::Int64 => of(data, |bytes| i64::from_le_bytes(bytes) as f64),
+        DataType::Fp16 => of(data, |bytes| f16::from_le_bytes(bytes).into()),
+        DataType::Bf16 => of(data, |bytes| bf16::from_le_bytes(bytes).into()),
+        DataType::Fp32 => of(data, |bytes| f32::from_le_bytes(bytes).into()),
+        DataType::Fp64 => of(data, f64::from_le_bytes),
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const TOP1: Compare = Compare::Top1 {};
+    const CLOSE: Compare = Compare::Tolerance { absolute: 0.01, relative: 0.1 };
+
+    fn same(compare: Compare, shape: &[i64], variant: &[f32], original: &[f32]) -> bool {
+        let data = |values: &[f32]| values.iter().flat_map(|value| value.to_le_bytes()).collect::<Vec<u8>>();
+        let (variant, original) = (data(variant), data(original));
+        agrees(compare, DataType::Fp32, Result { shape, data: &variant }, Result { shape, data: &original })
+    }
+
+    #[test]
+    fn the_top_one_must_stand_in_the_same_place_of_each_row() {
+        assert!(same(TOP1, &[2, 2], &[0.4, 0.6, 3.0, 1.0], &[0.1, 0.9, 2.0, 1.0]));
+        assert!(!same(TOP1, &[2, 2], &[0.4, 0.6, 1.0, 3.0], &[0.1, 0.9, 2.0, 1.0]));
+        assert!(same(TOP1, &[4], &[0.4, 0.6, 3.0, 1.0], &[0.1, 0.9, 2.0, 1.0]), "one row");
+        assert!(!same(TOP1, &[2], &[f32::NAN, 1.0], &[2.0, 1.0]));
+        assert!(same(TOP1, &[], &[1.0], &[2.0]), "a scalar has one place");
+    }
+
+    #[test]
+    fn numbers_may_be_as_far_apart_as_the_tolerance_says() {
+        assert!(same(CLOSE, &[2], &[1.1, 0.009], &[1.0, 0.0]));
+        assert!(!same(CLOSE, &[2], &[1.2, 0.0], &[1.0, 0.0]));
+        assert!(!same(CLOSE, &[2], &[1.0, f32::NAN], &[1.0, 0.0]));
+        assert!(same(CLOSE, &[2], &[f32::NAN, f32::INFINITY], &[f32::NAN, f32::INFINITY]));
+        assert!(!same(CLOSE, &[1], &[f32::NEG_INFINITY], &[f32::INFINITY]));
+    }
+
+    #[test]
+    fn other_shapes_never_agree_and_bytes_only_where_they_are_equal() {
+        let bytes = |shape, data| Result { shape, data };
+        assert!(!agrees(TOP1, DataType::Fp32, bytes(&[1, 4], &[0; 16]), bytes(&[4], &[0; 16])));
+        assert!(agrees(TOP1, DataType::Bytes, bytes(&[1], b"\x01\0\0\0a"), bytes(&[1], b"\x01\0\0\0a")));
+        assert!(!agrees(CLOSE, DataType::Bytes, bytes(&[1], b"\x01\0\0\0a"), bytes(&[1], b"\x01\0\0\0b")));
+        assert!(!agrees(CLOSE, DataType::Bool, bytes(&[1], &[0]), bytes(&[1], &[1])));
+        assert!(agrees(CLOSE, DataType::Int8, bytes(&[1], &[100]), bytes(&[1], &[98])));
+    }
+}
