@@ -68,6 +68,7 @@ pub fn encoded_body(data: &[u8]) {
 pub fn onnx_model(data: &[u8]) {
     use crate::config::Platform;
     use crate::engine::ModelFiles;
+    use crate::engine::entries::Entries;
     use crate::engine::tensorrt::build_options;
 
     const FILE: &str = "model.onnx";
@@ -75,7 +76,7 @@ pub fn onnx_model(data: &[u8]) {
         platform: Platform::TensorRt,
         model_file: FILE.to_owned(),
         files: [(FILE.to_owned(), data.into())].into(),
-        entries: Default::default(),
+        entries: Entries::default(),
     };
     let config = config::ModelConfig { max_batch_size: 4, ..Default::default() };
     let Ok(options) = build_options(&files, &config) else { return };

@@ -195,14 +195,18 @@ impl Told {
             gauges
         });
         // Two generations of a version may be there for a moment.
-        gauges.iter().for_each(|gauge| gauge.increment(1));
+        for gauge in &gauges {
+            gauge.increment(1);
+        }
         Self { gauges, _series: series }
     }
 }
 
 impl Drop for Told {
     fn drop(&mut self) {
-        self.gauges.iter().for_each(|gauge| gauge.decrement(1));
+        for gauge in &self.gauges {
+            gauge.decrement(1);
+        }
     }
 }
 

@@ -60,6 +60,7 @@ fn hash_files(files: &BTreeMap<String, Arc<[u8]>>, field: &mut impl FnMut(&[u8])
 mod tests {
     use super::*;
     use crate::config::Platform;
+    use crate::engine::entries::Entries;
 
     fn files(pairs: &[(&str, &str)]) -> ModelFiles {
         let files = pairs.iter().map(|(name, bytes)| ((*name).to_owned(), bytes.as_bytes().into())).collect();
@@ -67,7 +68,7 @@ mod tests {
             platform: Platform::OnnxRuntime,
             model_file: "model.onnx".into(),
             files,
-            entries: Default::default(),
+            entries: Entries::default(),
         }
     }
 

@@ -87,6 +87,7 @@ pub(crate) fn publish_gpus() {
 pub(crate) fn publish_gpus() {}
 
 fn describe() {
+    describe_of_variants();
     describe_counter!("nv_inference_request_success", "Requests answered with a result");
     describe_counter!("nv_inference_request_failure", "Requests answered with an error, by reason");
     describe_counter!("nv_inference_count", "Inferences done, by rows; hits of the cache are not");
@@ -161,19 +162,6 @@ fn describe() {
         "forebay_models",
         "Versions that are ready, and versions and models that are not though they should be, by state"
     );
-    describe_gauge!(
-        "forebay_variants",
-        "Versions that were made of another one: served where they were judged, unjudged where they were not, out where their \
-         original answers; by model, version and state"
-    );
-    describe_counter!("forebay_shadow_compared", "Requests whose result was compared with the original's");
-    describe_counter!("forebay_shadow_disagreed", "Of those, the ones that disagreed");
-    describe_counter!("forebay_shadow_dropped", "Requests not compared because the shadow's queue was full");
-    describe_counter!("forebay_shadow_failed", "Requests not compared because the original failed");
-    describe_gauge!(
-        "forebay_shadow_broken",
-        "1 where requests disagree more often than a variant's budget says (a test that may be looked at at any time, level 0.05)"
-    );
     describe_gauge!("forebay_generations_known", "1 where this gate can say which generations are live");
     describe_gauge!("forebay_proxies", "Proxies that poll this gate");
     describe_gauge!("forebay_proxies_behind", "Of those, the ones without the newest table of generations");
@@ -206,6 +194,23 @@ fn describe_records() {
     );
     describe_gauge!("forebay_record_bytes", "Bytes of all records in the folder");
     describe_gauge!("forebay_record_failing", "1 while the folder of records can't be read or written");
+}
+
+/// Those of versions that were made of other ones.
+fn describe_of_variants() {
+    describe_gauge!(
+        "forebay_variants",
+        "Versions that were made of another one: served where they were judged, unjudged where they were not, out where their \
+         original answers; by model, version and state"
+    );
+    describe_counter!("forebay_shadow_compared", "Requests whose result was compared with the original's");
+    describe_counter!("forebay_shadow_disagreed", "Of those, the ones that disagreed");
+    describe_counter!("forebay_shadow_dropped", "Requests not compared because the shadow's queue was full");
+    describe_counter!("forebay_shadow_failed", "Requests not compared because the original failed");
+    describe_gauge!(
+        "forebay_shadow_broken",
+        "1 where requests disagree more often than a variant's budget says (a test that may be looked at at any time, level 0.05)"
+    );
 }
 
 /// The counters of the gate's lookups.

@@ -45,13 +45,15 @@ pub(crate) fn agrees(
     }
     match compare {
         Compare::Tolerance { absolute, relative } => {
-            variant_numbers.iter().zip(&numbers).all(|(variant, original)| {
-                (variant.is_nan() && original.is_nan())
-                    // Infinities have no distance.
-                    || variant == original
-                    || original.is_finite()
-                        && (variant - original).abs() <= absolute + relative * original.abs()
-            })
+            let close = |variant: f64, original: f64| {
+                if original.is_finite() {
+                    (variant - original).abs() <= absolute + relative * original.abs()
+                } else {
+                    // Infinities have no distance, and what is no number has none either.
+                    variant.is_nan() && original.is_nan() || variant.total_cmp(&original).is_eq()
+                }
+            };
+            variant_numbers.iter().zip(&numbers).all(|(variant, original)| close(*variant, *original))
         }
         Compare::Top1 {} => {
             let classes = original.shape.last().and_then(|size| usize::try_from(*size).ok());

@@ -1,6 +1,7 @@
 use std::collections::BTreeMap;
 
 use super::*;
+use crate::engine::entries::Entries;
 
 fn spec(name: &str, shape: &[i64]) -> TensorSpec {
     TensorSpec { name: name.into(), datatype: DataType::Fp32, shape: shape.to_vec(), is_optional: false }
@@ -27,7 +28,7 @@ fn completed_on(
         platform,
         model_file: "model.onnx".into(),
         files: BTreeMap::new(),
-        entries: Default::default(),
+        entries: Entries::default(),
     };
     let mut devices = config.instances(platform, gpus);
     if devices.is_empty() {

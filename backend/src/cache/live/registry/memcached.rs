@@ -255,7 +255,7 @@ impl Steps for MemcachedSteps {
 
     async fn note(&self, service: &str, notes: &[Note]) -> Result<Fields, PoolError> {
         let name = format!("{LEDGER}{}", super::steps::digest(service));
-        let noted = async {
+        let taken = async {
             loop {
                 let (bytes, place) = self.value(&name).await?;
                 let mut fields = bytes.map(|bytes| Written::read(&bytes)).unwrap_or_default();
@@ -267,7 +267,7 @@ impl Steps for MemcachedSteps {
                 }
             }
         };
-        tokio::time::timeout(PATIENCE, noted).await.unwrap_or(Err(PoolError::Timeout(PATIENCE)))
+        tokio::time::timeout(PATIENCE, taken).await.unwrap_or(Err(PoolError::Timeout(PATIENCE)))
     }
 
     async fn sweep(&self) -> Result<(), PoolError> {
