@@ -80,6 +80,8 @@ struct State {
     counts: Counts,
     /// What of `counts` was told already.
     told: Counts,
+    /// What they were when they first were evidence enough, by themselves. Those that agree later don't undo it.
+    broken_at: Option<Counts>,
     closed: bool,
 }
 
@@ -162,8 +164,14 @@ impl Shadow {
     }
 
     /// What was counted since it started.
-    pub(crate) fn counts(&self) -> Counts {
+    #[cfg(test)]
+    fn counts(&self) -> Counts {
         self.shared.lock().counts
+    }
+
+    /// What was counted when that alone was evidence enough that its budget is broken, if it was: it is looked at after each request.
+    pub(crate) fn broken_at(&self) -> Option<Counts> {
+        self.shared.lock().broken_at
     }
 
     /// What was counted since this was last called.
@@ -223,6 +231,13 @@ impl Shared {
                 Ok(Ok(agrees)) => {
                     state.counts.compared += 1;
                     state.counts.disagreed += u64::from(!agrees);
+                    // One that agrees is no evidence.
+                    if !agrees
+                        && state.broken_at.is_none()
+                        && evidence::is_broken(self.terms.budget, state.counts)
+                    {
+                        state.broken_at = Some(state.counts);
+                    }
                     drop(state);
                     self.compared.increment(1);
                     self.disagreed.increment(u64::from(!agrees));

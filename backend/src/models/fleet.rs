@@ -58,6 +58,10 @@ impl Fleet {
         let Some(ledger) = &self.ledger else { return };
         match ledger.note(Vec::new()).await {
             Ok(fields) => self.control.loader.outs.hear(&fields, now_ms()),
+            // That there is no pool is told elsewhere.
+            Err(error @ PoolError::Down(_)) => {
+                tracing::debug!("which variants are out is not known yet: {error}")
+            }
             Err(error) => tracing::warn!("which variants are out is not known yet: {error}"),
         }
     }
@@ -85,7 +89,9 @@ impl Fleet {
         let Some(ledger) = self.ledger.clone() else {
             self.say_alone(&set);
             for (which, shadow) in shadows {
-                self.judge(which, shadow, shadow.counts());
+                if let Some(counts) = shadow.broken_at() {
+                    self.judge(which, shadow, counts);
+                }
             }
             return;
         };
@@ -104,8 +110,17 @@ impl Fleet {
                     (self.said, self.said_by_cpu) = (Some(Instant::now()), by_cpu);
                 }
                 self.control.loader.outs.hear(&fields, now_ms());
+                let mut is_out = false;
                 for (which, shadow) in shadows {
-                    self.judge(which.clone(), shadow, counted(&fields, &which));
+                    is_out |= self.judge(which.clone(), shadow, counted(&fields, &which));
+                }
+                if is_out {
+                    // Before this server goes over: others that start then hear of it.
+                    let notes = self.control.loader.outs.notes(std::iter::empty(), now_ms());
+                    if let Err(error) = ledger.note(notes).await {
+                        tracing::warn!("other servers are told later that a variant is out: {error}");
+                        self.said = None;
+                    }
                 }
             }
             Err(error) => {
@@ -124,11 +139,11 @@ impl Fleet {
         }
     }
 
-    /// Whether a budget is broken by what was counted, by all servers or by this one alone.
-    fn judge(&mut self, which: Which, shadow: &Shadow, counts: Counts) {
+    /// Looks whether a budget is broken by what was counted, by all servers or by this one alone. Whether the variant is out by that.
+    fn judge(&self, which: Which, shadow: &Shadow, counts: Counts) -> bool {
         let budget = shadow.budget();
         if !evidence::is_broken(budget, counts) || !shadow.note_broken() {
-            return;
+            return false;
         }
         let Counts { compared, disagreed } = counts;
         let (model, version) = (which.model.as_str(), which.version);
@@ -153,11 +168,11 @@ impl Fleet {
             budget,
             "the budget of a variant is broken: {what}; {then}"
         );
-        if self.broken == Broken::Original {
+        let is_out = self.broken == Broken::Original;
+        if is_out {
             self.control.loader.outs.broke(which, what);
-            // It is said at the next look.
-            self.said = None;
         }
+        is_out
     }
 
     /// Loads the models again whose choice is another one now.

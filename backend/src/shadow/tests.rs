@@ -81,6 +81,18 @@ fn what_differs_from_the_original_is_counted_and_told_once() {
 }
 
 #[test]
+fn evidence_that_was_enough_once_stays_however_many_agree_later() {
+    let (shadow, tell) = shadow(1.0, 100);
+    for (number, original) in [9, 9].into_iter().chain([5; 30]).enumerate() {
+        tell.send(Ok(original)).unwrap();
+        offer(&shadow, 5);
+        let so_far = u64::try_from(number).unwrap() + 1;
+        until("it is compared", || shadow.counts().compared == so_far);
+    }
+    assert_eq!(shadow.broken_at(), Some(Counts { compared: 2, disagreed: 2 }));
+}
+
+#[test]
 fn what_finds_no_room_is_dropped_and_an_original_that_fails_is_no_disagreement() {
     // A request of one byte, and one output of one byte that is watched; the first one is being computed.
     let (shadow, tell) = shadow(1.0, 4);
