@@ -60,7 +60,7 @@ impl Fleet {
             Ok(fields) => self.control.loader.outs.hear(&fields, now_ms()),
             // That there is no pool is told elsewhere.
             Err(error @ PoolError::Down(_)) => {
-                tracing::debug!("which variants are out is not known yet: {error}")
+                tracing::debug!("which variants are out is not known yet: {error}");
             }
             Err(error) => tracing::warn!("which variants are out is not known yet: {error}"),
         }

@@ -173,6 +173,13 @@ impl Loader {
         if repository::fingerprint(root, name)? != fingerprint {
             return Err(LoadError::Changing);
         }
+        let is_shadowed = self.shadows.as_ref().is_some_and(|shadows| shadows.share(name).is_some());
+        if is_shadowed && out.is_empty() && versions.values().all(|version| version.variant.is_none()) {
+            tracing::warn!(
+                model = name,
+                "named by --shadow, and none of its versions is a variant: nothing is compared"
+            );
+        }
         for (version, out) in &out {
             tracing::warn!(model = name, version, instead = out.instead(), "{}", out.reason());
         }

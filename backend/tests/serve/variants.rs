@@ -224,6 +224,9 @@ fn a_shadow_counts_disagreements_and_says_when_there_are_too_many() {
     assert_eq!(shadow(&forebay, "disagreed"), 5);
     assert!(forebay.log().contains("the budget of a variant is broken"), "{}", forebay.log());
     assert_eq!(version(&forebay), "2", "an alert is all that was asked for");
+    std::fs::remove_file(root.path().join("m/2/variant.json")).unwrap();
+    let none = serve(root.path(), &["--shadow", "m=1"]);
+    assert!(none.log().contains("none of its versions is a variant"), "{}", none.log());
 }
 
 #[test]
