@@ -162,9 +162,6 @@ fn describe() {
         "forebay_models",
         "Versions that are ready, and versions and models that are not though they should be, by state"
     );
-    describe_gauge!("forebay_generations_known", "1 where this gate can say which generations are live");
-    describe_gauge!("forebay_proxies", "Proxies that poll this gate");
-    describe_gauge!("forebay_proxies_behind", "Of those, the ones without the newest table of generations");
     describe_gauge!(
         "forebay_certificate_end_seconds",
         "When the certificate that clients are shown ends, in seconds since 1970"
@@ -177,9 +174,16 @@ fn describe() {
     describe_gauge!("forebay_body_budget_bytes", "Bytes that they may hold together");
     describe_counter!("forebay_bodies_refused", "Bodies and messages not read to their end, by reason");
     describe_counter!("forebay_connections_refused", "Connections closed at once because all were taken");
+    describe_gate();
+    describe_records();
+}
+
+fn describe_gate() {
+    describe_gauge!("forebay_generations_known", "1 where this gate can say which generations are live");
+    describe_gauge!("forebay_proxies", "Proxies that poll this gate");
+    describe_gauge!("forebay_proxies_behind", "Of those, the ones without the newest table of generations");
     describe_counter!("forebay_gate_lookups", "Lookups at the gate, by result");
     describe_histogram!("forebay_gate_lookup_seconds", "Time of a lookup at the gate");
-    describe_records();
 }
 
 fn describe_records() {

@@ -12,7 +12,7 @@ use forebay::fuzzing;
 pub type Target = fn(&[u8]);
 
 /// All targets by their names, which are those of their folders in `corpus/`.
-pub const TARGETS: [(&str, Target); 18] = [
+pub const TARGETS: [(&str, Target); 19] = [
     ("request", request::request),
     ("contents", request::contents),
     ("response", answer::response),
