@@ -24,10 +24,13 @@ pub(crate) use bench::run as bench;
 pub(crate) use infer::run as infer;
 
 use connection::{Connection, ConnectionError, Server, ServerError};
-use inputs::{Asked, InputError, given, made_up};
+use forebay_protocol::messages::ModelInferRequest;
+pub(crate) use inputs::InputError;
+use inputs::{Asked, given, made_up};
 use model::{Model, ModelError};
 use request::RequestError;
 
+use crate::engine::signature::Signature;
 use crate::settings::InputSettings;
 
 /// Why a model can't be asked.
@@ -69,4 +72,31 @@ async fn asked(
         *connection = server.connect().await?;
     }
     Ok(made_up(&described, inputs, seed)?)
+}
+
+/// A request to a model with that signature, of values that are made up; free dimensions are 1, optional inputs are left out.
+///
+/// # Errors
+/// [`InputError`].
+pub(crate) fn made_up_for(
+    model: &str,
+    signature: &Signature,
+    seed: u64,
+) -> Result<ModelInferRequest, InputError> {
+    let inputs = signature.inputs.iter().filter(|spec| !spec.is_optional).map(|spec| model::Tensor {
+        name: spec.name.clone(),
+        datatype: spec.datatype.as_str().to_owned(),
+        shape: spec.shape.clone(),
+    });
+    let model = Model { name: model.to_owned(), inputs: inputs.collect() };
+    let settings = InputSettings {
+        version: String::new(),
+        data: None,
+        input: Vec::new(),
+        shape: Vec::new(),
+        range: Vec::new(),
+        string_length: 8,
+        output: Vec::new(),
+    };
+    Ok(made_up(&model, &settings, seed)?.request)
 }

@@ -1,7 +1,7 @@
 //! Forebay's backend: `serve` answers inference requests, `gate` answers the filters' lookups, `check-filter` reads a filter's
 //! settings as the filter does, `check-settings` a server's as it does itself, `generation` says under which name a model's results are
-//! kept, `infer` and `bench` ask any V2 server, `plan` builds one plan of TensorRT's for `serve`. Arguments enter ([`run`]), an exit
-//! code leaves.
+//! kept, `optimize` makes models lighter, `infer` and `bench` ask any V2 server, `plan` builds one plan of TensorRT's for `serve`, and
+//! `judge` runs models for `optimize`. Arguments enter ([`run`]), an exit code leaves.
 //!
 //! The rooms are listed from top to bottom; one uses only those below it (`rooms` tests that). A request's way: `http` or `grpc`
 //! takes it, `infer` asks `models` for the version that answers, whose `engine::signature` checks it, looks it up in the `cache`,
@@ -15,6 +15,9 @@
 
 // The commands: parts wired together, ports, the drain.
 mod run;
+
+// Makes models lighter.
+mod optimize;
 
 // A client of any V2 server: one request, or a load.
 mod client;
@@ -83,6 +86,10 @@ use settings::Command;
 
 /// What a wrong flag, environment variable or configuration file ends with.
 const EXIT_WRONG_SETTINGS: u8 = 2;
+/// What `optimize` ends with where no variant may be installed.
+const EXIT_KEPT: u8 = 3;
+/// What it ends with after Ctrl-C, as shells say it.
+const EXIT_STOPPED: u8 = 130;
 
 /// Runs `forebay` with the process's arguments until it ends.
 pub fn run() -> ExitCode {
@@ -107,6 +114,13 @@ pub fn run() -> ExitCode {
         Command::Generation(settings) => run::generation::run(&settings),
         Command::Infer(settings) => client::infer(&settings),
         Command::Bench(settings) => client::bench(&settings),
+        Command::Judge => return optimize::judge(),
+        Command::Optimize(settings) => match optimize::run(&settings) {
+            Ok(optimize::Outcome::Done) => Ok(()),
+            Ok(optimize::Outcome::Kept) => return ExitCode::from(EXIT_KEPT),
+            Ok(optimize::Outcome::Stopped) => return ExitCode::from(EXIT_STOPPED),
+            Err(error) => Err(error),
+        },
         Command::Plan(settings) => match observe::logs::start(&settings) {
             Ok(_) => return engine::tensorrt::build_plan(),
             Err(error) => Err(error.into()),

@@ -25,4 +25,5 @@ mod warmup;
 pub(crate) use load::Loader;
 pub(crate) use outs::Outs;
 pub(crate) use policy::Policy;
+pub(crate) use resident::resident_bytes;
 pub(crate) use served::{ModelSet, Models, UnknownModel, Version};

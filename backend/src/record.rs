@@ -13,7 +13,6 @@
 mod folder;
 mod key;
 mod queue;
-#[allow(dead_code)] // as below
 mod read;
 mod segment;
 #[cfg(test)]
@@ -33,8 +32,7 @@ use crate::settings::{RecordConfig, SettingsError};
 use crate::time::clock::now_ms;
 pub(crate) use key::Key;
 use queue::Queue;
-#[allow(unused_imports)] // `forebay optimize` is to read them
-pub(crate) use read::{RecordError, read};
+pub(crate) use read::read;
 use segment::Frame;
 pub(crate) use segment::fuzz;
 use writer::{Message, Writer};

@@ -7,6 +7,7 @@ mod environment;
 mod gate;
 mod memory;
 mod models;
+mod optimize;
 mod pool;
 mod record;
 mod restricted;
@@ -33,6 +34,7 @@ pub(crate) use completion::Completion;
 pub(crate) use gate::GateSettings;
 use memory::Memory;
 pub(crate) use models::{Elsewhere, ModelControlMode, ModelSettings, TensorRtFlavour};
+pub(crate) use optimize::{LossSettings, Metric, OptimizeSettings, Prefer, SampleSettings, ToolSettings};
 pub(crate) use pool::{PoolKind, PoolSettings, Reach};
 pub(crate) use record::{RecordConfig, RecordSettings};
 pub(crate) use restricted::{Api, Restrictions};
@@ -74,6 +76,11 @@ pub(crate) enum Command {
     Infer(Box<InferSettings>),
     /// Load a model of any V2 server, and tell its latency and throughput
     Bench(Box<BenchSettings>),
+    /// Make a model smaller and faster, and install it as its next version if it is no slower and loses no more than it may
+    Optimize(Box<OptimizeSettings>),
+    /// Run models as a job on stdin says: `optimize` starts this
+    #[command(name = JUDGE, hide = true)]
+    Judge,
     /// Build a plan as a job on stdin says: `serve` starts this for models that TensorRT compiles
     #[command(name = PLAN, hide = true)]
     Plan(LogSettings),
@@ -81,6 +88,8 @@ pub(crate) enum Command {
 
 /// The command by which `serve` starts this program to build a plan.
 pub(crate) const PLAN: &str = "plan";
+/// The command by which `optimize` starts this program to run models.
+pub(crate) const JUDGE: &str = "judge";
 
 /// Settings of `forebay check-filter`.
 #[derive(Debug, Args)]
@@ -155,6 +164,8 @@ impl Command {
             | Self::Generation(_)
             | Self::Infer(_)
             | Self::Bench(_)
+            | Self::Optimize(_)
+            | Self::Judge
             | Self::Plan(_) => {}
         }
         self
@@ -170,7 +181,9 @@ impl Command {
             | Self::CheckSettings(_)
             | Self::Generation(_)
             | Self::Infer(_)
-            | Self::Bench(_) => LogFormat::Text,
+            | Self::Bench(_)
+            | Self::Optimize(_)
+            | Self::Judge => LogFormat::Text,
         }
     }
 }
@@ -203,7 +216,8 @@ fn check(command: &Command) -> Result<(), SettingsError> {
         Command::Infer(settings) => settings.server.check(),
         Command::Bench(settings) => settings.check(),
         Command::CheckSettings(settings) => settings.check(),
-        Command::CheckFilter(_) | Command::Plan(_) => Ok(()),
+        Command::Optimize(settings) => optimize::check(settings),
+        Command::CheckFilter(_) | Command::Plan(_) | Command::Judge => Ok(()),
     }
 }
 
@@ -228,7 +242,8 @@ fn first_paragraph(rendered: &str) -> String {
     let line = lines.collect::<Vec<_>>().join(" ");
     let line = line.strip_prefix("error: ").unwrap_or(&line);
     if line.is_empty() {
-        "a command is missing: serve, gate, check-filter, generation, infer or bench (see --help)".to_owned()
+        "a command is missing: serve, gate, check-filter, generation, optimize, infer or bench (see --help)"
+            .to_owned()
     } else {
         line.to_owned()
     }

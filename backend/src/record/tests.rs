@@ -10,6 +10,7 @@ use bytes::Bytes;
 use forebay_protocol::messages::{Choice, InferParameter, InferRequestedOutputTensor};
 use proptest::prelude::*;
 
+use super::read::RecordError;
 use super::segment::{Begun, Header, SegmentError};
 use super::*;
 

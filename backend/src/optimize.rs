@@ -1,0 +1,198 @@
+//! `forebay optimize MODEL`: a model of a repository and data enter; the next version of the model leaves, lighter and no slower, and
+//! never worse than what may be lost, or nothing and the reasons. The way:
+//!
+//! ```text
+//! samples    what the model is asked, in three splits
+//! tools      well-kept Python libraries make variants
+//! judge      runs models as `serve` does, in a child process
+//! loss       outputs of two -> points lost, and a bound
+//! speed      rounds of two -> how much faster, and a bound
+//! workshop   where variants lie, and what was found of them
+//! search     which variants are tried
+//! verdict    which may be installed, and why others may not
+//! install    the next version, or the way back
+//! report     what is told
+//! ```
+
+mod arrays;
+mod install;
+mod judge;
+mod loss;
+mod numbers;
+mod process;
+mod progress;
+mod report;
+mod samples;
+mod search;
+mod speed;
+mod tools;
+mod verdict;
+mod workshop;
+
+mod prepare;
+
+pub(crate) use judge::child::run as judge;
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::{Duration, Instant};
+
+use crate::settings::OptimizeSettings;
+use prepare::{Prepared, Request};
+use progress::Progress;
+use samples::Samples;
+use search::{Found, Search, Tried, Wanted};
+use tools::Tools;
+use verdict::{Judged, Terms};
+use workshop::{WorkError, Workshop};
+
+/// What came of it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Outcome {
+    /// A variant was installed, taken away, or keeps its word.
+    Done,
+    /// Nothing may be installed, or what was checked not be served.
+    Kept,
+    /// It was stopped; what was done is kept for the next run.
+    Stopped,
+}
+
+/// Part of the time that is left for the verdict, at most.
+const VERDICT: Duration = Duration::from_mins(2);
+
+/// Runs `forebay optimize`.
+///
+/// # Errors
+/// Model, data or tools can't be used.
+pub(crate) fn run(settings: &OptimizeSettings) -> anyhow::Result<Outcome> {
+    let Some(model) = &settings.model else { return set_up(settings) };
+    let found = model.canonicalize();
+    let model = found.map_err(|error| anyhow::anyhow!("MODEL: can't read {}: {error}", model.display()))?;
+    if settings.undo {
+        let (version, original) = install::undo(&model)?;
+        println!("version {version} is taken away; version {original} is the newest that is no variant");
+        return Ok(Outcome::Done);
+    }
+    let stop = stop()?;
+    let (request, samples) = Request::read(settings, &model)?;
+    let done = optimized(settings, &request, samples, &stop);
+    match done {
+        Err(error) if stop.load(Ordering::Relaxed) => {
+            eprintln!("stopped: what was tried is kept, the same command goes on from there ({error:#})");
+            Ok(Outcome::Stopped)
+        }
+        done => done,
+    }
+}
+
+/// Makes the tools' environment.
+fn set_up(settings: &OptimizeSettings) -> anyhow::Result<Outcome> {
+    let until = Instant::now() + settings.time;
+    let tools = Tools::ready(&settings.tools, &prepare::tools_folder(settings)?, until, &*stop()?)?;
+    let versions: Vec<String> =
+        tools.versions.iter().map(|(name, version)| format!("{name} {version}")).collect();
+    println!("the tools are ready: {}", versions.join(", "));
+    Ok(Outcome::Done)
+}
+
+/// Set by the first Ctrl-C or SIGTERM; the second ends the program.
+fn stop() -> std::io::Result<Arc<AtomicBool>> {
+    let stop = Arc::new(AtomicBool::new(false));
+    for signal in [signal_hook::consts::SIGINT, signal_hook::consts::SIGTERM] {
+        signal_hook::flag::register_conditional_shutdown(signal, 130, stop.clone())?;
+        signal_hook::flag::register(signal, stop.clone())?;
+    }
+    Ok(stop)
+}
+
+fn optimized(
+    settings: &OptimizeSettings,
+    request: &Request,
+    samples: Samples,
+    stop: &AtomicBool,
+) -> anyhow::Result<Outcome> {
+    let until = Instant::now() + settings.time.saturating_sub(VERDICT.min(settings.time / 3));
+    let tools = Tools::ready(&settings.tools, &prepare::tools_folder(settings)?, until, stop)?;
+    let Prepared { mut shop, terms, lock: _lock } = request.prepare(settings, samples, &tools, stop)?;
+    let wanted = Wanted {
+        max_loss: terms.max_loss,
+        prefer: settings.prefer,
+        batch: match settings.prefer {
+            crate::settings::Prefer::Throughput => terms.batches.iter().copied().max().unwrap_or(1),
+            _ => 1,
+        },
+        until,
+    };
+    if settings.check {
+        return checked(request, shop, &terms);
+    }
+    let mut progress = Progress::new(until, terms.original_bytes, terms.max_loss);
+    let found = Search { shop: &mut shop, wanted: &wanted, progress: &mut progress, found: Found::default() }
+        .run()?;
+    let mut judged: Vec<Judged> = Vec::new();
+    for tried in verdict::finalists(&found.tried, &terms, wanted.prefer) {
+        progress.trying(&format!("the verdict on {}", tried.candidate));
+        let verdict = verdict::judge(&mut shop, &tried, &terms)?;
+        let is_good = verdict.refusals.is_empty();
+        judged.push(verdict);
+        if is_good {
+            break;
+        }
+    }
+    let footprint = shop.footprint(workshop::ORIGINAL)?;
+    drop(progress);
+    let keep: Vec<u64> = judged.iter().map(|judged| judged.tried.candidate.number).collect();
+    shop.tidy(found.tried.iter().map(|tried| &tried.candidate), &keep);
+    let report =
+        report::Report { request, shop: &shop, terms: &terms, found: &found, judged: &judged, footprint };
+    print!("{}", report.text());
+    let good = judged.last().filter(|judged| judged.refusals.is_empty());
+    match good {
+        Some(_) if settings.dry_run => {
+            println!("nothing is installed, for --dry-run");
+            Ok(Outcome::Kept)
+        }
+        Some(good) => {
+            let version = installed(request, &shop, good, &report)?;
+            println!("{}", request.installed(version));
+            Ok(Outcome::Done)
+        }
+        None => {
+            let folder = shop.folder.join("report");
+            report.write(&folder)?;
+            println!("nothing is installed: the original stays. The report lies in {}", folder.display());
+            Ok(Outcome::Kept)
+        }
+    }
+}
+
+/// Judges the newest variant as it is.
+fn checked(request: &Request, mut shop: Workshop<'_>, terms: &Terms) -> anyhow::Result<Outcome> {
+    let candidate = shop.adopted(&install::newest_variant(&request.model)?)?;
+    let tried = Tried::of(&mut shop, candidate, 1)?;
+    let judged = [verdict::judge(&mut shop, &tried, terms)?];
+    let found = Found { tried: vec![tried], ..Found::default() };
+    let footprint = shop.footprint(workshop::ORIGINAL)?;
+    let report = report::Report { request, shop: &shop, terms, found: &found, judged: &judged, footprint };
+    print!("{}", report.text());
+    let cpu = &shop.template.judged.cpu;
+    if judged[0].refusals.is_empty() {
+        println!("it keeps its word here, on {cpu}");
+        return Ok(Outcome::Done);
+    }
+    println!("it does not keep its word here, on {cpu}");
+    Ok(Outcome::Kept)
+}
+
+fn installed(
+    request: &Request,
+    shop: &Workshop<'_>,
+    good: &Judged,
+    report: &report::Report<'_, '_>,
+) -> anyhow::Result<u64> {
+    let template = request.described(shop, good);
+    shop.describe(&good.tried.candidate, &template)?;
+    let from = shop.version(good.tried.candidate.number);
+    let described = std::fs::read(from.join(crate::models::variant::FILE_NAME)).map_err(WorkError::File)?;
+    Ok(install::install(&request.model, &from, &described, &report.files())?)
+}

@@ -1,0 +1,255 @@
+//! Which variants there are: the model's operators -> recipes (`plans`) -> each made, compared and timed on the choose split, those that
+//! lose too much with their worst nodes left FP32 (`refine`) -> what was found. Next: `verdict` judges the best on the report split.
+//!
+//! Sensitivities do not add up: what several nodes lose together is measured, never summed.
+
+mod plans;
+mod refine;
+
+use std::collections::BTreeMap;
+use std::time::{Duration, Instant};
+
+use super::loss::Loss;
+use super::progress::Progress;
+use super::speed::{NOT_SLOWER, Speed};
+use super::tools::Inspected;
+use super::tools::recipe::{Half, Recipe};
+use super::workshop::{Candidate, ORIGINAL, Split, Stock, WorkError, Workshop};
+use crate::settings::Prefer;
+use plans::Plan;
+
+/// Exact rewrites, in this order: to simplify moves numbers into weights, and the patterns that others look for are gone then.
+const PASSES: [&str; 6] = ["opset", "gelu", "layer-norm", "one-hot", "simplify", "fold-batch-norm"];
+/// What rounding may change, in points of each channel's range.
+const ROUNDING: f64 = 0.05;
+/// How long a candidate is timed while it is chosen.
+const QUICK: Duration = Duration::from_millis(700);
+
+/// A candidate, as the choose split sees it.
+#[derive(Debug, Clone)]
+pub(crate) struct Tried {
+    pub(crate) candidate: Candidate,
+    pub(crate) loss: Loss,
+    pub(crate) speed: Speed,
+}
+
+/// What was no candidate, and why.
+#[derive(Debug, Clone)]
+pub(crate) struct Rejected {
+    pub(crate) what: String,
+    pub(crate) why: String,
+}
+
+/// All that was found.
+#[derive(Debug, Default)]
+pub(crate) struct Found {
+    pub(crate) tried: Vec<Tried>,
+    pub(crate) rejected: Vec<Rejected>,
+    /// The search ended before it had tried all.
+    pub(crate) was_cut: bool,
+}
+
+/// What is looked for.
+pub(crate) struct Wanted {
+    pub(crate) max_loss: f64,
+    pub(crate) prefer: Prefer,
+    /// Batch by which speed is chosen.
+    pub(crate) batch: usize,
+    pub(crate) until: Instant,
+}
+
+/// A search.
+pub(crate) struct Search<'a, 'b> {
+    pub(crate) shop: &'a mut Workshop<'b>,
+    pub(crate) wanted: &'a Wanted,
+    pub(crate) progress: &'a mut Progress,
+    pub(crate) found: Found,
+}
+
+/// A version that candidates are made of.
+#[derive(Debug, Clone)]
+struct Base {
+    number: u64,
+    rewrites: Vec<String>,
+    /// What came before, which is part of all that is made of it.
+    before: Vec<Recipe>,
+    session: BTreeMap<String, String>,
+}
+
+impl Tried {
+    /// A candidate, compared and timed.
+    ///
+    /// # Errors
+    /// It can't be computed.
+    pub(crate) fn of(shop: &mut Workshop<'_>, candidate: Candidate, batch: usize) -> Result<Self, WorkError> {
+        let loss = shop.loss(candidate.number, Split::Choose)?;
+        let speed = shop.speed(candidate.number, batch, QUICK)?;
+        Ok(Self { candidate, loss, speed })
+    }
+}
+
+impl Search<'_, '_> {
+    /// Tries what there is time for.
+    ///
+    /// # Errors
+    /// It is stopped, the disk is full, or the original itself can't be run.
+    pub(crate) fn run(mut self) -> Result<Found, WorkError> {
+        // What the original can't compute, no variant can.
+        self.shop.loss(ORIGINAL, Split::Choose)?;
+        let base = self.rewrites()?;
+        let file = self.shop.file(base.number);
+        let inspected = self.shop.tools.inspect(&file, self.shop.stop)?;
+        let shares = match self.shop.profile(base.number) {
+            Ok(profile) => profile.by_op,
+            Err(error) => {
+                self.reject("profile", &error)?;
+                BTreeMap::new()
+            }
+        };
+        self.all(&base, &plans::of(&inspected, &shares))?;
+        self.on_pruned(&inspected, &shares)?;
+        self.stored()?;
+        Ok(self.found)
+    }
+
+    /// Applies the exact rewrites that change nothing.
+    fn rewrites(&mut self) -> Result<Base, WorkError> {
+        let mut base =
+            Base { number: ORIGINAL, rewrites: Vec::new(), before: Vec::new(), session: BTreeMap::new() };
+        for pass in PASSES {
+            self.progress.trying(&format!("rewrite {pass}"));
+            let exact = self.shop.rewritten(base.number, pass).and_then(|number| {
+                number.map(|number| Ok((number, self.shop.exactness(number)?))).transpose()
+            });
+            match exact {
+                Ok(None) => {}
+                Ok(Some((number, loss))) if loss.points <= ROUNDING => {
+                    base =
+                        Base { number, rewrites: [&base.rewrites[..], &[pass.to_owned()]].concat(), ..base };
+                }
+                Ok(Some((_, loss))) => self.note(
+                    format!("rewrite {pass}"),
+                    format!(
+                        "it is not exact: {:.3} points of {} differ",
+                        loss.points,
+                        loss.worst.unwrap_or_default()
+                    ),
+                ),
+                Err(error) => self.reject(&format!("rewrite {pass}"), &error)?,
+            }
+        }
+        if base.number != ORIGINAL {
+            self.try_one(&base, &Plan::of(Recipe::Exact))?;
+        }
+        Ok(base)
+    }
+
+    /// Tries each plan, and what can be made of it.
+    fn all(&mut self, base: &Base, plans: &[Plan]) -> Result<(), WorkError> {
+        for plan in plans {
+            if self.is_over() {
+                return Ok(());
+            }
+            if plan.is_of_other_ranges() && self.is_kept_by_least_and_most(base) {
+                continue;
+            }
+            let Some(tried) = self.try_one(base, plan)? else { continue };
+            self.refine(base, plan, &tried)?;
+        }
+        Ok(())
+    }
+
+    /// Whether ranges from the least to the most value lose so little that no others need to be looked for.
+    fn is_kept_by_least_and_most(&self, base: &Base) -> bool {
+        self.found.tried.iter().any(|tried| {
+            tried.candidate.method.as_deref() == Some(plans::LEAST_AND_MOST)
+                && tried.candidate.before == base.before
+                && tried.loss.points <= self.wanted.max_loss / 4.0
+        })
+    }
+
+    /// The same on the best of what was pruned.
+    fn on_pruned(&mut self, inspected: &Inspected, shares: &BTreeMap<String, f64>) -> Result<(), WorkError> {
+        let Some(pruned) = self.best(|recipe| matches!(recipe, Recipe::Width { .. } | Recipe::Heads { .. }))
+        else {
+            return Ok(());
+        };
+        let plans = plans::of(inspected, shares);
+        let plans: Vec<Plan> = plans.into_iter().filter(|plan| !plan.recipe.prunes()).collect();
+        self.all(&pruned, &plans)
+    }
+
+    /// What the best of INT8 left as FP32, stored with 16 bits.
+    fn stored(&mut self) -> Result<(), WorkError> {
+        let Some(base) = self.best(|recipe| recipe.integers().is_some()) else { return Ok(()) };
+        self.all(&base, &[Plan::of(Recipe::Storage { r#type: Half::Fp16, keep: Vec::new() })])
+    }
+
+    /// The fastest of those recipes that lose no more than they may, to make others of.
+    fn best(&self, is_one: impl Fn(&Recipe) -> bool) -> Option<Base> {
+        let good = self.found.tried.iter().filter(|tried| {
+            is_one(&tried.candidate.recipe)
+                && tried.loss.points <= self.wanted.max_loss
+                && tried.speed.estimate() >= NOT_SLOWER
+        });
+        let best = good.max_by(|one, other| one.speed.estimate().total_cmp(&other.speed.estimate()))?;
+        let candidate = &best.candidate;
+        Some(Base {
+            number: candidate.number,
+            rewrites: candidate.rewrites.clone(),
+            before: [&candidate.before[..], std::slice::from_ref(&candidate.recipe)].concat(),
+            session: candidate.made.session.clone(),
+        })
+    }
+
+    /// Makes a candidate, compares and times it. `None`: it can't be made, and `found` says why.
+    fn try_one(&mut self, base: &Base, plan: &Plan) -> Result<Option<Tried>, WorkError> {
+        let what = plan.to_string();
+        self.progress.trying(&what);
+        match self.tried(base, plan) {
+            Ok(tried) => {
+                self.progress.found(&tried);
+                self.found.tried.push(tried.clone());
+                Ok(Some(tried))
+            }
+            Err(error) => {
+                self.reject(&what, &error)?;
+                Ok(None)
+            }
+        }
+    }
+
+    fn tried(&mut self, base: &Base, plan: &Plan) -> Result<Tried, WorkError> {
+        let from = Stock {
+            version: base.number,
+            rewrites: &base.rewrites,
+            before: &base.before,
+            session: &base.session,
+        };
+        let candidate = self.shop.made(&from, &plan.recipe, plan.method)?;
+        Tried::of(self.shop, candidate, self.wanted.batch)
+    }
+
+    /// Notes that a step failed; what ends all steps goes on.
+    fn reject(&mut self, what: &str, error: &WorkError) -> Result<(), WorkError> {
+        if error.is_stop() || error.is_full_disk() {
+            return Err(match error {
+                error if error.is_stop() => WorkError::Tool(super::tools::ToolError::Stopped),
+                _ => WorkError::File(std::io::ErrorKind::StorageFull.into()),
+            });
+        }
+        self.note(what.to_owned(), error.to_string());
+        Ok(())
+    }
+
+    fn note(&mut self, what: String, why: String) {
+        self.progress.rejected(&what, &why);
+        self.found.rejected.push(Rejected { what, why });
+    }
+
+    fn is_over(&mut self) -> bool {
+        let over = Instant::now() > self.wanted.until;
+        self.found.was_cut |= over;
+        over
+    }
+}

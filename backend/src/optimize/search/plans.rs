@@ -1,0 +1,99 @@
+//! A model's operators -> what may make it lighter, the likeliest first.
+
+use std::collections::BTreeMap;
+use std::fmt;
+
+use crate::engine::cpu::{Cpu, Integers as Sums};
+use crate::optimize::tools::Inspected;
+use crate::optimize::tools::recipe::{Half, Integers, Recipe};
+
+/// Kinds whose static INT8 pays: ONNX Runtime has fast kernels for them.
+const STATIC: [&str; 3] = ["Conv", "Gemm", "MatMul"];
+/// Kinds whose dynamic INT8 pays; convolutions are not among them (.1 to .2 of the speed, measured).
+const DYNAMIC: [&str; 3] = ["Gemm", "LSTM", "MatMul"];
+/// A kind with a smaller share of the time, and of the weights, is not worth what it loses.
+const PAYS: f64 = 0.02;
+
+/// Ranges from the least to the most value that was seen.
+pub(super) const LEAST_AND_MOST: &str = "minmax";
+
+/// A recipe, and how its ranges are found.
+#[derive(Debug, Clone, PartialEq)]
+pub(super) struct Plan {
+    pub(super) recipe: Recipe,
+    pub(super) method: Option<&'static str>,
+}
+
+impl Plan {
+    pub(super) fn of(recipe: Recipe) -> Self {
+        Self { recipe, method: None }
+    }
+
+    /// Whether it cuts ranges, which costs time and is for those that lose too much otherwise.
+    pub(super) fn is_of_other_ranges(&self) -> bool {
+        self.method.is_some_and(|method| method != LEAST_AND_MOST)
+    }
+}
+
+impl fmt::Display for Plan {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}", self.recipe)?;
+        self.method.map_or(Ok(()), |method| write!(f, ", ranges by {method}"))
+    }
+}
+
+/// All plans for a model; `shares` are its kinds' parts of the time, nothing where they are not known.
+pub(super) fn of(model: &Inspected, shares: &BTreeMap<String, f64>) -> Vec<Plan> {
+    if let Some(trees) = &model.trees {
+        let parts = [2, 3, 5, 8].map(|part| trees.count / part);
+        return parts
+            .into_iter()
+            .filter(|count| *count > 0)
+            .map(|count| Plan::of(Recipe::Trees { count }))
+            .collect();
+    }
+    let takes_time = |kind: &str| shares.is_empty() || shares.get(kind).is_some_and(|share| *share >= PAYS);
+    let has_weights = |kind: &str| {
+        let of_kind = model.nodes.iter().filter(|node| node.op == kind).map(|node| node.weights_bytes);
+        of_kind.sum::<u64>() as f64 >= PAYS * model.weights_bytes as f64
+    };
+    let there = |kinds: &[&str]| -> Vec<String> {
+        let pays = |kind: &&&str| model.ops.contains_key(**kind) && (takes_time(kind) || has_weights(kind));
+        kinds.iter().filter(pays).map(|kind| (*kind).to_owned()).collect()
+    };
+    let (fixed, moving) = (there(&STATIC), there(&DYNAMIC));
+    let mut plans = Vec::new();
+    let ranged = |recipe: Recipe, method| Plan { recipe, method: Some(method) };
+    if !fixed.is_empty() {
+        plans.push(ranged(Recipe::Static(integers(&fixed, true)), LEAST_AND_MOST));
+        plans.push(ranged(Recipe::Static(integers(&fixed, true)), "percentile"));
+        plans.push(ranged(Recipe::Static(integers(&fixed, true)), "entropy"));
+    }
+    if !moving.is_empty() {
+        plans.push(Plan::of(Recipe::Dynamic(integers(&moving, true))));
+        plans.push(Plan::of(Recipe::Dynamic(integers(&moving, false))));
+    }
+    let rest: Vec<String> = moving.iter().filter(|kind| *kind != "Conv").cloned().collect();
+    if fixed.iter().any(|kind| kind == "Conv") && !rest.is_empty() {
+        let recipe =
+            Recipe::Hybrid { r#static: integers(&["Conv".to_owned()], true), dynamic: integers(&rest, true) };
+        plans.push(ranged(recipe, LEAST_AND_MOST));
+    }
+    plans.push(Plan::of(Recipe::Storage { r#type: Half::Fp16, keep: Vec::new() }));
+    plans.push(Plan::of(Recipe::Storage { r#type: Half::Bf16, keep: Vec::new() }));
+    plans.push(Plan::of(Recipe::Weights { bits: 8, keep: Vec::new() }));
+    plans.push(Plan::of(Recipe::Weights { bits: 4, keep: Vec::new() }));
+    if !model.ffn.is_empty() {
+        plans.push(Plan::of(Recipe::Width { share: 0.75 }));
+    }
+    if !model.heads.is_empty() {
+        plans.push(Plan::of(Recipe::Heads { drop: 2 }));
+    }
+    plans
+}
+
+/// Without VNNI, sums of products of 8 bits saturate: 7 bits don't.
+fn integers(ops: &[String], per_channel: bool) -> Integers {
+    let reduce_range = Cpu::here().integers() == Sums::Saturating;
+    Integers { ops: ops.to_vec(), keep: Vec::new(), per_channel, reduce_range }
+}
