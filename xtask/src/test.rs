@@ -9,7 +9,7 @@ use std::time::{Duration, Instant};
 use anyhow::{Context, Result, anyhow};
 use humantime::format_duration;
 
-use crate::command::{WITH_TENSORRT, cargo, shown};
+use crate::command::{WITH_TENSORRT, cargo, command, shown, target_folder};
 use crate::layout::Layout;
 use crate::setup::{self, Part, Toolchain};
 use crate::wasm;
@@ -70,6 +70,7 @@ fn tests(layout: &Layout, total: &mut Total) -> Result<()> {
     step(layout, "lints", &lints(&WITH_TENSORRT))?;
     lint_for_wasm(layout)?;
     wasm::run(layout)?;
+    tools_of_optimize(layout)?;
     println!("test: tests");
     let mut tests = cargo();
     tests.args(["test", "--workspace", "--no-fail-fast"]).args(WITH_TENSORRT).current_dir(&layout.root);
@@ -78,6 +79,15 @@ fn tests(layout: &Layout, total: &mut Total) -> Result<()> {
     tests.envs(layout.tensorrt());
     run::run(tests, total)?;
     older_headers(layout, total)
+}
+
+/// What `forebay optimize` drives, so that its tests wait for no network.
+fn tools_of_optimize(layout: &Layout) -> Result<()> {
+    let build = [&["build", "--workspace", "--bin", "forebay"][..], &WITH_TENSORRT].concat();
+    step(layout, "the tools that make models lighter", &build)?;
+    let mut setup = command(target_folder(&layout.root)?.join("debug/forebay"), ["optimize", "--setup"]);
+    setup.env("FOREBAY_TOOLS_DIR", layout.dir.join("optimize")).env("FOREBAY_PYTHON", layout.python());
+    shown(setup)
 }
 
 /// The features of a plain build, which has no TensorRT, but with the dependencies of one that has it: others would be compiled anew,
