@@ -27,6 +27,7 @@ use crate::layout::Layout;
 use crate::setup::{self, Part};
 
 use instance::Instance;
+use registry::Registry;
 use tools::Tools;
 use up::Parts;
 
@@ -101,6 +102,7 @@ fn start(layout: &Layout, name: &str) -> Result<()> {
     let shown = Layout::shown(&instance.kubeconfig());
     println!("\n{name} is up: Kubernetes {}, two nodes, DNS.", programs::KUBE.version(layout)?);
     println!("  export KUBECONFIG={shown}");
+    println!("  cargo xtask images --plain-http --push {}", Registry::address(&instance)?);
     println!("  cargo xtask cluster down --name {name}");
     Ok(())
 }

@@ -42,6 +42,16 @@ impl Registry {
         Ok(registry)
     }
 
+    /// Where it listens, without TLS, while the cluster is up.
+    ///
+    /// # Errors
+    /// It was not prepared.
+    pub(super) fn address(instance: &Instance) -> Result<String> {
+        let config = fs::read_to_string(instance.folder.join("registry.yaml"))?;
+        let address = config.lines().find_map(|line| line.trim().strip_prefix("addr: "));
+        Ok(address.context("registry.yaml names no address")?.to_owned())
+    }
+
     /// Puts an image there, as `name:tag`. A name without a slash is in `library/`, as everywhere.
     ///
     /// # Errors
