@@ -7,6 +7,7 @@ pub(crate) mod entries;
 pub(crate) mod fitted;
 pub(crate) mod gpu;
 pub(crate) mod kept;
+pub(crate) mod numbers;
 mod onnx;
 pub(crate) mod ort;
 mod parts;

@@ -18,7 +18,6 @@ mod arrays;
 mod install;
 mod judge;
 mod loss;
-mod numbers;
 mod process;
 mod progress;
 mod report;
@@ -149,7 +148,9 @@ fn optimized(
     let good = judged.last().filter(|judged| judged.refusals.is_empty());
     match good {
         Some(_) if settings.dry_run => {
-            println!("nothing is installed, for --dry-run");
+            let folder = shop.folder.join("report");
+            report.write(&folder)?;
+            println!("nothing is installed, for --dry-run. The report lies in {}", folder.display());
             Ok(Outcome::Kept)
         }
         Some(good) => {

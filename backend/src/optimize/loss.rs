@@ -121,6 +121,11 @@ fn read(folder: &Path, item: usize) -> Result<Vec<(String, Array)>, LossError> {
     Ok(arrays::read(&file(folder, item), MOST_ITEM)?)
 }
 
+/// An array's elements; none of BYTES.
+fn numbers(array: &Array) -> Vec<f64> {
+    crate::engine::numbers::of(array.datatype, &array.data).unwrap_or_default()
+}
+
 /// One output of an item.
 fn one<'a>(outputs: &'a [(String, Array)], item: usize, name: &str) -> Result<&'a Array, LossError> {
     let found = outputs.iter().find(|(known, _)| known == name);

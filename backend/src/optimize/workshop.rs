@@ -29,6 +29,10 @@ use super::tools::recipe::Recipe;
 use super::tools::{Made, Profile, Source, ToolError, Tools};
 use crate::models::variant::{self, Variant};
 
+/// What was done, in the workshop's folder.
+const LOG: &str = "log.jsonl";
+/// The highest version that there ever was, among it.
+const LAST: &str = "last";
 /// The original.
 pub(crate) const ORIGINAL: u64 = 1;
 
@@ -151,16 +155,18 @@ impl Workshop<'_> {
             }
         }
         fs::create_dir_all(self.folder.join("ranges"))?;
-        let lines = fs::read_to_string(self.folder.join("log.jsonl")).unwrap_or_default();
+        let lines = fs::read_to_string(self.folder.join(LOG)).unwrap_or_default();
         for line in lines.lines() {
             // The last may be torn.
             if let Ok((asked, found)) = serde_json::from_str::<(String, Value)>(line) {
                 self.done.insert(asked, found);
             }
         }
-        let numbers =
-            fs::read_dir(self.model())?.filter_map(|entry| entry.ok()?.file_name().to_str()?.parse().ok());
-        self.last = numbers.max().unwrap_or(ORIGINAL);
+        if !lines.is_empty() && !lines.ends_with('\n') {
+            // What is written next is a line of its own.
+            File::options().append(true).open(self.folder.join(LOG))?.write_all(b"\n")?;
+        }
+        self.last = self.done.get(LAST).and_then(Value::as_u64).unwrap_or(ORIGINAL);
         Ok(())
     }
 
@@ -207,11 +213,16 @@ impl Workshop<'_> {
         }
         let found = work(self)?;
         let value = serde_json::to_value(&found).map_err(io::Error::other)?;
-        let mut log = File::options().create(true).append(true).open(self.folder.join("log.jsonl"))?;
-        let line = serde_json::to_string(&(&asked, &value)).map_err(io::Error::other)?;
-        log.write_all(format!("{line}\n").as_bytes())?;
-        self.done.insert(asked, value);
+        self.note(asked, value)?;
         Ok(found)
+    }
+
+    fn note(&mut self, asked: String, found: Value) -> Result<(), WorkError> {
+        let mut log = File::options().create(true).append(true).open(self.folder.join(LOG))?;
+        let line = serde_json::to_string(&(&asked, &found)).map_err(io::Error::other)?;
+        log.write_all(format!("{line}\n").as_bytes())?;
+        self.done.insert(asked, found);
+        Ok(())
     }
 
     /// Makes a version of another by an exact rewrite; `None` where there was nothing to rewrite.
@@ -466,6 +477,8 @@ impl Workshop<'_> {
     /// A folder for a further version.
     fn fresh(&mut self) -> Result<u64, WorkError> {
         self.last += 1;
+        // Noted first: a number that had a version is never another's, for what was found is kept by number.
+        self.note(LAST.to_owned(), self.last.into())?;
         let file = self.file(self.last);
         file.parent().map_or(Ok(()), fs::create_dir_all)?;
         Ok(self.last)

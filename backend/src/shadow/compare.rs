@@ -1,8 +1,9 @@
 //! Two results of one request -> whether they are the same, as `variant.json` says it of an output.
 
 use forebay_protocol::datatype::DataType;
-use half::{bf16, f16};
 use serde::{Deserialize, Serialize};
+
+use crate::engine::numbers::{self, largest};
 
 /// When two results are the same.
 #[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
@@ -35,8 +36,11 @@ pub(crate) fn agrees(
     if variant.data == original.data {
         return true;
     }
+    if datatype == DataType::Bool {
+        return false;
+    }
     let (Some(variant_numbers), Some(numbers)) =
-        (numbers(datatype, variant.data), numbers(datatype, original.data))
+        (numbers::of(datatype, variant.data), numbers::of(datatype, original.data))
     else {
         return false;
     };
@@ -62,35 +66,6 @@ pub(crate) fn agrees(
             rows.into_iter().all(|(variant, original)| largest(variant) == largest(original))
         }
     }
-}
-
-/// The place of the largest number, the first where there are several; what is no number is less than any.
-fn largest(row: &[f64]) -> Option<usize> {
-    let ordered = |number: f64| if number.is_nan() { f64::NEG_INFINITY } else { number };
-    let mut places = row.iter().copied().map(ordered).enumerate();
-    let first = places.next()?;
-    Some(places.fold(first, |best, next| if next.1 > best.1 { next } else { best }).0)
-}
-
-fn numbers(datatype: DataType, data: &[u8]) -> Option<Vec<f64>> {
-    fn of<const N: usize>(data: &[u8], number: impl Fn([u8; N]) -> f64) -> Vec<f64> {
-        data.as_chunks::<N>().0.iter().map(|bytes| number(*bytes)).collect()
-    }
-    Some(match datatype {
-        DataType::Bool | DataType::Bytes => return None,
-        DataType::Uint8 => of(data, |bytes| u8::from_le_bytes(bytes).into()),
-        DataType::Uint16 => of(data, |bytes| u16::from_le_bytes(bytes).into()),
-        DataType::Uint32 => of(data, |bytes| u32::from_le_bytes(bytes).into()),
-        DataType::Uint64 => of(data, |bytes| u64::from_le_bytes(bytes) as f64),
-        DataType::Int8 => of(data, |bytes| i8::from_le_bytes(bytes).into()),
-        DataType::Int16 => of(data, |bytes| i16::from_le_bytes(bytes).into()),
-        DataType::Int32 => of(data, |bytes| i32::from_le_bytes(bytes).into()),
-        DataType::Int64 => of(data, |bytes| i64::from_le_bytes(bytes) as f64),
-        DataType::Fp16 => of(data, |bytes| f16::from_le_bytes(bytes).into()),
-        DataType::Bf16 => of(data, |bytes| bf16::from_le_bytes(bytes).into()),
-        DataType::Fp32 => of(data, |bytes| f32::from_le_bytes(bytes).into()),
-        DataType::Fp64 => of(data, f64::from_le_bytes),
-    })
 }
 
 #[cfg(test)]

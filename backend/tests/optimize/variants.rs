@@ -1,5 +1,6 @@
 //! What is installed keeps its word, is served, and can be taken back.
 
+use std::collections::HashSet;
 use std::io::{BufRead as _, BufReader};
 use std::process::{Command, Stdio};
 
@@ -60,6 +61,14 @@ fn a_wide_model_becomes_a_fourth_and_no_slower_and_goes_back() {
         "{}",
         again.err
     );
+    // A number of the workshop is never another candidate's: what was found is kept by number.
+    let log = log(&bench);
+    let made = log.lines().filter(|line| line.starts_with("[\"make ")).map(|line| {
+        let (_, candidate): (String, Value) = serde_json::from_str(line).unwrap();
+        candidate["number"].as_u64().unwrap()
+    });
+    let made: Vec<u64> = made.collect();
+    assert_eq!(made.iter().collect::<HashSet<_>>().len(), made.len(), "{log}");
     for (version, left) in [(3, &["1", "2", "optimize"][..]), (2, &["1"])] {
         let said = bench.run(&["--undo"]);
         assert!(said.out.contains(&format!("version {version} is taken away")), "{}{}", said.out, said.err);

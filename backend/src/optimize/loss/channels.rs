@@ -1,8 +1,7 @@
 //! Loss of each channel of each output: a whole output may look right while one channel is wrong (boxes and scores that share a scale).
 //! The worst channel is the loss.
 
-use super::super::numbers;
-use super::{Compared, Loss, LossError, Measure, bounds, one, read};
+use super::{Compared, Loss, LossError, Measure, bounds, numbers, one, read};
 use crate::engine::signature::TensorSpec;
 
 /// Channels of one output that are told apart; of more, the output is one channel.
@@ -69,7 +68,7 @@ pub(super) fn loss(measure: &Measure<'_>, compared: Compared<'_>, kind: Kind) ->
             let axis = axis(spec);
             let stride: usize = axis.map_or(1, |axis| size(&original.shape[axis + 1..]));
             let count = axis.map_or(1, |axis| size(&original.shape[axis..=axis]));
-            let (before, after) = (numbers::of(original), numbers::of(variant));
+            let (before, after) = (numbers(original), numbers(variant));
             for (at, (before, after)) in before.iter().zip(&after).enumerate() {
                 let number = if axis.is_some() { at / stride % count } else { 0 };
                 let channel = numbered(&mut channels[output], output, number, compared.items.len());

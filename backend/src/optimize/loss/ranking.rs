@@ -1,7 +1,7 @@
 //! Loss of classes (`top1`) and of scores that part two kinds (`auc`).
 
-use super::super::numbers;
-use super::{Compared, Loss, LossError, Measure, bounds, one, read};
+use super::{Compared, Loss, LossError, Measure, bounds, numbers, one, read};
+use crate::engine::numbers::largest;
 
 /// Wrong classes that were right. Without labels the original is right by definition, and each disagreement is a loss.
 ///
@@ -15,7 +15,7 @@ pub(super) fn top1(measure: &Measure<'_>, compared: Compared<'_>) -> Result<Loss
         let (before, after) = (one(&original, at, name)?, one(&variant, at, name)?);
         let classes = |array| {
             let rows = before.shape.last().and_then(|size| usize::try_from(*size).ok()).unwrap_or(1).max(1);
-            numbers::of(array).chunks(rows).map(largest).collect::<Vec<usize>>()
+            numbers(array).chunks(rows).filter_map(largest).collect::<Vec<usize>>()
         };
         let (before, after) = (classes(before), classes(after));
         differ += usize::from(before != after);
@@ -50,11 +50,6 @@ pub(super) fn top1(measure: &Measure<'_>, compared: Compared<'_>) -> Result<Loss
     })
 }
 
-fn largest(row: &[f64]) -> usize {
-    let better = |best: usize, at: usize| if row[at] > row[best] { at } else { best };
-    (1..row.len()).fold(0, better)
-}
-
 /// The area under the ROC curve.
 ///
 /// # Errors
@@ -70,7 +65,7 @@ pub(super) fn auc(measure: &Measure<'_>, compared: Compared<'_>) -> Result<Loss,
     for at in 0..compared.items.len() {
         for (folder, scores) in [(compared.original, &mut before), (compared.variant, &mut after)] {
             let outputs = read(folder, at)?;
-            scores.push(numbers::of(one(&outputs, at, name)?).last().copied().unwrap_or(f64::NAN));
+            scores.push(numbers(one(&outputs, at, name)?).last().copied().unwrap_or(f64::NAN));
         }
     }
     let once = vec![1; labels.len()];

@@ -4,6 +4,7 @@ use std::path::Path;
 
 use super::super::arrays::{self, Array};
 use super::{Item, MOST_BYTES, SampleError, check};
+use crate::engine::numbers;
 use crate::engine::signature::Signature;
 use crate::settings::SampleSettings;
 
@@ -18,15 +19,16 @@ pub(super) fn items(
 ) -> Result<Vec<Item>, SampleError> {
     let mut arrays = arrays::read(path, MOST_BYTES)?;
     let present = arrays.iter().map(|(name, _)| name.as_str()).collect::<Vec<_>>().join(", ");
-    let mut numbers = |name: Option<&String>| -> Result<Option<Vec<f64>>, SampleError> {
+    let mut numbered = |name: Option<&String>| -> Result<Option<Vec<f64>>, SampleError> {
         let Some(name) = name else { return Ok(None) };
         let Some(at) = arrays.iter().position(|(known, _)| known == name) else {
             return Err(SampleError::Missing { name: name.clone(), present: present.clone() });
         };
-        Ok(Some(super::super::numbers::of(&arrays.remove(at).1)))
+        let array = arrays.remove(at).1;
+        Ok(numbers::of(array.datatype, &array.data))
     };
-    let labels = numbers(settings.labels.as_ref())?;
-    let groups = numbers(settings.groups.as_ref())?;
+    let labels = numbered(settings.labels.as_ref())?;
+    let groups = numbered(settings.groups.as_ref())?;
     let wanted = signature.inputs.iter().filter(|spec| !spec.is_optional);
     if let Some(spec) = wanted.into_iter().find(|spec| !arrays.iter().any(|(name, _)| *name == spec.name)) {
         return Err(SampleError::Missing { name: spec.name.clone(), present });
