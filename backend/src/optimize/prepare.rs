@@ -141,6 +141,7 @@ impl Request {
             fs::copy(&config, repository.join(&self.name).join(FILE_NAME))
                 .with_context(|| format!("can't copy {}", config.display()))?;
         }
+        let template = self.template(tools, version_of(&library));
         let judge = Judge {
             library,
             intra_op_threads: usize::from(settings.tools.intra_op_threads),
@@ -162,7 +163,7 @@ impl Request {
             measure,
             splits,
             model_file: self.files.model_file.clone(),
-            template: self.template(tools),
+            template,
             stop,
             done: BTreeMap::new(),
             last: ORIGINAL,
@@ -235,7 +236,7 @@ impl Request {
     }
 
     /// What a candidate's `variant.json` says before anything is known of it.
-    fn template(&self, tools: &Tools) -> Variant {
+    fn template(&self, tools: &Tools, onnxruntime: String) -> Variant {
         let model = self.files.files.get(&self.files.model_file);
         Variant {
             format: variant::FORMAT,
@@ -247,11 +248,7 @@ impl Request {
             rewrites: Vec::new(),
             data: None,
             tools: tools.versions.clone(),
-            judged: variant::Judged {
-                onnxruntime: tools.versions.get("onnxruntime").cloned().unwrap_or_default(),
-                cpu: Cpu::here().clone(),
-                date: String::new(),
-            },
+            judged: variant::Judged { onnxruntime, cpu: Cpu::here().clone(), date: String::new() },
             session: Entries::default(),
             loss: None,
             shadow: Shadow { outputs: BTreeMap::new(), budget: 0.0 },
@@ -301,6 +298,13 @@ impl Request {
         }
         said
     }
+}
+
+/// The version in the name of the library that judges, or its name where it has none.
+fn version_of(library: &Path) -> String {
+    let library = library.canonicalize().unwrap_or_else(|_| library.to_owned());
+    let name = library.file_name().unwrap_or_default().to_string_lossy().into_owned();
+    name.strip_prefix("libonnxruntime.so.").map_or(name.clone(), str::to_owned)
 }
 
 /// Where workshops and tools lie, unless flags say.
