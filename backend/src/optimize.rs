@@ -10,17 +10,21 @@
 //! workshop   where variants lie, and what was found of them
 //! search     which variants are tried
 //! verdict    which may be installed, and why others may not
+//! fleet      whether what is found here holds for all servers
 //! install    the next version, or the way back
 //! report     what is told
 //! ```
 
 mod arrays;
+mod fleet;
 mod install;
 mod judge;
 mod loss;
+mod prepare;
 mod process;
 mod progress;
 mod report;
+mod request;
 mod samples;
 mod search;
 mod speed;
@@ -28,17 +32,18 @@ mod tools;
 mod verdict;
 mod workshop;
 
-mod prepare;
-
 pub(crate) use judge::child::run as judge;
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
+use crate::engine::cpu::Cpu;
 use crate::settings::OptimizeSettings;
-use prepare::{Prepared, Request};
+use fleet::Fleet;
+use prepare::Prepared;
 use progress::Progress;
+use request::Request;
 use samples::Samples;
 use search::{Found, Search, Tried, Wanted};
 use tools::Tools;
@@ -110,6 +115,11 @@ fn optimized(
     samples: Samples,
     stop: &AtomicBool,
 ) -> anyhow::Result<Outcome> {
+    let fleet = Fleet::read(&settings.fleet)?;
+    let is_for_all = !fleet.as_ref().is_some_and(Fleet::is_unlike_here);
+    if !(is_for_all || settings.check || settings.dry_run) {
+        return Ok(kept_for(fleet.as_ref()));
+    }
     let until = Instant::now() + settings.time.saturating_sub(VERDICT.min(settings.time / 3));
     let tools = Tools::ready(&settings.tools, &prepare::tools_folder(settings)?, until, stop)?;
     let Prepared { mut shop, terms, lock: _lock } = request.prepare(settings, samples, &tools, stop)?;
@@ -123,7 +133,7 @@ fn optimized(
         until,
     };
     if settings.check {
-        return checked(request, shop, &terms);
+        return checked(request, shop, &terms, fleet.as_ref());
     }
     let mut progress = Progress::new(until, terms.original_bytes, terms.max_loss);
     let found = Search { shop: &mut shop, wanted: &wanted, progress: &mut progress, found: Found::default() }
@@ -142,8 +152,16 @@ fn optimized(
     drop(progress);
     let keep: Vec<u64> = judged.iter().map(|judged| judged.tried.candidate.number).collect();
     shop.tidy(found.tried.iter().map(|tried| &tried.candidate), &keep);
-    let report =
-        report::Report { request, shop: &shop, terms: &terms, found: &found, judged: &judged, footprint };
+    let fleet = fleet.as_ref();
+    let report = report::Report {
+        request,
+        shop: &shop,
+        terms: &terms,
+        found: &found,
+        judged: &judged,
+        footprint,
+        fleet,
+    };
     print!("{}", report.text());
     let good = judged.last().filter(|judged| judged.refusals.is_empty());
     match good {
@@ -154,6 +172,11 @@ fn optimized(
             Ok(Outcome::Kept)
         }
         Some(good) => {
+            // A server may have come meanwhile.
+            let fleet = Fleet::read(&settings.fleet)?;
+            if fleet.as_ref().is_some_and(Fleet::is_unlike_here) {
+                return Ok(kept_for(fleet.as_ref()));
+            }
             let version = installed(request, &shop, good, &report)?;
             println!("{}", request.installed(version));
             Ok(Outcome::Done)
@@ -168,21 +191,38 @@ fn optimized(
 }
 
 /// Judges the newest variant as it is.
-fn checked(request: &Request, mut shop: Workshop<'_>, terms: &Terms) -> anyhow::Result<Outcome> {
+fn checked(
+    request: &Request,
+    mut shop: Workshop<'_>,
+    terms: &Terms,
+    fleet: Option<&Fleet>,
+) -> anyhow::Result<Outcome> {
     let candidate = shop.adopted(&install::newest_variant(&request.model)?)?;
     let tried = Tried::of(&mut shop, candidate, 1)?;
     let judged = [verdict::judge(&mut shop, &tried, terms)?];
     let found = Found { tried: vec![tried], ..Found::default() };
     let footprint = shop.footprint(workshop::ORIGINAL)?;
-    let report = report::Report { request, shop: &shop, terms, found: &found, judged: &judged, footprint };
+    let report =
+        report::Report { request, shop: &shop, terms, found: &found, judged: &judged, footprint, fleet };
     print!("{}", report.text());
-    let cpu = &shop.template.judged.cpu;
-    if judged[0].refusals.is_empty() {
-        println!("it keeps its word here, on {cpu}");
-        return Ok(Outcome::Done);
+    let cpu = Cpu::here();
+    if !judged[0].refusals.is_empty() {
+        println!("it does not keep its word here, on {cpu}");
+        return Ok(Outcome::Kept);
     }
-    println!("it does not keep its word here, on {cpu}");
-    Ok(Outcome::Kept)
+    println!("it keeps its word here, on {cpu}");
+    if fleet.is_some_and(Fleet::is_unlike_here) {
+        println!("that says nothing of other classes: they are to be checked where they are");
+        return Ok(Outcome::Kept);
+    }
+    Ok(Outcome::Done)
+}
+
+/// What is found here would not hold for all servers.
+fn kept_for(fleet: Option<&Fleet>) -> Outcome {
+    print!("{}", fleet.map(Fleet::text).unwrap_or_default());
+    println!("nothing is installed, for --fleet: the original stays");
+    Outcome::Kept
 }
 
 fn installed(

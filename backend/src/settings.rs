@@ -34,8 +34,10 @@ pub(crate) use completion::Completion;
 pub(crate) use gate::GateSettings;
 use memory::Memory;
 pub(crate) use models::{Elsewhere, ModelControlMode, ModelSettings, TensorRtFlavour};
-pub(crate) use optimize::{LossSettings, Metric, OptimizeSettings, Prefer, SampleSettings, ToolSettings};
-pub(crate) use pool::{PoolKind, PoolSettings, Reach};
+pub(crate) use optimize::{
+    FleetSettings, LossSettings, Metric, OptimizeSettings, Prefer, SampleSettings, ToolSettings,
+};
+pub(crate) use pool::{PoolKind, PoolSettings, Reach, TierSettings};
 pub(crate) use record::{RecordConfig, RecordSettings};
 pub(crate) use restricted::{Api, Restrictions};
 #[cfg(feature = "tensorrt")]

@@ -3,8 +3,6 @@
 //! how a table is made, `proxies` keeps who has which, `reports` whose reports were counted. `fleet` tells of the servers that are alive,
 //! and in a `ledger` those of one service keep what they must agree on.
 
-// What `forebay optimize --fleet` asks.
-#[allow(dead_code)]
 pub(crate) mod fleet;
 mod heard;
 mod herald;

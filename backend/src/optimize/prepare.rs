@@ -1,57 +1,25 @@
-//! Settings -> what a run works with: the model as it is served (`Request`), its data in three splits, the workshop for just this
-//! (`Prepared`). Whatever is wrong with model or data is said here, before anything takes long.
+//! A model and its data -> the data in three splits, and the workshop for just this. Next: `search` works there.
 
 use std::collections::BTreeMap;
 use std::fs::{self, File};
 use std::path::{Path, PathBuf};
 use std::sync::atomic::AtomicBool;
-use std::time::SystemTime;
 
-use anyhow::{Context as _, bail, ensure};
-use forebay_protocol::datatype::DataType;
+use anyhow::Context as _;
 
 use super::install;
 use super::judge::Judge;
 use super::loss::Measure;
+use super::request::Request;
 use super::samples::{Samples, Splits};
 use super::tools::Tools;
-use super::verdict::{self, Judged, Terms};
-use super::workshop::{ORIGINAL, Workshop, size};
-use crate::config::{FILE_NAME, Platform, Written};
-use crate::engine::ModelFiles;
+use super::verdict::{self, Terms};
+use super::workshop::{Log, ORIGINAL, Workshop, size};
+use crate::config::FILE_NAME;
 use crate::engine::cpu::Cpu;
 use crate::engine::entries::Entries;
-use crate::engine::signature::Signature;
-use crate::models::repository;
-use crate::models::variant::{self, Compare, Data, Digest, Loss, Original, Shadow, Variant};
-use crate::proto::model_config::SchedulingChoice;
-use crate::settings::{Metric, OptimizeSettings};
-
-/// Batch sizes at which no variant may be slower.
-const BATCHES: [usize; 2] = [1, 8];
-/// What differs by less than this part of a value's size is no disagreement, of outputs that are no classes.
-const RELATIVE: f64 = 0.05;
-/// What is near nothing may differ by this.
-const ABSOLUTE: f64 = 0.01;
-/// Requests that may disagree, where no flips were counted.
-const DISAGREEING: f64 = 0.01;
-
-/// The model that is to be made lighter.
-pub(crate) struct Request {
-    /// Its folder.
-    pub(crate) model: PathBuf,
-    root: PathBuf,
-    pub(crate) name: String,
-    /// The version that is the original.
-    pub(crate) version: u64,
-    written: Written,
-    files: ModelFiles,
-    pub(crate) signature: Signature,
-    pub(crate) metric: Metric,
-    /// BLAKE3 of all items, and how many there are.
-    pub(crate) data: (blake3::Hash, usize),
-    pub(crate) is_made_up: bool,
-}
+use crate::models::variant::{self, Digest, Original, Shadow, Variant};
+use crate::settings::OptimizeSettings;
 
 /// All that a run works with.
 pub(crate) struct Prepared<'a> {
@@ -62,54 +30,6 @@ pub(crate) struct Prepared<'a> {
 }
 
 impl Request {
-    /// Reads the model and its data.
-    ///
-    /// # Errors
-    /// What is wrong with either.
-    pub(crate) fn read(settings: &OptimizeSettings, model: &Path) -> anyhow::Result<(Self, Samples)> {
-        let (root, name) = (model.parent(), model.file_name().and_then(|name| name.to_str()));
-        let (Some(root), Some(name)) = (root, name) else {
-            bail!("MODEL: {} is no model's folder", model.display())
-        };
-        let written = repository::read_config(root, name)?;
-        let originals = install::versions(model)?.into_iter().rev();
-        let mut originals =
-            originals.filter(|version| !model.join(version.to_string()).join(variant::FILE_NAME).exists());
-        let version = originals.next().context("every version is a variant: there is no original")?;
-        let files = repository::read_files(root, name, version, &written.config)?.files;
-        ensure!(
-            files.platform == Platform::OnnxRuntime,
-            "{name} is a plan of TensorRT's: only ONNX models can be made lighter"
-        );
-        let reshapes = written.config.input.iter().any(|input| input.reshape.is_some());
-        ensure!(
-            !reshapes,
-            "{name}: config.pbtxt reshapes inputs, which is not supported here: give the model the shapes that clients send"
-        );
-        let signature = files
-            .promised()
-            .with_context(|| format!("{name} version {version} is no ONNX model that can be read"))?;
-        if let Some(spec) = signature.inputs.iter().find(|spec| spec.datatype == DataType::Bytes) {
-            bail!("input '{}' is of BYTES: models of strings can't be made lighter", spec.name);
-        }
-        let samples = Samples::read(name, &signature, &settings.samples)?;
-        let labelled = samples.items.iter().all(|item| item.label.is_some());
-        let by_default = if labelled { Metric::Top1 } else { Metric::Error };
-        let request = Self {
-            model: model.to_owned(),
-            root: root.to_owned(),
-            name: name.to_owned(),
-            version,
-            metric: settings.loss.metric.clone().unwrap_or(by_default),
-            data: (samples.digest, samples.items.len()),
-            is_made_up: samples.is_made_up,
-            written,
-            files,
-            signature,
-        };
-        Ok((request, samples))
-    }
-
     /// Sets the workshop up for this model, this data and this machine.
     ///
     /// # Errors
@@ -135,7 +55,12 @@ impl Request {
         let lock = File::create(folder.join("lock"))
             .with_context(|| format!("can't write to {}", folder.display()))?;
         lock.try_lock().map_err(|_| anyhow::anyhow!("another run works in {}", folder.display()))?;
-        install::copy(&self.model.join(self.version.to_string()), &original)?;
+        // It is of the folder's name that it is the same.
+        if !original.exists() {
+            let draft = original.with_extension("draft");
+            install::copy(&self.model.join(self.version.to_string()), &draft)?;
+            fs::rename(&draft, &original).with_context(|| format!("can't make {}", original.display()))?;
+        }
         let config = self.model.join(FILE_NAME);
         if config.exists() {
             fs::copy(&config, repository.join(&self.name).join(FILE_NAME))
@@ -150,13 +75,10 @@ impl Request {
             log: folder.join("judge.log"),
             stop,
         };
-        let measure = Measure {
-            metric: self.metric.clone(),
-            settings: &settings.loss,
-            signature: &self.signature,
-            seed: settings.samples.seed,
-        };
-        let mut workshop = Workshop {
+        let measure =
+            Measure::new(self.metric.clone(), &settings.loss, &self.signature, settings.samples.seed);
+        let log = Log::open(&folder).with_context(|| format!("can't write to {}", folder.display()))?;
+        let workshop = Workshop {
             folder,
             tools,
             judge,
@@ -165,8 +87,7 @@ impl Request {
             model_file: self.files.model_file.clone(),
             template,
             stop,
-            done: BTreeMap::new(),
-            last: ORIGINAL,
+            log,
         };
         workshop.open()?;
         let terms = Terms {
@@ -204,37 +125,6 @@ impl Request {
         hasher.finalize().to_hex().to_string()
     }
 
-    /// 1, 8, what the configuration prefers and what the flags say, as far as the model takes batches.
-    fn batches(&self, settings: &OptimizeSettings) -> Vec<usize> {
-        let takes_batches = self
-            .signature
-            .inputs
-            .iter()
-            .filter(|spec| !spec.is_optional)
-            .all(|spec| spec.shape.first() == Some(&-1));
-        if !takes_batches {
-            return vec![1];
-        }
-        let config = &self.written.config;
-        let preferred = match &config.scheduling_choice {
-            Some(SchedulingChoice::DynamicBatching(batching)) => batching.preferred_batch_size.as_slice(),
-            _ => &[],
-        };
-        let preferred = preferred.iter().filter_map(|size| usize::try_from(*size).ok());
-        let most = usize::try_from(config.max_batch_size).unwrap_or(0);
-        let mut batches: Vec<usize> = BATCHES.into_iter().chain(preferred).chain([most]).collect();
-        batches.extend(settings.batch.iter().map(|batch| usize::from(*batch)));
-        batches.retain(|batch| {
-            *batch > 0
-                && (most == 0
-                    || *batch <= most
-                    || settings.batch.iter().any(|asked| usize::from(*asked) == *batch))
-        });
-        batches.sort_unstable();
-        batches.dedup();
-        batches
-    }
-
     /// What a candidate's `variant.json` says before anything is known of it.
     fn template(&self, tools: &Tools, onnxruntime: String) -> Variant {
         let model = self.files.files.get(&self.files.model_file);
@@ -253,50 +143,6 @@ impl Request {
             loss: None,
             shadow: Shadow { outputs: BTreeMap::new(), budget: 0.0 },
         }
-    }
-
-    /// What the installed variant says of itself.
-    pub(crate) fn described(&self, shop: &Workshop<'_>, good: &Judged) -> Variant {
-        let loss = &good.loss;
-        let disagreeing = loss.disagreements.map(|count| super::loss::bounds::share(count, loss.items));
-        let is_float = |datatype: DataType| {
-            matches!(datatype, DataType::Fp16 | DataType::Bf16 | DataType::Fp32 | DataType::Fp64)
-        };
-        let compare = |datatype: DataType| match self.metric {
-            Metric::Top1 => Compare::Top1 {},
-            _ if is_float(datatype) => Compare::Tolerance { absolute: ABSOLUTE, relative: RELATIVE },
-            _ => Compare::Tolerance { absolute: 0.0, relative: 0.0 },
-        };
-        let compared = self.signature.outputs.iter().filter(|spec| spec.datatype != DataType::Bytes);
-        let compared = compared.filter(|spec| self.metric != Metric::Top1 || is_float(spec.datatype));
-        Variant {
-            data: (!self.is_made_up)
-                .then(|| Data { blake3: Digest::from(self.data.0), items: self.data.1 as u64 }),
-            judged: variant::Judged { date: today(), ..shop.template.judged.clone() },
-            loss: (!self.is_made_up).then(|| Loss {
-                metric: self.metric.to_string(),
-                points: loss.points,
-                bound: loss.bound,
-                items: loss.items as u64,
-                disagreements: loss.disagreements.map(|count| count as u64),
-            }),
-            shadow: Shadow {
-                outputs: compared.map(|spec| (spec.name.clone(), compare(spec.datatype))).collect(),
-                budget: disagreeing.unwrap_or(DISAGREEING).min(0.99),
-            },
-            ..shop.template.clone()
-        }
-    }
-
-    /// What is said of an installation.
-    pub(crate) fn installed(&self, version: u64) -> String {
-        let served = repository::versions(&self.root, &self.name, &self.written);
-        let report = self.model.join(install::REPORTS).join(version.to_string());
-        let mut said = format!("installed as version {version}; the report lies in {}", report.display());
-        if !served.is_ok_and(|served| served.contains(&version)) {
-            said += "\nserve does not serve it yet: version_policy of config.pbtxt names others";
-        }
-        said
     }
 }
 
@@ -324,14 +170,4 @@ fn work_folder(settings: &OptimizeSettings) -> anyhow::Result<PathBuf> {
 /// There is no home folder, and no flag.
 pub(crate) fn tools_folder(settings: &OptimizeSettings) -> anyhow::Result<PathBuf> {
     settings.tools.tools_dir.clone().map_or_else(cache, Ok)
-}
-
-/// Year-month-day, in UTC.
-fn today() -> String {
-    humantime::format_rfc3339_seconds(SystemTime::now())
-        .to_string()
-        .split('T')
-        .next()
-        .unwrap_or_default()
-        .to_owned()
 }

@@ -7,8 +7,9 @@ mod text;
 
 use std::path::Path;
 
+use super::fleet::Fleet;
 use super::judge::Footprint;
-use super::prepare::Request;
+use super::request::Request;
 use super::search::Found;
 use super::verdict::{Judged, Terms};
 use super::workshop::Workshop;
@@ -22,6 +23,8 @@ pub(crate) struct Report<'a, 'b> {
     pub(crate) judged: &'a [Judged],
     /// Of the original.
     pub(crate) footprint: Footprint,
+    /// The servers that it is for, if they were asked.
+    pub(crate) fleet: Option<&'a Fleet>,
 }
 
 impl Report<'_, '_> {

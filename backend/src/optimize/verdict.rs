@@ -115,7 +115,15 @@ pub(crate) fn check_guarantee(report: &[Item], max_loss: f64) -> Result<(), Stri
     ))
 }
 
-/// Those that may be good, the best first.
+/// Whether another is as good in all, and better in something: it loses no more, is as fast and no larger.
+fn is_beaten(one: &Tried, by: &Tried) -> bool {
+    let figures = |tried: &Tried| [tried.loss.points, -tried.speed.estimate(), tried.candidate.bytes as f64];
+    let (one, by) = (figures(one), figures(by));
+    one.iter().zip(&by).all(|(one, by)| by <= one) && one != by
+}
+
+/// Those that may be good: first those that no other beats (the Pareto front), the best first, and behind them, by the same order, the
+/// others, which are judged if a figure of the first does not hold.
 pub(crate) fn finalists(tried: &[Tried], terms: &Terms, prefer: Prefer) -> Vec<Tried> {
     let mut good: Vec<Tried> = tried
         .iter()
@@ -130,8 +138,11 @@ pub(crate) fn finalists(tried: &[Tried], terms: &Terms, prefer: Prefer) -> Vec<T
         Prefer::Size => one.candidate.bytes.cmp(&other.candidate.bytes),
         Prefer::Latency | Prefer::Throughput => other.speed.estimate().total_cmp(&one.speed.estimate()),
     });
-    good.truncate(FINALISTS);
-    good
+    let is_on_front = |one: &Tried| !good.iter().any(|by| is_beaten(one, by));
+    let (mut front, beaten): (Vec<Tried>, Vec<Tried>) = good.iter().cloned().partition(is_on_front);
+    front.extend(beaten);
+    front.truncate(FINALISTS);
+    front
 }
 
 /// Judges one.
@@ -195,6 +206,9 @@ fn refusals(loss: &Loss, speeds: &[Speed], bytes: u64, terms: &Terms) -> Vec<Ref
 mod tests {
     use super::*;
     use crate::optimize::speed::{Latency, Ratio};
+    use crate::optimize::tools::Made;
+    use crate::optimize::tools::recipe::Recipe;
+    use crate::optimize::workshop::Candidate;
 
     fn terms() -> Terms {
         Terms {
@@ -255,6 +269,36 @@ mod tests {
         assert_eq!(with(terms(), &good.0, &good.1, 1001), [Refusal::Larger { bytes: 1001, original: 1000 }]);
         // A loss that is no number is none that may be.
         assert!(!with(terms(), &loss(f64::NAN, None, 500), &good.1, good.2).is_empty());
+    }
+
+    fn tried(number: u64, points: f64, fast: f64, bytes: u64) -> Tried {
+        let candidate = Candidate {
+            number,
+            recipe: Recipe::Exact,
+            method: None,
+            rewrites: Vec::new(),
+            before: Vec::new(),
+            made: Made::default(),
+            bytes,
+        };
+        Tried { candidate, loss: loss(points, None, 100), speed: speed(1, fast, fast) }
+    }
+
+    #[test]
+    fn what_another_beats_in_all_is_judged_last() {
+        let all = [
+            tried(1, 0.1, 2.0, 300),
+            tried(2, 0.2, 1.9, 310),
+            tried(3, 0.0, 1.5, 500),
+            tried(4, 0.4, 1.4, 200),
+        ];
+        let order = |prefer| -> Vec<u64> {
+            finalists(&all, &terms(), prefer).iter().map(|tried| tried.candidate.number).collect()
+        };
+        assert_eq!(order(Prefer::Latency), [1, 3, 4, 2]);
+        assert_eq!(order(Prefer::Size), [4, 1, 3, 2]);
+        let bad = [tried(1, 0.6, 2.0, 300), tried(2, 0.1, 0.5, 300), tried(3, 0.1, 2.0, 1001)];
+        assert!(finalists(&bad, &terms(), Prefer::Latency).is_empty());
     }
 
     #[test]

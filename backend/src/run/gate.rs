@@ -97,13 +97,13 @@ struct Pooled {
 
 impl Pooled {
     async fn open(settings: &PoolSettings, secret: Arc<PoolSecret>) -> Result<Self, SettingsError> {
-        match settings.pool {
+        match settings.tier.pool {
             PoolKind::Redis => {
-                let redis = Redis::open(&settings.redis()).await?;
+                let redis = Redis::open(&settings.tier.redis()).await?;
                 Ok(Self::of(redis.clone(), redis, settings, secret))
             }
             PoolKind::Memcached => {
-                let memcached = Memcached::open(&settings.memcached()).await?;
+                let memcached = Memcached::open(&settings.tier.memcached()).await?;
                 Ok(Self::of(memcached.clone(), MemcachedSteps::new(memcached), settings, secret))
             }
             PoolKind::Memory | PoolKind::None => unreachable!("a gate's settings name a pool that is shared"),

@@ -45,13 +45,13 @@ impl GateSettings {
 
     /// What clap can't check.
     pub(super) fn check(&self) -> Result<(), SettingsError> {
-        if !self.pool.is_shared() {
+        if !self.pool.tier.is_shared() {
             let reason = "a gate of its own needs --pool redis or memcached; with --pool memory its routes run in `serve`";
             return Err(wrong("--pool", reason));
         }
         self.trace.config()?;
         self.trust.check()?;
         self.http.check()?;
-        self.pool.check()
+        self.pool.tier.check()
     }
 }

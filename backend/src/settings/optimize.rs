@@ -5,8 +5,9 @@ use std::time::Duration;
 
 use clap::{Args, ValueEnum};
 
+use super::shared::check_service;
 use super::units::parse_seconds;
-use super::{SettingsError, wrong};
+use super::{SettingsError, TierSettings, wrong};
 
 /// By what answers of the original and of a variant are compared.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -98,6 +99,23 @@ pub(crate) struct OptimizeSettings {
     pub(crate) setup: bool,
     #[command(flatten)]
     pub(crate) tools: ToolSettings,
+    #[command(flatten)]
+    pub(crate) fleet: FleetSettings,
+}
+
+/// For which servers.
+#[derive(Debug, Args)]
+#[command(next_help_heading = "Fleet")]
+pub(crate) struct FleetSettings {
+    /// Install only what holds for all servers of --service that are alive: each says in the --pool that they share what its
+    /// processor can do
+    #[arg(long, conflicts_with = "undo")]
+    pub(crate) fleet: bool,
+    /// Name of the service, as `serve` has it
+    #[arg(long, env = "FOREBAY_SERVICE", default_value = "default")]
+    pub(crate) service: String,
+    #[command(flatten)]
+    pub(crate) tier: TierSettings,
 }
 
 /// What the model is asked.
@@ -180,5 +198,18 @@ pub(super) fn check(settings: &OptimizeSettings) -> Result<(), SettingsError> {
     if loss.metric == Some(Metric::Auc) && !labelled {
         return Err(wrong("--metric", "auc wants --labels of 0 and 1"));
     }
-    Ok(())
+    settings.fleet.check()
+}
+
+impl FleetSettings {
+    fn check(&self) -> Result<(), SettingsError> {
+        if !self.fleet {
+            return Ok(());
+        }
+        check_service(&self.service)?;
+        if !self.tier.is_shared() {
+            return Err(wrong("--fleet", "needs the pool that the servers share: --pool redis or memcached"));
+        }
+        self.tier.check()
+    }
 }

@@ -27,19 +27,13 @@ pub(crate) enum PoolKind {
     None,
 }
 
-/// The pool of cached results.
+/// Which pool, and how it is reached.
 #[derive(Debug, Clone, Args)]
 #[command(next_help_heading = "Pool")]
-pub(crate) struct PoolSettings {
+pub(crate) struct TierSettings {
     /// Where cached results are kept
     #[arg(long, env = "FOREBAY_POOL", value_enum, default_value = "memory")]
     pub(crate) pool: PoolKind,
-    /// Bytes of results kept, with --pool memory [default: 256MiB, or a share of the memory that the container may take]
-    #[arg(long, env = "FOREBAY_POOL_BYTES", value_parser = parse_bytes)]
-    pool_bytes: Option<usize>,
-    /// Largest result kept
-    #[arg(long, env = "FOREBAY_MAX_ENTRY_BYTES", default_value = "8MiB", value_parser = parse_bytes)]
-    pub(crate) max_entry_bytes: usize,
     /// Redis to use, with --pool redis: redis://[user:password@]host:port[/database], rediss:// for TLS
     #[arg(long, env = "FOREBAY_REDIS_URL", hide_env_values = true)]
     redis_url: Option<String>,
@@ -61,6 +55,20 @@ pub(crate) struct PoolSettings {
     /// File with the password of the URL's user, instead of one in the URL. Read whenever a connection is made
     #[arg(long, env = "FOREBAY_MEMCACHED_PASSWORD_FILE")]
     memcached_password_file: Option<PathBuf>,
+}
+
+/// The pool of cached results.
+#[derive(Debug, Clone, Args)]
+#[command(next_help_heading = "Pool")]
+pub(crate) struct PoolSettings {
+    #[command(flatten)]
+    pub(crate) tier: TierSettings,
+    /// Bytes of results kept, with --pool memory [default: 256MiB, or a share of the memory that the container may take]
+    #[arg(long, env = "FOREBAY_POOL_BYTES", value_parser = parse_bytes)]
+    pool_bytes: Option<usize>,
+    /// Largest result kept
+    #[arg(long, env = "FOREBAY_MAX_ENTRY_BYTES", default_value = "8MiB", value_parser = parse_bytes)]
+    pub(crate) max_entry_bytes: usize,
     /// Milliseconds that a lookup may take before it counts as a miss
     #[arg(long, env = "FOREBAY_POOL_TIMEOUT_MS", default_value_t = 5,
           value_parser = clap::value_parser!(u16).range(1..=1000))]
@@ -75,7 +83,7 @@ pub(crate) struct PoolSettings {
     pub(crate) pool_secret_file: Option<PathBuf>,
 }
 
-impl PoolSettings {
+impl TierSettings {
     pub(super) fn check(&self) -> Result<(), SettingsError> {
         match self.pool {
             PoolKind::Redis if self.redis_url.is_none() => {
@@ -94,6 +102,20 @@ impl PoolSettings {
         matches!(self.pool, PoolKind::Redis | PoolKind::Memcached)
     }
 
+    /// How Redis is reached, with --pool redis.
+    pub(crate) fn redis(&self) -> Reach {
+        let (url, ca_file) = (self.redis_url.clone(), self.redis_ca_file.clone());
+        Reach::new(REDIS, url, ca_file, self.redis_password_file.clone())
+    }
+
+    /// How Memcached's servers are reached, with --pool memcached.
+    pub(crate) fn memcached(&self) -> Reach {
+        let (url, ca_file) = (self.memcached_url.clone(), self.memcached_ca_file.clone());
+        Reach::new(MEMCACHED, url, ca_file, self.memcached_password_file.clone())
+    }
+}
+
+impl PoolSettings {
     /// Sizes that nobody said become shares.
     pub(super) fn fit(&mut self, share: Share) {
         self.pool_bytes.get_or_insert(share.at_most(POOL_BYTES));
@@ -108,18 +130,6 @@ impl PoolSettings {
     /// Bytes of results that wait to be written.
     pub(crate) fn pool_queue_bytes(&self) -> usize {
         self.pool_queue_bytes.unwrap_or(POOL_QUEUE_BYTES)
-    }
-
-    /// How Redis is reached, with --pool redis.
-    pub(crate) fn redis(&self) -> Reach {
-        let (url, ca_file) = (self.redis_url.clone(), self.redis_ca_file.clone());
-        Reach::new(REDIS, url, ca_file, self.redis_password_file.clone())
-    }
-
-    /// How Memcached's servers are reached, with --pool memcached.
-    pub(crate) fn memcached(&self) -> Reach {
-        let (url, ca_file) = (self.memcached_url.clone(), self.memcached_ca_file.clone());
-        Reach::new(MEMCACHED, url, ca_file, self.memcached_password_file.clone())
     }
 
     /// How long a lookup may take.

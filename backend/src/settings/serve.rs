@@ -4,16 +4,16 @@ use std::net::IpAddr;
 use std::time::Duration;
 
 use clap::Args;
-use forebay_protocol::service;
 
 use super::memory::Memory;
 use super::models::ModelSettings;
 use super::shadow::ShadowSettings;
+use super::shared::check_service;
 use super::sizes::{Share, Sizes};
 use super::units::parse_seconds;
 use super::{
     GateAddress, HttpSettings, LogSettings, PoolSettings, PrivacySettings, RecordSettings,
-    RestrictedSettings, SettingsError, TlsSettings, TraceSettings, TrustSettings, wrong,
+    RestrictedSettings, SettingsError, TlsSettings, TraceSettings, TrustSettings,
 };
 
 /// Settings of `forebay serve`.
@@ -100,15 +100,10 @@ impl ServeSettings {
         self.shadow.check()?;
         self.trace.config()?;
         self.record.config()?;
-        if !service::is_name(&self.service) {
-            return Err(wrong(
-                "--service",
-                format!("{:?}: {} are expected", self.service, service::EXPECTED),
-            ));
-        }
+        check_service(&self.service)?;
         self.trust.check()?;
         self.privacy.check(&self.trust)?;
         self.http.check()?;
-        self.pool.check()
+        self.pool.tier.check()
     }
 }

@@ -5,7 +5,7 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use clap::{Args, ValueEnum};
-
+use forebay_protocol::service;
 use tokio::sync::Semaphore;
 
 use super::restricted::{self, Restrictions};
@@ -15,6 +15,17 @@ use super::{Hidden, SettingsError, wrong};
 use crate::body::Bodies;
 use crate::body::budget::Budget;
 use crate::body::pace::Least;
+
+/// Is it a name of a service?
+///
+/// # Errors
+/// It is not.
+pub(super) fn check_service(name: &str) -> Result<(), SettingsError> {
+    if service::is_name(name) {
+        return Ok(());
+    }
+    Err(wrong("--service", format!("{name:?}: {} are expected", service::EXPECTED)))
+}
 
 /// Where to listen and how much one request may take.
 #[derive(Debug, Clone, Args)]

@@ -52,8 +52,8 @@ impl Sizes {
             body_budget_bytes: http.body_budget_bytes(),
             max_body_bytes: http.max_body_bytes(),
             max_queue_bytes: None,
-            pool_bytes: (pool.pool == PoolKind::Memory).then(|| pool.pool_bytes()),
-            pool_queue_bytes: pool.is_shared().then(|| pool.pool_queue_bytes()),
+            pool_bytes: (pool.tier.pool == PoolKind::Memory).then(|| pool.pool_bytes()),
+            pool_queue_bytes: pool.tier.is_shared().then(|| pool.pool_queue_bytes()),
             record_queue_bytes: None,
         }
     }

@@ -209,6 +209,41 @@ fn what_one_server_may_not_serve_is_served_by_none_of_its_service() {
 }
 
 #[test]
+fn nothing_is_made_for_a_fleet_of_which_a_server_has_another_class_of_processor() {
+    let root = repository(&variant(&here(), &json!({}), 0.01));
+    let mesh = Mesh::redis();
+    let model = root.path().join("m");
+    let nowhere = root.path().join("nowhere");
+    let optimize = || {
+        let mut optimize = command(&["optimize"]);
+        optimize.arg(&model).arg("--fleet").args(&mesh.arguments(&[])[..4]);
+        optimize.arg("--python").arg(&nowhere).arg("--tools-dir").arg(&nowhere);
+        let done = optimize.output().unwrap();
+        let said = [done.stdout, done.stderr].map(|bytes| String::from_utf8(bytes).unwrap());
+        (done.status.code(), said.concat())
+    };
+    let (code, said) = optimize();
+    assert!(code == Some(1) && said.contains("no server of service 'default' is alive"), "{code:?} {said}");
+    let one = Forebay::serve_from(root.path(), &mesh.arguments(&["--instances", "1"]));
+    assert_eq!(version(&one), "2");
+    let (code, said) = optimize();
+    assert!(code == Some(1) && said.contains("nowhere"), "the next thing is the tools: {code:?} {said}");
+    let redis = &mesh.servers[0];
+    let one = redis.ask("HKEYS forebay:2:records").nth(2).unwrap();
+    let [mut record, beat] =
+        ["records", "beats"].map(|key| redis.ask(&format!("HGET forebay:2:{key} {one}")).nth(1).unwrap());
+    let cpu = serde_json::from_str::<Value>(&record).unwrap()["cpu"].to_string();
+    record = record.replace(&cpu, &json!(NOWHERE).to_string());
+    redis.tell(&format!("HSET forebay:2:records other '{record}'"));
+    redis.tell(&format!("HSET forebay:2:beats other '{beat}'"));
+    let (code, said) = optimize();
+    assert_eq!(code, Some(3), "{said}");
+    for expected in ["2 servers of service 'default'", "other (", "nothing is installed, for --fleet"] {
+        assert!(said.contains(expected), "{said}");
+    }
+}
+
+#[test]
 fn a_shadow_counts_disagreements_and_says_when_there_are_too_many() {
     let root = repository(&variant(&here(), &json!({}), 0.01));
     let forebay = serve(root.path(), &["--shadow", "m=1"]);

@@ -33,9 +33,9 @@ pub(crate) enum CommandError {
 }
 
 /// What a command says.
-#[derive(Debug, Deserialize)]
+#[derive(Debug, Clone, Deserialize)]
 #[serde(untagged)]
-enum Said {
+pub(super) enum Said {
     Items(Vec<Value>),
     All(f64),
 }
@@ -43,7 +43,7 @@ enum Said {
 /// Of one item.
 #[derive(Debug, Clone, Copy, Deserialize)]
 #[serde(untagged)]
-enum Value {
+pub(super) enum Value {
     One(f64),
     /// To be summed and divided, as errors and letters are.
     Pair(f64, f64),
@@ -68,7 +68,12 @@ pub(super) fn loss(
     compared: Compared<'_>,
     stop: &AtomicBool,
 ) -> Result<Loss, LossError> {
-    let before = ask(measure, line, compared, compared.original, stop)?;
+    let known = measure.said.borrow().get(compared.original).cloned();
+    let before = match known {
+        Some(said) => said,
+        None => ask(measure, line, compared, compared.original, stop)?,
+    };
+    measure.said.borrow_mut().insert(compared.original.to_owned(), before.clone());
     let after = ask(measure, line, compared, compared.variant, stop)?;
     let items = compared.items.len();
     let drop = |was: f64, is: f64, bound| Loss {

@@ -3,12 +3,13 @@
 use serde_json::{Value, json};
 
 use super::Report;
+use crate::optimize::fleet::Fleet;
 use crate::optimize::search::{Rejected, Tried};
 use crate::optimize::verdict::Judged;
 
 /// The report as JSON.
 pub(super) fn of(report: &Report<'_, '_>) -> Value {
-    let Report { request, shop, terms, found, judged, footprint } = report;
+    let Report { request, shop, terms, found, judged, footprint, fleet } = report;
     let of_tried = |Tried { candidate, loss, speed }: &Tried| json!({"candidate": candidate, "loss": loss, "speed": speed});
     let of_judged = |one: &Judged| {
         let reasons: Vec<String> = one.refusals.iter().map(ToString::to_string).collect();
@@ -33,6 +34,7 @@ pub(super) fn of(report: &Report<'_, '_>) -> Value {
         "tried": found.tried.iter().map(of_tried).collect::<Vec<_>>(),
         "rejected": found.rejected.iter().map(|Rejected { what, why }| json!({"what": what, "why": why})).collect::<Vec<_>>(),
         "cut": found.was_cut,
+        "fleet": fleet.map(Fleet::data),
         "judged": judged.iter().map(of_judged).collect::<Vec<_>>(),
     })
 }

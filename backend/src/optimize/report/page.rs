@@ -15,6 +15,7 @@ table { border-collapse: collapse; width: 100% } th, td { text-align: left; padd
 td.number, th.number { text-align: right; font-variant-numeric: tabular-nums; white-space: nowrap }
 .verdict { padding: .6rem 1rem; border-left: 4px solid #2f7d4f; background: #eef7f1 } .verdict.no { border-color: #b3541e; background: #fbf1ea }
 .warning { padding: .6rem 1rem; border-left: 4px solid #b01e1e; background: #fbeaea; font-weight: 600 }
+pre { white-space: pre-wrap; font: inherit }
 svg { width: 100%; height: auto } svg text { font: 12px system-ui, sans-serif; fill: #445 } svg .grid { stroke: #e3e7ee }
 svg line.budget { stroke: #b01e1e; stroke-dasharray: 5 4 } svg text.budget { fill: #b01e1e }
 circle { fill-opacity: .65; stroke: #fff } circle.original { fill: #667 } circle.good { fill: #3a76b8 } circle.bad { fill: #c9b3a2 } circle.taken { fill: #2f7d4f; fill-opacity: .9; stroke: #14301f }
@@ -45,6 +46,9 @@ pub(super) fn of(report: &Report<'_, '_>) -> String {
         escaped(&report.shop.template.judged.onnxruntime),
         escaped(&report.shop.template.judged.cpu.to_string())
     );
+    if let Some(fleet) = report.fleet {
+        let _ = writeln!(page, "<pre>{}</pre>", escaped(&fleet.text()));
+    }
     page += &plot::of(report);
     page += "<p>Each dot is a candidate on the choose split: to the right is faster, up loses more, its area is its size.</p>\n";
     if !judged.is_empty() {

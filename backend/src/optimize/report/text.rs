@@ -22,6 +22,9 @@ pub(super) fn of(report: &Report<'_, '_>) -> String {
     if terms.is_made_up {
         text += "WARNING: the inputs are made up: what a variant loses on real ones is NOT known\n";
     }
+    if let Some(fleet) = report.fleet {
+        text += &fleet.text();
+    }
     if found.tried.is_empty() {
         text += "nothing could be tried\n";
     }

@@ -40,7 +40,7 @@ impl Bound {
         Ok(Self {
             http: http::listen(settings.http_address, settings.http_port)?,
             grpc: http::listen(settings.grpc_address, settings.grpc_port)?,
-            gate: match settings.pool.pool {
+            gate: match settings.pool.tier.pool {
                 PoolKind::Memory => Some(http::listen(settings.gate.gate_address, settings.gate.gate_port)?),
                 PoolKind::Redis | PoolKind::Memcached | PoolKind::None => None,
             },

@@ -30,18 +30,18 @@ impl Pooled {
     /// When a URL or a secret can't be used, or the server says so.
     pub(super) async fn start(settings: &ServeSettings, leaving: &Leaving) -> Result<Self, SettingsError> {
         let pool = &settings.pool;
-        match pool.pool {
+        match pool.tier.pool {
             PoolKind::None => {
                 let herald = Arc::new(Herald::none());
                 Ok(Self { store: None, own: None, herald, farewell: None, ledger: None })
             }
             PoolKind::Memory => Ok(Self::memory(settings)),
             PoolKind::Redis => {
-                let redis = Redis::open(&pool.redis()).await?;
+                let redis = Redis::open(&pool.tier.redis()).await?;
                 Self::remote(redis.clone(), redis, settings, leaving)
             }
             PoolKind::Memcached => {
-                let memcached = Memcached::open(&pool.memcached()).await?;
+                let memcached = Memcached::open(&pool.tier.memcached()).await?;
                 Self::remote(memcached.clone(), MemcachedSteps::new(memcached), settings, leaving)
             }
         }
