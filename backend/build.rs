@@ -29,5 +29,8 @@ fn main() -> Result<(), Box<dyn Error>> {
         builder = builder.extern_path(format!(".inference.{message}"), ours);
     }
     builder.compile_fds(descriptors)?;
+    // KEDA's, apart: no message of ours has anything to do with it.
+    let scaler = protox::compile(["external_scaler.proto"], ["proto"])?;
+    tonic_prost_build::configure().build_client(false).compile_fds(scaler)?;
     Ok(())
 }

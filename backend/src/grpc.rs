@@ -7,7 +7,7 @@ pub(crate) mod health;
 mod last;
 mod reply;
 pub(crate) mod restricted;
-mod status;
+pub(crate) mod status;
 mod unary;
 
 use std::pin::Pin;
@@ -26,6 +26,7 @@ use tonic_health::pb::health_server::HealthServer;
 use tonic_health::server::HealthService;
 
 pub(crate) use self::call::timeout;
+pub(crate) use self::reply::{of as message, of_bytes as raw_message};
 use crate::body::Bodies;
 use crate::body::budget::Charge;
 use crate::body::metered::Metered;

@@ -22,6 +22,9 @@ mod optimize;
 // A client of any V2 server: one request, or a load.
 mod client;
 
+// Requests that wait at the gate for a backend.
+mod hold;
+
 // What filters ask: lookups by digest, what is live.
 mod gate;
 

@@ -13,6 +13,12 @@ mod generated {
 
 pub(crate) use generated::*;
 
+/// KEDA's words for a scaler that stands outside of it.
+#[allow(missing_docs, unreachable_pub, clippy::all, clippy::pedantic)]
+pub(crate) mod scaler {
+    include!(concat!(env!("OUT_DIR"), "/externalscaler.rs"));
+}
+
 static DESCRIPTORS: LazyLock<DescriptorPool> = LazyLock::new(|| {
     DescriptorPool::decode(&include_bytes!(concat!(env!("OUT_DIR"), "/inference.bin"))[..])
         .expect("the build script wrote these descriptors")

@@ -5,6 +5,7 @@ mod client;
 mod completion;
 mod environment;
 mod gate;
+mod hold;
 mod memory;
 mod models;
 mod optimize;
@@ -32,6 +33,7 @@ pub(crate) use client::{
 };
 pub(crate) use completion::Completion;
 pub(crate) use gate::GateSettings;
+pub(crate) use hold::{HeldFor, HoldSettings};
 use memory::Memory;
 pub(crate) use models::{Elsewhere, ModelControlMode, ModelSettings, TensorRtFlavour};
 pub(crate) use optimize::{

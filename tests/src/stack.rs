@@ -35,6 +35,7 @@ pub struct Stack {
     injects: bool,
     arguments: Vec<String>,
     gate_port: Option<u16>,
+    holds: bool,
     tenant: Option<String>,
     brought: Option<Brought>,
     tls: Option<Tls>,
@@ -69,6 +70,7 @@ impl Stack {
             injects: false,
             arguments: Vec::new(),
             gate_port: None,
+            holds: false,
             tenant: None,
             brought: None,
             tls: None,
@@ -170,6 +172,13 @@ impl Stack {
         self
     }
 
+    /// The gate holds what comes while the first service's backend is not there.
+    #[must_use]
+    pub fn holds(mut self) -> Self {
+        self.holds = true;
+        self
+    }
+
     /// Starts it; ready when this returns.
     ///
     /// # Panics
@@ -194,11 +203,15 @@ impl Stack {
         for service in &self.services {
             let repository = forebay::repository(&folder.path().join(service), &self.models);
             let command =
-                forebay::serve((&repository, service), 0, url.as_deref(), &secrets, &self.arguments);
+                forebay::serve((&repository, service), (0, 0), url.as_deref(), &secrets, &self.arguments);
             let (process, ports) = forebay::start(service, command);
             backends.push(Backend { service: service.clone(), repository, process, ports });
         }
-        let gate = url.as_deref().map(|url| forebay::start("gate", forebay::gate(url, 0, &secrets)));
+        let held_for = self.holds.then_some(backends[0].ports);
+        let gate = url.as_deref().map(|url| {
+            let command = forebay::gate(url, 0, &secrets, held_for.map(|ports| (&*self.services[0], ports)));
+            forebay::start("gate", command)
+        });
         let ports = gate.as_ref().map_or(backends[0].ports, |(_, ports)| *ports);
         let gate_port = ports.gate.expect("a gate");
         let wiring = Wiring {
@@ -207,6 +220,10 @@ impl Stack {
             gate_port: self.gate_port.unwrap_or(gate_port),
             token: secrets.token.clone(),
             injects: self.injects,
+            hold_ports: gate
+                .as_ref()
+                .filter(|_| self.holds)
+                .map(|(_, ports)| (ports.http, ports.grpc.unwrap_or(0))),
             tls: self.tls.map(|tls| tls.folder),
             changes: self.changes,
         };

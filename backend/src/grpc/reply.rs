@@ -29,12 +29,23 @@ const OK: HeaderValue = HeaderValue::from_static("0");
 ///
 /// # Errors
 /// When no message can be so long.
-pub(super) fn of(mut headers: HeaderMap, response: ModelInferResponse) -> Result<Response, Status> {
-    let pieces = pieces(response)?;
+pub(crate) fn of(headers: HeaderMap, response: ModelInferResponse) -> Result<Response, Status> {
+    Ok(in_pieces(headers, pieces(response)?))
+}
+
+/// The answer of one small message that is ready.
+pub(crate) fn of_bytes(message: &'static [u8]) -> Response {
+    let mut head = BytesMut::with_capacity(HEAD_BYTES);
+    head.put_u8(0);
+    head.put_u32(u32::try_from(message.len()).unwrap_or_default());
+    in_pieces(HeaderMap::new(), vec![head.freeze(), Bytes::from_static(message)])
+}
+
+fn in_pieces(mut headers: HeaderMap, pieces: Vec<Bytes>) -> Response {
     headers.insert(CONTENT_TYPE, GRPC);
     let mut answer = Response::new(Body::new(Reply { pieces: pieces.into_iter(), is_ended: false }));
     *answer.headers_mut() = headers;
-    Ok(answer)
+    answer
 }
 
 /// The message behind its head.

@@ -15,7 +15,7 @@ use crate::observe::logs::{LogError, seldom};
 use crate::observe::trace::TraceError;
 
 /// The status of an error of that class.
-fn status(class: Class, error: &impl ToString) -> Status {
+pub(crate) fn status(class: Class, error: &impl ToString) -> Status {
     let code = match class {
         Class::Wrong | Class::Coding => Code::InvalidArgument,
         Class::TooLarge => Code::OutOfRange,

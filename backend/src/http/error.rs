@@ -113,7 +113,7 @@ impl HttpError {
 }
 
 /// The status of a class.
-fn status(class: Class) -> StatusCode {
+pub(crate) fn status(class: Class) -> StatusCode {
     match class {
         Class::Wrong | Class::Left => StatusCode::BAD_REQUEST,
         Class::Unproven => StatusCode::UNAUTHORIZED,

@@ -16,6 +16,9 @@ pub(crate) use series::text as series;
 const SECONDS: [f64; 13] =
     [0.0001, 0.00025, 0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.5, 1.0, 5.0];
 
+/// The same of what may take as long as a node takes to come up.
+const LONG_SECONDS: [f64; 10] = [0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0, 120.0, 300.0];
+
 /// Bounds of the buckets of batch sizes.
 const ROWS: [f64; 9] = [1.0, 2.0, 4.0, 8.0, 16.0, 32.0, 64.0, 128.0, 256.0];
 
@@ -40,6 +43,7 @@ pub(crate) fn install() -> Result<Metrics, BuildError> {
 fn builder() -> Result<PrometheusBuilder, BuildError> {
     PrometheusBuilder::new()
         .set_buckets_for_metric(Matcher::Suffix("_seconds".to_owned()), &SECONDS)?
+        .set_buckets_for_metric(Matcher::Prefix("forebay_hold_".to_owned()), &LONG_SECONDS)?
         .set_buckets_for_metric(Matcher::Suffix("_rows".to_owned()), &ROWS)
 }
 
@@ -175,6 +179,7 @@ fn describe() {
     describe_counter!("forebay_bodies_refused", "Bodies and messages not read to their end, by reason");
     describe_counter!("forebay_connections_refused", "Connections closed at once because all were taken");
     describe_gate();
+    describe_holding();
     describe_records();
 }
 
@@ -184,6 +189,19 @@ fn describe_gate() {
     describe_gauge!("forebay_proxies_behind", "Of those, the ones without the newest table of generations");
     describe_counter!("forebay_gate_lookups", "Lookups at the gate, by result");
     describe_histogram!("forebay_gate_lookup_seconds", "Time of a lookup at the gate");
+}
+
+fn describe_holding() {
+    describe_gauge!("forebay_held_requests", "Requests that wait at this gate for a backend");
+    describe_gauge!("forebay_held_bytes", "Bytes of their bodies");
+    describe_counter!("forebay_hold_wakes", "Times that a backend was wanted and none was there");
+    describe_histogram!("forebay_hold_wake_seconds", "Time from then until one was ready for a model");
+    describe_histogram!("forebay_hold_seconds", "Time from a request that came to be held to its answer");
+    describe_counter!("forebay_hold_hits", "Requests that came to be held and were answered by the pool");
+    describe_counter!(
+        "forebay_hold_refused",
+        "Requests that came to be held and got no answer, by reason: full, late, asleep, broken, ends, only_if_cached, body"
+    );
 }
 
 fn describe_records() {

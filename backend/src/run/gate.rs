@@ -4,6 +4,8 @@
 use std::sync::Arc;
 use std::time::Instant;
 
+use forebay_protocol::limits::Limits;
+use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
 
 use super::end::{End, PATIENCE};
@@ -15,10 +17,14 @@ use crate::cache::live::{LiveTable, MemcachedSteps, Proxies, Registry, Shared, S
 use crate::cache::pool::{Memcached, Redis, RemotePool, Shelf};
 use crate::cache::store::Store;
 use crate::gate::{self, Gate, Savings, ready};
+use crate::hold::{self, Handover, Hold, Joined, Load};
 use crate::http::{self, tls::Tls};
 use crate::observe::metrics::{self, GateMetrics};
 use crate::observe::{logs, readiness::Draining, trace::Tracing};
-use crate::settings::{GateSettings, PoolKind, PoolSettings, PrivacySettings, SettingsError};
+use crate::schedule::QueueLimits;
+use crate::settings::{
+    GateSettings, HeldFor, HoldSettings, PoolKind, PoolSettings, PrivacySettings, SettingsError,
+};
 
 /// Runs `forebay gate` until a signal to end.
 ///
@@ -46,6 +52,7 @@ pub(crate) fn run(settings: &GateSettings) -> anyhow::Result<()> {
             http::listen(settings.http.metrics_address, settings.metrics_port)?;
         let (live, proxies) = (Arc::new(LiveTable::of_pool(secret)), Arc::<Proxies>::default());
         trust.follow(&stop);
+        let held_for = settings.hold.held_for()?;
         let following = tokio::spawn(registry.follow(live.clone(), proxies.clone(), stop.clone()));
         let draining = Draining::default();
         let gate = Arc::new(Gate {
@@ -61,9 +68,26 @@ pub(crate) fn run(settings: &GateSettings) -> anyhow::Result<()> {
         });
         let needs = ready::Needs { store, live, draining: draining.clone() };
         let main = gate::routes(gate.clone()).merge(ready::routes(needs));
-        let ports = Ports { gate: Some(gate_port), metrics: metrics_port, ..Ports::default() };
+        let mut main = vec![(listener, http::with_fallback(main))];
+        let mut ports = Ports { gate: Some(gate_port), metrics: metrics_port, ..Ports::default() };
+        let hold = held_for.map(|held_for| holding(settings, held_for, &gate, &draining));
+        if let Some(hold) = hold {
+            let numbers = [&mut ports.http, &mut ports.grpc];
+            for (port, number) in settings.hold.hold_ports.iter().zip(numbers) {
+                let (listener, bound) = http::listen(settings.hold.hold_address, *port)?;
+                *number = Some(bound);
+                main.push((listener, hold::routes(hold.clone())));
+            }
+            if let Some(port) = settings.hold.scaler_port {
+                let (listener, bound) = http::listen(settings.hold.hold_address, port)?;
+                ports.scaler = Some(bound);
+                let (told, load) = watch::channel(Load::default());
+                tokio::spawn(hold::follow_load(hold.handover.clone(), told, stop.clone()));
+                main.push((listener, hold::scaler::routes(load, draining.begun())));
+            }
+        }
         let listeners = Listeners {
-            main: vec![(listener, http::with_fallback(main))],
+            main,
             tls,
             metrics: (
                 metrics_listener,
@@ -87,6 +111,26 @@ pub(crate) fn run(settings: &GateSettings) -> anyhow::Result<()> {
     // A name that is being resolved doesn't hold up the end.
     runtime.shutdown_background();
     ended
+}
+
+/// What holds requests, until nothing new is taken.
+fn holding(settings: &GateSettings, held_for: HeldFor, gate: &Gate, draining: &Draining) -> Arc<Hold> {
+    let HoldSettings { hold_requests: requests, .. } = settings.hold;
+    let limits = QueueLimits { requests, bytes: settings.hold.hold_bytes(&settings.http) };
+    let handover = Handover::new(held_for, limits);
+    // Who waits then asks another gate.
+    tokio::spawn(handover.clone().run(draining.closing()));
+    Arc::new(Hold {
+        handover,
+        joined: Joined::new(limits),
+        store: gate.store.clone(),
+        live: gate.live.clone(),
+        trust: gate.trust.clone(),
+        service: settings.hold.hold_service.clone(),
+        bodies: settings.http.bodies(),
+        limits: Limits { max_body_bytes: settings.http.max_body_bytes(), ..Limits::default() },
+        longest: settings.hold.hold_timeout_secs,
+    })
 }
 
 /// The pool that the settings name.

@@ -7,7 +7,7 @@ use serde::Serialize;
 /// The bound ports.
 #[derive(Debug, Default, Clone, Copy, Serialize)]
 pub(super) struct Ports {
-    /// Of `serve`.
+    /// Of `serve`, and of `gate` where it holds requests.
     #[serde(rename = "http_port", skip_serializing_if = "Option::is_none")]
     pub(super) http: Option<u16>,
     #[serde(rename = "grpc_port", skip_serializing_if = "Option::is_none")]
@@ -15,6 +15,9 @@ pub(super) struct Ports {
     /// Of `gate`, and of `serve` with the pool in memory.
     #[serde(rename = "gate_port", skip_serializing_if = "Option::is_none")]
     pub(super) gate: Option<u16>,
+    /// Of `gate`, where it scales.
+    #[serde(rename = "scaler_port", skip_serializing_if = "Option::is_none")]
+    pub(super) scaler: Option<u16>,
     #[serde(rename = "metrics_port")]
     pub(super) metrics: u16,
 }
@@ -29,7 +32,7 @@ struct ReadyLine {
 impl Ports {
     /// They answer, and it is not ready yet.
     pub(super) fn say_live(self) {
-        let Self { http, grpc, gate, metrics } = self;
+        let Self { http, grpc, gate, metrics, .. } = self;
         tracing::info!(http, grpc, gate, metrics, "live; models are being loaded");
     }
 
@@ -42,8 +45,8 @@ impl Ports {
         let mut stdout = std::io::stdout().lock();
         writeln!(stdout, "{}", serde_json::to_string(&line)?)?;
         stdout.flush()?;
-        let Self { http, grpc, gate, metrics } = self;
-        tracing::info!(http, grpc, gate, metrics, "ready");
+        let Self { http, grpc, gate, scaler, metrics } = self;
+        tracing::info!(http, grpc, gate, scaler, metrics, "ready");
         Ok(())
     }
 }

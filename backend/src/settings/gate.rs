@@ -5,8 +5,8 @@ use clap::Args;
 use super::memory::Memory;
 use super::sizes::{Share, Sizes};
 use super::{
-    GateAddress, HttpSettings, LogSettings, PoolSettings, SettingsError, TlsSettings, TraceSettings,
-    TrustSettings, wrong,
+    GateAddress, HoldSettings, HttpSettings, LogSettings, PoolSettings, SettingsError, TlsSettings,
+    TraceSettings, TrustSettings, wrong,
 };
 
 /// Settings of `forebay gate`.
@@ -23,6 +23,8 @@ pub(crate) struct GateSettings {
     pub(crate) tls: TlsSettings,
     #[command(flatten)]
     pub(crate) pool: PoolSettings,
+    #[command(flatten)]
+    pub(crate) hold: HoldSettings,
     #[command(flatten)]
     pub(crate) trust: TrustSettings,
     #[command(flatten)]
@@ -50,6 +52,7 @@ impl GateSettings {
             return Err(wrong("--pool", reason));
         }
         self.trace.config()?;
+        self.hold.check()?;
         self.trust.check()?;
         self.http.check()?;
         self.pool.tier.check()

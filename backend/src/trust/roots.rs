@@ -26,6 +26,16 @@ pub(crate) enum RootsError {
 /// # Errors
 /// [`RootsError`].
 pub(crate) fn connector(ca_file: Option<&Path>, protocol: Option<&[u8]>) -> Result<TlsConnector, RootsError> {
+    let mut config = config(ca_file)?;
+    config.alpn_protocols = protocol.into_iter().map(<[u8]>::to_vec).collect();
+    Ok(TlsConnector::from(Arc::new(config)))
+}
+
+/// The same for who makes connections itself.
+///
+/// # Errors
+/// [`RootsError`].
+pub(crate) fn config(ca_file: Option<&Path>) -> Result<ClientConfig, RootsError> {
     let roots = if let Some(path) = ca_file {
         let mut roots = RootCertStore::empty();
         let unreadable = |reason: String| RootsError::File { path: path.to_owned(), reason };
@@ -46,9 +56,7 @@ pub(crate) fn connector(ca_file: Option<&Path>, protocol: Option<&[u8]>) -> Resu
         }
         roots
     };
-    let mut config = believing(roots)?;
-    config.alpn_protocols = protocol.into_iter().map(<[u8]>::to_vec).collect();
-    Ok(TlsConnector::from(Arc::new(config)))
+    Ok(believing(roots)?)
 }
 
 /// The system's CAs; none where it has none that can be read.

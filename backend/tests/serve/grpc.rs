@@ -30,8 +30,12 @@ pub(crate) const SERVICE: &str = "/inference.GRPCInferenceService";
 pub(crate) type Channel = tonic::client::Grpc<Client<HttpConnector, tonic::body::Body>>;
 
 pub(crate) fn channel(forebay: &Forebay) -> Channel {
+    channel_at(forebay.grpc_port)
+}
+
+pub(crate) fn channel_at(port: u16) -> Channel {
     let client = Client::builder(TokioExecutor::new()).http2_only(true).build_http();
-    let origin = format!("http://127.0.0.1:{}", forebay.grpc_port).parse().unwrap();
+    let origin = format!("http://127.0.0.1:{port}").parse().unwrap();
     tonic::client::Grpc::with_origin(client, origin)
 }
 

@@ -29,6 +29,7 @@ mod framing;
 mod generation;
 mod generations;
 mod grpc;
+mod hold;
 mod io_binding;
 mod memcached;
 mod memory;

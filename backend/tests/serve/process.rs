@@ -21,6 +21,8 @@ pub(crate) struct Forebay {
     /// 0 of a gate: it has none.
     pub(crate) grpc_port: u16,
     pub(crate) metrics_port: u16,
+    /// 0 where nothing scales.
+    pub(crate) scaler_port: u16,
 }
 
 /// The generated models.
@@ -160,7 +162,7 @@ impl Forebay {
             let port = |name: &str| u16::try_from(line.get(name)?.as_u64()?).ok();
             line["message"].as_str()?.starts_with("live;").then_some(())?;
             let (http, metrics) = (port("http")?, port("metrics")?);
-            Some(Ports { http, grpc: port("grpc"), gate: port("gate"), metrics })
+            Some(Ports { http, grpc: port("grpc"), gate: port("gate"), scaler: None, metrics })
         });
         Self::of(process, ports)
     }
@@ -170,9 +172,10 @@ impl Forebay {
         self.process.until_line(Ports::of);
     }
 
-    fn of(process: Process, Ports { http, grpc, gate, metrics }: Ports) -> Self {
+    fn of(process: Process, Ports { http, grpc, gate, scaler, metrics }: Ports) -> Self {
         Self {
             process,
+            scaler_port: scaler.unwrap_or(0),
             http_port: http,
             gate_port: gate.unwrap_or(0),
             grpc_port: grpc.unwrap_or(0),

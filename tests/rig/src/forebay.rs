@@ -11,6 +11,8 @@ pub struct Ports {
     pub grpc: Option<u16>,
     /// `gate`, and `serve` with the pool in memory.
     pub gate: Option<u16>,
+    /// Of a `gate` that scales.
+    pub scaler: Option<u16>,
     /// Of both.
     pub metrics: u16,
 }
@@ -25,6 +27,7 @@ impl Ports {
             http: port("http_port").unwrap_or(0),
             grpc: port("grpc_port"),
             gate: port("gate_port"),
+            scaler: port("scaler_port"),
             metrics: port("metrics_port")?,
         })
     }

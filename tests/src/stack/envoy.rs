@@ -13,6 +13,8 @@ use std::process::Command;
 const LOOKUP_MS: u64 = 1000;
 /// What the lines begin with that are comments until there are several tenants.
 const TENANTS: &str = "#tenants: ";
+/// The same until backends come and go.
+const HOLD: &str = "#hold: ";
 
 /// What Envoy is connected to.
 pub(crate) struct Wiring {
@@ -24,6 +26,8 @@ pub(crate) struct Wiring {
     pub(crate) token: String,
     /// Envoy puts the token on, so the filter gets none.
     pub(crate) injects: bool,
+    /// Where the gate holds requests, by HTTP and gRPC.
+    pub(crate) hold_ports: Option<(u16, u16)>,
     /// The folder of its certificates, where it speaks nothing but TLS.
     pub(crate) tls: Option<PathBuf>,
     pub(crate) changes: Changes,
@@ -102,6 +106,9 @@ fn filled(template: &str, folder: &Path, wiring: &Wiring) -> String {
     if wiring.injects {
         config = config.replace(TENANTS, "");
     }
+    if wiring.hold_ports.is_some() {
+        config = config.replace(HOLD, "");
+    }
     for (service, port) in &wiring.backends[1..] {
         config = with_service(&config, service, *port);
     }
@@ -116,6 +123,9 @@ fn filled(template: &str, folder: &Path, wiring: &Wiring) -> String {
         ("filter", path(&filter)),
     ];
     values.extend(wiring.injects.then(|| ("credential", path(&folder.join(CREDENTIAL)))));
+    if let Some((http, grpc)) = wiring.hold_ports {
+        values.extend([("hold_port", http.to_string()), ("hold_grpc_port", grpc.to_string())]);
+    }
     // A test may have replaced a marked line, mark and all.
     let is_replaced =
         |name: &str| wiring.changes.texts.iter().any(|(text, _)| text.contains(&format!("# up:{name}")));

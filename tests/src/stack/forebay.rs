@@ -117,27 +117,32 @@ pub(crate) fn repository(folder: &Path, models: &[String]) -> PathBuf {
     repository
 }
 
-/// `serve` on that port; 0 picks a free one.
+/// `serve` on those ports; 0 picks a free one.
 pub(crate) fn serve(
     (repository, service): (&Path, &str),
-    port: u16,
+    (http, grpc): (u16, u16),
     pool_url: Option<&str>,
     secrets: &Secrets,
     more: &[String],
 ) -> Command {
     let mut command = shared("serve", pool_url, secrets, &secrets.serve);
-    command.args(["--http-address=127.0.0.1", "--gate-port=0"]).arg(format!("--http-port={port}"));
-    command.args(["--grpc-address=127.0.0.1", "--grpc-port=0"]);
+    command.args(["--http-address=127.0.0.1", "--gate-port=0"]).arg(format!("--http-port={http}"));
+    command.arg("--grpc-address=127.0.0.1").arg(format!("--grpc-port={grpc}"));
     command.args(["--service", service, "--model-control-mode", "poll", "--repository-poll-secs", "1"]);
     command.arg("--model-repository").arg(repository).arg("--onnxruntime").arg(onnxruntime());
     command.args(more);
     command
 }
 
-/// `gate` on that port; 0 picks a free one.
-pub(crate) fn gate(pool_url: &str, port: u16, secrets: &Secrets) -> Command {
+/// `gate` on that port; 0 picks a free one. It holds for that service, whose backend has those ports.
+pub(crate) fn gate(pool_url: &str, port: u16, secrets: &Secrets, held_for: Option<(&str, Ports)>) -> Command {
     let mut command = shared("gate", Some(pool_url), secrets, &secrets.gate);
     command.arg(format!("--gate-port={port}"));
+    if let Some((service, Ports { http, grpc, .. })) = held_for {
+        command.args(["--hold-address=127.0.0.1", "--hold-ports=0,0", "--hold-service", service]);
+        command.arg(format!("--hold-for=http://127.0.0.1:{http}"));
+        command.arg(format!("--hold-for-grpc-port={}", grpc.unwrap_or(0)));
+    }
     command
 }
 

@@ -98,12 +98,13 @@ impl Running {
         assert!(!reloads.is_empty() && reloads.iter().all(|(_, count)| *count == 0), "{reloads:?}");
     }
 
-    /// Starts a backend that was killed again, on the same port.
+    /// Starts a backend that was killed again, on the same ports.
     pub fn restart_backend(&mut self, index: usize) {
         let backend = &self.backends[index];
-        let (model_source, port) =
-            ((backend.repository.as_path(), backend.service.as_str()), backend.ports.http);
-        let command = forebay::serve(model_source, port, self.url.as_deref(), &self.secrets, &self.arguments);
+        let model_source = (backend.repository.as_path(), backend.service.as_str());
+        let ports = (backend.ports.http, backend.ports.grpc.unwrap_or(0));
+        let command =
+            forebay::serve(model_source, ports, self.url.as_deref(), &self.secrets, &self.arguments);
         let (process, ports) = forebay::start(&self.backends[index].service, command);
         let backend = &mut self.backends[index];
         (backend.process, backend.ports) = (process, ports);
@@ -114,6 +115,18 @@ impl Running {
         self.gate.as_mut().map(|(process, _)| process)
     }
 
+    /// A figure of the gate's whose line begins so; 0 when there is none.
+    ///
+    /// # Panics
+    /// There is no gate, or it does not answer.
+    pub fn gate_metric(&self, start: &str) -> u64 {
+        let (_, ports) = self.gate.as_ref().expect("a gate");
+        let answer = http::send(ports.metrics, &http::get("/metrics")).expect("the gate's metrics");
+        let text = String::from_utf8_lossy(&answer.body).into_owned();
+        let line = text.lines().find(|line| line.starts_with(start));
+        line.and_then(|line| line.rsplit(' ').next()?.parse().ok()).unwrap_or(0)
+    }
+
     /// Starts the gate that was killed again, on the same port.
     ///
     /// # Panics
@@ -121,7 +134,7 @@ impl Running {
     pub fn restart_gate(&mut self) {
         if let (Some(url), Some((process, ports))) = (&self.url, &mut self.gate) {
             let port = ports.gate.expect("a gate has its port");
-            (*process, *ports) = forebay::start("gate", forebay::gate(url, port, &self.secrets));
+            (*process, *ports) = forebay::start("gate", forebay::gate(url, port, &self.secrets, None));
         }
     }
 

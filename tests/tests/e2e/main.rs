@@ -7,6 +7,7 @@ mod examples;
 mod failures;
 mod freshness;
 mod grpc;
+mod hold;
 mod hostile;
 mod http2;
 mod joining;

@@ -55,6 +55,7 @@ impl Bound {
             grpc: Some(self.grpc.1),
             gate: self.gate.as_ref().map(|(_, number)| *number),
             metrics: self.metrics.1,
+            scaler: None,
         }
     }
 

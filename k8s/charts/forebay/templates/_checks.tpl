@@ -33,6 +33,12 @@
 {{- if and (eq $v.pool.kind "memcached") $v.secrets.poolPassword.enabled $v.pool.url (not (contains "@" $v.pool.url)) }}
 {{- $wrong = append $wrong "Memcached's password is a user's, whom pool.url names: memcached://user@host:11211" }}
 {{- end }}
+{{- if and $v.gate.hold.enabled (not $shared) }}
+{{- $wrong = append $wrong (printf "gate.hold wants a gate, and pool.kind %s has none: pool.kind redis or memcached" $v.pool.kind) }}
+{{- end }}
+{{- if and $v.gate.hold.scaler (not $v.gate.hold.enabled) }}
+{{- $wrong = append $wrong "gate.hold.scaler says who waits at the gate, and nobody does: gate.hold.enabled true" }}
+{{- end }}
 {{- if and $v.front.enabled (not $shared) }}
 {{- $wrong = append $wrong (printf "the front's filter asks a gate, and pool.kind %s has none: pool.kind redis or memcached, or front.enabled false" $v.pool.kind) }}
 {{- end }}

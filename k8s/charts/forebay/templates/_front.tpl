@@ -25,7 +25,7 @@
 {{/* Seconds without a byte: more than a whole inference after two waits for another's answer. */}}
 {{- define "forebay.idleSecs" -}}
 {{- $join := dig "join" "timeout_ms" 30000 .Values.front.filter | int64 -}}
-{{- add .Values.front.timeoutSecs (div (mul 2 $join) 1000) 30 -}}
+{{- add (include "forebay.answerSecs" . | int64) (div (mul 2 $join) 1000) 30 -}}
 {{- end }}
 
 {{/* The folder of the front's credential. */}}

@@ -1,0 +1,32 @@
+{{/* What the gate is told of the backends that it holds requests for. */}}
+{{- define "forebay.hold" -}}
+{{- if .Values.gate.hold.enabled -}}
+{{- $host := printf "%s-backend-headless" (include "forebay.fullname" .) -}}
+{{- $flags := dict "hold-for" (printf "%s://%s:8000" (include "forebay.scheme" . | lower) $host) -}}
+{{- $flags = merge $flags (dict "hold-service" .Values.service "hold-timeout-secs" .Values.gate.hold.timeoutSecs) -}}
+{{- if .Values.tls.secret -}}
+{{- $_ := set $flags "hold-ca-file" "/etc/forebay/tls/ca.crt" -}}
+{{- $_ := set $flags "hold-for-name" (printf "%s-backend" (include "forebay.fullname" .)) -}}
+{{- end -}}
+{{- if .Values.gate.hold.scaler -}}
+{{- $_ := set $flags "scaler-port" 8015 -}}
+{{- end -}}
+{{- include "forebay.flags" $flags }}
+{{- end -}}
+{{- end }}
+
+{{/* The gate's place in a cluster of backends: asked while none is ready. Takes [root, port]. */}}
+{{- define "forebay.envoyHolds" -}}
+{{- $root := index . 0 -}}
+{{- if $root.Values.gate.hold.enabled }}
+- priority: 1
+  lb_endpoints:
+    - endpoint: { address: { socket_address: { address: {{ include "forebay.fullname" $root }}-gate, port_value: {{ index . 1 }} } } }
+{{- end }}
+{{- end }}
+
+{{/* Seconds that the front waits for an answer: of a backend, or of one that has to come up first. */}}
+{{- define "forebay.answerSecs" -}}
+{{- $hold := .Values.gate.hold.enabled | ternary .Values.gate.hold.timeoutSecs 0 | int64 -}}
+{{- add .Values.front.timeoutSecs $hold -}}
+{{- end }}
