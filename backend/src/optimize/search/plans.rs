@@ -13,6 +13,9 @@ const STATIC: [&str; 3] = ["Conv", "Gemm", "MatMul"];
 const DYNAMIC: [&str; 3] = ["Gemm", "LSTM", "MatMul"];
 /// A kind with a smaller share of the time, and of the weights, is not worth what it loses.
 const PAYS: f64 = 0.02;
+/// Looks rows of a table up: no faster with 8 bits, so it is worth it only where the table is a large share of the weights.
+const LOOKUP: &str = "Gather";
+const LARGE: f64 = 0.1;
 
 /// Ranges from the least to the most value that was seen.
 pub(super) const LEAST_AND_MOST: &str = "minmax";
@@ -53,12 +56,13 @@ pub(super) fn of(model: &Inspected, shares: &BTreeMap<String, f64>) -> Vec<Plan>
             .collect();
     }
     let takes_time = |kind: &str| shares.is_empty() || shares.get(kind).is_some_and(|share| *share >= PAYS);
-    let has_weights = |kind: &str| {
+    let has_weights = |kind: &str, share: f64| {
         let of_kind = model.nodes.iter().filter(|node| node.op == kind).map(|node| node.weights_bytes);
-        of_kind.sum::<u64>() as f64 >= PAYS * model.weights_bytes as f64
+        of_kind.sum::<u64>() as f64 >= share * model.weights_bytes as f64
     };
     let there = |kinds: &[&str]| -> Vec<String> {
-        let pays = |kind: &&&str| model.ops.contains_key(**kind) && (takes_time(kind) || has_weights(kind));
+        let pays =
+            |kind: &&&str| model.ops.contains_key(**kind) && (takes_time(kind) || has_weights(kind, PAYS));
         kinds.iter().filter(pays).map(|kind| (*kind).to_owned()).collect()
     };
     let (fixed, moving) = (there(&STATIC), there(&DYNAMIC));
@@ -66,20 +70,28 @@ pub(super) fn of(model: &Inspected, shares: &BTreeMap<String, f64>) -> Vec<Plan>
     let ranged = |recipe: Recipe, method| Plan { recipe, method: Some(method) };
     if !fixed.is_empty() {
         plans.push(ranged(Recipe::Static(integers(&fixed, true)), LEAST_AND_MOST));
+    }
+    if fixed.iter().any(|kind| kind == "Conv") && !moving.is_empty() {
+        let convolutions = integers(&["Conv".to_owned()], true);
+        let recipe = Recipe::Hybrid { r#static: convolutions, dynamic: integers(&moving, true) };
+        plans.push(ranged(recipe, LEAST_AND_MOST));
+    }
+    if !moving.is_empty() {
+        if has_weights(LOOKUP, LARGE) {
+            let with_tables = [&moving[..], &[LOOKUP.to_owned()]].concat();
+            plans.push(Plan::of(Recipe::Dynamic(integers(&with_tables, true))));
+        }
+        plans.push(Plan::of(Recipe::Dynamic(integers(&moving, true))));
+    }
+    plans.push(Plan::of(Recipe::Storage { r#type: Half::Fp16, keep: Vec::new() }));
+    // To find such ranges takes longest.
+    if !fixed.is_empty() {
         plans.push(ranged(Recipe::Static(integers(&fixed, true)), "percentile"));
         plans.push(ranged(Recipe::Static(integers(&fixed, true)), "entropy"));
     }
     if !moving.is_empty() {
-        plans.push(Plan::of(Recipe::Dynamic(integers(&moving, true))));
         plans.push(Plan::of(Recipe::Dynamic(integers(&moving, false))));
     }
-    let rest: Vec<String> = moving.iter().filter(|kind| *kind != "Conv").cloned().collect();
-    if fixed.iter().any(|kind| kind == "Conv") && !rest.is_empty() {
-        let recipe =
-            Recipe::Hybrid { r#static: integers(&["Conv".to_owned()], true), dynamic: integers(&rest, true) };
-        plans.push(ranged(recipe, LEAST_AND_MOST));
-    }
-    plans.push(Plan::of(Recipe::Storage { r#type: Half::Fp16, keep: Vec::new() }));
     plans.push(Plan::of(Recipe::Storage { r#type: Half::Bf16, keep: Vec::new() }));
     plans.push(Plan::of(Recipe::Weights { bits: 8, keep: Vec::new() }));
     plans.push(Plan::of(Recipe::Weights { bits: 4, keep: Vec::new() }));
@@ -96,4 +108,53 @@ pub(super) fn of(model: &Inspected, shares: &BTreeMap<String, f64>) -> Vec<Plan>
 fn integers(ops: &[String], per_channel: bool) -> Integers {
     let reduce_range = Cpu::here().integers() == Sums::Saturating;
     Integers { ops: ops.to_vec(), keep: Vec::new(), per_channel, reduce_range }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::optimize::tools::Node;
+
+    /// What is planned for nodes of that many bytes of weights.
+    fn plans(nodes: &[(&str, u64)]) -> Vec<String> {
+        let node = |(op, bytes): &(&str, u64)| Node { op: (*op).to_owned(), weights_bytes: *bytes };
+        let model = Inspected {
+            ops: nodes.iter().map(|(op, _)| ((*op).to_owned(), 1)).collect(),
+            weights_bytes: nodes.iter().map(|(_, bytes)| bytes).sum(),
+            nodes: nodes.iter().map(node).collect(),
+            trees: None,
+            ffn: Vec::new(),
+            heads: Vec::new(),
+        };
+        // What its processor adds is not told here.
+        of(&model, &BTreeMap::new()).iter().map(|plan| plan.to_string().replace(", 7 bits", "")).collect()
+    }
+
+    fn place(plans: &[String], wanted: &str) -> usize {
+        let found = plans.iter().position(|plan| plan == wanted);
+        found.unwrap_or_else(|| panic!("{wanted} is not among {plans:?}"))
+    }
+
+    #[test]
+    fn a_table_that_is_a_large_part_of_the_model_is_quantized_and_a_small_one_is_not() {
+        let with_table = "dynamic INT8 of MatMul+Gather, per channel";
+        let large = plans(&[("MatMul", 42_000_000), ("Gather", 47_000_000)]);
+        // Without it too: what it loses may be all that is lost.
+        assert!(place(&large, with_table) < place(&large, "dynamic INT8 of MatMul, per channel"));
+        let small = plans(&[("MatMul", 2_900_000), ("Gather", 65_000)]);
+        assert!(!small.contains(&with_table.to_owned()), "{small:?}");
+    }
+
+    #[test]
+    fn what_takes_long_to_find_is_tried_after_what_does_not() {
+        let plans = plans(&[("Conv", 600_000), ("LSTM", 500_000)]);
+        let hybrid = place(
+            &plans,
+            "static INT8 of Conv, per channel and dynamic of LSTM, per channel, ranges by minmax",
+        );
+        for method in ["percentile", "entropy"] {
+            let long = place(&plans, &format!("static INT8 of Conv, per channel, ranges by {method}"));
+            assert!(hybrid < long && place(&plans, "FP16 storage") < long, "{plans:?}");
+        }
+    }
 }
