@@ -8,8 +8,6 @@ mod channels;
 mod command;
 mod ranking;
 
-use std::cell::RefCell;
-use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
 use serde::{Deserialize, Serialize};
@@ -20,7 +18,6 @@ use crate::engine::signature::Signature;
 use crate::settings::{LossSettings, Metric};
 use channels::Kind;
 pub(crate) use command::CommandError;
-use command::Said;
 
 /// Bytes of one item's outputs at most.
 const MOST_ITEM: u64 = 1 << 30;
@@ -63,8 +60,6 @@ pub(crate) struct Measure<'a> {
     pub(crate) signature: &'a Signature,
     /// Decides what is drawn for bounds.
     pub(crate) seed: u64,
-    /// What a command said of the original's outputs, by their folder: they are the same for each variant.
-    said: RefCell<BTreeMap<PathBuf, Said>>,
 }
 
 /// Where the outputs of a split lie.
@@ -77,21 +72,7 @@ pub(crate) struct Compared<'a> {
     pub(crate) variant: &'a Path,
 }
 
-impl<'a> Measure<'a> {
-    pub(crate) fn new(
-        metric: Metric,
-        settings: &'a LossSettings,
-        signature: &'a Signature,
-        seed: u64,
-    ) -> Self {
-        Self { metric, settings, signature, seed, said: RefCell::default() }
-    }
-
-    /// The same by another metric.
-    pub(crate) fn by(&self, metric: Metric) -> Self {
-        Self::new(metric, self.settings, self.signature, self.seed)
-    }
-
+impl Measure<'_> {
     /// What the variant loses on those items.
     ///
     /// # Errors

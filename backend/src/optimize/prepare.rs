@@ -75,8 +75,12 @@ impl Request {
             log: folder.join("judge.log"),
             stop,
         };
-        let measure =
-            Measure::new(self.metric.clone(), &settings.loss, &self.signature, settings.samples.seed);
+        let measure = Measure {
+            metric: self.metric.clone(),
+            settings: &settings.loss,
+            signature: &self.signature,
+            seed: settings.samples.seed,
+        };
         let log = Log::open(&folder).with_context(|| format!("can't write to {}", folder.display()))?;
         let workshop = Workshop {
             folder,

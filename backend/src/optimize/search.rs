@@ -96,26 +96,35 @@ impl Search<'_, '_> {
     pub(crate) fn run(mut self) -> Result<Found, WorkError> {
         // What the original can't compute, no variant can.
         self.shop.loss(ORIGINAL, Split::Choose)?;
-        let base = self.rewrites()?;
-        let file = self.shop.file(base.number);
-        let inspected = self.shop.tools.inspect(&file, self.shop.stop)?;
-        let shares = match self.shop.profile(base.number) {
-            Ok(profile) => profile.by_op,
-            Err(error) => {
-                self.reject("profile", &error)?;
-                BTreeMap::new()
-            }
-        };
+        let mut base =
+            Base { number: ORIGINAL, rewrites: Vec::new(), before: Vec::new(), session: BTreeMap::new() };
+        // Trees have no operators that are rewritten, and are all of the time.
+        let are_trees = self.inspected(ORIGINAL).is_ok_and(|original| original.trees.is_some());
+        if !are_trees {
+            base = self.rewrites(base)?;
+        }
+        let inspected = self.inspected(base.number)?;
+        let shares = if are_trees { BTreeMap::new() } else { self.shares(base.number)? };
         self.all(&base, &plans::of(&inspected, &shares))?;
         self.on_pruned(&inspected, &shares)?;
         self.stored()?;
         Ok(self.found)
     }
 
+    fn inspected(&self, number: u64) -> Result<Inspected, WorkError> {
+        Ok(self.shop.tools.inspect(&self.shop.file(number), self.shop.stop)?)
+    }
+
+    /// Each kind's part of the time; nothing where that can't be told.
+    fn shares(&mut self, number: u64) -> Result<BTreeMap<String, f64>, WorkError> {
+        match self.shop.profile(number) {
+            Ok(profile) => Ok(profile.by_op),
+            Err(error) => self.reject("profile", &error).map(|()| BTreeMap::new()),
+        }
+    }
+
     /// Applies the exact rewrites that change nothing.
-    fn rewrites(&mut self) -> Result<Base, WorkError> {
-        let mut base =
-            Base { number: ORIGINAL, rewrites: Vec::new(), before: Vec::new(), session: BTreeMap::new() };
+    fn rewrites(&mut self, mut base: Base) -> Result<Base, WorkError> {
         for pass in PASSES {
             self.progress.trying(&format!("rewrite {pass}"));
             let exact = self.shop.rewritten(base.number, pass).and_then(|number| {
@@ -248,7 +257,8 @@ impl Search<'_, '_> {
     }
 
     fn is_over(&mut self) -> bool {
-        let over = Instant::now() > self.wanted.until;
+        // The likeliest is tried however long what came before it took.
+        let over = Instant::now() > self.wanted.until && !self.found.tried.is_empty();
         self.found.was_cut |= over;
         over
     }

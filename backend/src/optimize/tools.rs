@@ -26,6 +26,8 @@ use recipe::Recipe;
 const LONGEST: Duration = Duration::from_mins(10);
 /// What a call may take past the end of the search.
 const GRACE: Duration = Duration::from_secs(30);
+/// Nodes whose loss is looked at in the whole model, which takes some tenths of a second for each.
+const WORST: usize = 16;
 /// Bytes of a reply: names of nodes, mostly.
 const MOST_SAID: u64 = 64 << 20;
 
@@ -217,8 +219,18 @@ impl Tools {
     ) -> Result<Vec<String>, ToolError> {
         let Source { model, samples, ranges } = *from;
         let job = json!({"model": model, "samples": samples, "ranges": ranges, "recipe": recipe});
-        let said: Sensitivity = self.call("sensitivity", &job, stop)?;
-        Ok(said.nodes.into_iter().map(|(node, _)| node).collect())
+        let ask = |by: &str, among: &[String]| -> Result<Vec<String>, ToolError> {
+            let mut job = job.clone();
+            job["by"] = by.into();
+            job["among"] = among.into();
+            let said: Sensitivity = self.call("sensitivity", &job, stop)?;
+            Ok(said.nodes.into_iter().map(|(node, _)| node).collect())
+        };
+        // At its own output a node's loss is found in one run of all, at the model's in runs of its own: of the worst alone.
+        let nodes = ask("node", &[])?;
+        let mut worst = ask("output", &nodes[..nodes.len().min(WORST)])?;
+        worst.extend(nodes.into_iter().skip(WORST));
+        Ok(worst)
     }
 
     /// Makes a variant by its recipe.

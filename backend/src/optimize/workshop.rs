@@ -38,14 +38,20 @@ pub(crate) const ORIGINAL: u64 = 1;
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Split {
     Calibrate,
+    /// The first of those: enough to see whether a rewrite is exact.
+    Few,
     Choose,
     Report,
 }
+
+/// Items that a rewrite is tried with.
+const FEW: usize = 16;
 
 impl Split {
     fn name(self) -> &'static str {
         match self {
             Self::Calibrate => "calibrate",
+            Self::Few => "few",
             Self::Choose => "choose",
             Self::Report => "report",
         }
@@ -104,7 +110,7 @@ impl Workshop<'_> {
     /// # Errors
     /// The folder can't be written to.
     pub(crate) fn open(&self) -> Result<(), WorkError> {
-        for split in [Split::Calibrate, Split::Choose, Split::Report] {
+        for split in [Split::Calibrate, Split::Few, Split::Choose, Split::Report] {
             let folder = self.inputs(split);
             fs::create_dir_all(&folder)?;
             for (at, item) in self.items(split).iter().enumerate() {
@@ -154,6 +160,7 @@ impl Workshop<'_> {
     pub(crate) fn items(&self, split: Split) -> &[Item] {
         match split {
             Split::Calibrate => &self.splits.calibrate,
+            Split::Few => &self.splits.calibrate[..self.splits.calibrate.len().min(FEW)],
             Split::Choose => &self.splits.choose,
             Split::Report => &self.splits.report,
         }

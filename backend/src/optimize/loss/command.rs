@@ -1,5 +1,6 @@
 //! A metric that is the user's command: it finds folders of outputs and inputs, and says a number for each item.
 
+use std::fs;
 use std::io::Write as _;
 use std::path::Path;
 use std::process::{Command, Stdio};
@@ -33,9 +34,9 @@ pub(crate) enum CommandError {
 }
 
 /// What a command says.
-#[derive(Debug, Clone, Deserialize)]
+#[derive(Debug, Deserialize)]
 #[serde(untagged)]
-pub(super) enum Said {
+enum Said {
     Items(Vec<Value>),
     All(f64),
 }
@@ -43,7 +44,7 @@ pub(super) enum Said {
 /// Of one item.
 #[derive(Debug, Clone, Copy, Deserialize)]
 #[serde(untagged)]
-pub(super) enum Value {
+enum Value {
     One(f64),
     /// To be summed and divided, as errors and letters are.
     Pair(f64, f64),
@@ -68,13 +69,8 @@ pub(super) fn loss(
     compared: Compared<'_>,
     stop: &AtomicBool,
 ) -> Result<Loss, LossError> {
-    let known = measure.said.borrow().get(compared.original).cloned();
-    let before = match known {
-        Some(said) => said,
-        None => ask(measure, line, compared, compared.original, stop)?,
-    };
-    measure.said.borrow_mut().insert(compared.original.to_owned(), before.clone());
-    let after = ask(measure, line, compared, compared.variant, stop)?;
+    let before = of_original(measure, line, compared, stop)?;
+    let (_, after) = ask(measure, line, compared, compared.variant, stop)?;
     let items = compared.items.len();
     let drop = |was: f64, is: f64, bound| Loss {
         points: 100.0 * (was - is),
@@ -109,13 +105,30 @@ pub(super) fn loss(
     }
 }
 
+/// What it says of the original: asked once, for each variant is held against it.
+fn of_original(
+    measure: &Measure<'_>,
+    line: &str,
+    compared: Compared<'_>,
+    stop: &AtomicBool,
+) -> Result<Said, CommandError> {
+    let kept = compared.original.with_extension("said");
+    if let Some(said) = fs::read_to_string(&kept).ok().as_deref().and_then(understood) {
+        return Ok(said);
+    }
+    let (text, said) = ask(measure, line, compared, compared.original, stop)?;
+    fs::write(&kept, text).map_err(CommandError::File)?;
+    Ok(said)
+}
+
+/// What the command says of those outputs, in its own words too.
 fn ask(
     measure: &Measure<'_>,
     line: &str,
     compared: Compared<'_>,
     outputs: &Path,
     stop: &AtomicBool,
-) -> Result<Said, CommandError> {
+) -> Result<(String, Said), CommandError> {
     let labels: Vec<Option<f64>> = compared.items.iter().map(|item| item.label).collect();
     let mut file = tempfile::NamedTempFile::new().map_err(CommandError::File)?;
     file.write_all(serde_json::json!(labels).to_string().as_bytes()).map_err(CommandError::File)?;
@@ -131,12 +144,19 @@ fn ask(
     if !left.status.success() {
         return Err(CommandError::Ended(left.status));
     }
-    let text = String::from_utf8_lossy(&left.output);
-    let said = serde_json::from_str::<Said>(text.trim()).ok().filter(|said| match said {
+    let text = String::from_utf8_lossy(&left.output).into_owned();
+    match understood(&text) {
+        Some(said) => Ok((text, said)),
+        None => {
+            let begin: String = text.trim().chars().take(80).collect();
+            Err(CommandError::Nonsense(format!("{begin:?}")))
+        }
+    }
+}
+
+fn understood(text: &str) -> Option<Said> {
+    serde_json::from_str::<Said>(text.trim()).ok().filter(|said| match said {
         Said::All(value) => value.is_finite(),
         Said::Items(values) => values.iter().all(|value| value.pair().0.is_finite() && value.pair().1 >= 0.0),
-    });
-    said.ok_or_else(|| {
-        CommandError::Nonsense(format!("{:?}", text.trim().chars().take(80).collect::<String>()))
     })
 }

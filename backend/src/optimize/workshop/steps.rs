@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use super::{ORIGINAL, Split, WorkError, Workshop, json, whole};
 use crate::optimize::judge::Footprint;
-use crate::optimize::loss::{Compared, Loss};
+use crate::optimize::loss::{Compared, Loss, Measure};
 use crate::optimize::speed::Speed;
 use crate::optimize::tools::recipe::Recipe;
 use crate::optimize::tools::{Profile, Source};
@@ -73,6 +73,11 @@ impl Workshop<'_> {
     ) -> Result<Vec<String>, WorkError> {
         let model = self.prepared(of)?;
         let ranges = method.map(|method| self.ranges(of, method)).transpose()?;
+        // What a hybrid keeps is of its static part.
+        let recipe = &match recipe {
+            Recipe::Hybrid { r#static, .. } => Recipe::Static(r#static.clone()),
+            recipe => recipe.clone(),
+        };
         self.once(format!("sensitivity {of} {} {method:?}", json(recipe)), |shop| {
             let samples = shop.inputs(Split::Calibrate);
             let from = Source { model: &model, samples: &samples, ranges: ranges.as_deref() };
@@ -114,12 +119,13 @@ impl Workshop<'_> {
     /// It can't be computed.
     pub(crate) fn exactness(&mut self, number: u64) -> Result<Loss, WorkError> {
         self.once(format!("exactness {number}"), |shop| {
-            let inputs = shop.inputs(Split::Calibrate);
-            let original = shop.outputs(ORIGINAL, Split::Calibrate)?;
-            let variant = shop.outputs(number, Split::Calibrate)?;
-            let items = shop.items(Split::Calibrate);
+            let inputs = shop.inputs(Split::Few);
+            let (original, variant) =
+                (shop.outputs(ORIGINAL, Split::Few)?, shop.outputs(number, Split::Few)?);
+            let items = shop.items(Split::Few);
             let compared = Compared { items, inputs: &inputs, original: &original, variant: &variant };
-            Ok(shop.measure.by(Metric::Error).loss(compared, shop.stop)?)
+            let measure = Measure { metric: Metric::Error, ..shop.measure };
+            Ok(measure.loss(compared, shop.stop)?)
         })
     }
 
