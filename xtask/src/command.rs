@@ -111,17 +111,26 @@ fn progress(folder: &Path, size: ByteSize) -> String {
     format!("{} of about {}, {then}", fetched.display().si(), size.display().si())
 }
 
-fn told(mut command: Command, progress: &(dyn Fn() -> String + Sync)) -> Result<String> {
+fn told(command: Command, progress: &(dyn Fn() -> String + Sync)) -> Result<String> {
     let name = name(&command);
-    command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped());
-    let child = command.spawn().with_context(|| format!("can't run {name}"))?;
-    let output = patiently(&name, progress, || child.wait_with_output())?;
+    let output = ended(command, progress)?;
     let stdout = String::from_utf8_lossy(&output.stdout).into_owned();
     if !output.status.success() {
         let said = format!("{stdout}{}", String::from_utf8_lossy(&output.stderr));
         bail!("{name} failed ({}):\n{}", output.status, last_lines(&said));
     }
     Ok(stdout)
+}
+
+/// Runs the command unseen, whatever it ends with. Says every few seconds that it still runs.
+///
+/// # Errors
+/// It can't be started.
+pub(crate) fn ended(mut command: Command, progress: &(dyn Fn() -> String + Sync)) -> Result<Output> {
+    let name = name(&command);
+    command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped());
+    let child = command.spawn().with_context(|| format!("can't run {name}"))?;
+    Ok(patiently(&name, progress, || child.wait_with_output())?)
 }
 
 /// Runs the command with its output on the terminal.

@@ -78,6 +78,11 @@ impl Layout {
         self.dir.join("debian/nodes")
     }
 
+    /// What `cargo xtask optimize-table` makes models of, and what comes of them.
+    pub(crate) fn optimize_table(&self) -> PathBuf {
+        self.dir.join("optimize-table")
+    }
+
     /// The folder of a cluster of that name.
     pub(crate) fn cluster(&self, name: &str) -> PathBuf {
         self.dir.join("cluster").join(name)

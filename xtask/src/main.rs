@@ -15,6 +15,7 @@ mod images;
 mod layout;
 mod memcheck;
 mod once;
+mod optimize_table;
 #[cfg(test)]
 mod pages;
 mod release;
@@ -62,6 +63,8 @@ enum Command {
     Cluster(cluster::Settings),
     /// Spans of `serve` in OpenTelemetry's own collector, which is built for it once; writes tests/reports/traces.md
     Traces,
+    /// Real models made lighter by `forebay optimize`, minutes each; writes tests/reports/optimize-<date>.md and backend/OPTIMIZE.md
+    OptimizeTable(optimize_table::Settings),
     /// The bindings on their test double, under AddressSanitizer and valgrind
     Memcheck,
     /// What would change on a cluster if this were deployed: objects, restarts, models' results
@@ -112,6 +115,7 @@ fn run(layout: &Layout, command: Command) -> anyhow::Result<ExitCode> {
         Command::Gpu(settings) => gpu::run(layout, &settings)?,
         Command::Cluster(settings) => cluster::run(layout, &settings)?,
         Command::Traces => traces::run(layout)?,
+        Command::OptimizeTable(settings) => optimize_table::run(layout, &settings)?,
         Command::Memcheck => memcheck::run(layout)?,
     }
     Ok(ExitCode::SUCCESS)

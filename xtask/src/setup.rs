@@ -12,6 +12,7 @@ mod libraries;
 mod lock;
 mod models;
 mod nodes;
+mod optimize_table;
 mod python;
 mod toolchain;
 mod wheel;
@@ -85,6 +86,10 @@ pub(crate) enum Part {
     Runc,
     /// What the nodes of `cargo xtask cluster` run on, from Debian; installed where that or `--only` asks for it
     Nodes,
+    /// scikit-learn, and what writes its models as ONNX, for `cargo xtask optimize-table` and its tests
+    ScikitLearn,
+    /// Models and files of `cargo xtask optimize-table`; installed where that or `--only` asks for it
+    TableMaterial,
 }
 
 /// Settings of `cargo xtask setup`.
@@ -122,7 +127,9 @@ pub(crate) fn run(layout: &Layout, settings: &Settings) -> Result<()> {
     if settings.lock {
         return lock::write(layout);
     }
-    let all: Vec<Part> = Part::value_variants().iter().copied().filter(|part| *part != Part::Nodes).collect();
+    let asked_for = [Part::Nodes, Part::TableMaterial];
+    let all: Vec<Part> =
+        Part::value_variants().iter().copied().filter(|part| !asked_for.contains(part)).collect();
     install(layout, if settings.only.is_empty() { &all } else { &settings.only })?;
     println!("set-up: complete in {}", Layout::shown(&layout.dir));
     Ok(())
@@ -187,7 +194,9 @@ impl Part {
             | Self::Helm3
             | Self::Helm4
             | Self::Openbao
-            | Self::KubernetesSchemas => &[Self::Python],
+            | Self::KubernetesSchemas
+            | Self::ScikitLearn
+            | Self::TableMaterial => &[Self::Python],
             Self::Python
             | Self::Redis
             | Self::Memcached
@@ -226,6 +235,8 @@ impl Part {
             Self::Buildah => Ok(debian::BUILDAH.plan(layout)),
             Self::Runc => Ok(debian::RUNC.plan(layout)),
             Self::Nodes => Ok(nodes::plan(layout)),
+            Self::ScikitLearn => Ok(optimize_table::packages(layout)),
+            Self::TableMaterial => Ok(optimize_table::material(layout)),
         }
     }
 }

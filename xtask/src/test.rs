@@ -16,7 +16,7 @@ use crate::wasm;
 use run::Total;
 
 /// Everything but the load generator, which only benchmarks use.
-const PARTS: [Part; 21] = [
+const PARTS: [Part; 22] = [
     Part::Python,
     Part::Envoy,
     Part::Redis,
@@ -38,6 +38,7 @@ const PARTS: [Part; 21] = [
     Part::Promtool,
     Part::Openbao,
     Part::KubernetesSchemas,
+    Part::ScikitLearn,
 ];
 
 /// Runs `cargo xtask test`.

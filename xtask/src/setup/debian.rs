@@ -5,8 +5,9 @@ use std::fs;
 use std::os::unix::fs::{PermissionsExt as _, symlink};
 use std::path::Path;
 
-use anyhow::{Context, Result, bail};
+use anyhow::{Context, Result, bail, ensure};
 use bytesize::ByteSize;
+use sha2::{Digest as _, Sha256};
 
 use super::{Plan, Scratch, put};
 use crate::command::{command, on_path, output, watched};
@@ -127,6 +128,40 @@ pub(super) fn unpack(layout: &Layout, folder: &str, packages: &[&str], size: Byt
     }
     fs::write(unpacked.join("versions"), versions)?;
     put(&unpacked, &layout.dir.join("debian").join(folder))
+}
+
+/// Fetches just those packages, each in the version that has that digest, and unpacks them into `to`. A lock has a line
+/// `NAME=VERSION SHA256` for each.
+///
+/// # Errors
+/// There is no apt, or the package of that name is another.
+pub(super) fn unpack_locked(layout: &Layout, lock: &str, size: ByteSize, to: &Path) -> Result<()> {
+    let locked = lock.lines().filter(|line| !line.starts_with('#')).filter_map(|line| line.split_once(' '));
+    let (packages, digests): (Vec<&str>, Vec<&str>) = locked.unzip();
+    let scratch = Scratch::new(layout, "debian")?;
+    let download = || {
+        let mut download = apt(&["download"]);
+        download.args(&packages).current_dir(&scratch.0);
+        watched(download, &scratch.0, size)
+    };
+    let fetched = match download() {
+        Err(_) if on_path("apt-get").is_some() && rustix::process::geteuid().is_root() => {
+            println!("    apt-get update");
+            output(apt(&["update"]))?;
+            download()
+        }
+        other => other,
+    };
+    fetched.with_context(|| format!("Debian 12's packages are wanted: {}", packages.join(", ")))?;
+    let unpacked = scratch.0.join("unpacked");
+    for entry in fs::read_dir(&scratch.0)? {
+        let package = entry?.path();
+        let digest = format!("{:x}", Sha256::digest(fs::read(&package)?));
+        let name = package.file_name().unwrap_or_default().display();
+        ensure!(digests.contains(&&*digest), "{name} has the digest {digest}, which is none of those locked");
+        output(command("dpkg", [Path::new("-x"), &package, &unpacked]))?;
+    }
+    put(&unpacked, to)
 }
 
 /// The packages themselves and, of those they need, the ones that are not installed.

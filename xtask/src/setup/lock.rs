@@ -21,9 +21,13 @@ const PYTHON: &str = "3.11";
 
 const HEAD: &str = "# Written by `cargo xtask setup --lock`.";
 
-/// Folders with a `requirements.in`, and whose packages it names.
-const ENVIRONMENTS: [(&str, &str); 2] =
-    [("xtask", ".forebay/venv"), ("backend/optimize", "`forebay optimize`")];
+/// Folders with a `requirements.in`, whose packages it names, and whether what they need is added.
+const ENVIRONMENTS: [(&str, &str, bool); 4] = [
+    ("xtask", ".forebay/venv", true),
+    ("backend/optimize", "`forebay optimize`", true),
+    ("tests/optimize-table", ".forebay/optimize-table/packages", false),
+    ("tests/optimize-table/material", ".forebay/optimize-table/material", false),
+];
 
 /// Writes all.
 ///
@@ -36,9 +40,10 @@ pub(super) fn write(layout: &Layout) -> Result<()> {
     output(command(venv.join("bin/pip"), ["install", "--quiet", "--disable-pip-version-check", UV]))?;
     let uv = venv.join("bin/uv");
 
-    for (folder, whose) in ENVIRONMENTS {
+    for (folder, whose, with_needs) in ENVIRONMENTS {
         let folder = layout.root.join(folder);
-        let packages = compile(&uv, &folder.join("requirements.in"), &[])?;
+        let more: &[&str] = if with_needs { &[] } else { &["--no-deps"] };
+        let packages = compile(&uv, &folder.join("requirements.in"), more)?;
         let what = format!("Python packages of {whose}, out of requirements.in.");
         put(&folder.join("requirements.txt"), &what, &packages)?;
     }

@@ -10,10 +10,11 @@ use crate::optimize::verdict::Judged;
 /// The report as JSON.
 pub(super) fn of(report: &Report<'_, '_>) -> Value {
     let Report { request, shop, terms, found, judged, footprint, fleet } = report;
-    let of_tried = |Tried { candidate, loss, speed }: &Tried| json!({"candidate": candidate, "loss": loss, "speed": speed});
+    let of_tried = |Tried { candidate, loss, speed }: &Tried| json!({"name": candidate.to_string(), "candidate": candidate, "loss": loss, "speed": speed});
     let of_judged = |one: &Judged| {
         let reasons: Vec<String> = one.refusals.iter().map(ToString::to_string).collect();
         json!({
+            "name": one.tried.candidate.to_string(),
             "candidate": one.tried.candidate,
             "loss": one.loss,
             "speeds": one.speeds,
