@@ -94,6 +94,13 @@ def replace(field, entries):
     field.extend(copies)
 
 
+def sort(model):
+    """Each node after those that make what it reads, as ONNX wants it; converters put what they add last."""
+    from onnxruntime.transformers.onnx_model import OnnxModel
+
+    OnnxModel.graph_topological_sort(model.graph)
+
+
 def forget_shapes(model):
     """Takes away what was inferred, after a change that makes it untrue."""
     del model.graph.value_info[:]

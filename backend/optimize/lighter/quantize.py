@@ -7,6 +7,7 @@ Each kind of recipe is a module: `apply(model, recipe, ranges) -> (quantized, le
 import importlib
 from collections import Counter
 
+from . import half
 from .model import load, save
 from .prepare import prepare
 from .ranges import read
@@ -36,7 +37,10 @@ def run(job):
     prepare(model)
     quantized, left, session = apply(model, recipe, read(ranges) if ranges is not None else None, out)
     # A variant that doesn't load is none.
-    open_(model, options(1, entries=session))
+    if kind == "half" and not half.runs_here(recipe):
+        half.check(model)
+    else:
+        open_(model, options(1, entries=session))
     save(model, out)
     return {
         "quantized": dict(Counter(op for _, op in quantized)),

@@ -10,7 +10,7 @@ import numpy as np
 import onnx
 
 from . import chosen
-from .graph import Graph, attribute, forget_shapes, replace
+from .graph import Graph, attribute, forget_shapes, replace, sort
 from .model import opset
 from .refusal import Refused, field
 
@@ -160,6 +160,9 @@ def place(model, taken, tensors, per_channel, reduce_range, target):
     )
     quantizer.quantize_model()
     finish(model, quantizer.model.model)
+    if target == "tensorrt":
+        # Who reads the file may take it at its word that nodes are in order, which ONNX Runtime does not.
+        sort(model)
 
 
 def for_cpu():

@@ -205,6 +205,7 @@ class Quantize(Tools):
                 zero = weights[one.input[2]]
                 self.assertEqual((zero.dtype, zero.any()), (np.int8, False))
         self.assertEqual(weights["b1"].dtype, np.float32)
+        onnx.checker.check_model(whole)
 
     def test_half_computes_in_16_bits_between_inputs_and_outputs_of_32(self):
         out, reply = self.of_perceptron({"kind": "half"}, within=0.01)
@@ -212,8 +213,33 @@ class Quantize(Tools):
         whole = onnx.load(out)
         self.assertEqual(whole.graph.input[0].type.tensor_type.elem_type, FLOAT)
         self.assertTrue(all(tensor.data_type == TensorProto.FLOAT16 for tensor in whole.graph.initializer))
+        onnx.checker.check_model(whole)
         out, reply = self.of_perceptron({"kind": "half", "keep": ["first"]}, within=0.01)
         self.assertEqual(reply["left"], [{"node": "first", "op": "Gemm", "why": "the recipe keeps it"}])
+
+    def test_half_of_bf16_rounds_the_weights_of_32_bits_once(self):
+        whole = perceptron(self.rng)
+        # Below what FP16 holds: by way of it they would be another number, or none.
+        tiny = (self.rng.normal(size=(16, 32)) * 1e-9).astype(np.float32)
+        whole.graph.initializer[0].CopyFrom(numpy_helper.from_array(tiny, "w1"))
+        path = self.save(whole)
+        out, reply = self.quantized(path, {"kind": "half", "type": "bf16"})
+        self.assertEqual(reply["quantized"], {"Gemm": 1, "MatMul": 1})
+        made = onnx.load(out)
+        kept = {tensor.name: tensor for tensor in made.graph.initializer}
+        self.assertTrue(all(tensor.data_type == TensorProto.BFLOAT16 for tensor in kept.values()))
+        np.testing.assert_allclose(numpy_helper.to_array(kept["w1"]).astype(np.float32), tiny, rtol=2**-8)
+        casts = [one.attribute[0].i for one in made.graph.node if one.op_type == "Cast"]
+        self.assertEqual(sorted(casts), [FLOAT, TensorProto.BFLOAT16])
+        self.assertEqual([value.type.tensor_type.elem_type for value in (*made.graph.input, *made.graph.output)], [FLOAT] * 2)
+
+    def test_half_of_bf16_is_made_of_32_bits_and_of_operators_that_have_it(self):
+        path = self.save(perceptron(self.rng))
+        half, _ = self.quantized(path, {"kind": "half"})
+        bf16 = {"kind": "half", "type": "bf16"}
+        self.refused("quantize", "has FP16 already", model=half, out=self.path("out2"), recipe=bf16)
+        old = self.save(perceptron(self.rng, opset=11), "old.onnx")
+        self.refused("quantize", "BF16 wants opset 13", model=old, out=self.path("out2"), recipe=bf16)
 
     def test_recipes_can_follow_each_other(self):
         path, samples = self.recurrent()
