@@ -75,6 +75,32 @@ fn options_that_it_has_are_taken() {
     build(|options| (options.max_threads, options.max_aux_streams) = (Some(2), Some(1))).unwrap();
 }
 
+/// A model of rows of four columns, for a GPU of that compute capability.
+fn build_for(capability: u16, model: &[u8]) -> Result<Plan, Error> {
+    let profiles = vec![Profile { inputs: vec![range("x", &[1, 4], &[32, 4])] }];
+    parse(model)?.build(&BuildOptions {
+        profiles,
+        compute_capabilities: vec![capability],
+        ..Default::default()
+    })
+}
+
+#[test]
+fn types_of_fewer_bits_are_the_models_and_those_that_a_gpu_has_not_are_refused() {
+    for model in [
+        onnx::quantized(onnx::INT8),
+        onnx::quantized(onnx::FP8),
+        onnx::half(onnx::FP16),
+        onnx::half(onnx::BF16),
+    ] {
+        build_for(89, &model).unwrap();
+    }
+    let refused = message(build_for(80, &onnx::quantized(onnx::FP8)));
+    assert!(refused.contains("HW-specific datatypes: fp8_e4m3"), "{refused}");
+    let refused = message(parse(&onnx::quantized(onnx::UINT8)));
+    assert!(refused.contains("unsupported input type"), "{refused}");
+}
+
 #[test]
 fn options_that_it_has_not_are_refused() {
     for (change, words) in [

@@ -212,6 +212,22 @@ fn a_timing_cache_goes_from_build_to_build() {
     network.build(&options).unwrap();
 }
 
+/// `nvinfer1::BuilderFlags` of the double's plan, which stand in its header.
+fn flags(plan: &[u8]) -> u32 {
+    u32::from_le_bytes(plan[24..28].try_into().unwrap())
+}
+
+#[test]
+fn kernels_for_sparse_weights_are_a_flag_of_every_version() {
+    // `kSPARSE_WEIGHTS` is 7 in all headers.
+    const SPARSE_WEIGHTS: u32 = 1 << 7;
+    let _held = double();
+    let [dense, sparse] =
+        [false, true].map(|sparse| affine(|options| options.sparse_weights = sparse).unwrap());
+    assert_eq!(flags(&sparse), flags(&dense) | SPARSE_WEIGHTS);
+    assert_eq!(flags(&dense) & SPARSE_WEIGHTS, 0);
+}
+
 #[test]
 fn options_reach_the_builder() {
     let _held = double();

@@ -2,6 +2,8 @@
 
 mod support;
 
+use std::io::Write as _;
+use std::process::{Command, Stdio};
 use std::time::Duration;
 
 use forebay_bindings::cuda::CudaError;
@@ -9,6 +11,7 @@ use forebay_bindings::{
     BuildOptions, Context, DataType, Error, Profile, Range, Scratch, SharedScratch, TensorIOMode,
     TensorLocation,
 };
+use serde_json::json;
 use support::double::{self, Lane, affine, affine_context, device, double, engine, library, rows};
 use support::message;
 use tensorrt_double::onnx;
@@ -48,6 +51,68 @@ fn rows_go_in_and_rows_of_any_number_in_the_profile_come_out() {
         lane.start(&mut context, rows * 4).unwrap();
         assert_eq!(lane.finish(rows * 4), expected(3.0, rows));
     }
+}
+
+/// What a model of rows of four columns makes of a row.
+fn row(model: &[u8], row: [f32; 4]) -> Result<Vec<f32>, Error> {
+    let options = BuildOptions { profiles: vec![rows(1, 4, &[4])], ..BuildOptions::default() };
+    let plan = library().builder(Some(&device())).parse(model, None)?.build(&options)?;
+    let mut context = engine(&plan).context(Scratch::Own)?;
+    let mut lane = Lane::new(&device());
+    context.set_input_shape(0, &[1, 4])?;
+    lane.fill(&row);
+    lane.start(&mut context, 4)?;
+    Ok(lane.finish(4))
+}
+
+#[test]
+fn a_network_is_strongly_typed_the_model_says_each_type() {
+    let _held = double();
+    // Halves alone are left by the scale, and 127 of them are the most.
+    let [coarse, cut] = [[0.7, 0.2, 2.0, 0.0], [1000.0, 0.0, 0.0, 0.0]];
+    let int8 = support::onnx::quantized(support::onnx::INT8);
+    assert_eq!(row(&int8, coarse).unwrap(), [1.25; 4]);
+    assert_eq!(row(&int8, cut).unwrap(), [31.75; 4]);
+    // 11 bits hold 2049 as 2048, 8 bits 257 as 256.
+    for (kind, value, held) in [(support::onnx::FP16, 2049.0, 2048.0), (support::onnx::BF16, 257.0, 256.0)] {
+        assert_eq!(row(&support::onnx::half(kind), [value, 0.0, 0.0, 0.0]).unwrap(), [held; 4]);
+    }
+}
+
+#[test]
+fn types_that_the_gpu_or_tensorrt_has_not_are_refused_by_name() {
+    let _held = double();
+    let refused = message(row(&support::onnx::quantized(support::onnx::FP8), [1.0; 4]));
+    assert!(
+        refused.contains("Cannot compile for target(s) sm86") && refused.contains("fp8_e4m3"),
+        "{refused}"
+    );
+    let refused = message(row(&support::onnx::quantized(support::onnx::UINT8), [1.0; 4]));
+    assert!(refused.contains("QuantizeLinear: Found unsupported input type"), "{refused}");
+}
+
+/// What `forebay-gpu` says of a task, on a GPU of that compute capability.
+fn task(capability: &str, task: &serde_json::Value) -> serde_json::Value {
+    let mut program = Command::new(env!("CARGO_BIN_EXE_forebay-gpu"));
+    program.envs(tensorrt_double::environment()).env("FOREBAY_DOUBLE_CAPABILITY", capability);
+    let mut child = program.stdin(Stdio::piped()).stdout(Stdio::piped()).spawn().unwrap();
+    child.stdin.take().unwrap().write_all(task.to_string().as_bytes()).unwrap();
+    serde_json::from_slice(&child.wait_with_output().unwrap().stdout).unwrap()
+}
+
+#[test]
+fn fp8_is_computed_on_a_gpu_that_has_it() {
+    let folder = tempfile::tempdir().unwrap();
+    let [model, plan] = ["model.onnx", "model.plan"].map(|name| folder.path().join(name));
+    std::fs::write(&model, support::onnx::quantized(support::onnx::FP8)).unwrap();
+    let source = json!({ "library": tensorrt_double::NVINFER, "flavour": "Enterprise" });
+    let range = json!({ "input": "x", "values": false, "min": [1, 4], "opt": [1, 4], "max": [4, 4] });
+    let build = json!({ "task": "build", "source": source, "model": model, "plan": plan,
+        "profile": { "inputs": [range] }, "compute_capabilities": [] });
+    assert!(task("86", &build)["error"].as_str().unwrap().contains("fp8_e4m3"));
+    assert!(task("89", &build)["bytes"].is_u64());
+    let once = task("89", &json!({ "task": "once", "source": source, "plan": plan, "rows": 1 }));
+    assert_eq!(once["outputs"][0]["values"], json!([2.0, 2.0, 2.0, 2.0]));
 }
 
 #[test]

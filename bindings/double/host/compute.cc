@@ -1,8 +1,12 @@
 // The operations, in plain loops: slow, and right for shapes of tests.
 #include <algorithm>
+#include <cmath>
 #include <cstring>
+#include <limits>
+#include <type_traits>
 
 #include "model.h"
+#include "small_float.h"
 
 namespace infer {
 namespace {
@@ -38,6 +42,14 @@ void with_element(DataType type, const Work& work) {
       return work(int32_t{});
     case DataType::kINT64:
       return work(int64_t{});
+    case DataType::kHALF:
+      return work(Half{});
+    case DataType::kBF16:
+      return work(Bf16{});
+    case DataType::kFP8:
+      return work(Fp8{});
+    case DataType::kINT8:
+      return work(int8_t{});
     default:
       return work(uint8_t{});
   }
@@ -73,6 +85,45 @@ Array elementwise(const Node& node, const Array& left, const Array& right, const
   return result;
 }
 
+// The nearest element to a number: integers are rounded to even and end at their limits.
+template <typename Element>
+Element nearest(float value) {
+  if constexpr (std::is_integral_v<Element>) {
+    using Limits = std::numeric_limits<Element>;
+    const auto rounded = std::nearbyint(static_cast<double>(value));
+    return static_cast<Element>(
+        std::clamp(rounded, static_cast<double>(Limits::lowest()), static_cast<double>(Limits::max())));
+  } else {
+    return static_cast<Element>(value);
+  }
+}
+
+// Each element as one of that type, after `change` of the number and its index.
+template <typename Change>
+Array converted(const Array& input, DataType type, const Change& change) {
+  auto result = make(type, input.dims);
+  with_element(input.type, [&](auto from) {
+    with_element(type, [&](auto to) {
+      for (size_t index = 0; index < count(input); ++index) {
+        const auto number = static_cast<float>(at<decltype(from)>(input, index));
+        set(result, index, nearest<decltype(to)>(change(number, index)));
+      }
+    });
+  });
+  return result;
+}
+
+// By the scale of the element: divided to be quantized, multiplied to be as before. Zero points are zero.
+Array scaled(const Node& node, const Array& input, const Array& scale, DataType type) {
+  float by = 1;
+  return converted(input, type, [&](float number, size_t index) {
+    with_element(scale.type, [&](auto zero) {
+      by = static_cast<float>(at<decltype(zero)>(scale, spread_index(input.dims, index, scale.dims)));
+    });
+    return node.operation == Operation::quantize ? number / by : number * by;
+  });
+}
+
 Array relu(const Array& input) {
   auto result = make(input.type, input.dims);
   with_element(input.type, [&](auto zero) {
@@ -106,8 +157,7 @@ Array matrix_multiply(const Array& left, const Array& right, const Shape& shape)
 // Repeats elements along axes.
 Array expand(const Array& input, const Array& target) {
   const auto wanted = to_values(target.bytes.data(), count(target));
-  auto result =
-      make(input.type, std::get<Shape>(operation_shape(Operation::expand, {input.dims, wanted})));
+  auto result = make(input.type, std::get<Shape>(operation_shape(Operation::expand, {input.dims, wanted})));
   const auto bytes = element_bytes(input.type);
   for (size_t index = 0; index < count(result); ++index) {
     const auto from = spread_index(result.dims, index, input.dims);
@@ -172,6 +222,13 @@ std::vector<Array> compute(const Model& model, std::vector<Array> inputs) {
       }
       case Operation::non_zero:
         result = non_zero(first);
+        break;
+      case Operation::cast:
+        result = converted(first, result.type, [](float number, size_t) { return number; });
+        break;
+      case Operation::quantize:
+      case Operation::dequantize:
+        result = scaled(node, first, values[node.inputs[1]], result.type);
         break;
       case Operation::expand:
         result = expand(first, values[node.inputs[1]]);

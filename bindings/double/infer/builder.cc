@@ -228,6 +228,22 @@ bool Builder::covers(const Model& model, const Profile& profile, std::string& re
   return true;
 }
 
+// Why elements of fewer than 32 bits can't be had, empty if they can.
+std::string mistyped(const Model& model, [[maybe_unused]] const INetworkDefinition& network) {
+#if NV_TENSORRT_MAJOR == 10
+  // From 11 on networks are strongly typed in any case.
+  const bool small = model.uses(DataType::kHALF) || model.uses(DataType::kBF16) ||
+                     model.uses(DataType::kINT8) || model.uses(DataType::kFP8);
+  if (small && !network.getFlag(NetworkDefinitionCreationFlag::kSTRONGLY_TYPED))
+    return "the network isn't strongly typed, and no flag of the builder's allows its types";
+#endif
+  if (model.uses(DataType::kFP8) && model.capability < 89) {
+    return "Cannot compile for target(s) sm" + std::to_string(model.capability) +
+           ", because the model contains HW-specific datatypes: fp8_e4m3";
+  }
+  return {};
+}
+
 IHostMemory* Builder::buildSerializedNetwork(INetworkDefinition& network, IBuilderConfig& config) noexcept {
   constexpr auto* where = "IBuilder::buildSerializedNetwork";
   if (voice_.refuses(where)) return nullptr;
@@ -248,6 +264,10 @@ IHostMemory* Builder::buildSerializedNetwork(INetworkDefinition& network, IBuild
   for (const auto& profile : profiles) {
     if (covers(model, profile, reason)) continue;
     voice_.error(where, ErrorCode::kINVALID_CONFIG, "Network has dynamic or shape inputs, but " + reason);
+    return nullptr;
+  }
+  if (const auto why = mistyped(model, network); !why.empty()) {
+    voice_.error(where, ErrorCode::kUNSPECIFIED_ERROR, why);
     return nullptr;
   }
   if (const auto why = unable(model); !why.empty()) {

@@ -75,6 +75,11 @@ bool Model::is_shape(const std::string& wanted) const {
                      [&](uint32_t index) { return tensors[index].name == wanted && is_shape(index); });
 }
 
+bool Model::uses(DataType type) const {
+  return std::any_of(tensors.begin(), tensors.end(),
+                     [&](const Tensor& tensor) { return tensor.type == type; });
+}
+
 int64_t Model::weight_bytes() const {
   int64_t bytes = 0;
   for (const auto& tensor : tensors) bytes += static_cast<int64_t>(tensor.values.size());
@@ -124,11 +129,21 @@ std::variant<Shape, std::string> operation_shape(Operation operation, const std:
   switch (operation) {
     case Operation::identity:
     case Operation::relu:
+    case Operation::cast:
       return inputs[0];
     case Operation::add:
     case Operation::multiply:
     case Operation::expand:
       return elementwise_shape(inputs[0], inputs[1]);
+    case Operation::quantize:
+    case Operation::dequantize: {
+      // Scales spread along the last axis, or are one.
+      auto shape = elementwise_shape(inputs[0], inputs[1]);
+      if (const auto* spread = std::get_if<Shape>(&shape); spread != nullptr && *spread != inputs[0]) {
+        return "scales " + to_text(inputs[1]) + " don't fit " + to_text(inputs[0]);
+      }
+      return shape;
+    }
     case Operation::matrix_multiply:
       return matrix_shape(inputs[0], inputs[1]);
     case Operation::non_zero:
@@ -143,7 +158,8 @@ Shape to_values(const void* data, size_t count) {
   return values;
 }
 
-std::variant<std::vector<Shape>, std::string> infer_shapes(const Model& model, const std::vector<Shape>& inputs,
+std::variant<std::vector<Shape>, std::string> infer_shapes(const Model& model,
+                                                           const std::vector<Shape>& inputs,
                                                            const Values& values) {
   std::vector<Shape> shapes;
   for (const auto& tensor : model.tensors) shapes.push_back(tensor.dims);

@@ -17,10 +17,22 @@ namespace infer {
 using Shape = std::vector<int64_t>;  // -1: not known before the run
 using Bytes = std::vector<std::byte>;
 
-enum class Operation : uint8_t { identity, add, multiply, relu, matrix_multiply, non_zero, expand };
+enum class Operation : uint8_t {
+  identity,
+  add,
+  multiply,
+  relu,
+  matrix_multiply,
+  non_zero,
+  expand,
+  cast,
+  quantize,
+  dequantize
+};
 
-constexpr std::array<const char*, 7> OPERATION_NAMES = {"Identity", "Add",     "Mul",   "Relu",
-                                                        "MatMul",   "NonZero", "Expand"};
+constexpr std::array<const char*, 10> OPERATION_NAMES = {
+    "Identity", "Add",    "Mul",  "Relu",           "MatMul",
+    "NonZero",  "Expand", "Cast", "QuantizeLinear", "DequantizeLinear"};
 
 struct Tensor {
   std::string name;
@@ -37,8 +49,8 @@ struct Node {
   uint32_t output = 0;
 };
 
-// The range of one input in one profile: min, opt, max, as nvinfer1::OptProfileSelector counts. Dimensions, or
-// the values of an input that decides shapes, whose own dimension is fixed.
+// The range of one input in one profile: min, opt, max, as nvinfer1::OptProfileSelector counts. Dimensions,
+// or the values of an input that decides shapes, whose own dimension is fixed.
 using Range = std::array<Shape, 3>;
 using Profile = std::map<std::string, Range>;
 
@@ -62,6 +74,9 @@ struct Model {
   // Do the input's values decide shapes? They lie in host memory.
   bool is_shape(uint32_t tensor) const;
   bool is_shape(const std::string& wanted) const;
+
+  // Does a tensor have elements of that type?
+  bool uses(nvinfer1::DataType type) const;
 
   // Bytes of all constants.
   int64_t weight_bytes() const;
@@ -89,7 +104,8 @@ using Values = std::map<uint32_t, Shape>;
 
 // The shapes of all tensors, given the inputs' in their order, or what is wrong with them. A dimension that
 // only the run will know is -1, as is one that follows from it or from values that aren't known.
-std::variant<std::vector<Shape>, std::string> infer_shapes(const Model& model, const std::vector<Shape>& inputs,
+std::variant<std::vector<Shape>, std::string> infer_shapes(const Model& model,
+                                                           const std::vector<Shape>& inputs,
                                                            const Values& values = {});
 
 // Numbers of 64 bits.

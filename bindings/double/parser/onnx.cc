@@ -33,6 +33,8 @@ DataType to_type(uint64_t type) {
       return DataType::kHALF;
     case 16:
       return DataType::kBF16;
+    case 17:
+      return DataType::kFP8;
     default:
       throw Malformed("it has a tensor of ONNX element type " + std::to_string(type) +
                       ", which the double doesn't have");
@@ -129,7 +131,22 @@ struct OnnxNode {
   std::string type;
   std::vector<std::string> inputs;
   std::vector<std::string> outputs;
+  uint64_t to = 0;   // the element type that a cast names
+  int64_t axis = 1;  // along which scales lie
 };
+
+// AttributeProto: its name, and its number if it is one.
+void read_attribute(Span span, OnnxNode& node) {
+  Message message(span);
+  std::string name;
+  uint64_t number = 0;
+  for (Field field; message.next(field);) {
+    if (field.number == 1) name = field.span.text();
+    if (field.number == 3) number = field.value;
+  }
+  if (name == "to") node.to = number;
+  if (name == "axis") node.axis = static_cast<int64_t>(number);
+}
 
 OnnxNode read_node(Span span) {
   OnnxNode node;
@@ -139,6 +156,7 @@ OnnxNode read_node(Span span) {
     if (field.number == 2) node.outputs.push_back(field.span.text());
     if (field.number == 3) node.name = field.span.text();
     if (field.number == 4) node.type = field.span.text();
+    if (field.number == 5) read_attribute(field.span, node);
   }
   return node;
 }
@@ -150,11 +168,42 @@ std::optional<Operation> find_operation(const std::string& type) {
   return static_cast<Operation>(found - names.begin());
 }
 
+bool is_float(DataType type) {
+  return type == DataType::kFLOAT || type == DataType::kHALF || type == DataType::kBF16;
+}
+
 bool computes(Operation operation, DataType type) {
-  const bool number = type == DataType::kFLOAT || type == DataType::kINT32 || type == DataType::kINT64;
-  if (operation == Operation::identity || operation == Operation::expand) return true;
-  return number ||
-         (operation == Operation::non_zero && (type == DataType::kBOOL || type == DataType::kUINT8));
+  switch (operation) {
+    case Operation::identity:
+    case Operation::expand:
+    case Operation::cast:
+      return true;
+    case Operation::non_zero:
+      return is_float(type) || type == DataType::kINT32 || type == DataType::kINT64 ||
+             type == DataType::kBOOL || type == DataType::kUINT8;
+    default:
+      return is_float(type) || type == DataType::kINT32 || type == DataType::kINT64;
+  }
+}
+
+bool scales(Operation operation) {
+  return operation == Operation::quantize || operation == Operation::dequantize;
+}
+
+// How many inputs a node of that kind may have.
+bool takes(Operation operation, size_t inputs) {
+  switch (operation) {
+    case Operation::add:
+    case Operation::multiply:
+    case Operation::matrix_multiply:
+    case Operation::expand:
+      return inputs == 2;
+    case Operation::quantize:
+    case Operation::dequantize:
+      return inputs == 3;
+    default:
+      return inputs == 1;
+  }
 }
 
 class GraphReader {
@@ -203,22 +252,15 @@ class GraphReader {
     };
     const auto operation = find_operation(onnx.type);
     if (!operation) refuse("the double doesn't have this operation");
-    const bool binary = *operation == Operation::add || *operation == Operation::multiply ||
-                        *operation == Operation::matrix_multiply || *operation == Operation::expand;
-    if (onnx.inputs.size() != (binary ? 2U : 1U) || onnx.outputs.size() != 1)
+    if (!takes(*operation, onnx.inputs.size()) || onnx.outputs.size() != 1)
       refuse("a wrong number of inputs or outputs");
     infer::Node node;
     node.operation = *operation;
     node.name = onnx.name.empty() ? onnx.type + "_" + std::to_string(index) : onnx.name;
+    for (const auto& input : onnx.inputs) node.inputs.push_back(place(input));
+    if (const auto why = wrong_types(node, onnx); !why.empty()) refuse(why);
     std::vector<Shape> shapes;
-    for (const auto& input : onnx.inputs) {
-      node.inputs.push_back(place(input));
-      const auto& tensor = model_.tensors[node.inputs.back()];
-      if (!computes(*operation, tensor.type)) refuse("the double can't do it with this element type");
-      if (*operation != Operation::expand && tensor.type != model_.tensors[node.inputs[0]].type)
-        refuse("its inputs have two element types");
-      shapes.push_back(tensor.dims);
-    }
+    for (const auto input : node.inputs) shapes.push_back(model_.tensors[input].dims);
     if (*operation == Operation::expand) {
       const auto target = node.inputs[1];
       const auto& [name, type, dims, constant, values] = model_.tensors[target];
@@ -234,10 +276,61 @@ class GraphReader {
     if (const auto* reason = std::get_if<std::string>(&shape)) refuse(*reason);
     Tensor result;
     result.name = onnx.outputs[0];
-    result.type = *operation == Operation::non_zero ? DataType::kINT64 : model_.tensors[node.inputs[0]].type;
+    result.type = result_type(node, onnx);
     result.dims = std::get<Shape>(shape);
     node.output = add(std::move(result));
     model_.nodes.push_back(std::move(node));
+  }
+
+  DataType type(const infer::Node& node, size_t input) const {
+    return model_.tensors[node.inputs[input]].type;
+  }
+
+  DataType result_type(const infer::Node& node, const OnnxNode& onnx) const {
+    switch (node.operation) {
+      case Operation::non_zero:
+        return DataType::kINT64;
+      case Operation::cast:
+        return to_type(onnx.to);
+      case Operation::quantize:
+        return type(node, 2);
+      case Operation::dequantize:
+        return type(node, 1);
+      default:
+        return type(node, 0);
+    }
+  }
+
+  // What is wrong with the types of what the node takes, if anything is.
+  std::string wrong_types(const infer::Node& node, const OnnxNode& onnx) const {
+    if (scales(node.operation)) return wrong_scales(node, onnx);
+    for (size_t input = 0; input < node.inputs.size(); ++input) {
+      if (!computes(node.operation, type(node, input)))
+        return "the double can't do it with this element type";
+      if (node.operation != Operation::expand && type(node, input) != type(node, 0))
+        return "its inputs have two element types";
+    }
+    return {};
+  }
+
+  // As TensorRT has it: zero points of zero, and signed elements alone.
+  std::string wrong_scales(const infer::Node& node, const OnnxNode& onnx) const {
+    const auto& zero = model_.tensors[node.inputs[2]];
+    const bool quantizes = node.operation == Operation::quantize;
+    const auto small = quantizes ? zero.type : type(node, 0);
+    if (small != DataType::kINT8 && small != DataType::kFP8) return "Found unsupported input type: elements must be of INT8 or FP8";
+    if (!quantizes && zero.type != small) return "its zero point has another type than its elements";
+    if (!is_float(type(node, 1)) || (quantizes && type(node, 0) != type(node, 1)))
+      return "its inputs have two element types";
+    const auto nothing = [](std::byte value) { return value == std::byte{0}; };
+    if (!zero.constant || !std::all_of(zero.values.begin(), zero.values.end(), nothing))
+      return "Non-zero zero point is not supported";
+    const auto& scale = model_.tensors[node.inputs[1]].dims;
+    const auto rank = static_cast<int64_t>(model_.tensors[node.inputs[0]].dims.size());
+    const bool last = onnx.axis == -1 || onnx.axis == rank - 1;
+    if (!scale.empty() && infer::elements(scale) != 1 && !last)
+      return "the double's scales lie along the last axis alone";
+    return {};
   }
 
   Model model_;

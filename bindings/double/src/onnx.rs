@@ -61,8 +61,7 @@ impl Model {
         self
     }
 
-    /// Adds an operation with one output. The double has `Identity`, `Add`, `Mul`, `Relu`, `MatMul`, `NonZero` and
-    /// `Expand`.
+    /// Adds an operation with one output. README.md says which the double has.
     #[must_use]
     pub fn node(self, operation: &str, inputs: &[&str], output: &str) -> Self {
         self.node_with(operation, inputs, output, &[])
