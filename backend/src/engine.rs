@@ -72,7 +72,7 @@ impl ModelFiles {
     }
 
     /// Whether it is told to be an ONNX model.
-    fn is_onnx(&self) -> bool {
+    pub(crate) fn is_onnx(&self) -> bool {
         Path::new(&self.model_file).extension().is_some_and(|extension| extension == "onnx")
     }
 

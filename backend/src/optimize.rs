@@ -12,11 +12,13 @@
 //! verdict    which may be installed, and why others may not
 //! fleet      whether what is found here holds for all servers
 //! install    the next version, or the way back
+//! for_tensorrt   files for a GPU, in place of all that follows the tools
 //! report     what is told
 //! ```
 
 mod arrays;
 mod fleet;
+mod for_tensorrt;
 mod install;
 mod judge;
 mod loss;
@@ -123,6 +125,9 @@ fn optimized(
     let until = Instant::now() + settings.time.saturating_sub(VERDICT.min(settings.time / 3));
     let tools = Tools::ready(&settings.tools, &prepare::tools_folder(settings)?, until, stop)?;
     let Prepared { mut shop, terms, lock: _lock } = request.prepare(settings, samples, &tools, stop)?;
+    if let Some(folder) = &settings.for_tensorrt {
+        return for_tensorrt::write(request, &mut shop, &terms, folder);
+    }
     let wanted = Wanted {
         max_loss: terms.max_loss,
         prefer: settings.prefer,

@@ -61,11 +61,7 @@ impl Request {
             install::copy(&self.model.join(self.version.to_string()), &draft)?;
             fs::rename(&draft, &original).with_context(|| format!("can't make {}", original.display()))?;
         }
-        let config = self.model.join(FILE_NAME);
-        if config.exists() {
-            fs::copy(&config, repository.join(&self.name).join(FILE_NAME))
-                .with_context(|| format!("can't copy {}", config.display()))?;
-        }
+        self.copy_config(settings, &repository.join(&self.name))?;
         let template = self.template(tools, version_of(&library));
         let judge = Judge {
             library,
@@ -103,6 +99,21 @@ impl Request {
             original_bytes: size(&original)?,
         };
         Ok(Prepared { shop: workshop, terms, lock })
+    }
+
+    /// Gives the workshop's model the settings that the original is served with; of one that a GPU serves, a processor needs its file's
+    /// name alone.
+    fn copy_config(&self, settings: &OptimizeSettings, to: &Path) -> anyhow::Result<()> {
+        let (from, to) = (self.model.join(FILE_NAME), to.join(FILE_NAME));
+        if settings.for_tensorrt.is_some() {
+            let file = &self.files.model_file;
+            let text = format!("platform: \"onnxruntime_onnx\"\ndefault_model_filename: {file:?}\n");
+            return fs::write(&to, text).with_context(|| format!("can't write {}", to.display()));
+        }
+        if from.exists() {
+            fs::copy(&from, to).with_context(|| format!("can't copy {}", from.display()))?;
+        }
+        Ok(())
     }
 
     /// What makes this run another than others: what was found is found again only where all of it is the same.

@@ -12,7 +12,7 @@ use super::loss::bounds;
 use super::samples::Samples;
 use super::verdict::Judged;
 use super::workshop::Workshop;
-use crate::config::{Platform, Written};
+use crate::config::{ModelConfig, Platform, Written};
 use crate::engine::ModelFiles;
 use crate::engine::signature::Signature;
 use crate::models::repository;
@@ -61,10 +61,7 @@ impl Request {
             originals.filter(|version| !model.join(version.to_string()).join(variant::FILE_NAME).exists());
         let version = originals.next().context("every version is a variant: there is no original")?;
         let files = repository::read_files(root, name, version, &written.config)?.files;
-        ensure!(
-            files.platform == Platform::OnnxRuntime,
-            "{name} is a plan of TensorRT's: only ONNX models can be made lighter"
-        );
+        check_platform(settings, name, &files, &written.config)?;
         let reshapes = written.config.input.iter().any(|input| input.reshape.is_some());
         ensure!(
             !reshapes,
@@ -94,15 +91,15 @@ impl Request {
         Ok((request, samples))
     }
 
+    /// Whether the first dimension of each input is free.
+    pub(crate) fn takes_batches(&self) -> bool {
+        let mut inputs = self.signature.inputs.iter().filter(|spec| !spec.is_optional);
+        inputs.all(|spec| spec.shape.first() == Some(&-1))
+    }
+
     /// 1, 8, what the configuration prefers and what the flags say, as far as the model takes batches.
     pub(super) fn batches(&self, settings: &OptimizeSettings) -> Vec<usize> {
-        let takes_batches = self
-            .signature
-            .inputs
-            .iter()
-            .filter(|spec| !spec.is_optional)
-            .all(|spec| spec.shape.first() == Some(&-1));
-        if !takes_batches {
+        if !self.takes_batches() {
             return vec![1];
         }
         let config = &self.written.config;
@@ -168,6 +165,28 @@ impl Request {
         }
         said
     }
+}
+
+/// A plan can't be changed, and what a processor says of a model is nothing of how it fares on a GPU.
+fn check_platform(
+    settings: &OptimizeSettings,
+    name: &str,
+    files: &ModelFiles,
+    config: &ModelConfig,
+) -> anyhow::Result<()> {
+    const INSTEAD: &str = "--for-tensorrt FOLDER writes files for TensorRT";
+    ensure!(
+        files.is_onnx(),
+        "{name} is a plan of TensorRT's, which can't be changed: give the ONNX model that it was built of; {INSTEAD}"
+    );
+    let on_gpu = files.platform == Platform::TensorRt
+        || config.accelerators().is_some_and(|all| !all.gpu_execution_accelerator.is_empty())
+        || config.instances(files.platform, 1).iter().any(|device| device.gpu().is_some());
+    ensure!(
+        !on_gpu || settings.for_tensorrt.is_some(),
+        "{name} is served on a GPU, as its config.pbtxt says, and variants are judged on processors: {INSTEAD}"
+    );
+    Ok(())
 }
 
 /// Year-month-day, in UTC.

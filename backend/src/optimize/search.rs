@@ -3,7 +3,7 @@
 //!
 //! Sensitivities do not add up: what several nodes lose together is measured, never summed.
 
-mod plans;
+pub(super) mod plans;
 mod refine;
 
 use std::collections::BTreeMap;
@@ -21,7 +21,7 @@ use plans::Plan;
 /// Exact rewrites, in this order: to simplify moves numbers into weights, and the patterns that others look for are gone then.
 const PASSES: [&str; 6] = ["opset", "gelu", "layer-norm", "one-hot", "simplify", "fold-batch-norm"];
 /// What rounding may change, in points of each channel's range.
-const ROUNDING: f64 = 0.05;
+pub(super) const ROUNDING: f64 = 0.05;
 /// How long a candidate is timed while it is chosen.
 const QUICK: Duration = Duration::from_millis(700);
 

@@ -94,6 +94,10 @@ pub(crate) struct OptimizeSettings {
     /// Judge the newest variant on this machine, as it is, with this data: ends with 0 where it may be served here, with 3 where not
     #[arg(long, conflicts_with_all = ["undo", "dry_run"])]
     pub(crate) check: bool,
+    /// Install and judge nothing: write the model for TensorRT into this folder, as INT8 with Q/DQ, FP16 and BF16, with samples and what the
+    /// original answers
+    #[arg(long, value_name = "FOLDER", conflicts_with_all = ["dry_run", "force", "undo", "check", "guarantee"])]
+    pub(crate) for_tensorrt: Option<PathBuf>,
     /// Make the tools' environment, and nothing else: for images, and machines that will have no network
     #[arg(long, conflicts_with = "model")]
     pub(crate) setup: bool,

@@ -62,6 +62,11 @@ pub(crate) fn wide() -> Vec<u8> {
     )
 }
 
+/// Nothing that could be smaller.
+pub(crate) fn no_weights() -> Vec<u8> {
+    chain(&[("Relu", None)], &[-1, 4], &[-1, 4])
+}
+
 /// Many convolutions so small that to quantize what goes in costs more than is gained.
 pub(crate) fn tiny_convolutions() -> Vec<u8> {
     let weight = |at: usize| weights(&format!("w{at}"), &[2, 2, 1, 1], &[0.9, 0.2, -0.3, 0.8]);

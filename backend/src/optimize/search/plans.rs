@@ -5,10 +5,10 @@ use std::fmt;
 
 use crate::engine::cpu::{Cpu, Integers as Sums};
 use crate::optimize::tools::Inspected;
-use crate::optimize::tools::recipe::{Half, Integers, Recipe};
+use crate::optimize::tools::recipe::{Half, Integers, Recipe, Target};
 
 /// Kinds whose static INT8 pays: ONNX Runtime has fast kernels for them.
-const STATIC: [&str; 3] = ["Conv", "Gemm", "MatMul"];
+pub(crate) const STATIC: [&str; 3] = ["Conv", "Gemm", "MatMul"];
 /// Kinds whose dynamic INT8 pays; convolutions are not among them (.1 to .2 of the speed, measured).
 const DYNAMIC: [&str; 3] = ["Gemm", "LSTM", "MatMul"];
 /// A kind with a smaller share of the time, and of the weights, is not worth what it loses.
@@ -18,7 +18,7 @@ const LOOKUP: &str = "Gather";
 const LARGE: f64 = 0.1;
 
 /// Ranges from the least to the most value that was seen.
-pub(super) const LEAST_AND_MOST: &str = "minmax";
+pub(crate) const LEAST_AND_MOST: &str = "minmax";
 
 /// A recipe, and how its ranges are found.
 #[derive(Debug, Clone, PartialEq)]
@@ -107,7 +107,7 @@ pub(super) fn of(model: &Inspected, shares: &BTreeMap<String, f64>) -> Vec<Plan>
 /// Without VNNI, sums of products of 8 bits saturate: 7 bits don't.
 fn integers(ops: &[String], per_channel: bool) -> Integers {
     let reduce_range = Cpu::here().integers() == Sums::Saturating;
-    Integers { ops: ops.to_vec(), keep: Vec::new(), per_channel, reduce_range }
+    Integers { ops: ops.to_vec(), keep: Vec::new(), per_channel, reduce_range, target: Target::Cpu }
 }
 
 #[cfg(test)]

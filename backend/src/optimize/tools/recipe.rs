@@ -16,6 +16,8 @@ pub(crate) enum Recipe {
     Hybrid { r#static: Integers, dynamic: Integers },
     /// Weights of that many bits, computed as FP32.
     Weights { bits: u8, keep: Vec<String> },
+    /// All in 16 bits but inputs and outputs: for TensorRT, which takes a file's types at their word.
+    Half { r#type: Half, keep: Vec<String> },
     /// Weights stored with 16 bits, computed as FP32.
     Storage { r#type: Half, keep: Vec<String> },
     /// That many trees of an ensemble.
@@ -38,6 +40,25 @@ pub(crate) struct Integers {
     pub(crate) per_channel: bool,
     /// Weights of 7 bits: without VNNI, sums of 8 saturate.
     pub(crate) reduce_range: bool,
+    /// What computes it: Q/DQ of zero points other than zero, as processors are fastest with, are not taken by TensorRT.
+    #[serde(rename = "for", default, skip_serializing_if = "Target::is_cpu")]
+    pub(crate) target: Target,
+}
+
+/// What computes a variant.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub(crate) enum Target {
+    #[default]
+    Cpu,
+    Tensorrt,
+}
+
+impl Target {
+    #[allow(clippy::trivially_copy_pass_by_ref)] // as serde calls it
+    fn is_cpu(&self) -> bool {
+        *self == Self::Cpu
+    }
 }
 
 /// A 16-bit number.
@@ -108,6 +129,8 @@ impl std::fmt::Display for Recipe {
                 write!(f, "static INT8 of {static} and dynamic of {dynamic}")
             }
             Self::Weights { bits, .. } => write!(f, "INT{bits} weights"),
+            Self::Half { r#type: Half::Fp16, .. } => f.write_str("FP16"),
+            Self::Half { r#type: Half::Bf16, .. } => f.write_str("BF16"),
             Self::Storage { r#type: Half::Fp16, .. } => f.write_str("FP16 storage"),
             Self::Storage { r#type: Half::Bf16, .. } => f.write_str("BF16 storage"),
             Self::Trees { count } => write!(f, "{count} trees"),

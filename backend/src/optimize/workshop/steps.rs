@@ -129,7 +129,11 @@ impl Workshop<'_> {
         })
     }
 
-    fn outputs(&self, number: u64, split: Split) -> Result<PathBuf, WorkError> {
+    /// What a version gives for a split, a file for each item.
+    ///
+    /// # Errors
+    /// It can't be computed.
+    pub(crate) fn outputs(&self, number: u64, split: Split) -> Result<PathBuf, WorkError> {
         let folder = self.folder.join("outputs").join(split.name()).join(number.to_string());
         if !folder.exists() {
             let draft = folder.with_extension("draft");

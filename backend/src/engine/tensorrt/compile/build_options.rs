@@ -42,7 +42,7 @@ pub(super) fn of(config: &ModelConfig, inputs: &[Input]) -> Result<BuildOptions,
             "excludeLeanRuntime" => options.exclude_lean_runtime = switch(key, value)?,
             "precision_mode" => {
                 let reason = "can't be chosen: TensorRT takes each layer's precision from the model; \
-                              convert the model";
+                              convert the model, as `forebay optimize --for-tensorrt` does";
                 return Err(wrong(key, reason.to_owned()));
             }
             _ => return Err(wrong(key, format!("is not known to the accelerator tensorrt; {KEYS} are"))),
