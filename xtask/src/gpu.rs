@@ -1,20 +1,24 @@
 //! `cargo xtask gpu`: what is claimed of GPUs is proven on one. A checkout enters; a kit that travels to a machine with a GPU that
-//! reaches no registry leaves (`pack`); there, a kit enters and a report leaves (`run`).
+//! reaches no registry leaves (`pack`, of which `prepare` makes the lighter models); there, a kit enters and a report leaves (`run`).
 //!
 //! Each part of a run is a file in the kit's `results/`, so that parts may be run by calls of their own; every call writes the
 //! report of all that is there. What was not run is in it, with the reason.
 
+mod arrays;
 mod bench;
 mod busy;
 mod correctness;
 mod cuda;
 mod fault;
 mod kit;
+mod lighter;
 mod load;
+mod loss;
 mod manifest;
 mod models;
 mod onnx;
 mod pack;
+mod prepare;
 mod probe;
 mod report;
 mod server;
@@ -44,6 +48,8 @@ pub(crate) struct Settings {
 enum Command {
     /// Build what travels, and pack it
     Pack(PackSettings),
+    /// Make models for TensorRT as INT8, FP16 and BF16, with items and what the originals answer, here where the tools can be had
+    Prepare(PrepareSettings),
     /// Where a kit was unpacked: probe, prove and measure, and write the report
     Run(RunSettings),
 }
@@ -57,6 +63,20 @@ struct PackSettings {
     /// The largest file that can be carried, as 56MB [default: all in one]
     #[arg(long)]
     piece_size: Option<ByteSize>,
+}
+
+/// Settings of `cargo xtask gpu prepare`.
+#[derive(Debug, Args)]
+struct PrepareSettings {
+    /// Where they go, a folder for each [default: lighter/ of .forebay/gpu/kit of the checkout]
+    #[arg(long)]
+    into: Option<PathBuf>,
+    /// These alone
+    #[arg(long, value_delimiter = ',', default_values = prepare::MODELS)]
+    only: Vec<String>,
+    /// The program that does it [default: built here]
+    #[arg(long)]
+    forebay: Option<PathBuf>,
 }
 
 /// Settings of `cargo xtask gpu run`.
@@ -96,10 +116,12 @@ enum Part {
     Correctness,
     /// The server against a bare loop
     Bench,
+    /// Models as INT8, FP16 and BF16 against the original: what they lose, how fast they are
+    Lighter,
 }
 
 impl Part {
-    const ALL: [Self; 4] = [Self::Probe, Self::Cuda, Self::Correctness, Self::Bench];
+    const ALL: [Self; 5] = [Self::Probe, Self::Cuda, Self::Correctness, Self::Bench, Self::Lighter];
 
     fn name(self) -> &'static str {
         match self {
@@ -107,6 +129,7 @@ impl Part {
             Self::Cuda => "cuda",
             Self::Correctness => "correctness",
             Self::Bench => "bench",
+            Self::Lighter => "lighter",
         }
     }
 }
@@ -132,6 +155,7 @@ impl Run<'_> {
 pub(crate) fn run(layout: &Layout, settings: &Settings) -> Result<()> {
     match &settings.command {
         Command::Pack(settings) => pack::run(layout, settings),
+        Command::Prepare(settings) => prepare::run(layout, settings),
         Command::Run(settings) => {
             let kit = Kit::open(settings.kit.clone().unwrap_or_else(|| pack::unpacked(layout)))?;
             prove(&kit, settings)
@@ -149,6 +173,7 @@ fn prove(kit: &Kit, settings: &RunSettings) -> Result<()> {
             Part::Cuda => with_engine(&run, part, |engine| Ok(cuda::sections(&run, engine))),
             Part::Correctness => with_engine(&run, part, |engine| correctness::sections(&run, engine)),
             Part::Bench => with_engine(&run, part, |engine| bench::sections(&run, engine)),
+            Part::Lighter => with_engine(&run, part, |engine| lighter::sections(&run, engine)),
         };
         // What can't go on is a failure in the report, beside what the other parts found.
         let failed = |error| vec![Section::of(judged(part.name(), false, format!("{error:#}")))];

@@ -2,12 +2,14 @@
 //! there is of no worth, and its report says so.
 
 use std::fs;
+use std::io::Write as _;
 use std::os::unix::fs::{PermissionsExt as _, symlink};
 use std::path::{Path, PathBuf};
-use std::process::Command;
+use std::process::{Command, Stdio};
+use std::sync::LazyLock;
 
-use rig::installed::{installed, onnxruntime};
-use serde_json::Value;
+use rig::installed::{installed, onnxruntime, tensorrt_rtx};
+use serde_json::{Value, json};
 
 /// Models that the double can run, and one that it can't.
 const MODELS: [&str; 4] = ["add_fp32", "identity_int64", "identity_fp16", "slow"];
@@ -21,6 +23,15 @@ const NODE_TESTS: [&str; 6] = [
     "test_string_concat",
 ];
 
+fn built(program: &str) -> PathBuf {
+    let built = Path::new(env!("CARGO_BIN_EXE_xtask")).with_file_name(program);
+    assert!(
+        built.exists(),
+        "build it first: cargo build --package forebay --package forebay-bindings --features forebay/tensorrt"
+    );
+    built
+}
+
 /// A kit with the double in it.
 fn kit() -> tempfile::TempDir {
     let kit = tempfile::tempdir().unwrap();
@@ -30,12 +41,7 @@ fn kit() -> tempfile::TempDir {
         symlink(from, to).unwrap();
     };
     for program in ["forebay", "forebay-gpu"] {
-        let built = Path::new(env!("CARGO_BIN_EXE_xtask")).with_file_name(program);
-        assert!(
-            built.exists(),
-            "build it first: cargo build --package forebay --package forebay-bindings --features forebay/tensorrt"
-        );
-        link(built, &format!("bin/{program}"));
+        link(built(program), &format!("bin/{program}"));
     }
     link(onnxruntime(), "lib/libonnxruntime.so");
     link(tensorrt_double::STANDIN.into(), "standin");
@@ -53,6 +59,20 @@ fn kit() -> tempfile::TempDir {
         .unwrap();
     fs::set_permissions(&smi, fs::Permissions::from_mode(0o755)).unwrap();
     kit
+}
+
+/// The small model of `cargo xtask gpu prepare`, made once.
+fn prepared() -> &'static Path {
+    static PREPARED: LazyLock<tempfile::TempDir> = LazyLock::new(|| {
+        let folder = tempfile::tempdir().unwrap();
+        let mut prepare = Command::new(env!("CARGO_BIN_EXE_xtask"));
+        prepare.args(["gpu", "prepare", "--only=dense", "--into"]).arg(folder.path());
+        prepare.arg("--forebay").arg(built("forebay"));
+        let output = prepare.output().unwrap();
+        assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+        folder
+    });
+    PREPARED.path()
 }
 
 /// Runs the command and returns its report: the text, and the rows of each table.
@@ -89,6 +109,7 @@ fn outcomes<'a>(rows: &'a [Value], what: &str) -> Vec<&'a str> {
 #[test]
 fn every_part_runs_on_the_double_and_the_report_says_that_it_is_of_no_gpu() {
     let kit = kit();
+    symlink(prepared(), kit.path().join("lighter")).unwrap();
     let (markdown, sections) = run(kit.path(), &[]);
     assert!(markdown.contains("not of a GPU"), "{markdown}");
     assert_eq!(outcomes(rows(&sections, "Which engine runs"), ""), ["passed"; 2]);
@@ -114,6 +135,65 @@ fn every_part_runs_on_the_double_and_the_report_says_that_it_is_of_no_gpu() {
     let bench = rows(&sections, "The server against a bare loop");
     assert!(outcomes(bench, "add_fp32").iter().all(|outcome| *outcome == "measured"), "{bench:#?}");
     assert!(bench[0]["value"].as_str().unwrap().contains("GPU busy 42 %"), "{bench:#?}");
+    let lighter = rows(&sections, "Lighter models against their originals");
+    for form in ["original", "int8", "fp16", "bf16"] {
+        assert_eq!(outcomes(lighter, &format!("dense {form}, what it loses")), ["passed"], "{lighter:#?}");
+    }
+    for form in ["int8", "fp16", "bf16"] {
+        assert_eq!(outcomes(lighter, &format!("dense {form}, batches of")), ["measured"; 2], "{lighter:#?}");
+    }
+    // INT8 is another model, and loses something.
+    let lost = |form: &str| {
+        let row = lighter.iter().find(|row| row["what"] == format!("dense {form}, what it loses")).unwrap();
+        row["value"].as_str().unwrap().split(' ').next().unwrap().parse::<f64>().unwrap()
+    };
+    assert!(lost("original") < 0.001 && lost("int8") > 0.01, "{lighter:#?}");
+}
+
+#[test]
+fn a_form_that_loses_more_than_it_may_fails_and_one_that_is_damaged_is_told_beside_the_others() {
+    let kit = kit();
+    let folder = kit.path().join("lighter/dense");
+    for entry in walkdir::WalkDir::new(prepared().join("dense")) {
+        let entry = entry.unwrap();
+        let to = folder.join(entry.path().strip_prefix(prepared().join("dense")).unwrap());
+        if entry.path().is_dir() {
+            fs::create_dir_all(to).unwrap();
+        } else {
+            fs::copy(entry.path(), to).unwrap();
+        }
+    }
+    let list = fs::read_to_string(folder.join("prepared.json")).unwrap();
+    fs::write(folder.join("prepared.json"), list.replace("\"max_loss\": 2.0", "\"max_loss\": 0.005"))
+        .unwrap();
+    fs::write(folder.join("fp16.onnx"), "no model").unwrap();
+    run(kit.path(), &["--only=probe"]);
+    let (_, sections) = run(kit.path(), &["--only=lighter"]);
+    let lighter = rows(&sections, "Lighter models against their originals");
+    assert_eq!(outcomes(lighter, "dense int8, what it loses"), ["failed"], "{lighter:#?}");
+    assert_eq!(outcomes(lighter, "dense original"), ["passed"]);
+    assert_eq!(outcomes(lighter, "dense fp16"), ["not_run"]);
+}
+
+#[test]
+fn what_is_prepared_is_built_by_tensorrt_rtx_for_gpus_that_are_not_here() {
+    let plans = tempfile::tempdir().unwrap();
+    let range = json!({ "input": "x", "values": false, "min": [1, 64], "opt": [8, 64], "max": [32, 64] });
+    for form in ["original", "int8", "fp16", "bf16"] {
+        let task = json!({
+            "task": "build",
+            "source": { "library": tensorrt_rtx(), "flavour": "Rtx" },
+            "model": prepared().join(format!("dense/{form}.onnx")),
+            "plan": plans.path().join(form),
+            "profile": { "inputs": [range] },
+            "compute_capabilities": [80, 89, 120],
+        });
+        let mut gpu = Command::new(built("forebay-gpu"));
+        let mut child = gpu.stdin(Stdio::piped()).stdout(Stdio::piped()).spawn().unwrap();
+        child.stdin.take().unwrap().write_all(task.to_string().as_bytes()).unwrap();
+        let told: Value = serde_json::from_slice(&child.wait_with_output().unwrap().stdout).unwrap();
+        assert!(told["bytes"].is_u64(), "{form}: {told}");
+    }
 }
 
 #[test]

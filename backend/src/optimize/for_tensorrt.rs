@@ -11,7 +11,7 @@ use serde::Serialize;
 
 use super::Outcome;
 use super::loss::file;
-use super::prepare::Request;
+use super::request::Request;
 use super::samples::Item;
 use super::search::ROUNDING;
 use super::search::plans::{LEAST_AND_MOST, STATIC};

@@ -1,6 +1,7 @@
 //! `forebay serve` against a bare loop over the same plan on the same GPU, in turn: what the server adds, with and without
 //! batches, graphs, lanes and instances, and how busy the GPU is.
 
+use std::fmt;
 use std::fs;
 use std::path::{Path, PathBuf};
 
@@ -53,10 +54,49 @@ struct Ready {
 
 /// What a side did: rows a second, and the times of a request or run.
 #[derive(Clone, Copy)]
-struct Side {
-    rows_per_second: f64,
+pub(super) struct Side {
+    pub(super) rows_per_second: f64,
     p50_us: f64,
     p99_us: f64,
+}
+
+impl fmt::Display for Side {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self { rows_per_second, p50_us, p99_us } = self;
+        write!(formatter, "{rows_per_second:.0} rows/s, p50 {p50_us:.0} us, p99 {p99_us:.0}")
+    }
+}
+
+/// A loop of copies and runs over a plan, with nothing around it.
+pub(super) struct Loop {
+    pub(super) rows: u32,
+    pub(super) contexts: u32,
+    pub(super) lanes: u32,
+    pub(super) graph: bool,
+}
+
+impl Loop {
+    /// One measurement.
+    ///
+    /// # Errors
+    /// The plan can't be run so.
+    pub(super) fn run(&self, run: &Run, engine: &Engine, plan: &Path) -> Result<Side> {
+        let repeat = json!({
+            "rows": self.rows,
+            "seconds": run.settings.measure.as_secs_f64(),
+            "contexts": self.contexts,
+            "lanes": self.lanes,
+            "graph": self.graph,
+        });
+        let task = json!({ "task": "repeat", "source": engine.source(), "plan": plan, "repeat": repeat });
+        let limit = MOMENT + *run.settings.measure;
+        let told =
+            task::perform(run.kit, &task, limit).map_err(anyhow::Error::msg).context("the bare loop")?;
+        let number =
+            |name: &str| told[name].as_f64().with_context(|| format!("the bare loop tells no {name}"));
+        let rows_per_second = number("runs_per_second")? * f64::from(self.rows);
+        Ok(Side { rows_per_second, p50_us: number("p50_us")?, p99_us: number("p99_us")? })
+    }
 }
 
 pub(super) fn sections(run: &Run, engine: &Engine) -> Result<Vec<Section>> {
@@ -180,12 +220,13 @@ impl Case {
         let request = post(&format!("/v2/models/{}/infer", self.model), &binary(&json_length), &body);
         let time = *run.settings.measure;
         let load = Load { port, request: &request, connections: self.connections, time };
+        let bare = Loop { rows: self.rows, contexts: self.instances, lanes: self.lanes, graph: self.graphs };
         let (mut ours, mut base, mut busy) = (Vec::new(), Vec::new(), Vec::new());
         for _ in 0..run.settings.repeat.max(1) {
             let sampling = Busy::begin();
             ours.push(load.run()?);
             busy.extend(sampling.and_then(Busy::end));
-            base.push(self.bare(run, engine, ready)?);
+            base.push(bare.run(run, engine, &ready.plan)?);
         }
         group.stop()?;
         let ours = ours.into_iter().map(|Sample { per_second, p50_us, p99_us }| Side {
@@ -196,30 +237,7 @@ impl Case {
         Ok(self.row(median(ours.collect()), median(base), &busy))
     }
 
-    /// The loop.
-    fn bare(&self, run: &Run, engine: &Engine, ready: &Ready) -> Result<Side> {
-        let repeat = json!({
-            "rows": self.rows,
-            "seconds": run.settings.measure.as_secs_f64(),
-            "contexts": self.instances,
-            "lanes": self.lanes,
-            "graph": self.graphs,
-        });
-        let task =
-            json!({ "task": "repeat", "source": engine.source(), "plan": ready.plan, "repeat": repeat });
-        let limit = MOMENT + *run.settings.measure;
-        let told =
-            task::perform(run.kit, &task, limit).map_err(anyhow::Error::msg).context("the bare loop")?;
-        let number =
-            |name: &str| told[name].as_f64().with_context(|| format!("the bare loop tells no {name}"));
-        let rows_per_second = number("runs_per_second")? * f64::from(self.rows);
-        Ok(Side { rows_per_second, p50_us: number("p50_us")?, p99_us: number("p99_us")? })
-    }
-
     fn row(&self, ours: Side, base: Side, busy: &[f64]) -> Row {
-        let told = |side: Side| {
-            format!("{:.0} rows/s, p50 {:.0} us, p99 {:.0}", side.rows_per_second, side.p50_us, side.p99_us)
-        };
         let ratio = if self.connections == 1 {
             let added = ours.p50_us - base.p50_us;
             format!("{added:+.0} us ({ADDED_US} wanted: {})", met(added <= ADDED_US))
@@ -231,8 +249,8 @@ impl Case {
             [] => "busy: not sampled, no nvidia-smi".to_owned(),
             some => format!("GPU busy {:.0} %", some.iter().sum::<f64>() / some.len() as f64),
         };
-        let value = format!("{}, {busy}", told(ours));
-        Row { base: told(base), ratio, ..measured(self.told(), value) }
+        let value = format!("{ours}, {busy}");
+        Row { base: base.to_string(), ratio, ..measured(self.told(), value) }
     }
 }
 
@@ -241,7 +259,7 @@ fn met(met: bool) -> &'static str {
 }
 
 /// The one in the middle by rows a second.
-fn median(mut sides: Vec<Side>) -> Side {
+pub(super) fn median(mut sides: Vec<Side>) -> Side {
     sides.sort_by(|one, other| one.rows_per_second.total_cmp(&other.rows_per_second));
     sides[sides.len() / 2]
 }

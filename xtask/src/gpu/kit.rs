@@ -10,7 +10,7 @@ use anyhow::{Result, ensure};
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 
-/// A folder with `bin/`, `lib/`, `standin/`, `models/`, `node-tests/` and `results/`.
+/// A folder with `bin/`, `lib/`, `standin/`, `models/`, `node-tests/`, `lighter/` and `results/`.
 pub(super) struct Kit {
     root: PathBuf,
 }

@@ -82,7 +82,7 @@ pub(super) fn cases(kit: &Kit) -> Vec<Case> {
     let cases = there.map(|(name, inputs)| {
         let ranges = inputs.iter().filter_map(|input| {
             let [min, opt, max] = input.free?.map(<[i64]>::to_vec);
-            Some(Range { input: input.name, min, opt, max })
+            Some(Range { input: input.name.to_owned(), min, opt, max })
         });
         let requests = inputs[0].asked.iter().enumerate().map(|(number, _)| {
             inputs.iter().map(|input| tensor(input.name, input.datatype, input.asked[number])).collect()

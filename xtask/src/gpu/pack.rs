@@ -8,8 +8,8 @@ use anyhow::{Context, Result};
 use bytesize::ByteSize;
 use serde_json::Value;
 
-use super::PackSettings;
 use super::manifest::{self, FILE, Manifest};
+use super::{PackSettings, prepare};
 use crate::command::{WITH_TENSORRT, cargo, command, output, target_folder};
 use crate::layout::Layout;
 use crate::setup::{self, Part};
@@ -48,6 +48,7 @@ pub(super) fn run(layout: &Layout, settings: &PackSettings) -> Result<()> {
         fs::remove_dir_all(&kit)?;
     }
     fill(layout, &kit, &standin)?;
+    prepare::all(layout, &kit.join("bin/forebay"), &kit.join("lighter"), &prepare::MODELS)?;
     describe(layout, &kit)?;
     archive(&folder, settings.piece_size)
 }

@@ -168,7 +168,12 @@ fn attempt(kit: &Kit, engine: &Engine, scratch: &Path) -> Result<(), String> {
 /// As [`task::perform`].
 pub(super) fn build_sum(kit: &Kit, engine: &Engine, plan: &Path) -> Result<(), String> {
     let columns = if kit.is_double() { 64 } else { 4096 };
-    let range = |input| Range { input, min: vec![1, 1], opt: vec![64, columns], max: vec![64, columns] };
+    let range = |input: &str| Range {
+        input: input.to_owned(),
+        min: vec![1, 1],
+        opt: vec![64, columns],
+        max: vec![64, columns],
+    };
     task::build(kit, engine, &kit.path(format!("models/{MODEL}.onnx")), plan, &[range("a"), range("b")])
 }
 

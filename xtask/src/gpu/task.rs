@@ -7,6 +7,7 @@ use std::path::Path;
 use std::process::{Child, Command, ExitStatus, Stdio};
 use std::time::{Duration, Instant};
 
+use serde::Deserialize;
 use serde_json::{Value, json};
 
 use super::kit::{Engine, Kit};
@@ -69,9 +70,9 @@ fn wait(child: &mut Child, limit: Duration) -> Result<ExitStatus, String> {
 }
 
 /// What a free input may be, smallest, best and largest.
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, Deserialize)]
 pub(super) struct Range {
-    pub(super) input: &'static str,
+    pub(super) input: String,
     pub(super) min: Vec<i64>,
     pub(super) opt: Vec<i64>,
     pub(super) max: Vec<i64>,

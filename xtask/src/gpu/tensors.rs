@@ -46,7 +46,7 @@ impl Datatype {
         NAMES.iter().find(|(datatype, ..)| *datatype == self).map_or(1, |(.., size)| *size)
     }
 
-    fn named(name: &str) -> Option<Self> {
+    pub(super) fn named(name: &str) -> Option<Self> {
         NAMES.iter().find(|(_, known, _)| *known == name).map(|(datatype, ..)| *datatype)
     }
 }
