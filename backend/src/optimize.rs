@@ -11,6 +11,7 @@
 //! search     which variants are tried
 //! verdict    which may be installed, and why others may not
 //! fleet      whether what is found here holds for all servers
+//! turn       who may change the model, one at a time
 //! install    the next version, or the way back
 //! for_tensorrt   files for a GPU, in place of all that follows the tools
 //! report     what is told
@@ -31,6 +32,7 @@ mod samples;
 mod search;
 mod speed;
 mod tools;
+mod turn;
 mod verdict;
 mod workshop;
 
@@ -49,6 +51,7 @@ use request::Request;
 use samples::Samples;
 use search::{Found, Search, Tried, Wanted};
 use tools::Tools;
+use turn::Turn;
 use verdict::{Judged, Terms};
 use workshop::{WorkError, Workshop};
 
@@ -75,12 +78,14 @@ pub(crate) fn run(settings: &OptimizeSettings) -> anyhow::Result<Outcome> {
     let found = model.canonicalize();
     let model = found.map_err(|error| anyhow::anyhow!("MODEL: can't read {}: {error}", model.display()))?;
     if settings.undo {
+        let _turn = Turn::take(&model)?;
         let (version, original) = install::undo(&model)?;
         println!("version {version} is taken away; version {original} is the newest that is no variant");
         return Ok(Outcome::Done);
     }
     let stop = stop()?;
     let (request, samples) = Request::read(settings, &model)?;
+    let _turn = if settings.dry_run || settings.check { None } else { Some(Turn::take(&model)?) };
     let done = optimized(settings, &request, samples, &stop);
     match done {
         Err(error) if stop.load(Ordering::Relaxed) => {

@@ -1,5 +1,5 @@
 //! A judged variant -> the next version of its model, whole or not at all; and the way back. Nothing that is there is overwritten: the
-//! original stays the version it is.
+//! original stays the version it is. Whoever changes a model has its turn (`turn`).
 
 use std::fs::{self, File};
 use std::io;
@@ -10,12 +10,16 @@ use crate::models::variant;
 
 /// The folder beside the versions where reports lie, by version.
 pub(crate) const REPORTS: &str = "optimize";
+/// Where a version is written before it is one. A name with a dot is no model's version, and nothing that a server follows.
+pub(super) const DRAFT: &str = ".optimize-draft";
 
 /// An installation that came to nothing; the repository is as it was.
 #[derive(Debug, thiserror::Error)]
 pub(crate) enum InstallError {
     #[error("can't {what} {path}: {source}")]
     File { what: &'static str, path: PathBuf, source: io::Error },
+    #[error("another run works on {0}: only one at a time may change a model; try again when it has ended")]
+    Taken(PathBuf),
     #[error("{0} has no version: a folder named by a whole number, such as 1")]
     NoVersion(PathBuf),
     #[error("version {version} of {model} is no variant")]
@@ -28,7 +32,7 @@ pub(crate) enum InstallError {
     Unreadable { model: PathBuf, version: u64, reason: String },
 }
 
-fn failed(what: &'static str, path: &Path) -> impl FnOnce(io::Error) -> InstallError {
+pub(super) fn failed(what: &'static str, path: &Path) -> impl FnOnce(io::Error) -> InstallError {
     let path = path.to_owned();
     move |source| InstallError::File { what, path, source }
 }
@@ -48,7 +52,8 @@ pub(crate) fn versions(model: &Path) -> Result<Vec<u64>, InstallError> {
     if versions.is_empty() { Err(InstallError::NoVersion(model.to_owned())) } else { Ok(versions) }
 }
 
-/// Puts the files of `from` into the repository as the next version, with `variant.json` and its reports.
+/// Puts the files of `from` into the repository as the next version, with `variant.json` and its reports. The caller has the model's
+/// [`Turn`](super::turn::Turn).
 ///
 /// # Errors
 /// `File`; nothing of it is left then.
@@ -59,30 +64,46 @@ pub(crate) fn install(
     reports: &[(&str, String)],
 ) -> Result<u64, InstallError> {
     let version = versions(model)?.last().map_or(1, |last| last + 1);
-    // A name with a dot is no model's version, and nothing that a server follows.
-    let draft = model.join(format!(".{REPORTS}-{version}"));
-    let told = model.join(REPORTS).join(version.to_string());
-    let done = (|| {
-        copy(from, &draft)?;
-        write(&draft.join(variant::FILE_NAME), described)?;
-        fs::create_dir_all(&told).map_err(failed("make", &told))?;
-        for (name, text) in reports {
-            write(&told.join(name), text.as_bytes())?;
-        }
-        let place = model.join(version.to_string());
-        if place.exists() {
-            let source = io::ErrorKind::AlreadyExists.into();
-            return Err(InstallError::File { what: "make", path: place, source });
-        }
-        fs::rename(&draft, &place).map_err(failed("make", &place))?;
-        File::open(model).and_then(|folder| folder.sync_all()).map_err(failed("write", model))
-    })();
-    if done.is_err() {
-        let _ = fs::remove_dir_all(&draft);
-        let _ = fs::remove_dir_all(&told);
-        let _ = fs::remove_dir(model.join(REPORTS));
-    }
+    let draft = model.join(DRAFT);
+    let done = written(&draft, from, described, reports).and_then(|()| placed(model, &draft, version));
+    let _ = fs::remove_dir_all(&draft);
+    let _ = fs::remove_dir(model.join(REPORTS));
     done.map(|()| version)
+}
+
+/// Writes all of it beside the versions: what takes room is taken here.
+fn written(
+    draft: &Path,
+    from: &Path,
+    described: &[u8],
+    reports: &[(&str, String)],
+) -> Result<(), InstallError> {
+    let (files, report) = (draft.join("version"), draft.join("report"));
+    copy(from, &files)?;
+    write(&files.join(variant::FILE_NAME), described)?;
+    fs::create_dir(&report).map_err(failed("make", &report))?;
+    reports.iter().try_for_each(|(name, text)| write(&report.join(name), text.as_bytes()))?;
+    let folder = draft.parent().unwrap_or(draft).join(REPORTS);
+    fs::create_dir_all(&folder).map_err(failed("make", &folder))
+}
+
+/// Makes it a version at once, after its report is where it belongs.
+fn placed(model: &Path, draft: &Path, version: u64) -> Result<(), InstallError> {
+    let (place, told) = (model.join(version.to_string()), model.join(REPORTS).join(version.to_string()));
+    // Of a version that somebody took away by hand.
+    let _ = fs::remove_dir_all(&told);
+    fs::rename(draft.join("report"), &told).map_err(failed("make", &told))?;
+    let placed = fs::rename(draft.join("version"), &place).map_err(failed("make", &place));
+    if placed.is_err() {
+        let _ = fs::remove_dir_all(&told);
+    }
+    placed?;
+    sync(model)
+}
+
+/// Waits until a file, or the names in a folder, are on the disk.
+fn sync(path: &Path) -> Result<(), InstallError> {
+    File::open(path).and_then(|open| open.sync_all()).map_err(failed("write", path))
 }
 
 /// The newest version that is a variant.
@@ -145,10 +166,10 @@ pub(crate) fn copy(from: &Path, to: &Path) -> Result<(), InstallError> {
             copy(&path, &place)?;
         } else {
             fs::copy(&path, &place).map_err(failed("write", &place))?;
-            File::open(&place).and_then(|file| file.sync_all()).map_err(failed("write", &place))?;
+            sync(&place)?;
         }
     }
-    Ok(())
+    sync(to)
 }
 
 fn write(path: &Path, bytes: &[u8]) -> Result<(), InstallError> {

@@ -5,6 +5,7 @@ use std::process::{Command, Output};
 use std::sync::{Mutex, PoisonError};
 
 use rig::installed::{folder, onnxruntime};
+use rig::process::started_by;
 use serde_json::{Value, json};
 use tempfile::TempDir;
 
@@ -13,6 +14,21 @@ pub(crate) const FEATURES: usize = 64;
 
 /// One at a time: they measure how fast models are.
 static TURN: Mutex<()> = Mutex::new(());
+
+/// Runs a command with the folder `$0` on a volume that is nearly full.
+const ON_A_FULL_VOLUME: &str = r#"
+set -e
+cp -r "$0" "$0.copy"
+kib=$(du -sk "$0" | cut -f1)
+mount -t tmpfs -o size=$((kib + 1024))k tmpfs "$0"
+cp -r "$0.copy/." "$0"
+rm -r "$0.copy"
+set +e
+"$@"
+code=$?
+ls -A "$0/m" | tr '\n' ' '
+exit $code
+"#;
 
 /// One model to be made lighter.
 pub(crate) struct Workbench {
@@ -63,10 +79,24 @@ impl Workbench {
     }
 
     pub(crate) fn run(&self, arguments: &[&str]) -> Said {
-        let _turn = TURN.lock().unwrap_or_else(PoisonError::into_inner);
-        let Output { status, stdout, stderr } = self.command(arguments).output().unwrap();
-        let text = |bytes| String::from_utf8(bytes).unwrap();
-        Said { code: status.code(), out: text(stdout), err: text(stderr) }
+        said(&mut self.command(arguments))
+    }
+
+    /// The same with the repository on a volume of the command's own, with a MiB left; what lies beside the versions then is the last line
+    /// of its output. `None` where a process can't have one.
+    pub(crate) fn run_on_a_full_volume(&self, arguments: &[&str]) -> Option<Said> {
+        let own = || {
+            let mut starter = Command::new("unshare");
+            starter.args(["--map-root-user", "--mount"]);
+            starter
+        };
+        let tried = own().args(["mount", "-t", "tmpfs", "tmpfs", "/tmp"]).output();
+        if !tried.is_ok_and(|tried| tried.status.success()) {
+            return None;
+        }
+        let mut starter = own();
+        starter.args(["sh", "-c", ON_A_FULL_VOLUME]).arg(self.path("models"));
+        Some(said(&mut started_by(starter, &self.command(arguments))))
     }
 
     /// The same with `--data` and what else is said.
@@ -95,6 +125,14 @@ impl Workbench {
     pub(crate) fn lies(&self) -> Vec<String> {
         names(&self.path("models/m"))
     }
+}
+
+/// What a command said, in its turn.
+fn said(command: &mut Command) -> Said {
+    let _turn = TURN.lock().unwrap_or_else(PoisonError::into_inner);
+    let Output { status, stdout, stderr } = command.output().unwrap();
+    let text = |bytes| String::from_utf8(bytes).unwrap();
+    Said { code: status.code(), out: text(stdout), err: text(stderr) }
 }
 
 pub(crate) fn names(folder: &Path) -> Vec<String> {

@@ -5,9 +5,10 @@ use std::path::{Path, PathBuf};
 use std::process::Command;
 
 use rig::installed::onnxruntime;
+use rig::process::{not_tested, started_by};
 use serde_json::Value;
 
-use crate::process::{Forebay, command, not_tested, started_by, test_repository};
+use crate::process::{Forebay, command, test_repository};
 
 /// The smallest pod that is seen to serve.
 const LIMIT_BYTES: usize = 256 << 20;

@@ -1,6 +1,5 @@
 //! `forebay` as the tests start it, and the folders it works on.
 
-use std::io::Write as _;
 use std::path::{Path, PathBuf};
 use std::process::{Command, ExitStatus};
 use std::time::Duration;
@@ -69,23 +68,6 @@ pub(crate) fn command(arguments: &[&str]) -> Command {
     let mut command = program(env!("CARGO_BIN_EXE_forebay"));
     command.args(arguments);
     command
-}
-
-/// The same command, started by another, which takes it behind its own arguments and becomes it.
-pub(crate) fn started_by(mut starter: Command, command: &Command) -> Command {
-    starter.arg(command.get_program()).args(command.get_args());
-    for (name, value) in command.get_envs() {
-        match value {
-            Some(value) => starter.env(name, value),
-            None => starter.env_remove(name),
-        };
-    }
-    starter
-}
-
-/// Says what a test can't show on this machine, also where the output of tests that pass is kept.
-pub(crate) fn not_tested(what: &str) {
-    std::io::stderr().write_all(format!("NOT TESTED: {what}\n").as_bytes()).unwrap();
 }
 
 impl Forebay {

@@ -7,11 +7,11 @@ use std::net::{Ipv4Addr, UdpSocket};
 use std::path::Path;
 use std::process::Command;
 
-use rig::process::until;
+use rig::process::{not_tested, started_by, until};
 use tempfile::TempDir;
 
 use crate::client::fp32;
-use crate::process::{Forebay, not_tested, repository_with, serve_command, started_by};
+use crate::process::{Forebay, repository_with, serve_command};
 
 const VARIABLE: &str = "ORT_DISABLE_TELEMETRY";
 /// Where one of these is set, ONNX Runtime takes its machine for one that only builds and tests, and reports nothing (their names

@@ -4,7 +4,7 @@
 //! command of `cargo xtask`.
 
 use std::ffi::OsStr;
-use std::io::{BufRead as _, BufReader, Read};
+use std::io::{BufRead as _, BufReader, Read, Write as _};
 use std::net::{TcpListener, TcpStream};
 use std::process::{Child, Command, ExitStatus, Stdio};
 use std::sync::mpsc::{Receiver, channel};
@@ -36,6 +36,27 @@ pub(crate) fn hear(child: &mut Child, heard: impl Fn(String) + Clone + Send + 's
 
 /// Ends when all of an output was told.
 pub(crate) type Heard = std::thread::JoinHandle<()>;
+
+/// The same command, started by another, which takes it behind its own arguments and becomes it.
+#[must_use]
+pub fn started_by(mut starter: Command, command: &Command) -> Command {
+    starter.arg(command.get_program()).args(command.get_args());
+    for (name, value) in command.get_envs() {
+        match value {
+            Some(value) => starter.env(name, value),
+            None => starter.env_remove(name),
+        };
+    }
+    starter
+}
+
+/// Says what a test can't show on this machine, also where the output of tests that pass is kept.
+///
+/// # Panics
+/// It can't be said.
+pub fn not_tested(what: &str) {
+    std::io::stderr().write_all(format!("NOT TESTED: {what}\n").as_bytes()).unwrap();
+}
 
 /// A running process.
 pub struct Process {
