@@ -146,8 +146,7 @@ fn optimized(
         return checked(request, shop, &terms, fleet.as_ref());
     }
     let mut progress = Progress::new(until, terms.original_bytes, terms.max_loss);
-    let found = Search { shop: &mut shop, wanted: &wanted, progress: &mut progress, found: Found::default() }
-        .run()?;
+    let found = Search::new(&mut shop, &wanted, &mut progress).run()?;
     let mut judged: Vec<Judged> = Vec::new();
     for tried in verdict::finalists(&found.tried, &terms, wanted.prefer) {
         progress.trying(&format!("the verdict on {}", tried.candidate));

@@ -15,8 +15,9 @@ use super::speed::{NOT_SLOWER, Speed};
 use super::tools::Inspected;
 use super::tools::recipe::{Half, Recipe};
 use super::workshop::{Candidate, ORIGINAL, Split, Stock, WorkError, Workshop};
+use crate::engine::cpu::Cpu;
 use crate::settings::Prefer;
-use plans::Plan;
+use plans::{Bits, Plan};
 
 /// Exact rewrites, in this order: to simplify moves numbers into weights, and the patterns that others look for are gone then.
 const PASSES: [&str; 6] = ["opset", "gelu", "layer-norm", "one-hot", "simplify", "fold-batch-norm"];
@@ -60,10 +61,11 @@ pub(crate) struct Wanted {
 
 /// A search.
 pub(crate) struct Search<'a, 'b> {
-    pub(crate) shop: &'a mut Workshop<'b>,
-    pub(crate) wanted: &'a Wanted,
-    pub(crate) progress: &'a mut Progress,
-    pub(crate) found: Found,
+    shop: &'a mut Workshop<'b>,
+    wanted: &'a Wanted,
+    progress: &'a mut Progress,
+    found: Found,
+    bits: Bits,
 }
 
 /// A version that candidates are made of.
@@ -88,7 +90,12 @@ impl Tried {
     }
 }
 
-impl Search<'_, '_> {
+impl<'a, 'b> Search<'a, 'b> {
+    /// One that has found nothing yet.
+    pub(crate) fn new(shop: &'a mut Workshop<'b>, wanted: &'a Wanted, progress: &'a mut Progress) -> Self {
+        Self { shop, wanted, progress, found: Found::default(), bits: Bits::new(Cpu::here().integers()) }
+    }
+
     /// Tries what there is time for.
     ///
     /// # Errors
@@ -162,10 +169,25 @@ impl Search<'_, '_> {
             if plan.is_of_other_ranges() && self.is_kept_by_least_and_most(base) {
                 continue;
             }
-            let Some(tried) = self.try_one(base, plan)? else { continue };
-            self.refine(base, plan, &tried)?;
+            let Some((plan, tried)) = self.with_the_better_bits(base, plan)? else { continue };
+            self.refine(base, &plan, &tried)?;
         }
         Ok(())
+    }
+
+    /// Tries a plan with as many bits as lose the least. As fast are all, and as large.
+    fn with_the_better_bits(&mut self, base: &Base, plan: &Plan) -> Result<Option<(Plan, Tried)>, WorkError> {
+        let mut best: Option<(Plan, Tried)> = None;
+        for plan in self.bits.of(plan) {
+            let Some(tried) = self.try_one(base, &plan)? else { continue };
+            if best.as_ref().is_none_or(|(_, best)| tried.loss.points < best.loss.points) {
+                best = Some((plan, tried));
+            }
+        }
+        if let Some((plan, _)) = &best {
+            self.bits.note(&plan.recipe);
+        }
+        Ok(best)
     }
 
     /// Whether ranges from the least to the most value lose so little that no others need to be looked for.

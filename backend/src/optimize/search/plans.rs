@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 use std::fmt;
 
-use crate::engine::cpu::{Cpu, Integers as Sums};
+use crate::engine::cpu::Integers as Sums;
 use crate::optimize::tools::Inspected;
 use crate::optimize::tools::recipe::{Half, Integers, Recipe, Target};
 
@@ -104,10 +104,64 @@ pub(super) fn of(model: &Inspected, shares: &BTreeMap<String, f64>) -> Vec<Plan>
     plans
 }
 
-/// Without VNNI, sums of products of 8 bits saturate: 7 bits don't.
 fn integers(ops: &[String], per_channel: bool) -> Integers {
-    let reduce_range = Cpu::here().integers() == Sums::Saturating;
-    Integers { ops: ops.to_vec(), keep: Vec::new(), per_channel, reduce_range, target: Target::Cpu }
+    Integers { ops: ops.to_vec(), keep: Vec::new(), per_channel, reduce_range: false, target: Target::Cpu }
+}
+
+/// How many bits of a weight are used. Without VNNI, sums of products of 8 saturate, and those of 7 don't: which loses less is for the
+/// model to show. It is measured on the first plan with ranges that were seen, and on the first with ranges as they come.
+#[derive(Debug)]
+pub(super) struct Bits {
+    sums: Sums,
+    /// Whether 7 lose less, where it is known.
+    r#static: Option<bool>,
+    dynamic: Option<bool>,
+}
+
+impl Bits {
+    pub(super) fn new(sums: Sums) -> Self {
+        Self { sums, r#static: None, dynamic: None }
+    }
+
+    /// The plan with 7 bits and with 8, where it must be seen which is better; else the one that is.
+    pub(super) fn of(&self, plan: &Plan) -> Vec<Plan> {
+        let with =
+            |r#static, dynamic| Plan { recipe: reduced(&plan.recipe, r#static, dynamic), ..plan.clone() };
+        match (&plan.recipe, self.sums) {
+            (Recipe::Static(_), Sums::Saturating) if self.r#static.is_none() => {
+                vec![with(true, true), with(false, false)]
+            }
+            (Recipe::Dynamic(_), Sums::Saturating) if self.dynamic.is_none() => {
+                vec![with(true, true), with(false, false)]
+            }
+            (_, sums) => {
+                let saturates = sums == Sums::Saturating;
+                let known = |measured: Option<bool>| measured.unwrap_or(saturates);
+                vec![with(known(self.r#static), known(self.dynamic))]
+            }
+        }
+    }
+
+    /// Keeps what the better of the two was.
+    pub(super) fn note(&mut self, better: &Recipe) {
+        match better {
+            Recipe::Static(integers) => self.r#static = Some(integers.reduce_range),
+            Recipe::Dynamic(integers) => self.dynamic = Some(integers.reduce_range),
+            _ => {}
+        }
+    }
+}
+
+fn reduced(recipe: &Recipe, of_static: bool, of_dynamic: bool) -> Recipe {
+    let with = |integers: &Integers, reduce_range| Integers { reduce_range, ..integers.clone() };
+    match recipe {
+        Recipe::Static(integers) => Recipe::Static(with(integers, of_static)),
+        Recipe::Dynamic(integers) => Recipe::Dynamic(with(integers, of_dynamic)),
+        Recipe::Hybrid { r#static, dynamic } => {
+            Recipe::Hybrid { r#static: with(r#static, of_static), dynamic: with(dynamic, of_dynamic) }
+        }
+        other => other.clone(),
+    }
 }
 
 #[cfg(test)]
@@ -155,6 +209,39 @@ mod tests {
         for method in ["percentile", "entropy"] {
             let long = place(&plans, &format!("static INT8 of Conv, per channel, ranges by {method}"));
             assert!(hybrid < long && place(&plans, "FP16 storage") < long, "{plans:?}");
+        }
+    }
+
+    fn seven(plan: &Plan) -> Option<bool> {
+        plan.recipe.integers().map(|integers| integers.reduce_range)
+    }
+
+    fn conv() -> Integers {
+        integers(&["Conv".to_owned()], true)
+    }
+
+    #[test]
+    fn seven_bits_and_eight_are_both_tried_where_sums_saturate_until_it_is_known_which_lose_less() {
+        let plan = Plan::of(Recipe::Static(conv()));
+        let mut bits = Bits::new(Sums::Saturating);
+        assert_eq!(bits.of(&plan).iter().map(seven).collect::<Vec<_>>(), [Some(true), Some(false)]);
+        bits.note(&bits.of(&plan)[1].recipe);
+        assert_eq!(bits.of(&plan).iter().map(seven).collect::<Vec<_>>(), [Some(false)]);
+        // Ranges as they come are another thing.
+        assert_eq!(bits.of(&Plan::of(Recipe::Dynamic(conv()))).len(), 2);
+        let both = Plan::of(Recipe::Hybrid { r#static: conv(), dynamic: conv() });
+        let [Plan { recipe: Recipe::Hybrid { r#static, dynamic }, .. }] = &bits.of(&both)[..] else {
+            panic!("one plan for a hybrid")
+        };
+        assert!(!r#static.reduce_range && dynamic.reduce_range, "what is not known has 7 bits");
+    }
+
+    #[test]
+    fn weights_have_eight_bits_where_sums_are_exact() {
+        let bits = Bits::new(Sums::Exact);
+        for recipe in [Recipe::Static(conv()), Recipe::Dynamic(conv()), Recipe::Trees { count: 1 }] {
+            let plan = Plan::of(recipe);
+            assert_eq!(bits.of(&plan), [plan]);
         }
     }
 }

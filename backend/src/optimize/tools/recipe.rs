@@ -38,7 +38,7 @@ pub(crate) struct Integers {
     pub(crate) keep: Vec<String>,
     /// A scale for each output channel of a weight, not one for all.
     pub(crate) per_channel: bool,
-    /// Weights of 7 bits: without VNNI, sums of 8 saturate.
+    /// Weights of 7 bits: without VNNI, sums of products of 8 saturate.
     pub(crate) reduce_range: bool,
     /// What computes it: Q/DQ of zero points other than zero, as processors are fastest with, are not taken by TensorRT.
     #[serde(rename = "for", default, skip_serializing_if = "Target::is_cpu")]
