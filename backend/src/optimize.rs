@@ -99,7 +99,7 @@ pub(crate) fn run(settings: &OptimizeSettings) -> anyhow::Result<Outcome> {
 /// Makes the tools' environment.
 fn set_up(settings: &OptimizeSettings) -> anyhow::Result<Outcome> {
     let until = Instant::now() + settings.time;
-    let tools = Tools::ready(&settings.tools, &prepare::tools_folder(settings)?, until, &*stop()?)?;
+    let tools = Tools::ready(&settings.tools, &prepare::folders(&settings.tools)?, until, &*stop()?)?;
     let versions: Vec<String> =
         tools.versions.iter().map(|(name, version)| format!("{name} {version}")).collect();
     println!("the tools are ready: {}", versions.join(", "));
@@ -128,7 +128,7 @@ fn optimized(
         return Ok(kept_for(fleet.as_ref()));
     }
     let until = Instant::now() + settings.time.saturating_sub(VERDICT.min(settings.time / 3));
-    let tools = Tools::ready(&settings.tools, &prepare::tools_folder(settings)?, until, stop)?;
+    let tools = Tools::ready(&settings.tools, &prepare::folders(&settings.tools)?, until, stop)?;
     let Prepared { mut shop, terms, lock: _lock } = request.prepare(settings, samples, &tools, stop)?;
     if let Some(folder) = &settings.for_tensorrt {
         return for_tensorrt::write(request, &mut shop, &terms, folder);

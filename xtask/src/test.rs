@@ -87,7 +87,9 @@ fn tools_of_optimize(layout: &Layout) -> Result<()> {
     let build = [&["build", "--workspace", "--bin", "forebay"][..], &WITH_TENSORRT].concat();
     step(layout, "the tools that make models lighter", &build)?;
     let mut setup = command(target_folder(&layout.root)?.join("debug/forebay"), ["optimize", "--setup"]);
-    setup.env("FOREBAY_TOOLS_DIR", layout.dir.join("optimize")).env("FOREBAY_PYTHON", layout.python());
+    let folder = layout.dir.join("optimize");
+    setup.env("FOREBAY_TOOLS_DIR", &folder).env("FOREBAY_WORK_DIR", &folder);
+    setup.env("FOREBAY_PYTHON", layout.python());
     shown(setup)
 }
 

@@ -12,14 +12,14 @@ use super::judge::Judge;
 use super::loss::Measure;
 use super::request::Request;
 use super::samples::{Samples, Splits};
-use super::tools::Tools;
+use super::tools::{Folders, Tools};
 use super::verdict::{self, Terms};
 use super::workshop::{Log, ORIGINAL, Workshop, size};
 use crate::config::FILE_NAME;
 use crate::engine::cpu::Cpu;
 use crate::engine::entries::Entries;
 use crate::models::variant::{self, Digest, Original, Shadow, Variant};
-use crate::settings::OptimizeSettings;
+use crate::settings::{OptimizeSettings, ToolSettings};
 
 /// All that a run works with.
 pub(crate) struct Prepared<'a> {
@@ -47,8 +47,8 @@ impl Request {
             checked.map_err(anyhow::Error::msg)?;
         }
         let library = settings.tools.onnxruntime.clone().unwrap_or_else(|| tools.onnxruntime.clone());
-        let folder =
-            work_folder(settings)?.join(format!("{}-{}", self.name, &self.key(settings, &library)[..16]));
+        let work = folders(&settings.tools)?.work;
+        let folder = work.join(format!("{}-{}", self.name, &self.key(settings, &library)[..16]));
         let repository = folder.join("repository");
         let original = repository.join(&self.name).join(ORIGINAL.to_string());
         fs::create_dir_all(&folder).with_context(|| format!("can't make {}", folder.display()))?;
@@ -175,14 +175,11 @@ fn cache() -> anyhow::Result<PathBuf> {
     Ok(home.context("there is no home folder: name --work-dir and --tools-dir")?.join("forebay/optimize"))
 }
 
-fn work_folder(settings: &OptimizeSettings) -> anyhow::Result<PathBuf> {
-    settings.tools.work_dir.clone().map_or_else(cache, Ok)
-}
-
-/// The tools' folder.
+/// The folders of a run.
 ///
 /// # Errors
 /// There is no home folder, and no flag.
-pub(crate) fn tools_folder(settings: &OptimizeSettings) -> anyhow::Result<PathBuf> {
-    settings.tools.tools_dir.clone().map_or_else(cache, Ok)
+pub(crate) fn folders(settings: &ToolSettings) -> anyhow::Result<Folders> {
+    let or_cache = |named: &Option<PathBuf>| named.clone().map_or_else(cache, Ok);
+    Ok(Folders { tools: or_cache(&settings.tools_dir)?, work: or_cache(&settings.work_dir)? })
 }

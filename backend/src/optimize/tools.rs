@@ -17,6 +17,7 @@ use std::time::{Duration, Instant};
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
+use tempfile::TempDir;
 
 use super::process::{self, Bounds, ProcessError};
 use crate::settings::ToolSettings;
@@ -35,6 +36,8 @@ const MOST_SAID: u64 = 64 << 20;
 pub(crate) struct Tools {
     python: PathBuf,
     script: PathBuf,
+    /// Of the scripts, which go with this.
+    _scripts: TempDir,
     /// Where what libraries print goes.
     log: PathBuf,
     /// ONNX Runtime's library in it.
@@ -122,6 +125,12 @@ struct Sensitivity {
     nodes: Vec<(String, f64)>,
 }
 
+/// Where the environment lies or is made, and where the tools may write.
+pub(crate) struct Folders {
+    pub(crate) tools: PathBuf,
+    pub(crate) work: PathBuf,
+}
+
 impl Tools {
     /// Makes the environment, unless it is there.
     ///
@@ -129,20 +138,31 @@ impl Tools {
     /// `Environment`: no fitting Python, or packages that can't be had.
     pub(crate) fn ready(
         settings: &ToolSettings,
-        folder: &Path,
+        folders: &Folders,
         until: Instant,
         stop: &AtomicBool,
     ) -> Result<Self, ToolError> {
-        let place = environment::ready(&settings.python, folder, stop).map_err(ToolError::Environment)?;
+        let place =
+            environment::ready(&settings.python, &folders.tools, stop).map_err(ToolError::Environment)?;
+        let written = (|| {
+            std::fs::create_dir_all(&folders.work)?;
+            let scripts = tempfile::tempdir()?;
+            Ok((environment::scripts(scripts.path())?, scripts))
+        })();
+        let (script, scripts) = written.map_err(|error: std::io::Error| {
+            ToolError::Environment(format!("their scripts can't be written: {error}"))
+        })?;
         let mut tools = Self {
             python: place.python,
-            script: place.script,
-            log: place.log,
+            script,
+            _scripts: scripts,
+            log: folders.work.join("tools.log"),
             onnxruntime: place.onnxruntime,
             versions: BTreeMap::new(),
             until,
         };
         tools.versions = tools.call("versions", &json!({}), stop)?;
+        environment::check(&tools.versions).map_err(ToolError::Environment)?;
         Ok(tools)
     }
 

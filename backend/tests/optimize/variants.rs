@@ -157,7 +157,8 @@ fn a_loss_in_one_channel_is_seen_whatever_the_whole_output_says() {
 
 /// What was done, a line each.
 fn log(bench: &Workbench) -> String {
-    let folder = names(&bench.path("work")).pop().expect("a folder for the model");
+    let mut folders = names(&bench.path("work")).into_iter();
+    let folder = folders.find(|name| name.starts_with("m-")).expect("a folder for the model");
     std::fs::read_to_string(bench.path("work").join(folder).join("log.jsonl")).unwrap()
 }
 

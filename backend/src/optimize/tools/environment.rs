@@ -1,6 +1,8 @@
-//! The tools' own Python environment: a locked list of packages enters (`backend/optimize/requirements.txt`, each with its digests), a
-//! folder with an interpreter, our scripts and ONNX Runtime's library leaves. Made once; whoever comes meanwhile waits.
+//! The tools' own Python environment: a locked list of packages enters (`backend/optimize/requirements.txt`, each with its digests), an
+//! interpreter that has them, and ONNX Runtime's library, leave. Made once; whoever comes meanwhile waits. One that was made before and
+//! may not be written to, as in an image, is taken as it is.
 
+use std::collections::BTreeMap;
 use std::fs::{self, File};
 use std::io::Write as _;
 use std::path::{Path, PathBuf};
@@ -20,6 +22,8 @@ const LONGEST: Duration = Duration::from_mins(30);
 const MOST_SAID: u64 = 1 << 20;
 /// What a finished environment has.
 const READY: &str = "ready";
+/// What a folder has that is a virtual environment itself.
+const VENV: &str = "pyvenv.cfg";
 /// Exits with 3 for a Python that the packages have no wheels for.
 const PROBE: &str =
     "import sys, venv, ensurepip; sys.exit(0 if (3, 11) <= sys.version_info < (3, 14) else 3)";
@@ -27,16 +31,23 @@ const PROBE: &str =
 /// Where everything is.
 pub(super) struct Place {
     pub(super) python: PathBuf,
-    pub(super) script: PathBuf,
-    pub(super) log: PathBuf,
     pub(super) onnxruntime: PathBuf,
 }
 
-/// Makes the environment below `folder`, unless it is there.
+/// Makes the environment below `folder`, unless it is there, or is that folder.
 ///
 /// # Errors
 /// One line: what failed, and where more is said.
 pub(super) fn ready(python: &Path, folder: &Path, stop: &AtomicBool) -> Result<Place, String> {
+    let venv =
+        if folder.join(VENV).exists() { folder.to_owned() } else { made(python, folder, stop)?.join("venv") };
+    let onnxruntime = library(&venv)
+        .ok_or_else(|| format!("{} has no libonnxruntime.so of onnxruntime's", venv.display()))?;
+    Ok(Place { python: venv.join("bin/python"), onnxruntime })
+}
+
+/// The folder of an environment that is made here if it isn't there.
+fn made(python: &Path, folder: &Path, stop: &AtomicBool) -> Result<PathBuf, String> {
     let list = requirements();
     // Other packages, or another interpreter, are another environment.
     let pin = blake3::hash(format!("{}\n{list}", python.display()).as_bytes()).to_hex();
@@ -45,16 +56,36 @@ pub(super) fn ready(python: &Path, folder: &Path, stop: &AtomicBool) -> Result<P
     fs::create_dir_all(&home).map_err(failed("make the folder of --tools-dir"))?;
     let lock = File::create(home.join("lock")).map_err(failed("write to the folder of --tools-dir"))?;
     lock.lock().map_err(failed("lock the folder of --tools-dir"))?;
-    let (venv, ready, log) = (home.join("venv"), home.join(READY), home.join("log"));
+    let ready = home.join(READY);
     if !ready.exists() {
         install(python, &home, stop)?;
+        File::create(&ready).map_err(failed("write to the folder of --tools-dir"))?;
     }
-    let onnxruntime = library(&venv).ok_or("its onnxruntime has no libonnxruntime.so")?;
-    File::create(&ready).map_err(failed("write to the folder of --tools-dir"))?;
-    let scripts = home.join(format!("scripts-{}", &digest()[..12]));
-    fs::create_dir_all(&scripts).map_err(failed("write the tools' scripts"))?;
-    SOURCES.extract(&scripts).map_err(failed("write the tools' scripts"))?;
-    Ok(Place { python: venv.join("bin/python"), script: scripts.join("tools.py"), log, onnxruntime })
+    Ok(home)
+}
+
+/// Writes our scripts into a folder. What leaves: the one to be run.
+///
+/// # Errors
+/// They can't be written.
+pub(super) fn scripts(folder: &Path) -> std::io::Result<PathBuf> {
+    SOURCES.extract(folder)?;
+    Ok(folder.join("tools.py"))
+}
+
+/// Whether an environment's packages are those of the list; what was made here can't differ, what was made elsewhere may be old.
+///
+/// # Errors
+/// Which is another.
+pub(super) fn check(versions: &BTreeMap<String, String>) -> Result<(), String> {
+    let locked = requirements().lines().filter_map(|line| line.strip_suffix(" \\")?.split_once("=="));
+    for (name, wanted) in locked {
+        let there = versions.get(&name.replace('-', "_")).filter(|there| *there != wanted);
+        if let Some(there) = there {
+            return Err(format!("they are of another forebay: {name} is {there}, and {wanted} is wanted"));
+        }
+    }
+    Ok(())
 }
 
 /// The list of packages.
@@ -125,4 +156,21 @@ fn library(venv: &Path) -> Option<PathBuf> {
     files.map(|file| file.path()).find(|path| {
         path.file_name().is_some_and(|name| name.to_string_lossy().starts_with("libonnxruntime.so"))
     })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn packages_of_another_list_are_refused_by_name() {
+        let list = requirements().lines().filter_map(|line| line.strip_suffix(" \\")?.split_once("=="));
+        let mut versions: BTreeMap<String, String> =
+            list.map(|(name, version)| (name.replace('-', "_"), version.to_owned())).collect();
+        assert!(versions.contains_key("onnx") && versions.contains_key("ml_dtypes"), "{versions:?}");
+        check(&versions).unwrap();
+        versions.insert("ml_dtypes".to_owned(), "0.1".to_owned());
+        let refused = check(&versions).unwrap_err();
+        assert!(refused.contains("ml-dtypes is 0.1"), "{refused}");
+    }
 }
