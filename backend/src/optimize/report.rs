@@ -10,7 +10,8 @@ use std::path::Path;
 use super::fleet::Fleet;
 use super::judge::Footprint;
 use super::request::Request;
-use super::search::Found;
+use super::search::{Found, Tried};
+use super::speed::NOT_SLOWER;
 use super::verdict::{Judged, Terms};
 use super::workshop::Workshop;
 
@@ -25,6 +26,37 @@ pub(crate) struct Report<'a, 'b> {
     pub(crate) footprint: Footprint,
     /// The servers that it is for, if they were asked.
     pub(crate) fleet: Option<&'a Fleet>,
+}
+
+/// What a dot of the picture is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+enum Kind {
+    Original,
+    Taken,
+    Good,
+    Bad,
+}
+
+impl Kind {
+    /// Its name in the page's style.
+    fn class(self) -> &'static str {
+        match self {
+            Self::Original => "original",
+            Self::Taken => "taken",
+            Self::Good => "good",
+            Self::Bad => "bad",
+        }
+    }
+
+    /// What it is, in words.
+    fn means(self) -> &'static str {
+        match self {
+            Self::Original => "the original",
+            Self::Taken => "the one that may be installed",
+            Self::Good => "no slower, loses no more than it may",
+            Self::Bad => "slower, or loses more",
+        }
+    }
 }
 
 impl Report<'_, '_> {
@@ -46,6 +78,16 @@ impl Report<'_, '_> {
     pub(crate) fn write(&self, folder: &Path) -> std::io::Result<()> {
         std::fs::create_dir_all(folder)?;
         self.files().iter().try_for_each(|(name, text)| std::fs::write(folder.join(name), text))
+    }
+
+    /// What a candidate is in the picture.
+    fn kind(&self, tried: &Tried) -> Kind {
+        let taken = self.judged.last().filter(|judged| judged.refusals.is_empty());
+        if taken.is_some_and(|taken| taken.tried.candidate.number == tried.candidate.number) {
+            return Kind::Taken;
+        }
+        let is_good = tried.loss.points <= self.terms.max_loss && tried.speed.estimate() >= NOT_SLOWER;
+        if is_good { Kind::Good } else { Kind::Bad }
     }
 
     /// How much smaller a variant is.

@@ -1,25 +1,35 @@
 //! The page: one file, no script, nothing from a network.
 
+use std::collections::BTreeSet;
 use std::fmt::Write as _;
 
 use super::text::time;
-use super::{Report, loss, plot};
+use super::{Kind, Report, loss, plot};
 use crate::optimize::search::Tried;
 use crate::optimize::speed::Speed;
 use crate::optimize::verdict::Judged;
 
 const STYLE: &str = "
-body { font: 15px/1.5 system-ui, sans-serif; margin: 2rem auto; max-width: 60rem; padding: 0 1rem; color: #1c2430; background: #fff }
-h1 { font-size: 1.5rem } h2 { font-size: 1.15rem; margin-top: 2rem }
-table { border-collapse: collapse; width: 100% } th, td { text-align: left; padding: .3rem .6rem; border-bottom: 1px solid #d8dde5; vertical-align: top }
+:root { color-scheme: light dark; --text: #1c2430; --ground: #fff; --line: #d8dde5; --faint: #e3e7ee; --label: #445; --red: #b01e1e;
+  --original: #667; --good: #3a76b8; --bad: #c08a5a; --taken: #2f7d4f; --yes: #eef7f1; --no: #fbf1ea; --warning: #fbeaea }
+@media (prefers-color-scheme: dark) { :root { --text: #dde3ea; --ground: #14181e; --line: #333b46; --faint: #2a313b; --label: #b4bcc8;
+  --red: #ff8a80; --original: #9aa3b2; --good: #6fa8e6; --bad: #c79a72; --taken: #5fbf86; --yes: #1a2a20; --no: #2c2119; --warning: #331a1a } }
+body { font: 15px/1.5 system-ui, sans-serif; margin: 2rem auto; max-width: 60rem; padding: 0 1rem; color: var(--text); background: var(--ground) }
+h1 { font-size: 1.5rem } h1, h2, td, p { overflow-wrap: anywhere } h2 { font-size: 1.15rem; margin-top: 2rem }
+.wide { overflow-x: auto }
+table { border-collapse: collapse; width: 100% } td.name { min-width: 11rem }
+th, td { text-align: left; padding: .3rem .6rem; border-bottom: 1px solid var(--line); vertical-align: top }
 td.number, th.number { text-align: right; font-variant-numeric: tabular-nums; white-space: nowrap }
-.verdict { padding: .6rem 1rem; border-left: 4px solid #2f7d4f; background: #eef7f1 } .verdict.no { border-color: #b3541e; background: #fbf1ea }
-.warning { padding: .6rem 1rem; border-left: 4px solid #b01e1e; background: #fbeaea; font-weight: 600 }
+.verdict, .warning { padding: .6rem 1rem; border-left: 4px solid } .warning { font-weight: 600 }
+.verdict { border-color: var(--taken); background: var(--yes) } .verdict.no { border-color: var(--bad); background: var(--no) }
+.warning { border-color: var(--red); background: var(--warning) }
 pre { white-space: pre-wrap; font: inherit }
-svg { width: 100%; height: auto } svg text { font: 12px system-ui, sans-serif; fill: #445 } svg .grid { stroke: #e3e7ee }
-svg line.budget { stroke: #b01e1e; stroke-dasharray: 5 4 } svg text.budget { fill: #b01e1e }
-circle { fill-opacity: .65; stroke: #fff } circle.original { fill: #667 } circle.good { fill: #3a76b8 } circle.bad { fill: #c9b3a2 } circle.taken { fill: #2f7d4f; fill-opacity: .9; stroke: #14301f }
-@media (prefers-color-scheme: dark) { body { color: #dde3ea; background: #14181e } th, td { border-color: #333b46 } svg text { fill: #aab } svg .grid { stroke: #2a313b } .verdict { background: #1a2a20 } .verdict.no { background: #2c2119 } .warning { background: #331a1a } }
+svg { display: block; width: 100%; height: auto } svg text { font: 13px system-ui, sans-serif; fill: var(--label) }
+@media (max-width: 40rem) { svg text { font-size: 24px } }
+svg .grid { stroke: var(--faint) } svg line.budget { stroke: var(--red); stroke-dasharray: 5 4 } svg text.budget { fill: var(--red) }
+circle { fill-opacity: .75; stroke: var(--ground) } circle.original { fill: var(--original) } circle.good { fill: var(--good) }
+circle.bad { fill: var(--bad) } circle.taken { fill: var(--taken); fill-opacity: .9; stroke: var(--text) }
+.legend span { white-space: nowrap; margin-right: 1rem } .legend i { display: inline-block; width: .7em; height: .7em; border-radius: 50%; margin-right: .35em }
 ";
 
 /// The page.
@@ -50,34 +60,61 @@ pub(super) fn of(report: &Report<'_, '_>) -> String {
         let _ = writeln!(page, "<pre>{}</pre>", escaped(&fleet.text()));
     }
     page += &plot::of(report);
-    page += "<p>Each dot is a candidate on the choose split: to the right is faster, up loses more, its area is its size.</p>\n";
+    page += &legend(report);
     if !judged.is_empty() {
-        page += "<h2>Judged on the report split</h2>\n<table><tr><th>Variant<th>Points lost<th>Batch\
+        page += "<h2>Judged on the report split</h2>\n<div class=\"wide\"><table><tr><th>Variant<th>Points lost<th class=\"number\">Batch\
                  <th class=\"number\">As fast<th class=\"number\">p50<th class=\"number\">p99<th class=\"number\">Items/s</tr>\n";
         judged.iter().for_each(|one| page += &rows(one));
-        page += "</table>\n";
+        page += "</table></div>\n";
     }
-    page += "<h2>Tried</h2>\n<table><tr><th>Candidate<th class=\"number\">Smaller<th class=\"number\">As fast<th class=\"number\">Points lost<th>Most of it</tr>\n";
-    for Tried { candidate, loss, speed } in &found.tried {
-        let _ = writeln!(
-            page,
-            "<tr><td>{}<td class=\"number\">{:.2}x<td class=\"number\">{:.2}x<td class=\"number\">{:.2}<td>{}</tr>",
-            escaped(&candidate.to_string()),
-            report.smaller(candidate.bytes),
-            speed.estimate(),
-            loss.points,
-            escaped(loss.worst.as_deref().unwrap_or_default())
-        );
-    }
-    page += "</table>\n";
+    page += &tried(report);
     if !found.rejected.is_empty() {
-        page += "<h2>Not possible</h2>\n<table><tr><th>What<th>Why</tr>\n";
+        page += "<h2>Not possible</h2>\n<div class=\"wide\"><table><tr><th>What<th>Why</tr>\n";
         for rejected in &found.rejected {
             let _ = writeln!(page, "<tr><td>{}<td>{}</tr>", escaped(&rejected.what), escaped(&rejected.why));
         }
-        page += "</table>\n";
+        page += "</table></div>\n";
     }
     page + &left(report) + "</html>\n"
+}
+
+/// What the picture's dots are; of no kind that is not there.
+fn legend(report: &Report<'_, '_>) -> String {
+    let kinds: BTreeSet<Kind> = report.found.tried.iter().map(|tried| report.kind(tried)).collect();
+    let of_kind = |kind: Kind| {
+        let class = kind.class();
+        format!("<span><i style=\"background: var(--{class})\"></i>{}</span> ", kind.means())
+    };
+    let all: String = std::iter::once(Kind::Original).chain(kinds).map(of_kind).collect();
+    format!(
+        "<p class=\"legend\">{all}</p>\n<p>Each dot is a candidate on the choose split: to the right is faster, up loses more, its \
+         area is its size.</p>\n"
+    )
+}
+
+/// All candidates; where most of a loss is, if any metric says it.
+fn tried(report: &Report<'_, '_>) -> String {
+    let tried = &report.found.tried;
+    let says_where = tried.iter().any(|tried| tried.loss.worst.is_some());
+    let mut text = "<h2>Tried</h2>\n<div class=\"wide\"><table><tr><th>Candidate<th class=\"number\">Smaller\
+                    <th class=\"number\">As fast<th class=\"number\">Points lost"
+        .to_owned();
+    text += if says_where { "<th>Most of it</tr>\n" } else { "</tr>\n" };
+    for Tried { candidate, loss, speed } in tried {
+        let _ = write!(
+            text,
+            "<tr><td class=\"name\">{}<td class=\"number\">{:.2}x<td class=\"number\">{:.2}x<td class=\"number\">{:.2}",
+            escaped(&candidate.to_string()),
+            report.smaller(candidate.bytes),
+            speed.estimate(),
+            loss.points
+        );
+        if says_where {
+            text += &format!("<td>{}", escaped(loss.worst.as_deref().unwrap_or_default()));
+        }
+        text += "</tr>\n";
+    }
+    text + "</table></div>\n"
 }
 
 fn verdict(report: &Report<'_, '_>) -> String {
@@ -90,7 +127,7 @@ fn verdict(report: &Report<'_, '_>) -> String {
          It loads in {} (the original in {}) and holds {:.1} MB (the original {:.1}).</p>\n",
         escaped(&judged.tried.candidate.to_string()),
         report.smaller(judged.tried.candidate.bytes),
-        escaped(&loss(judged)),
+        escaped(&loss(judged)).replace("&lt;=", "&le;"),
         time(judged.footprint.load),
         time(report.footprint.load),
         judged.footprint.resident as f64 / 1e6,
@@ -101,14 +138,18 @@ fn verdict(report: &Report<'_, '_>) -> String {
 fn rows(judged: &Judged) -> String {
     let reasons: Vec<String> = judged.refusals.iter().map(|refusal| escaped(&refusal.to_string())).collect();
     let said = if reasons.is_empty() { "may be installed".to_owned() } else { reasons.join("; ") };
+    let name = escaped(&judged.tried.candidate.to_string());
+    let lost = escaped(&loss(judged)).replace("&lt;=", "&le;");
+    let count = judged.speeds.len();
     let of_speed = |(at, speed): (usize, &Speed)| {
-        let name = match at {
-            0 => format!("{}<br><small>{said}</small>", escaped(&judged.tried.candidate.to_string())),
+        let first = match at {
+            0 => format!(
+                "<td class=\"name\" rowspan=\"{count}\">{name}<br><small>{said}</small><td rowspan=\"{count}\">{lost}"
+            ),
             _ => String::new(),
         };
-        let lost = if at == 0 { escaped(&loss(judged)) } else { String::new() };
         format!(
-            "<tr><td>{name}<td>{lost}<td>{}<td class=\"number\">{:.2}x (&ge; {:.2})<td class=\"number\">{} &rarr; {}\
+            "<tr>{first}<td class=\"number\">{}<td class=\"number\">{:.2}x (&ge; {:.2})<td class=\"number\">{} &rarr; {}\
              <td class=\"number\">{} &rarr; {}<td class=\"number\">{:.0} &rarr; {:.0}</tr>\n",
             speed.batch,
             speed.estimate(),
@@ -133,7 +174,7 @@ fn left(report: &Report<'_, '_>) -> String {
         return String::new();
     }
     let mut text = format!(
-        "<h2>Stayed FP32 in {}</h2>\n<table><tr><th>Node<th>Operator<th>Why</tr>\n",
+        "<h2>Stayed FP32 in {}</h2>\n<div class=\"wide\"><table><tr><th>Node<th>Operator<th>Why</tr>\n",
         escaped(&candidate.to_string())
     );
     for node in kept {
@@ -148,7 +189,7 @@ fn left(report: &Report<'_, '_>) -> String {
             escaped(&node.why)
         );
     }
-    text + "</table>\n"
+    text + "</table></div>\n"
 }
 
 /// Text that stands in HTML.

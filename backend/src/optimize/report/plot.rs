@@ -2,17 +2,17 @@
 
 use std::fmt::Write as _;
 
-use super::Report;
 use super::page::escaped;
+use super::{Kind, Report};
 use crate::optimize::search::Tried;
 
 const WIDTH: f64 = 760.0;
-const HEIGHT: f64 = 420.0;
+const HEIGHT: f64 = 440.0;
 /// The field, within the picture.
-const LEFT: f64 = 64.0;
+const LEFT: f64 = 84.0;
 const RIGHT: f64 = WIDTH - 24.0;
 const TOP: f64 = 24.0;
-const BOTTOM: f64 = HEIGHT - 52.0;
+const BOTTOM: f64 = HEIGHT - 72.0;
 /// Radius of a dot as large as the original.
 const RADIUS: f64 = 14.0;
 /// Points that are written at the axis. It grows by roots: what may be lost lies near nothing.
@@ -52,22 +52,17 @@ pub(super) fn of(report: &Report<'_, '_>) -> String {
     let _ = writeln!(
         svg,
         "<line class=\"budget\" x1=\"{LEFT}\" y1=\"{budget:.1}\" x2=\"{RIGHT}\" y2=\"{budget:.1}\"/>\
-         <text class=\"budget\" x=\"{RIGHT}\" y=\"{:.1}\" text-anchor=\"end\">may lose {}</text>",
-        budget - 5.0,
+         <text class=\"budget\" x=\"{:.1}\" y=\"{:.1}\">may lose {}</text>",
+        LEFT + 6.0,
+        budget - 6.0,
         report.terms.max_loss
     );
-    svg += &dot(&field, "original", (1.0, 0.0, 1.0), "the original");
-    let taken = report.judged.last().filter(|judged| judged.refusals.is_empty());
-    // Large ones first: a small one on top of it can still be pointed at.
+    svg += &dot(&field, Kind::Original.class(), (1.0, 0.0, 1.0), "the original");
+    // Large ones first: a small one on top of it can still be pointed at. The one that is taken is on top of all.
     let mut order: Vec<&Tried> = tried.iter().collect();
-    order.sort_by_key(|tried| std::cmp::Reverse(tried.candidate.bytes));
+    order.sort_by_key(|tried| (report.kind(tried) == Kind::Taken, std::cmp::Reverse(tried.candidate.bytes)));
     for tried in order {
-        let number = tried.candidate.number;
-        let class = match taken {
-            Some(taken) if taken.tried.candidate.number == number => "taken",
-            _ if tried.loss.points <= report.terms.max_loss => "good",
-            _ => "bad",
-        };
+        let class = report.kind(tried).class();
         let size = 1.0 / report.smaller(tried.candidate.bytes);
         let title = format!(
             "{}: {:.2}x as fast, {:.2} points, {:.2}x smaller",
@@ -108,7 +103,7 @@ fn axes(field: &Field, svg: &mut String) {
     for points in POINTS.into_iter().filter(|points| *points <= field.most) {
         let y = field.y(points);
         // Where two would touch, the first is written.
-        if last - y < 14.0 {
+        if last - y < 24.0 {
             continue;
         }
         last = y;
@@ -117,7 +112,7 @@ fn axes(field: &Field, svg: &mut String) {
             "<line class=\"grid\" x1=\"{LEFT}\" y1=\"{y:.1}\" x2=\"{RIGHT}\" y2=\"{y:.1}\"/>\
              <text x=\"{:.1}\" y=\"{:.1}\" text-anchor=\"end\">{points}</text>",
             LEFT - 8.0,
-            y + 4.0
+            y + 5.0
         );
     }
     let _ = writeln!(
@@ -125,7 +120,7 @@ fn axes(field: &Field, svg: &mut String) {
         "<text x=\"{:.1}\" y=\"{:.1}\" text-anchor=\"middle\">as fast as the original</text>\
          <text transform=\"translate(16 {:.1}) rotate(-90)\" text-anchor=\"middle\">points lost</text>",
         f64::midpoint(LEFT, RIGHT),
-        HEIGHT - 6.0,
+        HEIGHT - 8.0,
         f64::midpoint(TOP, BOTTOM)
     );
 }

@@ -114,6 +114,7 @@ impl std::fmt::Display for Integers {
         }
         match self.keep.len() {
             0 => Ok(()),
+            1 => f.write_str(", one node FP32"),
             kept => write!(f, ", {kept} nodes FP32"),
         }
     }
