@@ -1,5 +1,5 @@
-//! `cargo xtask images`: the checkout enters; images of server, gate, Envoy with the filter, and the filter alone leave, each as an archive
-//! with its SBOM beside it, in the builder's storage, and in a registry if one is named.
+//! `cargo xtask images`: the checkout enters; images of server, gate, Envoy with the filter, the filter alone, and what makes models
+//! lighter leave, each as an archive with its SBOM beside it, in the builder's storage, and in a registry if one is named.
 
 mod archive;
 mod builder;
@@ -12,6 +12,7 @@ mod papers;
 mod parts;
 mod programs;
 mod stage;
+mod tools;
 mod twice;
 
 use std::fs::{self, File};
@@ -147,6 +148,9 @@ fn check(settings: &Settings) -> Result<()> {
 
 fn parts(settings: &Settings) -> Vec<setup::Part> {
     let mut parts = vec![setup::Part::Python, setup::Part::Envoy];
+    if settings.only.is_empty() || settings.only.contains(&Image::Optimize) {
+        parts.push(setup::Part::ImagePython);
+    }
     if settings.filter.is_none() {
         parts.push(setup::Part::Wasm);
     }

@@ -7,6 +7,7 @@
 mod cuda;
 mod debian;
 mod foreign;
+mod image_python;
 mod kubernetes;
 mod libraries;
 mod lock;
@@ -27,6 +28,9 @@ use clap::{Args, ValueEnum};
 use humantime::format_duration;
 
 pub(crate) use foreign::{Foreign, foreign};
+pub(crate) use image_python::{
+    debian_version, interpreter, unpacked as image_python, wheels as image_wheels,
+};
 pub(crate) use toolchain::{TARGET, Toolchain};
 
 use crate::layout::Layout;
@@ -84,6 +88,8 @@ pub(crate) enum Part {
     Buildah,
     /// runc, by which tests run images: the one on PATH, else Debian's
     Runc,
+    /// What the image of `forebay optimize` holds: Debian's Python, and its packages as wheels
+    ImagePython,
     /// What the nodes of `cargo xtask cluster` run on, from Debian; installed where that or `--only` asks for it
     Nodes,
     /// scikit-learn, and what writes its models as ONNX, for `cargo xtask optimize-table` and its tests
@@ -195,6 +201,7 @@ impl Part {
             | Self::Helm4
             | Self::Openbao
             | Self::KubernetesSchemas
+            | Self::ImagePython
             | Self::ScikitLearn
             | Self::TableMaterial => &[Self::Python],
             Self::Python
@@ -234,6 +241,7 @@ impl Part {
             Self::KubernetesSchemas => kubernetes::schemas_plan(layout),
             Self::Buildah => Ok(debian::BUILDAH.plan(layout)),
             Self::Runc => Ok(debian::RUNC.plan(layout)),
+            Self::ImagePython => Ok(image_python::plan(layout)),
             Self::Nodes => Ok(nodes::plan(layout)),
             Self::ScikitLearn => Ok(optimize_table::packages(layout)),
             Self::TableMaterial => Ok(optimize_table::material(layout)),

@@ -16,7 +16,7 @@ use crate::wasm;
 use run::Total;
 
 /// Everything but the load generator, which only benchmarks use.
-const PARTS: [Part; 22] = [
+const PARTS: [Part; 23] = [
     Part::Python,
     Part::Envoy,
     Part::Redis,
@@ -32,6 +32,7 @@ const PARTS: [Part; 22] = [
     Part::TensorrtLean10,
     Part::Buildah,
     Part::Runc,
+    Part::ImagePython,
     Part::Helm3,
     Part::Helm4,
     Part::Kustomize,

@@ -3,6 +3,7 @@
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result};
+use bytesize::ByteSize;
 use clap::ValueEnum;
 
 use super::libraries::needed_by;
@@ -10,6 +11,7 @@ use super::machine::Machine;
 use super::papers;
 use super::parts::{Part, crates, library};
 use super::stage::{Stage, sha256};
+use super::tools;
 use crate::layout::Layout;
 use crate::setup::{ENVOY_VERSION, ONNXRUNTIME_VERSION, TARGET};
 
@@ -26,6 +28,8 @@ pub(super) enum Image {
     Front,
     /// The filter alone, for proxies that fetch it
     Filter,
+    /// What makes models lighter, with its tools
+    Optimize,
 }
 
 impl Image {
@@ -36,6 +40,7 @@ impl Image {
             Self::Gate => "gate",
             Self::Front => "front",
             Self::Filter => "filter",
+            Self::Optimize => "optimize",
         }
     }
 
@@ -46,6 +51,21 @@ impl Image {
             Self::Gate => "Forebay's gate to the shared cache",
             Self::Front => "Envoy with Forebay's filter",
             Self::Filter => "Forebay's filter for Envoy",
+            Self::Optimize => "Forebay's optimizer of models, with its tools",
+        }
+    }
+
+    /// Can it be made for another kind of machine than this?
+    pub(super) fn is_for_others(self) -> bool {
+        self != Self::Optimize
+    }
+
+    /// What it may hold at most, unpacked.
+    pub(super) fn bound(self) -> Option<ByteSize> {
+        match self {
+            Self::Serve => Some(ByteSize::mb(80)),
+            Self::Optimize => Some(ByteSize::mb(300)),
+            _ => None,
         }
     }
 
@@ -59,7 +79,7 @@ impl Image {
     }
 
     pub(super) fn needs_forebay(self) -> bool {
-        matches!(self, Self::Serve | Self::ServeGpu | Self::Gate)
+        matches!(self, Self::Serve | Self::ServeGpu | Self::Gate | Self::Optimize)
     }
 
     pub(super) fn needs_filter(self) -> bool {
@@ -88,30 +108,34 @@ pub(super) fn lay_out(
     programs: &Programs,
     context: PathBuf,
 ) -> Result<(Stage, Vec<Part>)> {
-    let mut stage = Stage::new(context)?;
+    let stage = Stage::new(context)?;
     let mut parts = Vec::new();
     let forebay = || programs.forebay.as_deref().context("forebay was not built");
     let filter = || programs.filter.as_deref().context("the filter was not built");
     let target = programs.machine.target();
-    let mut linked: Vec<&Path> = Vec::new();
+    let mut linked: Vec<PathBuf> = Vec::new();
     if image.needs_forebay() {
         stage.program(forebay()?, "/usr/bin/forebay")?;
-        linked.push(forebay()?);
+        linked.push(forebay()?.to_owned());
         parts.extend(crates(layout, "forebay", &target, &["--features", "forebay/tensorrt"])?);
     }
     match image {
         Image::Serve | Image::ServeGpu => {
             stage.file(&programs.onnxruntime, "/usr/lib/libonnxruntime.so")?;
-            linked.push(&programs.onnxruntime);
+            linked.push(programs.onnxruntime.clone());
             parts.push(onnxruntime(&programs.onnxruntime)?);
         }
         Image::Front => {
             stage.program(&programs.envoy, "/usr/bin/envoy")?;
             stage.file(filter()?, "/filter/plugin.wasm")?;
-            linked.push(&programs.envoy);
+            linked.push(programs.envoy.clone());
             parts.push(envoy(layout, &programs.envoy)?);
         }
         Image::Filter => stage.file(filter()?, "/plugin.wasm")?,
+        Image::Optimize => {
+            linked.extend(tools::lay_out(layout, &stage)?);
+            parts.extend(tools::parts(layout)?);
+        }
         Image::Gate => {}
     }
     if image.needs_filter() {
@@ -130,7 +154,7 @@ pub(super) fn lay_out(
     parts.dedup();
     // Of the filter's image one layer with one file is wanted; its papers lie beside it.
     if image.runs() {
-        papers::write_licences(&mut stage, &layout.root.join("LICENSE"), &parts)?;
+        papers::write_licences(&stage, &layout.root.join("LICENSE"), &parts)?;
         let sbom = papers::sbom(&named(image), env!("CARGO_PKG_VERSION"), &parts)?;
         stage.write(
             &sbom,

@@ -1,7 +1,8 @@
 //! Which libraries programs need: ELF files enter; the files that the loader will want, with the place where it looks for each and
 //! the Debian package that each is of, leave. So an image holds the glibc that its program was linked against, and nothing else.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
+use std::ffi::OsStr;
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result, ensure};
@@ -28,18 +29,19 @@ pub(super) struct Package {
     pub(super) machine: String,
 }
 
-/// All that the programs need, by what those need in turn.
+/// All that the programs need, by what those need in turn, but for what is among them.
 ///
 /// # Errors
 /// A file is no program, or a library is nowhere.
-pub(super) fn needed_by(programs: &[&Path], machine: Machine) -> Result<Vec<Library>> {
+pub(super) fn needed_by(programs: &[PathBuf], machine: Machine) -> Result<Vec<Library>> {
     let mut found: BTreeMap<String, Library> = BTreeMap::new();
-    let mut todo: Vec<PathBuf> = programs.iter().map(|program| program.to_path_buf()).collect();
+    let own: BTreeSet<&OsStr> = programs.iter().filter_map(|program| program.file_name()).collect();
+    let mut todo = programs.to_vec();
     let loader = programs.iter().find_map(|program| loader(program).ok().flatten());
     let loader = loader.with_context(|| format!("none of {programs:?} names a loader"))?;
     while let Some(program) = todo.pop() {
         for name in needed(&program)? {
-            if found.contains_key(&name) {
+            if found.contains_key(&name) || own.contains(OsStr::new(&name)) {
                 continue;
             }
             let file = find(&name, machine)?;
@@ -56,7 +58,10 @@ pub(super) fn needed_by(programs: &[&Path], machine: Machine) -> Result<Vec<Libr
 }
 
 /// Names that the file says it needs.
-fn needed(program: &Path) -> Result<Vec<String>> {
+///
+/// # Errors
+/// It is no program.
+pub(super) fn needed(program: &Path) -> Result<Vec<String>> {
     let said = read_elf("--dynamic", program)?;
     let named = said.lines().filter(|line| line.contains("(NEEDED)"));
     Ok(named.filter_map(bracketed).map(str::to_owned).collect())
@@ -117,7 +122,7 @@ mod tests {
     fn a_program_needs_its_loader_where_it_names_it_and_the_c_library() {
         let machine = Machine::here().unwrap();
         let own = std::env::current_exe().unwrap();
-        let needed = needed_by(&[&own], machine).unwrap();
+        let needed = needed_by(std::slice::from_ref(&own), machine).unwrap();
         let loader = loader(&own).unwrap().unwrap();
         assert!(needed.iter().any(|library| library.place.ends_with("libc.so.6")), "{needed:?}");
         let interpreter = needed.iter().find(|library| library.place == loader);
@@ -126,7 +131,7 @@ mod tests {
 
     #[test]
     fn what_is_no_program_is_said_so() {
-        let error = needed_by(&[Path::new("/etc/passwd")], Machine::here().unwrap()).unwrap_err();
+        let error = needed_by(&["/etc/passwd".into()], Machine::here().unwrap()).unwrap_err();
         assert!(error.to_string().contains("names a loader"), "{error:#}");
     }
 }

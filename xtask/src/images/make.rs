@@ -17,9 +17,6 @@ use crate::command::{command, output};
 use crate::layout::Layout;
 use crate::setup::{self, Foreign};
 
-/// What the server's image may hold at most, unpacked, with ONNX Runtime in it.
-const SERVE_BOUND: ByteSize = ByteSize::mb(80);
-
 /// What one run works with.
 pub(super) struct Run<'a> {
     pub(super) layout: &'a Layout,
@@ -44,12 +41,16 @@ impl Run<'_> {
     /// # Errors
     /// Something can't be built, an image is not as it should be, or a registry refuses one.
     pub(super) fn all_for(&self, machine: Machine) -> Result<Vec<Made>> {
-        let images =
-            if self.settings.only.is_empty() { Image::value_variants() } else { &self.settings.only };
-        let programs = self.programs(images, machine)?;
+        let all = if self.settings.only.is_empty() { Image::value_variants() } else { &self.settings.only };
+        let own = Machine::here() == Some(machine);
+        let images: Vec<Image> = all.iter().copied().filter(|image| own || image.is_for_others()).collect();
+        for image in all.iter().filter(|image| !images.contains(image)) {
+            println!("{}-{}: not made: its Python is this machine's Debian's", image.name(), machine.name());
+        }
+        let programs = self.programs(&images, machine)?;
         let mut made = Vec::new();
         for image in images {
-            let one = self.one(*image, &programs);
+            let one = self.one(image, &programs);
             made.extend(one.with_context(|| format!("{} for {}", image.name(), machine.name()))?);
         }
         Ok(made)
@@ -104,9 +105,9 @@ impl Run<'_> {
         let stem = format!("{}-{}", image.name(), machine.name());
         let (stage, parts) = lay_out(self.layout, image, programs, self.folder.join("contexts").join(&stem))?;
         stage.finish(self.commit.epoch)?;
-        let size = stage.size();
-        if image == Image::Serve && self.settings.forebay.is_none() {
-            ensure!(size <= SERVE_BOUND, "it is {size} unpacked, and may be {SERVE_BOUND}");
+        let size = stage.size()?;
+        if let Some(bound) = image.bound().filter(|_| self.settings.forebay.is_none()) {
+            ensure!(size <= bound, "it is {size} unpacked, and may be {bound}");
         }
         let sbom = papers::sbom(&named(image), env!("CARGO_PKG_VERSION"), &parts)?;
         fs::write(self.folder.join(format!("{stem}.cdx.json")), sbom)?;

@@ -57,14 +57,18 @@ fn component(part: &Part) -> Value {
 pub(super) fn licence(parts: &[Part]) -> String {
     let others = parts.iter().filter(|part| !part.is_crate && !part.licence.is_empty());
     let all: BTreeSet<&str> = others.map(|part| &*part.licence).chain(["Apache-2.0"]).collect();
-    all.into_iter().collect::<Vec<_>>().join(" AND ")
+    let alone = |licence: &str| match licence.contains(" OR ") {
+        true => format!("({licence})"),
+        false => licence.to_owned(),
+    };
+    all.into_iter().map(alone).collect::<Vec<_>>().join(" AND ")
 }
 
 /// Puts the texts of all licences under `/usr/share/licenses`: those of crates in one file, each text once.
 ///
 /// # Errors
 /// One can't be read.
-pub(super) fn write_licences(stage: &mut Stage, ours: &Path, parts: &[Part]) -> Result<()> {
+pub(super) fn write_licences(stage: &Stage, ours: &Path, parts: &[Part]) -> Result<()> {
     stage.file(ours, "/usr/share/licenses/forebay/LICENSE")?;
     let crates = parts.iter().filter(|part| part.is_crate);
     let crates = of_crates(crates)?;
@@ -114,6 +118,7 @@ mod tests {
     fn the_label_names_each_licence_of_files_once_and_leaves_crates_to_the_sbom() {
         let parts = [part("a", "MIT", false), part("b", "MIT", false), part("c", "BSD-3-Clause", true)];
         assert_eq!(licence(&parts), "Apache-2.0 AND MIT");
+        assert_eq!(licence(&[part("a", "MIT OR Zlib", false)]), "Apache-2.0 AND (MIT OR Zlib)");
     }
 
     #[test]

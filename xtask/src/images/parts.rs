@@ -125,10 +125,13 @@ fn texts(folder: &Path) -> Result<Vec<PathBuf>> {
 }
 
 /// Licences of Debian's packages that programs are linked with; a package's own file says the same at length.
-const DEBIANS: [(&str, &str); 3] = [
+const DEBIANS: [(&str, &str); 6] = [
     ("libc6", "LGPL-2.1-or-later"),
+    ("libexpat1", "MIT"),
+    ("libffi8", "MIT"),
     ("libgcc-s1", "GPL-3.0-or-later WITH GCC-exception-3.1"),
     ("libstdc++6", "GPL-3.0-or-later WITH GCC-exception-3.1"),
+    ("zlib1g", "Zlib"),
 ];
 
 /// A system library. Without a package it is named by its file.
@@ -145,8 +148,11 @@ pub(super) fn library(library: &Library) -> Result<Part> {
     let licence = DEBIANS.iter().find(|(name, _)| *name == package.name).map_or("", |(_, licence)| licence);
     let mut texts = vec![Path::new("/usr/share/doc").join(&package.name).join("copyright")];
     // The package's file names these without giving them.
-    let whole =
-        licence.split(['-', ' ']).next().map(|kind| if kind == "LGPL" { "LGPL-2.1" } else { "GPL-3" });
+    let whole = match licence.split('-').next() {
+        Some("LGPL") => Some("LGPL-2.1"),
+        Some("GPL") => Some("GPL-3"),
+        _ => None,
+    };
     texts.extend(whole.map(|whole| Path::new("/usr/share/common-licenses").join(whole)));
     texts.retain(|text| text.is_file());
     Ok(Part {

@@ -98,15 +98,20 @@ fn wrapper(folder: &str, program: &str) -> String {
 ///
 /// # Errors
 /// There is no apt, or it doesn't know the packages.
-pub(super) fn unpack(layout: &Layout, folder: &str, packages: &[&str], size: ByteSize) -> Result<()> {
+pub(super) fn unpack(
+    layout: &Layout,
+    folder: &str,
+    packages: &[impl AsRef<str>],
+    size: ByteSize,
+) -> Result<()> {
+    let packages: Vec<&str> = packages.iter().map(AsRef::as_ref).collect();
     if on_path("apt-get").is_none() {
         bail!("{} must be on PATH (this is no Debian, so set-up can't fetch them)", packages.join(", "));
     }
-    let missing = match missing(packages) {
+    let missing = match missing(&packages) {
         Err(_) if rustix::process::geteuid().is_root() => {
-            println!("    apt-get update");
-            output(apt(&["update"]))?;
-            missing(packages)
+            update()?;
+            missing(&packages)
         }
         other => other,
     };
@@ -178,6 +183,28 @@ fn missing(packages: &[&str]) -> Result<Vec<String>> {
     missing.sort();
     missing.dedup();
     Ok(missing)
+}
+
+/// What apt knows, without asking anybody.
+///
+/// # Errors
+/// It knows nothing of it, or there is no apt.
+pub(super) fn cache(arguments: &[&str]) -> Result<String> {
+    let mut cache = command("apt-cache", arguments);
+    cache.env("LC_ALL", "C");
+    output(cache)
+}
+
+/// Brings the lists of packages up to date.
+///
+/// # Errors
+/// This is not root, or nobody answers.
+pub(super) fn update() -> Result<()> {
+    if !rustix::process::geteuid().is_root() {
+        bail!("the package lists may be old; run `apt-get update` as root once, then try again");
+    }
+    println!("    apt-get update");
+    output(apt(&["update"])).map(drop)
 }
 
 fn apt(arguments: &[&str]) -> std::process::Command {

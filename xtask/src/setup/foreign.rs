@@ -27,14 +27,19 @@ pub(crate) struct Foreign {
     pub(crate) envoy: PathBuf,
 }
 
+/// pip's arguments for wheels for that processor.
+pub(super) fn platforms(processor: &str) -> Vec<String> {
+    MANYLINUX.iter().map(|tag| format!("--platform={tag}_{processor}")).collect()
+}
+
 /// Fetches them for that processor, unless they are there.
 ///
 /// # Errors
 /// pip can't fetch them, or they aren't the pinned ones.
 pub(crate) fn foreign(layout: &Layout, processor: &str) -> Result<Foreign> {
     let folder = layout.dir.join("foreign").join(processor);
-    let platforms: Vec<String> = MANYLINUX.iter().map(|tag| format!("{tag}_{processor}")).collect();
-    let mut arguments: Vec<&str> = platforms.iter().flat_map(|tag| ["--platform", tag]).collect();
+    let platforms = platforms(processor);
+    let mut arguments: Vec<&str> = platforms.iter().map(String::as_str).collect();
     arguments.extend(["--python-version", "3.12"]);
     let onnxruntime = format!("onnxruntime=={ONNXRUNTIME_VERSION}");
     let locked = wheel::locked_in(python::REQUIREMENTS, &onnxruntime, "requirements.txt")?;

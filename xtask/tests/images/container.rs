@@ -54,21 +54,37 @@ impl Image {
 
     /// Starts it. `arguments` come behind its entrypoint, in place of its own; `mounts` are folders of here, and places of there.
     pub(crate) fn start(&self, name: &str, arguments: &[String], mounts: &[(&Path, &str)]) -> Container {
+        let bound: Vec<Value> = mounts.iter().map(|mount| bind(mount, "ro")).collect();
+        self.run(name, arguments, &bound, &["pid", "ipc", "uts", "mount"])
+    }
+
+    /// The same without a network, where it may write to the folders.
+    pub(crate) fn start_alone(
+        &self,
+        name: &str,
+        arguments: &[String],
+        mounts: &[(&Path, &str)],
+    ) -> Container {
+        let bound: Vec<Value> = mounts.iter().map(|mount| bind(mount, "rw")).collect();
+        self.run(name, arguments, &bound, &["pid", "ipc", "uts", "mount", "network"])
+    }
+
+    fn run(&self, name: &str, arguments: &[String], mounts: &[Value], own: &[&str]) -> Container {
         let arguments = if arguments.is_empty() { &self.words("Cmd") } else { arguments };
         let user = self.config["config"]["User"].as_str().expect("the image names a user");
         let (uid, gid) = user.split_once(':').expect("user and group, in numbers");
         let number = |text: &str| text.parse::<u32>().expect("a number");
         // What a container runtime does in a writable layer of its own, before the root is made read-only.
-        for place in ["/proc", "/dev"].iter().chain(mounts.iter().map(|(_, place)| place)) {
+        let places = mounts.iter().map(|mount| mount["destination"].as_str().unwrap());
+        for place in ["/proc", "/dev"].into_iter().chain(places) {
             fs::create_dir_all(self.root().join(&place[1..])).unwrap();
         }
-        let bound = mounts.iter().map(|(folder, place)| {
-            json!({"destination": place, "type": "bind", "source": folder, "options": ["bind", "ro"]})
-        });
-        let own = [
+        let namespaces: Vec<Value> = own.iter().map(|kind| json!({"type": kind})).collect();
+        let all = [
             json!({"destination": "/proc", "type": "proc", "source": "proc"}),
             json!({"destination": "/dev", "type": "tmpfs", "source": "tmpfs", "options": ["nosuid", "mode=755"]}),
         ];
+        let mounts = [&all, mounts].concat();
         let program = [self.words("Entrypoint"), arguments.to_vec()].concat();
         let spec = json!({
             "ociVersion": "1.0.2",
@@ -81,8 +97,8 @@ impl Image {
                 "noNewPrivileges": true,
             },
             "root": {"path": self.root(), "readonly": true},
-            "mounts": own.into_iter().chain(bound).collect::<Vec<_>>(),
-            "linux": {"namespaces": [{"type": "pid"}, {"type": "ipc"}, {"type": "uts"}, {"type": "mount"}]},
+            "mounts": mounts,
+            "linux": {"namespaces": namespaces},
         });
         let bundle = tempfile::tempdir().unwrap();
         fs::write(bundle.path().join("config.json"), spec.to_string()).unwrap();
@@ -93,6 +109,11 @@ impl Image {
         let process = Process::start(name, run).with_children();
         Container { process, id, state, bundle }
     }
+}
+
+/// A folder of here at a place of there, `ro` or `rw`.
+fn bind((folder, place): &(&Path, &str), mode: &str) -> Value {
+    json!({"destination": place, "type": "bind", "source": folder, "options": ["bind", mode]})
 }
 
 fn runc(state: &Path) -> Command {

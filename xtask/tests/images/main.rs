@@ -3,7 +3,7 @@
 mod container;
 
 use std::fs;
-use std::os::unix::fs::PermissionsExt as _;
+use std::os::unix::fs::{PermissionsExt as _, chown};
 use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::sync::OnceLock;
@@ -11,8 +11,9 @@ use std::sync::OnceLock;
 use rig::forebay::Ports;
 use rig::http::{get, post, send};
 use rig::installed::{checkout, filter, folder, forebay};
+use rig::onnx::{FLOAT, Graph, model, node, value, weights};
 use rig::process::{free_port, printed, program};
-use rig::repository::{add, generated};
+use rig::repository::{add, generated, put};
 use rig::v2::{JSON, fp32};
 use serde_json::Value;
 use walkdir::WalkDir;
@@ -41,11 +42,15 @@ fn machine() -> &'static str {
     if cfg!(target_arch = "aarch64") { "arm64" } else { "amd64" }
 }
 
-/// The archive of an image; all are made once.
+/// All images, made once, and what was said of it.
+fn made() -> &'static (PathBuf, String) {
+    static MADE: OnceLock<(PathBuf, String)> = OnceLock::new();
+    MADE.get_or_init(|| make("images", "serve,serve-gpu,gate,front,filter,optimize"))
+}
+
+/// The archive of an image.
 fn archive(image: &str) -> PathBuf {
-    static MADE: OnceLock<PathBuf> = OnceLock::new();
-    let folder = MADE.get_or_init(|| make("images", "serve,serve-gpu,gate,front,filter").0);
-    folder.join(format!("{image}-{}.tar", machine()))
+    made().0.join(format!("{image}-{}.tar", machine()))
 }
 
 const CACHED: &str = "platform: \"onnxruntime_onnx\"\nresponse_cache { enable: true }\n";
@@ -172,9 +177,53 @@ fn envoy_loads_the_module_out_of_the_filters_image() {
     }
 }
 
+/// A product with 256 KB of weights.
+fn product() -> Vec<u8> {
+    const WIDTH: u16 = 256;
+    let size = i64::from(WIDTH);
+    let values = (0..u32::from(WIDTH).pow(2))
+        .map(|at| f32::from((at.wrapping_mul(40_503) >> 7) as u16) / 65_536.0 - 0.5);
+    model(Graph {
+        node: vec![node("MatMul", &["x", "w"], &["y"])],
+        name: "product".to_owned(),
+        initializer: vec![weights("w", &[size, size], &values.collect::<Vec<f32>>())],
+        input: vec![value("x", FLOAT, &[-1, size])],
+        output: vec![value("y", FLOAT, &[-1, size])],
+    })
+}
+
+/// A folder that is the images' user's.
+fn writable() -> tempfile::TempDir {
+    let folder = tempfile::tempdir().unwrap();
+    chown(folder.path(), Some(65532), Some(65532)).unwrap();
+    folder
+}
+
+#[test]
+fn models_are_made_lighter_by_the_tools_inside_without_a_network_on_a_root_that_cant_be_written() {
+    if !can_run() {
+        return;
+    }
+    let (image, models, work) = (Image::unpacked(&archive("optimize")), writable(), writable());
+    put(models.path(), "product/1/model.onnx", product());
+    for entry in WalkDir::new(models.path()) {
+        chown(entry.unwrap().path(), Some(65532), Some(65532)).unwrap();
+    }
+    let mounts = [(models.path(), "/models"), (work.path(), "/work")];
+    let line = "/models/product --force --time 30s --max-loss 100 --prefer size";
+    let mut optimize = image.start_alone("optimize", &words(line), &mounts);
+    let ended = optimize.process.wait();
+    let said = optimize.process.log();
+    // Rewritten, calibrated and quantized by the tools, and run by their engine.
+    assert!(said.contains("tried   static INT8 of MatMul"), "{said}");
+    // Whether one may be installed is for the machine to say.
+    let installed = models.path().join("product/2/variant.json").exists();
+    assert_eq!(ended.code(), Some(if installed { 0 } else { 3 }), "{said}");
+}
+
 #[test]
 fn no_image_holds_a_shell_or_a_file_that_gives_rights_and_each_says_what_it_is() {
-    for name in ["serve", "gate", "front"] {
+    for name in ["serve", "gate", "front", "optimize"] {
         let image = Image::unpacked(&archive(name));
         for entry in WalkDir::new(image.root()) {
             let entry = entry.unwrap();
@@ -200,7 +249,8 @@ fn no_image_holds_a_shell_or_a_file_that_gives_rights_and_each_says_what_it_is()
             .collect();
         let wanted = if name == "front" { ["envoy", "proxy-wasm"] } else { ["tokio", "rust-std"] };
         assert!(wanted.iter().all(|part| parts.contains(part)), "{name}: {parts:?}");
-        assert_eq!(parts.contains(&"onnxruntime"), name == "serve");
+        assert_eq!(parts.contains(&"onnxruntime"), ["serve", "optimize"].contains(&name));
+        assert_eq!(parts.contains(&"numpy"), name == "optimize");
     }
 }
 
@@ -209,9 +259,10 @@ fn the_same_programs_give_the_same_digest_in_another_folder() {
     let digests = |said: &str| -> Vec<String> {
         said.lines().filter(|line| line.contains(": sha256:")).map(str::to_owned).collect()
     };
-    let (first, second) = (make("images-once", "gate,filter").1, make("images-twice", "gate,filter").1);
-    assert_eq!(digests(&first).len(), 2, "{first}");
-    assert_eq!(digests(&first), digests(&second));
+    let (first, second) = (digests(&made().1), make("images-twice", "gate,filter,optimize").1);
+    let again = digests(&second);
+    assert_eq!(again.len(), 3, "{second}");
+    assert!(again.iter().all(|digest| first.contains(digest)), "{first:?}\n{again:?}");
 }
 
 #[test]
