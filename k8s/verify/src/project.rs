@@ -21,6 +21,8 @@ use crate::{judge, read};
 
 /// The release that all environments are rendered as.
 const RELEASE: &str = "forebay";
+/// The environment that options are shown on: it has models that come by a claim.
+const OPTIONS_ON: &str = "stage";
 
 /// A checkout and what is done with it.
 pub struct Project<'a> {
@@ -64,8 +66,27 @@ impl Project<'_> {
         let promtool = self.base.tools.promtool.as_deref();
         let rule_tests =
             promtool.map(|promtool| rule_tests::begin(self.root, promtool)).transpose()?.flatten();
-        for environment in environments(&chart)? {
-            self.environment(&chart, &environment, &outsiders, &drift, &mut failures)?;
+        let environments = environments(&chart)?;
+        for name in &environments {
+            let values = vec![chart.join(format!("values-{name}.yaml"))];
+            let overlay = self.root.join("k8s/overlays").join(name);
+            let deployment = Deployment { name, values, overlay, namespace: name, plain: "" };
+            self.deployment(&chart, &deployment, &outsiders, &drift, &mut failures)?;
+        }
+        for option in
+            options(self.root)?.iter().filter(|_| environments.iter().any(|name| name == OPTIONS_ON))
+        {
+            let folder = self.root.join("k8s/options").join(option);
+            let plain = chart.join(format!("values-{OPTIONS_ON}.yaml"));
+            let values = vec![plain.clone(), folder.join("values.yaml")];
+            let deployment = Deployment {
+                name: option,
+                values,
+                overlay: folder,
+                namespace: OPTIONS_ON,
+                plain: OPTIONS_ON,
+            };
+            self.deployment(&chart, &deployment, &outsiders, &drift, &mut failures)?;
         }
         failures.extend(drift.stale(&listed));
         argo::check(self, &outsiders, &mut failures)?;
@@ -76,41 +97,43 @@ impl Project<'_> {
         Ok(failures)
     }
 
-    fn environment(
+    fn deployment(
         &self,
         chart: &Path,
-        name: &str,
+        deployment: &Deployment<'_>,
         outsiders: &Outsiders,
         drift: &drift::List,
         failures: &mut Vec<Failure>,
     ) -> Result<()> {
-        let values = chart.join(format!("values-{name}.yaml"));
+        let Deployment { name, values, overlay, .. } = deployment;
+        let said = values.last().map_or(chart, PathBuf::as_path);
         let mut helms = Vec::new();
         for (version, program) in [("3", &self.base.tools.helm3), ("4", &self.base.tools.helm4)] {
             let Some(program) = program else { continue };
-            match render::helm(program, chart, &[&values], RELEASE, &format!("{RELEASE}-{name}")) {
+            match deployment.rendered(program, chart) {
                 Ok(text) => helms.push((version, text)),
-                Err(said) => {
-                    failures.push(failed(&values, &format!("Helm {version} refuses the chart: {said}")));
+                Err(refused) => {
+                    failures.push(failed(said, &format!("Helm {version} refuses the chart: {refused}")));
                 }
             }
         }
         let mut both = Vec::new();
         if let Some((_, text)) = helms.last() {
             if let [(_, three), (_, four)] = helms.as_slice() {
-                Self::agree(&values, three, four, failures);
+                Self::agree(said, three, four, failures);
             }
-            golden::compare(self, &format!("helm-{name}.yaml"), text, failures)?;
+            let plain = fs::read_to_string(self.renders.join(format!("helm-{}.yaml", deployment.plain)));
+            let looked_at = golden::beyond(text, &plain.unwrap_or_default());
+            golden::compare(self, &format!("helm-{name}.yaml"), &looked_at, failures)?;
             both.push(self.render(&format!("helm-{name}.yaml"), text, outsiders, failures)?);
         }
-        let overlay = self.root.join("k8s/overlays").join(name);
         if let Some(kustomize) = self.base.tools.kustomize.as_ref().filter(|_| overlay.is_dir()) {
-            match render::kustomize(kustomize, &overlay) {
+            match render::kustomize(kustomize, overlay) {
                 Ok(text) => {
                     both.push(self.render(&format!("kustomize-{name}.yaml"), &text, outsiders, failures)?);
                 }
                 Err(said) => {
-                    failures.push(failed(&overlay, &format!("Kustomize refuses the overlay: {said}")));
+                    failures.push(failed(overlay, &format!("Kustomize refuses the overlay: {said}")));
                 }
             }
         }
@@ -170,6 +193,40 @@ impl Project<'_> {
         failures.extend(judge(&world));
         Ok(())
     }
+}
+
+/// An environment, or one with something more.
+struct Deployment<'a> {
+    name: &'a str,
+    values: Vec<PathBuf>,
+    overlay: PathBuf,
+    /// At the end of the namespace's name.
+    namespace: &'a str,
+    /// The environment that it has more than; nobody has to look at the rest again.
+    plain: &'a str,
+}
+
+impl Deployment<'_> {
+    /// What a Helm makes of it.
+    fn rendered(&self, helm: &Path, chart: &Path) -> Result<String, String> {
+        let values: Vec<&Path> = self.values.iter().map(PathBuf::as_path).collect();
+        render::helm(helm, chart, &values, RELEASE, &format!("{RELEASE}-{}", self.namespace))
+    }
+}
+
+/// Names of what is off until it is wanted: folders with values for the chart and an overlay, each on top of one environment.
+fn options(root: &Path) -> Result<Vec<String>> {
+    let folder = root.join("k8s/options");
+    if !folder.is_dir() {
+        return Ok(Vec::new());
+    }
+    let mut names = Vec::new();
+    for entry in fs::read_dir(&folder).with_context(|| format!("can't read {}", folder.display()))? {
+        let entry = entry?;
+        names.extend(entry.path().is_dir().then(|| entry.file_name().to_string_lossy().into_owned()));
+    }
+    names.sort();
+    Ok(names)
 }
 
 /// Names of environments: those of the chart's files of values.

@@ -14,6 +14,8 @@ mod controllers;
 mod harmless;
 #[path = "mistakes/kinds.rs"]
 mod kinds;
+#[path = "mistakes/lighter.rs"]
+mod lighter;
 #[path = "mistakes/pods.rs"]
 mod pods;
 #[path = "mistakes/references.rs"]
@@ -28,7 +30,7 @@ use forebay_verify::{Failure, Object, World, rules};
 use table::{Good, Mistake};
 
 /// The good world, file by file.
-const FILES: [(&str, &str); 7] = [
+const FILES: [(&str, &str); 8] = [
     ("web.yaml", include_str!("good/web.yaml")),
     ("cache.yaml", include_str!("good/cache.yaml")),
     ("ways.yaml", include_str!("good/ways.yaml")),
@@ -36,6 +38,7 @@ const FILES: [(&str, &str); 7] = [
     ("data.yaml", include_str!("good/data.yaml")),
     ("mesh.yaml", include_str!("good/mesh.yaml")),
     ("kinds.yaml", include_str!("good/kinds.yaml")),
+    ("lighter.yaml", include_str!("good/lighter.yaml")),
 ];
 
 /// Families whose mistakes are here.

@@ -26,10 +26,11 @@ use std::sync::OnceLock;
 use forebay_verify::{Failure, Tools, World, rules};
 use table::{Good, Mistake};
 
-const FILES: [(&str, &str); 3] = [
+const FILES: [(&str, &str); 4] = [
     ("front.yaml", include_str!("good/front.yaml")),
     ("around.yaml", include_str!("good/around.yaml")),
     ("server.yaml", include_str!("good/server.yaml")),
+    ("lighter.yaml", include_str!("good/lighter.yaml")),
 ];
 
 /// Families whose mistakes are here.

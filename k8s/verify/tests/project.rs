@@ -40,11 +40,24 @@ fn nothing_is_wrong_in_what_we_deploy() {
 /// What dev is of.
 const DEV: &[&str] =
     &["charts", "base", "components", "overlays/dev", "golden/helm-dev.yaml", "drift.yaml", "outsiders.yaml"];
+/// What options are of.
+const OPTIONS: &[&str] = &[
+    "charts",
+    "base",
+    "components",
+    "overlays/stage",
+    "options",
+    "golden/helm-stage.yaml",
+    "golden/helm-optimize.yaml",
+    "golden/helm-records.yaml",
+    "drift.yaml",
+    "outsiders.yaml",
+];
 /// Alerts and their tests.
 const WATCHING: &[&str] = &["charts/forebay/rules", "charts/forebay/Chart.yaml", "monitoring/tests"];
 
-/// A copy of parts of `k8s/`, with no environment but dev.
-fn copy(parts: &[&str]) -> tempfile::TempDir {
+/// A copy of parts of `k8s/`, with no environment but one.
+fn copy(parts: &[&str], environment: &str) -> tempfile::TempDir {
     let copy = tempfile::tempdir().expect("a folder");
     let k8s = root().join("k8s");
     for part in parts {
@@ -56,7 +69,7 @@ fn copy(parts: &[&str]) -> tempfile::TempDir {
             fs::copy(entry.path(), to).expect("copied");
         }
     }
-    for other in ["stage", "prod"] {
+    for other in ["dev", "stage", "prod"].into_iter().filter(|other| *other != environment) {
         let _ = fs::remove_file(copy.path().join(format!("k8s/charts/forebay/values-{other}.yaml")));
     }
     copy
@@ -64,12 +77,20 @@ fn copy(parts: &[&str]) -> tempfile::TempDir {
 
 /// Changes a file and gives what is said then.
 fn changed(base: &World, parts: &[&str], file: &str, change: impl Fn(&str) -> String) -> String {
-    let copy = copy(parts);
+    let copy = copy(parts, "dev");
+    change_in(&copy, file, change);
+    said(&copy, base)
+}
+
+fn change_in(copy: &tempfile::TempDir, file: &str, change: impl Fn(&str) -> String) {
     let path = copy.path().join("k8s").join(file);
     let text = fs::read_to_string(&path).expect("the file");
     let new = change(&text);
     assert_ne!(text, new, "nothing changes in {file}");
     fs::write(&path, new).expect("written");
+}
+
+fn said(copy: &tempfile::TempDir, base: &World) -> String {
     judged(copy.path(), base).iter().map(Failure::to_string).collect::<Vec<_>>().join("\n")
 }
 
@@ -110,6 +131,49 @@ fn a_mistake_in_any_file_of_ours_is_found() {
         &["Service/forebay-gone: /: chart and overlays don't differ here in any environment"],
     );
     says("golden/helm-dev.yaml", &|text| text.replacen("8000", "8800", 1), &["if it is meant"]);
+}
+
+#[test]
+fn mistakes_in_what_is_off_until_it_is_wanted_are_found() {
+    let (base, values) = (base(), copy(OPTIONS, "stage"));
+    change_in(&values, "options/optimize/values.yaml", |text| {
+        text.replace("  model: vad", "  model: other\n  timeSecs: 1700")
+    });
+    change_in(&values, "options/records/values.yaml", |text| text.replace("enabled: true", "enabled: false"));
+    let refused = said(&values, &base);
+    for expected in [
+        "options/optimize/values.yaml:1",
+        "optimize.model other is not recorded",
+        "at least five minutes beyond optimize.timeSecs 1700",
+        "options/records/values.yaml:1",
+        "backend.record.models wants secrets.recordKey.enabled",
+    ] {
+        assert!(refused.contains(expected), "{expected} is not in:\n{refused}");
+    }
+
+    let components = copy(OPTIONS, "stage");
+    change_in(&components, "components/optimize/cronjob.yaml", |text| {
+        text.replace("      activeDeadlineSeconds: 1800\n", "")
+            .replace("subPath: models }", "readOnly: true }")
+    });
+    change_in(&components, "components/optimize/networkpolicy.yaml", |text| {
+        text.replace("egress: []", "egress: [{}]")
+    });
+    change_in(&components, "components/records/backend.yaml", |text| {
+        text.replace(
+            "secret: { secretName: forebay-record, defaultMode: 0440,",
+            "configMap: { name: forebay-front,",
+        )
+    });
+    let wrong = said(&components, &base);
+    for expected in [
+        "CronJob/forebay-optimize: spec.jobTemplate.spec.activeDeadlineSeconds",
+        "/models/vad can't be written to",
+        "NetworkPolicy/forebay-stage/forebay-optimize: spec.egress",
+        "names /etc/forebay/record/record-key, which is of a ConfigMap",
+    ] {
+        assert!(wrong.contains(expected), "{expected} is not in:\n{wrong}");
+    }
 }
 
 #[test]

@@ -89,6 +89,25 @@
 {{- end }}
 {{- end }}
 {{- end }}
+{{- if $v.optimize.model }}
+{{- if ne $v.models.from "pvc" }}
+{{- $wrong = append $wrong (printf "optimize.model: a variant is kept in the repository, and models.from %s can't be written to: pvc" $v.models.from) }}
+{{- end }}
+{{- if not (or $v.optimize.data.claim (and $v.secrets.recordKey.enabled $v.backend.record.claim)) }}
+{{- $wrong = append $wrong "optimize.model wants data: optimize.data.claim, or records of the backend's (backend.record.models and backend.record.claim)" }}
+{{- end }}
+{{- if and (not $v.optimize.data.claim) $v.backend.record.models (not (has $v.optimize.model $v.backend.record.models)) }}
+{{- $wrong = append $wrong (printf "optimize.model %s is not recorded: backend.record.models names it, or optimize.data.claim other data" $v.optimize.model) }}
+{{- end }}
+{{- if lt (int64 $v.optimize.deadlineSecs) (add (int64 $v.optimize.timeSecs) 300) }}
+{{- $wrong = append $wrong (printf "optimize.deadlineSecs %d ends the verdict too: at least five minutes beyond optimize.timeSecs %d" (int64 $v.optimize.deadlineSecs) (int64 $v.optimize.timeSecs)) }}
+{{- end }}
+{{- if and (not $v.optimize.data.claim) (or $v.optimize.settings.labels $v.optimize.settings.groups) }}
+{{- $wrong = append $wrong "optimize.settings: records have neither labels nor groups: optimize.data.claim has data that do" }}
+{{- end }}
+{{- else if or $v.optimize.schedule $v.optimize.data.claim }}
+{{- $wrong = append $wrong "optimize.schedule and optimize.data.claim are for a Job: optimize.model names of which model" }}
+{{- end }}
 {{- if and (eq $v.models.from "pvc") (not $v.models.pvc.claim) }}
 {{- $wrong = append $wrong "models.from pvc wants models.pvc.claim" }}
 {{- end }}

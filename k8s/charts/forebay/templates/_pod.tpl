@@ -6,13 +6,10 @@
 {{- end }}
 {{- end }}
 
-{{/* What every pod has: pod security `restricted`, no token, nobody else's variables, spread over zones and nodes. Takes [root, component,
-     values]. */}}
-{{- define "forebay.pod" -}}
+{{/* What every pod has: pod security `restricted`, no token, nobody else's variables. Takes [root, component, values]. */}}
+{{- define "forebay.restricted" -}}
 {{- $root := index . 0 -}}
-{{- $component := index . 1 -}}
-{{- $values := index . 2 -}}
-serviceAccountName: {{ include "forebay.fullname" $root }}-{{ $component }}
+serviceAccountName: {{ include "forebay.fullname" $root }}-{{ index . 1 }}
 automountServiceAccountToken: false # nothing here asks Kubernetes anything
 enableServiceLinks: false # a Service's variables are no settings
 {{- with $root.Values.image.pullSecrets }}
@@ -21,7 +18,7 @@ imagePullSecrets:
   - name: {{ . }}
   {{- end }}
 {{- end }}
-{{- with $values.priorityClassName }}
+{{- with (index . 2).priorityClassName }}
 priorityClassName: {{ . }}
 {{- end }}
 securityContext:
@@ -31,6 +28,13 @@ securityContext:
   fsGroup: 65532
   fsGroupChangePolicy: OnRootMismatch
   seccompProfile: { type: RuntimeDefault }
+{{- end }}
+
+{{/* The same of pods that serve beside each other, spread over zones and nodes. */}}
+{{- define "forebay.pod" -}}
+{{- $root := index . 0 -}}
+{{- $component := index . 1 -}}
+{{ include "forebay.restricted" . }}
 affinity:
   podAntiAffinity: # zones by a wish: where nodes have no zone, a spread over zones would be void, and that over nodes with it
     preferredDuringSchedulingIgnoredDuringExecution:

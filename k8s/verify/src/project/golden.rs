@@ -7,6 +7,15 @@ use anyhow::{Context, Result};
 use super::Project;
 use crate::failure::Failure;
 
+/// As Helm writes them.
+const BETWEEN: &str = "\n---\n";
+
+/// The objects of a render that are not in the other as they are.
+pub(super) fn beyond(text: &str, plain: &str) -> String {
+    let known: Vec<&str> = plain.split(BETWEEN).collect();
+    text.split(BETWEEN).filter(|object| !known.contains(object)).collect::<Vec<_>>().join(BETWEEN)
+}
+
 pub(super) fn compare(
     project: &Project<'_>,
     name: &str,

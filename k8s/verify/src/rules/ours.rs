@@ -1,17 +1,21 @@
 //! Our own images: which there are, what they answer on which path, and what they need to start and end well. Of others none of it is
 //! known.
 
+mod keys;
+mod lighter;
+
 use crate::rules::field::Field;
 use crate::rules::pods::Pod;
 use crate::{Failure, World};
 
 /// Programs, with the paths of their health: ready, live.
-const IMAGES: [(&str, Option<(&str, &str)>); 5] = [
+const IMAGES: [(&str, Option<(&str, &str)>); 6] = [
     ("serve", Some(("/v2/health/ready", "/v2/health/live"))),
     ("serve-gpu", Some(("/v2/health/ready", "/v2/health/live"))),
     ("gate", Some(("/v2/health/ready", "/v2/health/live"))),
     ("front", None),
     ("filter", None),
+    ("optimize", None),
 ];
 /// The least that a model is given to load in: the smallest take seconds, and an engine of TensorRT minutes.
 const LEAST_START: i64 = 30;
@@ -28,6 +32,8 @@ pub fn check(world: &World, failures: &mut Vec<Failure>) {
                 continue;
             };
             programs(&container, program, failures);
+            keys::check(&pod, &container, failures);
+            lighter::check(&pod, &container, program, failures);
             if let Some((ready, live)) = health {
                 paths(&container, ready, live, failures);
             }
@@ -51,7 +57,7 @@ fn program(image: &str) -> Option<&str> {
 /// What is started is there: the images hold their program and no shell. That for GPUs stands on another, which has one.
 fn programs(container: &Field<'_>, image: &str, failures: &mut Vec<Failure>) {
     let only = match image {
-        "serve" | "gate" => "/usr/bin/forebay",
+        "serve" | "gate" | "optimize" => "/usr/bin/forebay",
         "front" => "/usr/bin/envoy",
         _ => return,
     };

@@ -89,6 +89,12 @@ impl<'a> Pod<'a> {
         self.containers().into_iter().chain(sidecars).collect()
     }
 
+    /// The volume that a mount is of; a claim of a `StatefulSet`'s is none.
+    pub(crate) fn volume_of(&self, mount: &Field<'_>) -> Option<Field<'a>> {
+        let name = mount.at("name").text()?;
+        self.spec.at("volumes").list().into_iter().find(|volume| volume.at("name").text() == Some(name))
+    }
+
     /// Names of the volumes, those of a `StatefulSet`'s claims with them.
     pub(crate) fn volume_names(&self) -> Vec<&'a str> {
         let volumes =
@@ -123,6 +129,16 @@ impl<'a> Pod<'a> {
         )
         .then(|| replicas.number().unwrap_or(1))
     }
+}
+
+/// The innermost mount of a container that a path lies in.
+pub(crate) fn mount_of<'a>(container: &Field<'a>, path: &str) -> Option<Field<'a>> {
+    let holds = |mount: &Field<'_>| {
+        let place = mount.at("mountPath").text_or_empty().trim_end_matches('/');
+        path.strip_prefix(place).is_some_and(|rest| rest.is_empty() || rest.starts_with('/'))
+    };
+    let mounts = container.at("volumeMounts").list().into_iter().filter(holds);
+    mounts.max_by_key(|mount| mount.at("mountPath").text_or_empty().len())
 }
 
 /// An init container that goes on beside the others.

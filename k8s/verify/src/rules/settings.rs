@@ -12,7 +12,7 @@ use crate::schema::nearest;
 use crate::world::World;
 
 /// Commands of the program.
-const COMMANDS: [&str; 6] = ["serve", "gate", "check-filter", "check-settings", "infer", "bench"];
+const COMMANDS: [&str; 7] = ["serve", "gate", "check-filter", "check-settings", "infer", "bench", "optimize"];
 
 /// Says what our programs would refuse, or not read.
 pub fn check(world: &World, failures: &mut Vec<Failure>) {
@@ -34,12 +34,13 @@ pub(crate) fn is_our_image(image: &str) -> bool {
     last == "forebay" || (parts.len() > 1 && parts[parts.len() - 2] == "forebay")
 }
 
-/// What the image begins with; `serve` and `gate` have the command in their entry point.
+/// What the image begins with: all of ours have the command in their entry point.
 fn entry(image: &str) -> Option<&'static str> {
     let name = image.split('@').next()?.rsplit('/').next()?.split(':').next()?;
     match name {
         "serve" | "serve-gpu" => Some("serve"),
         "gate" => Some("gate"),
+        "optimize" => Some("optimize"),
         _ => None,
     }
 }
@@ -77,7 +78,7 @@ fn of_container(forebay: &Path, container: &Field<'_>, command: &[String], failu
         variables.insert(name.to_owned(), expanded(&value, &variables));
         fields.insert(name.to_owned(), variable);
     }
-    let server = command.first().filter(|command| matches!(command.as_str(), "serve" | "gate"));
+    let server = command.first().filter(|command| matches!(command.as_str(), "serve" | "gate" | "optimize"));
     if let Some(server) = server {
         let known = variables_of(forebay, server);
         for (name, field) in

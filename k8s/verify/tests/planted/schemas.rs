@@ -12,8 +12,8 @@ fn unknown_fields_and_wrong_types_of_kubernetes_kinds_are_caught() {
             "Deployment/ml/server: spec.template.spec.containers[0].resource",
         ),
         (
-            "readOnlyRootFilesystem",
-            "readonlyRootFilesystem",
+            "readOnlyRootFilesystem: true",
+            "readonlyRootFilesystem: true",
             "Deployment/ml/server: spec.template.spec.containers[0].securityContext.readonlyRootFilesystem",
         ),
         (

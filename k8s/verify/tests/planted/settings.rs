@@ -38,6 +38,21 @@ fn settings_that_forebay_refuses_are_caught() {
             "Deployment/ml/server: spec.template.spec.containers[0].env[4].value",
         ),
         (
+            "\"--max-loss=0.5\"",
+            "\"--max-loss=500\"",
+            "CronJob/ml/lighter: spec.jobTemplate.spec.template.spec.containers[0].args",
+        ),
+        (
+            "\"--max-loss=0.5\"",
+            "\"--max-los=0.5\"",
+            "CronJob/ml/lighter: spec.jobTemplate.spec.template.spec.containers[0].args",
+        ),
+        (
+            "\"FOREBAY_INTRA_OP_THREADS\"",
+            "\"FOREBAY_THREADS\"",
+            "CronJob/ml/lighter: spec.jobTemplate.spec.template.spec.containers[0].env[0].name",
+        ),
+        (
             "            - {name: FOREBAY_REDIS_URL, valueFrom: {secretKeyRef: {name: sealed, key: url}}}\n",
             "",
             "Deployment/ml/server: spec.template.spec.containers[0].env[1].value",

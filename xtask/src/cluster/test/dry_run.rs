@@ -11,6 +11,8 @@ use crate::cluster::instance::NODES;
 use crate::command::output;
 
 const ENVIRONMENTS: [&str; 3] = ["dev", "stage", "prod"];
+/// What is off until it is wanted, on top of stage.
+const OPTIONS: [&str; 2] = ["optimize", "records"];
 
 /// # Errors
 /// The server refuses one, or warns of it.
@@ -21,18 +23,20 @@ pub(super) fn all(bed: &Bed<'_>) -> Result<String> {
     }
     let mut found = Vec::new();
     let mut wrong = Vec::new();
-    for environment in ENVIRONMENTS {
+    let (chart, k8s) = (bed.chart(), bed.layout.root.join("k8s"));
+    let values = |environment: &str| format!("--values {}/values-{environment}.yaml", chart.display());
+    let options = OPTIONS.map(|option| {
+        let folder = k8s.join("options").join(option);
+        (option, format!("{} --values {}/values.yaml", values("stage"), folder.display()), folder)
+    });
+    let environments = ENVIRONMENTS
+        .map(|environment| (environment, values(environment), k8s.join("overlays").join(environment)));
+    for (environment, values, overlay) in environments.into_iter().chain(options) {
         let name = format!("dry-run-{environment}");
         namespace(bed, &name)?;
-        let chart = bed.chart();
-        let chart = chart.display();
-        let mut ways = vec![(
-            "chart",
-            bed.helm(&format!(
-                "template {RELEASE} {chart} --namespace {name} --values {chart}/values-{environment}.yaml"
-            ))?,
-        )];
-        let overlay = bed.layout.root.join("k8s/overlays").join(environment);
+        let rendered =
+            bed.helm(&format!("template {RELEASE} {} --namespace {name} {values}", chart.display()))?;
+        let mut ways = vec![("chart", rendered)];
         if overlay.is_dir() {
             let built = bed
                 .kube
