@@ -17,7 +17,7 @@ const STYLE: &str = "
 body { font: 15px/1.5 system-ui, sans-serif; margin: 2rem auto; max-width: 60rem; padding: 0 1rem; color: var(--text); background: var(--ground) }
 h1 { font-size: 1.5rem } h1, h2, td, p { overflow-wrap: anywhere } h2 { font-size: 1.15rem; margin-top: 2rem }
 .wide { overflow-x: auto }
-table { border-collapse: collapse; width: 100% } td.name { min-width: 11rem }
+table { border-collapse: collapse; width: 100% } td.name { min-width: 11rem } td.where { white-space: nowrap }
 th, td { text-align: left; padding: .3rem .6rem; border-bottom: 1px solid var(--line); vertical-align: top }
 td.number, th.number { text-align: right; font-variant-numeric: tabular-nums; white-space: nowrap }
 .verdict, .warning { padding: .6rem 1rem; border-left: 4px solid } .warning { font-weight: 600 }
@@ -110,7 +110,8 @@ fn tried(report: &Report<'_, '_>) -> String {
             loss.points
         );
         if says_where {
-            text += &format!("<td>{}", escaped(loss.worst.as_deref().unwrap_or_default()));
+            let place = escaped(loss.worst.as_deref().unwrap_or_default());
+            let _ = write!(text, "<td class=\"where\">{place}");
         }
         text += "</tr>\n";
     }
@@ -139,7 +140,8 @@ fn rows(judged: &Judged) -> String {
     let reasons: Vec<String> = judged.refusals.iter().map(|refusal| escaped(&refusal.to_string())).collect();
     let said = if reasons.is_empty() { "may be installed".to_owned() } else { reasons.join("; ") };
     let name = escaped(&judged.tried.candidate.to_string());
-    let lost = escaped(&loss(judged)).replace("&lt;=", "&le;");
+    // What the figure is stands above the column.
+    let lost = escaped(&loss(judged)).replace("&lt;=", "&le;").replacen(" points", "", 1);
     let count = judged.speeds.len();
     let of_speed = |(at, speed): (usize, &Speed)| {
         let first = match at {
