@@ -19,7 +19,7 @@ fn judged(report: &Value) -> &[Value] {
 fn a_wide_model_becomes_a_fourth_and_no_slower_and_goes_back() {
     let bench = Workbench::of(&models::wide()).with_data(400, &[dim(FEATURES)]);
     let original = std::fs::read(bench.path("models/m/1/model.onnx")).unwrap();
-    let arguments = ["--metric=top1", "--max-loss=2", "--prefer=size", "--time=90s"];
+    let arguments = ["--metric=top1", "--max-loss=2", "--prefer=size", "--time=180s"];
     let Said { code, out, err } = bench.optimize(&arguments);
     assert_eq!(code, Some(0), "{out}{err}");
     assert_eq!(bench.lies(), ["1", "2", "optimize"]);
@@ -134,7 +134,7 @@ fn integers_that_are_slower_are_not_installed() {
 #[test]
 fn a_loss_in_one_channel_is_seen_whatever_the_whole_output_says() {
     let bench = Workbench::of(&models::one_channel()).with_data(300, &[dim(FEATURES)]);
-    let Said { out, err, .. } = bench.optimize(&["--metric=cosine", "--max-loss=1", "--time=60s"]);
+    let Said { out, err, .. } = bench.optimize(&["--metric=cosine", "--max-loss=1", "--time=120s"]);
     let report = bench.report();
     let tried = report["tried"].as_array().unwrap();
     // With one scale for all of a weight more channels are lost.

@@ -57,9 +57,8 @@ fn component(part: &Part) -> Value {
 pub(super) fn licence(parts: &[Part]) -> String {
     let others = parts.iter().filter(|part| !part.is_crate && !part.licence.is_empty());
     let all: BTreeSet<&str> = others.map(|part| &*part.licence).chain(["Apache-2.0"]).collect();
-    let alone = |licence: &str| match licence.contains(" OR ") {
-        true => format!("({licence})"),
-        false => licence.to_owned(),
+    let alone = |licence: &str| {
+        if licence.contains(" OR ") { format!("({licence})") } else { licence.to_owned() }
     };
     all.into_iter().map(alone).collect::<Vec<_>>().join(" AND ")
 }

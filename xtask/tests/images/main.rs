@@ -181,8 +181,8 @@ fn envoy_loads_the_module_out_of_the_filters_image() {
 fn product() -> Vec<u8> {
     const WIDTH: u16 = 256;
     let size = i64::from(WIDTH);
-    let values = (0..u32::from(WIDTH).pow(2))
-        .map(|at| f32::from((at.wrapping_mul(40_503) >> 7) as u16) / 65_536.0 - 0.5);
+    let mixed = |at: u32| u16::try_from((at.wrapping_mul(40_503) >> 7) & 0xffff).unwrap();
+    let values = (0..u32::from(WIDTH).pow(2)).map(|at| f32::from(mixed(at)) / 65_536.0 - 0.5);
     model(Graph {
         node: vec![node("MatMul", &["x", "w"], &["y"])],
         name: "product".to_owned(),
