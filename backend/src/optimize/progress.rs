@@ -53,8 +53,7 @@ impl Progress {
     /// What a candidate is.
     pub(crate) fn found(&mut self, tried: &Tried) {
         self.tried += 1;
-        let (size, speed) =
-            (self.original_bytes as f64 / tried.candidate.bytes as f64, tried.speed.estimate());
+        let (size, speed) = (self.original_bytes as f64 / tried.candidate.bytes as f64, tried.speed.likely());
         let figures =
             format!("{size:.2}x smaller, {speed:.2}x as fast, loses {:.2} points", tried.loss.points);
         self.say(&format!("  {}: {figures}", tried.candidate));

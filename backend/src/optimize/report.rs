@@ -86,7 +86,7 @@ impl Report<'_, '_> {
         if taken.is_some_and(|taken| taken.tried.candidate.number == tried.candidate.number) {
             return Kind::Taken;
         }
-        let is_good = tried.loss.points <= self.terms.max_loss && tried.speed.estimate() >= NOT_SLOWER;
+        let is_good = tried.loss.points <= self.terms.max_loss && tried.speed.likely() >= NOT_SLOWER;
         if is_good { Kind::Good } else { Kind::Bad }
     }
 

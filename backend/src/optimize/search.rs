@@ -221,9 +221,9 @@ impl<'a, 'b> Search<'a, 'b> {
         let good = self.found.tried.iter().filter(|tried| {
             is_one(&tried.candidate.recipe)
                 && tried.loss.points <= self.wanted.max_loss
-                && tried.speed.estimate() >= NOT_SLOWER
+                && tried.speed.likely() >= NOT_SLOWER
         });
-        let best = good.max_by(|one, other| one.speed.estimate().total_cmp(&other.speed.estimate()))?;
+        let best = good.max_by(|one, other| one.speed.likely().total_cmp(&other.speed.likely()))?;
         let candidate = &best.candidate;
         Some(Base {
             number: candidate.number,

@@ -117,9 +117,9 @@ pub(crate) fn check_guarantee(report: &[Item], max_loss: f64) -> Result<(), Stri
 
 /// Whether another is as good in all, and better in something: it loses no more, is as fast and no larger.
 fn is_beaten(one: &Tried, by: &Tried) -> bool {
-    let figures = |tried: &Tried| [tried.loss.points, -tried.speed.estimate(), tried.candidate.bytes as f64];
+    let figures = |tried: &Tried| [tried.loss.points, -tried.speed.likely(), tried.candidate.bytes as f64];
     let (one, by) = (figures(one), figures(by));
-    one.iter().zip(&by).all(|(one, by)| by <= one) && one != by
+    one.iter().zip(&by).all(|(one, by)| by <= one) && one.iter().zip(&by).any(|(one, by)| by < one)
 }
 
 /// Those that may be good: first those that no other beats (the Pareto front), the best first, and behind them, by the same order, the
@@ -129,14 +129,14 @@ pub(crate) fn finalists(tried: &[Tried], terms: &Terms, prefer: Prefer) -> Vec<T
         .iter()
         .filter(|tried| {
             tried.loss.points <= terms.max_loss
-                && tried.speed.estimate() >= NOT_SLOWER
+                && tried.speed.likely() >= NOT_SLOWER
                 && tried.candidate.bytes <= terms.original_bytes
         })
         .cloned()
         .collect();
     good.sort_by(|one, other| match prefer {
         Prefer::Size => one.candidate.bytes.cmp(&other.candidate.bytes),
-        Prefer::Latency | Prefer::Throughput => other.speed.estimate().total_cmp(&one.speed.estimate()),
+        Prefer::Latency | Prefer::Throughput => other.speed.likely().total_cmp(&one.speed.likely()),
     });
     let is_on_front = |one: &Tried| !good.iter().any(|by| is_beaten(one, by));
     let (mut front, beaten): (Vec<Tried>, Vec<Tried>) = good.iter().cloned().partition(is_on_front);

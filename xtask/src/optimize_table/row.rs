@@ -101,6 +101,11 @@ impl Speed {
     pub(crate) fn estimate(&self) -> f64 {
         self.cpu.estimate.min(self.wall.estimate)
     }
+
+    /// The same of what was only tried: by CPU time alone where the machine did other work.
+    fn likely(&self) -> f64 {
+        if self.was_loaded { self.cpu.estimate } else { self.estimate() }
+    }
 }
 
 impl Report {
@@ -125,10 +130,9 @@ impl Report {
         };
         if !self.installed().is_some_and(|judged| is_integers(&judged.candidate)) {
             let integers = self.tried.iter().filter(|tried| is_integers(&tried.candidate));
-            let fastest =
-                integers.max_by(|one, other| one.speed.estimate().total_cmp(&other.speed.estimate()));
+            let fastest = integers.max_by(|one, other| one.speed.likely().total_cmp(&other.speed.likely()));
             if let Some(Tried { name, loss, speed, .. }) = fastest {
-                told += &format!(" ({name}: {:.2}x as fast, loses {:.2})", speed.estimate(), loss.points);
+                told += &format!(" ({name}: {:.2}x as fast, loses {:.2})", speed.likely(), loss.points);
             }
         }
         told

@@ -69,9 +69,11 @@ pub(super) fn auc(measure: &Measure<'_>, compared: Compared<'_>) -> Result<Loss,
         }
     }
     let once = vec![1; labels.len()];
-    let (was, is) = (area(&before, &labels, &once), area(&after, &labels, &once));
+    // Items are drawn again and again; their order stays.
+    let (before, after) = (Ordered::of(&before), Ordered::of(&after));
+    let (was, is) = (before.area(&labels, &once), after.area(&labels, &once));
     let bound = bounds::drawn(compared.items, measure.seed, |times| {
-        100.0 * (area(&before, &labels, times) - area(&after, &labels, times))
+        100.0 * (before.area(&labels, times) - after.area(&labels, times))
     });
     Ok(Loss {
         points: 100.0 * (was - is),
@@ -83,28 +85,30 @@ pub(super) fn auc(measure: &Measure<'_>, compared: Compared<'_>) -> Result<Loss,
     })
 }
 
-/// The share of pairs, of one that is and one that is not, that scores put in the right order (Mann and Whitney); equal ones count half.
-fn area(scores: &[f64], labels: &[bool], times: &[u32]) -> f64 {
-    let mut order: Vec<usize> = (0..scores.len()).collect();
-    order.sort_by(|one, other| scores[*one].total_cmp(&scores[*other]));
-    let (mut below, mut pairs, mut all) = (0.0, 0.0, [0.0; 2]);
-    let mut at = 0;
-    while at < order.len() {
-        let same = order[at..]
-            .iter()
-            .take_while(|item| scores[**item].total_cmp(&scores[order[at]]).is_eq())
-            .count();
-        let mut tied = [0.0; 2];
-        order[at..at + same]
-            .iter()
-            .for_each(|item| tied[usize::from(labels[*item])] += f64::from(times[*item]));
-        pairs += tied[1] * (below + tied[0] / 2.0);
-        below += tied[0];
-        all.iter_mut().zip(tied).for_each(|(all, tied)| *all += tied);
-        at += same;
+/// Items by their scores, from the least on; those of one score are alike.
+struct Ordered(Vec<Vec<usize>>);
+
+impl Ordered {
+    fn of(scores: &[f64]) -> Self {
+        let mut order: Vec<usize> = (0..scores.len()).collect();
+        order.sort_by(|one, other| scores[*one].total_cmp(&scores[*other]));
+        let alike = order.chunk_by(|one, other| scores[*one].total_cmp(&scores[*other]).is_eq());
+        Self(alike.map(<[usize]>::to_vec).collect())
     }
-    // Drawn without one of the kinds, nothing is told.
-    if all[0] * all[1] > 0.0 { pairs / (all[0] * all[1]) } else { 0.5 }
+
+    /// The share of pairs, of one that is and one that is not, that scores put in the right order (Mann and Whitney); equal ones count half.
+    fn area(&self, labels: &[bool], times: &[u32]) -> f64 {
+        let (mut below, mut pairs, mut all) = (0.0, 0.0, [0.0; 2]);
+        for alike in &self.0 {
+            let mut tied = [0.0; 2];
+            alike.iter().for_each(|item| tied[usize::from(labels[*item])] += f64::from(times[*item]));
+            pairs += tied[1] * (below + tied[0] / 2.0);
+            below += tied[0];
+            all.iter_mut().zip(tied).for_each(|(all, tied)| *all += tied);
+        }
+        // Drawn without one of the kinds, nothing is told.
+        if all[0] * all[1] > 0.0 { pairs / (all[0] * all[1]) } else { 0.5 }
+    }
 }
 
 #[cfg(test)]
@@ -115,13 +119,13 @@ mod tests {
     fn the_area_is_the_share_of_pairs_in_order() {
         let labels = [false, true, false, true];
         let once = [1; 4];
-        assert!((area(&[0.1, 0.9, 0.2, 0.8], &labels, &once) - 1.0).abs() < 1e-12);
-        assert!((area(&[0.9, 0.1, 0.8, 0.2], &labels, &once)).abs() < 1e-12);
-        assert!((area(&[0.5; 4], &labels, &once) - 0.5).abs() < 1e-12);
+        assert!((Ordered::of(&[0.1, 0.9, 0.2, 0.8]).area(&labels, &once) - 1.0).abs() < 1e-12);
+        assert!((Ordered::of(&[0.9, 0.1, 0.8, 0.2]).area(&labels, &once)).abs() < 1e-12);
+        assert!((Ordered::of(&[0.5; 4]).area(&labels, &once) - 0.5).abs() < 1e-12);
         // Pairs: (0.1 < 0.3), (0.1 < 0.2), (0.25 < 0.3), not (0.25 < 0.2).
-        assert!((area(&[0.1, 0.3, 0.25, 0.2], &labels, &once) - 0.75).abs() < 1e-12);
+        assert!((Ordered::of(&[0.1, 0.3, 0.25, 0.2]).area(&labels, &once) - 0.75).abs() < 1e-12);
         // Drawn twice, an item counts twice.
-        let twice = area(&[0.1, 0.3, 0.25, 0.2], &labels, &[1, 1, 2, 1]);
+        let twice = Ordered::of(&[0.1, 0.3, 0.25, 0.2]).area(&labels, &[1, 1, 2, 1]);
         assert!((twice - 4.0 / 6.0).abs() < 1e-12, "{twice}");
     }
 }

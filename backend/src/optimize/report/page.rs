@@ -106,7 +106,7 @@ fn tried(report: &Report<'_, '_>) -> String {
             "<tr><td class=\"name\">{}<td class=\"number\">{:.2}x<td class=\"number\">{:.2}x<td class=\"number\">{:.2}",
             escaped(&candidate.to_string()),
             report.smaller(candidate.bytes),
-            speed.estimate(),
+            speed.likely(),
             loss.points
         );
         if says_where {

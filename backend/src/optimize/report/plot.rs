@@ -41,7 +41,7 @@ pub(super) fn of(report: &Report<'_, '_>) -> String {
         tried.iter().map(of).filter(|it| it.is_finite()).fold(least, f64::max)
     };
     let field = Field {
-        fastest: 1.1 * largest(|tried| tried.speed.estimate(), 1.5),
+        fastest: 1.1 * largest(|tried| tried.speed.likely(), 1.5),
         most: 1.1 * largest(|tried| tried.loss.points, report.terms.max_loss.max(0.1) * 2.0),
     };
     let mut svg = format!(
@@ -67,11 +67,11 @@ pub(super) fn of(report: &Report<'_, '_>) -> String {
         let title = format!(
             "{}: {:.2}x as fast, {:.2} points, {:.2}x smaller",
             tried.candidate,
-            tried.speed.estimate(),
+            tried.speed.likely(),
             tried.loss.points,
             1.0 / size
         );
-        svg += &dot(&field, class, (tried.speed.estimate(), tried.loss.points, size), &title);
+        svg += &dot(&field, class, (tried.speed.likely(), tried.loss.points, size), &title);
     }
     svg + "</svg>\n"
 }

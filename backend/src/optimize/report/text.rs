@@ -34,7 +34,7 @@ pub(super) fn of(report: &Report<'_, '_>) -> String {
             "  tried   {:<66} {:5.2}x smaller {:5.2}x as fast {:7.2} points",
             candidate.to_string(),
             report.smaller(candidate.bytes),
-            speed.estimate(),
+            speed.likely(),
             loss.points
         );
     }

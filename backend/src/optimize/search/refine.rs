@@ -19,7 +19,7 @@ impl Search<'_, '_> {
         if tried.candidate.recipe.integers().is_none() {
             return Ok(());
         }
-        if tried.speed.estimate() < NOT_SLOWER {
+        if tried.speed.likely() < NOT_SLOWER {
             return self.without_a_kind(base, plan);
         }
         let hope = HOPELESS.max(10.0 * self.wanted.max_loss);
@@ -72,7 +72,7 @@ impl Search<'_, '_> {
             };
             let plan = Plan { recipe: fewer(&plan.recipe), method: plan.method };
             if let Some(tried) = self.try_one(base, &plan)?
-                && tried.speed.estimate() >= NOT_SLOWER
+                && tried.speed.likely() >= NOT_SLOWER
                 && tried.loss.points > self.wanted.max_loss
             {
                 self.keeping(base, &plan)?;
