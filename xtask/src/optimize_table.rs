@@ -139,7 +139,7 @@ fn failed(model: &Model, why: &str) -> Row {
 
 fn key(layout: &Layout, model: &Model, program: &Program, made: &Path) -> Result<String> {
     let said = format!("{:?} {:?}", arguments(layout, model, made), program.time);
-    let of = format!("{}{}{}{said}", digest(&program.path)?, digest(made)?, sources(layout)?);
+    let of = format!("{}{}{}{said}", digest(&program.path)?, digest(made)?, sources(layout, model)?);
     Ok(format!("{:x}", Sha256::digest(of)))
 }
 

@@ -24,4 +24,4 @@ def scan(place, text, files):
     picture = pictures.line(place, text, files, HEIGHT)
     if picture.width > WIDTH:
         picture = picture.resize((WIDTH, HEIGHT))
-    return pictures.padded(pictures.normal(pictures.scanned(place, picture, 1.95, 60)), WIDTH)
+    return pictures.padded(pictures.normal(pictures.scanned(place, picture, 2.05, 66)), WIDTH)

@@ -9,7 +9,7 @@ use sha2::{Digest as _, Sha256};
 use walkdir::WalkDir;
 
 use super::SCRIPTS;
-use super::models::Model;
+use super::models::{MODELS, Model};
 use crate::command::{command, output};
 use crate::layout::Layout;
 
@@ -18,7 +18,7 @@ pub(super) fn made(layout: &Layout, model: &Model, is_asked: bool) -> Result<Opt
     let place = layout.optimize_table();
     let (folder, stamp) =
         (place.join("made").join(model.name), place.join("made").join(format!("{}.of", model.name)));
-    let sources = sources(layout)?;
+    let sources = sources(layout, model)?;
     if folder.is_dir() && fs::read_to_string(&stamp).is_ok_and(|of| of == sources) {
         return Ok(Some(folder));
     }
@@ -46,17 +46,25 @@ fn python(layout: &Layout) -> Command {
     python
 }
 
-/// The digest of the scripts and lists by which models are made and measured.
-pub(super) fn sources(layout: &Layout) -> Result<String> {
-    digest(&layout.root.join(SCRIPTS))
+/// The digest of the scripts and lists by which a model is made and measured.
+pub(super) fn sources(layout: &Layout, model: &Model) -> Result<String> {
+    let of_others = |path: &Path| {
+        let name = path.file_stem().unwrap_or_default();
+        MODELS.iter().any(|other| name == other.name && name != model.name)
+    };
+    digest_but(&layout.root.join(SCRIPTS), of_others)
 }
 
 /// Of all files in a folder, or of one.
 pub(super) fn digest(path: &Path) -> Result<String> {
+    digest_but(path, |_| false)
+}
+
+fn digest_but(path: &Path, is_left_out: impl Fn(&Path) -> bool) -> Result<String> {
     let mut digest = Sha256::new();
     for entry in WalkDir::new(path).sort_by_file_name() {
         let entry = entry?;
-        if entry.file_type().is_file() {
+        if entry.file_type().is_file() && !is_left_out(entry.path()) {
             let content = fs::read(entry.path())?;
             digest.update(entry.file_name().as_encoded_bytes());
             digest.update((content.len() as u64).to_le_bytes());

@@ -24,13 +24,13 @@ pub(super) fn write(layout: &Layout, rows: &[Row], table: &str) -> Result<()> {
     let (commit, date) =
         (ask("git", &["rev-parse", "--short=12", "HEAD"])?, ask("date", &["-u", "+%Y-%m-%d"])?);
     let head = format!("{}\nCommit {commit}, {date}.\n\n", of_machine(rows));
-    let mut data = String::from("\n| model | items | BLAKE3 of what it is asked |\n|---|---|---|\n");
+    let mut asked = String::from("\n| model | items | BLAKE3 of what it is asked |\n|---|---|---|\n");
     for row in rows {
         if let Outcome::Reported(report) = &row.outcome {
-            let _ = writeln!(data, "| {} | {} | `{}` |", row.model, report.data.items, report.data.blake3);
+            let _ = writeln!(asked, "| {} | {} | `{}` |", row.model, report.data.items, report.data.blake3);
         }
     }
-    let report = format!("# Models made lighter\n\n`cargo xtask optimize-table`. {head}{table}{data}");
+    let report = format!("# Models made lighter\n\n`cargo xtask optimize-table`. {head}{table}{asked}");
     let file = layout.root.join(format!("tests/reports/optimize-{date}.md"));
     fs::write(&file, report).with_context(|| format!("can't write {}", file.display()))?;
     let page = layout.root.join(PAGE);

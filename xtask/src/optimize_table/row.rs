@@ -1,5 +1,7 @@
 //! What `forebay optimize` reported of a model -> its row of the table.
 
+use std::fmt::Write as _;
+
 use serde::{Deserialize, Serialize};
 
 use super::models::Model;
@@ -132,7 +134,7 @@ impl Report {
             let integers = self.tried.iter().filter(|tried| is_integers(&tried.candidate));
             let fastest = integers.max_by(|one, other| one.speed.likely().total_cmp(&other.speed.likely()));
             if let Some(Tried { name, loss, speed, .. }) = fastest {
-                told += &format!(" ({name}: {:.2}x as fast, loses {:.2})", speed.likely(), loss.points);
+                let _ = write!(told, " ({name}: {:.2}x as fast, loses {:.2})", speed.likely(), loss.points);
             }
         }
         told

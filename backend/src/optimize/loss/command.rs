@@ -145,13 +145,9 @@ fn ask(
         return Err(CommandError::Ended(left.status));
     }
     let text = String::from_utf8_lossy(&left.output).into_owned();
-    match understood(&text) {
-        Some(said) => Ok((text, said)),
-        None => {
-            let begin: String = text.trim().chars().take(80).collect();
-            Err(CommandError::Nonsense(format!("{begin:?}")))
-        }
-    }
+    let begin = || format!("{:?}", text.trim().chars().take(80).collect::<String>());
+    let said = understood(&text).ok_or_else(|| CommandError::Nonsense(begin()))?;
+    Ok((text, said))
 }
 
 fn understood(text: &str) -> Option<Said> {

@@ -101,7 +101,9 @@ impl Ordered {
         let (mut below, mut pairs, mut all) = (0.0, 0.0, [0.0; 2]);
         for alike in &self.0 {
             let mut tied = [0.0; 2];
-            alike.iter().for_each(|item| tied[usize::from(labels[*item])] += f64::from(times[*item]));
+            for &item in alike {
+                tied[usize::from(labels[item])] += f64::from(times[item]);
+            }
             pairs += tied[1] * (below + tied[0] / 2.0);
             below += tied[0];
             all.iter_mut().zip(tied).for_each(|(all, tied)| *all += tied);
