@@ -27,6 +27,8 @@ const FORMAT: u32 = 1;
 const MOST_ITEMS: usize = 64;
 /// Rows that plans are best at, and that they take at most, of a model that takes batches.
 const ROWS: [i64; 2] = [8, 32];
+/// For the loss here: Q/DQ as they are written, and sums as floats. Sums of 8 bits saturate on some processors, and never on a GPU.
+const AS_WRITTEN: [&str; 2] = ["session.disable_quant_qdq", "1"];
 /// Operators that are newer than the model's, which the tools want.
 const PASS: &str = "opset";
 
@@ -71,6 +73,13 @@ struct Form {
     left: usize,
 }
 
+/// Each form with its version in the workshop, and those that can't be made.
+#[derive(Default)]
+struct Made {
+    forms: Vec<(Form, u64)>,
+    refused: Vec<Refused>,
+}
+
 #[derive(Serialize)]
 struct Refused {
     name: &'static str,
@@ -88,7 +97,7 @@ pub(super) fn write(
     folder: &Path,
 ) -> anyhow::Result<Outcome> {
     ensure!(!folder.exists(), "--for-tensorrt: {} is there already", folder.display());
-    let (forms, refused) = made(shop)?;
+    let Made { forms, refused } = made(shop)?;
     if forms.is_empty() {
         let whys = refused.iter().map(|refused| format!("{}: {}", refused.name, refused.why));
         bail!(
@@ -128,9 +137,9 @@ pub(super) fn write(
     Ok(Outcome::Done)
 }
 
-/// Each form with its version in the workshop, and those that can't be made.
-fn made(shop: &mut Workshop<'_>) -> anyhow::Result<(Vec<(Form, u64)>, Vec<Refused>)> {
-    let (mut forms, mut refused) = (Vec::new(), Vec::new());
+/// Makes what can be made.
+fn made(shop: &mut Workshop<'_>) -> anyhow::Result<Made> {
+    let mut made = Made::default();
     let base = match shop.rewritten(ORIGINAL, PASS) {
         Ok(Some(number)) if shop.exactness(number)?.points <= ROUNDING => number,
         Err(error) if error.is_stop() || error.is_full_disk() => return Err(error.into()),
@@ -152,12 +161,12 @@ fn made(shop: &mut Workshop<'_>) -> anyhow::Result<(Vec<(Form, u64)>, Vec<Refuse
         ("bf16", half(Half::Bf16), None),
     ] {
         match form(shop, base, name, &recipe, method) {
-            Ok(form) => forms.push(form),
+            Ok(form) => made.forms.push(form),
             Err(error) if error.is_stop() || error.is_full_disk() => return Err(error.into()),
-            Err(error) => refused.push(Refused { name, why: error.to_string() }),
+            Err(error) => made.refused.push(Refused { name, why: error.to_string() }),
         }
     }
-    Ok((forms, refused))
+    Ok(made)
 }
 
 fn form(
@@ -168,7 +177,8 @@ fn form(
     method: Option<&str>,
 ) -> Result<(Form, u64), WorkError> {
     let rewrites: &[String] = if base == ORIGINAL { &[] } else { &[PASS.to_owned()] };
-    let stock = Stock { version: base, rewrites, before: &[], session: &BTreeMap::new() };
+    let session = BTreeMap::from([AS_WRITTEN.map(str::to_owned).into()]);
+    let stock = Stock { version: base, rewrites, before: &[], session: &session };
     let candidate = shop.made(&stock, recipe, method)?;
     let runs_here = !matches!(recipe, Recipe::Half { r#type: Half::Bf16, .. });
     let lost_here = runs_here.then(|| shop.loss(candidate.number, Split::Report)).transpose()?;
@@ -242,7 +252,7 @@ fn told(list: &List<'_>, terms: &Terms, folder: &Path) -> String {
         );
     }
     for form in &list.forms {
-        let lost = form.lost_here.map_or_else(
+        let loss = form.lost_here.map_or_else(
             || "ONNX Runtime has it not on processors: a GPU says what it loses".to_owned(),
             |points| {
                 format!(
@@ -252,7 +262,7 @@ fn told(list: &List<'_>, terms: &Terms, folder: &Path) -> String {
             },
         );
         let sizes = (mega(form.bytes), mega(terms.original_bytes));
-        line(format!("{}: {:.2} MB of {:.2}; {lost}", form.name, sizes.0, sizes.1));
+        line(format!("{}: {:.2} MB of {:.2}; {loss}", form.name, sizes.0, sizes.1));
     }
     for Refused { name, why } in &list.refused {
         line(format!("{name}: not made: {why}"));
