@@ -220,13 +220,13 @@ impl Case {
         let request = post(&format!("/v2/models/{}/infer", self.model), &binary(&json_length), &body);
         let time = *run.settings.measure;
         let load = Load { port, request: &request, connections: self.connections, time };
-        let bare = Loop { rows: self.rows, contexts: self.instances, lanes: self.lanes, graph: self.graphs };
+        let alone = Loop { rows: self.rows, contexts: self.instances, lanes: self.lanes, graph: self.graphs };
         let (mut ours, mut base, mut busy) = (Vec::new(), Vec::new(), Vec::new());
         for _ in 0..run.settings.repeat.max(1) {
             let sampling = Busy::begin();
             ours.push(load.run()?);
             busy.extend(sampling.and_then(Busy::end));
-            base.push(bare.run(run, engine, &ready.plan)?);
+            base.push(alone.run(run, engine, &ready.plan)?);
         }
         group.stop()?;
         let ours = ours.into_iter().map(|Sample { per_second, p50_us, p99_us }| Side {

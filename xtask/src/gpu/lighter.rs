@@ -68,7 +68,7 @@ struct Model {
     items: Vec<Item>,
 }
 
-pub(super) fn sections(run: &Run, engine: &Engine) -> Result<Vec<Section>> {
+pub(super) fn sections(run: &Run, engine: &Engine) -> Vec<Section> {
     let folder = run.kit.path("lighter");
     let mut folders: Vec<PathBuf> =
         fs::read_dir(&folder).into_iter().flatten().flatten().map(|entry| entry.path()).collect();
@@ -84,7 +84,7 @@ pub(super) fn sections(run: &Run, engine: &Engine) -> Result<Vec<Section>> {
         rows.push(not_run("lighter models", "none is in the kit: `cargo xtask gpu prepare` makes them"));
     }
     let title = "Lighter models against their originals".to_owned();
-    Ok(vec![Section { title, engine: engine.told(), about: ABOUT.to_owned(), rows }])
+    vec![Section { title, engine: engine.told(), about: ABOUT.to_owned(), rows }]
 }
 
 impl Model {
@@ -110,8 +110,11 @@ impl Model {
         for (form, plan) in plans.iter().filter(|(form, _)| *form != ORIGINAL) {
             for batch in self.batches() {
                 let what = format!("{}, batches of {batch}", self.told(form));
-                rows.push(match self.speed(run, engine, (original, plan), batch) {
-                    _ if run.is_over() => not_run(what, "the time was over"),
+                if run.is_over() {
+                    rows.push(not_run(what, "the time was over"));
+                    continue;
+                }
+                rows.push(match Self::speed(run, engine, (original, plan), *batch) {
                     Ok(row) => Row { what, ..row },
                     Err(error) => judged(what, false, format!("{error:#}")),
                 });
@@ -200,12 +203,12 @@ impl Model {
         if takes { &BATCHES } else { &BATCHES[..1] }
     }
 
-    fn speed(&self, run: &Run, engine: &Engine, (original, plan): (&Path, &Path), rows: &u32) -> Result<Row> {
-        let bare = Loop { rows: *rows, contexts: 1, lanes: 1, graph: true };
+    fn speed(run: &Run, engine: &Engine, (original, plan): (&Path, &Path), rows: u32) -> Result<Row> {
+        let alone = Loop { rows, contexts: 1, lanes: 1, graph: true };
         let (mut ours, mut base) = (Vec::new(), Vec::new());
         for _ in 0..run.settings.repeat.max(1) {
-            ours.push(bare.run(run, engine, plan)?);
-            base.push(bare.run(run, engine, original)?);
+            ours.push(alone.run(run, engine, plan)?);
+            base.push(alone.run(run, engine, original)?);
         }
         let (ours, base) = (median(ours), median(base));
         let ratio = format!("{:.2}", ours.rows_per_second / base.rows_per_second);
