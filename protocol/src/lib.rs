@@ -12,6 +12,7 @@
 //! entry             ModelInferResponse <-> sealed cache entry
 //! response          ModelInferResponse -> bytes, and ids in and out of ready bytes
 //! cache_control     HTTP's words for freshness; freshness: may a stored answer be given now?
+//! residency         what an entry takes of a pool in memory
 //! field_value       lists and numbers in header values
 //! fields            which header fields are kept with an answer
 //! service, tenant   whose models are asked, and who may share results
@@ -51,6 +52,7 @@ pub mod predict;
 pub mod proof;
 pub mod raw;
 pub mod request;
+pub mod residency;
 pub mod response;
 pub mod service;
 pub mod tenant;

@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use forebay_protocol::digest::Key;
 use forebay_protocol::entry::Entry;
+use forebay_protocol::residency::{self, weight};
 use futures_util::FutureExt as _;
 use futures_util::future::BoxFuture;
 use prost::Message as _;
@@ -13,15 +14,8 @@ use quick_cache::{DefaultHashBuilder, Options, OptionsBuilder, Weighter};
 
 use super::{Found, Pool, dropped};
 
-/// What an entry costs besides its encoded bytes: key, reference counts, names, the cache's own slot. Measured
-/// generously rather than exactly.
-const OVERHEAD_BYTES: u64 = 512;
 /// For sizing the cache's tables only.
 const TYPICAL_ENTRY_BYTES: usize = 4096;
-/// A shard takes so many of the largest entries at least: one that filled its shard would push out all else there.
-const ENTRIES_A_SHARD: u64 = 4;
-/// The part of a shard, in hundredths, that is for what was asked for again; the cache takes no entry that weighs more.
-const HOT_PERCENT: u8 = 97;
 
 /// As a metric's label.
 const TIER: &str = "memory";
@@ -42,10 +36,6 @@ impl Weighter<[u8; 32], Arc<Entry>> for Weight {
     }
 }
 
-fn weight(entry_bytes: u64) -> u64 {
-    entry_bytes.saturating_add(OVERHEAD_BYTES)
-}
-
 impl MemoryPool {
     /// Keeps at most `bytes`, in as many shards as leave each room for entries of `max_entry_bytes`.
     pub(crate) fn new(bytes: usize, max_entry_bytes: usize) -> Self {
@@ -53,7 +43,7 @@ impl MemoryPool {
         let options = options(bytes as u64, max_entry_bytes as u64, cores);
         let hashes = DefaultHashBuilder::default();
         let entries = Cache::with_options(options, Weight, hashes, DefaultLifecycle::default());
-        let heaviest = entries.shard_capacity() / 100 * u64::from(HOT_PERCENT);
+        let heaviest = residency::heaviest(entries.shard_capacity());
         Self { entries, heaviest }
     }
 }
@@ -91,16 +81,12 @@ impl Pool for MemoryPool {
     }
 }
 
-/// Four shards a processor, unless that would make them too small for what they are to hold.
 fn options(bytes: u64, max_entry_bytes: u64, cores: usize) -> Options {
-    let least = weight(max_entry_bytes).saturating_mul(ENTRIES_A_SHARD);
-    let most = usize::try_from(bytes / least.max(1)).unwrap_or(usize::MAX).max(1);
-    // The cache rounds up to a power of two.
-    let shards = (cores * 4).next_power_of_two().min(1 << most.ilog2());
+    let shards = residency::shards(bytes, max_entry_bytes, cores);
     let items = usize::try_from(bytes).unwrap_or(usize::MAX) / TYPICAL_ENTRY_BYTES;
     let mut options = OptionsBuilder::new();
     options.shards(shards).estimated_items_capacity(items.max(16)).weight_capacity(bytes);
-    options.hot_allocation(f64::from(HOT_PERCENT) / 100.0);
+    options.hot_allocation(f64::from(residency::HOT_PERCENT) / 100.0);
     options.build().unwrap_or_else(|_| unreachable!("both capacities are set"))
 }
 
