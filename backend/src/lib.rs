@@ -79,6 +79,9 @@ mod proto;
 // The pool's clock, pauses.
 mod time;
 
+// Shapes and numbers as SVG.
+mod picture;
+
 pub mod fuzzing;
 #[cfg(test)]
 mod rooms;

@@ -1,15 +1,13 @@
 //! A report -> one picture as SVG: how many answers a second, and how long they took. Where there are runs of several loads, along
 //! the loads; else along the percentiles of the one.
 
-mod axis;
 mod series;
-mod svg;
 
-use axis::Axis;
 use series::{Series, loads};
-use svg::{Anchor, Svg};
 
 use super::report::Report;
+use crate::picture::axis::{Axis, short};
+use crate::picture::svg::{Anchor, Svg};
 
 const WIDTH: f64 = 840.0;
 const HEIGHT: f64 = 380.0;
@@ -128,7 +126,7 @@ impl Panel<'_> {
         for tick in self.axis.ticks() {
             let y = self.y(tick);
             svg.line((self.left, y), (self.left + PANEL, y), "grid");
-            svg.text((self.left - 8.0, y + 4.0), "tick", Anchor::End, &axis::short(tick));
+            svg.text((self.left - 8.0, y + 4.0), "tick", Anchor::End, &short(tick));
         }
         for (index, name) in self.names.iter().enumerate() {
             svg.text((self.x(index), BOTTOM + 20.0), "tick", Anchor::Middle, name);
@@ -158,7 +156,7 @@ fn bars(svg: &mut Svg, all: &[Series], rates: &[Vec<f64>]) {
         let rate = rates.first().copied().filter(|rate| rate.is_finite()).unwrap_or(0.0);
         let (width, x) = ((each * 0.7).min(90.0), LEFT[0] + INSET + (index as f64 + 0.35) * each);
         let top = panel.y(rate);
-        svg.bar((x - width / 2.0, top), (width, BOTTOM - top), series.color);
+        svg.bar((x - width / 2.0, top), (width, BOTTOM - top), series.color, "full");
         svg.text((x, top - 6.0), "tick", Anchor::Middle, &format!("{rate:.0}"));
     }
 }

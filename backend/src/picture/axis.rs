@@ -1,7 +1,7 @@
 //! Values -> where they are between an axis' ends, and where it has marks.
 
 /// An axis from its lower end, 0, to its upper one, 1.
-pub(super) struct Axis {
+pub(crate) struct Axis {
     low: f64,
     high: f64,
     is_log: bool,
@@ -10,7 +10,7 @@ pub(super) struct Axis {
 
 impl Axis {
     /// From 0 to a round number above all values.
-    pub(super) fn from_zero<'a>(values: impl Iterator<Item = &'a f64>) -> Self {
+    pub(crate) fn from_zero<'a>(values: impl Iterator<Item = &'a f64>) -> Self {
         let most = values.copied().filter(|value| value.is_finite()).fold(0.0, f64::max).max(1e-9);
         let rough = most / 4.0;
         let power = 10_f64.powf(rough.log10().floor());
@@ -25,7 +25,7 @@ impl Axis {
     }
 
     /// From below the least value to above the largest, by powers.
-    pub(super) fn log(values: &[f64]) -> Self {
+    pub(crate) fn log(values: &[f64]) -> Self {
         let values = || values.iter().copied().filter(|value| value.is_finite() && *value > 0.0);
         let (least, most) = (values().fold(f64::INFINITY, f64::min), values().fold(0.0, f64::max));
         let (least, most) = if least <= most { (least, most) } else { (1.0, 10.0) };
@@ -38,7 +38,7 @@ impl Axis {
     }
 
     /// Where a value is.
-    pub(super) fn place(&self, value: f64) -> f64 {
+    pub(crate) fn place(&self, value: f64) -> f64 {
         let place = if self.is_log {
             (value.max(self.low) / self.low).ln() / (self.high / self.low).ln()
         } else {
@@ -47,7 +47,7 @@ impl Axis {
         place.clamp(0.0, 1.0)
     }
 
-    pub(super) fn ticks(&self) -> impl Iterator<Item = f64> {
+    pub(crate) fn ticks(&self) -> impl Iterator<Item = f64> {
         self.ticks.iter().copied()
     }
 }
@@ -72,7 +72,7 @@ fn marks(least: f64, most: f64, factors: &[f64]) -> Vec<f64> {
 }
 
 /// A number in few characters.
-pub(super) fn short(value: f64) -> String {
+pub(crate) fn short(value: f64) -> String {
     let (value, unit) = match value {
         1e6.. => (value / 1e6, "M"),
         1e4.. => (value / 1e3, "k"),
