@@ -1,6 +1,6 @@
 //! Forebay's backend: `serve` answers inference requests, `gate` answers the filters' lookups, `check-filter` reads a filter's
 //! settings as the filter does, `check-settings` a server's as it does itself, `generation` says under which name a model's results are
-//! kept, `optimize` makes models lighter, `infer` and `bench` ask any V2 server, `plan` builds one plan of TensorRT's for `serve`, and
+//! kept, `optimize` makes models lighter, `simulate` says what a day would cost, `infer` and `bench` ask any V2 server, `plan` builds one plan of TensorRT's for `serve`, and
 //! `judge` runs models for `optimize`. Arguments enter ([`run`]), an exit code leaves.
 //!
 //! The rooms are listed from top to bottom; one uses only those below it (`rooms` tests that). A request's way: `http` or `grpc`
@@ -24,6 +24,9 @@ mod client;
 
 // Requests that wait at the gate for a backend.
 mod hold;
+
+// What a day of requests would cost.
+mod simulate;
 
 // What filters ask: lookups by digest, what is live.
 mod gate;
@@ -120,6 +123,7 @@ pub fn run() -> ExitCode {
         Command::Generation(settings) => run::generation::run(&settings),
         Command::Infer(settings) => client::infer(&settings),
         Command::Bench(settings) => client::bench(&settings),
+        Command::Simulate(settings) => simulate::run(&settings),
         Command::Judge => return optimize::judge(),
         Command::Optimize(settings) => match optimize::run(&settings) {
             Ok(optimize::Outcome::Done) => Ok(()),

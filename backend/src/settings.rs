@@ -16,6 +16,7 @@ mod secrets;
 mod serve;
 mod shadow;
 mod shared;
+mod simulate;
 mod sizes;
 mod trace;
 mod trust;
@@ -48,6 +49,7 @@ pub(crate) use secrets::{Hidden, Password, PasswordFile, read_key, read_pool_sec
 pub(crate) use serve::ServeSettings;
 pub(crate) use shadow::{Broken, ShadowSettings};
 pub(crate) use shared::{GateAddress, HttpSettings, LogFormat, LogSettings, RestrictedSettings, TlsSettings};
+pub(crate) use simulate::SimulateSettings;
 pub(crate) use trace::{Export, Sampling, TraceConfig, TraceSettings, level as trace_level};
 pub(crate) use trust::{PrivacySettings, TrustSettings};
 
@@ -82,6 +84,8 @@ pub(crate) enum Command {
     Bench(Box<BenchSettings>),
     /// Make a model smaller and faster, and install it as its next version if it is no slower and loses no more than it may
     Optimize(Box<OptimizeSettings>),
+    /// What a day of requests would cost, with and without the cache and replicas that go to zero: a table, JSON, a picture
+    Simulate(Box<SimulateSettings>),
     /// Run models as a job on stdin says: `optimize` starts this
     #[command(name = JUDGE, hide = true)]
     Judge,
@@ -169,6 +173,7 @@ impl Command {
             | Self::Infer(_)
             | Self::Bench(_)
             | Self::Optimize(_)
+            | Self::Simulate(_)
             | Self::Judge
             | Self::Plan(_) => {}
         }
@@ -187,6 +192,7 @@ impl Command {
             | Self::Infer(_)
             | Self::Bench(_)
             | Self::Optimize(_)
+            | Self::Simulate(_)
             | Self::Judge => LogFormat::Text,
         }
     }
@@ -221,6 +227,7 @@ fn check(command: &Command) -> Result<(), SettingsError> {
         Command::Bench(settings) => settings.check(),
         Command::CheckSettings(settings) => settings.check(),
         Command::Optimize(settings) => optimize::check(settings),
+        Command::Simulate(settings) => simulate::check(settings),
         Command::CheckFilter(_) | Command::Plan(_) | Command::Judge => Ok(()),
     }
 }

@@ -50,6 +50,7 @@ mod resets;
 mod restricted;
 mod shared;
 mod silence;
+mod simulated;
 mod slow;
 mod start;
 mod strangers;

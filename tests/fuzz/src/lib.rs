@@ -5,6 +5,7 @@ mod answer;
 mod cache;
 mod plugin_config;
 mod request;
+mod trace;
 
 use forebay::fuzzing;
 
@@ -12,7 +13,7 @@ use forebay::fuzzing;
 pub type Target = fn(&[u8]);
 
 /// All targets by their names, which are those of their folders in `corpus/`.
-pub const TARGETS: [(&str, Target); 19] = [
+pub const TARGETS: [(&str, Target); 20] = [
     ("request", request::request),
     ("contents", request::contents),
     ("response", answer::response),
@@ -32,6 +33,7 @@ pub const TARGETS: [(&str, Target); 19] = [
     ("memcached_replies", fuzzing::memcached_replies),
     ("onnx_model", fuzzing::onnx_model),
     ("record_segment", fuzzing::record_segment),
+    ("trace", trace::trace),
 ];
 
 /// The target of that name.

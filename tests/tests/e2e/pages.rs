@@ -6,13 +6,14 @@ use std::fs;
 use std::process::Command;
 
 /// Pages that say how `forebay` is run.
-const PAGES: [&str; 6] = [
+const PAGES: [&str; 7] = [
     "README.md",
     "backend/HOLD.md",
     "backend/OPTIMIZE.md",
     "backend/README.md",
     "envoy/README.md",
     "filter-wasm/README.md",
+    "simulate/README.md",
 ];
 /// Flags of other programs: Envoy, Memcached, cargo, nvcc, and `cargo xtask`, whose own tests read its commands.
 const OTHERS: [&str; 9] = [
