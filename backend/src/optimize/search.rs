@@ -279,8 +279,10 @@ impl<'a, 'b> Search<'a, 'b> {
     }
 
     fn is_over(&mut self) -> bool {
-        // The likeliest is tried however long what came before it took.
-        let over = Instant::now() > self.wanted.until && !self.found.tried.is_empty();
+        // The likeliest is tried however long what came before it took, unless that was for a fault.
+        let is_first = self.found.rejected.is_empty()
+            && self.found.tried.iter().all(|tried| tried.candidate.recipe == Recipe::Exact);
+        let over = !is_first && Instant::now() > self.wanted.until;
         self.found.was_cut |= over;
         over
     }

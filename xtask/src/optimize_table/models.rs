@@ -113,7 +113,7 @@ pub(crate) const MODELS: [Model; 10] = [
         labels: None,
         groups: Some("photo"),
         metric: Metric::Own("error"),
-        flags: &["--max-loss=1"],
+        flags: &["--max-loss=2"],
         mark: "3.7x, 2.8x",
     },
     Model {

@@ -68,20 +68,25 @@ pub(super) fn of(model: &Inspected, shares: &BTreeMap<String, f64>) -> Vec<Plan>
     let (fixed, moving) = (there(&STATIC), there(&DYNAMIC));
     let mut plans = Vec::new();
     let ranged = |recipe: Recipe, method| Plan { recipe, method: Some(method) };
+    let convolves = fixed.iter().any(|kind| kind == "Conv");
     if !fixed.is_empty() {
         plans.push(ranged(Recipe::Static(integers(&fixed, true)), LEAST_AND_MOST));
     }
-    if fixed.iter().any(|kind| kind == "Conv") && !moving.is_empty() {
+    if convolves && !moving.is_empty() {
         let convolutions = integers(&["Conv".to_owned()], true);
         let recipe = Recipe::Hybrid { r#static: convolutions, dynamic: integers(&moving, true) };
         plans.push(ranged(recipe, LEAST_AND_MOST));
     }
     if !moving.is_empty() {
+        let mut as_they_come = Vec::new();
         if has_weights(LOOKUP, LARGE) {
             let with_tables = [&moving[..], &[LOOKUP.to_owned()]].concat();
-            plans.push(Plan::of(Recipe::Dynamic(integers(&with_tables, true))));
+            as_they_come.push(Plan::of(Recipe::Dynamic(integers(&with_tables, true))));
         }
-        plans.push(Plan::of(Recipe::Dynamic(integers(&moving, true))));
+        as_they_come.push(Plan::of(Recipe::Dynamic(integers(&moving, true))));
+        // What only multiplies, such as transformers, loses most by ranges that were seen before (measured: recall .08 of .61).
+        let first = if convolves { plans.len() } else { 0 };
+        plans.splice(first..first, as_they_come);
     }
     plans.push(Plan::of(Recipe::Storage { r#type: Half::Fp16, keep: Vec::new() }));
     // To find such ranges takes longest.
@@ -197,6 +202,17 @@ mod tests {
         assert!(place(&large, with_table) < place(&large, "dynamic INT8 of MatMul, per channel"));
         let small = plans(&[("MatMul", 2_900_000), ("Gather", 65_000)]);
         assert!(!small.contains(&with_table.to_owned()), "{small:?}");
+    }
+
+    #[test]
+    fn without_convolutions_ranges_as_they_come_are_tried_first() {
+        let (r#static, dynamic) = (
+            "static INT8 of Conv+MatMul, per channel, ranges by minmax",
+            "dynamic INT8 of MatMul, per channel",
+        );
+        let both = plans(&[("Conv", 500_000), ("MatMul", 500_000)]);
+        assert!(place(&both, r#static) < place(&both, dynamic));
+        assert_eq!(place(&plans(&[("MatMul", 500_000)]), dynamic), 0);
     }
 
     #[test]
