@@ -44,7 +44,7 @@ use crate::cache::live::LiveTable;
 use crate::cache::store::Store;
 use crate::trust::{Peer, Trust, Whose, directives};
 use asked::{Kind, Model, Protocol};
-use backends::How;
+use backends::{HOP, How};
 pub(crate) use handover::Handover;
 use handover::{Flow, Grant};
 pub(crate) use join::Joined;
@@ -253,20 +253,9 @@ impl Held {
         *request.method_mut() = self.head.method.clone();
         *request.uri_mut() = self.head.uri.clone();
         *request.headers_mut() = self.head.headers.clone();
-        for name in HOP {
-            request.headers_mut().remove(name);
-        }
         request
     }
 }
-
-/// Of one connection (RFC 9110, 7.6.1).
-const HOP: [HeaderName; 4] = [
-    http::header::CONNECTION,
-    http::header::UPGRADE,
-    http::header::TRANSFER_ENCODING,
-    HeaderName::from_static("keep-alive"),
-];
 
 /// The answer without what the backend's connection alone means.
 fn of_this_connection(mut answer: Response) -> Response {

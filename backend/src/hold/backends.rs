@@ -11,7 +11,7 @@ use std::time::{Duration, Instant};
 
 use axum::body::Body;
 use http::uri::{Authority, PathAndQuery, Scheme};
-use http::{Request, Response, Uri};
+use http::{HeaderName, Request, Response, Uri, Version};
 use http_body_util::{BodyExt as _, Limited};
 use hyper::body::Incoming;
 use hyper_rustls::{FixedServerNameResolver, HttpsConnector, HttpsConnectorBuilder};
@@ -44,6 +44,14 @@ const MOST_KNOWN: usize = 1024;
 const STRANGE: Duration = Duration::from_secs(5);
 /// To connect, within a cluster.
 const CONNECT: Duration = Duration::from_secs(2);
+
+/// Of one connection (RFC 9110, 7.6.1).
+pub(super) const HOP: [HeaderName; 4] = [
+    http::header::CONNECTION,
+    http::header::UPGRADE,
+    http::header::TRANSFER_ENCODING,
+    HeaderName::from_static("keep-alive"),
+];
 
 type Connector = HttpsConnector<HttpConnector<Fixed>>;
 
@@ -170,6 +178,11 @@ impl Backend {
             Protocol::Grpc => (&self.grpc, &self.held_for.place.grpc),
         };
         *request.uri_mut() = at(self.held_for.place.scheme.clone(), authority.clone(), request.uri());
+        // The client's protocol knows which it speaks; one that came by HTTP/2 may go by HTTP/1.1.
+        *request.version_mut() = Version::HTTP_11;
+        for name in HOP {
+            request.headers_mut().remove(name);
+        }
         client.request(request).await
     }
 
@@ -237,12 +250,9 @@ impl Backend {
         tokio::time::timeout(PATIENCE, asked).await.ok()
     }
 
-    /// Whether all that it was asked since then was answered with no, and something was.
+    /// Whether it said since then that it is not ready for what it was asked.
     pub(super) fn is_known_down(&self, since: Instant) -> bool {
-        let state = self.lock();
-        let mut answered =
-            state.models.values().filter(|known| known.unready.is_some_and(|unready| unready >= since));
-        answered.next().is_some()
+        self.lock().models.values().any(|known| known.unready.is_some_and(|unready| unready >= since))
     }
 
     /// What of its load is taken, from 0 to 1, if it is ready for that model and takes one more.

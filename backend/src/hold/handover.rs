@@ -1,6 +1,7 @@
 //! Those who wait, and the backends that come up -> who goes where, one by one, as fast as a backend takes them. It says that a backend
 //! is wanted as soon as somebody waits and none is there: once, however many wait.
 
+use std::collections::HashMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
@@ -283,10 +284,12 @@ impl Handover {
             let now = Instant::now();
             let mut state = self.lock();
             let State { line, backends, .. } = &mut *state;
-            let Some((flow, tell)) = line.next(|flow| best(backends, &flow.model, now).is_some()) else {
-                return;
-            };
-            let backend = best(backends, &flow.model, now);
+            // Chosen once: a backend that takes no more a moment later must not leave somebody without a place in the line.
+            let models = line.flows().map(|flow| &flow.model);
+            let mut chosen: HashMap<Model, Arc<Backend>> =
+                models.filter_map(|model| Some((model.clone(), best(backends, model, now)?))).collect();
+            let Some((flow, tell)) = line.next(|flow| chosen.contains_key(&flow.model)) else { return };
+            let backend = chosen.remove(&flow.model);
             drop(state);
             // Who left meanwhile gives it back by dropping it.
             let _ = backend.map(|backend| tell.send(self.grant(backend, flow.model)));

@@ -2,6 +2,8 @@
 
 use std::time::{Duration, Instant};
 
+use hyper_util::client::legacy::Client;
+use hyper_util::rt::TokioExecutor;
 use rig::http::{Answer, Connection, request};
 use rig::process::{free_port, until};
 use rig::v2::{JSON, binary, fp32, fp32_binary};
@@ -190,6 +192,12 @@ fn a_backend_is_woken_by_inferences_alone() {
     assert_eq!(elastic.gate.metric_line("forebay_hold_wakes"), 0);
     let backend = elastic.wakes();
     assert_eq!(get("/v2/models/identity_fp32").status, 200, "it passes what is asked to one that is there");
+    let over_http2 = tokio::runtime::Runtime::new().unwrap().block_on(async {
+        let client = Client::builder(TokioExecutor::new()).http2_only(true).build_http::<String>();
+        let uri = format!("http://127.0.0.1:{}/v2/models/identity_fp32", elastic.gate.http_port);
+        client.get(uri.parse().unwrap()).await.unwrap().status()
+    });
+    assert_eq!(over_http2, 200, "whatever the client's HTTP is, the backend's is its own");
     until("what is live is known", || (get("/v2/models/identity_fp32/ready").status == 200).then_some(()));
     let nowhere = request("POST", "/v2/models/nowhere/infer", &JSON, &fp32(&[1.0]));
     let unknown = begun(elastic.gate.http_port, &nowhere).read().unwrap();

@@ -1,6 +1,7 @@
 //! What a lighter form loses: outputs of the original and of the form enter, item by item; points of a hundred leave.
 
 use super::tensors::Tensor;
+use super::tolerance::same_form;
 
 /// Sums over items.
 #[derive(Debug, Default)]
@@ -32,14 +33,7 @@ impl Loss {
             let name = &wanted.name;
             let got = got.iter().find(|tensor| tensor.name == *name);
             let got = got.ok_or_else(|| format!("there is no output {name}"))?;
-            if (got.datatype, &got.shape) != (wanted.datatype, &wanted.shape) {
-                let (other, shape) = (got.datatype.name(), &got.shape);
-                return Err(format!(
-                    "{name} is {other} {shape:?}, not {} {:?}",
-                    wanted.datatype.name(),
-                    wanted.shape
-                ));
-            }
+            same_form(got, wanted)?;
             let (got, wanted) = (got.numbers(), wanted.numbers());
             for (got, wanted) in got.iter().zip(&wanted) {
                 if !wanted.is_finite() && got.to_bits() == wanted.to_bits() {

@@ -19,20 +19,26 @@ fn unit(datatype: Datatype) -> f64 {
     }
 }
 
+/// Whether a tensor has the type and shape that are wanted.
+///
+/// # Errors
+/// It has not.
+pub(super) fn same_form(got: &Tensor, wanted: &Tensor) -> Result<(), String> {
+    if (got.datatype, &got.shape) == (wanted.datatype, &wanted.shape) {
+        return Ok(());
+    }
+    let name = &wanted.name;
+    let (got, wanted) = ((got.datatype.name(), &got.shape), (wanted.datatype.name(), &wanted.shape));
+    Err(format!("{name} is {} {:?}, not {} {:?}", got.0, got.1, wanted.0, wanted.1))
+}
+
 /// The largest deviation, as a share of what is allowed; 0 for equal tensors.
 ///
 /// # Errors
 /// Names, types, shapes or elements differ by more.
 pub(super) fn compare(got: &Tensor, wanted: &Tensor) -> Result<f64, String> {
     let name = &wanted.name;
-    if (got.datatype, &got.shape) != (wanted.datatype, &wanted.shape) {
-        let (other, shape) = (got.datatype.name(), &got.shape);
-        return Err(format!(
-            "{name} is {other} {shape:?}, not {} {:?}",
-            wanted.datatype.name(),
-            wanted.shape
-        ));
-    }
+    same_form(got, wanted)?;
     let (got, expected) = (got.numbers(), wanted.numbers());
     let largest = expected
         .iter()
