@@ -5,6 +5,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 
 use rig::http::Answer;
 use rig::process::until;
+use rig::repository::{add, generated};
 use serde_json::{Value, json};
 
 use crate::client::{fp32, send};
@@ -62,8 +63,10 @@ fn models_come_and_go_by_call_and_the_index_tells() {
 
 #[test]
 fn an_unloaded_model_answers_the_requests_that_it_has() {
+    // Requests wait for more of their batch longer than it takes to see them all.
     let root = tempfile::tempdir().unwrap();
-    install(root.path(), 1, "slow");
+    let config = "max_batch_size: 8 dynamic_batching { preferred_batch_size: [ 6 ] max_queue_delay_microseconds: 5000000 }";
+    add(root.path(), "m", "model.onnx", generated("identity_fp32"), config);
     let forebay = Forebay::serve_from(root.path(), &[&EXPLICIT[..], &["--load-model", "*"]].concat());
     let state = || index(&forebay)[0]["state"].clone();
     std::thread::scope(|scope| {

@@ -8,7 +8,7 @@ use rig::http::{self, Connection};
 use rig::process::{PATIENCE, Signal, until};
 
 use crate::client::fp32;
-use crate::process::Forebay;
+use crate::process::{Forebay, repository_with};
 
 const READY: &str = "/v2/health/ready";
 const LIVE: &str = "/v2/health/live";
@@ -23,17 +23,20 @@ fn a_terminal_that_is_gone_ends_it_no_other_way() {
     loses_nothing(Signal::HUP);
 }
 
+/// Requests wait for more of their batch longer than it takes to see them all.
 fn loses_nothing(signal: Signal) {
-    let forebay = Forebay::serve(&["--instances", "1", "--drain-secs", "2"]);
+    let config = "max_batch_size: 8 dynamic_batching { preferred_batch_size: [ 6 ] max_queue_delay_microseconds: 5000000 }";
+    let root = repository_with("identity_fp32", config);
+    let forebay = Forebay::serve_from(root.path(), &["--instances", "1", "--drain-secs", "2"]);
     std::thread::scope(|scope| {
         let asks: Vec<_> = (0..5)
             .map(|number| {
                 let forebay = &forebay;
-                scope.spawn(move || forebay.infer("slow", &[], &fp32(&[number as f32])))
+                scope.spawn(move || forebay.infer("identity_fp32", &[], &fp32(&[number as f32])))
             })
             .collect();
         until("all are pending", || {
-            (forebay.metric("forebay_requests_in_progress", "slow") == 5).then_some(())
+            (forebay.metric("forebay_requests_in_progress", "identity_fp32") == 5).then_some(())
         });
         forebay.signal(signal);
         until("it is not ready", || (forebay.get("/v2/health/ready").status == 503).then_some(()));
