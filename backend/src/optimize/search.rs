@@ -65,6 +65,8 @@ pub(crate) struct Search<'a, 'b> {
     wanted: &'a Wanted,
     progress: &'a mut Progress,
     found: Found,
+    /// A step could not be done.
+    failed: bool,
     bits: Bits,
 }
 
@@ -76,6 +78,12 @@ struct Base {
     /// What came before, which is part of all that is made of it.
     before: Vec<Recipe>,
     session: BTreeMap<String, String>,
+}
+
+impl Base {
+    fn original() -> Self {
+        Self { number: ORIGINAL, rewrites: Vec::new(), before: Vec::new(), session: BTreeMap::new() }
+    }
 }
 
 impl Tried {
@@ -93,7 +101,8 @@ impl Tried {
 impl<'a, 'b> Search<'a, 'b> {
     /// One that has found nothing yet.
     pub(crate) fn new(shop: &'a mut Workshop<'b>, wanted: &'a Wanted, progress: &'a mut Progress) -> Self {
-        Self { shop, wanted, progress, found: Found::default(), bits: Bits::new(Cpu::here().integers()) }
+        let bits = Bits::new(Cpu::here().integers());
+        Self { shop, wanted, progress, found: Found::default(), failed: false, bits }
     }
 
     /// Tries what there is time for.
@@ -103,8 +112,7 @@ impl<'a, 'b> Search<'a, 'b> {
     pub(crate) fn run(mut self) -> Result<Found, WorkError> {
         // What the original can't compute, no variant can.
         self.shop.loss(ORIGINAL, Split::Choose)?;
-        let mut base =
-            Base { number: ORIGINAL, rewrites: Vec::new(), before: Vec::new(), session: BTreeMap::new() };
+        let mut base = Base::original();
         // Trees have no operators that are rewritten, and are all of the time.
         let are_trees = self.inspected(ORIGINAL).is_ok_and(|original| original.trees.is_some());
         if !are_trees {
@@ -154,10 +162,18 @@ impl<'a, 'b> Search<'a, 'b> {
                 Err(error) => self.reject(&format!("rewrite {pass}"), &error)?,
             }
         }
-        if base.number != ORIGINAL {
-            self.try_one(&base, &Plan::of(Recipe::Exact))?;
+        if base.number == ORIGINAL {
+            return Ok(base);
         }
-        Ok(base)
+        // What ONNX Runtime fuses by itself it may not find any more.
+        match self.try_one(&base, &Plan::of(Recipe::Exact))? {
+            Some(Tried { speed, .. }) if speed.likely() < NOT_SLOWER => {
+                let why = format!("{:.2}x as fast: the others are made of the original", speed.likely());
+                self.note(base.rewrites.join(", "), why);
+                Ok(Base::original())
+            }
+            _ => Ok(base),
+        }
     }
 
     /// Tries each plan, and what can be made of it.
@@ -269,6 +285,7 @@ impl<'a, 'b> Search<'a, 'b> {
                 _ => WorkError::File(std::io::ErrorKind::StorageFull.into()),
             });
         }
+        self.failed = true;
         self.note(what.to_owned(), error.to_string());
         Ok(())
     }
@@ -280,8 +297,8 @@ impl<'a, 'b> Search<'a, 'b> {
 
     fn is_over(&mut self) -> bool {
         // The likeliest is tried however long what came before it took, unless that was for a fault.
-        let is_first = self.found.rejected.is_empty()
-            && self.found.tried.iter().all(|tried| tried.candidate.recipe == Recipe::Exact);
+        let is_first =
+            !self.failed && self.found.tried.iter().all(|tried| tried.candidate.recipe == Recipe::Exact);
         let over = !is_first && Instant::now() > self.wanted.until;
         self.found.was_cut |= over;
         over
