@@ -19,7 +19,7 @@ fn judged(report: &Value) -> &[Value] {
 fn a_wide_model_becomes_a_fourth_and_no_slower_and_goes_back() {
     let bench = Workbench::of(&models::wide()).with_data(400, &[dim(FEATURES)]);
     let original = std::fs::read(bench.path("models/m/1/model.onnx")).unwrap();
-    let arguments = ["--metric=top1", "--max-loss=2", "--prefer=size", "--time=180s"];
+    let arguments = ["--metric=top1", "--max-loss=2", "--prefer=size", "--time=30s"];
     let Said { code, out, err } = bench.optimize(&arguments);
     assert_eq!(code, Some(0), "{out}{err}");
     assert_eq!(bench.lies(), ["1", "2", "optimize"]);
@@ -102,7 +102,7 @@ fn is_tried_with_the_bits_that_may_be_better(report: &Value) {
     let exact = ["avx512_vnni", "avx_vnni", "amx_int8", "asimddp", "i8mm", "sve"];
     let saturates =
         !report["cpu"].as_array().unwrap().iter().any(|flag| exact.contains(&flag.as_str().unwrap()));
-    for kind in ["static", "dynamic"] {
+    for kind in ["dynamic", "static"] {
         let tried = report["tried"].as_array().unwrap().iter().map(|tried| &tried["candidate"]["recipe"]);
         let reduced: HashSet<bool> = tried
             .filter(|recipe| recipe["kind"] == kind)
@@ -110,14 +110,14 @@ fn is_tried_with_the_bits_that_may_be_better(report: &Value) {
             .collect();
         // On a busy machine the time may be over before the second kind.
         let expected = if saturates { HashSet::from([true, false]) } else { HashSet::from([false]) };
-        assert!(reduced == expected || kind == "dynamic" && reduced.is_empty(), "{kind}: {report}");
+        assert!(reduced == expected || kind == "static" && reduced.is_empty(), "{kind}: {report}");
     }
 }
 
 #[test]
 fn integers_that_are_slower_are_not_installed() {
     let bench = Workbench::of(&models::tiny_convolutions()).with_data(300, &[2, 4, 4]);
-    let Said { out, err, .. } = bench.optimize(&["--max-loss=2", "--time=60s"]);
+    let Said { out, err, .. } = bench.optimize(&["--max-loss=2", "--time=20s"]);
     let report = bench.report();
     let integers = report["tried"]
         .as_array()
@@ -134,7 +134,7 @@ fn integers_that_are_slower_are_not_installed() {
 #[test]
 fn a_loss_in_one_channel_is_seen_whatever_the_whole_output_says() {
     let bench = Workbench::of(&models::one_channel()).with_data(300, &[dim(FEATURES)]);
-    let Said { out, err, .. } = bench.optimize(&["--metric=cosine", "--max-loss=1", "--time=120s"]);
+    let Said { out, err, .. } = bench.optimize(&["--metric=cosine", "--max-loss=1", "--time=20s"]);
     let report = bench.report();
     let tried = report["tried"].as_array().unwrap();
     // With one scale for all of a weight more channels are lost.
@@ -166,7 +166,7 @@ fn log(bench: &Workbench) -> String {
 fn a_run_that_is_stopped_goes_on_where_it_was() {
     let bench = Workbench::of(&models::tiny_convolutions()).with_data(300, &[2, 4, 4]);
     let data = format!("--data={}", bench.path("data").display());
-    let arguments = [data.as_str(), "--max-loss=2", "--time=40s"];
+    let arguments = [data.as_str(), "--max-loss=2", "--time=20s"];
     let mut stopped = bench.command(&arguments).stderr(Stdio::piped()).spawn().unwrap();
     let said = BufReader::new(stopped.stderr.take().unwrap());
     let mut said = said.lines().map(Result::unwrap);
