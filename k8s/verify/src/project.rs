@@ -90,7 +90,9 @@ impl Project<'_> {
         }
         failures.extend(drift.stale(&listed));
         argo::check(self, &outsiders, &mut failures)?;
-        self.plain("k8s/secrets", &outsiders, &mut failures)?;
+        for folder in ["k8s/secrets", "k8s/kserve"] {
+            self.plain(folder, &outsiders, &mut failures)?;
+        }
         if let Some(rule_tests) = rule_tests {
             rule_tests.end(&mut failures)?;
         }

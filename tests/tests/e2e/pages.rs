@@ -6,25 +6,34 @@ use std::fs;
 use std::process::Command;
 
 /// Pages that say how `forebay` is run.
-const PAGES: [&str; 7] = [
+const PAGES: [&str; 11] = [
     "README.md",
     "backend/HOLD.md",
     "backend/OPTIMIZE.md",
     "backend/README.md",
     "envoy/README.md",
     "filter-wasm/README.md",
+    "k8s/kserve/README.md",
+    "k8s/kserve/from-mlserver.md",
+    "k8s/kserve/from-modelmesh.md",
+    "k8s/kserve/from-triton.md",
     "simulate/README.md",
 ];
-/// Flags of other programs: Envoy, Memcached, cargo, nvcc, and `cargo xtask`, whose own tests read its commands.
-const OTHERS: [&str; 9] = [
+/// Flags of other programs: Envoy, Memcached, Triton, cargo, nvcc, and `cargo xtask`, whose own tests read its commands.
+const OTHERS: [&str; 14] = [
     "--auth-file",
+    "--cache-config",
     "--concurrency",
+    "--cuda-memory-pool-byte-size",
+    "--disable-auto-complete-config",
     "--features",
     "--fmad",
     "--halt-poll-ns",
     "--listen",
     "--max-item-size",
+    "--pinned-memory-pool-byte-size",
     "--port",
+    "--strict-readiness",
     "--test",
 ];
 
