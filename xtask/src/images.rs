@@ -113,9 +113,21 @@ pub(crate) fn run(layout: &Layout, settings: &Settings) -> Result<()> {
 /// # Errors
 /// As [`run`].
 pub(crate) fn for_this_machine(layout: &Layout) -> Result<(PathBuf, PathBuf)> {
+    these(layout, vec![Image::Serve, Image::Gate, Image::Front])
+}
+
+/// The image that makes models lighter, for this kind of machine; the folder of its archive.
+///
+/// # Errors
+/// It can't be made.
+pub(crate) fn optimize(layout: &Layout) -> Result<PathBuf> {
+    these(layout, vec![Image::Optimize]).map(|(folder, _)| folder)
+}
+
+fn these(layout: &Layout, only: Vec<Image>) -> Result<(PathBuf, PathBuf)> {
     let machine = Machine::here().context("images are made for amd64 and arm64")?;
     let settings = Settings {
-        only: vec![Image::Serve, Image::Gate, Image::Front],
+        only,
         arch: vec![machine],
         builder: None,
         forebay: None,

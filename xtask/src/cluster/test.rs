@@ -10,6 +10,7 @@ mod environments;
 mod hits;
 mod images;
 mod install;
+mod lighter;
 mod load;
 mod lost;
 mod planted;
@@ -132,6 +133,7 @@ const CHECKS: &[Check] = &[
         "a release is killed before and after each write of a way back: one command mends it, no request fails",
         rehearsal::back,
     ),
+    Check::long("a Job makes a model lighter, and the backend takes it by itself", lighter::job),
     Check::long("stage and prod install, with TLS everywhere, and pass helm test", environments::all),
     Check::long(
         "Argo CD's App-of-Apps is Synced and Healthy for Helm and for Kustomize, a promotion and a revert",

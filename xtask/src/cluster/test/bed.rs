@@ -108,6 +108,11 @@ impl<'a> Bed<'a> {
             .collect()
     }
 
+    /// The same with a release in another namespace.
+    pub(super) fn in_namespace(&self, namespace: &str) -> Self {
+        Self { namespace: namespace.to_owned(), ..self.clone() }
+    }
+
     pub(super) fn chart(&self) -> PathBuf {
         self.layout.root.join("k8s/charts/forebay")
     }

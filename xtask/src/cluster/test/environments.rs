@@ -95,7 +95,10 @@ fn secrets(bed: &Bed<'_>, keys: &Path, own: &str, environment: &str) -> Result<(
 }
 
 /// A volume of this machine, which both nodes see, and its claim.
-fn volume(bed: &Bed<'_>, folder: &Path, own: &str, environment: &str, claim: &str) -> Result<()> {
+///
+/// # Errors
+/// The server refuses.
+pub(super) fn volume(bed: &Bed<'_>, folder: &Path, own: &str, environment: &str, claim: &str) -> Result<()> {
     let path: PathBuf = folder.join(claim);
     let inside = path.join(claim);
     fs::create_dir_all(&inside)?;

@@ -20,6 +20,7 @@ pub(super) const SERVE: &str = "forebay/serve-with-models";
 /// Models that are in it.
 pub(super) const MODELS: [&str; 2] = ["vad", "magika"];
 
+#[derive(Clone)]
 pub(super) struct Images {
     /// Archives.
     folder: PathBuf,
@@ -71,6 +72,16 @@ impl Images {
         let redis =
             image::Layout::of_program(&scratch.join("redis"), &self.redis, "/usr/bin/redis-server", tools)?;
         registry.put(&redis, "redis:7.4")
+    }
+
+    /// Puts the image that makes models lighter there too, which few checks need.
+    ///
+    /// # Errors
+    /// As [`Self::load`], and it can't be made.
+    pub(super) fn load_optimize(&self, layout: &Layout, instance: &Instance) -> Result<()> {
+        let made = Self { folder: images::optimize(layout)?, ..self.clone() };
+        let image = made.unpacked("optimize", &instance.folder.join("images"))?;
+        Registry::of(instance).put(&image, &format!("forebay/optimize:{}", env!("CARGO_PKG_VERSION")))
     }
 
     fn unpacked(&self, name: &str, scratch: &Path) -> Result<image::Layout> {
