@@ -43,3 +43,9 @@ pub const X_FOREBAY_EPOCH: &str = "x-forebay-epoch";
 pub const X_FOREBAY_NOW_MS: &str = "x-forebay-now-ms";
 /// The credential of a caller: put on by the proxy, never by the filter.
 pub const X_FOREBAY_TOKEN: &str = "x-forebay-token";
+/// Which backends compute a request, [`ON_DEMAND`] or, where it is absent, the hot ones. Put on by the filter, for routes to match.
+pub const X_FOREBAY_BACKENDS: &str = "x-forebay-backends";
+/// The value for those that may be at zero while nobody asks.
+pub const ON_DEMAND: &str = "on-demand";
+/// Equal for requests that shall meet at one backend. Put on by the filter, for Envoy to hash.
+pub const X_FOREBAY_HASH: &str = "x-forebay-hash";

@@ -3,6 +3,7 @@
 //!
 //! ```text
 //! path, request     bytes -> ModelInferRequest        (JSON, or the binary tensor extension)
+//! call              the beginning of a gRPC call -> the model that it names
 //! predict           KServe's V1 <-> the same in V2's messages
 //! raw               a body without JSON -> ModelInferRequest, by what the model takes
 //! contents          gRPC's typed values -> ModelInferRequest in canonical form
@@ -32,6 +33,7 @@
 )]
 
 pub mod cache_control;
+pub mod call;
 pub mod contents;
 pub mod datatype;
 pub mod decode;

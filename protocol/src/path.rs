@@ -58,6 +58,16 @@ impl<'a> InferTarget<'a> {
     }
 }
 
+/// The model that a target of V2 or V1 is about, whatever it asks of it. `None` for other targets, and for names that can't be read.
+pub fn model(target: &str) -> Option<Cow<'_, str>> {
+    let path = target.split_once(['?', '#']).map_or(target, |(path, _)| path);
+    if let Some(rest) = path.strip_prefix("/v2/models/") {
+        return name(rest.split_once('/').map_or(rest, |(model, _)| model));
+    }
+    let rest = path.strip_prefix("/v1/models/")?;
+    name(rest.strip_suffix(":predict").unwrap_or(rest))
+}
+
 /// Whether all segments of a path can be read.
 ///
 /// # Errors
@@ -186,6 +196,34 @@ mod tests {
             "/v2/models/m/versions/../infer",
         ] {
             assert_eq!(InferTarget::parse(target), None, "{target}");
+        }
+    }
+
+    #[test]
+    fn whatever_is_asked_of_a_model_is_about_it() {
+        for (target, model) in [
+            ("/v2/models/m", "m"),
+            ("/v2/models/m/", "m"),
+            ("/v2/models/m/ready?x=/y", "m"),
+            ("/v2/models/m/versions/1/infer", "m"),
+            ("/v2/models/a%2Fb/config", "a/b"),
+            ("/v1/models/m", "m"),
+            ("/v1/models/m:predict", "m"),
+            ("/v1/models/m%3Apredict", "m:predict"),
+            ("/v1/models/a:b:predict", "a:b"),
+        ] {
+            assert_eq!(super::model(target).as_deref(), Some(model), "{target}");
+        }
+        for target in [
+            "/v2",
+            "/v2/models",
+            "/v2/models/",
+            "/v2/models/../infer",
+            "/v2/models/%ff",
+            "/v1/models/a/b",
+            "/v2/health/live",
+        ] {
+            assert_eq!(super::model(target), None, "{target}");
         }
     }
 

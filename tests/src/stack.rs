@@ -36,6 +36,7 @@ pub struct Stack {
     arguments: Vec<String>,
     gate_port: Option<u16>,
     holds: bool,
+    on_demand: Vec<String>,
     tenant: Option<String>,
     brought: Option<Brought>,
     tls: Option<Tls>,
@@ -71,6 +72,7 @@ impl Stack {
             arguments: Vec::new(),
             gate_port: None,
             holds: false,
+            on_demand: Vec::new(),
             tenant: None,
             brought: None,
             tls: None,
@@ -179,6 +181,15 @@ impl Stack {
         self
     }
 
+    /// The first service's models that a backend of their own computes, the last one of the stack; the gate holds what comes while it
+    /// is not there.
+    #[must_use]
+    pub fn on_demand(mut self, models: &[&str]) -> Self {
+        self.on_demand = models.iter().map(ToString::to_string).collect();
+        let backends = serde_json::json!({"on_demand": {&*self.services[0]: models}, "hash": true});
+        self.filter(serde_json::json!({ "backends": backends })).holds()
+    }
+
     /// Starts it; ready when this returns.
     ///
     /// # Panics
@@ -199,15 +210,21 @@ impl Stack {
             Pool::Memcached => vec![Server::start(Tier::Memcached), Server::start(Tier::Memcached)],
         };
         let url = Server::url(&servers);
-        let mut backends = Vec::new();
-        for service in &self.services {
-            let repository = forebay::repository(&folder.path().join(service), &self.models);
+        let started = |service: &String, name: &str, models: &[String]| {
+            let repository = forebay::repository(&folder.path().join(name), models);
             let command =
                 forebay::serve((&repository, service), (0, 0), url.as_deref(), &secrets, &self.arguments);
-            let (process, ports) = forebay::start(service, command);
-            backends.push(Backend { service: service.clone(), repository, process, ports });
-        }
-        let held_for = self.holds.then_some(backends[0].ports);
+            let (process, ports) = forebay::start(name, command);
+            Backend { service: service.clone(), repository, process, ports }
+        };
+        let mut backends: Vec<Backend> =
+            self.services.iter().map(|service| started(service, service, &self.models)).collect();
+        let wired = backends.iter().map(|b| (b.service.clone(), b.ports.http)).collect();
+        let on_demand = (!self.on_demand.is_empty()).then(|| {
+            backends.push(started(&self.services[0], "on-demand", &self.on_demand));
+            backends[backends.len() - 1].ports
+        });
+        let held_for = self.holds.then_some(on_demand.unwrap_or(backends[0].ports));
         let gate = url.as_deref().map(|url| {
             let command = forebay::gate(url, 0, &secrets, held_for.map(|ports| (&*self.services[0], ports)));
             forebay::start("gate", command)
@@ -215,7 +232,7 @@ impl Stack {
         let ports = gate.as_ref().map_or(backends[0].ports, |(_, ports)| *ports);
         let gate_port = ports.gate.expect("a gate");
         let wiring = Wiring {
-            backends: backends.iter().map(|b| (b.service.clone(), b.ports.http)).collect(),
+            backends: wired,
             backend_grpc_port: backends[0].ports.grpc.expect("a backend serves gRPC"),
             gate_port: self.gate_port.unwrap_or(gate_port),
             token: secrets.token.clone(),
@@ -224,6 +241,7 @@ impl Stack {
                 .as_ref()
                 .filter(|_| self.holds)
                 .map(|(_, ports)| (ports.http, ports.grpc.unwrap_or(0))),
+            on_demand_ports: on_demand.map(|ports| (ports.http, ports.grpc.unwrap_or(0))),
             tls: self.tls.map(|tls| tls.folder),
             changes: self.changes,
         };
@@ -232,6 +250,7 @@ impl Stack {
             for service in &self.services {
                 forebay::until_told(gate_port, &secrets, service, &self.models);
             }
+            forebay::until_told(gate_port, &secrets, &self.services[0], &self.on_demand);
         }
         let polls = self.gate_port.is_none() && wiring.changes.poll_the_gate();
         let (envoy, port, admin_port) = envoy::start(folder.path(), &wiring);

@@ -3,6 +3,7 @@
 //! Every field has a default but `service`; an unknown field, a wrong type or a value out of range is refused with a message that
 //! names the field, and the filter then passes everything ([`Config::passing`]).
 
+mod backends;
 mod trust;
 
 use forebay_protocol::poll::MAX_WAIT_MS;
@@ -10,6 +11,7 @@ use forebay_protocol::service;
 use serde::Deserialize;
 use std::collections::BTreeMap;
 
+pub use backends::Backends;
 pub use trust::{Authorization, Cookie, Tenancy, Tenant};
 
 /// How the filter takes part.
@@ -20,7 +22,7 @@ pub enum Mode {
     On,
     /// Looks up and compares with what the upstream says, but never answers: a trial with live traffic.
     Shadow,
-    /// The kill switch: every request passes untouched.
+    /// The kill switch: every request passes unlooked-at; [`Backends`] still say whose it is.
     Off,
 }
 
@@ -150,6 +152,9 @@ pub struct Config {
     pub join: Join,
     /// L2; without it there is L1 alone, with freshness by `Cache-Control`.
     pub gate: Option<Gate>,
+    /// What routes are told of a request: nothing, unless it is said here.
+    #[serde(default)]
+    pub backends: Backends,
 }
 
 fn on() -> Mode {
@@ -222,6 +227,7 @@ impl Config {
             l1: L1 { vm_bytes: 0, shared_bytes: 0, ..L1::default() },
             join: Join::default(),
             gate: None,
+            backends: Backends::default(),
         }
     }
 
@@ -231,6 +237,8 @@ impl Config {
         for (route, settings) in &self.routes {
             name(&format!("routes.{route}.service"), &settings.service)?;
         }
+        let routes = self.routes.values().map(|route| &route.service);
+        self.backends.check(std::iter::once(&self.service).chain(routes))?;
         range("max_body_bytes", self.max_body_bytes as u64, 1, 64 << 20, "between 1 and 67108864")?;
         range("max_json_bytes", self.max_json_bytes as u64, 0, 4 << 20, "at most 4194304")?;
         range(

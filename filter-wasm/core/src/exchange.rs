@@ -2,6 +2,7 @@
 //!
 //! ```text
 //! New ──headers──► Passing (not ours)
+//!     ├──────────► Calling ──body──► Passing  (gRPC, whose model says which backends compute it)
 //!     └──────────► Reading ──body──► Done     (answered from L1)
 //!                     ├────────────► Passing  (too large, too slow, or no room for what came)
 //!                     ├────────────► Waiting  (an equal request leads) ──► Done | Storing
@@ -11,6 +12,7 @@
 
 mod look;
 mod read;
+mod route;
 mod storable;
 mod store;
 mod upstream;
@@ -22,6 +24,7 @@ use crate::config::Mode;
 use crate::host::{Host, Of};
 use crate::join::{Outcome, Seat, Standing};
 use crate::l1::Answer;
+use crate::memory::Held;
 use crate::wanted::{Incoming, Wanted};
 use crate::worker::Worker;
 use std::rc::Rc;
@@ -53,6 +56,7 @@ impl Going {
 enum State {
     New,
     Passing(Option<CacheStatus>),
+    Calling(u16, Held),
     Reading(Box<Incoming>, Rc<Arriving>),
     Waiting(Going, Rc<Seat<Rc<Wanted>>>),
     Asking(Going),
@@ -101,6 +105,7 @@ impl Exchange {
                 self.state = State::Reading(incoming, arriving);
                 Acts::hold()
             }
+            State::Calling(service, held) => self.calls(worker, host, (service, held), (size, end_of_stream)),
             decided => self.decided(decided),
         }
     }
@@ -109,6 +114,7 @@ impl Exchange {
     pub fn on_request_trailers(&mut self, worker: &mut Worker, host: &dyn Host, size: usize) -> Acts {
         match self.take() {
             State::Reading(incoming, arriving) => self.look(worker, host, incoming, arriving, size),
+            State::Calling(service, held) => self.calls(worker, host, (service, held), (size, true)),
             decided => self.decided(decided),
         }
     }

@@ -13,7 +13,7 @@ use forebay::fuzzing;
 pub type Target = fn(&[u8]);
 
 /// All targets by their names, which are those of their folders in `corpus/`.
-pub const TARGETS: [(&str, Target); 20] = [
+pub const TARGETS: [(&str, Target); 21] = [
     ("request", request::request),
     ("contents", request::contents),
     ("response", answer::response),
@@ -22,6 +22,7 @@ pub const TARGETS: [(&str, Target); 20] = [
     ("generations", cache::generations),
     ("poll", cache::poll),
     ("path", request::path),
+    ("call", request::call),
     ("plugin_config", plugin_config::plugin_config),
     ("model_config", fuzzing::model_config),
     ("variant", fuzzing::variant),

@@ -1,6 +1,7 @@
 //! Requests, as HTTP and as gRPC carry them, and their paths.
 
 use bytes::Bytes;
+use forebay_protocol::call::{self, Named};
 use forebay_protocol::contents::canonicalize;
 use forebay_protocol::datatype::DataType;
 use forebay_protocol::digest::{Scope, digest};
@@ -34,6 +35,15 @@ pub(crate) fn request(data: &[u8]) {
         let wrapped = Bytes::from([b"{\"inputs\":[],\"any\":", &body[..], b"}"].concat());
         let read = decode(&PATH, None, &wrapped, &Limits { max_json_depth: 200, ..limits });
         assert!(read.is_ok(), "refused {value}: {read:?}");
+    }
+}
+
+/// What the beginning of a call says of its model, more of it does not take back.
+pub(crate) fn call(data: &[u8]) {
+    let all = call::model(data);
+    for cut in [data.len() / 2, data.len().saturating_sub(1)] {
+        let part = call::model(&data[..cut]);
+        assert!(part == Named::NotYet || part == all, "{part:?} of {cut} bytes, {all:?} of all");
     }
 }
 

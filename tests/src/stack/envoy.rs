@@ -15,6 +15,8 @@ const LOOKUP_MS: u64 = 1000;
 const TENANTS: &str = "#tenants: ";
 /// The same until backends come and go.
 const HOLD: &str = "#hold: ";
+/// The same until models have backends of their own.
+const ON_DEMAND: &str = "#on-demand: ";
 
 /// What Envoy is connected to.
 pub(crate) struct Wiring {
@@ -28,6 +30,8 @@ pub(crate) struct Wiring {
     pub(crate) injects: bool,
     /// Where the gate holds requests, by HTTP and gRPC.
     pub(crate) hold_ports: Option<(u16, u16)>,
+    /// Where the first service's on-demand backend is, by HTTP and gRPC: the gate holds for it alone.
+    pub(crate) on_demand_ports: Option<(u16, u16)>,
     /// The folder of its certificates, where it speaks nothing but TLS.
     pub(crate) tls: Option<PathBuf>,
     pub(crate) changes: Changes,
@@ -106,7 +110,9 @@ fn filled(template: &str, folder: &Path, wiring: &Wiring) -> String {
     if wiring.injects {
         config = config.replace(TENANTS, "");
     }
-    if wiring.hold_ports.is_some() {
+    if wiring.on_demand_ports.is_some() {
+        config = config.replace(ON_DEMAND, "");
+    } else if wiring.hold_ports.is_some() {
         config = config.replace(HOLD, "");
     }
     for (service, port) in &wiring.backends[1..] {
@@ -125,6 +131,9 @@ fn filled(template: &str, folder: &Path, wiring: &Wiring) -> String {
     values.extend(wiring.injects.then(|| ("credential", path(&folder.join(CREDENTIAL)))));
     if let Some((http, grpc)) = wiring.hold_ports {
         values.extend([("hold_port", http.to_string()), ("hold_grpc_port", grpc.to_string())]);
+    }
+    if let Some((http, grpc)) = wiring.on_demand_ports {
+        values.extend([("on_demand_port", http.to_string()), ("on_demand_grpc_port", grpc.to_string())]);
     }
     // A test may have replaced a marked line, mark and all.
     let is_replaced =

@@ -11,6 +11,7 @@ mod hold;
 mod hostile;
 mod http2;
 mod joining;
+mod on_demand;
 mod pages;
 mod peers;
 mod pool;

@@ -1,6 +1,6 @@
 //! The body is there: exact repeat? parse, digest, L1; else join, ask the gate, or go upstream.
 
-use super::{Exchange, Going, State};
+use super::{Exchange, Going, State, route};
 use crate::acts::{Act, Acts};
 use crate::arriving::Arriving;
 use crate::cache_status::{Bypass, CacheStatus, Detail, Fwd, Tier};
@@ -81,7 +81,8 @@ impl Exchange {
         let mut going = Going::new(wanted.clone());
         if !wanted.incoming.looks_up() {
             going.forward = Fwd::Request.into();
-            return self.forward(worker, going);
+            let acts = self.forward(worker, going);
+            return route::meet(worker, wanted, acts);
         }
         match worker.find(host, wanted, now_ms) {
             Ok((answer, tier, Usable { ttl_s, .. })) if !going.is_shadow() => {
@@ -95,13 +96,20 @@ impl Exchange {
                 going.forward = refused.unwrap_or(going.forward);
             }
         }
+        let acts = self.join_or_ask(worker, going, now_ms);
+        route::meet(worker, wanted, acts)
+    }
+
+    /// Nothing is kept for it: it waits for an equal one, or asks the gate.
+    fn join_or_ask(&mut self, worker: &mut Worker, mut going: Going, now_ms: u64) -> Acts {
+        let wanted = going.wanted.clone();
         // Whether it waits or asks, its body stays where it is meanwhile. What came in pieces is counted already.
         if !wanted.body.grow_to(wanted.body_bytes) {
             return self.forward_without_room(worker, going);
         }
         let joins = !going.is_shadow() && !wanted.incoming.restricted;
         if joins && !wanted.incoming.directives.only_if_cached {
-            match worker.join.enter(wanted.flight, self.context, wanted, wanted.body_bytes, now_ms) {
+            match worker.join.enter(wanted.flight, self.context, &wanted, wanted.body_bytes, now_ms) {
                 Entered::Leads => going.leads = true,
                 Entered::Alone(why) => going.forward.detail = Some(why),
                 Entered::Waits(seat) => {

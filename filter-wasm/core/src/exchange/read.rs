@@ -35,8 +35,10 @@ impl Exchange {
         end_of_stream: bool,
     ) -> Acts {
         let path = infer_path(headers);
-        // Without tenants nothing is to be said of a request that is not for us.
-        if path.is_none() && worker.config.tenancy == Tenancy::None {
+        // Without tenants and on-demand backends nothing is to be said of a request that is not for us.
+        let says_nothing =
+            worker.config.tenancy == Tenancy::None && worker.config.backends.on_demand.is_empty();
+        if path.is_none() && says_nothing {
             self.state = State::Passing(None);
             return Acts::go();
         }
@@ -44,7 +46,9 @@ impl Exchange {
         let tenant = worker.tenant(route, host);
         let mut told = Acts::go();
         worker.identify(&mut told, tenant.as_ref().and_then(Option::as_ref));
+        let is_call = self.tell_route(worker, route.service, headers, &mut told) && !end_of_stream;
         let acts = match (path.filter(|_| !end_of_stream && route.mode != Mode::Off), tenant) {
+            _ if is_call => Acts::hold(),
             (None, _) => self.pass(worker),
             (Some(_), None) => self.bypass(worker, route.service, Bypass::NoTenant),
             (Some(path), Some(tenant)) => self.judge_infer(worker, host, headers, (route, tenant, path)),

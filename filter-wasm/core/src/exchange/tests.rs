@@ -2,6 +2,7 @@
 
 mod joined;
 mod kept;
+mod routed;
 mod targets;
 mod whose;
 mod world;
