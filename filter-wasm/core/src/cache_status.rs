@@ -83,6 +83,8 @@ reasons! {
         NoTenant = "no-tenant",
         /// What the worker may hold for requests under way is spent.
         OutOfMemory = "out-of-memory",
+        /// It would have to be held at its body, and nothing says that a `buffer` filter comes next.
+        NotBuffered = "not-buffered",
     }
 }
 

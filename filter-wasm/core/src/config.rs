@@ -26,6 +26,19 @@ pub enum Mode {
     Off,
 }
 
+/// Where a request is held until its body is there.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Hold {
+    /// At its headers, for which Envoy's `allow_on_headers_stop_iteration` must be set.
+    #[default]
+    Headers,
+    /// At its body, with Envoy's `buffer` filter behind this one and a filter before it that says so
+    /// ([`crate::exchange::BUFFERED`]); without that nothing is held, and all pass uncached. For what can't set the flag, as Istio's
+    /// WasmPlugin and TrafficExtension.
+    Body,
+}
+
 /// Settings of one Envoy route, by the route's name.
 #[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
 #[serde(deny_unknown_fields)]
@@ -133,6 +146,9 @@ pub struct Config {
     /// Settings by Envoy route name.
     #[serde(default, deserialize_with = "serde_with::rust::maps_duplicate_key_is_error::deserialize")]
     pub routes: BTreeMap<String, Route>,
+    /// Where a request is held.
+    #[serde(default)]
+    pub hold: Hold,
     /// Larger request bodies stream through uncached. Must not exceed Envoy's own buffer limits.
     #[serde(default = "four_mib")]
     pub max_body_bytes: usize,
@@ -221,6 +237,7 @@ impl Config {
             authorization: Authorization::Forbids,
             cookie: Cookie::Ignored,
             routes: BTreeMap::new(),
+            hold: Hold::default(),
             max_body_bytes: four_mib(),
             max_json_bytes: quarter_mib(),
             max_held_bytes: quarter_gib(),

@@ -17,6 +17,8 @@ mod storable;
 mod store;
 mod upstream;
 
+pub use read::BUFFERED;
+
 use crate::acts::{Acts, Ticket};
 use crate::arriving::Arriving;
 use crate::cache_status::{Bypass, CacheStatus, Forward, Fwd};

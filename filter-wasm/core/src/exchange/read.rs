@@ -3,7 +3,7 @@
 use super::{Exchange, State};
 use crate::acts::{Act, Acts};
 use crate::cache_status::Bypass;
-use crate::config::{Authorization, Config, Cookie, Mode, Tenancy};
+use crate::config::{Authorization, Config, Cookie, Hold, Mode, Tenancy};
 use crate::host::{Headers, Host, Of};
 use crate::wanted::{Incoming, ModelPath};
 use crate::worker::{RouteSettings, Worker};
@@ -11,6 +11,9 @@ use forebay_protocol::cache_control::RequestDirectives;
 use forebay_protocol::field_value::content_length;
 use forebay_protocol::tenant::Tenant;
 use forebay_protocol::{header, request};
+
+/// A property that says `yes` where a `buffer` filter comes behind this one: filter state, which no client can set.
+pub const BUFFERED: [&str; 2] = ["filter_state", "forebay.buffered"];
 
 impl Exchange {
     pub(super) fn read_headers(&mut self, worker: &mut Worker, host: &dyn Host, end_of_stream: bool) -> Acts {
@@ -64,12 +67,16 @@ impl Exchange {
         headers: &Headers,
         (route, tenant, path): (RouteSettings, Option<Tenant>, ModelPath),
     ) -> Acts {
+        let at_headers = worker.config.hold == Hold::Headers;
+        if !at_headers && host.property(&BUFFERED).is_none_or(|said| said != b"yes") {
+            return self.bypass(worker, route.service, Bypass::NotBuffered);
+        }
         match incoming(headers, route, path, worker) {
             Ok(incoming) => {
                 let held = worker.memory.hold();
                 let arriving = worker.arrivals.begin(self.context, route.service, held, host.now_ms());
                 self.state = State::Reading(Box::new(Incoming { tenant, ..incoming }), arriving);
-                Acts::hold()
+                if at_headers { Acts::hold() } else { Acts::go() }
             }
             Err(why) => self.bypass(worker, route.service, why),
         }

@@ -5,7 +5,7 @@
 
 use super::{Exchange, State};
 use crate::acts::{Act, Acts};
-use crate::config::Backends;
+use crate::config::{Backends, Hold};
 use crate::host::{Headers, Host, Of};
 use crate::memory::Held;
 use crate::wanted::Wanted;
@@ -32,7 +32,8 @@ impl Exchange {
         let Some(target) = headers.first(":path").and_then(|path| std::str::from_utf8(path).ok()) else {
             return false;
         };
-        if call::is_about_a_model(target) {
+        // Headers can't be changed any more once they were let go.
+        if worker.config.hold == Hold::Headers && call::is_about_a_model(target) {
             self.state = State::Calling(service, worker.memory.hold());
             return true;
         }
@@ -84,7 +85,7 @@ fn mark(backends: &Backends, service: &str, model: &str, acts: &mut Acts) {
 /// can't say it any more.
 pub(super) fn meet(worker: &Worker, wanted: &Wanted, acts: Acts) -> Acts {
     let backends = &worker.config.backends;
-    if !backends.hash {
+    if !backends.hash || worker.config.hold == Hold::Body {
         return acts;
     }
     let incoming = &wanted.incoming;
