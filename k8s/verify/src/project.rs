@@ -90,7 +90,7 @@ impl Project<'_> {
         }
         failures.extend(drift.stale(&listed));
         argo::check(self, &outsiders, &mut failures)?;
-        for folder in ["k8s/secrets", "k8s/kserve"] {
+        for folder in ["k8s/secrets", "k8s/kserve", "k8s/istio"] {
             self.plain(folder, &outsiders, &mut failures)?;
         }
         if let Some(rule_tests) = rule_tests {
@@ -175,6 +175,7 @@ impl Project<'_> {
     }
 
     /// Manifests that are applied as they are.
+    /// A folder's manifests as one world, and each of its examples as one of its own, since they stand in each other's place.
     fn plain(&self, folder: &str, outsiders: &Outsiders, failures: &mut Vec<Failure>) -> Result<()> {
         let folder = self.root.join(folder);
         if !folder.is_dir() {
@@ -185,14 +186,18 @@ impl Project<'_> {
         if own.is_file() {
             world.outsiders.list.extend(Outsiders::read(&own)?.list);
         }
-        world.read(&folder)?;
-        // Beside manifests there are values, policies, patches, and what Kustomize takes them by.
-        world.objects.retain(|object| {
-            !object.kind.is_empty()
-                && !object.api_version.is_empty()
-                && object.group() != "kustomize.config.k8s.io"
-        });
-        failures.extend(judge(&world));
+        let examples = fs::read_dir(folder.join("examples")).into_iter().flatten().flatten();
+        for path in examples.map(|example| example.path()).chain([folder.clone()]) {
+            let mut world = world.clone();
+            world.read(&path)?;
+            // Beside manifests there are values, policies, patches, and what Kustomize takes them by.
+            world.objects.retain(|object| {
+                !object.kind.is_empty()
+                    && !object.api_version.is_empty()
+                    && object.group() != "kustomize.config.k8s.io"
+            });
+            failures.extend(judge(&world));
+        }
         Ok(())
     }
 }
