@@ -44,7 +44,7 @@ impl Toolchain {
     pub(crate) fn chosen(layout: &Layout) -> Result<Self> {
         let text = fs::read_to_string(record(layout)).context("the wasm toolchain is not set up")?;
         Ok(match text.trim().strip_prefix("debian ") {
-            Some(prefix) => Self::Debian(prefix.into()),
+            Some(prefix) => Self::Debian(layout.dir.join(prefix)),
             None => Self::Rustup,
         })
     }
@@ -113,7 +113,10 @@ fn install(layout: &Layout) -> Result<()> {
     };
     let text = match &chosen {
         Toolchain::Rustup => "rustup".to_owned(),
-        Toolchain::Debian(prefix) => format!("debian {}", prefix.display()),
+        // As it lies in the folder of ours, which may be moved.
+        Toolchain::Debian(prefix) => {
+            format!("debian {}", prefix.strip_prefix(&layout.dir).unwrap_or(prefix).display())
+        }
     };
     println!("    the filter is built by: {text}");
     Ok(fs::write(record(layout), text)?)
