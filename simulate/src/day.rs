@@ -121,7 +121,7 @@ impl Day {
 
     /// Its models.
     pub fn models(&self) -> Vec<Model> {
-        let model = |number| Model { name: format!("model-{number}"), max_age_s: self.max_age_s };
+        let model = |number| Model { name: format!("model-{number}"), max_age_s: Some(self.max_age_s) };
         (1..=self.models).map(model).collect()
     }
 

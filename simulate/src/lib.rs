@@ -4,6 +4,8 @@
 //!
 //! ```text
 //! trace, day    a file's bytes, or numbers that say what a day is like -> records in the order of time
+//! merged        several traces -> one
+//! sampled       records of some keys -> records of as many as there were
 //! tier, lru     what is kept of answers, bounded in bytes, by the policies that the pools have
 //! hpa           the HorizontalPodAutoscaler's algorithm
 //! fleet         replicas: cold, ready or draining; their queues and sessions
@@ -14,9 +16,11 @@ pub mod day;
 mod fleet;
 pub mod hpa;
 mod lru;
+pub mod merged;
 pub mod outcome;
 pub mod policy;
 mod run;
+pub mod sampled;
 mod tier;
 pub mod trace;
 

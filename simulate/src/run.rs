@@ -163,7 +163,8 @@ impl<'a> Run<'a> {
                 let asked = Asked { at_us: self.now_us, proxy: u32::try_from(proxy).unwrap_or(0) };
                 self.outcome.counts.asked += 1;
                 self.step().asked += 1;
-                let max_age_s = self.models[model].max_age_s;
+                // Nothing is kept of what nobody knows how long it is fresh.
+                let max_age_s = self.models[model].max_age_s.unwrap_or(0);
                 let is_kept = self.policy.cached && max_age_s > 0;
                 if !(is_kept && (self.found(key, &asked) || self.joins(key, asked))) {
                     let flying = Flying {

@@ -1,11 +1,17 @@
-//! What was asked, and when: records in the order of time, and a file of them that holds no contents. Its format, version 1:
+//! What was asked, and when: records in the order of time, and a file of them that holds no contents. Version 1 of its format is of a
+//! day that is made up, which has no date; version 2 is of one that a gate heard of, from then to then, by those keys that were sampled:
 //!
 //! ```text
-//! 16 bytes   "forebay-trace v1"
+//! 16 bytes   "forebay-trace v1" or "forebay-trace v2"
+//! of version 2:
+//!   number   when it begins, in milliseconds since 1970, 2^46 at most
+//!   number   how many milliseconds it is of
+//!   number   which keys are in it, 4096 to 2^32 - 1: those whose upper 32 bits are below, so that each stands for 2^32 by that many;
+//!            2^32 - 1: each for itself
 //! number     how many models, 1 to 4096; for each:
 //!   number   bytes of its name, 1 to 256; the name, UTF-8
-//!   number   seconds for which its answers are fresh; 0: they are not kept
-//! records, to the end of the file:
+//!   number   seconds for which its answers are fresh; 0: they are not kept; in version 2 one more than that, and 0: it is not known
+//! records, to the end of the file, in version 2 none later than its end:
 //!   byte     0 a request, 1 a rollout: from now on the model's answers are of a new generation
 //!   number   microseconds since the record before, of the first since the beginning
 //!   number   the model, from 0
@@ -20,6 +26,8 @@
 
 /// What a file begins with; the last two are its version.
 pub const MAGIC: &[u8; 16] = b"forebay-trace v1";
+/// The same of version 2.
+pub const MAGIC_2: &[u8; 16] = b"forebay-trace v2";
 /// Models of a trace.
 pub const MOST_MODELS: usize = 4096;
 /// Bytes of a model's name.
@@ -27,9 +35,13 @@ pub const MOST_NAME: usize = 256;
 /// Microseconds of a trace.
 pub const MOST_US: u64 = 1 << 45;
 
+mod bytes;
 mod error;
+mod recorded;
 
+use bytes::{Bytes, put};
 pub use error::TraceError;
+pub use recorded::{ALL, LEAST_RATE, MOST_BEGIN_MS, Recorded};
 
 const REQUEST: u8 = 0;
 const ROLLOUT: u8 = 1;
@@ -39,8 +51,8 @@ const ROLLOUT: u8 = 1;
 pub struct Model {
     /// As it is asked for.
     pub name: String,
-    /// Seconds for which its answers are fresh; 0: they are not kept.
-    pub max_age_s: u32,
+    /// Seconds for which its answers are fresh; 0: they are not kept; `None`: it is not known.
+    pub max_age_s: Option<u32>,
 }
 
 /// One thing that happened.
@@ -70,9 +82,11 @@ pub enum What {
     Rollout,
 }
 
-/// A file that was read: its models, and its records one by one.
+/// A file that was read: what stands before its records, and them one by one.
 #[derive(Debug, Clone)]
 pub struct Trace<'a> {
+    /// When and how it was recorded: version 2 says it.
+    pub recorded: Option<Recorded>,
     /// Which models it names.
     pub models: Vec<Model>,
     records: Bytes<'a>,
@@ -84,7 +98,13 @@ impl<'a> Trace<'a> {
     /// # Errors
     /// [`TraceError`].
     pub fn read(file: &'a [u8]) -> Result<Self, TraceError> {
-        let mut bytes = Bytes(file.strip_prefix(MAGIC).ok_or(TraceError::Magic)?);
+        let (magic, rest) = file.split_at_checked(MAGIC.len()).ok_or(TraceError::Magic)?;
+        let mut bytes = Bytes(rest);
+        let recorded = match magic {
+            magic if magic == MAGIC => None,
+            magic if magic == MAGIC_2 => Some(Recorded::read(&mut bytes)?),
+            _ => return Err(TraceError::Magic),
+        };
         let head = || "its list of models".to_owned();
         let count = bytes.number(head)? as usize;
         if !(1..=MOST_MODELS).contains(&count) {
@@ -98,14 +118,17 @@ impl<'a> Trace<'a> {
             }
             let name = std::str::from_utf8(bytes.take(length, head)?);
             let name = name.map_err(|_| TraceError::Models("a name that is not UTF-8".to_owned()))?;
-            models.push(Model { name: name.to_owned(), max_age_s: bytes.number(head)? });
+            let said = bytes.number(head)?;
+            let max_age_s = if recorded.is_some() { said.checked_sub(1) } else { Some(said) };
+            models.push(Model { name: name.to_owned(), max_age_s });
         }
-        Ok(Self { models, records: bytes })
+        Ok(Self { recorded, models, records: bytes })
     }
 
     /// Its records, in order; the first wrong one is the last.
     pub fn records(&self) -> Records<'a> {
-        Records { bytes: self.records.clone(), models: self.models.len(), number: 0, at_us: 0 }
+        let bytes = self.records.clone();
+        Records { bytes, recorded: self.recorded, models: self.models.len(), number: 0, at_us: 0 }
     }
 }
 
@@ -113,6 +136,7 @@ impl<'a> Trace<'a> {
 #[derive(Debug, Clone)]
 pub struct Records<'a> {
     bytes: Bytes<'a>,
+    recorded: Option<Recorded>,
     models: usize,
     number: u64,
     at_us: u64,
@@ -141,8 +165,9 @@ impl Records<'_> {
         let kind = self.bytes.take(1, place)?[0];
         let gap = self.bytes.long_number(place)?;
         self.at_us = self.at_us.saturating_add(gap);
-        if self.at_us > MOST_US {
-            return Err(TraceError::Late(number));
+        let most_us = self.recorded.map_or(MOST_US, |recorded| recorded.length_us());
+        if self.at_us > most_us {
+            return Err(TraceError::Late { number, most_us });
         }
         let model = self.bytes.number(place)?;
         if model as usize >= self.models {
@@ -152,46 +177,17 @@ impl Records<'_> {
             REQUEST => {
                 let mut key = [0; 8];
                 key.copy_from_slice(self.bytes.take(8, place)?);
+                let key = u64::from_le_bytes(key);
+                if self.recorded.is_some_and(|recorded| !recorded.samples(key)) {
+                    return Err(TraceError::Unsampled(number));
+                }
                 let (cost_us, bytes) = (self.bytes.number(place)?, self.bytes.number(place)?);
-                What::Asked { key: u64::from_le_bytes(key), cost_us, bytes }
+                What::Asked { key, cost_us, bytes }
             }
             ROLLOUT => What::Rollout,
             kind => return Err(TraceError::Kind { number, kind }),
         };
         Ok(Record { at_us: self.at_us, model, what })
-    }
-}
-
-/// Bytes that are taken from the front.
-#[derive(Debug, Clone)]
-struct Bytes<'a>(&'a [u8]);
-
-impl<'a> Bytes<'a> {
-    fn take(&mut self, count: usize, place: impl Fn() -> String) -> Result<&'a [u8], TraceError> {
-        let (taken, rest) = self.0.split_at_checked(count).ok_or_else(|| TraceError::Ends(place()))?;
-        self.0 = rest;
-        Ok(taken)
-    }
-
-    fn number(&mut self, place: impl Fn() -> String) -> Result<u32, TraceError> {
-        let number = self.long_number(&place)?;
-        u32::try_from(number).map_err(|_| TraceError::Number(place()))
-    }
-
-    fn long_number(&mut self, place: impl Fn() -> String) -> Result<u64, TraceError> {
-        let mut number = 0;
-        for shift in (0..u64::BITS).step_by(7) {
-            let byte = self.take(1, &place)?[0];
-            let part = u64::from(byte & 0x7f);
-            if part << shift >> shift != part || (byte == 0 && shift > 0) {
-                break;
-            }
-            number |= part << shift;
-            if byte < 0x80 {
-                return Ok(number);
-            }
-        }
-        Err(TraceError::Number(place()))
     }
 }
 
@@ -202,14 +198,20 @@ pub struct Writer {
 }
 
 impl Writer {
-    /// Begins with the list of models.
-    pub fn new(models: &[Model], out: &mut Vec<u8>) -> Self {
-        out.extend_from_slice(MAGIC);
+    /// Begins with how it was recorded, which makes it one of version 2, and the list of models.
+    pub fn new(recorded: Option<&Recorded>, models: &[Model], out: &mut Vec<u8>) -> Self {
+        out.extend_from_slice(if recorded.is_some() { MAGIC_2 } else { MAGIC });
+        if let Some(recorded) = recorded {
+            recorded.write(out);
+        }
         put(out, models.len() as u64);
         for model in models {
             put(out, model.name.len() as u64);
             out.extend_from_slice(model.name.as_bytes());
-            put(out, u64::from(model.max_age_s));
+            // The longest is as good as one that is a second shorter.
+            let known = model.max_age_s.map(|max_age_s| max_age_s.min(u32::MAX - 1) + 1);
+            let said = if recorded.is_some() { known.unwrap_or(0) } else { model.max_age_s.unwrap_or(0) };
+            put(out, u64::from(said));
         }
         Self { at_us: 0 }
     }
@@ -230,14 +232,6 @@ impl Writer {
             put(out, u64::from(bytes));
         }
     }
-}
-
-fn put(out: &mut Vec<u8>, mut number: u64) {
-    while number >= 0x80 {
-        out.push(number.to_le_bytes()[0] | 0x80);
-        number >>= 7;
-    }
-    out.push(number.to_le_bytes()[0]);
 }
 
 #[cfg(test)]

@@ -22,7 +22,7 @@ fn setup(instances: u32) -> Setup {
 }
 
 fn outcome(records: impl IntoIterator<Item = Record>, setup: &Setup, scaling: Scaling) -> Outcome {
-    let models = [Model { name: "m".to_owned(), max_age_s: 0 }];
+    let models = [Model { name: "m".to_owned(), max_age_s: Some(0) }];
     run(&models, records, setup, &Policy { name: String::new(), scaling, cached: false })
 }
 

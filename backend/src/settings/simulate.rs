@@ -15,8 +15,8 @@ use super::{SettingsError, wrong};
 /// Settings of `forebay simulate`.
 #[derive(Debug, Args)]
 pub(crate) struct SimulateSettings {
-    /// A recorded trace [default: a day is made up]
-    pub(crate) trace: Option<PathBuf>,
+    /// Recorded traces, of hours and gates that follow each other or are beside each other [default: a day is made up]
+    pub(crate) trace: Vec<PathBuf>,
     #[command(flatten)]
     pub(crate) day: DaySettings,
     #[command(flatten)]
@@ -45,8 +45,8 @@ pub(crate) struct SimulateSettings {
 #[command(next_help_heading = "The day")]
 pub(crate) struct DaySettings {
     /// Decides all that is left to chance
-    #[arg(long, default_value_t = 0, conflicts_with = "trace")]
-    seed: u64,
+    #[arg(long, default_value_t = 0)]
+    pub(crate) seed: u64,
     /// Hours of it
     #[arg(long, default_value_t = Day::default().hours, conflicts_with = "trace")]
     hours: u32,
@@ -92,9 +92,9 @@ pub(crate) struct DaySettings {
     /// Bytes of an answer
     #[arg(long, default_value_t = Day::default().bytes, conflicts_with = "trace")]
     answer_bytes: u32,
-    /// Seconds for which answers are fresh
-    #[arg(long, default_value_t = Day::default().max_age_s, conflicts_with = "trace")]
-    max_age_s: u32,
+    /// Seconds for which answers are fresh; of a trace, those of models of which it doesn't say [default: 3600 of a day that is made up]
+    #[arg(long)]
+    pub(crate) max_age_s: Option<u32>,
 }
 
 /// Replicas and the scaler.
@@ -173,7 +173,7 @@ impl DaySettings {
             cost_us: self.cost_us,
             cost_spread: self.cost_spread,
             bytes: self.answer_bytes,
-            max_age_s: self.max_age_s,
+            max_age_s: self.max_age_s.unwrap_or(Day::default().max_age_s),
         }
     }
 }

@@ -7,10 +7,10 @@ use forebay_simulate::outcome::{Counts, Outcome, Step};
 use forebay_simulate::policy::{Policy, Scaling, Setup};
 use serde::Serialize;
 
-use crate::settings::SimulateSettings;
+use super::source::{self, Source};
 
 /// Of the JSON.
-const FORMAT: u32 = 1;
+const FORMAT: u32 = 2;
 
 /// A policy, and what came of it.
 pub(super) struct Ran {
@@ -22,8 +22,8 @@ pub(super) struct Ran {
 #[derive(Serialize)]
 pub(super) struct Report {
     forebay_simulate: u32,
-    /// The trace's name, or none of a day that is made up.
-    trace: Option<String>,
+    /// What was recorded, or none of a day that is made up.
+    traces: Option<source::Told>,
     day: Option<Day>,
     setup: Setup,
     /// Of a GPU hour.
@@ -57,16 +57,20 @@ pub(super) struct Told {
 }
 
 impl Report {
-    pub(super) fn of(settings: &SimulateSettings, setup: &Setup, ran: &[Ran]) -> Self {
+    pub(super) fn of(source: &Source, price: f64, setup: &Setup, ran: &[Ran]) -> Self {
         let ends = ran.iter().map(|ran| ran.outcome.end_us);
+        let (traces, day) = match source {
+            Source::Traces(traces) => (Some(traces.told.clone()), None),
+            Source::Day(day) => (None, Some(Day::clone(day))),
+        };
         Self {
             forebay_simulate: FORMAT,
-            trace: settings.trace.as_ref().map(|path| path.display().to_string()),
-            day: settings.trace.is_none().then(|| settings.day.day()),
+            traces,
+            day,
             setup: setup.clone(),
-            price: settings.price,
+            price,
             hours: ends.max().unwrap_or(0) as f64 / 3.6e9,
-            policies: ran.iter().map(|ran| Told::of(ran, settings.price)).collect(),
+            policies: ran.iter().map(|ran| Told::of(ran, price)).collect(),
         }
     }
 
@@ -87,8 +91,9 @@ impl Report {
 
     pub(super) fn table(&self) -> String {
         let asked = self.policies.first().map_or(0, |told| told.counts.asked);
-        let mut text =
-            format!("{asked} requests in {:.1} hours; a GPU hour costs {}\n\n", self.hours, self.price);
+        let mut text = self.traces.as_ref().map(source::Told::lines).unwrap_or_default();
+        let _ =
+            writeln!(text, "{asked} requests in {:.1} hours; a GPU hour costs {}\n", self.hours, self.price);
         let heads = [
             ("GPU hours", 10),
             ("wasted", 8),

@@ -88,7 +88,7 @@ fn simulated(records: &[Record]) -> Outcome {
         step_us: 1_000_000,
     };
     let policy = Policy { name: String::new(), scaling: Scaling::Always(1), cached: true };
-    let models = [Model { name: MODEL.to_owned(), max_age_s: 60 }];
+    let models = [Model { name: MODEL.to_owned(), max_age_s: Some(60) }];
     run(&models, records.iter().copied(), &setup, &policy)
 }
 

@@ -6,7 +6,7 @@ use super::*;
 use crate::policy::{Cache, Gate, Latency, Replica};
 
 fn models(max_age_s: u32) -> Vec<Model> {
-    vec![Model { name: "m".to_owned(), max_age_s }; 2]
+    vec![Model { name: "m".to_owned(), max_age_s: Some(max_age_s) }; 2]
 }
 
 fn setup() -> Setup {

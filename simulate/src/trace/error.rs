@@ -4,7 +4,10 @@
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum TraceError {
     /// It is something else, or of another version.
-    #[error("this is no trace of version 1: it must begin with {:?}", "forebay-trace v1")]
+    #[error(
+        "this is no trace of version 1 or 2: it must begin with {:?} or the same with v2",
+        "forebay-trace v1"
+    )]
     Magic,
     /// It was cut.
     #[error("the trace ends inside {0}")]
@@ -34,6 +37,20 @@ pub enum TraceError {
         models: usize,
     },
     /// It is too long.
-    #[error("record {0} of the trace is later than 2^45 microseconds after its beginning")]
-    Late(u64),
+    #[error("record {number} of the trace is later than its end, {most_us} microseconds after its beginning")]
+    Late {
+        /// From 1.
+        number: u64,
+        /// How long it may be.
+        most_us: u64,
+    },
+    /// A time that is none.
+    #[error("the trace begins {0} milliseconds after 1970; up to 2^46 may be")]
+    Begins(u64),
+    /// So few keys that they stand for too many.
+    #[error("the trace's rate is {0}; 4096 to 4294967295 may be")]
+    Rate(u32),
+    /// A key that is not sampled at that rate.
+    #[error("record {0} of the trace has a key that its rate leaves out")]
+    Unsampled(u64),
 }

@@ -7,7 +7,7 @@ pub(crate) fn trace(data: &[u8]) {
     let Ok(trace) = Trace::read(data) else { return };
     let Ok(records) = trace.records().collect::<Result<Vec<_>, _>>() else { return };
     let mut written = Vec::new();
-    let mut writer = Writer::new(&trace.models, &mut written);
+    let mut writer = Writer::new(trace.recorded.as_ref(), &trace.models, &mut written);
     for record in &records {
         writer.put(record, &mut written);
     }
