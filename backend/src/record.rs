@@ -10,7 +10,7 @@
 //! A request never waits: it reserves its bytes in the queue or isn't recorded, which is counted. What isn't recorded costs no
 //! allocation and no lock.
 
-mod folder;
+pub(crate) mod folder;
 mod key;
 mod queue;
 mod read;

@@ -1,4 +1,5 @@
-//! The folder of records: segments by age, whichever replica wrote them, and which of them go. Nothing else in it is touched.
+//! A folder of files that are bounded together, as those of records are: its files of one kind by age, whichever process wrote them, and
+//! which of them go. Nothing else in it is touched.
 
 use std::collections::BTreeMap;
 use std::fmt;
@@ -10,33 +11,47 @@ use std::time::Duration;
 
 use metrics::{Counter, counter};
 
-/// What a segment's file ends with.
-const ENDING: &str = ".record";
-
-/// A segment's name: when it was begun, in milliseconds, and some of its salt. The oldest comes first.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
-pub(super) struct Name {
-    pub(super) began_ms: u64,
-    chance: u64,
+/// A kind of files.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Kind {
+    /// What their names end with.
+    pub(crate) ending: &'static str,
+    /// The metric that counts those that were dropped.
+    pub(crate) removed: &'static str,
 }
 
-impl Name {
-    pub(super) fn new(began_ms: u64, salt: &[u8; 32]) -> Self {
-        let chance = salt.first_chunk().map_or(0, |bytes| u64::from_be_bytes(*bytes));
-        Self { began_ms, chance }
+/// Segments of records.
+pub(super) const SEGMENTS: Kind = Kind { ending: ".record", removed: "forebay_record_removed" };
+
+/// A file's name: when it was begun, in milliseconds, and something by chance. The oldest comes first.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub(crate) struct Name {
+    pub(super) began_ms: u64,
+    chance: u64,
+    ending: &'static str,
+}
+
+impl Kind {
+    pub(crate) fn name(self, began_ms: u64, chance: u64) -> Name {
+        Name { began_ms, chance, ending: self.ending }
     }
 
-    fn parse(text: &str) -> Option<Self> {
-        let (began, chance) = text.strip_suffix(ENDING)?.split_once('-')?;
-        let name = Self { began_ms: began.parse().ok()?, chance: u64::from_str_radix(chance, 16).ok()? };
-        // Numbers may be written in many ways, names of segments in one.
+    /// That of a segment, by its salt.
+    pub(super) fn salted(self, began_ms: u64, salt: &[u8; 32]) -> Name {
+        self.name(began_ms, salt.first_chunk().map_or(0, |bytes| u64::from_be_bytes(*bytes)))
+    }
+
+    fn parse(self, text: &str) -> Option<Name> {
+        let (began, chance) = text.strip_suffix(self.ending)?.split_once('-')?;
+        let name = self.name(began.parse().ok()?, u64::from_str_radix(chance, 16).ok()?);
+        // Numbers may be written in many ways, names of files in one.
         (name.to_string() == text).then_some(name)
     }
 }
 
 impl fmt::Display for Name {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{:013}-{:016x}{ENDING}", self.began_ms, self.chance)
+        write!(f, "{:013}-{:016x}{}", self.began_ms, self.chance, self.ending)
     }
 }
 
@@ -51,18 +66,18 @@ pub(crate) struct Trouble {
 
 impl Trouble {
     /// As an error of a file's is turned into one that says which.
-    pub(super) fn with(what: &'static str, path: &Path) -> impl FnOnce(io::Error) -> Self {
+    pub(crate) fn with(what: &'static str, path: &Path) -> impl FnOnce(io::Error) -> Self {
         let path = path.to_owned();
         move |source| Self { what, path, source }
     }
 }
 
-/// The segments in a folder, with their bytes.
-pub(super) fn segments(folder: &Path) -> Result<BTreeMap<Name, u64>, Trouble> {
+/// The files of that kind in a folder, with their bytes.
+pub(super) fn files(kind: Kind, folder: &Path) -> Result<BTreeMap<Name, u64>, Trouble> {
     let mut found = BTreeMap::new();
     for entry in read_dir(folder).map_err(Trouble::with("read", folder))? {
         let entry = entry.map_err(Trouble::with("read", folder))?;
-        let Some(name) = entry.file_name().to_str().and_then(Name::parse) else { continue };
+        let Some(name) = entry.file_name().to_str().and_then(|name| kind.parse(name)) else { continue };
         match entry.metadata() {
             Ok(metadata) if metadata.is_file() => {
                 found.insert(name, metadata.len());
@@ -77,8 +92,9 @@ pub(super) fn segments(folder: &Path) -> Result<BTreeMap<Name, u64>, Trouble> {
 }
 
 /// The folder, and how much of it may be kept for how long.
-pub(super) struct Folder {
-    pub(super) path: PathBuf,
+pub(crate) struct Folder {
+    pub(crate) path: PathBuf,
+    kind: Kind,
     most: u64,
     age_ms: u64,
     too_old: Counter,
@@ -90,7 +106,7 @@ impl Folder {
     ///
     /// # Errors
     /// When it can't be made, or not be written.
-    pub(super) fn open(path: &Path, most: u64, age: Duration) -> Result<Self, Trouble> {
+    pub(crate) fn open(kind: Kind, path: &Path, most: u64, age: Duration) -> Result<Self, Trouble> {
         match DirBuilder::new().mode(0o700).create(path) {
             Err(error) if error.kind() != io::ErrorKind::AlreadyExists => {
                 return Err(Trouble::with("make the folder", path)(error));
@@ -100,10 +116,11 @@ impl Folder {
         tempfile::tempfile_in(path).map_err(Trouble::with("write to", path))?;
         Ok(Self {
             path: path.to_owned(),
+            kind,
             most,
             age_ms: u64::try_from(age.as_millis()).unwrap_or(u64::MAX),
-            too_old: counter!("forebay_record_removed", "reason" => "age"),
-            too_many: counter!("forebay_record_removed", "reason" => "bytes"),
+            too_old: counter!(kind.removed, "reason" => "age"),
+            too_many: counter!(kind.removed, "reason" => "bytes"),
         })
     }
 
@@ -111,10 +128,10 @@ impl Folder {
     ///
     /// # Errors
     /// When the folder can't be read, or something of it not be dropped.
-    pub(super) fn make_room(&self, now_ms: u64, more: u64) -> Result<u64, Trouble> {
-        let segments = segments(&self.path)?;
-        let mut kept: u64 = segments.values().sum();
-        for (name, bytes) in segments {
+    pub(crate) fn make_room(&self, now_ms: u64, more: u64) -> Result<u64, Trouble> {
+        let files = files(self.kind, &self.path)?;
+        let mut kept: u64 = files.values().sum();
+        for (name, bytes) in files {
             let removed = if name.began_ms.saturating_add(self.age_ms) <= now_ms {
                 &self.too_old
             } else if kept.saturating_add(more) > self.most {
@@ -144,19 +161,21 @@ mod tests {
 
     fn folder(most: u64, age_ms: u64) -> (tempfile::TempDir, Folder) {
         let root = tempfile::tempdir().unwrap();
-        let folder = Folder::open(&root.path().join("records"), most, Duration::from_millis(age_ms)).unwrap();
+        let folder =
+            Folder::open(SEGMENTS, &root.path().join("records"), most, Duration::from_millis(age_ms))
+                .unwrap();
         (root, folder)
     }
 
     impl Folder {
         fn add(&self, began_ms: u64, bytes: usize) -> Name {
-            let name = Name::new(began_ms, &[7; 32]);
+            let name = SEGMENTS.salted(began_ms, &[7; 32]);
             write(self.path.join(name.to_string()), vec![0; bytes]).unwrap();
             name
         }
 
         fn names(&self) -> Vec<u64> {
-            segments(&self.path).unwrap().keys().map(|name| name.began_ms).collect()
+            files(SEGMENTS, &self.path).unwrap().keys().map(|name| name.began_ms).collect()
         }
     }
 
@@ -174,7 +193,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_no_segment_stays() {
+    fn what_is_of_no_such_kind_stays() {
         let (_root, folder) = folder(0, 0);
         let own = folder.add(5, 1).to_string();
         assert_eq!(own, "0000000000005-0707070707070707.record");
@@ -193,7 +212,8 @@ mod tests {
         let file = root.path().join("file");
         write(&file, "").unwrap();
         for path in [root.path().join("no/such"), file] {
-            let refused = Folder::open(&path, 1, Duration::ZERO).map(|_| ()).unwrap_err().to_string();
+            let refused =
+                Folder::open(SEGMENTS, &path, 1, Duration::ZERO).map(|_| ()).unwrap_err().to_string();
             assert!(refused.contains(&*path.to_string_lossy()), "{refused}");
         }
         std::fs::remove_dir(&folder.path).unwrap();
@@ -204,8 +224,10 @@ mod tests {
     proptest! {
         #[test]
         fn a_name_is_read_as_it_is_written(began_ms in 0_u64..10_000_000_000_000, salt: [u8; 32]) {
-            let name = Name::new(began_ms, &salt);
-            prop_assert_eq!(Name::parse(&name.to_string()), Some(name));
+            let name = SEGMENTS.salted(began_ms, &salt);
+            prop_assert_eq!(SEGMENTS.parse(&name.to_string()), Some(name));
+            let other = Kind { ending: ".trace", ..SEGMENTS };
+            prop_assert_eq!(other.parse(&name.to_string()), None);
         }
     }
 }

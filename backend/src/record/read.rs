@@ -6,7 +6,7 @@ use std::io::{self, BufReader};
 use std::path::{Path, PathBuf};
 use std::vec;
 
-use super::folder::{Trouble, segments};
+use super::folder::{SEGMENTS, Trouble, files};
 use super::segment::{self, Segment, SegmentError};
 use super::{Key, Recorded};
 
@@ -29,7 +29,7 @@ impl RecordError {
 
 /// What was recorded of a model. An error ends its segment, and the next one follows.
 pub(crate) fn read(folder: &Path, key: &Key, model: &str) -> Records {
-    let (paths, wrong): (Vec<_>, _) = match segments(folder) {
+    let (paths, wrong): (Vec<_>, _) = match files(SEGMENTS, folder) {
         Ok(found) => (found.into_keys().map(|name| folder.join(name.to_string())).collect(), None),
         Err(trouble) => (Vec::new(), Some(RecordError::Folder(trouble))),
     };

@@ -195,7 +195,7 @@ fn more_than_may_be_kept_is_never_on_disk_and_the_newest_stay() {
         data[..4].copy_from_slice(&number.to_le_bytes());
         recorder.offer("1", &request("m", data));
         rest(&recorder);
-        let bytes: u64 = folder::segments(&place.folder()).unwrap().values().sum();
+        let bytes: u64 = folder::files(folder::SEGMENTS, &place.folder()).unwrap().values().sum();
         assert!(bytes <= 1 << 20, "{bytes}");
     }
     end(&recorder);
@@ -293,7 +293,7 @@ fn a_recorder_that_can_not_work_is_refused_at_start() {
 /// A segment of these records, not finished.
 fn segment(folder: &Path, key: &Key, salt: u8, records: &[&[u8]]) -> PathBuf {
     let header = Header::new(1_800_000_000_000, [salt; 32], "m");
-    let path = folder.join(folder::Name::new(header.began_ms, &header.salt).to_string());
+    let path = folder.join(folder::SEGMENTS.salted(header.began_ms, &header.salt).to_string());
     let mut begun = Begun::begin(path.clone(), key, &header).unwrap();
     for (time, data) in (header.began_ms..).zip(records) {
         let request = inputs("2", &request("m", data.to_vec()));

@@ -17,7 +17,7 @@ use metrics::{Gauge, gauge};
 use ring::rand::{SecureRandom as _, SystemRandom};
 use tokio::sync::oneshot;
 
-use super::folder::{Folder, Name, Trouble};
+use super::folder::{Folder, SEGMENTS, Trouble};
 use super::queue::Queue;
 use super::segment::{Begun, END_BYTES, Frame, Header};
 use super::{Key, Recording};
@@ -91,7 +91,7 @@ impl Writer {
         let wrong = |reason: String| SettingsError::Wrong { flag: "--record-dir", reason };
         let key_file = Watched::new([&config.key_file]);
         let key = Key::read(KEY_FLAG, &config.key_file)?;
-        let folder = Folder::open(&config.folder, config.bytes, config.age)
+        let folder = Folder::open(SEGMENTS, &config.folder, config.bytes, config.age)
             .map_err(|trouble| wrong(trouble.to_string()))?;
         let age_ms = u64::try_from(config.age.as_millis()).unwrap_or(u64::MAX);
         let writer = Self {
@@ -249,7 +249,7 @@ impl Writer {
             Trouble::with("begin a segment in", &self.folder.path)(error)
         })?;
         let header = Header::new(now_ms(), salt, model);
-        let path = self.folder.path.join(Name::new(header.began_ms, &salt).to_string());
+        let path = self.folder.path.join(SEGMENTS.salted(header.began_ms, &salt).to_string());
         let begun = Begun::begin(path.clone(), &self.key, &header).map_err(Trouble::with("begin", &path))?;
         self.kept += begun.bytes;
         Ok(begun)
