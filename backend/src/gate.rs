@@ -1,7 +1,8 @@
 //! The gate: lookups by digest and the table of live generations, over HTTP, for the filters. `forebay gate` serves it
 //! with a pool that many share; `serve` has the same routes with the pool in memory, on a port of their own too. Next: `cache` looks
-//! entries up, and knows what is live.
+//! entries up, and knows what is live; what filters tell is summed up (`savings`), and kept where a folder is named (`key_trace`).
 
+pub(crate) mod key_trace;
 mod lookup;
 mod poll;
 pub(crate) mod ready;

@@ -6,6 +6,7 @@ mod completion;
 mod environment;
 mod gate;
 mod hold;
+mod key_trace;
 mod memory;
 mod models;
 mod optimize;
@@ -35,6 +36,7 @@ pub(crate) use client::{
 pub(crate) use completion::Completion;
 pub(crate) use gate::GateSettings;
 pub(crate) use hold::{HeldFor, HoldSettings};
+pub(crate) use key_trace::{KeyTraceConfig, KeyTraceSettings};
 use memory::Memory;
 pub(crate) use models::{Elsewhere, ModelControlMode, ModelSettings, TensorRtFlavour};
 pub(crate) use optimize::{
@@ -294,6 +296,16 @@ mod tests {
     #[test]
     fn a_gate_without_a_shared_pool_is_refused() {
         assert!(stop(&["gate"]).contains("--pool redis"));
+    }
+
+    #[test]
+    fn traces_of_keys_are_kept_where_a_gate_is() {
+        let shared = ["--pool", "redis", "--redis-url", "redis://cache", "--key-trace-dir", "/t"];
+        let line = stop(&[&["serve", "--model-repository", "/"], &shared[..]].concat());
+        assert!(line.contains("--key-trace-dir: no gate is in this server without --pool memory"), "{line}");
+        let line =
+            stop(&["gate", "--pool", "redis", "--redis-url", "redis://cache", "--key-trace-secs", "60"]);
+        assert!(line.contains("--key-trace-secs: traces nothing"), "{line}");
     }
 
     #[test]

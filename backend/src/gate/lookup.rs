@@ -40,6 +40,7 @@ pub(super) async fn lookup(
     trace.attribute("found", || found.is_some().to_string());
     let (status, generation, body) = if let Some(entry) = found {
         gate.metrics.hits.increment(1);
+        gate.savings.learn(asked.service, asked.model, entry.max_age_s);
         (StatusCode::OK, hex(&entry.generation), entry.encode_plain())
     } else {
         gate.metrics.misses.increment(1);

@@ -1,5 +1,5 @@
 //! What proxies count and only they know: hits and the compute time that those saved, by service and model. Reports enter, each
-//! once; sums leave as counters. What is traced beside them is checked with the poll, and dropped here.
+//! once; sums leave as counters. What is traced beside them goes to [`KeyTraces`], where traces are kept, and is dropped elsewhere.
 
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -9,6 +9,7 @@ use bytes::Bytes;
 use forebay_protocol::poll::{Poll, Report, Saved};
 use metrics::{Counter, counter};
 
+use super::key_trace::KeyTraces;
 use crate::cache::live::{Fate, Registry, Uncounted};
 use crate::cache::pool::PoolError;
 use crate::observe::metrics::Series;
@@ -32,6 +33,7 @@ const HIGHEST_COST: u64 = 3600 * 1_000_000;
 pub(crate) struct Savings {
     registry: Arc<dyn Registry>,
     sums: Mutex<Sums>,
+    key_traces: Option<Arc<KeyTraces>>,
 }
 
 #[derive(Default)]
@@ -52,7 +54,7 @@ struct Model {
 pub(super) struct Reported {
     who: String,
     seq: u64,
-    saved: Vec<Saved>,
+    report: Report,
     /// The body, which is charged until it is counted.
     _held: Bytes,
 }
@@ -60,14 +62,22 @@ pub(super) struct Reported {
 impl Reported {
     /// Takes the report out of a poll, which may wait for long.
     pub(super) fn take(poll: &mut Poll, body: Bytes) -> Self {
-        let Report { saved, .. } = std::mem::take(&mut poll.report);
-        Self { who: format!("{} {}", poll.proxy, poll.vm), seq: poll.seq, saved, _held: body }
+        let report = std::mem::take(&mut poll.report);
+        Self { who: format!("{} {}", poll.proxy, poll.vm), seq: poll.seq, report, _held: body }
     }
 }
 
 impl Savings {
-    pub(crate) fn new(registry: Arc<dyn Registry>) -> Self {
-        Self { registry, sums: Mutex::default() }
+    /// Those of a gate, and where traces are kept, the same for them.
+    pub(crate) fn new(registry: Arc<dyn Registry>, key_traces: Option<Arc<KeyTraces>>) -> Self {
+        Self { registry, sums: Mutex::default(), key_traces }
+    }
+
+    /// For how long an answer of a model is fresh: a trace says it.
+    pub(super) fn learn(&self, service: &str, model: &str, max_age_s: u32) {
+        if let Some(key_traces) = &self.key_traces {
+            key_traces.learn(service, model, max_age_s);
+        }
     }
 
     /// Counts a report, unless it was counted before; also if the proxy leaves meanwhile, for it is remembered as counted then.
@@ -75,7 +85,9 @@ impl Savings {
     /// # Errors
     /// When nobody can say whether it was; the proxy sends it again.
     pub(super) async fn count(self: &Arc<Self>, reported: Reported) -> Result<(), Uncounted> {
-        if reported.saved.is_empty() {
+        let Report { saved, trace, .. } = &reported.report;
+        // Nobody has to remember what nobody counts.
+        if saved.is_empty() && (trace.is_empty() || self.key_traces.is_none()) {
             return Ok(());
         }
         let savings = self.clone();
@@ -83,9 +95,14 @@ impl Savings {
     }
 
     async fn count_once(&self, reported: Reported) -> Result<(), PoolError> {
-        let Reported { who, seq, saved, _held } = reported;
+        let Reported { who, seq, report, _held } = reported;
         match self.registry.report(who, seq).await? {
-            Fate::New => self.lock().count(&saved, Instant::now()),
+            Fate::New => {
+                self.lock().count(&report.saved, Instant::now());
+                if let Some(key_traces) = &self.key_traces {
+                    key_traces.take(report.trace, report.trace_rate);
+                }
+            }
             Fate::Known => {}
             Fate::Dropped => counter!("forebay_proxy_dropped_reports").increment(1),
         }

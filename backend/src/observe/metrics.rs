@@ -189,6 +189,17 @@ fn describe_gate() {
     describe_gauge!("forebay_proxies_behind", "Of those, the ones without the newest table of generations");
     describe_counter!("forebay_gate_lookups", "Lookups at the gate, by result");
     describe_histogram!("forebay_gate_lookup_seconds", "Time of a lookup at the gate");
+    describe_of_key_traces();
+}
+
+fn describe_of_key_traces() {
+    describe_counter!("forebay_key_trace_rows", "Requests of sampled keys that were written to a trace");
+    describe_counter!(
+        "forebay_key_trace_dropped",
+        "Requests that proxies told of and that are in no trace, by reason: late, ahead, rate, models, room, disk"
+    );
+    describe_counter!("forebay_key_trace_removed", "Traces of keys that were dropped, by reason: bytes");
+    describe_gauge!("forebay_key_trace_failing", "1 while the folder of traces of keys can't be written");
 }
 
 fn describe_holding() {

@@ -16,6 +16,7 @@ use crate::cache::PoolSecret;
 use crate::cache::live::{LiveTable, MemcachedSteps, Proxies, Registry, Shared, Steps};
 use crate::cache::pool::{Memcached, Redis, RemotePool, Shelf};
 use crate::cache::store::Store;
+use crate::gate::key_trace::KeyTraces;
 use crate::gate::{self, Gate, Savings, ready};
 use crate::hold::{self, Handover, Hold, Joined, Load};
 use crate::http::{self, tls::Tls};
@@ -55,11 +56,12 @@ pub(crate) fn run(settings: &GateSettings) -> anyhow::Result<()> {
         let held_for = settings.hold.held_for()?;
         let following = tokio::spawn(registry.follow(live.clone(), proxies.clone(), stop.clone()));
         let draining = Draining::default();
+        let key_traces = settings.key_trace.config()?.map(|config| KeyTraces::start(&config)).transpose()?;
         let gate = Arc::new(Gate {
             store: store.clone(),
             live: live.clone(),
             proxies,
-            savings: Arc::new(Savings::new(registry)),
+            savings: Arc::new(Savings::new(registry, key_traces.clone())),
             trust,
             metrics: GateMetrics::new(),
             tracing: tracing.clone(),
@@ -100,8 +102,11 @@ pub(crate) fn run(settings: &GateSettings) -> anyhow::Result<()> {
         let end = End::begins(&settings.http, &draining);
         let order = async {
             let is_whole = serving.drain(&end).await?;
-            end.goes_on_with("the pool's last answer, and traces");
+            end.goes_on_with("the last trace of keys, the pool's last answer, and spans");
             stop.cancel();
+            if let Some(key_traces) = key_traces {
+                key_traces.end(end.left(PATIENCE)).await;
+            }
             tracing.end(end.left(PATIENCE)).await;
             following.await?;
             Ok(is_whole)

@@ -20,6 +20,7 @@ use super::serving::Serving;
 use super::signals::Signals;
 use crate::body::Bodies;
 use crate::cache::live::Leaving;
+use crate::gate::key_trace::KeyTraces;
 use crate::gate::{self, Gate, Savings};
 use crate::http;
 use crate::http::tls::Tls;
@@ -94,12 +95,13 @@ async fn serve(
     let control = Arc::new(Control::new(loader, models.clone(), herald, mode, draining.begun()));
     recovery::start(&control, &stop);
     let bodies = settings.http.bodies();
+    let key_traces = settings.key_trace.config()?.map(|config| KeyTraces::start(&config)).transpose()?;
     let gate = own.zip(store.clone()).map(|(own, store)| {
         Arc::new(Gate {
             store,
             live: own.table.clone(),
             proxies: own.proxies.clone(),
-            savings: Arc::new(Savings::new(own)),
+            savings: Arc::new(Savings::new(own, key_traces.clone())),
             trust: access.trust.clone(),
             metrics: GateMetrics::new(),
             tracing: tracing.clone(),
@@ -156,7 +158,7 @@ async fn serve(
     ports.say_ready()?;
     signals.wait().await;
     let end = End::begins(&settings.http, &draining);
-    let last = Last { stop, store, farewell, tracing, recorder, following, control };
+    let last = Last { stop, store, farewell, tracing, recorder, key_traces, following, control };
     end.in_order(&mut signals, last.in_order(serving, &end)).await
 }
 

@@ -5,8 +5,8 @@ use clap::Args;
 use super::memory::Memory;
 use super::sizes::{Share, Sizes};
 use super::{
-    GateAddress, HoldSettings, HttpSettings, LogSettings, PoolSettings, SettingsError, TlsSettings,
-    TraceSettings, TrustSettings, wrong,
+    GateAddress, HoldSettings, HttpSettings, KeyTraceSettings, LogSettings, PoolSettings, SettingsError,
+    TlsSettings, TraceSettings, TrustSettings, wrong,
 };
 
 /// Settings of `forebay gate`.
@@ -31,6 +31,8 @@ pub(crate) struct GateSettings {
     pub(crate) logs: LogSettings,
     #[command(flatten)]
     pub(crate) trace: TraceSettings,
+    #[command(flatten)]
+    pub(crate) key_trace: KeyTraceSettings,
     /// The sizes of all that, by what memory there is.
     #[arg(skip)]
     pub(crate) sizes: Sizes,
@@ -52,6 +54,7 @@ impl GateSettings {
             return Err(wrong("--pool", reason));
         }
         self.trace.config()?;
+        self.key_trace.config()?;
         self.hold.check()?;
         self.trust.check()?;
         self.http.check()?;

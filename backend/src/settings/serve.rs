@@ -12,8 +12,8 @@ use super::shared::check_service;
 use super::sizes::{Share, Sizes};
 use super::units::parse_seconds;
 use super::{
-    GateAddress, HttpSettings, LogSettings, PoolSettings, PrivacySettings, RecordSettings,
-    RestrictedSettings, SettingsError, TlsSettings, TraceSettings, TrustSettings,
+    GateAddress, HttpSettings, KeyTraceSettings, LogSettings, PoolKind, PoolSettings, PrivacySettings,
+    RecordSettings, RestrictedSettings, SettingsError, TlsSettings, TraceSettings, TrustSettings, wrong,
 };
 
 /// Settings of `forebay serve`.
@@ -74,6 +74,8 @@ pub(crate) struct ServeSettings {
     #[command(flatten)]
     pub(crate) trace: TraceSettings,
     #[command(flatten)]
+    pub(crate) key_trace: KeyTraceSettings,
+    #[command(flatten)]
     pub(crate) record: RecordSettings,
     /// The sizes of all that, by what memory there is.
     #[arg(skip)]
@@ -99,6 +101,10 @@ impl ServeSettings {
         self.models.check()?;
         self.shadow.check()?;
         self.trace.config()?;
+        if self.key_trace.config()?.is_some() && self.pool.tier.pool != PoolKind::Memory {
+            let reason = "no gate is in this server without --pool memory: say it to `forebay gate`, which proxies poll";
+            return Err(wrong("--key-trace-dir", reason));
+        }
         self.record.config()?;
         check_service(&self.service)?;
         self.trust.check()?;

@@ -31,6 +31,7 @@ mod generations;
 mod grpc;
 mod hold;
 mod io_binding;
+mod key_traces;
 mod memcached;
 mod memory;
 mod mesh;

@@ -9,6 +9,7 @@ use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
 
 use crate::cache::store::Store;
+use crate::gate::key_trace::KeyTraces;
 use crate::models::control::Control;
 use crate::observe::trace::Tracing;
 use crate::record::Recorder;
@@ -29,6 +30,7 @@ pub(super) struct Last {
     pub(super) farewell: Option<oneshot::Receiver<()>>,
     pub(super) tracing: Tracing,
     pub(super) recorder: Option<Arc<Recorder>>,
+    pub(super) key_traces: Option<Arc<KeyTraces>>,
     /// Follows the repository.
     pub(super) following: Option<JoinHandle<()>>,
     pub(super) control: Arc<Control>,
@@ -40,10 +42,10 @@ impl Last {
     /// # Errors
     /// A task of the ports failed.
     pub(super) async fn in_order(self, serving: Serving, end: &End) -> anyhow::Result<bool> {
-        let Self { stop, store, farewell, tracing, recorder, following, control } = self;
+        let Self { stop, store, farewell, tracing, recorder, key_traces, following, control } = self;
         let is_whole = serving.drain(end).await?;
         end.goes_on_with(
-            "results on their way to the pool, records on theirs to disk, and the word to other servers that this one leaves",
+            "results on their way to the pool, records and the last trace of keys on theirs to disk, and the word to other servers that this one leaves",
         );
         stop.cancel();
         let written = async {
@@ -62,7 +64,12 @@ impl Last {
                 recorder.end(end.left(PATIENCE)).await;
             }
         };
-        tokio::join!(written, told, recorded);
+        let traced = async {
+            if let Some(key_traces) = key_traces {
+                key_traces.end(end.left(PATIENCE)).await;
+            }
+        };
+        tokio::join!(written, told, recorded, traced);
         end.goes_on_with("models");
         if let Some(following) = following {
             let _ = tokio::time::timeout(end.left(PATIENCE), following).await;
