@@ -12,6 +12,7 @@ mod hold;
 mod hostile;
 mod http2;
 mod joining;
+mod key_traces;
 mod on_demand;
 mod pages;
 mod peers;
