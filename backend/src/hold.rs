@@ -10,6 +10,7 @@
 //! backends   which are there, ready for what, and how much each takes
 //! refusal    no room, no time
 //! load       what the backends have to do; scaler: KEDA is told, at once when one is wanted
+//! wake       Kubernetes is asked for one, where nothing else does it
 //! ```
 
 mod answer;
@@ -21,6 +22,7 @@ mod line;
 mod load;
 mod refusal;
 pub(crate) mod scaler;
+pub(crate) mod wake;
 
 use std::sync::Arc;
 use std::time::{Duration, Instant};

@@ -22,6 +22,7 @@ mod sizes;
 mod trace;
 mod trust;
 mod units;
+mod wake;
 
 use std::ffi::OsString;
 use std::io::IsTerminal as _;
@@ -54,6 +55,7 @@ pub(crate) use shared::{GateAddress, HttpSettings, LogFormat, LogSettings, Restr
 pub(crate) use simulate::SimulateSettings;
 pub(crate) use trace::{Export, Sampling, TraceConfig, TraceSettings, level as trace_level};
 pub(crate) use trust::{PrivacySettings, TrustSettings};
+pub(crate) use wake::WakeBy;
 
 #[derive(Debug, Parser)]
 #[command(

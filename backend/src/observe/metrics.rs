@@ -207,6 +207,10 @@ fn describe_holding() {
     describe_gauge!("forebay_held_bytes", "Bytes of their bodies");
     describe_counter!("forebay_hold_wakes", "Times that a backend was wanted and none was there");
     describe_histogram!("forebay_hold_wake_seconds", "Time from then until one was ready for a model");
+    describe_counter!(
+        "forebay_hold_wake_calls",
+        "Times that this gate asked Kubernetes for a backend, by result: woken, there, refused, late, failed"
+    );
     describe_histogram!("forebay_hold_seconds", "Time from a request that came to be held to its answer");
     describe_counter!("forebay_hold_hits", "Requests that came to be held and were answered by the pool");
     describe_counter!(

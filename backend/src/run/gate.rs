@@ -53,7 +53,7 @@ pub(crate) fn run(settings: &GateSettings) -> anyhow::Result<()> {
             http::listen(settings.http.metrics_address, settings.metrics_port)?;
         let (live, proxies) = (Arc::new(LiveTable::of_pool(secret)), Arc::<Proxies>::default());
         trust.follow(&stop);
-        let held_for = settings.hold.held_for()?;
+        let (held_for, wake_by) = (settings.hold.held_for()?, settings.hold.wake.wake_by()?);
         let following = tokio::spawn(registry.follow(live.clone(), proxies.clone(), stop.clone()));
         let draining = Draining::default();
         let key_traces = settings.key_trace.config()?.map(|config| KeyTraces::start(&config)).transpose()?;
@@ -79,6 +79,9 @@ pub(crate) fn run(settings: &GateSettings) -> anyhow::Result<()> {
                 let (listener, bound) = http::listen(settings.hold.hold_address, *port)?;
                 *number = Some(bound);
                 main.push((listener, hold::routes(hold.clone())));
+            }
+            if let Some(by) = wake_by {
+                tokio::spawn(hold::wake::follow(by, hold.handover.wanted(), draining.closing()));
             }
             if let Some(port) = settings.hold.scaler_port {
                 let (listener, bound) = http::listen(settings.hold.hold_address, port)?;

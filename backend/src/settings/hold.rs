@@ -12,6 +12,7 @@ use rustls::pki_types::ServerName;
 
 use super::shared::check_service;
 use super::units::{parse_bytes, parse_seconds};
+use super::wake::WakeSettings;
 use super::{HttpSettings, SettingsError, wrong};
 use crate::trust::roots::{self, RootsError};
 
@@ -61,6 +62,8 @@ pub(crate) struct HoldSettings {
     /// Seconds that a request waits at most; less where it says so itself, or the proxy that it came by
     #[arg(long, env = "FOREBAY_HOLD_TIMEOUT_SECS", default_value = "300", value_parser = parse_seconds)]
     pub(crate) hold_timeout_secs: Duration,
+    #[command(flatten)]
+    pub(crate) wake: WakeSettings,
 }
 
 /// How backends are reached.
@@ -124,7 +127,8 @@ impl HoldSettings {
         if self.hold_ports.is_empty() || self.hold_ports.len() > 2 {
             return Err(wrong("--hold-ports", "expected one port or two, as 8000,8001"));
         }
-        // Its files may be elsewhere than where settings are checked.
+        // Files may be elsewhere than where settings are checked.
+        self.wake.scale()?;
         self.place().map(drop)
     }
 }

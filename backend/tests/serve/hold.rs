@@ -16,19 +16,19 @@ use crate::process::{Forebay, command, test_repository};
 use forebay_protocol::messages::ModelInferResponse;
 use rig::installed::onnxruntime;
 
-const PATH: &str = "/v2/models/identity_fp32/infer";
+pub(crate) const PATH: &str = "/v2/models/identity_fp32/infer";
 
 /// A service whose backends come and go, and its gate.
-struct Elastic {
+pub(crate) struct Elastic {
     mesh: Mesh,
-    gate: Forebay,
+    pub(crate) gate: Forebay,
     http: u16,
     grpc: u16,
     metrics: u16,
 }
 
 impl Elastic {
-    fn asleep(mesh: Mesh, more: &[&str]) -> Self {
+    pub(crate) fn asleep(mesh: Mesh, more: &[&str]) -> Self {
         let (http, grpc) = (free_port(), free_port());
         let held_for = format!("http://127.0.0.1:{http}");
         let grpc_port = grpc.to_string();
@@ -49,7 +49,7 @@ impl Elastic {
     }
 
     /// A backend wakes.
-    fn wakes(&self) -> Forebay {
+    pub(crate) fn wakes(&self) -> Forebay {
         let ports =
             ["--http-port", &self.http.to_string(), "--grpc-port", &self.grpc.to_string()].map(str::to_owned);
         let mut serve = command(&["serve", "--http-address", "127.0.0.1", "--grpc-address", "127.0.0.1"]);
@@ -64,7 +64,7 @@ impl Elastic {
         Forebay::start(serve)
     }
 
-    fn ask(&self, value: f32) -> Connection {
+    pub(crate) fn ask(&self, value: f32) -> Connection {
         begun(self.gate.http_port, &request("POST", PATH, &JSON, &fp32(&[value])))
     }
 

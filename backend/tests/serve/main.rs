@@ -66,3 +66,4 @@ mod tls;
 mod traces;
 mod v1;
 mod variants;
+mod wake;
