@@ -9,7 +9,7 @@ use std::process::Command;
 
 use e2e::stack::{Pool, Running, Stack};
 use rig::authority::Authority;
-use rig::http::{get, post, send};
+use rig::http::{Connection, get, post, send};
 use rig::installed::{checkout, installed};
 use rig::process::{printed, until};
 use rig::v2::{JSON, fp32};
@@ -18,7 +18,12 @@ use tempfile::TempDir;
 
 const LIST: &str = "k8s/monitoring/metrics.txt";
 /// What rules and panels ask for stands in these.
-const ASKING: [&str; 3] = ["rules/slo.yaml", "rules/alerts.yaml", "dashboards/forebay.json"];
+const ASKING: [&str; 4] = [
+    "charts/forebay/rules/slo.yaml",
+    "charts/forebay/rules/alerts.yaml",
+    "charts/forebay/dashboards/forebay.json",
+    "monitoring/prometheus-adapter.yaml",
+];
 
 /// Names with the names of their labels.
 type Names = BTreeMap<String, BTreeSet<String>>;
@@ -105,6 +110,24 @@ fn of_a_shared_pool(serve: &mut Names, gate: &mut Names, envoy: &mut Names) {
     scrape(stack.admin_port(), ENVOY, envoy);
 }
 
+/// A service whose backend goes and comes: a request waits for it, and one that nobody is woken for is refused.
+fn of_a_service_at_zero(gate: &mut Names) {
+    let mut stack = Stack::new().pool(Pool::Redis).holds().start();
+    let metrics = stack.gate_metrics_port().expect("a gate of its own");
+    assert!(stack.backends[0].process.terminate().success());
+    until("nobody is there to describe it", || {
+        (stack.send(&get("/v2/models/identity_fp32")).error().contains("no backend is awake")).then_some(())
+    });
+    let mut held = Connection::open(stack.port).expect("Envoy listens");
+    held.write(&post("/v2/models/identity_fp32/infer", &JSON, &fp32(&[1.0]))).expect("it reads");
+    until("it waits", || (stack.gate_metric("forebay_hold_wakes") == 1).then_some(()));
+    stack.restart_backend(0);
+    assert_eq!(held.read().expect("an answer").status, 200);
+    until_there(metrics, OWN, "forebay_hold_wake_seconds_bucket");
+    until_there(metrics, OWN, "forebay_hold_seconds_bucket");
+    scrape(metrics, OWN, gate);
+}
+
 /// A certificate to tell the end of, and a filter that can't read its settings.
 fn of_tls_and_wrong_settings(serve: &mut Names, envoy: &mut Names) {
     let folder = TempDir::new().expect("a folder");
@@ -148,6 +171,7 @@ fn asked(text: &str) -> BTreeSet<String> {
 fn rules_and_panels_ask_for_what_the_programs_export() {
     let (mut serve, mut gate, mut envoy) = (Names::new(), Names::new(), Names::new());
     of_a_shared_pool(&mut serve, &mut gate, &mut envoy);
+    of_a_service_at_zero(&mut gate);
     of_tls_and_wrong_settings(&mut serve, &mut envoy);
     let family = |name: &str| {
         let ends = ["_bucket", "_sum", "_count"];
@@ -184,8 +208,7 @@ fn rules_and_panels_ask_for_what_the_programs_export() {
 
     let known: BTreeSet<&str> = listed.iter().filter_map(|line| line.split(' ').nth(1)).collect();
     for file in ASKING {
-        let text =
-            fs::read_to_string(checkout().join("k8s/charts/forebay").join(file)).expect("a file that asks");
+        let text = fs::read_to_string(checkout().join("k8s").join(file)).expect("a file that asks");
         let unknown: Vec<_> =
             asked(&text).into_iter().filter(|name| !known.contains(name.as_str())).collect();
         assert!(unknown.is_empty(), "{file} asks for what nobody exports: {unknown:?}");
@@ -198,7 +221,7 @@ fn every_alert_has_its_tests_and_its_section_in_the_runbook() {
         fs::read_to_string(checkout().join(path)).unwrap_or_else(|error| panic!("{path}: {error}"))
     };
     let rules = ["alerts", "slo"].map(|name| read(&format!("k8s/charts/forebay/rules/{name}.yaml"))).concat();
-    let tests = ["cache", "generations", "load", "models", "slo"]
+    let tests = ["cache", "generations", "hold", "load", "models", "slo"]
         .map(|name| read(&format!("k8s/monitoring/tests/{name}.yaml")))
         .concat();
     let runbook = read("k8s/RUNBOOK.md");
