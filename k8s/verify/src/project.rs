@@ -21,8 +21,6 @@ use crate::{judge, read};
 
 /// The release that all environments are rendered as.
 const RELEASE: &str = "forebay";
-/// The environment that options are shown on: it has models that come by a claim.
-const OPTIONS_ON: &str = "stage";
 
 /// A checkout and what is done with it.
 pub struct Project<'a> {
@@ -73,19 +71,12 @@ impl Project<'_> {
             let deployment = Deployment { name, values, overlay, namespace: name, plain: "" };
             self.deployment(&chart, &deployment, &outsiders, &drift, &mut failures)?;
         }
-        for option in
-            options(self.root)?.iter().filter(|_| environments.iter().any(|name| name == OPTIONS_ON))
-        {
-            let folder = self.root.join("k8s/options").join(option);
-            let plain = chart.join(format!("values-{OPTIONS_ON}.yaml"));
-            let values = vec![plain.clone(), folder.join("values.yaml")];
-            let deployment = Deployment {
-                name: option,
-                values,
-                overlay: folder,
-                namespace: OPTIONS_ON,
-                plain: OPTIONS_ON,
-            };
+        for option in options(self.root)? {
+            let folder = self.root.join("k8s/options").join(&option);
+            let Some(on) = stands_on(&folder)?.filter(|on| environments.contains(on)) else { continue };
+            let values = vec![chart.join(format!("values-{on}.yaml")), folder.join("values.yaml")];
+            let deployment =
+                Deployment { name: &option, values, overlay: folder, namespace: &on, plain: &on };
             self.deployment(&chart, &deployment, &outsiders, &drift, &mut failures)?;
         }
         failures.extend(drift.stale(&listed));
@@ -234,6 +225,17 @@ fn options(root: &Path) -> Result<Vec<String>> {
     }
     names.sort();
     Ok(names)
+}
+
+/// The environment that an option's overlay is on top of.
+fn stands_on(option: &Path) -> Result<Option<String>> {
+    let file = option.join("kustomization.yaml");
+    let text = fs::read_to_string(&file).with_context(|| format!("can't read {}", file.display()))?;
+    let documents = read::documents(&text).0;
+    let resources = documents.first().and_then(|one| one.value.get("resources")?.as_array());
+    let mut overlays =
+        resources.into_iter().flatten().filter_map(|one| one.as_str()?.strip_prefix("../../overlays/"));
+    Ok(overlays.next().map(str::to_owned))
 }
 
 /// Names of environments: those of the chart's files of values.

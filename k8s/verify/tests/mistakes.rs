@@ -12,6 +12,8 @@ mod arithmetic;
 mod controllers;
 #[path = "mistakes/harmless.rs"]
 mod harmless;
+#[path = "mistakes/hold.rs"]
+mod hold;
 #[path = "mistakes/kinds.rs"]
 mod kinds;
 #[path = "mistakes/lighter.rs"]
@@ -30,7 +32,7 @@ use forebay_verify::{Failure, Object, World, rules};
 use table::{Good, Mistake};
 
 /// The good world, file by file.
-const FILES: [(&str, &str); 8] = [
+const FILES: [(&str, &str); 9] = [
     ("web.yaml", include_str!("good/web.yaml")),
     ("cache.yaml", include_str!("good/cache.yaml")),
     ("ways.yaml", include_str!("good/ways.yaml")),
@@ -39,6 +41,7 @@ const FILES: [(&str, &str); 8] = [
     ("mesh.yaml", include_str!("good/mesh.yaml")),
     ("kinds.yaml", include_str!("good/kinds.yaml")),
     ("lighter.yaml", include_str!("good/lighter.yaml")),
+    ("hold.yaml", include_str!("good/hold.yaml")),
 ];
 
 /// Families whose mistakes are here.

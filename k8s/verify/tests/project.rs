@@ -50,6 +50,8 @@ const OPTIONS: &[&str] = &[
     "golden/helm-stage.yaml",
     "golden/helm-optimize.yaml",
     "golden/helm-records.yaml",
+    "golden/helm-scaling-hpa.yaml",
+    "golden/helm-scaling-keda.yaml",
     "drift.yaml",
     "outsiders.yaml",
 ];
@@ -171,6 +173,43 @@ fn mistakes_in_what_is_off_until_it_is_wanted_are_found() {
         "/models/vad can't be written to",
         "NetworkPolicy/forebay-stage/forebay-optimize: spec.egress",
         "names /etc/forebay/record/record-key, which is of a ConfigMap",
+    ] {
+        assert!(wrong.contains(expected), "{expected} is not in:\n{wrong}");
+    }
+}
+
+#[test]
+fn mistakes_in_what_goes_to_zero_are_found() {
+    let (base, values) = (base(), copy(OPTIONS, "stage"));
+    change_in(&values, "options/scaling-hpa/values.yaml", |text| {
+        text.replace("enabled: true", "wake: scale")
+    });
+    change_in(&values, "options/scaling-keda/values.yaml", |text| text.replace(", scaler: true", ""));
+    let refused = said(&values, &base);
+    for expected in [
+        "options/scaling-hpa/values.yaml:1",
+        "gate.hold.wake scale wakes a backend for who waits at the gate, and nobody does",
+        "scaling.min 0 wants gate.hold.enabled: at zero somebody must hold what comes",
+        "gate.hold.wake scale is for where nothing else goes from 0 to 1, and scaling.mode hpa does",
+        "options/scaling-keda/values.yaml:1",
+        "scaling.mode keda asks the gate how many are wanted: gate.hold.enabled and gate.hold.scaler true",
+    ] {
+        assert!(refused.contains(expected), "{expected} is not in:\n{refused}");
+    }
+
+    let components = copy(OPTIONS, "stage");
+    change_in(&components, "components/hold/gate.yaml", |text| text.replace("\"300\"", "\"400\""));
+    change_in(&components, "components/scaling-hpa/kustomization.yaml", |text| {
+        text.replace("op: remove, path: /spec/replicas", "op: replace, path: /spec/replicas, value: 2")
+    });
+    change_in(&components, "components/scaling-keda/scaledobject.yaml", |text| {
+        text.replace("maxReplicaCount: 4", "maxReplicaCount: 4\n  idleReplicaCount: 0")
+    });
+    let wrong = said(&components, &base);
+    for expected in [
+        "waits 360 s, and the gate holds for 400 s",
+        "Deployment/forebay-stage/forebay-backend: spec.replicas",
+        "0 is not below minReplicaCount",
     ] {
         assert!(wrong.contains(expected), "{expected} is not in:\n{wrong}");
     }

@@ -39,6 +39,27 @@
 {{- if and $v.gate.hold.scaler (not $v.gate.hold.enabled) }}
 {{- $wrong = append $wrong "gate.hold.scaler says who waits at the gate, and nobody does: gate.hold.enabled true" }}
 {{- end }}
+{{- if and (eq $v.gate.hold.wake "scale") (not $v.gate.hold.enabled) }}
+{{- $wrong = append $wrong "gate.hold.wake scale wakes a backend for who waits at the gate, and nobody does: gate.hold.enabled true" }}
+{{- end }}
+{{- if gt (int $v.scaling.min) (int $v.scaling.max) }}
+{{- $wrong = append $wrong (printf "scaling.min %d is more than scaling.max %d" (int $v.scaling.min) (int $v.scaling.max)) }}
+{{- end }}
+{{- if and (ne $v.scaling.mode "none") (eq (int $v.scaling.min) 0) (not $v.gate.hold.enabled) }}
+{{- $wrong = append $wrong "scaling.min 0 wants gate.hold.enabled: at zero somebody must hold what comes, or it is answered 503" }}
+{{- end }}
+{{- if and (eq $v.scaling.mode "none") (eq (int $v.scaling.min) 0) }}
+{{- $wrong = append $wrong "scaling.min 0 with scaling.mode none: nobody scales: mode hpa or keda, or backend.replicas" }}
+{{- end }}
+{{- if and (eq $v.scaling.mode "hpa") (eq (int $v.scaling.min) 0) (semverCompare "<1.37.0-0" .Capabilities.KubeVersion.Version) }}
+{{- $wrong = append $wrong (printf "scaling.mode hpa goes to scaling.min 0 from Kubernetes 1.37 on, and this is %s: scaling.min 1 with gate.hold.wake scale, or scaling.mode keda. (Where no cluster is asked: --kube-version 1.37.0)" .Capabilities.KubeVersion.Version) }}
+{{- end }}
+{{- if and (eq $v.scaling.mode "keda") (not (and $v.gate.hold.enabled $v.gate.hold.scaler)) }}
+{{- $wrong = append $wrong "scaling.mode keda asks the gate how many are wanted: gate.hold.enabled and gate.hold.scaler true" }}
+{{- end }}
+{{- if and (eq $v.gate.hold.wake "scale") (or (eq $v.scaling.mode "keda") (and (eq $v.scaling.mode "hpa") (eq (int $v.scaling.min) 0))) }}
+{{- $wrong = append $wrong (printf "gate.hold.wake scale is for where nothing else goes from 0 to 1, and scaling.mode %s does: gate.hold.wake none" $v.scaling.mode) }}
+{{- end }}
 {{- if and $v.front.enabled (not $shared) }}
 {{- $wrong = append $wrong (printf "the front's filter asks a gate, and pool.kind %s has none: pool.kind redis or memcached, or front.enabled false" $v.pool.kind) }}
 {{- end }}

@@ -12,7 +12,30 @@
 {{- $_ := set $flags "scaler-port" 8015 -}}
 {{- end -}}
 {{- include "forebay.flags" $flags }}
+{{- if eq .Values.gate.hold.wake "scale" }}
+- { name: POD_NAMESPACE, valueFrom: { fieldRef: { fieldPath: metadata.namespace } } }
+- name: FOREBAY_HOLD_WAKE_SCALE
+  value: https://kubernetes.default.svc/apis/apps/v1/namespaces/$(POD_NAMESPACE)/deployments/{{ include "forebay.fullname" . }}-backend/scale
+{{- end }}
 {{- end -}}
+{{- end }}
+
+{{/* What proves to Kubernetes that it is the gate that asks: for an hour, and renewed before. Nothing else in the pod has it. */}}
+{{- define "forebay.wakeVolume" -}}
+{{- if eq .Values.gate.hold.wake "scale" }}
+- name: kubernetes
+  projected:
+    defaultMode: 0440
+    sources:
+      - serviceAccountToken: { path: token, expirationSeconds: 3600 }
+      - configMap: { name: kube-root-ca.crt, items: [{ key: ca.crt, path: ca.crt }] }
+{{- end }}
+{{- end }}
+
+{{- define "forebay.wakeMount" -}}
+{{- if eq .Values.gate.hold.wake "scale" }}
+- { name: kubernetes, mountPath: /var/run/secrets/kubernetes.io/serviceaccount, readOnly: true }
+{{- end }}
 {{- end }}
 
 {{/* The gate's place in a cluster of backends: asked while none is ready. Takes [root, port]. */}}

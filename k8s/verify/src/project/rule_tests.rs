@@ -1,11 +1,12 @@
-//! The tests of our alerts: those of `k8s/monitoring/tests` and the chart's rules enter, what does not fire as a test says leaves.
-//! promtool runs them beside everything else that is judged.
+//! The tests of our alerts, and of the figures that autoscalers go by: those of `k8s/monitoring/tests`, the chart's rules and
+//! prometheus-adapter's enter, what is not as a test says leaves. promtool runs them beside everything else that is judged.
 
 use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 
 use anyhow::{Context, Result};
+use serde_json::{Value, json};
 use tempfile::TempDir;
 
 use super::failed;
@@ -36,6 +37,12 @@ pub(super) fn begin(root: &Path, promtool: &Path) -> Result<Option<Running>> {
             fs::write(folder.path().join(name), spec.to_string())?;
         }
     }
+    let adapter = root.join("k8s/monitoring/prometheus-adapter.yaml");
+    if adapter.is_file() {
+        let text =
+            fs::read_to_string(&adapter).with_context(|| format!("can't read {}", adapter.display()))?;
+        fs::write(folder.path().join("prometheus-adapter.yaml"), recorded(&text).to_string())?;
+    }
     let mut promtools = Vec::new();
     for (name, text) in files(&tests)? {
         let copy = format!("test-{name}");
@@ -48,6 +55,19 @@ pub(super) fn begin(root: &Path, promtool: &Path) -> Result<Option<Running>> {
         promtools.push((tests.join(name), command.spawn().context("promtool can't be run")?));
     }
     Ok(Some(Running { promtools, folder }))
+}
+
+/// What prometheus-adapter asks of a namespace, as rules that record it: `adapter:forebay_busy` of `forebay-busy`.
+fn recorded(text: &str) -> Value {
+    let documents = read::documents(text).0;
+    let rules = documents.first().and_then(|one| one.value.pointer("/rules/external")?.as_array());
+    let rule = |rule: &Value| {
+        let name = rule.pointer("/name/as")?.as_str()?.replace('-', "_");
+        let query = rule.get("metricsQuery")?.as_str()?.replace("<<.LabelMatchers>>", r#"namespace="ns""#);
+        Some(json!({ "record": format!("adapter:{name}"), "expr": query }))
+    };
+    let rules: Vec<Value> = rules.into_iter().flatten().filter_map(rule).collect();
+    json!({ "groups": [{ "name": "prometheus-adapter", "rules": rules }] })
 }
 
 impl Running {

@@ -1,6 +1,7 @@
 //! Our own images: which there are, what they answer on which path, and what they need to start and end well. Of others none of it is
 //! known.
 
+mod hold;
 mod keys;
 mod lighter;
 
@@ -22,6 +23,7 @@ const LEAST_START: i64 = 30;
 
 /// Says what is wrong with our own images.
 pub fn check(world: &World, failures: &mut Vec<Failure>) {
+    hold::check(world, failures);
     for pod in Pod::whole(world) {
         for container in pod.all_containers() {
             let image = container.at("image");

@@ -33,6 +33,16 @@ pub(super) fn check(known: &Known<'_>, failures: &mut Vec<Failure>) {
                         format!("{kind} {} is scaled by {} {} too", name.quoted(), other.kind, other.name);
                     name.fail(failures, wrong, "one autoscaler a workload");
                 }
+                if let Some(workload) = known.object(kind, name.text_or_empty(), namespace) {
+                    let replicas = Field::root(workload).down("spec.replicas");
+                    if replicas.is_said() {
+                        let wrong = format!(
+                            "is set back by each apply, and {} {} scales it",
+                            object.kind, object.name
+                        );
+                        replicas.fail(failures, wrong, "without it");
+                    }
+                }
                 if object.kind == "ScaledObject" {
                     scaled_object(known, object, kind, failures);
                 } else {
