@@ -129,6 +129,12 @@
 {{- else if or $v.optimize.schedule $v.optimize.data.claim }}
 {{- $wrong = append $wrong "optimize.schedule and optimize.data.claim are for a Job: optimize.model names of which model" }}
 {{- end }}
+{{- if and $v.front.onDemand.models (or (not $v.front.onDemand.release) (eq $v.front.onDemand.release .Release.Name)) }}
+{{- $wrong = append $wrong "front.onDemand.models want backends of their own: front.onDemand.release names another release, which has them" }}
+{{- end }}
+{{- if and (not $v.front.onDemand.models) $v.front.onDemand.release }}
+{{- $wrong = append $wrong (printf "front.onDemand.release %s is asked nothing: front.onDemand.models names of which models" $v.front.onDemand.release) }}
+{{- end }}
 {{- if and (eq $v.models.from "pvc") (not $v.models.pvc.claim) }}
 {{- $wrong = append $wrong "models.from pvc wants models.pvc.claim" }}
 {{- end }}

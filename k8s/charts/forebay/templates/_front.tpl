@@ -14,7 +14,11 @@
 {{- define "forebay.filter" -}}
 {{- $trust := pick .Values.trust "tenancy" "authorization" "cookie" -}}
 {{- $gate := merge (dict "cluster" "forebay-gate") (.Values.front.filter.gate | default dict) -}}
-{{- merge (dict "service" .Values.service "gate" $gate) $trust .Values.front.filter | toPrettyJson }}
+{{- $own := dict "service" .Values.service "gate" $gate -}}
+{{- with .Values.front.onDemand.models -}}
+{{- $_ := set $own "backends" (dict "on_demand" (dict $.Values.service .) "hash" true) -}}
+{{- end -}}
+{{- merge $own $trust .Values.front.filter | toPrettyJson }}
 {{- end }}
 
 {{/* What a request that the filter holds may grow to: its largest body, and one read of the connection more. */}}
@@ -74,7 +78,13 @@ transport_socket:
 {{/* Takes [root, component, protocol]. */}}
 {{- define "forebay.envoySpeaksTls" -}}
 {{- $root := index . 0 -}}
-{{- $name := printf "%s-%s" (include "forebay.fullname" $root) (index . 1) -}}
+{{- include "forebay.envoySpeaksTlsTo" (list $root (printf "%s-%s" (include "forebay.fullname" $root) (index . 1)) (index . 2)) }}
+{{- end }}
+
+{{/* Takes [root, name in the certificate, protocol]. */}}
+{{- define "forebay.envoySpeaksTlsTo" -}}
+{{- $root := index . 0 -}}
+{{- $name := index . 1 -}}
 {{- if $root.Values.tls.secret }}
 transport_socket:
   name: envoy.transport_sockets.tls
