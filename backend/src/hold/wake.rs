@@ -189,7 +189,7 @@ async fn asked(
     // With its causes: the outermost says only that it could not connect.
     let lost = |error: anyhow::Error| WakeError::Lost(format!("{error:#}"));
     let request = Request::builder().method(method).uri(by.scale.clone());
-    // Kubernetes writes down who changed a field by what stands before the slash.
+    // The name that the log of calls (audit) has for it.
     let request = request.header(AUTHORIZATION, token).header(USER_AGENT, AGENT);
     let request = match patch {
         Some(patch) => request.header(CONTENT_TYPE, "application/merge-patch+json").body(Body::from(patch)),
