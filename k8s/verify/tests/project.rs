@@ -2,7 +2,9 @@
 
 use std::fs;
 use std::path::{Path, PathBuf};
+use std::process::Command;
 
+use forebay_verify::outsiders::Outsiders;
 use forebay_verify::project::Project;
 use forebay_verify::{Failure, Tools, World};
 use walkdir::WalkDir;
@@ -212,6 +214,52 @@ fn mistakes_in_what_goes_to_zero_are_found() {
         "0 is not below minReplicaCount",
     ] {
         assert!(wrong.contains(expected), "{expected} is not in:\n{wrong}");
+    }
+}
+
+/// What the chart renders for stage, with more settings.
+fn stage(base: &World, release: &str, more: &[&str]) -> Result<String, String> {
+    let chart = root().join("k8s/charts/forebay");
+    let mut helm = Command::new(base.tools.helm4.as_ref().expect("helm"));
+    helm.args(["template", release]).arg(&chart).args(["--namespace", "forebay-stage"]);
+    helm.arg("--values").arg(chart.join("values-stage.yaml")).args(more);
+    let done = helm.output().expect("helm runs");
+    let text = |bytes| String::from_utf8(bytes).expect("text");
+    if done.status.success() { Ok(text(done.stdout)) } else { Err(text(done.stderr)) }
+}
+
+#[test]
+fn a_release_and_the_one_that_has_its_on_demand_models_stand_together_as_the_page_says() {
+    let base = base();
+    let page = fs::read_to_string(root().join("k8s/README.md")).expect("the page");
+    let (_, block) = page.split_once("where `rare.yaml` says\n\n").expect("the page has it");
+    let block: Vec<&str> = block.lines().map_while(|line| line.strip_prefix("    ")).collect();
+    let folder = tempfile::tempdir().expect("a folder");
+    let values = folder.path().join("rare.yaml");
+    fs::write(&values, block.join("\n")).expect("written");
+    let values = values.to_str().expect("text");
+    let of = ["--set", "front.onDemand.release=rare", "--set", "front.onDemand.models={rare-model}"];
+    let said = |hot: &[&str], rare: &[&str]| {
+        let outsiders = Outsiders::read(&root().join("k8s/outsiders.yaml")).expect("outsiders");
+        let mut world = World { outsiders, ..base.clone() };
+        world.take(Path::new("hot.yaml"), &stage(&base, "forebay", hot).expect("it renders"));
+        world.take(Path::new("rare.yaml"), &stage(&base, "rare", rare).expect("it renders"));
+        forebay_verify::judge(&world).iter().map(Failure::to_string).collect::<Vec<_>>().join("\n")
+    };
+    assert_eq!(said(&of, &["--values", values]), "");
+    let shut = said(&of, &["--values", values, "--set-json", "networkPolicy.gateFrom=[]"]);
+    assert!(shut.contains("NetworkPolicy/forebay-stage/rare-forebay-gate: spec.ingress"), "{shut}");
+    let other = said(
+        &[&of[..3], &["front.onDemand.models={a}", "--set", "front.onDemand.release=other"]].concat(),
+        &["--values", values],
+    );
+    assert!(other.contains("other-forebay-backend-headless"), "{other}");
+    for (more, expected) in [
+        (&of[2..], "front.onDemand.release names another release"),
+        (&of[..2], "front.onDemand.release rare is asked nothing"),
+    ] {
+        let refused = stage(&base, "forebay", more).expect_err("it is refused");
+        assert!(refused.contains(expected), "{refused}");
     }
 }
 
