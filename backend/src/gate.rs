@@ -2,6 +2,7 @@
 //! with a pool that many share; `serve` has the same routes with the pool in memory, on a port of their own too. Next: `cache` looks
 //! entries up, and knows what is live; what filters tell is summed up (`savings`), and kept where a folder is named (`key_trace`).
 
+mod ends;
 pub(crate) mod key_trace;
 mod lookup;
 mod poll;
@@ -77,12 +78,15 @@ impl Gate {
         if self.trust.admits(service, headers, peer) { Ok(()) } else { Err(HttpError::Credential) }
     }
 
-    /// Tells `/metrics` what is known of generations, and takes away the sums of models that are served no more.
+    /// Tells `/metrics` what is known of generations and replicas, and takes away the sums of models that are served no more.
     pub(crate) fn sweep(&self, now: Instant) {
         let (proxies, behind) = self.proxies.count(self.live.epoch(), now);
         gauge!("forebay_generations_known").set(f64::from(u8::from(self.live.is_known())));
         gauge!("forebay_proxies").set(proxies as f64);
         gauge!("forebay_proxies_behind").set(behind as f64);
+        for (service, alive) in &*self.live.replicas() {
+            gauge!("forebay_replicas", "service" => service.clone()).set(*alive as f64);
+        }
         self.savings.sweep(now, |service, model| self.live.lists(service, model) == Some(false));
     }
 }

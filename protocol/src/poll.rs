@@ -1,5 +1,5 @@
 //! What a proxy tells the gate when it polls: which table it has, and what only it knows, hits and the compute time that they
-//! saved, with a trace of sampled keys. A filter makes it, the gate takes it.
+//! saved, what became of requests and how long that took, with a trace of sampled keys. A filter makes it, the gate takes it.
 
 use crate::gate::FORMAT;
 use crate::proof::PROOF_BYTES;
@@ -9,8 +9,10 @@ use serde::{Deserialize, Serialize};
 pub const MAX_POLL_BYTES: usize = 256 << 10;
 /// Longest name of a proxy.
 pub const MAX_PROXY_BYTES: usize = 64;
-/// Most rows of `saved` in one report, and most of `trace`.
+/// Most rows of each kind in one report.
 pub const MAX_ROWS: usize = 1024;
+/// Upper bounds of the steps in which `latency` counts, in milliseconds; one more step is for what took longer.
+pub const LATENCY_MS: [u64; 12] = [1, 2, 5, 10, 20, 50, 100, 200, 500, 1000, 5000, 30_000];
 /// Highest number of a report: beyond, doubles don't tell all whole numbers apart.
 pub const MAX_SEQ: u64 = 1 << 53;
 /// Longest that the gate holds a poll, in milliseconds.
@@ -45,6 +47,12 @@ pub struct Report {
     /// Sums by service and model.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub saved: Vec<Saved>,
+    /// What became of requests, by service. Older filters say nothing of it.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub ends: Vec<End>,
+    /// How long it took, by what answered.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub latency: Vec<Latency>,
     /// Requests of the sampled keys, in the order in which they were answered.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub trace: Vec<Trace>,
@@ -56,7 +64,7 @@ pub struct Report {
 impl Report {
     /// Is there nothing to say?
     pub fn is_empty(&self) -> bool {
-        self.saved.is_empty() && self.trace.is_empty()
+        self.saved.is_empty() && self.ends.is_empty() && self.latency.is_empty() && self.trace.is_empty()
     }
 }
 
@@ -71,6 +79,29 @@ pub struct Saved {
     pub hits: u64,
     /// Compute time of the answers given, in microseconds.
     pub cost_us: u64,
+}
+
+/// Requests of a service that came to the same end.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct End {
+    /// The service.
+    pub service: String,
+    /// As in the proxy's own `forebay_requests`: `hit_raw`, `miss`.
+    pub result: String,
+    /// Why, in the words of `Cache-Status`: `stale`, `no-store`. A hit has none.
+    #[serde(default, skip_serializing_if = "String::is_empty")]
+    pub reason: String,
+    /// How many.
+    pub count: u64,
+}
+
+/// How long answers took in the proxy, from a complete request to the begin of its answer.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Latency {
+    /// What answered.
+    pub tier: Tier,
+    /// How many took up to each of [`LATENCY_MS`] and longer than the one before; the last, how many took longer than all.
+    pub counts: Vec<u64>,
 }
 
 /// One request of a sampled key.
@@ -110,6 +141,20 @@ pub enum Tier {
     Collapsed,
     /// The upstream.
     Upstream,
+}
+
+impl Tier {
+    /// As it is sent.
+    pub fn text(self) -> &'static str {
+        match self {
+            Self::Raw => "raw",
+            Self::Vm => "vm",
+            Self::Shared => "shared",
+            Self::L2 => "l2",
+            Self::Collapsed => "collapsed",
+            Self::Upstream => "upstream",
+        }
+    }
 }
 
 /// Bytes that are no poll of this version.
@@ -165,6 +210,8 @@ impl Poll {
         within("wait_ms", poll.wait_ms, MAX_WAIT_MS)?;
         within("seq", poll.seq, MAX_SEQ)?;
         within("number of sums", poll.report.saved.len() as u64, MAX_ROWS as u64)?;
+        within("number of ends", poll.report.ends.len() as u64, MAX_ROWS as u64)?;
+        within("number of latencies", poll.report.latency.len() as u64, MAX_ROWS as u64)?;
         within("number of traces", poll.report.trace.len() as u64, MAX_ROWS as u64)?;
         Ok(poll)
     }
@@ -181,6 +228,9 @@ mod tests {
         let mut poll = Poll::parse(PLAIN.as_bytes()).unwrap();
         assert!(poll.report.is_empty());
         poll.report.saved.push(Saved { service: "s".into(), model: "m".into(), hits: 2, cost_us: 9 });
+        let (service, result) = ("s".to_owned(), "miss".to_owned());
+        poll.report.ends.push(End { service, result, reason: "stale".into(), count: 3 });
+        poll.report.latency.push(Latency { tier: Tier::Upstream, counts: vec![0, 3] });
         poll.report.trace.push(Trace {
             at_ms: 1,
             service: "s".into(),
@@ -192,6 +242,13 @@ mod tests {
             tier: Tier::L2,
         });
         assert_eq!(Poll::parse(&serde_json::to_vec(&poll).unwrap()).unwrap(), poll);
+    }
+
+    #[test]
+    fn a_tier_is_called_as_it_is_sent() {
+        for tier in [Tier::Raw, Tier::Vm, Tier::Shared, Tier::L2, Tier::Collapsed, Tier::Upstream] {
+            assert_eq!(serde_json::to_value(tier).unwrap(), tier.text());
+        }
     }
 
     #[test]

@@ -1,5 +1,6 @@
-//! What proxies count and only they know: hits and the compute time that those saved, by service and model. Reports enter, each
-//! once; sums leave as counters. What is traced beside them goes to [`KeyTraces`], where traces are kept, and is dropped elsewhere.
+//! What proxies count and only they know: hits and the compute time that those saved, by service and model, and what became of requests
+//! (`ends`). Reports enter, each once; sums leave as counters. What is traced beside them goes to [`KeyTraces`], where traces are kept, and
+//! is dropped elsewhere.
 
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -9,6 +10,7 @@ use bytes::Bytes;
 use forebay_protocol::poll::{Poll, Report, Saved};
 use metrics::{Counter, counter};
 
+use super::ends::Ends;
 use super::key_trace::KeyTraces;
 use crate::cache::live::{Fate, Registry, Uncounted};
 use crate::cache::pool::PoolError;
@@ -19,7 +21,7 @@ use crate::time::every::Every;
 const MOST_MODELS: usize = 1000;
 /// The longest name that is a label.
 const LONGEST_NAME: usize = 256;
-const OTHER: &str = "(other)";
+pub(super) const OTHER: &str = "(other)";
 /// For so long the sums of a model are told that is served no more: longer than any scrape waits, and than proxies keep reports.
 const GONE: Duration = Duration::from_mins(10);
 /// Between two looks for those.
@@ -39,6 +41,7 @@ pub(crate) struct Savings {
 #[derive(Default)]
 struct Sums {
     counters: HashMap<(String, String), Model>,
+    ends: Ends,
     swept: Every,
 }
 
@@ -85,9 +88,10 @@ impl Savings {
     /// # Errors
     /// When nobody can say whether it was; the proxy sends it again.
     pub(super) async fn count(self: &Arc<Self>, reported: Reported) -> Result<(), Uncounted> {
-        let Report { saved, trace, .. } = &reported.report;
+        let Report { saved, ends, latency, trace, .. } = &reported.report;
+        let counts_nothing = saved.is_empty() && ends.is_empty() && latency.is_empty();
         // Nobody has to remember what nobody counts.
-        if saved.is_empty() && (trace.is_empty() || self.key_traces.is_none()) {
+        if counts_nothing && (trace.is_empty() || self.key_traces.is_none()) {
             return Ok(());
         }
         let savings = self.clone();
@@ -98,7 +102,10 @@ impl Savings {
         let Reported { who, seq, report, _held } = reported;
         match self.registry.report(who, seq).await? {
             Fate::New => {
-                self.lock().count(&report.saved, Instant::now());
+                let mut sums = self.lock();
+                sums.count(&report.saved, Instant::now());
+                sums.ends.count(&report.ends, &report.latency);
+                drop(sums);
                 if let Some(key_traces) = &self.key_traces {
                     key_traces.take(report.trace, report.trace_rate);
                 }

@@ -2,6 +2,7 @@
 //! are in `statistics`. Next: `/metrics` in Prometheus' text form.
 
 mod series;
+pub(crate) mod text;
 
 use std::time::Duration;
 
@@ -187,6 +188,16 @@ fn describe_gate() {
     describe_gauge!("forebay_generations_known", "1 where this gate can say which generations are live");
     describe_gauge!("forebay_proxies", "Proxies that poll this gate");
     describe_gauge!("forebay_proxies_behind", "Of those, the ones without the newest table of generations");
+    describe_gauge!("forebay_replicas", "Servers of a service that are alive, as they said it to the pool");
+    describe_counter!(
+        "forebay_proxy_requests",
+        "What became of requests in proxies, and why, as they tell; each is counted by one gate"
+    );
+    describe_counter!(
+        "forebay_proxy_latency_ms_bucket",
+        "Answers that took up to so many milliseconds in a proxy, from a complete request to the begin of its answer, by what answered"
+    );
+    describe_gauge!("forebay_gpu_hour_price", "What a GPU hour costs, where it is said (--price)");
     describe_counter!("forebay_gate_lookups", "Lookups at the gate, by result");
     describe_histogram!("forebay_gate_lookup_seconds", "Time of a lookup at the gate");
     describe_of_key_traces();
@@ -213,6 +224,11 @@ fn describe_holding() {
     );
     describe_histogram!("forebay_hold_seconds", "Time from a request that came to be held to its answer");
     describe_counter!("forebay_hold_hits", "Requests that came to be held and were answered by the pool");
+    describe_counter!(
+        "forebay_hold_collapsed",
+        "Requests that were held and got what an equal one was answered"
+    );
+    describe_counter!("forebay_hold_saved_us", "Compute time that those hits and collapsed requests saved");
     describe_counter!(
         "forebay_hold_refused",
         "Requests that came to be held and got no answer, by reason: full, late, asleep, broken, ends, only_if_cached, body"

@@ -168,6 +168,13 @@ pub struct Forward {
     pub detail: Option<Detail>,
 }
 
+impl Forward {
+    /// The most that is known of why, as it is written.
+    pub fn text(self) -> &'static str {
+        self.detail.map_or(self.fwd.text(), Detail::text)
+    }
+}
+
 impl From<Fwd> for Forward {
     fn from(fwd: Fwd) -> Self {
         Self { fwd, detail: None }

@@ -50,16 +50,19 @@ pub enum Event {
     ShadowMismatch,
 }
 
-fn result_label(result: Result) -> &'static str {
-    match result {
-        Result::Hit(Tier::Raw) => "hit_raw",
-        Result::Hit(Tier::Vm) => "hit_vm",
-        Result::Hit(Tier::Shared) => "hit_shared",
-        Result::Hit(Tier::L2) => "hit_l2",
-        Result::Collapsed => "collapsed",
-        Result::Miss => "miss",
-        Result::Bypass => "bypass",
-        Result::Unsatisfiable => "unsatisfiable",
+impl Result {
+    /// As a metric's label.
+    pub fn text(self) -> &'static str {
+        match self {
+            Self::Hit(Tier::Raw) => "hit_raw",
+            Self::Hit(Tier::Vm) => "hit_vm",
+            Self::Hit(Tier::Shared) => "hit_shared",
+            Self::Hit(Tier::L2) => "hit_l2",
+            Self::Collapsed => "collapsed",
+            Self::Miss => "miss",
+            Self::Bypass => "bypass",
+            Self::Unsatisfiable => "unsatisfiable",
+        }
     }
 }
 
@@ -119,7 +122,7 @@ impl Counters {
             let name = match counter {
                 Counter::Requests(service, result) => {
                     let service = services.get(usize::from(service)).map_or("", String::as_str);
-                    format!("forebay_requests.service={service}.result={}", result_label(result))
+                    format!("forebay_requests.service={service}.result={}", result.text())
                 }
                 Counter::Event(event) => format!("forebay_events.event={}", event_label(event)),
             };
@@ -163,7 +166,7 @@ mod tests {
         let hits = Tier::ALL.iter().map(|tier| Result::Hit(*tier));
         let results = hits
             .chain([Result::Collapsed, Result::Miss, Result::Bypass, Result::Unsatisfiable])
-            .map(result_label);
+            .map(Result::text);
         let events = [
             Event::Stored,
             Event::NotStored,

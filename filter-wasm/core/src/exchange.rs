@@ -35,6 +35,8 @@ use store::Collecting;
 /// A request under way: what it wants, and what is known of its course.
 struct Going {
     wanted: Rc<Wanted>,
+    /// When it was complete.
+    since_ms: u64,
     /// Why it goes upstream, if it does.
     forward: Forward,
     /// It leads a flight: others wait for it.
@@ -46,8 +48,8 @@ struct Going {
 }
 
 impl Going {
-    fn new(wanted: Rc<Wanted>) -> Self {
-        Self { wanted, forward: Fwd::Miss.into(), leads: false, shadow: None, is_known: false }
+    fn new(wanted: Rc<Wanted>, since_ms: u64) -> Self {
+        Self { wanted, since_ms, forward: Fwd::Miss.into(), leads: false, shadow: None, is_known: false }
     }
 
     fn is_shadow(&self) -> bool {

@@ -110,6 +110,11 @@ impl<W> Seat<W> {
         self.standing.get()
     }
 
+    /// Since when it waits.
+    pub fn since_ms(&self) -> u64 {
+        self.since_ms.get()
+    }
+
     /// It was to be answered, but can't be: it goes upstream on its own.
     pub fn send_alone(&self, why: Detail) {
         self.standing.set(Standing::Alone(why));

@@ -105,8 +105,8 @@ impl Worker {
         self.woken = false;
         for _ in 0..BATCH {
             let Some((seat, release)) = self.join.next_due() else { return };
-            let (act, counted) = self.released(host, &seat, release);
-            self.counters.request(seat.claim.incoming.route.service, counted);
+            let (act, counted, why) = self.released(host, &seat, release);
+            self.count(seat.claim.incoming.route.service, counted, why);
             acts.push(act);
         }
         self.release_soon(acts);
@@ -117,13 +117,16 @@ impl Worker {
         host: &dyn Host,
         seat: &Seat<Rc<Wanted>>,
         release: Release<Rc<Landed>>,
-    ) -> (Act, Counted) {
+    ) -> (Act, Counted, &'static str) {
         let (wanted, context) = (&seat.claim, seat.context);
         wanted.body.let_go();
-        match release {
+        let why = match release {
             Release::Answer(landed) => {
                 let why = match landed.encoded(wanted, self.live.skew_ms()) {
-                    Ok(answer) => return self.answered(host, seat, &landed, answer),
+                    Ok(answer) => {
+                        let (act, counted) = self.answered(host, seat, &landed, answer);
+                        return (act, counted, "");
+                    }
                     Err(why) => why,
                 };
                 if why == Detail::OutOfMemory {
@@ -131,11 +134,18 @@ impl Worker {
                 }
                 seat.send_alone(why);
                 self.counters.event(Event::Freed);
+                why
             }
-            Release::Lead(_) => self.counters.event(Event::Promoted),
-            Release::Alone(_) => self.counters.event(Event::Freed),
-        }
-        (Act::Resume { context }, Counted::Miss)
+            Release::Lead(why) => {
+                self.counters.event(Event::Promoted);
+                why
+            }
+            Release::Alone(why) => {
+                self.counters.event(Event::Freed);
+                why
+            }
+        };
+        (Act::Resume { context }, Counted::Miss, why.text())
     }
 
     /// What came of the leader's request came of the waiter's: a hit where the pool answered, and an answer of the upstream's else.
@@ -155,7 +165,7 @@ impl Worker {
             (poll::Tier::Collapsed, Counted::Collapsed, CacheStatus::Collapsed)
         };
         let (bytes, cost_us) = (answer.body.len(), answer.cost_us);
-        let answered = Answered { tier: told, bytes, cost_us, at_ms: now_ms };
+        let answered = Answered { tier: told, bytes, cost_us, since_ms: seat.since_ms(), at_ms: now_ms };
         self.tell(&wanted.incoming, wanted.digest(), answered);
         let reply = Reply::Kept { answer, id: wanted.id().to_owned(), status, now_ms };
         (Act::Answer { context: seat.context, reply }, counted)

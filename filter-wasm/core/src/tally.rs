@@ -1,7 +1,10 @@
-//! What only the proxy knows: hits and the compute time that they saved, by service and model, and a trace of sampled keys. Each
-//! request's outcome enters; a report leaves with a poll, and is kept until the gate has it.
+//! What only the proxy knows: hits and the compute time that they saved, by service and model, what became of requests (`ends`), and
+//! a trace of sampled keys. Each request's outcome enters; a report leaves with a poll, and is kept until the gate has it.
+
+mod ends;
 
 use crate::live::Said;
+use ends::Ends;
 use forebay_protocol::digest::Digest;
 use forebay_protocol::poll::{MAX_ROWS, Report, Saved, Tier, Trace};
 use forebay_protocol::tenant::Tenant;
@@ -58,6 +61,8 @@ pub struct Tally {
     saved: HashMap<u16, HashMap<String, (u64, u64)>>,
     /// How many sums that is.
     sums: usize,
+    /// What became of requests.
+    pub ends: Ends,
     rows: Vec<Row>,
     /// Hashes keys, from the context on.
     sampler: blake3::Hasher,
@@ -75,6 +80,7 @@ impl Default for Tally {
             vm: 0,
             saved: HashMap::new(),
             sums: 0,
+            ends: Ends::default(),
             rows: Vec::new(),
             sampler: blake3::Hasher::new_derive_key(SAMPLE_CONTEXT),
             rate: u32::MAX,
@@ -164,7 +170,8 @@ impl Tally {
             self.rate = self.rate.saturating_mul(2);
         }
         let trace = rows.into_iter().map(|row| Trace { service: name(row.service), ..row.trace });
-        Report { saved: saved.collect(), trace: trace.collect(), trace_rate }
+        let (ends, latency) = self.ends.take(name);
+        Report { saved: saved.collect(), ends, latency, trace: trace.collect(), trace_rate }
     }
 
     /// The gate has the report of that number.
@@ -176,7 +183,7 @@ impl Tally {
 
     /// Is a report due from a worker that does not poll?
     pub fn is_due(&self, now_ms: u64) -> bool {
-        let has_news = self.sent.is_some() || self.sums > 0 || !self.rows.is_empty();
+        let has_news = self.sent.is_some() || self.sums > 0 || !self.ends.is_empty() || !self.rows.is_empty();
         has_news && now_ms.abs_diff(self.reported_ms) >= REPORT_MS
     }
 }

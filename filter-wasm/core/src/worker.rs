@@ -3,7 +3,7 @@
 
 use crate::acts::{Act, Acts, Ticket};
 use crate::arriving::Arrivals;
-use crate::cache_status::{Forward, Tier};
+use crate::cache_status::{Bypass, Forward, Tier};
 use crate::config::{self, Config, Mode, Tenancy};
 use crate::counters::{Counters, Event, Result as Counted};
 use crate::gate::Gate;
@@ -37,7 +37,9 @@ pub struct Answered {
     pub bytes: usize,
     /// Its compute time, in microseconds.
     pub cost_us: u64,
-    /// When.
+    /// When the request was complete.
+    pub since_ms: u64,
+    /// When it was answered.
     pub at_ms: u64,
 }
 
@@ -207,7 +209,7 @@ impl Worker {
     fn let_late_go(&mut self, now_ms: u64, acts: &mut Acts) {
         for _ in 0..BATCH {
             let Some(late) = self.arrivals.next_late(now_ms) else { return };
-            self.counters.request(late.service, Counted::Bypass);
+            self.count(late.service, Counted::Bypass, Bypass::BodyTooSlow.text());
             acts.push(Act::Resume { context: late.context });
         }
         self.wake(acts);
@@ -242,12 +244,21 @@ impl Worker {
         acts
     }
 
+    /// Counts what became of a request of that service, and why.
+    pub fn count(&mut self, service: u16, result: Counted, why: &'static str) {
+        self.counters.request(service, result);
+        if self.gate.is_some() {
+            self.tally.ends.count(service, result, why);
+        }
+    }
+
     /// Tells the tally what answered a request.
     pub fn tell(&mut self, incoming: &Incoming, digest: Option<&Digest>, answered: Answered) {
         if self.gate.is_none() {
             return;
         }
-        let Answered { tier, bytes, cost_us, at_ms } = answered;
+        let Answered { tier, bytes, cost_us, since_ms, at_ms } = answered;
+        self.tally.ends.took(tier, at_ms.saturating_sub(since_ms));
         self.tally.count(Outcome {
             service: incoming.route.service,
             model: incoming.path.infer().model,

@@ -174,6 +174,15 @@ pub(crate) fn live_models(heard: &[Heard], now_ms: u64) -> Vec<LiveModel> {
     places.into_iter().filter_map(row).collect()
 }
 
+/// How many instances of each service are alive.
+pub(crate) fn replicas(heard: &[Heard], now_ms: u64) -> BTreeMap<String, usize> {
+    let mut replicas = BTreeMap::new();
+    for one in heard {
+        *replicas.entry(one.record.service.clone()).or_default() += usize::from(one.is_alive(now_ms));
+    }
+    replicas
+}
+
 /// Instances that can be forgotten: dead, and the table is the same without them for ever.
 pub(crate) fn outdated(heard: &[Heard], now_ms: u64) -> Vec<&Heard> {
     let is_outdated = |of: &&Heard| {
@@ -230,6 +239,12 @@ mod tests {
             left,
         ];
         assert_eq!(live(&heard, NOW), [1, 2]);
+        assert_eq!(replicas(&heard, NOW), BTreeMap::from([("s".to_owned(), 3)]));
+        assert_eq!(
+            replicas(&heard[2..3], NOW),
+            BTreeMap::from([("s".to_owned(), 0)]),
+            "it is known, and at zero"
+        );
     }
 
     #[test]

@@ -1,7 +1,7 @@
 //! The table of live generations as this process has it, for lookups and polls, which don't wait for the pool. Epochs only grow,
 //! and what could not be refreshed for a while says nothing any more.
 
-use std::collections::{BTreeSet, HashMap};
+use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
@@ -30,6 +30,8 @@ type Index = HashMap<(String, String, String), Vec<Generation>>;
 /// The table as it stands.
 pub(crate) struct LiveTable {
     current: ArcSwap<Current>,
+    /// Instances that are alive, by service: told to people, and nothing goes by it.
+    replicas: ArcSwap<BTreeMap<String, usize>>,
     /// Held by who changes it, for a moment.
     changing: Mutex<()>,
     /// Told when the epoch is another.
@@ -98,6 +100,7 @@ impl LiveTable {
         };
         Self {
             current: ArcSwap::from_pointee(current),
+            replicas: ArcSwap::default(),
             changing: Mutex::default(),
             epochs: watch::Sender::new(0),
             traces: Mutex::default(),
@@ -141,6 +144,16 @@ impl LiveTable {
         }
         self.current.store(Arc::new(next));
         self.epochs.send_if_modified(|before| std::mem::replace(before, epoch) != epoch);
+    }
+
+    /// So many instances of each service are alive.
+    pub(crate) fn set_replicas(&self, replicas: BTreeMap<String, usize>) {
+        self.replicas.store(Arc::new(replicas));
+    }
+
+    /// How many instances of each service are alive, as they said it last.
+    pub(crate) fn replicas(&self) -> Arc<BTreeMap<String, usize>> {
+        self.replicas.load_full()
     }
 
     /// Replaces the models and counts the epoch up if they changed: for a table of one process. Returns the epoch.

@@ -25,6 +25,8 @@ struct Hit {
     answer: Rc<Answer>,
     tier: Tier,
     ttl_s: u64,
+    /// When its request was complete.
+    since_ms: u64,
     now_ms: u64,
 }
 
@@ -64,7 +66,7 @@ impl Exchange {
             if let Repeat::Maybe(fingerprint) = repeat {
                 worker.l1.repeats.keep(fingerprint, &parts, key);
             }
-            let hit = Hit { answer, tier: Tier::Raw, ttl_s, now_ms };
+            let hit = Hit { answer, tier: Tier::Raw, ttl_s, since_ms: now_ms, now_ms };
             return self.answer(worker, &incoming, (digest.as_ref(), &id), hit);
         }
         let reading =
@@ -78,7 +80,7 @@ impl Exchange {
 
     /// L1 by digest, then join.
     fn look_up(&mut self, worker: &mut Worker, host: &dyn Host, wanted: &Rc<Wanted>, now_ms: u64) -> Acts {
-        let mut going = Going::new(wanted.clone());
+        let mut going = Going::new(wanted.clone(), now_ms);
         if !wanted.incoming.looks_up() {
             going.forward = Fwd::Request.into();
             let acts = self.forward(worker, going);
@@ -87,7 +89,7 @@ impl Exchange {
         match worker.find(host, wanted, now_ms) {
             Ok((answer, tier, Usable { ttl_s, .. })) if !going.is_shadow() => {
                 worker.l1.alias(wanted);
-                let hit = Hit { answer, tier, ttl_s, now_ms };
+                let hit = Hit { answer, tier, ttl_s, since_ms: now_ms, now_ms };
                 return self.answer(worker, &wanted.incoming, (wanted.digest(), wanted.id()), hit);
             }
             Ok((answer, ..)) => going.shadow = Some(answer),
@@ -135,9 +137,10 @@ impl Exchange {
         (digest, id): (Option<&Digest>, &str),
         hit: Hit,
     ) -> Acts {
-        let Hit { answer, tier, ttl_s, now_ms } = hit;
-        worker.counters.request(incoming.route.service, Counted::Hit(tier));
+        let Hit { answer, tier, ttl_s, since_ms, now_ms } = hit;
+        worker.count(incoming.route.service, Counted::Hit(tier), "");
         let answered = Answered {
+            since_ms,
             tier: tier.as_told(),
             bytes: answer.body.len(),
             cost_us: answer.cost_us,
@@ -236,7 +239,7 @@ impl Exchange {
             let landed = Landed::of_entry(wanted.key, answer.clone(), (wants.clone(), entry), held);
             worker.finish(self.context, &wanted, Outcome::Answer(Rc::new(landed)), now_ms);
         }
-        let hit = Hit { answer, tier: Tier::L2, ttl_s, now_ms };
+        let hit = Hit { answer, tier: Tier::L2, ttl_s, since_ms: going.since_ms, now_ms };
         self.answer(worker, &wanted.incoming, (wanted.digest(), wanted.id()), hit)
     }
 }

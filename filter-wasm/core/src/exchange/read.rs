@@ -52,7 +52,7 @@ impl Exchange {
         let is_call = self.tell_route(worker, route.service, headers, &mut told) && !end_of_stream;
         let acts = match (path.filter(|_| !end_of_stream && route.mode != Mode::Off), tenant) {
             _ if is_call => Acts::hold(),
-            (None, _) => self.pass(worker),
+            (None, _) => self.pass(),
             (Some(_), None) => self.bypass(worker, route.service, Bypass::NoTenant),
             (Some(path), Some(tenant)) => self.judge_infer(worker, host, headers, (route, tenant, path)),
         };

@@ -73,6 +73,7 @@ impl Exchange {
         };
         let now_ms = host.now_ms();
         let told = Answered {
+            since_ms: going.since_ms,
             tier: poll::Tier::Upstream,
             bytes: headers.number("content-length").unwrap_or(0),
             cost_us: headers.number(header::X_FOREBAY_COST_US).unwrap_or(0),

@@ -11,17 +11,14 @@ use crate::worker::Worker;
 
 impl Exchange {
     /// On to the upstream, as `state`.
-    fn upstream(&mut self, worker: &mut Worker, counted: Option<(u16, Counted)>, state: State) -> Acts {
-        if let Some((service, result)) = counted {
-            worker.counters.request(service, result);
-        }
+    fn upstream(&mut self, state: State) -> Acts {
         self.state = state;
         Acts::go()
     }
 
     /// An infer request that is not looked at, and not counted: the filter is off, or there is no body.
-    pub(super) fn pass(&mut self, worker: &mut Worker) -> Acts {
-        self.upstream(worker, None, State::Passing(None))
+    pub(super) fn pass(&mut self) -> Acts {
+        self.upstream(State::Passing(None))
     }
 
     /// Lets a request of that service through unlooked-at.
@@ -29,8 +26,8 @@ impl Exchange {
         if why == Bypass::OutOfMemory {
             worker.counters.event(Event::OutOfMemory);
         }
-        let state = State::Passing(Some(CacheStatus::Bypass(why)));
-        self.upstream(worker, Some((service, Counted::Bypass)), state)
+        worker.count(service, Counted::Bypass, why.text());
+        self.upstream(State::Passing(Some(CacheStatus::Bypass(why))))
     }
 
     /// Nothing to answer from: on to the upstream, unless the client wants nothing but a cached answer.
@@ -39,13 +36,14 @@ impl Exchange {
         wanted.body.let_go();
         let service = wanted.incoming.route.service;
         if wanted.incoming.directives.only_if_cached && !going.is_shadow() {
-            worker.counters.request(service, Counted::Unsatisfiable);
+            worker.count(service, Counted::Unsatisfiable, going.forward.text());
             let mut forward = going.forward;
             forward.detail = Some(Detail::OnlyIfCached);
             let status = CacheStatus::Miss { forward, stored: false, not_stored: None };
             let reply = Reply::Unsatisfiable { status };
             return Acts::hold().and(Act::Answer { context: self.context, reply });
         }
-        self.upstream(worker, Some((service, Counted::Miss)), State::Forwarding(going))
+        worker.count(service, Counted::Miss, going.forward.text());
+        self.upstream(State::Forwarding(going))
     }
 }

@@ -12,7 +12,7 @@ use tokio_util::sync::CancellationToken;
 
 use super::steps::{self, Reader, Said, Stands, Steps, Word};
 use super::{Registry, Untold, random_name, until_none};
-use crate::cache::live::heard::{Record, live_models};
+use crate::cache::live::heard::{Record, live_models, replicas};
 use crate::cache::live::proxies::Proxies;
 use crate::cache::live::reports::Fate;
 use crate::cache::live::table::LiveTable;
@@ -310,6 +310,9 @@ impl<S: Steps> Follow<S> {
         };
         let read = self.steps.read(&reader).await?;
         self.proxies.said(&proxies, asked);
+        if let Some(heard) = &read.heard {
+            self.table.set_replicas(replicas(heard, read.now_ms));
+        }
         let models = read.heard.map(|heard| live_models(&heard, read.now_ms));
         self.table.set(read.epoch, models, asked, &known);
         *signature = read.signature;
