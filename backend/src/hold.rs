@@ -7,10 +7,12 @@
 //! join       equal ones wait together
 //! line       who waits, and whose turn it is
 //! handover   the line and the backends; says that one is wanted
+//! phase      whether a backend is wanted, how long a wake takes, and the last ones
 //! backends   which are there, ready for what, and how much each takes
 //! refusal    no room, no time
 //! load       what the backends have to do; scaler: KEDA is told, at once when one is wanted
 //! wake       Kubernetes is asked for one, where nothing else does it
+//! work       what they computed, by model; told: who waits and why, for people
 //! ```
 
 mod answer;
@@ -20,9 +22,12 @@ mod handover;
 mod join;
 mod line;
 mod load;
+mod phase;
 mod refusal;
 pub(crate) mod scaler;
+mod told;
 pub(crate) mod wake;
+mod work;
 
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -50,8 +55,10 @@ use backends::{HOP, How};
 pub(crate) use handover::Handover;
 use handover::{Flow, Grant};
 pub(crate) use join::Joined;
-pub(crate) use load::{Load, follow as follow_load};
+pub(crate) use load::{Watched, follow as follow_load};
 pub(crate) use refusal::HoldError;
+pub(crate) use told::HoldTold;
+pub(crate) use work::{ModelWork, Work};
 
 /// What holding needs.
 pub(crate) struct Hold {
@@ -155,7 +162,7 @@ impl Hold {
         let whose = self.trust.whose(&self.service, request.headers(), peer);
         if request.uri().path().ends_with("/ModelStreamInfer") {
             let flow = flow(&whose, model);
-            let grant = self.handover.wait(&flow, 0, until, false).await?;
+            let grant = self.handover.wait(&flow, 0, until, None).await?;
             return self.once(protocol, grant, request, until).await;
         }
         let (mut parts, body) = request.into_parts();
@@ -221,15 +228,16 @@ impl Hold {
         let is_private = Trust::is_private(whose, &held.head.headers);
         let answer = answer::of(held.protocol, &entry, decoded, is_private)?;
         counter!("forebay_hold_hits").increment(1);
+        counter!("forebay_hold_saved_us").increment(entry.cost_us);
         Some(answer)
     }
 
     /// Waits for a backend, and has it answer. One that takes no more, or can't be reached, has not begun: another is waited for.
     async fn hold(&self, flow: Flow, held: &Held) -> Result<Response, HoldError> {
-        let mut came_back = false;
+        let (began, mut since) = (Instant::now(), None);
         loop {
-            let grant = self.handover.wait(&flow, held.body.len(), held.until, came_back).await?;
-            came_back = true;
+            let grant = self.handover.wait(&flow, held.body.len(), held.until, since).await?;
+            since = Some(began);
             let sent = grant.backend.send(held.protocol, held.again());
             match tokio::time::timeout_at(held.until.into(), sent).await {
                 Ok(Ok(answer)) if refusal::is_refusal(&answer) => grant.ends(How::Refused),

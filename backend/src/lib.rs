@@ -22,6 +22,9 @@ mod optimize;
 // A client of any V2 server: one request, or a load.
 mod client;
 
+// A page of what a gate knows.
+mod ui;
+
 // Requests that wait at the gate for a backend.
 mod hold;
 

@@ -21,6 +21,7 @@ mod simulate;
 mod sizes;
 mod trace;
 mod trust;
+mod ui;
 mod units;
 mod wake;
 
@@ -55,6 +56,7 @@ pub(crate) use shared::{GateAddress, HttpSettings, LogFormat, LogSettings, Restr
 pub(crate) use simulate::SimulateSettings;
 pub(crate) use trace::{Export, Sampling, TraceConfig, TraceSettings, level as trace_level};
 pub(crate) use trust::{PrivacySettings, TrustSettings};
+pub(crate) use ui::UiSettings;
 pub(crate) use wake::WakeBy;
 
 #[derive(Debug, Parser)]

@@ -264,6 +264,11 @@ impl Backend {
         (is_ready && !rests && load < 1.0).then_some(load)
     }
 
+    /// Whether it is ready for that model, busy or not.
+    pub(super) fn is_ready(&self, model: &Model, now: Instant) -> bool {
+        self.lock().models.get(model).is_some_and(|known| known.is_ready(now))
+    }
+
     /// Whether it is ready for any model, or at least itself.
     pub(super) fn is_up(&self, now: Instant) -> bool {
         self.lock().models.values().any(|known| known.is_up(now))

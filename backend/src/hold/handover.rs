@@ -6,7 +6,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
 use futures_util::future::join_all;
-use metrics::{counter, gauge, histogram};
+use metrics::gauge;
 use tokio::sync::{Notify, oneshot, watch};
 use tokio_util::sync::CancellationToken;
 
@@ -14,6 +14,8 @@ use super::asked::Model;
 use super::backends::{self, Backend, How};
 use super::line::Line;
 use super::refusal::HoldError;
+use super::told::{HoldTold, Queue, Standing};
+use super::phase::{Seen, Wakes};
 use crate::observe::logs::seldom;
 use crate::schedule::QueueLimits;
 use crate::settings::HeldFor;
@@ -21,8 +23,6 @@ use crate::settings::HeldFor;
 /// While somebody waits, it is looked so often for what changed by itself: for readiness, and for addresses.
 const LOOK: Duration = Duration::from_millis(20);
 const RESOLVE: Duration = Duration::from_millis(100);
-/// How long a wake is expected to take before one was seen.
-const FIRST_WAKE: Duration = Duration::from_secs(10);
 
 /// Whose they are, and what they wait for.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
@@ -41,12 +41,10 @@ pub(crate) struct Handover {
 }
 
 struct State {
-    line: Line<Flow, oneshot::Sender<Grant>>,
+    line: Line<Flow, Waiting>,
     backends: Vec<Arc<Backend>>,
     resolving: Resolving,
-    phase: Phase,
-    /// How long a wake takes, as far as was seen.
-    takes: Duration,
+    wakes: Wakes,
     /// Since when somebody waits.
     since: Option<Instant>,
     is_over: bool,
@@ -59,15 +57,10 @@ struct Resolving {
     done: Option<Instant>,
 }
 
-/// How the backends are.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Phase {
-    /// None is there, as far as is known.
-    Asleep,
-    /// One is wanted, since then.
-    Waking(Instant),
-    /// One is there.
-    Awake,
+/// One who waits.
+struct Waiting {
+    tell: oneshot::Sender<Grant>,
+    since: Instant,
 }
 
 /// The right to send one request to a backend.
@@ -98,8 +91,7 @@ impl Handover {
             line: Line::new(limits),
             backends: Vec::new(),
             resolving: Resolving::default(),
-            phase: Phase::Asleep,
-            takes: FIRST_WAKE,
+            wakes: Wakes::default(),
             since: None,
             is_over: false,
         };
@@ -113,7 +105,7 @@ impl Handover {
         self.wanted.subscribe()
     }
 
-    /// Waits for a backend that is ready for the flow's model. One that `came_back` had a place before, and is first.
+    /// Waits for a backend that is ready for the flow's model. One that came back has been waiting `since` then, and is first.
     ///
     /// # Errors
     /// The line is full, the time is over, or the gate ends.
@@ -122,7 +114,7 @@ impl Handover {
         flow: &Flow,
         bytes: usize,
         until: Instant,
-        came_back: bool,
+        since: Option<Instant>,
     ) -> Result<Grant, HoldError> {
         let (tell, told) = oneshot::channel();
         let _place = {
@@ -132,10 +124,9 @@ impl Handover {
             }
             state.since.get_or_insert_with(Instant::now);
             let flow = flow.clone();
-            let place = if came_back {
-                state.line.come_back(flow, bytes, tell)
-            } else {
-                state.line.enter(flow, bytes, tell)?
+            let place = match since {
+                Some(since) => state.line.come_back(flow, bytes, Waiting { tell, since }),
+                None => state.line.enter(flow, bytes, Waiting { tell, since: Instant::now() })?,
             };
             Leaving(Some(move || drop(self.lock().line.leave(&place))))
         };
@@ -148,12 +139,7 @@ impl Handover {
 
     /// Seconds after which a backend is expected, or a place in the line.
     pub(super) fn retry_after(&self) -> u64 {
-        let state = self.lock();
-        let left = match state.phase {
-            Phase::Asleep => state.takes,
-            Phase::Waking(since) => state.takes.saturating_sub(since.elapsed()),
-            Phase::Awake => Duration::ZERO,
-        };
+        let left = self.lock().wakes.left();
         // Begun seconds count.
         left.as_secs().saturating_add(u64::from(left.subsec_nanos() > 0)).max(1)
     }
@@ -168,6 +154,19 @@ impl Handover {
     /// Requests that wait.
     pub(super) fn held(&self) -> u64 {
         self.lock().line.count() as u64
+    }
+
+    /// Who waits and why, and the last wakes.
+    pub(crate) fn told(&self) -> HoldTold {
+        let state = self.lock();
+        let State { line, backends, wakes, .. } = &*state;
+        let standing = Standing { phase: wakes.phase(), wakes: wakes.last(), backends, now: Instant::now() };
+        standing.tell(line.queues().map(|(flow, requests, bytes, first)| Queue {
+            model: &flow.model,
+            requests,
+            bytes,
+            since: first.since,
+        }))
     }
 
     /// The backends that there are now.
@@ -254,26 +253,8 @@ impl Handover {
             state.resolving.done.is_some_and(|done| done >= since)
                 && state.backends.iter().all(|backend| backend.is_known_down(since))
         });
-        let phase = match (state.phase, is_up) {
-            (Phase::Waking(since), true) => {
-                let took = since.elapsed();
-                histogram!("forebay_hold_wake_seconds").record(took);
-                // Half of what was known: the last one tells the most, and one alone not all.
-                state.takes = (state.takes + took) / 2;
-                tracing::info!(took_ms = took.as_millis(), held = state.line.count(), "a backend is awake");
-                Phase::Awake
-            }
-            (_, true) => Phase::Awake,
-            (Phase::Waking(_), false) if state.line.count() == 0 => Phase::Asleep,
-            (Phase::Asleep | Phase::Awake, false) if is_known_down => {
-                counter!("forebay_hold_wakes").increment(1);
-                tracing::info!(held = state.line.count(), "a backend is wanted: none is awake");
-                Phase::Waking(now)
-            }
-            (phase, false) => phase,
-        };
-        state.phase = phase;
-        let is_wanted = matches!(phase, Phase::Waking(_));
+        state.wakes.judge(Seen { is_up, is_known_down, held: state.line.count() }, now);
+        let is_wanted = state.wakes.is_wanted();
         self.wanted.send_if_modified(|wanted| std::mem::replace(wanted, is_wanted) != is_wanted);
         gauge!("forebay_held_requests").set(state.line.count() as f64);
         gauge!("forebay_held_bytes").set(state.line.bytes() as f64);
@@ -288,7 +269,10 @@ impl Handover {
             let models = line.flows().map(|flow| &flow.model);
             let mut chosen: HashMap<Model, Arc<Backend>> =
                 models.filter_map(|model| Some((model.clone(), best(backends, model, now)?))).collect();
-            let Some((flow, tell)) = line.next(|flow| chosen.contains_key(&flow.model)) else { return };
+            let Some((flow, Waiting { tell, .. })) = line.next(|flow| chosen.contains_key(&flow.model))
+            else {
+                return;
+            };
             let backend = chosen.remove(&flow.model);
             drop(state);
             // Who left meanwhile gives it back by dropping it.

@@ -8,12 +8,13 @@ use axum::body::Body;
 use axum::response::Response;
 use bytes::Bytes;
 use forebay_protocol::cache_control::ResponseDirectives;
-use forebay_protocol::header::CACHE_STATUS;
+use forebay_protocol::header::{CACHE_STATUS, X_FOREBAY_COST_US};
 use futures_util::{StreamExt as _, stream};
 use http::header::CACHE_CONTROL;
 use http::{HeaderMap, HeaderName, HeaderValue, StatusCode};
 use http_body_util::{BodyExt as _, BodyStream, StreamBody};
 use hyper::body::Frame;
+use metrics::counter;
 
 use super::refusal::HoldError;
 use crate::schedule::QueueLimits;
@@ -21,6 +22,9 @@ use crate::schedule::flight::{Flights, Lead, Part, Sought, Told};
 
 /// A larger answer is not shared: it would have to be collected first.
 const MOST_SHARED: usize = 8 << 20;
+
+/// No answer costs more compute time, in microseconds: a counter that overflows begins anew.
+const MOST_COST_US: u64 = 3600 * 1_000_000;
 
 /// Those who wait for equal ones.
 pub(crate) struct Joined(Arc<Flights<Answers>>);
@@ -153,6 +157,10 @@ impl Whole {
     fn collapsed(&self) -> Response {
         const COLLAPSED: HeaderValue = HeaderValue::from_static("forebay-gate; fwd=uri-miss; collapsed");
         let mut answer = self.answer();
+        let cost =
+            self.headers.get(X_FOREBAY_COST_US).and_then(|cost| cost.to_str().ok()?.parse::<u64>().ok());
+        counter!("forebay_hold_collapsed").increment(1);
+        counter!("forebay_hold_saved_us").increment(cost.unwrap_or(0).min(MOST_COST_US));
         answer.headers_mut().append(HeaderName::from_static(CACHE_STATUS), COLLAPSED);
         answer
     }

@@ -107,6 +107,15 @@ impl<F: Hash + Eq + Clone, T> Line<F, T> {
         Some((flow, what))
     }
 
+    /// How many of each flow wait, the bytes of their bodies, and who is first.
+    pub(super) fn queues(&self) -> impl Iterator<Item = (&F, usize, usize, &T)> {
+        self.flows.iter().filter_map(|(flow, of)| {
+            let bytes = of.waiting.values().map(|(bytes, _)| bytes).sum();
+            let (_, (_, first)) = of.waiting.first_key_value()?;
+            Some((flow, of.waiting.len(), bytes, first))
+        })
+    }
+
     /// The flows that wait.
     pub(super) fn flows(&self) -> impl Iterator<Item = &F> {
         self.flows.keys()
@@ -171,6 +180,9 @@ mod tests {
         assert_eq!(line.enter("b", 51, 3), Err(Full::Bytes(100)));
         line.enter("b", 50, 3).unwrap();
         line.come_back(flow, 50, first);
+        let mut queues: Vec<_> = line.queues().collect();
+        queues.sort_unstable();
+        assert_eq!(queues, [(&"a", 2, 100, &1), (&"b", 1, 50, &3)]);
         assert_eq!(line.next(|flow| *flow == "a"), Some(("a", 1)));
         assert_eq!(line.next(|flow| *flow == "c"), None);
     }

@@ -1,6 +1,7 @@
 //! How much the backends of a service have to do: their `/metrics`, by Triton's names -> requests in progress, and the compute time
-//! that a second takes. What was answered without them is in neither. Next: `scaler` tells KEDA.
+//! that a second takes. What was answered without them is in neither. Next: `scaler` tells KEDA; `work` sums up by model.
 
+use std::net::IpAddr;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -9,7 +10,10 @@ use tokio::sync::watch;
 use tokio::time::MissedTickBehavior;
 use tokio_util::sync::CancellationToken;
 
+use super::backends::Backend;
 use super::handover::Handover;
+use super::work::{Looks, Work};
+use crate::observe::metrics::text;
 
 /// Between two looks. Two of them tell what a second takes.
 const LOOK: Duration = Duration::from_secs(2);
@@ -36,14 +40,10 @@ struct Look {
 }
 
 impl Look {
-    #[allow(clippy::cast_possible_truncation, clippy::cast_sign_loss)] // counts: what is less than 0 is left out, and `as` saturates
-    fn of(text: &str) -> Self {
+    fn of(metrics: &str) -> Self {
         let sum = |names: &[&str]| {
-            let lines = text.lines().filter_map(|line| {
-                let end = line.find(['{', ' '])?;
-                names.contains(&line.get(..end)?).then(|| line.rsplit(' ').next()?.parse::<f64>().ok())?
-            });
-            lines.filter(|value| value.is_finite() && *value > 0.0).sum::<f64>() as u64
+            let lines = text::lines(metrics).filter(|line| names.contains(&line.name));
+            lines.fold(0, |sum: u64, line| sum.saturating_add(line.count()))
         };
         Self {
             // Ours, or what Triton has of it.
@@ -63,19 +63,34 @@ impl Look {
     }
 }
 
-/// Looks again and again until `stop`. What leaves is always the last that was found.
-pub(crate) async fn follow(handover: Arc<Handover>, told: watch::Sender<Load>, stop: CancellationToken) {
+/// What is known of the backends, always as it was found last.
+#[derive(Clone)]
+pub(crate) struct Watched {
+    pub(crate) load: watch::Sender<Load>,
+    pub(crate) work: watch::Sender<Work>,
+}
+
+impl Default for Watched {
+    fn default() -> Self {
+        Self { load: watch::Sender::new(Load::default()), work: watch::Sender::new(Work::default()) }
+    }
+}
+
+/// Looks again and again until `stop`.
+pub(crate) async fn follow(handover: Arc<Handover>, watched: Watched, stop: CancellationToken) {
     let mut ticks = tokio::time::interval(LOOK);
     ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
     let mut wanted = handover.wanted();
-    let mut last: Option<(Instant, Look)> = None;
+    let (mut last, mut looks): (Option<(Instant, Look)>, _) = (None, Looks::default());
     loop {
         tokio::select! {
             () = stop.cancelled() => return,
             _ = ticks.tick() => {
-                let found = look(&handover).await;
+                let said = look(&handover).await;
+                let found = said.iter().map(|(_, text)| Look::of(text)).fold(Look::default(), Look::and);
                 let now = Instant::now();
-                told.send_replace(load(&handover, found, last, now));
+                watched.load.send_replace(load(&handover, found, last, now));
+                watched.work.send_modify(|work| looks.add(work, &said, now));
                 last = Some((now, found));
             }
             // At once: who waits must not wait for a look.
@@ -84,7 +99,7 @@ pub(crate) async fn follow(handover: Arc<Handover>, told: watch::Sender<Load>, s
                     return;
                 }
                 let is_wanted = *wanted.borrow_and_update();
-                told.send_modify(|load| {
+                watched.load.send_modify(|load| {
                     load.is_active |= is_wanted;
                     load.held = handover.held();
                 });
@@ -93,10 +108,11 @@ pub(crate) async fn follow(handover: Arc<Handover>, told: watch::Sender<Load>, s
     }
 }
 
-async fn look(handover: &Arc<Handover>) -> Look {
+/// The metrics of each backend that gives some.
+async fn look(handover: &Arc<Handover>) -> Vec<(IpAddr, String)> {
     let backends = handover.backends().await;
-    let texts = join_all(backends.iter().map(|backend| backend.metrics())).await;
-    texts.into_iter().flatten().map(|text| Look::of(&text)).fold(Look::default(), Look::and)
+    let ask = async |backend: &Arc<Backend>| Some((backend.address, backend.metrics().await?));
+    join_all(backends.iter().map(ask)).await.into_iter().flatten().collect()
 }
 
 fn load(handover: &Handover, found: Look, last: Option<(Instant, Look)>, now: Instant) -> Load {

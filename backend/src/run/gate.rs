@@ -4,8 +4,10 @@
 use std::sync::Arc;
 use std::time::Instant;
 
+use ::metrics::gauge;
+use axum::Router;
 use forebay_protocol::limits::Limits;
-use tokio::sync::watch;
+use tokio::net::TcpListener;
 use tokio_util::sync::CancellationToken;
 
 use super::end::{End, PATIENCE};
@@ -18,14 +20,15 @@ use crate::cache::pool::{Memcached, Redis, RemotePool, Shelf};
 use crate::cache::store::Store;
 use crate::gate::key_trace::KeyTraces;
 use crate::gate::{self, Gate, Savings, ready};
-use crate::hold::{self, Handover, Hold, Joined, Load};
+use crate::hold::{self, Handover, Hold, Joined, Watched};
 use crate::http::{self, tls::Tls};
-use crate::observe::metrics::{self, GateMetrics};
+use crate::observe::metrics::{self, GateMetrics, Metrics};
 use crate::observe::{logs, readiness::Draining, trace::Tracing};
 use crate::schedule::QueueLimits;
 use crate::settings::{
     GateSettings, HeldFor, HoldSettings, PoolKind, PoolSettings, PrivacySettings, SettingsError,
 };
+use crate::ui::{self, Held, Ui};
 
 /// Runs `forebay gate` until a signal to end.
 ///
@@ -72,32 +75,23 @@ pub(crate) fn run(settings: &GateSettings) -> anyhow::Result<()> {
         let main = gate::routes(gate.clone()).merge(ready::routes(needs));
         let mut main = vec![(listener, http::with_fallback(main))];
         let mut ports = Ports { gate: Some(gate_port), metrics: metrics_port, ..Ports::default() };
-        let hold = held_for.map(|held_for| holding(settings, held_for, &gate, &draining));
-        if let Some(hold) = hold {
-            let numbers = [&mut ports.http, &mut ports.grpc];
-            for (port, number) in settings.hold.hold_ports.iter().zip(numbers) {
-                let (listener, bound) = http::listen(settings.hold.hold_address, *port)?;
-                *number = Some(bound);
-                main.push((listener, hold::routes(hold.clone())));
+        let held = match held_for {
+            Some(held_for) => {
+                let hold = holding(settings, held_for, &gate, &draining);
+                main.extend(hold_ports(settings, &hold, &mut ports)?);
+                if let Some(by) = wake_by {
+                    tokio::spawn(hold::wake::follow(by, hold.handover.wanted(), draining.closing()));
+                }
+                let (scaler, told) = watching(settings, &hold, &mut ports, (&draining, &stop))?;
+                main.extend(scaler);
+                Some(told)
             }
-            if let Some(by) = wake_by {
-                tokio::spawn(hold::wake::follow(by, hold.handover.wanted(), draining.closing()));
-            }
-            if let Some(port) = settings.hold.scaler_port {
-                let (listener, bound) = http::listen(settings.hold.hold_address, port)?;
-                ports.scaler = Some(bound);
-                let (told, load) = watch::channel(Load::default());
-                tokio::spawn(hold::follow_load(hold.handover.clone(), told, stop.clone()));
-                main.push((listener, hold::scaler::routes(load, draining.begun())));
-            }
-        }
+            None => None,
+        };
         let listeners = Listeners {
             main,
             tls,
-            metrics: (
-                metrics_listener,
-                http::metrics::routes(prometheus, move || gate.sweep(Instant::now())),
-            ),
+            metrics: (metrics_listener, operators(settings, prometheus, gate, (held, &stop))),
         };
         let serving = Serving::start(listeners, &settings.http, &draining)?;
         ports.say_ready()?;
@@ -119,6 +113,61 @@ pub(crate) fn run(settings: &GateSettings) -> anyhow::Result<()> {
     // A name that is being resolved doesn't hold up the end.
     runtime.shutdown_background();
     ended
+}
+
+/// The ports where requests come that are to be held.
+fn hold_ports(
+    settings: &GateSettings,
+    hold: &Arc<Hold>,
+    ports: &mut Ports,
+) -> Result<Vec<(TcpListener, Router)>, http::ListenError> {
+    let numbers = [&mut ports.http, &mut ports.grpc];
+    let listen = |(port, number): (&u16, &mut Option<u16>)| {
+        let (listener, bound) = http::listen(settings.hold.hold_address, *port)?;
+        *number = Some(bound);
+        Ok((listener, hold::routes(hold.clone())))
+    };
+    settings.hold.hold_ports.iter().zip(numbers).map(listen).collect()
+}
+
+/// Who looks at the backends, where somebody wants to know: KEDA at a port of its own, and the page.
+fn watching(
+    settings: &GateSettings,
+    hold: &Arc<Hold>,
+    ports: &mut Ports,
+    (draining, stop): (&Draining, &CancellationToken),
+) -> Result<(Option<(TcpListener, Router)>, Held), http::ListenError> {
+    let watched = Watched::default();
+    if settings.hold.scaler_port.is_some() || settings.ui.ui {
+        tokio::spawn(hold::follow_load(hold.handover.clone(), watched.clone(), stop.clone()));
+    }
+    let scaler = settings.hold.scaler_port.map(|port| {
+        let (listener, bound) = http::listen(settings.hold.hold_address, port)?;
+        ports.scaler = Some(bound);
+        Ok((listener, hold::scaler::routes(watched.load.subscribe(), draining.begun())))
+    });
+    let (handover, service) = (hold.handover.clone(), settings.hold.hold_service.clone());
+    Ok((scaler.transpose()?, Held { handover, work: watched.work.subscribe(), service }))
+}
+
+/// What people and Prometheus look at.
+fn operators(
+    settings: &GateSettings,
+    prometheus: Metrics,
+    gate: Arc<Gate>,
+    (held, stop): (Option<Held>, &CancellationToken),
+) -> Router {
+    if let Some(price) = settings.ui.price {
+        gauge!("forebay_gpu_hour_price").set(price);
+    }
+    let swept = gate.clone();
+    let routes = http::metrics::routes(prometheus.clone(), move || swept.sweep(Instant::now()));
+    if !settings.ui.ui {
+        return routes;
+    }
+    let ui = Arc::new(Ui::new(prometheus, gate, held, settings.ui.price));
+    tokio::spawn(ui::follow(ui.clone(), stop.clone()));
+    routes.merge(ui::routes(ui))
 }
 
 /// What holds requests, until nothing new is taken.

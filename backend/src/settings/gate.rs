@@ -6,7 +6,7 @@ use super::memory::Memory;
 use super::sizes::{Share, Sizes};
 use super::{
     GateAddress, HoldSettings, HttpSettings, KeyTraceSettings, LogSettings, PoolSettings, SettingsError,
-    TlsSettings, TraceSettings, TrustSettings, wrong,
+    TlsSettings, TraceSettings, TrustSettings, UiSettings, wrong,
 };
 
 /// Settings of `forebay gate`.
@@ -16,7 +16,7 @@ pub(crate) struct GateSettings {
     pub(crate) http: HttpSettings,
     #[command(flatten)]
     pub(crate) gate: GateAddress,
-    /// Port of /metrics; 0 picks a free one
+    /// Port of /metrics and /ui; 0 picks a free one
     #[arg(long, env = "FOREBAY_METRICS_PORT", default_value_t = 8012, help_heading = "Network")]
     pub(crate) metrics_port: u16,
     #[command(flatten)]
@@ -25,6 +25,8 @@ pub(crate) struct GateSettings {
     pub(crate) pool: PoolSettings,
     #[command(flatten)]
     pub(crate) hold: HoldSettings,
+    #[command(flatten)]
+    pub(crate) ui: UiSettings,
     #[command(flatten)]
     pub(crate) trust: TrustSettings,
     #[command(flatten)]

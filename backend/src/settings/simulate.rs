@@ -9,7 +9,7 @@ use forebay_simulate::day::Day;
 use forebay_simulate::hpa::Hpa;
 use forebay_simulate::policy::{Cache, Gate, Latency, Policy, Replica, Scaling, Setup};
 
-use super::units::{parse_bytes, parse_seconds, parse_share};
+use super::units::{parse_bytes, parse_price, parse_seconds, parse_share};
 use super::{SettingsError, wrong};
 
 /// Settings of `forebay simulate`.
@@ -27,7 +27,7 @@ pub(crate) struct SimulateSettings {
     #[arg(long, value_parser = clap::value_parser!(u32).range(1..))]
     pub(crate) always: Option<u32>,
     /// What a GPU hour costs
-    #[arg(long, default_value_t = 2.0)]
+    #[arg(long, default_value_t = 2.0, value_parser = parse_price)]
     pub(crate) price: f64,
     /// Keep the report as JSON
     #[arg(long, value_name = "FILE")]
@@ -227,9 +227,6 @@ fn microseconds(time: Duration) -> u64 {
 /// # Errors
 /// Names the flag.
 pub(super) fn check(settings: &SimulateSettings) -> Result<(), SettingsError> {
-    if !(settings.price >= 0.0 && settings.price.is_finite()) {
-        return Err(wrong("--price", "expected what a GPU hour costs, such as 2.5"));
-    }
     if settings.fleet.target <= 0.0 {
         return Err(wrong("--target", "expected a share over 0, such as 0.7"));
     }

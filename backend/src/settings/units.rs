@@ -54,6 +54,15 @@ pub(super) fn parse_share(text: &str) -> Result<f64, String> {
     share.ok_or_else(|| "expected a share from 0 to 1, such as 0.01".to_owned())
 }
 
+/// What a GPU hour costs, in whatever money.
+///
+/// # Errors
+/// Says what would be right; clap puts the flag's name before it.
+pub(super) fn parse_price(text: &str) -> Result<f64, String> {
+    let price = text.parse().ok().filter(|price: &f64| *price >= 0.0 && price.is_finite());
+    price.ok_or_else(|| "expected what a GPU hour costs, such as 2.5".to_owned())
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

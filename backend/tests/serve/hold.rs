@@ -72,7 +72,7 @@ impl Elastic {
         self.ask(value).read().unwrap()
     }
 
-    fn until_held(&self, count: u64) {
+    pub(crate) fn until_held(&self, count: u64) {
         until("they are held", || (self.gate.metric_line("forebay_held_requests") == count).then_some(()));
     }
 }

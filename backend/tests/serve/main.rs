@@ -64,6 +64,7 @@ mod targets_agree;
 mod tensorrt;
 mod tls;
 mod traces;
+mod ui;
 mod v1;
 mod variants;
 mod wake;

@@ -6,11 +6,12 @@ use std::fs;
 use std::process::Command;
 
 /// Pages that say how `forebay` is run.
-const PAGES: [&str; 11] = [
+const PAGES: [&str; 12] = [
     "README.md",
     "backend/HOLD.md",
     "backend/OPTIMIZE.md",
     "backend/README.md",
+    "backend/UI.md",
     "envoy/README.md",
     "filter-wasm/README.md",
     "k8s/kserve/README.md",
