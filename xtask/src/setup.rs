@@ -4,6 +4,7 @@
 //! whose stamp holds its pin and whose files are there is left alone, so a second run does nothing. Versions and digests of all
 //! that comes from the package index are in `requirements.txt` and `wheels.txt`, which `lock` writes.
 
+mod browser;
 mod cuda;
 mod debian;
 mod foreign;
@@ -80,6 +81,8 @@ pub(crate) enum Part {
     Kustomize,
     /// promtool, which checks and tests Prometheus' rules
     Promtool,
+    /// Prometheus, which runs the dashboard's queries: the one on PATH, else Debian's
+    Prometheus,
     /// `OpenBao`, the open fork of Vault
     Openbao,
     /// Schemas of Kubernetes' kinds
@@ -88,6 +91,8 @@ pub(crate) enum Part {
     Buildah,
     /// runc, by which tests run images: the one on PATH, else Debian's
     Runc,
+    /// A headless Chromium from Debian, in which the gate's page is tested
+    Browser,
     /// What the image of `forebay optimize` holds: Debian's Python, and its packages as wheels
     ImagePython,
     /// What the nodes of `cargo xtask cluster` run on, from Debian; installed where that or `--only` asks for it
@@ -213,6 +218,8 @@ impl Part {
             | Self::Promtool
             | Self::Buildah
             | Self::Runc
+            | Self::Browser
+            | Self::Prometheus
             | Self::Nodes => &[],
         }
     }
@@ -237,10 +244,12 @@ impl Part {
             Self::Helm4 => kubernetes::helm_4_plan(layout),
             Self::Kustomize => Ok(kubernetes::KUSTOMIZE.plan(layout)),
             Self::Promtool => Ok(kubernetes::PROMTOOL.plan(layout)),
+            Self::Prometheus => Ok(debian::PROMETHEUS.plan(layout)),
             Self::Openbao => kubernetes::OPENBAO.plan(layout.bin("bao"), 0o755),
             Self::KubernetesSchemas => kubernetes::schemas_plan(layout),
             Self::Buildah => Ok(debian::BUILDAH.plan(layout)),
             Self::Runc => Ok(debian::RUNC.plan(layout)),
+            Self::Browser => Ok(browser::plan(layout)),
             Self::ImagePython => Ok(image_python::plan(layout)),
             Self::Nodes => Ok(nodes::plan(layout)),
             Self::ScikitLearn => Ok(optimize_table::packages(layout)),

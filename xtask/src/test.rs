@@ -16,7 +16,7 @@ use crate::wasm;
 use run::Total;
 
 /// Everything but the load generator, which only benchmarks use.
-const PARTS: [Part; 23] = [
+const PARTS: [Part; 25] = [
     Part::Python,
     Part::Envoy,
     Part::Redis,
@@ -32,11 +32,13 @@ const PARTS: [Part; 23] = [
     Part::TensorrtLean10,
     Part::Buildah,
     Part::Runc,
+    Part::Browser,
     Part::ImagePython,
     Part::Helm3,
     Part::Helm4,
     Part::Kustomize,
     Part::Promtool,
+    Part::Prometheus,
     Part::Openbao,
     Part::KubernetesSchemas,
     Part::ScikitLearn,

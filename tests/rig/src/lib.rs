@@ -1,10 +1,11 @@
 //! What `cargo xtask` and the tests stand on, once for all of them: what set-up [`installed`], processes that end with who started
 //! them ([`process`], [`group`]), a [`forebay`]'s ports, the servers of a shared [`tier`], [`envoy`]'s file with other values,
-//! requests of plain bytes ([`http`], [`frames`], [`v2`]), an `authority` that signs certificates, [`onnx`]'s messages and a [`repository`] of
-//! models.
+//! requests of plain bytes ([`http`], [`frames`], [`v2`]), a [`browser`], an `authority` that signs certificates, [`onnx`]'s messages and a
+//! [`repository`] of models.
 
 #[cfg(feature = "authority")]
 pub mod authority;
+pub mod browser;
 pub mod envoy;
 pub mod forebay;
 pub mod frames;

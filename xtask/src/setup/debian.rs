@@ -21,6 +21,8 @@ pub(super) struct Tool {
     packages: &'static [&'static str],
     /// The programs wanted, all in /usr/bin of the packages.
     programs: &'static [&'static str],
+    /// Whether the packages that they need are fetched too, where this machine lacks them.
+    with_others: bool,
     /// What is fetched, about, with the libraries that a bare system lacks.
     size: ByteSize,
 }
@@ -29,20 +31,50 @@ pub(super) const REDIS: Tool = Tool {
     folder: "redis",
     packages: &["redis-server", "redis-tools"],
     programs: &["redis-server"],
+    with_others: true,
     size: ByteSize::mb(3),
 };
 
-pub(super) const MEMCACHED: Tool =
-    Tool { folder: "memcached", packages: &["memcached"], programs: &["memcached"], size: ByteSize::mb(1) };
+pub(super) const MEMCACHED: Tool = Tool {
+    folder: "memcached",
+    packages: &["memcached"],
+    programs: &["memcached"],
+    with_others: true,
+    size: ByteSize::mb(1),
+};
 
-pub(super) const VALGRIND: Tool =
-    Tool { folder: "valgrind", packages: &["valgrind"], programs: &["valgrind"], size: ByteSize::mb(18) };
+pub(super) const VALGRIND: Tool = Tool {
+    folder: "valgrind",
+    packages: &["valgrind"],
+    programs: &["valgrind"],
+    with_others: true,
+    size: ByteSize::mb(18),
+};
 
-pub(super) const BUILDAH: Tool =
-    Tool { folder: "buildah", packages: &["buildah"], programs: &["buildah"], size: ByteSize::mb(17) };
+pub(super) const BUILDAH: Tool = Tool {
+    folder: "buildah",
+    packages: &["buildah"],
+    programs: &["buildah"],
+    with_others: true,
+    size: ByteSize::mb(17),
+};
 
-pub(super) const RUNC: Tool =
-    Tool { folder: "runc", packages: &["runc"], programs: &["runc"], size: ByteSize::mb(3) };
+pub(super) const RUNC: Tool = Tool {
+    folder: "runc",
+    packages: &["runc"],
+    programs: &["runc"],
+    with_others: true,
+    size: ByteSize::mb(3),
+};
+
+/// Without the scripts of its own pages, which are hundreds of megabytes.
+pub(super) const PROMETHEUS: Tool = Tool {
+    folder: "prometheus",
+    packages: &["prometheus"],
+    programs: &["prometheus"],
+    with_others: false,
+    size: ByteSize::mb(19),
+};
 
 impl Tool {
     pub(super) fn plan(&'static self, layout: &Layout) -> Plan {
@@ -70,7 +102,7 @@ fn install(layout: &Layout, tool: &Tool) -> Result<()> {
         }
         return Ok(());
     }
-    unpack(layout, tool.folder, tool.packages, tool.size)?;
+    unpack_some(layout, tool.folder, tool.packages, tool.size, tool.with_others)?;
     for program in tool.programs {
         let script = scratch.0.join(program);
         fs::write(&script, wrapper(tool.folder, program))?;
@@ -104,6 +136,17 @@ pub(super) fn unpack(
     packages: &[impl AsRef<str>],
     size: ByteSize,
 ) -> Result<()> {
+    unpack_some(layout, folder, packages, size, true)
+}
+
+/// The same, or the packages alone.
+fn unpack_some(
+    layout: &Layout,
+    folder: &str,
+    packages: &[impl AsRef<str>],
+    size: ByteSize,
+    with_others: bool,
+) -> Result<()> {
     let packages: Vec<&str> = packages.iter().map(AsRef::as_ref).collect();
     if on_path("apt-get").is_none() {
         bail!("{} must be on PATH (this is no Debian, so set-up can't fetch them)", packages.join(", "));
@@ -119,7 +162,12 @@ pub(super) fn unpack(
         .context("apt does not know the packages; run `apt-get update` as root once, then try again")?;
     let scratch = Scratch::new(layout, "debian")?;
     let mut download = apt(&["download"]);
-    download.args(&missing).current_dir(&scratch.0);
+    if with_others {
+        download.args(&missing);
+    } else {
+        download.args(&packages);
+    }
+    download.current_dir(&scratch.0);
     watched(download, &scratch.0, size)
         .context("the package lists may be old; run `apt-get update` as root once, then try again")?;
     let unpacked = scratch.0.join("unpacked");
