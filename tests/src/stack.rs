@@ -35,6 +35,7 @@ pub struct Stack {
     injects: bool,
     arguments: Vec<String>,
     gate_port: Option<u16>,
+    gate_arguments: Vec<String>,
     holds: bool,
     on_demand: Vec<String>,
     tenant: Option<String>,
@@ -71,6 +72,7 @@ impl Stack {
             injects: false,
             arguments: Vec::new(),
             gate_port: None,
+            gate_arguments: Vec::new(),
             holds: false,
             on_demand: Vec::new(),
             tenant: None,
@@ -174,6 +176,13 @@ impl Stack {
         self
     }
 
+    /// More arguments of `gate`, until it is started again.
+    #[must_use]
+    pub fn gate(mut self, arguments: &[&str]) -> Self {
+        self.gate_arguments = arguments.iter().map(ToString::to_string).collect();
+        self
+    }
+
     /// The gate holds what comes while the first service's backend is not there.
     #[must_use]
     pub fn holds(mut self) -> Self {
@@ -213,7 +222,7 @@ impl Stack {
         let started = |service: &String, name: &str, models: &[String]| {
             let repository = forebay::repository(&folder.path().join(name), models);
             let command =
-                forebay::serve((&repository, service), (0, 0), url.as_deref(), &secrets, &self.arguments);
+                forebay::serve((&repository, service), (0, 0, 0), url.as_deref(), &secrets, &self.arguments);
             let (process, ports) = forebay::start(name, command);
             Backend { service: service.clone(), repository, process, ports }
         };
@@ -226,7 +235,9 @@ impl Stack {
         });
         let held_for = self.holds.then_some(on_demand.unwrap_or(backends[0].ports));
         let gate = url.as_deref().map(|url| {
-            let command = forebay::gate(url, 0, &secrets, held_for.map(|ports| (&*self.services[0], ports)));
+            let held_for = held_for.map(|ports| (&*self.services[0], ports));
+            let mut command = forebay::gate(url, 0, &secrets, held_for);
+            command.args(&self.gate_arguments);
             forebay::start("gate", command)
         });
         let ports = gate.as_ref().map_or(backends[0].ports, |(_, ports)| *ports);

@@ -120,7 +120,7 @@ pub(crate) fn repository(folder: &Path, models: &[String]) -> PathBuf {
 /// `serve` on those ports; 0 picks a free one.
 pub(crate) fn serve(
     (repository, service): (&Path, &str),
-    (http, grpc): (u16, u16),
+    (http, grpc, metrics): (u16, u16, u16),
     pool_url: Option<&str>,
     secrets: &Secrets,
     more: &[String],
@@ -128,6 +128,7 @@ pub(crate) fn serve(
     let mut command = shared("serve", pool_url, secrets, &secrets.serve);
     command.args(["--http-address=127.0.0.1", "--gate-port=0"]).arg(format!("--http-port={http}"));
     command.arg("--grpc-address=127.0.0.1").arg(format!("--grpc-port={grpc}"));
+    command.arg(format!("--metrics-port={metrics}"));
     command.args(["--service", service, "--model-control-mode", "poll", "--repository-poll-secs", "1"]);
     command.arg("--model-repository").arg(repository).arg("--onnxruntime").arg(onnxruntime());
     command.args(more);
@@ -137,18 +138,19 @@ pub(crate) fn serve(
 /// `gate` on that port; 0 picks a free one. It holds for that service, whose backend has those ports.
 pub(crate) fn gate(pool_url: &str, port: u16, secrets: &Secrets, held_for: Option<(&str, Ports)>) -> Command {
     let mut command = shared("gate", Some(pool_url), secrets, &secrets.gate);
-    command.arg(format!("--gate-port={port}"));
-    if let Some((service, Ports { http, grpc, .. })) = held_for {
+    command.arg(format!("--gate-port={port}")).arg("--metrics-port=0");
+    if let Some((service, Ports { http, grpc, metrics, .. })) = held_for {
         command.args(["--hold-address=127.0.0.1", "--hold-ports=0,0", "--hold-service", service]);
         command.arg(format!("--hold-for=http://127.0.0.1:{http}"));
         command.arg(format!("--hold-for-grpc-port={}", grpc.unwrap_or(0)));
+        command.arg(format!("--hold-for-metrics-port={metrics}"));
     }
     command
 }
 
 fn shared(subcommand: &str, pool_url: Option<&str>, secrets: &Secrets, files: &Files) -> Command {
     let mut command = program(forebay());
-    command.args([subcommand, "--metrics-address=127.0.0.1", "--metrics-port=0"]);
+    command.args([subcommand, "--metrics-address=127.0.0.1"]);
     command.args(["--log-format", "text"]);
     match pool_url {
         None => command.args(["--pool", "memory"]),

@@ -102,7 +102,8 @@ impl Running {
     pub fn restart_backend(&mut self, index: usize) {
         let backend = &self.backends[index];
         let model_source = (backend.repository.as_path(), backend.service.as_str());
-        let ports = (backend.ports.http, backend.ports.grpc.unwrap_or(0));
+        let Ports { http, grpc, metrics, .. } = backend.ports;
+        let ports = (http, grpc.unwrap_or(0), metrics);
         let command =
             forebay::serve(model_source, ports, self.url.as_deref(), &self.secrets, &self.arguments);
         let (process, ports) = forebay::start(&self.backends[index].service, command);
@@ -180,6 +181,11 @@ impl Running {
     /// The port of the gate's metrics, where it is one of its own.
     pub fn gate_metrics_port(&self) -> Option<u16> {
         self.gate.as_ref().map(|(_, ports)| ports.metrics)
+    }
+
+    /// The port where that gate takes requests to hold, over HTTP.
+    pub fn gate_hold_port(&self) -> Option<u16> {
+        self.gate.as_ref().map(|(_, ports)| ports.http)
     }
 
     /// The port where that gate answers.

@@ -34,7 +34,7 @@ fn is_held(answer: &Answer) -> bool {
 }
 
 /// Waits until what is new goes to the backend, and not by way of the gate.
-fn is_direct(stack: &Running) {
+pub(crate) fn is_direct(stack: &Running) {
     until("Envoy sees the backend", || sees(stack, true));
     let mut values = (1000..5000_u16).map(f32::from);
     // Its workers hear of it a moment later.

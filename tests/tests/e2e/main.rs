@@ -24,6 +24,7 @@ mod services;
 mod targets;
 mod tenants;
 mod traffic;
+mod ui;
 mod watching;
 
 use rig::http::Answer;
