@@ -4,6 +4,7 @@ mod argocd;
 mod buffered;
 mod caching;
 mod clients;
+mod dashboard;
 mod examples;
 mod failures;
 mod freshness;
