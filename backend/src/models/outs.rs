@@ -143,7 +143,7 @@ mod tests {
     fn fields(notes: Vec<Note>) -> Fields {
         let put = |note| match note {
             Note::Put { field, text } => (field, text),
-            Note::Add { .. } => unreachable!("nothing is counted here"),
+            Note::Add { .. } | Note::Drop { .. } => unreachable!("all that is noted here stays"),
         };
         notes.into_iter().map(put).collect()
     }

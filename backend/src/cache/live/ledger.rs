@@ -1,8 +1,9 @@
-//! What the servers of one service keep in the pool together, beside what each says that it serves: fields of text, and counts that are
-//! added up. Notes enter, all fields leave, in one step. Next: `models::fleet` keeps there which variants are out, and what shadows
-//! counted.
+//! What the servers of one service keep in the pool together, beside what each says that it serves, and what its gates do: fields of
+//! text, and counts that are added up. Notes enter, all fields leave, in one step. Next: `models::fleet` keeps there which variants are
+//! out, and what shadows counted, and `hold::gates` how many requests wait at which gate.
 
 use std::collections::BTreeMap;
+use std::time::Duration;
 
 use futures_util::FutureExt as _;
 use futures_util::future::BoxFuture;
@@ -17,6 +18,34 @@ pub(super) const FORMAT: u32 = 1;
 /// Texts by name.
 pub(crate) type Fields = BTreeMap<String, String>;
 
+/// What is kept in one.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Book {
+    /// Which variants are out.
+    Variants,
+    /// What waits at which gate.
+    Held,
+}
+
+impl Book {
+    /// Before a service's name, or its digest. The 1 is the version of what is in it.
+    pub(super) fn prefix(self) -> &'static str {
+        match self {
+            Self::Variants => "forebay:1:variants:",
+            Self::Held => "forebay:1:held:",
+        }
+    }
+
+    /// For how long it is kept when nobody writes to it. Servers that serve variants write to theirs all the time, and gates while
+    /// somebody waits.
+    pub(super) fn kept(self) -> Duration {
+        match self {
+            Self::Variants => Duration::from_hours(30 * 24),
+            Self::Held => Duration::from_mins(10),
+        }
+    }
+}
+
 /// A change of one field.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) enum Note {
@@ -24,6 +53,8 @@ pub(crate) enum Note {
     Put { field: String, text: String },
     /// It is a number, so much more.
     Add { field: String, more: u64 },
+    /// There is none.
+    Drop { field: String },
 }
 
 /// The ledger of one service.
@@ -36,18 +67,19 @@ pub(crate) trait Ledger: Send + Sync {
 /// A ledger in a registry's tier.
 pub(crate) struct Shared<S> {
     steps: S,
+    book: Book,
     service: String,
 }
 
 impl<S: Steps> Shared<S> {
-    pub(crate) fn of(steps: S, service: &str) -> Self {
-        Self { steps, service: service.to_owned() }
+    pub(crate) fn of(steps: S, book: Book, service: &str) -> Self {
+        Self { steps, book, service: service.to_owned() }
     }
 }
 
 impl<S: Steps> Ledger for Shared<S> {
     fn note(&self, notes: Vec<Note>) -> BoxFuture<'_, Result<Fields, PoolError>> {
-        async move { self.steps.note(&self.service, &notes).await }.boxed()
+        async move { self.steps.note(self.book, &self.service, &notes).await }.boxed()
     }
 }
 
@@ -81,6 +113,9 @@ pub(super) fn take(fields: &mut Fields, notes: &[Note]) {
                 let before = fields.get(field).and_then(|text| text.parse::<u64>().ok()).unwrap_or(0);
                 fields.insert(field.clone(), before.saturating_add(*more).to_string());
             }
+            Note::Drop { field } => {
+                fields.remove(field);
+            }
         }
     }
 }
@@ -90,12 +125,14 @@ mod tests {
     use super::*;
 
     #[test]
-    fn texts_are_put_and_counts_added_up() {
+    fn texts_are_put_and_dropped_and_counts_added_up() {
         let mut fields = Fields::new();
         let put = |text: &str| Note::Put { field: "a".into(), text: text.into() };
         let add = |more| Note::Add { field: "b".into(), more };
         take(&mut fields, &[put("x"), add(2), put("y"), add(3)]);
         assert_eq!(fields, Fields::from([("a".into(), "y".into()), ("b".into(), "5".into())]));
+        take(&mut fields, &[Note::Drop { field: "a".into() }, Note::Drop { field: "c".into() }]);
+        assert_eq!(fields, Fields::from([("b".into(), "5".into())]));
     }
 
     #[test]

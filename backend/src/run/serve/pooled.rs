@@ -5,7 +5,7 @@ use std::sync::Arc;
 use tokio::sync::oneshot;
 
 use crate::cache::PoolSecret;
-use crate::cache::live::ledger::{self, Ledger};
+use crate::cache::live::ledger::{self, Book, Ledger};
 use crate::cache::live::{Herald, Leaving, MemcachedSteps, Own, Shared, Steps};
 use crate::cache::pool::{Memcached, MemoryPool, Redis, RemotePool, Shelf};
 use crate::cache::store::Store;
@@ -70,7 +70,8 @@ impl Pooled {
     ) -> Result<Self, SettingsError> {
         let pool = &settings.pool;
         let secret = PoolSecret::followed(pool, &leaving.stop)?;
-        let ledger: Arc<dyn Ledger> = Arc::new(ledger::Shared::of(steps.clone(), &settings.service));
+        let ledger = ledger::Shared::of(steps.clone(), Book::Variants, &settings.service);
+        let ledger: Arc<dyn Ledger> = Arc::new(ledger);
         let (registry, farewell) = Shared::told(steps, &settings.service, leaving.clone());
         let herald = Herald::new(Arc::new(registry), &settings.service, settings.generations_timeout_secs);
         let entries = RemotePool::start(shelf, secret, pool.timeout(), pool.pool_queue_bytes());

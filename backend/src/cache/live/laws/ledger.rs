@@ -5,7 +5,7 @@ use rig::tier::{Server, Tier};
 
 use crate::cache::live::fleet;
 use crate::cache::live::heard::{Record, Served};
-use crate::cache::live::ledger::{Fields, Note};
+use crate::cache::live::ledger::{Book, Fields, Note};
 use crate::cache::live::registry::MemcachedSteps;
 use crate::cache::live::registry::steps::{Steps, Word, digest, text};
 use crate::cache::pool::{Memcached, Redis};
@@ -23,17 +23,21 @@ fn put(text: &str) -> Note {
 }
 
 async fn keeps(steps: impl Steps + Clone) {
-    assert_eq!(steps.note("s", &[]).await.unwrap(), Fields::new());
+    assert_eq!(steps.note(Book::Variants, "s", &[]).await.unwrap(), Fields::new());
     let mut many = tokio::task::JoinSet::new();
     for number in 1..=MANY {
         let steps = steps.clone();
-        many.spawn(async move { steps.note("s", &[add(number), put("x")]).await.unwrap() });
+        many.spawn(async move { steps.note(Book::Variants, "s", &[add(number), put("x")]).await.unwrap() });
     }
     many.join_all().await;
     let expected: Fields =
         [("count", "78"), ("text", "x")].map(|(name, text)| (name.into(), text.into())).into();
-    assert_eq!(steps.note("s", &[]).await.unwrap(), expected);
-    assert_eq!(steps.note("t", &[]).await.unwrap(), Fields::new(), "another service");
+    assert_eq!(steps.note(Book::Variants, "s", &[]).await.unwrap(), expected);
+    assert_eq!(steps.note(Book::Variants, "t", &[]).await.unwrap(), Fields::new(), "another service");
+    assert_eq!(steps.note(Book::Held, "s", &[]).await.unwrap(), Fields::new(), "another book");
+    let drop = Note::Drop { field: "text".to_owned() };
+    let left = steps.note(Book::Variants, "s", &[drop.clone(), drop]).await.unwrap();
+    assert_eq!(left, Fields::from([("count".into(), "78".into())]));
 }
 
 async fn tells(steps: impl Steps + Clone) {

@@ -16,9 +16,9 @@ use bytes::Bytes;
 
 use super::board::{At, Board, BoardError};
 use super::random;
-use super::steps::{LEDGER, LEDGER_KEPT, PATIENCE, Read, Reader, Said, Stands, Steps, Word};
+use super::steps::{PATIENCE, Read, Reader, Said, Stands, Steps, Word};
 use crate::cache::live::heard::{Heard, outdated};
-use crate::cache::live::ledger::{self, Fields, Note, Written};
+use crate::cache::live::ledger::{self, Book, Fields, Note, Written};
 use crate::cache::live::reports::{Fate, REMEMBERED};
 use crate::cache::pool::PoolError;
 use crate::cache::pool::memcached::wire::{self, If, Reply};
@@ -253,15 +253,15 @@ impl Steps for MemcachedSteps {
         Ok((now_ms, heard.unwrap_or_default()))
     }
 
-    async fn note(&self, service: &str, notes: &[Note]) -> Result<Fields, PoolError> {
-        let name = format!("{LEDGER}{}", super::steps::digest(service));
+    async fn note(&self, book: Book, service: &str, notes: &[Note]) -> Result<Fields, PoolError> {
+        let name = format!("{}{}", book.prefix(), super::steps::digest(service));
         let taken = async {
             loop {
                 let (bytes, place) = self.value(&name).await?;
                 let mut fields = bytes.map(|bytes| Written::read(&bytes)).unwrap_or_default();
                 ledger::take(&mut fields, notes);
                 let is_done = notes.is_empty()
-                    || self.replace(&name, &Written::write(&fields), LEDGER_KEPT, place).await?;
+                    || self.replace(&name, &Written::write(&fields), book.kept(), place).await?;
                 if is_done {
                     return Ok(fields);
                 }

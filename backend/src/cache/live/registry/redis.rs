@@ -5,11 +5,9 @@ use std::time::Instant;
 
 use ::redis::{Cmd, FromRedisValue};
 
-use super::steps::{
-    KEPT_EPOCHS, LEDGER, LEDGER_KEPT, PATIENCE, Read, Reader, Said, Stands, Steps, Word, digest, text,
-};
+use super::steps::{KEPT_EPOCHS, PATIENCE, Read, Reader, Said, Stands, Steps, Word, digest, text};
 use crate::cache::live::heard::{ALIVE, Heard, Record, outdated};
-use crate::cache::live::ledger::{Fields, Note};
+use crate::cache::live::ledger::{Book, Fields, Note};
 use crate::cache::live::millis;
 use crate::cache::live::proxies::LEASE;
 use crate::cache::live::reports::{self, Fate};
@@ -124,8 +122,8 @@ impl Steps for Redis {
         Ok((now_ms, heard(&beats, &records)))
     }
 
-    async fn note(&self, service: &str, notes: &[Note]) -> Result<Fields, PoolError> {
-        let name = format!("{LEDGER}{service}");
+    async fn note(&self, book: Book, service: &str, notes: &[Note]) -> Result<Fields, PoolError> {
+        let name = format!("{}{service}", book.prefix());
         let mut commands = ::redis::pipe();
         commands.atomic();
         for note in notes {
@@ -134,10 +132,11 @@ impl Steps for Redis {
                 Note::Add { field, more } => {
                     commands.cmd("HINCRBY").arg(&name).arg(field).arg(*more).ignore()
                 }
+                Note::Drop { field } => commands.cmd("HDEL").arg(&name).arg(field).ignore(),
             };
         }
         if !notes.is_empty() {
-            commands.cmd("PEXPIRE").arg(&name).arg(millis(LEDGER_KEPT)).ignore();
+            commands.cmd("PEXPIRE").arg(&name).arg(millis(book.kept())).ignore();
         }
         commands.cmd("HGETALL").arg(&name);
         let (fields,): (Fields,) = self.generations.query(&commands, PATIENCE).await?;

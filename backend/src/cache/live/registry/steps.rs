@@ -4,7 +4,7 @@
 use std::time::Duration;
 
 use crate::cache::live::heard::{Heard, Record};
-use crate::cache::live::ledger::{Fields, Note};
+use crate::cache::live::ledger::{Book, Fields, Note};
 use crate::cache::live::reports::Fate;
 use crate::cache::pool::PoolError;
 
@@ -12,10 +12,6 @@ use crate::cache::pool::PoolError;
 pub(in crate::cache::live) const KEPT_EPOCHS: usize = 4096;
 /// A step may take so long.
 pub(in crate::cache::live) const PATIENCE: Duration = Duration::from_secs(1);
-/// A ledger that nobody writes to is kept so long; servers that serve variants write to theirs all the time.
-pub(in crate::cache::live) const LEDGER_KEPT: Duration = Duration::from_hours(30 * 24);
-/// Before a service's name, or its digest. The 1 is the version of what is in it.
-pub(in crate::cache::live) const LEDGER: &str = "forebay:1:variants:";
 
 /// A tier in which a registry is.
 pub(crate) trait Steps: Send + Sync + 'static {
@@ -31,8 +27,13 @@ pub(crate) trait Steps: Send + Sync + 'static {
     /// The time in ms, and what was heard; changes nothing.
     fn peek(&self) -> impl Future<Output = Result<(u64, Vec<Heard>), PoolError>> + Send;
 
-    /// Makes changes in the ledger of a service, and reads it.
-    fn note(&self, service: &str, notes: &[Note]) -> impl Future<Output = Result<Fields, PoolError>> + Send;
+    /// Makes changes in a ledger of a service, and reads it.
+    fn note(
+        &self,
+        book: Book,
+        service: &str,
+        notes: &[Note],
+    ) -> impl Future<Output = Result<Fields, PoolError>> + Send;
 
     /// Has instances forgotten that are outdated.
     fn sweep(&self) -> impl Future<Output = Result<(), PoolError>> + Send;
