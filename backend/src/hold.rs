@@ -10,6 +10,7 @@
 //! phase      whether a backend is wanted, how long a wake takes, and the last ones
 //! backends   which are there, ready for what, and how much each takes
 //! refusal    no room, no time
+//! gates      what waits at the service's other gates
 //! load       what the backends have to do; scaler: KEDA is told, at once when one is wanted
 //! wake       Kubernetes is asked for one, where nothing else does it
 //! work       what they computed, by model; told: who waits and why, for people
@@ -18,6 +19,7 @@
 mod answer;
 mod asked;
 mod backends;
+mod gates;
 mod handover;
 mod join;
 mod line;
@@ -45,6 +47,7 @@ use forebay_protocol::messages::ModelInferRequest;
 use http::request::Parts;
 use http::{HeaderName, HeaderValue, StatusCode};
 use metrics::{counter, histogram};
+use tokio_util::sync::CancellationToken;
 
 use crate::body::Bodies;
 use crate::cache::live::LiveTable;
@@ -52,10 +55,11 @@ use crate::cache::store::Store;
 use crate::trust::{Peer, Trust, Whose, directives};
 use asked::{Kind, Model, Protocol};
 use backends::{HOP, How};
+pub(crate) use gates::Gates;
 pub(crate) use handover::Handover;
 use handover::{Flow, Grant};
 pub(crate) use join::Joined;
-pub(crate) use load::{Watched, follow as follow_load};
+pub(crate) use load::{Found as LoadFound, Watched, follow as follow_load};
 pub(crate) use refusal::HoldError;
 pub(crate) use told::HoldTold;
 pub(crate) use work::{ModelWork, Work};
@@ -73,6 +77,8 @@ pub(crate) struct Hold {
     pub(crate) limits: Limits,
     /// The longest that one waits, whatever it says itself.
     pub(crate) longest: Duration,
+    /// Cancelled once the gate's end begins.
+    pub(crate) ending: CancellationToken,
 }
 
 /// All that comes.
@@ -85,6 +91,7 @@ async fn take(State(hold): State<Arc<Hold>>, peer: Option<Extension<Peer>>, requ
     let protocol = asked::protocol(request.headers());
     let (kind, model) = asked::kind(protocol, request.method(), request.uri().path());
     let answered = match kind {
+        Kind::Live => Ok(yes(protocol)),
         Kind::Ready(about) => Ok(hold.readiness(protocol, about.as_ref())),
         Kind::Other => hold.pass(protocol, request).await,
         Kind::Infer => {
@@ -108,19 +115,20 @@ struct Held {
 }
 
 impl Hold {
-    /// Whether this gate takes requests: it does. Whether a model is served is known of those that are live.
+    /// Whether this gate takes requests: it does until its end begins, when proxies should look away. Whether a model is served is known
+    /// of those that are live.
     fn readiness(&self, protocol: Protocol, about: Option<&Model>) -> Response {
         let is_ready = about.is_none_or(|model| {
             self.live
                 .generations(&self.service, &model.name, &model.version)
                 .is_some_and(|generations| !generations.is_empty())
         });
-        match (protocol, is_ready) {
-            (Protocol::Http, true) => StatusCode::OK.into_response(),
-            (Protocol::Http, false) => HoldError::Asleep.answer(protocol, self.handover.retry_after()),
-            // Field 1 is true in `ServerLiveResponse` and `ServerReadyResponse`, and SERVING in `HealthCheckResponse`.
-            (Protocol::Grpc, _) => crate::grpc::raw_message(b"\x08\x01"),
-        }
+        let lacks = match (self.ending.is_cancelled(), is_ready) {
+            (true, _) => HoldError::Ends,
+            (false, false) => HoldError::Asleep,
+            (false, true) => return yes(protocol),
+        };
+        lacks.answer(protocol, self.handover.retry_after())
     }
 
     /// What nobody is woken for goes to a backend that is there.
@@ -140,14 +148,14 @@ impl Hold {
     ) -> Result<Response, HoldError> {
         match tokio::time::timeout_at(until.into(), grant.backend.send(protocol, request)).await {
             Ok(Ok(answer)) => {
-                grant.ends(if refusal::is_refusal(&answer) { How::Refused } else { How::Answered });
+                grant.ends(how(&answer));
                 Ok(of_this_connection(answer.map(Body::new)))
             }
             Ok(Err(error)) => {
                 grant.ends(How::Lost);
                 Err(HoldError::Broken(error.to_string()))
             }
-            Err(_) => Err(HoldError::Late),
+            Err(_) => Err(HoldError::Unanswered),
         }
     }
 
@@ -192,8 +200,12 @@ impl Hold {
         }
         let Some((key, _)) = keys else { return self.hold(flow, &held).await };
         drop(decoded);
-        let joined = self.joined.answer(key, held.body.len(), || self.hold(flow, &held));
-        tokio::time::timeout_at(held.until.into(), joined).await.unwrap_or(Err(HoldError::Late))
+        let joined = self.joined.answer(key, held.body.len(), held.until, || self.hold(flow, &held));
+        match joined.await {
+            // The one that it waited for found none either.
+            Err(HoldError::Behind) if !self.handover.is_awake() => Err(HoldError::Late),
+            answered => answered,
+        }
     }
 
     /// What makes it the same as another in its bytes, and under what its answer may be kept. `None`: nobody may share it.
@@ -240,17 +252,19 @@ impl Hold {
             since = Some(began);
             let sent = grant.backend.send(held.protocol, held.again());
             match tokio::time::timeout_at(held.until.into(), sent).await {
-                Ok(Ok(answer)) if refusal::is_refusal(&answer) => grant.ends(How::Refused),
                 Ok(Ok(answer)) => {
-                    grant.ends(How::Answered);
-                    return Ok(told(answer.map(Body::new)));
+                    let how = how(&answer);
+                    grant.ends(how);
+                    if how != How::Refused {
+                        return Ok(told(answer.map(Body::new)));
+                    }
                 }
                 Ok(Err(error)) if error.is_connect() => grant.ends(How::Lost),
                 Ok(Err(error)) => {
                     grant.ends(How::Lost);
                     return Err(HoldError::Broken(error.to_string()));
                 }
-                Err(_) => return Err(HoldError::Late),
+                Err(_) => return Err(HoldError::Unanswered),
             }
         }
     }
@@ -264,6 +278,25 @@ impl Held {
         *request.uri_mut() = self.head.uri.clone();
         *request.headers_mut() = self.head.headers.clone();
         request
+    }
+}
+
+/// It is live, or ready.
+fn yes(protocol: Protocol) -> Response {
+    match protocol {
+        Protocol::Http => StatusCode::OK.into_response(),
+        // Field 1 is true in `ServerLiveResponse` and `ServerReadyResponse`, and SERVING in `HealthCheckResponse`.
+        Protocol::Grpc => crate::grpc::raw_message(b"\x08\x01"),
+    }
+}
+
+/// How a backend ended a request that it answered so.
+fn how<T>(answer: &http::Response<T>) -> How {
+    let closes = answer.headers().get(http::header::CONNECTION).is_some_and(|said| said == "close");
+    match (refusal::is_refusal(answer), closes) {
+        (true, _) => How::Refused,
+        (false, true) => How::Leaves,
+        (false, false) => How::Answered,
     }
 }
 

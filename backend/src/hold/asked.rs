@@ -41,7 +41,9 @@ pub(super) struct Model {
 pub(super) enum Kind {
     /// An inference: it waits, and a backend is woken for it.
     Infer,
-    /// Is a server there, and a model? It is answered here, for who asks it now and then must not keep a GPU awake.
+    /// Is a process there? It is.
+    Live,
+    /// Is a server ready, and a model? It is answered here, for who asks it now and then must not keep a GPU awake.
     Ready(Option<Model>),
     /// Goes to a backend if one is there.
     Other,
@@ -61,7 +63,8 @@ pub(super) fn kind(protocol: Protocol, method: &Method, path: &str) -> (Kind, Mo
         Protocol::Grpc if path == HEALTH => (Kind::Ready(None), Model::default()),
         Protocol::Grpc => match path.strip_prefix(SERVICE) {
             Some("ModelInfer" | "ModelStreamInfer") => (Kind::Infer, Model::default()),
-            Some("ServerLive" | "ServerReady") => (Kind::Ready(None), Model::default()),
+            Some("ServerLive") => (Kind::Live, Model::default()),
+            Some("ServerReady") => (Kind::Ready(None), Model::default()),
             _ => (Kind::Other, Model::default()),
         },
     }
@@ -69,8 +72,10 @@ pub(super) fn kind(protocol: Protocol, method: &Method, path: &str) -> (Kind, Mo
 
 fn http_kind(method: &Method, path: &str) -> (Kind, Model) {
     let none = Model::default;
-    if ["/v2/health/live", "/v2/health/ready"].contains(&path) {
-        return (Kind::Ready(None), none());
+    match path {
+        "/v2/health/live" => return (Kind::Live, none()),
+        "/v2/health/ready" => return (Kind::Ready(None), none()),
+        _ => {}
     }
     if let Some(name) = path.strip_prefix("/v1/models/").and_then(|rest| rest.strip_suffix(":predict")) {
         let kind = if *method == Method::POST { Kind::Infer } else { Kind::Other };
@@ -199,6 +204,7 @@ mod tests {
             (Method::GET, "/v2/models/m", (Kind::Other, model("m", ""))),
             (Method::GET, "/v2/models/stats", (Kind::Other, model("stats", ""))),
             (Method::GET, "/v2/health/ready", (Kind::Ready(None), none.clone())),
+            (Method::GET, "/v2/health/live", (Kind::Live, none.clone())),
             (Method::GET, "/v2", (Kind::Other, none.clone())),
             (Method::POST, "/v2/models/", (Kind::Other, none.clone())),
         ] {
@@ -208,6 +214,7 @@ mod tests {
             ("/inference.GRPCInferenceService/ModelInfer", Kind::Infer),
             ("/inference.GRPCInferenceService/ModelStreamInfer", Kind::Infer),
             ("/inference.GRPCInferenceService/ServerReady", Kind::Ready(None)),
+            ("/inference.GRPCInferenceService/ServerLive", Kind::Live),
             ("/grpc.health.v1.Health/Check", Kind::Ready(None)),
             ("/inference.GRPCInferenceService/ModelMetadata", Kind::Other),
         ] {

@@ -72,6 +72,8 @@ struct State {
     takes: f64,
     in_flight: usize,
     rests_until: Option<Instant>,
+    /// It closed a connection, and has not said since that it stays.
+    may_leave: bool,
 }
 
 /// What is known of a model.
@@ -219,7 +221,12 @@ impl Backend {
 
     /// Asks whether it is ready for that model, and remembers it. One that doesn't answer in time has not said that it isn't.
     pub(super) async fn ask(&self, model: &Model) {
-        let said = self.says_ready(&model.ready_path()).await;
+        let mut said = self.says_ready(&model.ready_path()).await;
+        // One that is about to go says so of itself alone.
+        if said == Some(true) && self.lock().may_leave {
+            said = self.says_ready(&Model::default().ready_path()).await;
+            self.lock().may_leave = said != Some(true);
+        }
         let is_itself = said == Some(false)
             && !model.name.is_empty()
             && self.says_ready(&Model::default().ready_path()).await == Some(true);
@@ -289,6 +296,11 @@ impl Backend {
                 // Nothing says more clearly that it is ready.
                 state.models.entry(model.clone()).or_default().ready = Some(Instant::now());
             }
+            How::Leaves => {
+                state.takes = (state.takes + 1.0).min(MOST);
+                state.may_leave = true;
+                state.models.values_mut().for_each(|known| (known.ready, known.again) = (None, None));
+            }
             How::Refused => {
                 state.takes = (state.takes / 2.0).max(1.0);
                 state.rests_until = Some(Instant::now() + REST);
@@ -316,6 +328,9 @@ fn at(scheme: Scheme, authority: Authority, uri: &Uri) -> Uri {
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum How {
     Answered,
+    /// The same, and it closes the connection: it may be about to go, and is asked before anything else goes there. What is written to a
+    /// connection as it is closed is lost.
+    Leaves,
     /// It took no more.
     Refused,
     /// It could not be reached, or broke off.

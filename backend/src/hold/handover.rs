@@ -13,9 +13,9 @@ use tokio_util::sync::CancellationToken;
 use super::asked::Model;
 use super::backends::{self, Backend, How};
 use super::line::Line;
+use super::phase::{Phase, Seen, Wakes};
 use super::refusal::HoldError;
 use super::told::{HoldTold, Queue, Standing};
-use super::phase::{Seen, Wakes};
 use crate::observe::logs::seldom;
 use crate::schedule::QueueLimits;
 use crate::settings::HeldFor;
@@ -142,6 +142,21 @@ impl Handover {
         let left = self.lock().wakes.left();
         // Begun seconds count.
         left.as_secs().saturating_add(u64::from(left.subsec_nanos() > 0)).max(1)
+    }
+
+    /// How long a wake takes, if one was seen.
+    pub(super) fn takes(&self) -> Option<Duration> {
+        self.lock().wakes.takes()
+    }
+
+    /// Another gate saw how long a wake takes.
+    pub(super) fn learn(&self, takes: Duration) {
+        self.lock().wakes.learn(takes);
+    }
+
+    /// Whether a backend is there, as far as is known.
+    pub(super) fn is_awake(&self) -> bool {
+        self.lock().wakes.phase() == Phase::Awake
     }
 
     /// A backend that is ready for that model now, without waiting: for what nobody is woken for.

@@ -3,6 +3,7 @@
 
 use std::future::Future;
 use std::sync::Arc;
+use std::time::Instant;
 
 use axum::body::Body;
 use axum::response::Response;
@@ -69,14 +70,15 @@ impl Joined {
         Self(Arc::new(Flights::new(limits)))
     }
 
-    /// Gets the answer with an equal request of the moment, or by `hold`.
+    /// Gets the answer with an equal request of the moment, or by `hold`, until then.
     ///
     /// # Errors
-    /// Those of `hold`.
+    /// Those of `hold`; the time was over before there was an answer to the equal one, or before it had all come.
     pub(super) async fn answer<F>(
         &self,
         key: [u8; 32],
         bytes: usize,
+        until: Instant,
         hold: impl FnOnce() -> F,
     ) -> Result<Response, HoldError>
     where
@@ -87,14 +89,20 @@ impl Joined {
         let told = match part {
             Part::Leads(lead) => Told::Leads(lead),
             Part::Has(found) => Told::Landed(found),
-            Part::Waits(told) => told.await.unwrap_or(Told::Landed(Found::Own)),
+            Part::Waits(told) => {
+                let told = tokio::time::timeout_at(until.into(), told).await;
+                told.map_err(|_| HoldError::Behind)?.unwrap_or(Told::Landed(Found::Own))
+            }
         };
         match told {
             Told::Landed(Found::Shared(whole)) => Ok(whole.collapsed()),
             Told::Landed(Found::Own) => hold().await,
             Told::Landed(Found::Broken(why)) => Err(HoldError::Broken(why)),
             Told::Leads(lead) => match hold().await {
-                Ok(answer) => shared(&lead, answer).await,
+                Ok(answer) => {
+                    let shared = tokio::time::timeout_at(until.into(), shared(&lead, answer));
+                    shared.await.unwrap_or(Err(HoldError::Unanswered))
+                }
                 Err(HoldError::Broken(why)) => {
                     lead.land(&Found::Broken(why.clone()));
                     Err(HoldError::Broken(why))

@@ -1,5 +1,6 @@
-//! How much the backends of a service have to do: their `/metrics`, by Triton's names -> requests in progress, and the compute time
-//! that a second takes. What was answered without them is in neither. Next: `scaler` tells KEDA; `work` sums up by model.
+//! How much the backends of a service have to do: their `/metrics`, by Triton's names, and what waits at its gates -> requests that wait
+//! or are in progress, and the compute time that a second takes. What was answered without them is in neither. Next: `scaler` tells KEDA;
+//! `work` sums up by model.
 
 use std::net::IpAddr;
 use std::sync::Arc;
@@ -15,13 +16,10 @@ use super::handover::Handover;
 use super::work::{Looks, Work};
 use crate::observe::metrics::text;
 
-/// Between two looks. Two of them tell what a second takes.
-const LOOK: Duration = Duration::from_secs(2);
-
 /// Of all backends together.
 #[derive(Debug, Clone, Copy, Default, PartialEq)]
 pub(crate) struct Load {
-    /// Requests that wait here for a backend.
+    /// Requests that wait for a backend, here and at the other gates.
     pub(super) held: u64,
     /// Requests that came to backends and are not answered.
     pub(super) in_progress: u64,
@@ -76,9 +74,20 @@ impl Default for Watched {
     }
 }
 
+/// What load is made of.
+pub(crate) struct Found {
+    pub(crate) handover: Arc<Handover>,
+    /// Requests that wait at the other gates.
+    pub(crate) elsewhere: watch::Receiver<u64>,
+    /// Between two looks at the backends. Two of them tell what a second takes.
+    pub(crate) every: Duration,
+}
+
 /// Looks again and again until `stop`.
-pub(crate) async fn follow(handover: Arc<Handover>, watched: Watched, stop: CancellationToken) {
-    let mut ticks = tokio::time::interval(LOOK);
+pub(crate) async fn follow(found: Found, watched: Watched, stop: CancellationToken) {
+    let Found { handover, mut elsewhere, every } = found;
+    let held = |elsewhere: &watch::Receiver<u64>| handover.held().saturating_add(*elsewhere.borrow());
+    let mut ticks = tokio::time::interval(every);
     ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
     let mut wanted = handover.wanted();
     let (mut last, mut looks): (Option<(Instant, Look)>, _) = (None, Looks::default());
@@ -89,19 +98,23 @@ pub(crate) async fn follow(handover: Arc<Handover>, watched: Watched, stop: Canc
                 let said = look(&handover).await;
                 let found = said.iter().map(|(_, text)| Look::of(text)).fold(Look::default(), Look::and);
                 let now = Instant::now();
-                watched.load.send_replace(load(&handover, found, last, now));
+                watched.load.send_replace(load(held(&elsewhere), found, last, now));
                 watched.work.send_modify(|work| looks.add(work, &said, now));
                 last = Some((now, found));
             }
             // At once: who waits must not wait for a look.
-            changed = wanted.changed() => {
-                if changed.is_err() {
-                    return;
-                }
+            Ok(()) = wanted.changed() => {
                 let is_wanted = *wanted.borrow_and_update();
                 watched.load.send_modify(|load| {
                     load.is_active |= is_wanted;
-                    load.held = handover.held();
+                    load.held = held(&elsewhere);
+                });
+            }
+            Ok(()) = elsewhere.changed() => {
+                let waits = *elsewhere.borrow_and_update() > 0;
+                watched.load.send_modify(|load| {
+                    load.is_active |= waits;
+                    load.held = held(&elsewhere);
                 });
             }
         }
@@ -115,8 +128,7 @@ async fn look(handover: &Arc<Handover>) -> Vec<(IpAddr, String)> {
     join_all(backends.iter().map(ask)).await.into_iter().flatten().collect()
 }
 
-fn load(handover: &Handover, found: Look, last: Option<(Instant, Look)>, now: Instant) -> Load {
-    let held = handover.held();
+fn load(held: u64, found: Look, last: Option<(Instant, Look)>, now: Instant) -> Load {
     let busy = last.map_or(0.0, |(at, last)| {
         // A backend that came or went takes its counts along.
         let computed = found.computed_us.saturating_sub(last.computed_us);
@@ -145,5 +157,22 @@ mod tests {
         let look = Look::of(text);
         assert_eq!((look.in_progress, look.answered, look.computed_us), (3, 13, 1500));
         assert_eq!(Look::of("nonsense").answered, 0);
+    }
+
+    #[test]
+    fn a_service_is_active_while_somebody_waits_or_is_computed_or_was_answered() {
+        let start = Instant::now();
+        let look = |in_progress, answered, computed_us| Look { in_progress, answered, computed_us };
+        let after = |held, found| {
+            load(held, found, Some((start, look(0, 5, 100_000))), start + Duration::from_secs(2))
+        };
+        let told = |load: Load| (load.held, load.in_progress, load.is_active);
+        assert_eq!(told(after(0, look(0, 5, 100_000))), (0, 0, false));
+        assert_eq!(told(after(3, look(0, 5, 100_000))), (3, 0, true));
+        assert_eq!(told(after(0, look(2, 5, 100_000))), (0, 2, true));
+        assert_eq!(told(after(0, look(0, 6, 1_100_000))), (0, 0, true));
+        assert!((after(0, look(0, 6, 1_100_000)).busy - 0.5).abs() < 1e-9);
+        // Backends that went took their counts along.
+        assert_eq!(told(after(0, look(0, 0, 0))), (0, 0, false));
     }
 }

@@ -47,14 +47,14 @@ pub(crate) struct Wake {
 
 pub(super) struct Wakes {
     phase: Phase,
-    /// How long a wake takes, as far as was seen.
-    takes: Duration,
+    /// How long a wake takes, as far as was seen, here or at another gate.
+    takes: Option<Duration>,
     last: VecDeque<Wake>,
 }
 
 impl Default for Wakes {
     fn default() -> Self {
-        Self { phase: Phase::Asleep, takes: FIRST_WAKE, last: VecDeque::new() }
+        Self { phase: Phase::Asleep, takes: None, last: VecDeque::new() }
     }
 }
 
@@ -72,11 +72,22 @@ impl Wakes {
         self.last.iter().rev().copied().collect()
     }
 
+    /// How long a wake takes, if one was seen.
+    pub(super) fn takes(&self) -> Option<Duration> {
+        self.takes
+    }
+
+    /// Another gate saw how long a wake takes; what was seen here is not changed by it.
+    pub(super) fn learn(&mut self, takes: Duration) {
+        self.takes.get_or_insert(takes);
+    }
+
     /// What is left of this wake, or what the next would take.
     pub(super) fn left(&self) -> Duration {
+        let takes = self.takes.unwrap_or(FIRST_WAKE);
         match self.phase {
-            Phase::Asleep => self.takes,
-            Phase::Waking(since) => self.takes.saturating_sub(since.elapsed()),
+            Phase::Asleep => takes,
+            Phase::Waking(since) => takes.saturating_sub(since.elapsed()),
             Phase::Awake => Duration::ZERO,
         }
     }
@@ -91,7 +102,7 @@ impl Wakes {
                 let took = now.duration_since(since);
                 histogram!("forebay_hold_wake_seconds").record(took);
                 // Half of what was known: the last one tells the most, and one alone not all.
-                self.takes = (self.takes + took) / 2;
+                self.takes = Some(self.takes.map_or(took, |before| (before + took) / 2));
                 tracing::info!(took_ms = took.as_millis(), held, "a backend is awake");
                 self.ends(|wake| wake.took_ms = Some(millis(took)));
                 Phase::Awake
@@ -150,11 +161,24 @@ mod tests {
         wakes.judge(UP, after(4));
         let wake = wakes.last()[0];
         assert_eq!((wake.took_ms, wake.held, wake.was_left), (Some(4000), 9, false));
-        assert_eq!(wakes.takes, Duration::from_secs(7));
+        assert_eq!(wakes.takes(), Some(Duration::from_secs(4)));
         wakes.judge(DOWN, after(5));
         wakes.judge(Seen { held: 0, ..UNKNOWN }, after(6));
         assert_eq!(wakes.phase(), Phase::Asleep);
         assert_eq!((wakes.last()[0].took_ms, wakes.last()[0].was_left), (None, true));
+    }
+
+    #[test]
+    fn what_another_gate_saw_counts_until_a_wake_is_seen_here() {
+        let (mut wakes, start) = (Wakes::default(), Instant::now());
+        assert_eq!((wakes.left(), wakes.takes()), (FIRST_WAKE, None));
+        wakes.learn(Duration::from_secs(40));
+        wakes.learn(Duration::from_secs(50));
+        assert_eq!(wakes.left(), Duration::from_secs(40));
+        wakes.judge(DOWN, start);
+        wakes.judge(UP, start + Duration::from_secs(20));
+        wakes.learn(Duration::from_secs(50));
+        assert_eq!(wakes.takes(), Some(Duration::from_secs(30)));
     }
 
     #[test]

@@ -22,6 +22,12 @@ pub(crate) enum HoldError {
     Full(#[from] Full),
     #[error("no backend was ready in the time that the request had")]
     Late,
+    #[error("a backend took the request and did not answer it in the time that it had")]
+    Unanswered,
+    #[error(
+        "a backend is awake, and has not answered an equal request, which came before, in the time that this one had"
+    )]
+    Behind,
     #[error("no backend is awake; an inference wakes one")]
     Asleep,
     #[error("the backend broke off before it answered: {0}")]
@@ -38,6 +44,8 @@ impl HoldError {
     fn class(&self) -> Class {
         match self {
             Self::Full(_) | Self::Late | Self::Asleep | Self::Ends | Self::Broken(_) => Class::Rejected,
+            // It may have been computed: whoever sends it again has it computed twice.
+            Self::Unanswered | Self::Behind => Class::Late,
             Self::OnlyIfCached => Class::Uncached,
             Self::Body(error) => error.class(),
         }
@@ -48,6 +56,7 @@ impl HoldError {
         match self {
             Self::Full(_) => "full",
             Self::Late => "late",
+            Self::Unanswered | Self::Behind => "unanswered",
             Self::Asleep => "asleep",
             Self::Broken(_) => "broken",
             Self::OnlyIfCached => "only_if_cached",
@@ -106,6 +115,10 @@ mod tests {
         assert_eq!(answer.status(), StatusCode::OK);
         assert_eq!(answer.headers()["grpc-status"], "14");
         assert_eq!(answer.headers()[PUSHBACK], "12000");
+        // One that was taken is not to be sent again without thought.
+        let answer = HoldError::Unanswered.answer(Protocol::Http, 12);
+        assert_eq!((answer.status(), answer.headers().get(RETRY_AFTER)), (StatusCode::GATEWAY_TIMEOUT, None));
+        assert_eq!(HoldError::Behind.answer(Protocol::Grpc, 12).headers()["grpc-status"], "4");
         let body = HoldError::Body(BodyError::TooLarge { limit: 1 });
         assert_eq!(body.answer(Protocol::Http, 1).status(), StatusCode::PAYLOAD_TOO_LARGE);
         assert_eq!(body.answer(Protocol::Grpc, 1).headers()["grpc-status"], "11");

@@ -28,6 +28,8 @@ const BUSY_EACH: (&str, f64) = ("busy", 0.8);
 const STREAMS: usize = 64;
 /// Of a message: names and metadata of a trigger.
 const MOST_BYTES: usize = 64 << 10;
+/// Characters that an error shows of what was asked.
+const SHOWN: usize = 64;
 
 /// The scaler.
 struct Scaler {
@@ -83,7 +85,8 @@ impl ExternalScaler for Scaler {
                 let number = text.parse::<f64>().ok().filter(|number| number.is_finite() && *number > 0.0);
                 number.ok_or_else(|| {
                     Status::invalid_argument(format!(
-                        "{key}: {text:?}: expected a number above 0, as {by_default}"
+                        "{key}: {:?}: expected a number above 0, as {by_default}",
+                        shown(text)
                     ))
                 })
             })?;
@@ -106,13 +109,18 @@ impl ExternalScaler for Scaler {
         } else if asked.metric_name.ends_with(BUSY) {
             load.busy
         } else {
-            let name = asked.metric_name;
+            let name = shown(&asked.metric_name);
             return Err(Status::invalid_argument(format!("{name:?}: expected {REQUESTS} or {BUSY}")));
         };
         let metric_value = whole(value);
         let value = MetricValue { metric_name: asked.metric_name, metric_value, metric_value_float: value };
         Ok(Response::new(GetMetricsResponse { metric_values: vec![value] }))
     }
+}
+
+/// The beginning of what was asked: an error is a header of its answer.
+fn shown(text: &str) -> String {
+    text.chars().take(SHOWN).collect()
 }
 
 /// For those who read whole numbers alone.

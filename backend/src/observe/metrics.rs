@@ -215,6 +215,7 @@ fn describe_of_key_traces() {
 
 fn describe_holding() {
     describe_gauge!("forebay_held_requests", "Requests that wait at this gate for a backend");
+    describe_gauge!("forebay_held_elsewhere", "Requests that wait at the service's other gates");
     describe_gauge!("forebay_held_bytes", "Bytes of their bodies");
     describe_counter!("forebay_hold_wakes", "Times that a backend was wanted and none was there");
     describe_histogram!("forebay_hold_wake_seconds", "Time from then until one was ready for a model");
@@ -231,7 +232,7 @@ fn describe_holding() {
     describe_counter!("forebay_hold_saved_us", "Compute time that those hits and collapsed requests saved");
     describe_counter!(
         "forebay_hold_refused",
-        "Requests that came to be held and got no answer, by reason: full, late, asleep, broken, ends, only_if_cached, body"
+        "Requests that came to be held and got no answer, by reason: full, late, unanswered, asleep, broken, ends, only_if_cached, body"
     );
 }
 

@@ -15,19 +15,18 @@ use super::ports::Ports;
 use super::serving::{Listeners, Serving};
 use super::signals::Signals;
 use crate::cache::PoolSecret;
+use crate::cache::live::ledger::{self, Book, Ledger};
 use crate::cache::live::{LiveTable, MemcachedSteps, Proxies, Registry, Shared, Steps};
 use crate::cache::pool::{Memcached, Redis, RemotePool, Shelf};
 use crate::cache::store::Store;
 use crate::gate::key_trace::KeyTraces;
 use crate::gate::{self, Gate, Savings, ready};
-use crate::hold::{self, Handover, Hold, Joined, Watched};
+use crate::hold::{self, Gates, Handover, Hold, Joined, LoadFound, Watched};
 use crate::http::{self, tls::Tls};
 use crate::observe::metrics::{self, GateMetrics, Metrics};
 use crate::observe::{logs, readiness::Draining, trace::Tracing};
 use crate::schedule::QueueLimits;
-use crate::settings::{
-    GateSettings, HeldFor, HoldSettings, PoolKind, PoolSettings, PrivacySettings, SettingsError,
-};
+use crate::settings::{GateSettings, HeldFor, HoldSettings, PoolKind, PrivacySettings, SettingsError};
 use crate::ui::{self, Held, Ui};
 
 /// Runs `forebay gate` until a signal to end.
@@ -47,8 +46,8 @@ pub(crate) fn run(settings: &GateSettings) -> anyhow::Result<()> {
         let stop = CancellationToken::new();
         let tracing = Tracing::start(&settings.trace.config()?)?;
         let secret = PoolSecret::followed(&settings.pool, &stop)?;
-        let Pooled { store, registry } = tokio::select! {
-            pooled = Pooled::open(&settings.pool, secret.clone()) => pooled?,
+        let Pooled { store, registry, ledger } = tokio::select! {
+            pooled = Pooled::open(settings, secret.clone()) => pooled?,
             () = signals.wait() => return Ok(()),
         };
         let (listener, gate_port) = http::listen(settings.gate.gate_address, settings.gate.gate_port)?;
@@ -82,7 +81,7 @@ pub(crate) fn run(settings: &GateSettings) -> anyhow::Result<()> {
                 if let Some(by) = wake_by {
                     tokio::spawn(hold::wake::follow(by, hold.handover.wanted(), draining.closing()));
                 }
-                let (scaler, told) = watching(settings, &hold, &mut ports, (&draining, &stop))?;
+                let (scaler, told) = watching(settings, &hold, ledger, &mut ports, (&draining, &stop))?;
                 main.extend(scaler);
                 Some(told)
             }
@@ -134,12 +133,17 @@ fn hold_ports(
 fn watching(
     settings: &GateSettings,
     hold: &Arc<Hold>,
+    ledger: Arc<dyn Ledger>,
     ports: &mut Ports,
     (draining, stop): (&Draining, &CancellationToken),
 ) -> Result<(Option<(TcpListener, Router)>, Held), http::ListenError> {
     let watched = Watched::default();
+    let (gates, elsewhere) = Gates::new(ledger, hold.handover.clone());
+    tokio::spawn(gates.follow(stop.clone()));
     if settings.hold.scaler_port.is_some() || settings.ui.ui {
-        tokio::spawn(hold::follow_load(hold.handover.clone(), watched.clone(), stop.clone()));
+        let every = settings.hold.scaler_look_secs;
+        let found = LoadFound { handover: hold.handover.clone(), elsewhere, every };
+        tokio::spawn(hold::follow_load(found, watched.clone(), stop.clone()));
     }
     let scaler = settings.hold.scaler_port.map(|port| {
         let (listener, bound) = http::listen(settings.hold.hold_address, port)?;
@@ -187,6 +191,7 @@ fn holding(settings: &GateSettings, held_for: HeldFor, gate: &Gate, draining: &D
         bodies: settings.http.bodies(),
         limits: Limits { max_body_bytes: settings.http.max_body_bytes(), ..Limits::default() },
         longest: settings.hold.hold_timeout_secs,
+        ending: draining.begun(),
     })
 }
 
@@ -194,26 +199,36 @@ fn holding(settings: &GateSettings, held_for: HeldFor, gate: &Gate, draining: &D
 struct Pooled {
     store: Arc<Store>,
     registry: Arc<dyn Registry>,
+    /// Of what waits at the gates of the service that this one holds for.
+    ledger: Arc<dyn Ledger>,
 }
 
 impl Pooled {
-    async fn open(settings: &PoolSettings, secret: Arc<PoolSecret>) -> Result<Self, SettingsError> {
-        match settings.tier.pool {
+    async fn open(settings: &GateSettings, secret: Arc<PoolSecret>) -> Result<Self, SettingsError> {
+        let tier = &settings.pool.tier;
+        match tier.pool {
             PoolKind::Redis => {
-                let redis = Redis::open(&settings.tier.redis()).await?;
+                let redis = Redis::open(&tier.redis()).await?;
                 Ok(Self::of(redis.clone(), redis, settings, secret))
             }
             PoolKind::Memcached => {
-                let memcached = Memcached::open(&settings.tier.memcached()).await?;
+                let memcached = Memcached::open(&tier.memcached()).await?;
                 Ok(Self::of(memcached.clone(), MemcachedSteps::new(memcached), settings, secret))
             }
             PoolKind::Memory | PoolKind::None => unreachable!("a gate's settings name a pool that is shared"),
         }
     }
 
-    fn of(shelf: impl Shelf, steps: impl Steps, settings: &PoolSettings, secret: Arc<PoolSecret>) -> Self {
+    fn of(
+        shelf: impl Shelf,
+        steps: impl Steps + Clone,
+        settings: &GateSettings,
+        secret: Arc<PoolSecret>,
+    ) -> Self {
+        let GateSettings { pool, hold, .. } = settings;
+        let ledger = Arc::new(ledger::Shared::of(steps.clone(), Book::Held, &hold.hold_service));
         let registry = Arc::new(Shared::heard(steps));
-        let entries = RemotePool::start(shelf, secret, settings.timeout(), settings.pool_queue_bytes());
-        Self { store: Arc::new(Store::new(entries, settings.max_entry_bytes)), registry }
+        let entries = RemotePool::start(shelf, secret, pool.timeout(), pool.pool_queue_bytes());
+        Self { store: Arc::new(Store::new(entries, pool.max_entry_bytes)), registry, ledger }
     }
 }

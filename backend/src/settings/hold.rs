@@ -50,6 +50,10 @@ pub(crate) struct HoldSettings {
     /// it there is none
     #[arg(long, env = "FOREBAY_SCALER_PORT", requires = "hold_for")]
     pub(crate) scaler_port: Option<u16>,
+    /// Seconds between two looks at the backends' /metrics: a service is idle when nothing was to do at one, and no answer since the one
+    /// before
+    #[arg(long, env = "FOREBAY_SCALER_LOOK_SECS", default_value = "2", value_parser = parse_seconds)]
+    pub(crate) scaler_look_secs: Duration,
     /// Name of the backends' service
     #[arg(long, env = "FOREBAY_HOLD_SERVICE", default_value = "default")]
     pub(crate) hold_service: String,
@@ -126,6 +130,9 @@ impl HoldSettings {
         check_service(&self.hold_service).map_err(|error| wrong("--hold-service", error.to_string()))?;
         if self.hold_ports.is_empty() || self.hold_ports.len() > 2 {
             return Err(wrong("--hold-ports", "expected one port or two, as 8000,8001"));
+        }
+        if self.scaler_look_secs.is_zero() {
+            return Err(wrong("--scaler-look-secs", "expected more than 0 seconds, such as 2 or 0.5"));
         }
         // Files may be elsewhere than where settings are checked.
         self.wake.scale()?;
