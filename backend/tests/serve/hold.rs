@@ -1,81 +1,28 @@
 //! A gate as the buffer of a service without backends: who asks is answered by the pool, or waits for a backend to wake.
 
+mod crowd;
+mod cycles;
+mod elastic;
+mod gates;
+mod keda;
+mod operator;
+mod scaler;
+mod trouble;
+
 use std::time::{Duration, Instant};
 
 use hyper_util::client::legacy::Client;
 use hyper_util::rt::TokioExecutor;
-use rig::http::{Answer, Connection, request};
-use rig::process::{free_port, until};
+use rig::http::{Connection, request};
+use rig::process::until;
 use rig::v2::{JSON, binary, fp32, fp32_binary};
 use tonic::{Code, Request};
 
 use crate::client::begun;
 use crate::grpc::{SERVICE, answer, channel_at, raw};
 use crate::mesh::Mesh;
-use crate::process::{Forebay, command, test_repository};
+pub(crate) use elastic::{Elastic, PATH};
 use forebay_protocol::messages::ModelInferResponse;
-use rig::installed::onnxruntime;
-
-pub(crate) const PATH: &str = "/v2/models/identity_fp32/infer";
-
-/// A service whose backends come and go, and its gate.
-pub(crate) struct Elastic {
-    mesh: Mesh,
-    pub(crate) gate: Forebay,
-    http: u16,
-    grpc: u16,
-    metrics: u16,
-}
-
-impl Elastic {
-    pub(crate) fn asleep(mesh: Mesh, more: &[&str]) -> Self {
-        let (http, grpc) = (free_port(), free_port());
-        let held_for = format!("http://127.0.0.1:{http}");
-        let grpc_port = grpc.to_string();
-        let metrics_port = free_port();
-        let metrics = metrics_port.to_string();
-        let hold = [
-            "--hold-for",
-            &held_for,
-            "--hold-for-grpc-port",
-            &grpc_port,
-            "--hold-for-metrics-port",
-            &metrics,
-            "--hold-ports",
-            "0,0",
-        ];
-        let gate = Forebay::gate(&mesh.arguments(&[&hold, more].concat()));
-        Self { mesh, gate, http, grpc, metrics: metrics_port }
-    }
-
-    /// A backend wakes.
-    pub(crate) fn wakes(&self) -> Forebay {
-        let ports =
-            ["--http-port", &self.http.to_string(), "--grpc-port", &self.grpc.to_string()].map(str::to_owned);
-        let mut serve = command(&["serve", "--http-address", "127.0.0.1", "--grpc-address", "127.0.0.1"]);
-        serve.args(ports).args([
-            "--metrics-port",
-            &self.metrics.to_string(),
-            "--metrics-address",
-            "127.0.0.1",
-        ]);
-        serve.args(self.mesh.arguments(&["--instances", "1"]));
-        serve.arg("--model-repository").arg(test_repository()).arg("--onnxruntime").arg(onnxruntime());
-        Forebay::start(serve)
-    }
-
-    pub(crate) fn ask(&self, value: f32) -> Connection {
-        begun(self.gate.http_port, &request("POST", PATH, &JSON, &fp32(&[value])))
-    }
-
-    fn asked(&self, value: f32) -> Answer {
-        self.ask(value).read().unwrap()
-    }
-
-    pub(crate) fn until_held(&self, count: u64) {
-        until("they are held", || (self.gate.metric_line("forebay_held_requests") == count).then_some(()));
-    }
-}
 
 #[test]
 fn who_asks_while_no_backend_is_there_waits_for_one_in_each_encoding_and_repeats_need_none() {
@@ -204,60 +151,4 @@ fn a_backend_is_woken_by_inferences_alone() {
     assert_eq!(unknown.status, 404, "the backend says it: {unknown:?}");
     assert_eq!(elastic.gate.metric_line("forebay_hold_wakes"), 0, "for a model that nobody has");
     drop(backend);
-}
-
-/// Written by the build script.
-#[allow(missing_docs, unreachable_pub, clippy::all, clippy::pedantic, dead_code)]
-mod keda {
-    include!(concat!(env!("OUT_DIR"), "/externalscaler.rs"));
-}
-
-#[test]
-fn keda_is_told_at_once_that_a_backend_is_wanted_and_what_there_is_to_do() {
-    let elastic = Elastic::asleep(Mesh::redis(), &["--scaler-port", "0"]);
-    let runtime = tokio::runtime::Runtime::new().unwrap();
-    let scaler = &mut channel_at(elastic.gate.scaler_port);
-    let about = |metadata: &[(&str, &str)]| keda::ScaledObjectRef {
-        name: "backend".into(),
-        namespace: "serving".into(),
-        scaler_metadata: metadata.iter().map(|(key, value)| ((*key).into(), (*value).into())).collect(),
-    };
-    let mut told = runtime.block_on(async {
-        scaler.ready().await.unwrap();
-        let path = "/externalscaler.ExternalScaler/StreamIsActive".parse().unwrap();
-        let codec = tonic_prost::ProstCodec::<keda::ScaledObjectRef, keda::IsActiveResponse>::default();
-        scaler.server_streaming(Request::new(about(&[])), path, codec).await.unwrap().into_inner()
-    });
-    let mut next = || runtime.block_on(told.message()).unwrap().unwrap().result;
-    assert!(!next(), "nobody waits");
-    let mut held: Vec<Connection> = (0..3_u8).map(|value| elastic.ask(f32::from(value))).collect();
-    assert!(next(), "somebody waits");
-    elastic.until_held(3);
-    let mut call = |method: &str, metadata: &[(&str, &str)]| {
-        let path = format!("/externalscaler.ExternalScaler/{method}");
-        let asked = Request::new(about(metadata));
-        runtime.block_on(crate::grpc::call::<_, keda::GetMetricSpecResponse>(scaler, &path, asked))
-    };
-    let specs = call("GetMetricSpec", &[("requests", "5"), ("busy", "0.5")]).unwrap().metric_specs;
-    let specs: Vec<_> = specs.iter().map(|spec| (&*spec.metric_name, spec.target_size_float)).collect();
-    assert_eq!(specs, [("forebay-requests", 5.0), ("forebay-busy", 0.5)]);
-    for wrong in ["0", "many", "-1", "NaN"] {
-        let refused = call("GetMetricSpec", &[("busy", wrong)]).unwrap_err();
-        assert_eq!(refused.code(), Code::InvalidArgument, "{refused:?}");
-    }
-    let mut metric = |name: &str| {
-        let asked = keda::GetMetricsRequest { metric_name: name.into(), ..Default::default() };
-        let path = "/externalscaler.ExternalScaler/GetMetrics";
-        let answered: Result<keda::GetMetricsResponse, _> =
-            runtime.block_on(crate::grpc::call(scaler, path, Request::new(asked)));
-        answered.map(|metrics| metrics.metric_values[0].metric_value_float)
-    };
-    until("they are counted", || (metric("s0-forebay-requests").unwrap() >= 3.0).then_some(()));
-    assert!(metric("s1-forebay-busy").unwrap() < 0.001, "nobody is there to be busy");
-    assert_eq!(metric("more").unwrap_err().code(), Code::InvalidArgument);
-    let _backend = elastic.wakes();
-    assert!(held.iter_mut().all(|held| held.read().unwrap().status == 200));
-    assert!(!next(), "all are answered, and nothing else is asked");
-    let ended = elastic.gate.ended();
-    assert!(!ended.contains("cut"), "an open stream holds up nobody: {ended}");
 }

@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use rig::forebay::Ports;
 use rig::installed::{installed, onnxruntime};
-use rig::process::{Process, Signal, program};
+use rig::process::{Process, Signal, program, started_by};
 use rig::repository::{add, generated};
 use serde_json::Value;
 
@@ -68,6 +68,19 @@ pub(crate) fn command(arguments: &[&str]) -> Command {
     let mut command = program(env!("CARGO_BIN_EXE_forebay"));
     command.args(arguments);
     command
+}
+
+/// Whether a process may have files of the machine's own for itself.
+pub(crate) fn can_have_its_own_files() -> bool {
+    let tried = Command::new("unshare").args(["-m", "mount", "--bind", "/tmp", "/tmp"]).output();
+    tried.is_ok_and(|tried| tried.status.success())
+}
+
+/// The same command, for which that file stands in another one's place. Nobody else sees it.
+pub(crate) fn with_file(place: &str, file: &Path, command: &Command) -> Command {
+    let mut starter = Command::new("unshare");
+    starter.args(["-m", "sh", "-c", &format!("mount --bind \"$0\" {place} && exec \"$@\"")]).arg(file);
+    started_by(starter, command)
 }
 
 impl Forebay {

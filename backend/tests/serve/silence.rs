@@ -7,11 +7,11 @@ use std::net::{Ipv4Addr, UdpSocket};
 use std::path::Path;
 use std::process::Command;
 
-use rig::process::{not_tested, started_by, until};
+use rig::process::{not_tested, until};
 use tempfile::TempDir;
 
 use crate::client::fp32;
-use crate::process::{Forebay, repository_with, serve_command};
+use crate::process::{Forebay, can_have_its_own_files, repository_with, serve_command, with_file};
 
 const VARIABLE: &str = "ORT_DISABLE_TELEMETRY";
 /// Where one of these is set, ONNX Runtime takes its machine for one that only builds and tests, and reports nothing (their names
@@ -57,10 +57,7 @@ impl Names {
 
     /// The same command, whose resolver asks here. Nobody else's does.
     fn for_command(&self, command: &Command) -> Command {
-        let file = self.folder.path().join("resolv.conf");
-        let mut starter = Command::new("unshare");
-        starter.args(["-m", "sh", "-c", "mount --bind \"$0\" /etc/resolv.conf && exec \"$@\""]).arg(file);
-        started_by(starter, command)
+        with_file("/etc/resolv.conf", &self.folder.path().join("resolv.conf"), command)
     }
 
     /// The names that were asked for since it was looked at last. There is none of them.
@@ -84,12 +81,6 @@ fn name(query: &[u8]) -> String {
         rest = others;
     }
     labels.join(".")
-}
-
-/// Whether a process may have files of the machine's own for itself.
-fn can_have_its_own_files() -> bool {
-    let tried = Command::new("unshare").args(["-m", "mount", "--bind", "/tmp", "/tmp"]).output();
-    tried.is_ok_and(|tried| tried.status.success())
 }
 
 /// `serve`, with that said of telemetry by its user.
