@@ -1,5 +1,7 @@
 //! A service whose backends go and come, behind real Envoy: hits go on, what is new waits at the gate and is answered.
 
+mod timeouts;
+
 use super::{HIT, is};
 use e2e::stack::{Pool, Running, Stack};
 use rig::http::{Answer, Connection, post};
