@@ -1,5 +1,5 @@
-//! `cargo xtask bench`: what a hit, a miss and the backend cost. The thing, its base and, for the filter, its [`floor`] are measured in
-//! turn, and one table leaves, every row ratios within one run.
+//! `cargo xtask bench`: what a hit, a miss, the backend and its [`wake`] cost. The thing, its base and, for the filter, its [`floor`] are
+//! measured in turn, and one table leaves, every row ratios within one run.
 //!
 //! Envoy (one worker) has one processor, everything else the other, so a row's CPU time is Envoy's own and the ratios hold on
 //! a noisy machine. A second Envoy has two workers and both processors; it gets less than it could take. The client is
@@ -13,6 +13,7 @@ mod halt;
 mod load;
 mod server;
 mod table;
+mod wake;
 
 use std::path::{Path, PathBuf};
 
@@ -99,7 +100,15 @@ pub(crate) fn run(layout: &Layout, settings: &Settings) -> Result<()> {
     );
     setup::install(
         layout,
-        &[Part::Python, Part::Envoy, Part::Models, Part::Wasm, Part::CudaHeaders, Part::Libclang],
+        &[
+            Part::Python,
+            Part::Envoy,
+            Part::Redis,
+            Part::Models,
+            Part::Wasm,
+            Part::CudaHeaders,
+            Part::Libclang,
+        ],
     )?;
     wasm::run(layout)?;
     // Its client is what sends, whatever is measured.
@@ -116,6 +125,7 @@ pub(crate) fn run(layout: &Layout, settings: &Settings) -> Result<()> {
     group.stop()?;
     outcome?;
     server::rows(layout, settings, &folder, &mut table)?;
+    wake::rows(layout, settings, &folder)?;
     println!("\n{table}\n{}", halt::describe());
     drop(halt_poll);
     Ok(())
