@@ -32,6 +32,7 @@ use crate::schedule::batching::{Batching, BatchingError};
 use crate::schedule::flight::Flights;
 use crate::schedule::{QueueLimits, Schedule};
 use crate::settings::{Completion, Elsewhere, ShadowSettings};
+use crate::time::steps::Steps;
 
 /// A model that can't be served.
 #[derive(Debug, thiserror::Error)]
@@ -234,6 +235,7 @@ impl Loader {
     fn load_version(&self, loading: &Loading<'_>, number: u64) -> Result<Arc<Version>, LoadError> {
         let Loading { root, name, written: written @ Written { config, places }, .. } = loading;
         let _span = tracing::info_span!("load", model = name, version = number).entered();
+        let mut steps = Steps::begin();
         let Read { files, variant } = repository::read_files(root, name, number, config)?;
         if let Some(expected) = loading.expected.get(&number) {
             lighter::check_original(number, &files, expected)?;
@@ -278,6 +280,7 @@ impl Loader {
         let gpus = self.engines.gpus().len();
         let devices = self.devices(config, files.platform);
         let before = resident::resident_bytes();
+        steps.ends("read");
         let sessions = engine.open(&files, config, &devices, self.options, loading.stop).map_err(failed)?;
         let Some(signature) = sessions.first().map(|session| session.signature().clone()) else {
             return Err(failed(EngineError::Failed("no session was asked for".to_owned())));
@@ -289,9 +292,11 @@ impl Loader {
         let batching = Batching::of(config).map_err(unbatched)?;
         let view = Arc::new(View::of(&signature, config).map_err(undeclared)?);
         let mut sessions: Vec<_> = sessions.into_iter().map(|session| fitted(session, &view)).collect();
+        steps.ends("open");
         for session in &mut sessions {
             warmup::run(&root.join(name), config, session.as_mut()).map_err(cold)?;
         }
+        steps.ends("warm");
         engine.check_room(&files, &devices).map_err(failed)?;
         let signature = &view.signature;
         let variant = variant.map(|known| {
@@ -302,8 +307,15 @@ impl Loader {
         let statistics = Statistics::new(name, &number.to_string());
         let bytes = resident::resident_bytes().saturating_sub(before);
         let (instances, all) = (devices.len(), sessions.len());
-        tracing::info!(model = name, version = number, bytes, instances, sessions = all, "loaded and warm");
-        let statistics = Arc::new(statistics.holding(bytes));
+        tracing::info!(
+            model = name,
+            version = number,
+            bytes,
+            instances,
+            sessions = all,
+            "loaded and warm: {steps}"
+        );
+        let statistics = Arc::new(statistics.holding(bytes).loaded_in(&steps));
         statistics.hold_on_gpus(sessions.iter().filter_map(|session| session.memory()));
         let is_on_gpus = sessions.iter().any(|session| session.memory().is_some());
         let schedule = Schedule::start(name, sessions, batching, self.limits, statistics.clone());

@@ -9,6 +9,8 @@ use std::time::Duration;
 use metrics::{Counter, Histogram, counter, describe_counter, describe_gauge, describe_histogram, gauge};
 use metrics_exporter_prometheus::{BuildError, Matcher, PrometheusBuilder, PrometheusHandle};
 
+use crate::time::steps::Steps;
+
 pub(crate) use series::Series;
 #[cfg(test)]
 pub(crate) use series::text as series;
@@ -53,6 +55,14 @@ impl Metrics {
     pub(crate) fn render(&self) -> String {
         series::merge(std::iter::once(self.process.render()).chain(series::render_each()))
     }
+}
+
+/// Tells how long the start took, step by step.
+pub(crate) fn started(steps: &Steps) {
+    for (step, took) in steps.ended() {
+        gauge!("forebay_start_seconds", "step" => *step).set(took.as_secs_f64());
+    }
+    tracing::info!("started: {steps}");
 }
 
 /// How often what histograms collected is summed up: until then each event takes its room.
@@ -103,6 +113,14 @@ fn describe() {
     describe_counter!("nv_inference_compute_input_duration_us", "Time of joining the inputs of batches");
     describe_counter!("nv_inference_compute_output_duration_us", "Time of cutting the outputs of batches");
     describe_gauge!("forebay_build_info", "1; the label says which version this is");
+    describe_gauge!(
+        "forebay_start_seconds",
+        "How long the start took, by step: settings, engines, ports, models"
+    );
+    describe_gauge!(
+        "forebay_load_seconds",
+        "How long it took to load a version, by step: read, open (parsed, optimised, its sessions made), warm"
+    );
     describe_gauge!("nv_inference_pending_request_count", "Requests that wait in the queue");
     describe_gauge!("forebay_requests_in_progress", "Requests that came and are not answered yet");
     describe_counter!("nv_cache_num_hits_per_model", "Requests answered from the pool by this server");

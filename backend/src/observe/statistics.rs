@@ -16,6 +16,7 @@ use super::logs::Seldom;
 use super::metrics::Series;
 use crate::class::Class;
 use crate::time::clock::now_ms;
+use crate::time::steps::Steps;
 pub(crate) use count::Gauged;
 use count::{Count, Timed};
 
@@ -158,6 +159,16 @@ impl Statistics {
     pub(crate) fn holding(mut self, bytes: u64) -> Self {
         self.memory_bytes = bytes;
         self.memory.increment(bytes as f64);
+        self
+    }
+
+    /// The same, of a version whose load took so long.
+    pub(crate) fn loaded_in(self, steps: &Steps) -> Self {
+        for (step, took) in steps.ended() {
+            let [model, version] = self.labels.clone();
+            let labels = [model, version, ("step", (*step).to_owned())];
+            self.series.count(|| gauge!("forebay_load_seconds", &labels)).set(took.as_secs_f64());
+        }
         self
     }
 

@@ -35,6 +35,7 @@ use crate::observe::trace::Tracing;
 use crate::record::Recorder;
 use crate::schedule::busy_poll::BusyPoll;
 use crate::settings::{Restrictions, ServeSettings, SettingsError};
+use crate::time::steps::Steps;
 use crate::trust::Trust;
 use bound::{Bound, Routes};
 use edges::Edges;
@@ -48,6 +49,7 @@ use start::Start;
 /// # Errors
 /// `SettingsError` for what can't be used; others when a port is taken or a model can't be loaded.
 pub(crate) fn run(settings: &ServeSettings) -> anyhow::Result<()> {
+    let mut steps = Steps::begin();
     // First of all: there is no other thread yet.
     let quiet = telemetry::off();
     let logs = logs::start(&settings.logs)?;
@@ -58,8 +60,10 @@ pub(crate) fn run(settings: &ServeSettings) -> anyhow::Result<()> {
     let signals = Signals::listen()?;
     settings.sizes.tell();
     let access = Access::read(settings)?;
+    steps.ends("settings");
     let loader =
         Loader { shadows: Some(settings.shadow.clone()), ..loader(&settings.models, &settings.logs)? };
+    steps.ends("engines");
     let prometheus = metrics::install()?;
     let mut runtime = tokio::runtime::Builder::new_multi_thread();
     if let Some(threads) = settings.worker_threads {
@@ -67,7 +71,7 @@ pub(crate) fn run(settings: &ServeSettings) -> anyhow::Result<()> {
     }
     let runtime = runtime.enable_all().build()?;
     runtime.spawn(metrics::keep_up(prometheus.clone()));
-    let ended = runtime.block_on(serve(settings, access, loader, prometheus, (logs, signals)));
+    let ended = runtime.block_on(serve(settings, (access, loader), prometheus, (logs, signals), steps));
     // Names that are being resolved, files that are being read.
     runtime.shutdown_timeout(PATIENCE);
     ended
@@ -75,10 +79,10 @@ pub(crate) fn run(settings: &ServeSettings) -> anyhow::Result<()> {
 
 async fn serve(
     settings: &ServeSettings,
-    access: Access,
-    loader: Loader,
+    (access, loader): (Access, Loader),
     prometheus: Metrics,
     (logs, mut signals): (Logs, Signals),
+    mut steps: Steps,
 ) -> anyhow::Result<()> {
     let bound = Bound::bind(settings)?;
     let tracing = Tracing::start(&settings.trace.config()?)?;
@@ -137,6 +141,7 @@ async fn serve(
     let (ports, listeners) = (bound.ports(), bound.with(routes, access.tls));
     let serving = Serving::start(listeners, &settings.http, &draining)?;
     ports.say_live();
+    steps.ends("ports");
     let fleet = Fleet::new(control.clone(), ledger, settings.shadow.shadow_broken);
     // What is out for all of the service is not loaded.
     fleet.hear().await;
@@ -150,6 +155,8 @@ async fn serve(
             return end.in_order(&mut signals, start.given_up(&end)).await;
         }
     };
+    steps.ends("models");
+    metrics::started(&steps);
     if let Some(recorder) = &recorder {
         recorder.say_unknown(|model| control.models.find(model, "").is_ok());
     }
