@@ -35,7 +35,7 @@ pub enum Hold {
     Headers,
     /// At its body, with Envoy's `buffer` filter behind this one and a filter before it that says so
     /// ([`crate::exchange::BUFFERED`]); without that nothing is held, and all pass uncached. For what can't set the flag, as Istio's
-    /// WasmPlugin and TrafficExtension.
+    /// `WasmPlugin` and `TrafficExtension`.
     Body,
 }
 
@@ -254,8 +254,9 @@ impl Config {
         for (route, settings) in &self.routes {
             name(&format!("routes.{route}.service"), &settings.service)?;
         }
-        let routes = self.routes.values().map(|route| &route.service);
-        self.backends.check(std::iter::once(&self.service).chain(routes))?;
+        let routes = self.routes.values().map(|route| route.service.as_str());
+        let services: Vec<&str> = std::iter::once(self.service.as_str()).chain(routes).collect();
+        self.backends.check(&services)?;
         range("max_body_bytes", self.max_body_bytes as u64, 1, 64 << 20, "between 1 and 67108864")?;
         range("max_json_bytes", self.max_json_bytes as u64, 0, 4 << 20, "at most 4194304")?;
         range(

@@ -33,7 +33,7 @@ fn twice(stack: &Running, value: f32) -> [String; 2] {
     [0, 1].map(|_| {
         let answer = stack.infer(MODEL, &JSON, &fp32(&[value]));
         assert_eq!(answer.status, 200, "{answer:?}");
-        answer.cache_status().to_owned()
+        answer.cache_status()
     })
 }
 

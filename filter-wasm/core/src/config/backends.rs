@@ -27,13 +27,10 @@ impl Backends {
     }
 
     /// Services that nobody asks and names that no header can carry are slips.
-    pub(super) fn check<'a>(
-        &self,
-        services: impl Iterator<Item = &'a String> + Clone,
-    ) -> Result<(), ConfigError> {
+    pub(super) fn check(&self, services: &[&str]) -> Result<(), ConfigError> {
         for (service, models) in &self.on_demand {
             let field = format!("backends.on_demand.{service}");
-            if !services.clone().any(|known| known == service) {
+            if !services.contains(&service.as_str()) {
                 return Err(out_of_range(
                     &field,
                     "it",

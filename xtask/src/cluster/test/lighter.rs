@@ -20,7 +20,7 @@ const OWN: &str = "forebay-lighter";
 /// Requests from which it is made: more than twice the least that a verdict wants.
 const REQUESTS: u32 = 300;
 /// How long the backend may take to see what the Job installed: it looks each 15 seconds.
-const PATIENCE: Duration = Duration::from_secs(60);
+const PATIENCE: Duration = Duration::from_mins(1);
 
 /// # Errors
 /// The Job does not install a variant, or the backend does not take it.

@@ -116,7 +116,7 @@ fn a_call_that_names_nobody_in_time_is_the_hot_ones() {
     for (body, ends) in [
         (vec![0; 3], true),
         (vec![1; 9], false),
-        ([&[0, 0, 9, 0, 0, 0x3a, 0xff, 0xff, 0x03][..], &[7; 64 << 10]].concat(), false),
+        ([&[0, 0, 9, 0, 0, 0x3a, 0xff, 0xff, 0x03][..], &vec![7; 64 << 10]].concat(), false),
     ] {
         let mut exchange = Exchange::new(1);
         headers(&mut world, &mut exchange, &CALL, false);
