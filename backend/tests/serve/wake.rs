@@ -19,6 +19,11 @@ fn until_called(elastic: &Elastic, result: &str) {
     until(&line, || (elastic.gate.metric_line(&line) > 0).then_some(()));
 }
 
+/// It is counted first.
+fn until_said(elastic: &Elastic, text: &str) {
+    until(text, || elastic.gate.log().contains(text).then_some(()));
+}
+
 #[test]
 fn whoever_waits_one_backend_is_woken_from_0_to_1_by_a_write_that_names_what_was_read() {
     let api = Api::start(Does::Write);
@@ -63,7 +68,7 @@ fn a_token_that_was_renewed_is_read_at_the_next_call() {
     let elastic = api.elastic();
     let _held = elastic.ask(1.0);
     until_called(&elastic, "refused");
-    assert!(elastic.gate.log().contains("401 Unauthorized: Unauthorized: expected --hold-wake-token-file"));
+    until_said(&elastic, "401 Unauthorized: Unauthorized: expected --hold-wake-token-file");
     std::fs::write(api.folder.path().join("token"), "another").unwrap();
     until_called(&elastic, "woken");
     assert!(!elastic.gate.log().contains(TOKEN), "a token is told nobody");
@@ -76,9 +81,8 @@ fn what_the_api_forbids_is_said_with_the_role_that_would_be_right_and_the_reques
     let short = [&JSON[..], &[("x-envoy-expected-rq-timeout-ms", "2000")]].concat();
     let mut held = begun(elastic.gate.http_port, &request("POST", PATH, &short, &fp32(&[1.0])));
     until_called(&elastic, "refused");
-    let log = elastic.gate.log();
     for said in ["403 Forbidden", "cannot patch resource", "expected a Role", "deployments/scale", SCALE] {
-        assert!(log.contains(said), "{said} is not in {log}");
+        until_said(&elastic, said);
     }
     assert_eq!(held.read().unwrap().status, 503);
     assert_eq!(api.scale().replicas, 0);
@@ -95,7 +99,7 @@ fn an_api_that_hangs_keeps_no_request_past_its_time() {
     assert_eq!(late.status, 503, "{late:?}");
     assert_eq!(elastic.gate.metric_line("forebay_hold_wake_calls"), 0, "it still hangs");
     until_called(&elastic, "late");
-    assert!(elastic.gate.log().contains("did not answer within 5 s"));
+    until_said(&elastic, "did not answer within 5 s");
 }
 
 #[test]
@@ -105,7 +109,7 @@ fn an_api_of_another_ca_is_not_told_the_token_and_a_ca_that_is_none_ends_the_sta
     let elastic = api.elastic();
     let _held = elastic.ask(1.0);
     until_called(&elastic, "failed");
-    assert!(elastic.gate.log().contains("certificate"), "{}", elastic.gate.log());
+    until_said(&elastic, "certificate");
     assert!(api.scale().asked.is_empty());
 
     std::fs::write(api.folder.path().join("ca.pem"), "no certificate").unwrap();
