@@ -7,7 +7,7 @@ use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
-use anyhow::{Context, Result, bail};
+use anyhow::{Context, Result, bail, ensure};
 use bytesize::ByteSize;
 
 use super::{Plan, debian};
@@ -43,10 +43,16 @@ impl Toolchain {
     /// Set-up has not been here.
     pub(crate) fn chosen(layout: &Layout) -> Result<Self> {
         let text = fs::read_to_string(record(layout)).context("the wasm toolchain is not set up")?;
-        Ok(match text.trim().strip_prefix("debian ") {
-            Some(prefix) => Self::Debian(layout.dir.join(prefix)),
-            None => Self::Rustup,
-        })
+        let Some(prefix) = text.trim().strip_prefix("debian ") else { return Ok(Self::Rustup) };
+        let prefix = layout.dir.join(prefix);
+        let (rustc, record) = (prefix.join("bin/rustc"), record(layout));
+        ensure!(
+            rustc.is_file(),
+            "{} says that {} compiles the filter, which is gone: remove that file, and `cargo xtask setup`",
+            record.display(),
+            rustc.display()
+        );
+        Ok(Self::Debian(prefix))
     }
 
     /// A cargo command for the wasm32 target; only its arguments after `--target` are missing.
