@@ -21,7 +21,7 @@ fn report(name: &str) -> (Row, Report) {
     let place = tempfile::tempdir().unwrap();
     let path = target_folder(&layout.root).unwrap().join("debug/forebay");
     // It ends long before, where the machine does nothing else.
-    let program = Program { path, time: Duration::from_secs(40), place: place.path().to_owned() };
+    let program = Program { path, time: Duration::from_secs(50), place: place.path().to_owned() };
     let model = model(name);
     let made = made(&layout, model, true).unwrap().unwrap();
     let row = optimized(&layout, model, &program, (&made, "test")).unwrap();
