@@ -85,6 +85,19 @@ impl Running {
             .collect()
     }
 
+    /// Whether Envoy takes a cluster's host of that priority for one that answers; `None` while there is none.
+    ///
+    /// # Panics
+    /// Envoy does not answer.
+    pub fn is_healthy(&self, cluster: &str, priority: u64) -> Option<bool> {
+        let clusters = self.admin("/clusters?format=json").json();
+        let clusters = clusters["cluster_statuses"].as_array()?;
+        let hosts = clusters.iter().find(|found| found["name"] == cluster)?["host_statuses"].as_array()?;
+        let host = hosts.iter().find(|host| host["priority"].as_u64().unwrap_or(0) == priority)?;
+        let has = |flag: &str| host["health_status"][flag].as_bool() == Some(true);
+        Some(!has("failed_active_health_check") && !has("pending_active_hc"))
+    }
+
     /// Asserts that no VM died: neither Envoy's log nor its statistics say so.
     ///
     /// # Panics

@@ -19,15 +19,7 @@ fn ask(stack: &Running, value: f32) -> Connection {
 
 /// Whether Envoy takes the backend, and the gate beside it, for one that answers.
 fn sees(stack: &Running, backend: bool) -> Option<()> {
-    let clusters = stack.admin("/clusters?format=json").json();
-    let clusters = clusters["cluster_statuses"].as_array()?;
-    let hosts =
-        clusters.iter().find(|cluster| cluster["name"] == "forebay-backend")?["host_statuses"].as_array()?;
-    let is_healthy = |priority: u64| {
-        let host = hosts.iter().find(|host| host["priority"].as_u64().unwrap_or(0) == priority)?;
-        let has = |flag: &str| host["health_status"][flag].as_bool() == Some(true);
-        Some(!has("failed_active_health_check") && !has("pending_active_hc"))
-    };
+    let is_healthy = |priority| stack.is_healthy("forebay-backend", priority);
     (is_healthy(0)? == backend && is_healthy(1)?).then_some(())
 }
 

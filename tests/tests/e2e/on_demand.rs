@@ -78,15 +78,7 @@ fn no_client_says_whose_a_request_is() {
 
 /// Whether Envoy takes the on-demand backend for one that answers, or knows that it is gone.
 fn sees(stack: &Running, backend: bool) -> Option<()> {
-    let clusters = stack.admin("/clusters?format=json").json();
-    let clusters = clusters["cluster_statuses"].as_array()?;
-    let is_healthy = |name: &str| {
-        let hosts = clusters.iter().find(|cluster| cluster["name"] == name)?["host_statuses"].as_array()?;
-        let first = hosts.iter().find(|host| host["priority"].as_u64().unwrap_or(0) == 0)?;
-        let has = |flag: &str| first["health_status"][flag].as_bool() == Some(true);
-        Some(!has("failed_active_health_check") && !has("pending_active_hc"))
-    };
-    let both = ["forebay-on-demand", "forebay-on-demand-grpc"].map(is_healthy);
+    let both = ["forebay-on-demand", "forebay-on-demand-grpc"].map(|name| stack.is_healthy(name, 0));
     (both == [Some(backend); 2]).then_some(())
 }
 

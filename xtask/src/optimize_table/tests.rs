@@ -20,7 +20,7 @@ fn report(name: &str) -> (Row, Report) {
     let layout = Layout::find().unwrap();
     let place = tempfile::tempdir().unwrap();
     let path = target_folder(&layout.root).unwrap().join("debug/forebay");
-    // It ends long before, where the machine does nothing else.
+    // What is asserted is found in half of it, where the machine does nothing else.
     let program = Program { path, time: Duration::from_secs(50), place: place.path().to_owned() };
     let model = model(name);
     let made = made(&layout, model, true).unwrap().unwrap();

@@ -28,8 +28,13 @@
 
 {{/* Seconds without a byte: more than a whole inference after two waits for another's answer. */}}
 {{- define "forebay.idleSecs" -}}
-{{- $join := dig "join" "timeout_ms" 30000 .Values.front.filter | int64 -}}
-{{- add (include "forebay.answerSecs" . | int64) (div (mul 2 $join) 1000) 30 -}}
+{{- include "forebay.idleBeyond" (list . (include "forebay.answerSecs" .)) -}}
+{{- end }}
+
+{{/* The same where an answer may take other seconds. Takes [root, seconds]. */}}
+{{- define "forebay.idleBeyond" -}}
+{{- $join := dig "join" "timeout_ms" 30000 (index . 0).Values.front.filter | int64 -}}
+{{- add (index . 1 | int64) (div (mul 2 $join) 1000) 30 -}}
 {{- end }}
 
 {{/* The folder of the front's credential. */}}

@@ -9,12 +9,6 @@
 {{- add .Values.front.timeoutSecs .Values.front.onDemand.holdSecs -}}
 {{- end }}
 
-{{/* Seconds without a byte, as forebay.idleSecs says it of the others. */}}
-{{- define "forebay.onDemandIdleSecs" -}}
-{{- $join := dig "join" "timeout_ms" 30000 .Values.front.filter | int64 -}}
-{{- add (include "forebay.onDemandSecs" . | int64) (div (mul 2 $join) 1000) 30 -}}
-{{- end }}
-
 {{/* Peers of a policy: that release's components. Takes [root, component...]. */}}
 {{- define "forebay.onDemandPeers" -}}
 {{- $root := index . 0 -}}
@@ -39,7 +33,7 @@
   route:
     cluster: forebay-on-demand
     timeout: {{ include "forebay.onDemandSecs" . }}s # one that comes up, and the inference after it
-    idle_timeout: {{ include "forebay.onDemandIdleSecs" . }}s
+    idle_timeout: {{ include "forebay.idleBeyond" (list . (include "forebay.onDemandSecs" .)) }}s
     retry_policy: { retry_on: 'connect-failure,refused-stream,reset-before-request', num_retries: 2 }
     hash_policy: &model [{ header: { header_name: x-forebay-hash } }]
 - name: describe-on-demand
@@ -50,7 +44,7 @@
   route:
     cluster: forebay-on-demand-grpc
     timeout: {{ include "forebay.onDemandSecs" . }}s
-    idle_timeout: {{ include "forebay.onDemandIdleSecs" . }}s
+    idle_timeout: {{ include "forebay.idleBeyond" (list . (include "forebay.onDemandSecs" .)) }}s
     retry_policy: { retry_on: 'connect-failure,refused-stream,reset-before-request', num_retries: 3 }
     hash_policy: *model
 - name: grpc-stream-on-demand
