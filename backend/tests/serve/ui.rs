@@ -110,13 +110,11 @@ fn of_many_models_the_dearest_are_named_and_the_answer_stays_small() {
 fn who_waits_is_shown_by_model_with_the_reason_and_wakes_with_how_they_ended() {
     let elastic = Elastic::asleep(Mesh::redis(), &[]);
     let mut waiting: Vec<_> = (0..3_u8).map(|value| elastic.ask(f32::from(value))).collect();
-    elastic.until_held(3);
-    let now = state(&elastic.gate);
+    let now = until_shown(&elastic.gate, "three wait for a wake", |state| {
+        state["hold"]["requests"] == 3 && state["hold"]["phase"] == "waking"
+    });
     let hold = &now["hold"];
-    assert_eq!(
-        (&hold["phase"], &hold["requests"], &hold["service"]),
-        (&json!("waking"), &json!(3), &json!("default"))
-    );
+    assert_eq!(hold["service"], "default");
     let model = &hold["models"][0];
     assert_eq!(
         (&model["model"], &model["requests"], &model["why"]),
