@@ -3,15 +3,17 @@
 //! and requests that hold the old finish on it. A model that there was no room for is tried again (`retries`). Next: `live` is told
 //! what is served now.
 
+mod at_start;
 mod index;
 mod loads;
 mod overrides;
 mod retries;
 mod set;
+mod side_by_side;
 
 use std::collections::BTreeMap;
 use std::path::Path;
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, PoisonError};
 
 use tokio::runtime::Handle;
 use tokio::sync::Notify;
@@ -30,7 +32,7 @@ use loads::{Loads, Turn};
 pub(crate) use overrides::Brought;
 use overrides::Overrides;
 pub(crate) use retries::follow as retry;
-use set::{Attempt, Then, enter, forget, has_changed, keep_only};
+use set::{Attempt, Then, enter, forget};
 
 /// Parameters of a load, by their names in Triton's extension.
 pub(crate) type Parameters = BTreeMap<String, ModelRepositoryParameter>;
@@ -112,41 +114,6 @@ impl Control {
     ) -> Self {
         let (changing, loads, to_retry) = (Mutex::new(()), Arc::default(), Notify::new());
         Self { loader, models, herald, mode, stop, changing, loads, at_start: Mutex::default(), to_retry }
-    }
-
-    /// Loads `names`, or every model of the repository, for [`open`](Self::open). Blocks its thread, which is one of the runtime's.
-    ///
-    /// # Errors
-    /// When the repository can't be read, or the server ends. Models that can't be loaded are logged and listed in the set.
-    pub(crate) fn load_at_start(&self, names: Option<&[String]>) -> Result<ModelSet, ControlError> {
-        let names = match names {
-            Some(names) => names.to_vec(),
-            None => repository::model_names(&self.loader.root)?,
-        };
-        self.at_start().clone_from(&names);
-        let mut set = ModelSet::default();
-        for name in names {
-            if self.stop.is_cancelled() {
-                return Err(ControlError::Stopped { model: name, source: LoadError::Stopped.into() });
-            }
-            let turn = self.turn_here(&name)?;
-            let attempt = self.attempt(&turn, &self.loader.root, &name, None);
-            // The set says what failed.
-            let _ = enter(&mut set, &name, attempt, Then::Retried);
-        }
-        Ok(set)
-    }
-
-    /// Serves what was loaded at start. Calls may change it from here on.
-    pub(crate) fn open(&self, set: ModelSet) {
-        self.change(|served| *served = set);
-        self.models.open();
-        self.at_start().clear();
-        self.to_retry.notify_one();
-    }
-
-    fn at_start(&self) -> MutexGuard<'_, Vec<String>> {
-        self.at_start.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// The models that are being loaded, and those that compute.
@@ -273,29 +240,6 @@ impl Control {
             ModelControlMode::Poll => Err(ControlError::Polling),
             ModelControlMode::None => Err(ControlError::NotExplicit),
         }
-    }
-
-    /// One look at the repository: unloads what is gone, then loads what changed and `stands_still`. Blocks its thread.
-    ///
-    /// # Errors
-    /// When the repository can't be read.
-    pub(crate) fn follow(&self, stands_still: impl Fn(&Path, &str) -> bool) -> Result<(), RepositoryError> {
-        let root = &self.loader.root;
-        let names = repository::model_names(root)?;
-        let set = self.models.current();
-        if set.models.keys().chain(set.failed.keys()).any(|name| !names.contains(name)) {
-            self.change(|set| keep_only(set, &names));
-        }
-        let changed: Vec<&String> = names.iter().filter(|name| has_changed(root, &set, name)).collect();
-        // What is gone is let go before anything is loaded: its memory may be what that needs.
-        drop(set);
-        for name in changed {
-            if stands_still(root, name) {
-                // One that may not wait now is looked at again.
-                let _ = self.load_from(root, name, |set| has_changed(root, set, name));
-            }
-        }
-        Ok(())
     }
 
     /// Loads a model again, for another choice of its versions: which variants are out has changed. It serves as before if that fails.

@@ -8,7 +8,7 @@ use std::time::Duration;
 use tokio::time::MissedTickBehavior;
 use tokio_util::sync::CancellationToken;
 
-use super::control::Control;
+use super::control::{Control, ControlError};
 use super::repository;
 use crate::observe::logs::Seldom;
 
@@ -26,24 +26,22 @@ pub(crate) async fn follow(control: Arc<Control>, every: Duration, stop: Cancell
             _ = ticks.tick() => {}
         }
         let before = control.herald.changes();
-        let looking = {
-            let control = control.clone();
-            tokio::task::spawn_blocking(move || control.follow(stands_still))
-        };
-        match looking.await {
-            Ok(Ok(())) if control.herald.changes() == before => lines.forget(),
-            Ok(Ok(())) => {
+        match control.follow(stands_still).await {
+            Ok(()) if control.herald.changes() == before => lines.forget(),
+            Ok(()) => {
                 if let Err(error) = control.herald.settled().await {
                     tracing::error!("a change of the repository: {error}");
                 }
             }
-            Ok(Err(error)) => {
+            Err(ControlError::Ended { reason }) => {
+                tracing::error!("a look at the repository ended early: {reason}")
+            }
+            Err(error) => {
                 let words = error.to_string();
                 if let Some(left_out) = lines.due(&words) {
                     tracing::error!(left_out, "the repository can't be followed: {words}");
                 }
             }
-            Err(error) => tracing::error!("a look at the repository ended early: {error}"),
         }
     }
 }

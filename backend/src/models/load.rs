@@ -1,6 +1,8 @@
 //! A model's folder -> its versions, each loaded and warm, or what is wrong with it and where. Next: `control` puts the
 //! model among those that are served.
 
+mod error;
+
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -8,16 +10,16 @@ use std::sync::Arc;
 use forebay_protocol::digest::Generation;
 use tokio_util::sync::CancellationToken;
 
-use super::checksum::{self, ChecksumError};
-use super::chosen::{ChoiceError, Chooser, Chosen};
-use super::complete::{Completing, Incomplete, complete};
+use super::checksum;
+use super::chosen::{Chooser, Chosen};
+use super::complete::{Completing, complete};
 use super::generation;
 use super::lighter::{self, Variant};
 use super::outs::Outs;
-use super::policy::{self, Policy, PolicyError};
-use super::repository::{self, Read, RepositoryError};
+use super::policy::{self, Policy};
+use super::repository::{self, Read};
 use super::resident;
-use super::served::{Lighter, Model, ModelSet, Origin, Version};
+use super::served::{Lighter, Model, Origin, Version};
 use super::variant::Digest;
 use super::warmup::{self, WarmupError};
 use crate::config::{self, Device, ModelConfig, Platform, Written};
@@ -33,84 +35,15 @@ use crate::schedule::flight::Flights;
 use crate::schedule::{QueueLimits, Schedule};
 use crate::settings::{Completion, Elsewhere, ShadowSettings};
 use crate::time::steps::Steps;
-
-/// A model that can't be served.
-#[derive(Debug, thiserror::Error)]
-pub(crate) enum LoadError {
-    #[error(transparent)]
-    Repository(#[from] RepositoryError),
-    #[error("version {version}: {source}")]
-    Engine { version: u64, source: EngineError },
-    #[error("version {version}: {source}; {held}")]
-    NoRoom { version: u64, source: EngineError, held: String },
-    /// Of these `place` is file and line.
-    #[error("{place}: {source}")]
-    Declaration { place: String, source: DeclarationError },
-    #[error("{place}: {source}")]
-    Policy { place: String, source: PolicyError },
-    #[error("{place}: {source}")]
-    Batching { place: String, source: BatchingError },
-    #[error("version {version}: {place}: {source}")]
-    Warmup { version: u64, place: String, source: WarmupError },
-    #[error("version {version}: {place}: {key} {reason}")]
-    Option { version: u64, place: String, key: String, reason: String },
-    #[error("{place}: {source}")]
-    Checksum { place: String, source: ChecksumError },
-    #[error("{place}: {source}")]
-    Incomplete { place: String, source: Incomplete },
-    #[error(transparent)]
-    Choice(#[from] ChoiceError),
-    #[error(
-        "version {version}: its {file} is {found}, and the variant that it is the original of says {expected}: it is another model"
-    )]
-    OtherOriginal { version: u64, file: String, found: Digest, expected: Digest },
-    #[error("the files changed while they were read")]
-    Changing,
-    #[error("it was stopped: the model is unloaded, or the server ends")]
-    Stopped,
-    #[error("no thread for a session: {0}")]
-    Thread(std::io::Error),
-}
-
-/// What the root of an ext4 volume has; not all may look into it.
-const LOST_AND_FOUND: &str = "lost+found";
-
-impl LoadError {
-    /// Whether the folder of that name is no model's.
-    pub(crate) fn is_of_no_model(&self, name: &str) -> bool {
-        matches!(self, Self::Repository(RepositoryError::NoVersion { .. })) || name == LOST_AND_FOUND
-    }
-
-    /// Whether it may be loaded later though its files are the same.
-    pub(crate) fn is_transient(&self) -> bool {
-        match self {
-            Self::Engine { source, .. } | Self::NoRoom { source, .. } => source.is_transient(),
-            Self::Warmup { source, .. } => source.is_transient(),
-            Self::Repository(RepositoryError::Unreadable { .. })
-            | Self::Choice(ChoiceError::Repository(RepositoryError::Unreadable { .. }))
-            | Self::Changing
-            | Self::Thread(_) => true,
-            _ => false,
-        }
-    }
-
-    /// The same; where a GPU has no room it says which models have it.
-    pub(crate) fn naming_holders(self, set: &ModelSet) -> Self {
-        match self {
-            Self::Engine {
-                version,
-                source: source @ (EngineError::NoRoom { gpu, .. } | EngineError::OverBudget { gpu, .. }),
-            } => Self::NoRoom { version, source, held: set.holders(gpu) },
-            other => other,
-        }
-    }
-}
+pub(crate) use error::LoadError;
 
 /// Turns folders into models.
 pub(crate) struct Loader {
     pub(crate) root: PathBuf,
     pub(crate) engines: Engines,
     pub(crate) options: SessionOptions,
+    /// So many models are loaded side by side, at start and as the repository changes; at least 1.
+    pub(crate) at_a_time: usize,
     /// Sessions of a model whose `config.pbtxt` doesn't say.
     pub(crate) instances: usize,
     /// What is filled in where it says nothing.

@@ -4,10 +4,11 @@ use std::fs::File;
 use std::io::Write as _;
 use std::path::{Path, PathBuf};
 use std::process::Command;
-use std::time::{Duration, Instant};
+use std::sync::mpsc;
+use std::time::{Duration, Instant, SystemTime};
 
-use rig::process::{Signal, printed};
-use rig::repository::generated;
+use rig::process::{PATIENCE, Signal, printed};
+use rig::repository::{add, generated};
 use serde_json::json;
 use tonic::{Code, Request};
 use tonic_health::pb::health_check_response::ServingStatus;
@@ -33,11 +34,28 @@ impl Unwritten {
 
     /// Writes it once somebody reads.
     fn write(self, bytes: &[u8]) {
+        self.read().write(bytes);
+    }
+
+    /// Once somebody reads it.
+    fn read(self) -> Awaited {
         let before = std::fs::metadata(&self.0).unwrap().modified().unwrap();
-        let mut file = File::options().write(true).open(&self.0).unwrap();
-        file.write_all(bytes).unwrap();
+        let file = File::options().write(true).open(&self.0).unwrap();
+        Awaited { file, before }
+    }
+}
+
+/// One that somebody waits for.
+struct Awaited {
+    file: File,
+    before: SystemTime,
+}
+
+impl Awaited {
+    fn write(mut self, bytes: &[u8]) {
+        self.file.write_all(bytes).unwrap();
         // A model whose files change while it is loaded would be refused.
-        file.set_modified(before).unwrap();
+        self.file.set_modified(self.before).unwrap();
     }
 }
 
@@ -80,6 +98,31 @@ async fn while_models_are_loaded_it_lives_and_says_that_it_is_not_ready() {
     assert_eq!(told.status(), ServingStatus::Serving);
     assert_eq!(forebay.get("/v2/health/ready").status, 200);
     assert!(infer(channel, asked).await.is_ok());
+}
+
+#[test]
+fn models_are_loaded_side_by_side_so_many_at_a_time_as_are_allowed() {
+    let root = tempfile::tempdir().unwrap();
+    let bytes = generated("identity_fp32");
+    let waits = ["a", "b", "c"].map(|model| {
+        add(root.path(), model, "model.onnx", &bytes, "");
+        let model = Unwritten::of(root.path(), model);
+        let (told, hears) = mpsc::channel();
+        std::thread::spawn(move || told.send(model.read()));
+        hears
+    });
+    let mut forebay = Forebay::loading(serve_command(root.path(), &["--model-load-thread-count", "2"]));
+    let [a, b, c] = &waits;
+    let read = |model: &mpsc::Receiver<Awaited>| model.recv_timeout(PATIENCE).unwrap();
+    let (first, second) = (read(a), read(b));
+    assert!(c.try_recv().is_err(), "a third is read while two are");
+    second.write(&bytes);
+    read(c).write(&bytes);
+    first.write(&bytes);
+    forebay.until_ready();
+    let index = send(forebay.http_port, "POST", "/v2/repository/index", &[], b"").json();
+    let states: Vec<_> = index.as_array().unwrap().iter().map(|model| &model["state"]).collect();
+    assert_eq!(states, ["READY"; 3]);
 }
 
 #[test]

@@ -16,6 +16,9 @@ use crate::settings::{LogSettings, ModelSettings, SettingsError, TensorRtFlavour
 
 /// Unless `--compile-timeout-secs` says.
 const COMPILE_TIMEOUT: Duration = Duration::from_hours(1);
+/// Models that are loaded side by side, unless `--model-load-thread-count` says: as Triton does it. More would take more memory at once
+/// than they keep.
+const LOADS: usize = 4;
 /// Where `ort`'s users say which library to load.
 const ORT_DYLIB_PATH: &str = "ORT_DYLIB_PATH";
 
@@ -52,6 +55,7 @@ pub(in crate::run) fn loader(settings: &ModelSettings, logs: &LogSettings) -> an
         root: settings.model_repository.clone(),
         engines,
         options: SessionOptions { intra_op_threads: usize::from(settings.intra_op_threads) },
+        at_a_time: settings.model_load_thread_count.map_or(cores.min(LOADS), usize::from),
         instances: settings.instances.map_or(cores, usize::from),
         completion: settings.completion.completion()?,
         elsewhere: settings.variant_elsewhere,

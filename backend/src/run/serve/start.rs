@@ -25,13 +25,12 @@ pub(super) struct Start {
 }
 
 impl Start {
-    /// Begins to load the models, on a thread of the runtime for that.
+    /// Begins to load the models.
     pub(super) fn begin(settings: &ModelSettings, control: &Arc<Control>) -> Self {
         let explicit = settings.model_control_mode == ModelControlMode::Explicit;
         let all = settings.load_model.iter().any(|name| name == EVERY_MODEL);
         let names = (explicit && !all).then(|| settings.load_model.clone());
-        let control = control.clone();
-        Self { loading: tokio::task::spawn_blocking(move || control.load_at_start(names.as_deref())) }
+        Self { loading: tokio::spawn(control.clone().load_at_start(names)) }
     }
 
     /// Waits until they are loaded, and serves them; what follows the repository, if something does.
