@@ -13,7 +13,7 @@ use crate::setup::{self, Part};
 const PARTS: [Part; 4] = [Part::CudaHeaders, Part::Libclang, Part::Valgrind, Part::Python];
 
 /// The bindings' tests that run on the double alone. The others load NVIDIA's libraries, or count allocations themselves.
-const TESTS: [&str; 5] = ["disturbed", "double_errors", "ownership", "recovery", "run"];
+const TESTS: [&str; 7] = ["disturbed", "double_errors", "graphs", "outputs", "ownership", "recovery", "run"];
 
 /// The server's tests that run plans, for valgrind but for those that start dozens of servers: each takes seconds to start there.
 const ALL_SERVER_TESTS: [&str; 2] = ["tensorrt::", "compiled::"];

@@ -122,7 +122,8 @@ fn older_headers(layout: &Layout, total: &mut Total) -> Result<()> {
         println!("test: the bindings over the headers of TensorRT {version}");
         let mut tests = cargo();
         tests.args(["test", "--workspace"]).args(WITH_TENSORRT).current_dir(&layout.root);
-        tests.args(["scenarios", "run", "double_errors", "library"].iter().flat_map(|test| ["--test", test]));
+        let names = ["scenarios", "run", "graphs", "outputs", "double_errors", "library"];
+        tests.args(names.iter().flat_map(|test| ["--test", test]));
         let include = layout.root.join(format!("bindings/headers/tensorrt-{version}"));
         tests.env("FOREBAY_DIR", &layout.dir).env("FOREBAY_TENSORRT_INCLUDE", include);
         tests.envs(layout.tensorrt());

@@ -1,12 +1,21 @@
 //! The test double of CUDA and TensorRT, for one test at a time: its rules and counts are the process's.
 
 use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
 
 use forebay_bindings::cuda::{Device, DeviceBuffer, Driver, Event, PinnedBuffer, Stream};
 use forebay_bindings::{
     BuildOptions, Context, Engine, Error, Flavour, HostCode, Library, Plan, Profile, Range, Scratch,
 };
 use tensorrt_double::{Double, NVINFER, onnx};
+
+/// What is waited for must be there by then.
+pub(crate) const LIMIT: Duration = Duration::from_secs(30);
+
+/// What `affine` makes of rows of the same value.
+pub(crate) fn expected(value: f32, rows: usize) -> Vec<f32> {
+    (0..rows).flat_map(|_| (0_u8..4).map(move |column| 2.0 * value + f32::from(column))).collect()
+}
 
 /// The double, as long as a test has it.
 pub(crate) struct Held {
