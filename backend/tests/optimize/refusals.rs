@@ -70,7 +70,7 @@ fn a_metric_that_hangs_or_prints_nonsense_is_told_and_nothing_is_installed() {
         ("exit 7", "7"),
     ] {
         let data = format!("--data={}", bench.path("data").display());
-        let said = refused(&bench, &[&data, "--metric", metric, "--metric-timeout-secs=0.5", "--time=20s"]);
+        let said = refused(&bench, &[&data, "--metric", metric, "--metric-timeout-secs=0.5", "--time=15s"]);
         assert!(said.contains(expected), "{metric}: {said}");
     }
 }
@@ -78,7 +78,7 @@ fn a_metric_that_hangs_or_prints_nonsense_is_told_and_nothing_is_installed() {
 #[test]
 fn without_data_nothing_is_installed_and_the_warning_is_loud() {
     let bench = Workbench::of(&models::tiny_convolutions());
-    let Said { code, out, err } = bench.run(&["--time=30s", "--max-loss=5"]);
+    let Said { code, out, err } = bench.run(&["--time=15s", "--max-loss=5"]);
     assert_eq!(code, Some(3), "{out}{err}");
     assert!(out.contains("WARNING: the inputs are made up"), "{out}");
     assert_eq!(bench.lies(), ["1"]);
