@@ -1,4 +1,4 @@
-//! `cargo xtask bench`: what a hit, a miss, the backend and its [`wake`] cost. The thing, its base and, for the filter, its [`floor`] are
+//! `cargo xtask bench`: what a hit, a miss, the backend, its [`start`] and its [`wake`] cost. The thing, its base and, for the filter, its [`floor`] are
 //! measured in turn, and one table leaves, every row ratios within one run.
 //!
 //! Envoy (one worker) has one processor, everything else the other, so a row's CPU time is Envoy's own and the ratios hold on
@@ -8,10 +8,12 @@
 mod bodies;
 mod chart;
 mod envoy;
+mod figure;
 mod floor;
 mod halt;
 mod load;
 mod server;
+mod start;
 mod table;
 mod wake;
 
@@ -125,6 +127,7 @@ pub(crate) fn run(layout: &Layout, settings: &Settings) -> Result<()> {
     group.stop()?;
     outcome?;
     server::rows(layout, settings, &folder, &mut table)?;
+    start::rows(layout, settings, &folder)?;
     wake::rows(layout, settings, &folder)?;
     println!("\n{table}\n{}", halt::describe());
     drop(halt_poll);

@@ -1,8 +1,6 @@
 //! What a wake costs: a gate that holds, a backend that starts, clients that wait for it and others that ask for what is kept. Figures
 //! leave, each beside its base of the same run.
 
-mod figure;
-
 use std::path::Path;
 use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
 use std::thread::{self, scope};
@@ -16,11 +14,11 @@ use rig::process::{PATIENCE, free_port, listens};
 use rig::tier::Tier;
 use rig::v2::{JSON, fp32};
 
+use super::figure::{Figure, Target};
 use super::{MEASURED_CPU, OTHER_CPU, Settings};
 use crate::command::command;
 use crate::layout::Layout;
 use crate::up;
-use figure::{Figure, Target};
 
 const PATH: &str = "/v2/models/identity_fp32/infer";
 /// Who waits for the same backend.
