@@ -12,6 +12,7 @@
 //! refusal    no room, no time
 //! gates      what waits at the service's other gates
 //! load       what the backends have to do; scaler: KEDA is told, at once when one is wanted
+//! external   the same figures for autoscalers of Kubernetes, as External metrics
 //! wake       Kubernetes is asked for one, where nothing else does it
 //! work       what they computed, by model; told: who waits and why, for people
 //! ```
@@ -19,9 +20,11 @@
 mod answer;
 mod asked;
 mod backends;
+pub(crate) mod external;
 mod gates;
 mod handover;
 mod join;
+mod kubernetes;
 mod line;
 mod load;
 mod phase;

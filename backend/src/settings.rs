@@ -4,6 +4,7 @@
 mod client;
 mod completion;
 mod environment;
+mod external;
 mod gate;
 mod hold;
 mod key_trace;
@@ -36,6 +37,7 @@ pub(crate) use client::{
     Shape,
 };
 pub(crate) use completion::Completion;
+pub(crate) use external::{ExternalBy, ExternalSettings};
 pub(crate) use gate::GateSettings;
 pub(crate) use hold::{HeldFor, HoldSettings};
 pub(crate) use key_trace::{KeyTraceConfig, KeyTraceSettings};
@@ -57,7 +59,7 @@ pub(crate) use simulate::SimulateSettings;
 pub(crate) use trace::{Export, Sampling, TraceConfig, TraceSettings, level as trace_level};
 pub(crate) use trust::{PrivacySettings, TrustSettings};
 pub(crate) use ui::UiSettings;
-pub(crate) use wake::WakeBy;
+pub(crate) use wake::{Account, WakeBy};
 
 #[derive(Debug, Parser)]
 #[command(

@@ -68,7 +68,8 @@ pub(crate) struct Gates {
     /// This one's name among them.
     name: String,
     handover: Arc<Handover>,
-    elsewhere: watch::Sender<u64>,
+    /// `None`: that is not known.
+    elsewhere: watch::Sender<Option<u64>>,
     said: Option<(Instant, Word)>,
     /// Names that are to be forgotten.
     gone: Vec<String>,
@@ -85,9 +86,12 @@ struct Heard {
 }
 
 impl Gates {
-    /// Requests that wait at the other gates are told to whoever has the receiver.
-    pub(crate) fn new(ledger: Arc<dyn Ledger>, handover: Arc<Handover>) -> (Self, watch::Receiver<u64>) {
-        let (elsewhere, told) = watch::channel(0);
+    /// Requests that wait at the other gates are told to whoever has the receiver, where that is known.
+    pub(crate) fn new(
+        ledger: Arc<dyn Ledger>,
+        handover: Arc<Handover>,
+    ) -> (Self, watch::Receiver<Option<u64>>) {
+        let (elsewhere, told) = watch::channel(None);
         let (name, gone, read) = (random_name(), Vec::new(), Instant::now());
         (Self { ledger, name, handover, elsewhere, said: None, gone, read }, told)
     }
@@ -106,7 +110,7 @@ impl Gates {
             if let Err(error) = self.look().await {
                 seldom!(debug, "what waits at other gates is not known: {error}");
                 if self.read.elapsed() > FRESH {
-                    self.tell(0);
+                    self.tell(None);
                 }
             }
         }
@@ -131,12 +135,12 @@ impl Gates {
         if wake_ms > 0 {
             self.handover.learn(Duration::from_millis(wake_ms));
         }
-        self.tell(held);
+        self.tell(Some(held));
         Ok(())
     }
 
-    fn tell(&self, held: u64) {
-        gauge!("forebay_held_elsewhere").set(held as f64);
+    fn tell(&self, held: Option<u64>) {
+        gauge!("forebay_held_elsewhere").set(held.unwrap_or(0) as f64);
         self.elsewhere.send_if_modified(|before| std::mem::replace(before, held) != held);
     }
 }

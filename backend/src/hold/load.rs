@@ -20,13 +20,29 @@ use crate::observe::metrics::text;
 #[derive(Debug, Clone, Copy, Default, PartialEq)]
 pub(crate) struct Load {
     /// Requests that wait for a backend, here and at the other gates.
-    pub(super) held: u64,
-    /// Requests that came to backends and are not answered.
-    pub(super) in_progress: u64,
-    /// Seconds of compute time a second: as many backends were busy all the time.
-    pub(super) busy: f64,
+    held: u64,
+    /// Whether it is known what waits at the other gates.
+    is_whole: bool,
+    /// Requests that came to backends and are not answered. `None`: nobody has looked yet.
+    in_progress: Option<u64>,
+    /// Seconds of compute time a second: as many backends were busy all the time. `None`: there were no two looks yet.
+    pub(super) busy: Option<f64>,
     /// Something was asked or answered since the last look.
     pub(super) is_active: bool,
+}
+
+impl Load {
+    fn hear(&mut self, held: Held, is_active: bool) {
+        self.is_active |= is_active;
+        (self.held, self.is_whole) = (held.requests, held.is_whole);
+    }
+
+    /// Requests that wait or are in progress, as far as is known. `None`: what is known is nothing, and it isn't all.
+    pub(super) fn requests(&self) -> Option<u64> {
+        let requests = self.held.saturating_add(self.in_progress.unwrap_or(0));
+        let is_all = self.is_whole && self.in_progress.is_some();
+        (is_all || requests > 0).then_some(requests)
+    }
 }
 
 /// What one look found.
@@ -74,11 +90,24 @@ impl Default for Watched {
     }
 }
 
+/// What waits.
+#[derive(Debug, Clone, Copy)]
+struct Held {
+    requests: u64,
+    is_whole: bool,
+}
+
+impl Held {
+    fn of(here: u64, elsewhere: Option<u64>) -> Self {
+        Self { requests: here.saturating_add(elsewhere.unwrap_or(0)), is_whole: elsewhere.is_some() }
+    }
+}
+
 /// What load is made of.
 pub(crate) struct Found {
     pub(crate) handover: Arc<Handover>,
-    /// Requests that wait at the other gates.
-    pub(crate) elsewhere: watch::Receiver<u64>,
+    /// Requests that wait at the other gates; `None`: that is not known.
+    pub(crate) elsewhere: watch::Receiver<Option<u64>>,
     /// Between two looks at the backends. Two of them tell what a second takes.
     pub(crate) every: Duration,
 }
@@ -86,7 +115,7 @@ pub(crate) struct Found {
 /// Looks again and again until `stop`.
 pub(crate) async fn follow(found: Found, watched: Watched, stop: CancellationToken) {
     let Found { handover, mut elsewhere, every } = found;
-    let held = |elsewhere: &watch::Receiver<u64>| handover.held().saturating_add(*elsewhere.borrow());
+    let held = |elsewhere: &watch::Receiver<Option<u64>>| Held::of(handover.held(), *elsewhere.borrow());
     let mut ticks = tokio::time::interval(every);
     ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
     let mut wanted = handover.wanted();
@@ -105,17 +134,11 @@ pub(crate) async fn follow(found: Found, watched: Watched, stop: CancellationTok
             // At once: who waits must not wait for a look.
             Ok(()) = wanted.changed() => {
                 let is_wanted = *wanted.borrow_and_update();
-                watched.load.send_modify(|load| {
-                    load.is_active |= is_wanted;
-                    load.held = held(&elsewhere);
-                });
+                watched.load.send_modify(|load| load.hear(held(&elsewhere), is_wanted));
             }
             Ok(()) = elsewhere.changed() => {
-                let waits = *elsewhere.borrow_and_update() > 0;
-                watched.load.send_modify(|load| {
-                    load.is_active |= waits;
-                    load.held = held(&elsewhere);
-                });
+                let waits = elsewhere.borrow_and_update().is_some_and(|requests| requests > 0);
+                watched.load.send_modify(|load| load.hear(held(&elsewhere), waits));
             }
         }
     }
@@ -128,15 +151,16 @@ async fn look(handover: &Arc<Handover>) -> Vec<(IpAddr, String)> {
     join_all(backends.iter().map(ask)).await.into_iter().flatten().collect()
 }
 
-fn load(held: u64, found: Look, last: Option<(Instant, Look)>, now: Instant) -> Load {
-    let busy = last.map_or(0.0, |(at, last)| {
+fn load(held: Held, found: Look, last: Option<(Instant, Look)>, now: Instant) -> Load {
+    let busy = last.map(|(at, last)| {
         // A backend that came or went takes its counts along.
         let computed = found.computed_us.saturating_sub(last.computed_us);
         Duration::from_micros(computed).as_secs_f64() / now.duration_since(at).as_secs_f64().max(0.001)
     });
+    let Held { requests: held, is_whole } = held;
     let is_active =
         held > 0 || found.in_progress > 0 || last.is_some_and(|(_, last)| found.answered > last.answered);
-    Load { held, in_progress: found.in_progress, busy, is_active }
+    Load { held, is_whole, in_progress: Some(found.in_progress), busy, is_active }
 }
 
 #[cfg(test)]
@@ -164,15 +188,26 @@ mod tests {
         let start = Instant::now();
         let look = |in_progress, answered, computed_us| Look { in_progress, answered, computed_us };
         let after = |held, found| {
-            load(held, found, Some((start, look(0, 5, 100_000))), start + Duration::from_secs(2))
+            let last = Some((start, look(0, 5, 100_000)));
+            load(Held::of(held, Some(0)), found, last, start + Duration::from_secs(2))
         };
-        let told = |load: Load| (load.held, load.in_progress, load.is_active);
-        assert_eq!(told(after(0, look(0, 5, 100_000))), (0, 0, false));
-        assert_eq!(told(after(3, look(0, 5, 100_000))), (3, 0, true));
-        assert_eq!(told(after(0, look(2, 5, 100_000))), (0, 2, true));
-        assert_eq!(told(after(0, look(0, 6, 1_100_000))), (0, 0, true));
-        assert!((after(0, look(0, 6, 1_100_000)).busy - 0.5).abs() < 1e-9);
+        let told = |load: Load| (load.requests(), load.is_active);
+        assert_eq!(told(after(0, look(0, 5, 100_000))), (Some(0), false));
+        assert_eq!(told(after(3, look(0, 5, 100_000))), (Some(3), true));
+        assert_eq!(told(after(1, look(2, 5, 100_000))), (Some(3), true));
+        assert_eq!(told(after(0, look(0, 6, 1_100_000))), (Some(0), true));
+        assert!((after(0, look(0, 6, 1_100_000)).busy.unwrap() - 0.5).abs() < 1e-9);
         // Backends that went took their counts along.
-        assert_eq!(told(after(0, look(0, 0, 0))), (0, 0, false));
+        assert_eq!(told(after(0, look(0, 0, 0))), (Some(0), false));
+    }
+
+    #[test]
+    fn what_is_not_known_is_not_0_but_what_is_known_to_wait_counts() {
+        let now = Instant::now();
+        let after = |here, elsewhere| load(Held::of(here, elsewhere), Look::default(), None, now);
+        assert_eq!((Load::default().requests(), Load::default().busy), (None, None), "nobody has looked");
+        assert_eq!((after(0, Some(0)).requests(), after(0, Some(0)).busy), (Some(0), None), "once");
+        assert_eq!((after(0, Some(2)).requests(), after(1, Some(2)).requests()), (Some(2), Some(3)));
+        assert_eq!((after(0, None).requests(), after(1, None).requests()), (None, Some(1)), "no pool");
     }
 }

@@ -19,8 +19,8 @@ use crate::proto::scaler::{
 };
 
 /// Requests that wait or are in progress; and compute time a second.
-const REQUESTS: &str = "forebay-requests";
-const BUSY: &str = "forebay-busy";
+pub(super) const REQUESTS: &str = "forebay-requests";
+pub(super) const BUSY: &str = "forebay-busy";
 /// What one replica takes of each, unless the trigger's metadata say it by these names.
 const REQUESTS_EACH: (&str, f64) = ("requests", 16.0);
 const BUSY_EACH: (&str, f64) = ("busy", 0.8);
@@ -105,9 +105,9 @@ impl ExternalScaler for Scaler {
         let load = *self.load.borrow();
         // KEDA puts a number and the trigger's name before it.
         let value = if asked.metric_name.ends_with(REQUESTS) {
-            (load.held.saturating_add(load.in_progress)) as f64
+            load.requests().unwrap_or(0) as f64
         } else if asked.metric_name.ends_with(BUSY) {
-            load.busy
+            load.busy.unwrap_or(0.0)
         } else {
             let name = shown(&asked.metric_name);
             return Err(Status::invalid_argument(format!("{name:?}: expected {REQUESTS} or {BUSY}")));

@@ -1,15 +1,16 @@
 //! TLS on the ports that take requests: certificate and key from files, clients' certificates checked where a CA is given.
-//! A connection -> a connection that is encrypted. Files that change are read again; connections that are open stay.
+//! A connection -> a connection that is encrypted. Files that change are read again; connections that are open stay. A port of which
+//! somebody else says whose clients it knows (`Tls::asking`) has clients with and without a certificate, and its handlers tell them apart.
 
 use std::io;
 use std::path::{Path, PathBuf};
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use arc_swap::ArcSwap;
 use metrics::gauge;
 use rustls::pki_types::pem::PemObject as _;
-use rustls::pki_types::{CertificateDer, PrivateKeyDer};
+use rustls::pki_types::{CertificateDer, PrivateKeyDer, PrivatePkcs8KeyDer};
 use rustls::server::WebPkiClientVerifier;
 use rustls::{RootCertStore, ServerConfig};
 use tokio_rustls::TlsAcceptor;
@@ -35,6 +36,8 @@ pub(crate) enum TlsError {
     Pair(rustls::Error),
     #[error("--tls-client-ca-file: {0}")]
     ClientCa(String),
+    #[error("can't make a certificate: {0}")]
+    Own(rcgen::Error),
 }
 
 impl From<TlsError> for SettingsError {
@@ -43,17 +46,34 @@ impl From<TlsError> for SettingsError {
     }
 }
 
-/// The files.
-#[derive(Debug, Clone)]
-struct Files {
-    certificate: PathBuf,
-    key: PathBuf,
-    client_ca: Option<PathBuf>,
+/// What the server shows.
+enum Shown {
+    Files {
+        certificate: PathBuf,
+        key: PathBuf,
+    },
+    /// Signed by itself, for who does not look at it.
+    Own {
+        certificate: CertificateDer<'static>,
+        key: PrivatePkcs8KeyDer<'static>,
+    },
+}
+
+/// What clients show.
+#[derive(Clone)]
+enum Clients {
+    /// Nothing is asked.
+    Unasked,
+    /// A certificate of a CA of that file.
+    Certified(PathBuf),
+    /// A certificate of one of these CAs, or none.
+    Asked(Arc<RootCertStore>),
 }
 
 /// What accepts encrypted connections.
 pub(crate) struct Tls {
-    files: Files,
+    shown: Shown,
+    clients: Mutex<Clients>,
     watched: Watched,
     config: ArcSwap<ServerConfig>,
 }
@@ -64,14 +84,43 @@ impl Tls {
     /// # Errors
     /// When a file can't be read or used.
     pub(crate) fn of(settings: &TlsSettings) -> Result<Option<Arc<Self>>, TlsError> {
-        let (Some(certificate), Some(key)) = (&settings.certificate, &settings.key) else {
-            return Ok(None);
-        };
-        let client_ca = settings.client_ca.clone();
-        let files = Files { certificate: certificate.clone(), key: key.clone(), client_ca };
-        let watched = Watched::new(files.all());
-        let config = ArcSwap::from_pointee(files.read()?);
-        Ok(Some(Arc::new(Self { files, watched, config })))
+        let Some(shown) = Shown::files(settings) else { return Ok(None) };
+        let clients = settings.client_ca.clone().map_or(Clients::Unasked, Clients::Certified);
+        Self::new(shown, clients).map(Some)
+    }
+
+    /// With the files' certificate, or where there are none one that is made now; whose certificates clients may have is said later
+    /// ([`Self::believe`]).
+    ///
+    /// # Errors
+    /// When a file can't be read or used.
+    pub(crate) fn asking(settings: &TlsSettings) -> Result<Arc<Self>, TlsError> {
+        let shown = Shown::files(settings).map_or_else(Shown::own, Ok)?;
+        Self::new(shown, Clients::Unasked)
+    }
+
+    fn new(shown: Shown, clients: Clients) -> Result<Arc<Self>, TlsError> {
+        let watched = Watched::new(files(&shown, &clients));
+        let config = ArcSwap::from_pointee(config(&shown, &clients)?);
+        Ok(Arc::new(Self { shown, clients: Mutex::new(clients), watched, config }))
+    }
+
+    /// From now on clients with a certificate of one of these CAs are known; those without one are let in too.
+    ///
+    /// # Errors
+    /// When they, or the files, can't be used: what there was stays.
+    pub(crate) fn believe(&self, roots: RootCertStore) -> Result<(), TlsError> {
+        let mut clients = self.clients.lock().unwrap_or_else(PoisonError::into_inner);
+        let asked = Clients::Asked(Arc::new(roots));
+        self.config.store(Arc::new(config(&self.shown, &asked)?));
+        *clients = asked;
+        Ok(())
+    }
+
+    fn read_again(&self) -> Result<(), TlsError> {
+        let clients = self.clients.lock().unwrap_or_else(PoisonError::into_inner);
+        self.config.store(Arc::new(config(&self.shown, &clients)?));
+        Ok(())
     }
 
     /// Shakes hands, in time.
@@ -88,12 +137,11 @@ impl Tls {
     /// Follows the files until `stop`. What can't be used leaves what there was.
     pub(crate) async fn follow(self: Arc<Self>, stop: CancellationToken) {
         let mut watched = self.watched.clone();
-        self.files.publish_end();
+        self.shown.publish_end();
         while stop.run_until_cancelled(watched.changed()).await.is_some() {
-            match self.files.read() {
-                Ok(config) => {
-                    self.config.store(Arc::new(config));
-                    self.files.publish_end();
+            match self.read_again() {
+                Ok(()) => {
+                    self.shown.publish_end();
                     tracing::info!("TLS: the files changed and were read again");
                 }
                 Err(error) => tracing::error!("TLS: the files changed and can't be used: {error}"),
@@ -102,46 +150,82 @@ impl Tls {
     }
 }
 
-impl Files {
-    fn read(&self) -> Result<ServerConfig, TlsError> {
-        let chain = certificates("--tls-cert-file", &self.certificate)?;
-        let key = PrivateKeyDer::from_pem_file(&self.key).map_err(|error| TlsError::File {
-            flag: "--tls-key-file",
-            path: self.key.clone(),
-            reason: error.to_string(),
-        })?;
-        let provider = Arc::new(rustls::crypto::ring::default_provider());
-        let builder = ServerConfig::builder_with_provider(provider.clone())
-            .with_safe_default_protocol_versions()
-            .map_err(TlsError::Pair)?;
-        let builder = match &self.client_ca {
-            None => builder.with_no_client_auth(),
-            Some(path) => {
-                let mut roots = RootCertStore::empty();
-                for certificate in certificates("--tls-client-ca-file", path)? {
-                    roots.add(certificate).map_err(|error| TlsError::ClientCa(error.to_string()))?;
-                }
-                let verifier = WebPkiClientVerifier::builder_with_provider(roots.into(), provider).build();
-                builder.with_client_cert_verifier(
-                    verifier.map_err(|error| TlsError::ClientCa(error.to_string()))?,
-                )
-            }
-        };
-        let mut config = builder.with_single_cert(chain, key).map_err(TlsError::Pair)?;
-        config.alpn_protocols = vec![b"h2".to_vec(), b"http/1.1".to_vec()];
-        Ok(config)
+impl Shown {
+    fn files(settings: &TlsSettings) -> Option<Self> {
+        let (certificate, key) = settings.certificate.clone().zip(settings.key.clone())?;
+        Some(Self::Files { certificate, key })
     }
 
-    /// Tells `/metrics` when the certificate ends.
+    fn own() -> Result<Self, TlsError> {
+        let own = rcgen::generate_simple_self_signed(["localhost".to_owned()]).map_err(TlsError::Own)?;
+        let key = PrivatePkcs8KeyDer::from(own.signing_key.serialize_der());
+        Ok(Self::Own { certificate: own.cert.der().clone(), key })
+    }
+
+    fn read(&self) -> Result<(Vec<CertificateDer<'static>>, PrivateKeyDer<'static>), TlsError> {
+        let (certificate, key) = match self {
+            Self::Own { certificate, key } => {
+                return Ok((vec![certificate.clone()], key.clone_key().into()));
+            }
+            Self::Files { certificate, key } => (certificate, key),
+        };
+        let chain = certificates("--tls-cert-file", certificate)?;
+        let key = PrivateKeyDer::from_pem_file(key).map_err(|error| TlsError::File {
+            flag: "--tls-key-file",
+            path: key.clone(),
+            reason: error.to_string(),
+        })?;
+        Ok((chain, key))
+    }
+
+    /// Tells `/metrics` when the files' certificate ends.
     fn publish_end(&self) {
-        let chain = certificates("--tls-cert-file", &self.certificate).unwrap_or_default();
+        let Self::Files { certificate, .. } = self else { return };
+        let chain = certificates("--tls-cert-file", certificate).unwrap_or_default();
         let Some(Ok((_, own))) = chain.first().map(|own| X509Certificate::from_der(own)) else { return };
         gauge!("forebay_certificate_end_seconds").set(own.validity().not_after.timestamp() as f64);
     }
+}
 
-    fn all(&self) -> impl Iterator<Item = &PathBuf> {
-        [Some(&self.certificate), Some(&self.key), self.client_ca.as_ref()].into_iter().flatten()
-    }
+fn config(shown: &Shown, clients: &Clients) -> Result<ServerConfig, TlsError> {
+    let (chain, key) = shown.read()?;
+    let provider = Arc::new(rustls::crypto::ring::default_provider());
+    let builder = ServerConfig::builder_with_provider(provider.clone())
+        .with_safe_default_protocol_versions()
+        .map_err(TlsError::Pair)?;
+    let verifier = |roots: Arc<RootCertStore>| WebPkiClientVerifier::builder_with_provider(roots, provider);
+    let verifier = match clients {
+        Clients::Unasked => None,
+        Clients::Certified(path) => {
+            let mut roots = RootCertStore::empty();
+            for certificate in certificates("--tls-client-ca-file", path)? {
+                roots.add(certificate).map_err(|error| TlsError::ClientCa(error.to_string()))?;
+            }
+            Some(verifier(roots.into()))
+        }
+        Clients::Asked(roots) => Some(verifier(roots.clone()).allow_unauthenticated()),
+    };
+    let verifier = verifier.map(|verifier| verifier.build()).transpose();
+    let builder = match verifier.map_err(|error| TlsError::ClientCa(error.to_string()))? {
+        None => builder.with_no_client_auth(),
+        Some(verifier) => builder.with_client_cert_verifier(verifier),
+    };
+    let mut config = builder.with_single_cert(chain, key).map_err(TlsError::Pair)?;
+    config.alpn_protocols = vec![b"h2".to_vec(), b"http/1.1".to_vec()];
+    Ok(config)
+}
+
+/// Those that are read.
+fn files<'a>(shown: &'a Shown, clients: &'a Clients) -> impl Iterator<Item = &'a PathBuf> {
+    let shown = match shown {
+        Shown::Files { certificate, key } => [Some(certificate), Some(key)],
+        Shown::Own { .. } => [None, None],
+    };
+    let clients = match clients {
+        Clients::Certified(path) => Some(path),
+        Clients::Unasked | Clients::Asked(_) => None,
+    };
+    shown.into_iter().flatten().chain(clients)
 }
 
 fn certificates(flag: &'static str, path: &Path) -> Result<Vec<CertificateDer<'static>>, TlsError> {

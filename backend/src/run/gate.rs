@@ -8,6 +8,7 @@ use ::metrics::gauge;
 use axum::Router;
 use forebay_protocol::limits::Limits;
 use tokio::net::TcpListener;
+use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
 
 use super::end::{End, PATIENCE};
@@ -21,12 +22,15 @@ use crate::cache::pool::{Memcached, Redis, RemotePool, Shelf};
 use crate::cache::store::Store;
 use crate::gate::key_trace::KeyTraces;
 use crate::gate::{self, Gate, Savings, ready};
+use crate::hold::external::External;
 use crate::hold::{self, Gates, Handover, Hold, Joined, LoadFound, Watched};
 use crate::http::{self, tls::Tls};
 use crate::observe::metrics::{self, GateMetrics, Metrics};
 use crate::observe::{logs, readiness::Draining, trace::Tracing};
 use crate::schedule::QueueLimits;
-use crate::settings::{GateSettings, HeldFor, HoldSettings, PoolKind, PrivacySettings, SettingsError};
+use crate::settings::{
+    ExternalBy, GateSettings, HeldFor, HoldSettings, PoolKind, PrivacySettings, SettingsError,
+};
 use crate::ui::{self, Held, Ui};
 
 /// Runs `forebay gate` until a signal to end.
@@ -56,6 +60,7 @@ pub(crate) fn run(settings: &GateSettings) -> anyhow::Result<()> {
         let (live, proxies) = (Arc::new(LiveTable::of_pool(secret)), Arc::<Proxies>::default());
         trust.follow(&stop);
         let (held_for, wake_by) = (settings.hold.held_for()?, settings.hold.wake.wake_by()?);
+        let external_by = settings.hold.external_by()?;
         let following = tokio::spawn(registry.follow(live.clone(), proxies.clone(), stop.clone()));
         let draining = Draining::default();
         let key_traces = settings.key_trace.config()?.map(|config| KeyTraces::start(&config)).transpose()?;
@@ -74,6 +79,7 @@ pub(crate) fn run(settings: &GateSettings) -> anyhow::Result<()> {
         let main = gate::routes(gate.clone()).merge(ready::routes(needs));
         let mut main = vec![(listener, http::with_fallback(main))];
         let mut ports = Ports { gate: Some(gate_port), metrics: metrics_port, ..Ports::default() };
+        let mut apart = None;
         let held = match held_for {
             Some(held_for) => {
                 let hold = holding(settings, held_for, &gate, &draining);
@@ -81,15 +87,22 @@ pub(crate) fn run(settings: &GateSettings) -> anyhow::Result<()> {
                 if let Some(by) = wake_by {
                     tokio::spawn(hold::wake::follow(by, hold.handover.wanted(), draining.closing()));
                 }
-                let (scaler, told) = watching(settings, &hold, ledger, &mut ports, (&draining, &stop))?;
-                main.extend(scaler);
-                Some(told)
+                let watched = watching(settings, &hold, ledger, &stop);
+                main.extend(scaler(settings, &watched, &draining, &mut ports)?);
+                let external = external_by.map(|by| external(settings, by, &watched, &draining, &mut ports));
+                apart = external.transpose()?;
+                Some(Held {
+                    handover: hold.handover.clone(),
+                    work: watched.work.subscribe(),
+                    service: settings.hold.hold_service.clone(),
+                })
             }
             None => None,
         };
         let listeners = Listeners {
             main,
             tls,
+            apart,
             metrics: (metrics_listener, operators(settings, prometheus, gate, (held, &stop))),
         };
         let serving = Serving::start(listeners, &settings.http, &draining)?;
@@ -129,29 +142,53 @@ fn hold_ports(
     settings.hold.hold_ports.iter().zip(numbers).map(listen).collect()
 }
 
-/// Who looks at the backends, where somebody wants to know: KEDA at a port of its own, and the page.
+/// Who looks at the backends, where somebody wants to know: KEDA, Kubernetes, or the page.
 fn watching(
     settings: &GateSettings,
-    hold: &Arc<Hold>,
+    hold: &Hold,
     ledger: Arc<dyn Ledger>,
-    ports: &mut Ports,
-    (draining, stop): (&Draining, &CancellationToken),
-) -> Result<(Option<(TcpListener, Router)>, Held), http::ListenError> {
+    stop: &CancellationToken,
+) -> Watched {
     let watched = Watched::default();
     let (gates, elsewhere) = Gates::new(ledger, hold.handover.clone());
     tokio::spawn(gates.follow(stop.clone()));
-    if settings.hold.scaler_port.is_some() || settings.ui.ui {
+    if settings.hold.is_watched() || settings.ui.ui {
         let every = settings.hold.scaler_look_secs;
         let found = LoadFound { handover: hold.handover.clone(), elsewhere, every };
         tokio::spawn(hold::follow_load(found, watched.clone(), stop.clone()));
     }
-    let scaler = settings.hold.scaler_port.map(|port| {
-        let (listener, bound) = http::listen(settings.hold.hold_address, port)?;
-        ports.scaler = Some(bound);
-        Ok((listener, hold::scaler::routes(watched.load.subscribe(), draining.begun())))
-    });
-    let (handover, service) = (hold.handover.clone(), settings.hold.hold_service.clone());
-    Ok((scaler.transpose()?, Held { handover, work: watched.work.subscribe(), service }))
+    watched
+}
+
+/// The port at which KEDA asks.
+fn scaler(
+    settings: &GateSettings,
+    watched: &Watched,
+    draining: &Draining,
+    ports: &mut Ports,
+) -> Result<Option<(TcpListener, Router)>, http::ListenError> {
+    let Some(port) = settings.hold.scaler_port else { return Ok(None) };
+    let (listener, bound) = http::listen(settings.hold.hold_address, port)?;
+    ports.scaler = Some(bound);
+    Ok(Some((listener, hold::scaler::routes(watched.load.subscribe(), draining.begun()))))
+}
+
+/// The port at which Kubernetes asks for External metrics.
+fn external(
+    settings: &GateSettings,
+    by: ExternalBy,
+    watched: &Watched,
+    draining: &Draining,
+    ports: &mut Ports,
+) -> anyhow::Result<(TcpListener, Router, Arc<Tls>)> {
+    let tls = Tls::asking(&settings.tls).map_err(SettingsError::from)?;
+    let (listener, bound) = http::listen(settings.hold.hold_address, by.port)?;
+    ports.external_metrics = Some(bound);
+    let (known, front_proxy) = watch::channel(None);
+    let (load, namespace) = (watched.load.subscribe(), by.namespace.clone());
+    let external = External { load, front_proxy, namespace, service: settings.hold.hold_service.clone() };
+    tokio::spawn(hold::external::follow(by, tls.clone(), known, draining.closing()));
+    Ok((listener, hold::external::routes(external), tls))
 }
 
 /// What people and Prometheus look at.

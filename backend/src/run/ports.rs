@@ -18,6 +18,9 @@ pub(super) struct Ports {
     /// Of `gate`, where it scales.
     #[serde(rename = "scaler_port", skip_serializing_if = "Option::is_none")]
     pub(super) scaler: Option<u16>,
+    /// Of `gate`, where Kubernetes asks it for External metrics.
+    #[serde(rename = "external_metrics_port", skip_serializing_if = "Option::is_none")]
+    pub(super) external_metrics: Option<u16>,
     #[serde(rename = "metrics_port")]
     pub(super) metrics: u16,
 }
@@ -45,8 +48,8 @@ impl Ports {
         let mut stdout = std::io::stdout().lock();
         writeln!(stdout, "{}", serde_json::to_string(&line)?)?;
         stdout.flush()?;
-        let Self { http, grpc, gate, scaler, metrics } = self;
-        tracing::info!(http, grpc, gate, scaler, metrics, "ready");
+        let Self { http, grpc, gate, scaler, external_metrics, metrics } = self;
+        tracing::info!(http, grpc, gate, scaler, external_metrics, metrics, "ready");
         Ok(())
     }
 }

@@ -20,6 +20,8 @@ pub(super) struct Listeners {
     pub(super) main: Vec<(TcpListener, Router)>,
     /// What encrypts `main`.
     pub(super) tls: Option<Arc<Tls>>,
+    /// What is encrypted otherwise, and closed with `main`.
+    pub(super) apart: Option<(TcpListener, Router, Arc<Tls>)>,
     pub(super) metrics: (TcpListener, Router),
 }
 
@@ -47,7 +49,7 @@ impl Serving {
         settings: &HttpSettings,
         draining: &Draining,
     ) -> std::io::Result<Self> {
-        let Listeners { main, tls, metrics } = listeners;
+        let Listeners { main, tls, apart, metrics } = listeners;
         let stop_metrics = CancellationToken::new();
         let serve = |(listener, routes): (TcpListener, Router),
                      tls: Option<Arc<Tls>>,
@@ -58,10 +60,14 @@ impl Serving {
             let cut = tokio::spawn(http::serve(listener, routes, settings.clone(), tls, ending));
             Ok(Port { number, cut })
         };
-        if let Some(tls) = tls.clone() {
-            tokio::spawn(tls.follow(draining.closing()));
+        let main = main.into_iter().map(|(listener, routes)| (listener, routes, tls.clone()));
+        let apart = apart.map(|(listener, routes, tls)| (listener, routes, Some(tls)));
+        for tls in tls.iter().chain(apart.iter().filter_map(|(.., tls)| tls.as_ref())) {
+            tokio::spawn(tls.clone().follow(draining.closing()));
         }
-        let main = main.into_iter().map(|listener| serve(listener, tls.clone(), draining.closing()));
+        let main = main
+            .chain(apart)
+            .map(|(listener, routes, tls)| serve((listener, routes), tls, draining.closing()));
         Ok(Self {
             draining: draining.clone(),
             main: main.collect::<Result<_, _>>()?,

@@ -13,7 +13,7 @@ use rustls::pki_types::ServerName;
 use super::shared::check_service;
 use super::units::{parse_bytes, parse_seconds};
 use super::wake::WakeSettings;
-use super::{HttpSettings, SettingsError, wrong};
+use super::{ExternalBy, ExternalSettings, HttpSettings, SettingsError, wrong};
 use crate::trust::roots::{self, RootsError};
 
 /// Triton's ports of gRPC and metrics.
@@ -68,6 +68,8 @@ pub(crate) struct HoldSettings {
     pub(crate) hold_timeout_secs: Duration,
     #[command(flatten)]
     pub(crate) wake: WakeSettings,
+    #[command(flatten)]
+    external: ExternalSettings,
 }
 
 /// How backends are reached.
@@ -121,6 +123,19 @@ impl HoldSettings {
         Ok(Some(Place { scheme: scheme.clone(), http: http.clone(), grpc, metrics, name }))
     }
 
+    /// Of whom Kubernetes asks External metrics; `None`: not of this gate.
+    ///
+    /// # Errors
+    /// There is no CA by which its API is believed.
+    pub(crate) fn external_by(&self) -> Result<Option<ExternalBy>, SettingsError> {
+        self.external.by(&self.wake)
+    }
+
+    /// Does an autoscaler go by what there is to do?
+    pub(crate) fn is_watched(&self) -> bool {
+        self.scaler_port.is_some() || self.external.is_asked()
+    }
+
     /// Bytes that may wait.
     pub(crate) fn hold_bytes(&self, http: &HttpSettings) -> usize {
         self.hold_bytes.unwrap_or_else(|| http.body_budget_bytes() / 2)
@@ -136,6 +151,7 @@ impl HoldSettings {
         }
         // Files may be elsewhere than where settings are checked.
         self.wake.scale()?;
+        self.external.check()?;
         self.place().map(drop)
     }
 }

@@ -34,6 +34,12 @@ pub(crate) struct WakeSettings {
 #[derive(Debug, Clone)]
 pub(crate) struct WakeBy {
     pub(crate) scale: Uri,
+    pub(crate) account: Account,
+}
+
+/// As whom Kubernetes' API is asked, and whom its answers are believed of.
+#[derive(Debug, Clone)]
+pub(crate) struct Account {
     pub(crate) token_file: PathBuf,
     pub(crate) ca_file: PathBuf,
 }
@@ -45,9 +51,15 @@ impl WakeSettings {
     /// It is no scale of Kubernetes' API, or there is no CA.
     pub(crate) fn wake_by(&self) -> Result<Option<WakeBy>, SettingsError> {
         let Some(scale) = self.scale()? else { return Ok(None) };
+        Ok(Some(WakeBy { scale, account: self.account()? }))
+    }
+
+    /// # Errors
+    /// There is no CA.
+    pub(super) fn account(&self) -> Result<Account, SettingsError> {
         let (token_file, ca_file) = (self.hold_wake_token_file.clone(), self.hold_wake_ca_file.clone());
         roots::config(Some(&ca_file)).map_err(|error| wrong("--hold-wake-ca-file", error.to_string()))?;
-        Ok(Some(WakeBy { scale, token_file, ca_file }))
+        Ok(Account { token_file, ca_file })
     }
 
     /// The scale that is said.

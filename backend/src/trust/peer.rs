@@ -19,17 +19,25 @@ pub(crate) struct Peer {
     address: IpAddr,
     /// Names of its certificate, which our own TLS has verified.
     sans: Arc<[String]>,
+    /// The name of the subject of its certificate, if it has one; empty where that has none.
+    subject: Option<Arc<str>>,
 }
 
 impl Peer {
     /// A peer whose certificate, if it has one, names it so.
     pub(crate) fn new(address: IpAddr, sans: Vec<String>) -> Self {
-        Self { address: address.to_canonical(), sans: sans.into() }
+        Self { address: address.to_canonical(), sans: sans.into(), subject: None }
     }
 
     /// A peer with a certificate that was verified.
     pub(crate) fn certified(address: IpAddr, certificate: Option<&CertificateDer<'_>>) -> Self {
-        Self::new(address, certificate.map(sans).unwrap_or_default())
+        let subject = certificate.map(|certificate| subject(certificate).into());
+        Self { subject, ..Self::new(address, certificate.map(sans).unwrap_or_default()) }
+    }
+
+    /// The name of the subject of its certificate; `None`: it has shown none.
+    pub(crate) fn subject(&self) -> Option<&str> {
+        self.subject.as_deref()
     }
 }
 
@@ -83,6 +91,13 @@ fn pairs(element: &[u8]) -> Vec<(String, String)> {
     let split =
         |pair: String| pair.split_once('=').map(|(key, value)| (key.trim().to_owned(), value.to_owned()));
     pairs.into_iter().filter_map(split).collect()
+}
+
+/// The common name of a certificate's subject.
+fn subject(certificate: &CertificateDer<'_>) -> String {
+    let Ok((_, certificate)) = X509Certificate::from_der(certificate) else { return String::new() };
+    let name = certificate.subject().iter_common_name().next().and_then(|name| name.as_str().ok());
+    name.unwrap_or_default().to_owned()
 }
 
 /// The URIs and DNS names of a certificate.

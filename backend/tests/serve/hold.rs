@@ -21,7 +21,7 @@ use tonic::{Code, Request};
 use crate::client::begun;
 use crate::grpc::{SERVICE, answer, channel_at, raw};
 use crate::mesh::Mesh;
-pub(crate) use elastic::{Elastic, PATH};
+pub(crate) use elastic::{Elastic, PATH, asks};
 use forebay_protocol::messages::ModelInferResponse;
 
 #[test]

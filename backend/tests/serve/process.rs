@@ -22,6 +22,8 @@ pub(crate) struct Forebay {
     pub(crate) metrics_port: u16,
     /// 0 where nothing scales.
     pub(crate) scaler_port: u16,
+    /// 0 where Kubernetes asks for nothing.
+    pub(crate) external_metrics_port: u16,
 }
 
 /// The generated models.
@@ -157,7 +159,8 @@ impl Forebay {
             let port = |name: &str| u16::try_from(line.get(name)?.as_u64()?).ok();
             line["message"].as_str()?.starts_with("live;").then_some(())?;
             let (http, metrics) = (port("http")?, port("metrics")?);
-            Some(Ports { http, grpc: port("grpc"), gate: port("gate"), scaler: None, metrics })
+            let (grpc, gate) = (port("grpc"), port("gate"));
+            Some(Ports { http, grpc, gate, scaler: None, external_metrics: None, metrics })
         });
         Self::of(process, ports)
     }
@@ -167,10 +170,12 @@ impl Forebay {
         self.process.until_line(Ports::of);
     }
 
-    fn of(process: Process, Ports { http, grpc, gate, scaler, metrics }: Ports) -> Self {
+    fn of(process: Process, ports: Ports) -> Self {
+        let Ports { http, grpc, gate, scaler, external_metrics, metrics } = ports;
         Self {
             process,
             scaler_port: scaler.unwrap_or(0),
+            external_metrics_port: external_metrics.unwrap_or(0),
             http_port: http,
             gate_port: gate.unwrap_or(0),
             grpc_port: grpc.unwrap_or(0),

@@ -10,9 +10,10 @@ use serde_json::json;
 
 use crate::client::begun;
 use crate::hold::{Elastic, PATH};
+use crate::kubernetes::TOKEN;
 use crate::mesh::Mesh;
 use crate::process::{gate_command, refused};
-use api::{Api, Does, SCALE, TOKEN};
+use api::{Api, Does, SCALE};
 
 fn until_called(elastic: &Elastic, result: &str) {
     let line = format!("forebay_hold_wake_calls{{result=\"{result}\"}}");

@@ -56,6 +56,17 @@ impl Authority {
     pub fn sign(&self, uri: Option<&str>) -> Identity {
         let mut params = CertificateParams::new(vec!["localhost".to_owned()]).expect("a name");
         params.subject_alt_names.extend(uri.map(|uri| SanType::URI(uri.try_into().expect("a URI"))));
+        self.signed(&params)
+    }
+
+    /// A certificate whose subject has that name.
+    pub fn sign_for(&self, subject: &str) -> Identity {
+        let mut params = CertificateParams::default();
+        params.distinguished_name.push(DnType::CommonName, subject);
+        self.signed(&params)
+    }
+
+    fn signed(&self, params: &CertificateParams) -> Identity {
         let key = KeyPair::generate().expect("a key");
         let certificate = params.signed_by(&key, &self.issuer).expect("a certificate");
         Identity { certificate: certificate.der().clone(), pem: certificate.pem(), key }

@@ -13,6 +13,8 @@ pub struct Ports {
     pub gate: Option<u16>,
     /// Of a `gate` that scales.
     pub scaler: Option<u16>,
+    /// Of a `gate` that Kubernetes asks for External metrics.
+    pub external_metrics: Option<u16>,
     /// Of both.
     pub metrics: u16,
 }
@@ -28,6 +30,7 @@ impl Ports {
             grpc: port("grpc_port"),
             gate: port("gate_port"),
             scaler: port("scaler_port"),
+            external_metrics: port("external_metrics_port"),
             metrics: port("metrics_port")?,
         })
     }

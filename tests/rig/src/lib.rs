@@ -1,7 +1,7 @@
 //! What `cargo xtask` and the tests stand on, once for all of them: what set-up [`installed`], processes that end with who started
 //! them ([`process`], [`group`]), a [`forebay`]'s ports, the servers of a shared [`tier`], [`envoy`]'s file with other values,
-//! requests of plain bytes ([`http`], [`frames`], [`v2`]), a [`browser`], an `authority` that signs certificates, [`onnx`]'s messages and a
-//! [`repository`] of models.
+//! requests of plain bytes ([`http`], [`frames`], [`v2`]), a [`browser`], an `authority` that signs certificates and clients that show them
+//! (`mtls`), [`onnx`]'s messages and a [`repository`] of models.
 
 #[cfg(feature = "authority")]
 pub mod authority;
@@ -12,6 +12,8 @@ pub mod frames;
 pub mod group;
 pub mod http;
 pub mod installed;
+#[cfg(feature = "authority")]
+pub mod mtls;
 pub mod onnx;
 pub mod process;
 pub mod repository;

@@ -1,6 +1,5 @@
 //! `forebay serve` and `forebay gate`, and the files that they want.
 
-use crate::mtls;
 use forebay_protocol::gate::LOOKUP_PATH;
 use forebay_protocol::header::{
     X_FOREBAY_DIGEST, X_FOREBAY_GENERATION, X_FOREBAY_MODEL, X_FOREBAY_SERVICE, X_FOREBAY_TENANCY,
@@ -9,6 +8,7 @@ use forebay_protocol::header::{
 use rig::forebay::Ports;
 use rig::http::{self, Answer};
 use rig::installed::{checkout, forebay, installed, onnxruntime};
+use rig::mtls;
 use rig::process::{Process, program, until};
 use rig::repository::put;
 use rustls::ClientConfig;

@@ -10,13 +10,13 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread::JoinHandle;
 
 use e2e::mounted::mount;
-use e2e::mtls;
 use e2e::stack::{Brought, Pool, Running, Stack, Tls};
 use e2e::vault::Vault;
 use forebay_protocol::gate::LOOKUP_PATH;
 use rig::authority::{Authority, Identity};
 use rig::http::{Answer, get, head, post, send};
 use rig::installed::{checkout, installed};
+use rig::mtls;
 use rig::process::{printed, until};
 use rig::v2::{JSON, binary, fp32, fp32_binary};
 use serde_json::{Value, json};

@@ -2,10 +2,10 @@
 //! own to gate and backend, and may speak for all tenants.
 
 use super::{HIT, is};
-use e2e::mtls::send;
 use e2e::stack::{Running, Stack};
 use rig::authority::Authority;
 use rig::http::{Answer, head, post};
+use rig::mtls::send;
 use rig::process::until;
 use rig::v2::{JSON, binary, fp32, fp32_binary};
 use rustls::ClientConfig;

@@ -56,6 +56,7 @@ impl Bound {
             gate: self.gate.as_ref().map(|(_, number)| *number),
             metrics: self.metrics.1,
             scaler: None,
+            external_metrics: None,
         }
     }
 
@@ -63,6 +64,6 @@ impl Bound {
     pub(super) fn with(self, routes: Routes, tls: Option<Arc<Tls>>) -> Listeners {
         let mut main = vec![(self.http.0, routes.http), (self.grpc.0, routes.grpc)];
         main.extend(self.gate.map(|(listener, _)| listener).zip(routes.gate));
-        Listeners { main, tls, metrics: (self.metrics.0, routes.metrics) }
+        Listeners { main, tls, apart: None, metrics: (self.metrics.0, routes.metrics) }
     }
 }

@@ -1,21 +1,15 @@
 //! Kubernetes' API, as far as one scale goes, by TLS: it checks what a gate asks, and takes writes as it is told to.
 
-use std::io::{BufRead, BufReader, Write as _};
-use std::net::{TcpListener, TcpStream};
 use std::sync::{Arc, Mutex, MutexGuard};
 
-use rig::authority::{Authority, Identity};
-use rustls::pki_types::pem::PemObject as _;
-use rustls::pki_types::{CertificateDer, PrivateKeyDer};
-use rustls::{ServerConfig, ServerConnection, StreamOwned};
 use serde_json::{Value, json};
 use tempfile::TempDir;
 
 use crate::hold::Elastic;
+use crate::kubernetes::{TOKEN, answers, is_from, status};
 use crate::mesh::Mesh;
 
 pub(super) const SCALE: &str = "/apis/apps/v1/namespaces/ml/deployments/forebay-backend/scale";
-pub(super) const TOKEN: &str = "a-token";
 
 /// What is known of one Deployment, and what was asked of it.
 pub(super) struct Scale {
@@ -47,20 +41,10 @@ pub(super) struct Api {
 
 impl Api {
     pub(super) fn start(does: Does) -> Self {
-        let (folder, authority) = (tempfile::tempdir().unwrap(), Authority::new());
-        authority.write(folder.path());
-        std::fs::write(folder.path().join("token"), format!("{TOKEN}\n")).unwrap();
         let scale = Scale { replicas: 0, version: 7, token: TOKEN.to_owned(), does, asked: Vec::new() };
         let scale = Arc::new(Mutex::new(scale));
-        let (config, kept) = (shows(&authority.sign(None)), scale.clone());
-        let listener = TcpListener::bind("127.0.0.1:0").unwrap();
-        let port = listener.local_addr().unwrap().port();
-        std::thread::spawn(move || {
-            for stream in listener.incoming().flatten() {
-                let (config, kept) = (config.clone(), kept.clone());
-                std::thread::spawn(move || serve(stream, config, &kept));
-            }
-        });
+        let kept = scale.clone();
+        let (port, folder) = answers(move |head, body| kept.lock().unwrap().answer(head, body));
         Self { port, scale, folder }
     }
 
@@ -86,50 +70,6 @@ impl Api {
     }
 }
 
-fn shows(identity: &Identity) -> Arc<ServerConfig> {
-    let (certificate, key) = identity.pem();
-    let certificate = CertificateDer::from_pem_slice(certificate.as_bytes()).unwrap();
-    let key = PrivateKeyDer::from_pem_slice(key.as_bytes()).unwrap();
-    let provider = Arc::new(rustls::crypto::ring::default_provider());
-    let builder =
-        ServerConfig::builder_with_provider(provider).with_safe_default_protocol_versions().unwrap();
-    Arc::new(builder.with_no_client_auth().with_single_cert(vec![certificate], key).unwrap())
-}
-
-/// Answers what comes by one connection, until it ends.
-fn serve(stream: TcpStream, config: Arc<ServerConfig>, scale: &Mutex<Scale>) {
-    let connection = ServerConnection::new(config).unwrap();
-    let mut stream = BufReader::new(StreamOwned::new(connection, stream));
-    while let Some((head, body)) = read(&mut stream) {
-        let answer = scale.lock().unwrap().answer(&head, &body);
-        let Some((status, said)) = answer else { continue };
-        let said = said.to_string();
-        let answer = format!("HTTP/1.1 {status} x\r\ncontent-length: {}\r\n\r\n{said}", said.len());
-        if stream.get_mut().write_all(answer.as_bytes()).is_err() {
-            return;
-        }
-    }
-}
-
-/// A request's lines and its body.
-fn read(stream: &mut impl BufRead) -> Option<(Vec<String>, Vec<u8>)> {
-    let mut head = Vec::new();
-    loop {
-        let mut line = String::new();
-        if stream.read_line(&mut line).ok()? == 0 {
-            return None;
-        }
-        match line.trim_end() {
-            "" => break,
-            line => head.push(line.to_owned()),
-        }
-    }
-    let length = head.iter().find_map(|line| line.strip_prefix("content-length: ")?.parse().ok());
-    let mut body = vec![0; length.unwrap_or(0)];
-    stream.read_exact(&mut body).ok()?;
-    Some((head, body))
-}
-
 impl Scale {
     /// Status and object; none where it hangs.
     fn answer(&mut self, head: &[String], body: &[u8]) -> Option<(u16, Value)> {
@@ -137,7 +77,7 @@ impl Scale {
         assert_eq!(path, SCALE);
         let body = serde_json::from_slice(body).unwrap_or(Value::Null);
         self.asked.push((method.to_owned(), body.clone()));
-        let is_known = head.contains(&format!("authorization: Bearer {}", self.token));
+        let is_known = is_from(head, &self.token);
         Some(match (method, self.does) {
             (_, Does::Hang) => return None,
             _ if !is_known => (401, status("Unauthorized")),
@@ -164,8 +104,4 @@ impl Scale {
         let spec = if self.replicas == 0 { json!({}) } else { json!({ "replicas": self.replicas }) };
         json!({ "kind": "Scale", "metadata": { "resourceVersion": self.version.to_string() }, "spec": spec })
     }
-}
-
-fn status(message: &str) -> Value {
-    json!({ "kind": "Status", "message": message })
 }

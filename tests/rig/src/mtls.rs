@@ -1,9 +1,11 @@
 //! A client by TLS, in the name of a certificate where it has one.
 
-use rig::http::{Answer, Connection, connect};
+use std::sync::Arc;
+
 use rustls::pki_types::CertificateDer;
 use rustls::{ClientConfig, ClientConnection, StreamOwned};
-use std::sync::Arc;
+
+use crate::http::{Answer, Connection, connect};
 
 /// Sends one request on a connection of its own, over TLS.
 ///
