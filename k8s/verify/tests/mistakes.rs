@@ -10,6 +10,8 @@ mod api;
 mod arithmetic;
 #[path = "mistakes/controllers.rs"]
 mod controllers;
+#[path = "mistakes/external.rs"]
+mod external;
 #[path = "mistakes/harmless.rs"]
 mod harmless;
 #[path = "mistakes/hold.rs"]
@@ -32,7 +34,7 @@ use forebay_verify::{Failure, Object, World, rules};
 use table::{Good, Mistake};
 
 /// The good world, file by file.
-const FILES: [(&str, &str); 9] = [
+const FILES: [(&str, &str); 10] = [
     ("web.yaml", include_str!("good/web.yaml")),
     ("cache.yaml", include_str!("good/cache.yaml")),
     ("ways.yaml", include_str!("good/ways.yaml")),
@@ -42,6 +44,7 @@ const FILES: [(&str, &str); 9] = [
     ("kinds.yaml", include_str!("good/kinds.yaml")),
     ("lighter.yaml", include_str!("good/lighter.yaml")),
     ("hold.yaml", include_str!("good/hold.yaml")),
+    ("external.yaml", include_str!("good/external.yaml")),
 ];
 
 /// Families whose mistakes are here.

@@ -7,6 +7,7 @@ mod argo_cd;
 mod bed;
 mod dry_run;
 mod environments;
+mod external_metrics;
 mod hits;
 mod images;
 mod install;
@@ -134,6 +135,10 @@ const CHECKS: &[Check] = &[
         rehearsal::back,
     ),
     Check::long("a Job makes a model lighter, and the backend takes it by itself", lighter::job),
+    Check::long(
+        "the gate gives External metrics: the API server hands them on, the HPA goes by them, one in a cluster gives them",
+        external_metrics::all,
+    ),
     Check::long("stage and prod install, with TLS everywhere, and pass helm test", environments::all),
     Check::long(
         "Argo CD's App-of-Apps is Synced and Healthy for Helm and for Kustomize, a promotion and a revert",

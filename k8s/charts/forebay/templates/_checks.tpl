@@ -57,6 +57,26 @@
 {{- if and (eq $v.scaling.mode "keda") (not (and $v.gate.hold.enabled $v.gate.hold.scaler)) }}
 {{- $wrong = append $wrong "scaling.mode keda asks the gate how many are wanted: gate.hold.enabled and gate.hold.scaler true" }}
 {{- end }}
+{{- if eq $v.scaling.metrics "gate" }}
+{{- if ne $v.scaling.mode "hpa" }}
+{{- $wrong = append $wrong (printf "scaling.metrics gate is for an HPA, and scaling.mode %s asks for none: scaling.mode hpa, or scaling.metrics prometheus-adapter" $v.scaling.mode) }}
+{{- end }}
+{{- if not $v.gate.hold.enabled }}
+{{- $wrong = append $wrong "scaling.metrics gate tells what waits at the gate and what backends do, and it knows of neither: gate.hold.enabled true" }}
+{{- end }}
+{{- $there := lookup "apiregistration.k8s.io/v1" "APIService" "" "v1beta1.external.metrics.k8s.io" | default dict }}
+{{- $by := dig "metadata" "annotations" (dict) $there }}
+{{- $isOurs := and (eq (get $by "meta.helm.sh/release-name") .Release.Name) (eq (get $by "meta.helm.sh/release-namespace") .Release.Namespace) }}
+{{- if and $there (not $isOurs) }}
+{{- $wrong = append $wrong (printf "scaling.metrics gate: external.metrics.k8s.io has one owner in a cluster, and Service %s/%s is it: scaling.mode keda where that is KEDA's, else scaling.metrics prometheus-adapter" (dig "spec" "service" "namespace" "-" $there) (dig "spec" "service" "name" "-" $there)) }}
+{{- end }}
+{{- end }}
+{{- if and (or $v.scaling.apiService.caBundle $v.scaling.apiService.certificate) (not $v.tls.secret) }}
+{{- $wrong = append $wrong "scaling.apiService says by which CA the gate is believed, and its certificate is one of its own that nobody signs: tls.secret" }}
+{{- end }}
+{{- if and $v.scaling.apiService.caBundle $v.scaling.apiService.certificate }}
+{{- $wrong = append $wrong "scaling.apiService.caBundle and scaling.apiService.certificate both say by which CA the gate is believed: one of them" }}
+{{- end }}
 {{- if and (eq $v.gate.hold.wake "scale") (or (eq $v.scaling.mode "keda") (and (eq $v.scaling.mode "hpa") (eq (int $v.scaling.min) 0))) }}
 {{- $wrong = append $wrong (printf "gate.hold.wake scale is for where nothing else goes from 0 to 1, and scaling.mode %s does: gate.hold.wake none" $v.scaling.mode) }}
 {{- end }}

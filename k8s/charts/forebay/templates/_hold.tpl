@@ -11,7 +11,13 @@
 {{- if .Values.gate.hold.scaler -}}
 {{- $_ := set $flags "scaler-port" 8015 -}}
 {{- end -}}
+{{- if include "forebay.givesMetrics" . -}}
+{{- $_ := set $flags "external-metrics-port" 8016 -}}
+{{- end -}}
 {{- include "forebay.flags" $flags }}
+{{- if include "forebay.givesMetrics" . }}
+- { name: FOREBAY_EXTERNAL_METRICS_NAMESPACE, valueFrom: { fieldRef: { fieldPath: metadata.namespace } } }
+{{- end }}
 {{- if eq .Values.gate.hold.wake "scale" }}
 - { name: POD_NAMESPACE, valueFrom: { fieldRef: { fieldPath: metadata.namespace } } }
 - name: FOREBAY_HOLD_WAKE_SCALE
@@ -20,9 +26,14 @@
 {{- end -}}
 {{- end }}
 
+{{/* Does the gate ask Kubernetes' API: to wake a backend, or who may ask it for metrics? Empty for no. */}}
+{{- define "forebay.asksKubernetes" -}}
+{{- or (eq .Values.gate.hold.wake "scale") (include "forebay.givesMetrics" . | eq "yes") | ternary "yes" "" -}}
+{{- end }}
+
 {{/* What proves to Kubernetes that it is the gate that asks: for an hour, and renewed before. Nothing else in the pod has it. */}}
-{{- define "forebay.wakeVolume" -}}
-{{- if eq .Values.gate.hold.wake "scale" }}
+{{- define "forebay.kubernetesVolume" -}}
+{{- if include "forebay.asksKubernetes" . }}
 - name: kubernetes
   projected:
     defaultMode: 0440
@@ -32,8 +43,8 @@
 {{- end }}
 {{- end }}
 
-{{- define "forebay.wakeMount" -}}
-{{- if eq .Values.gate.hold.wake "scale" }}
+{{- define "forebay.kubernetesMount" -}}
+{{- if include "forebay.asksKubernetes" . }}
 - { name: kubernetes, mountPath: /var/run/secrets/kubernetes.io/serviceaccount, readOnly: true }
 {{- end }}
 {{- end }}

@@ -8,6 +8,11 @@
 {{- eq .Values.scaling.mode "none" | ternary .Values.backend.replicas .Values.scaling.max -}}
 {{- end }}
 
+{{/* Does Kubernetes ask the gate for the figures that an HPA goes by? Empty for no. */}}
+{{- define "forebay.givesMetrics" -}}
+{{- and (eq .Values.scaling.mode "hpa") (eq .Values.scaling.metrics "gate") | ternary "yes" "" -}}
+{{- end }}
+
 {{/* Up at once, as many more as there are: a GPU takes long enough to start. Down one by one, and not for a short lull. */}}
 {{- define "forebay.scalingBehaviour" -}}
 scaleUp:

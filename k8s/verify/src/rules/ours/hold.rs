@@ -1,5 +1,5 @@
 //! Gates that hold: what they wait for is the backends and not themselves, whoever sends requests there waits as long, and what they may
-//! do in Kubernetes is to wake a backend. Who goes to zero has one.
+//! do in Kubernetes is to wake a backend. Who goes to zero has one. Whom Kubernetes asks for metrics: [`external`].
 
 use serde_json::Value;
 
@@ -8,6 +8,7 @@ use crate::rules::known::reaches;
 use crate::rules::pods::{Pod, mount_of, selects_plainly};
 use crate::{Failure, Object, World};
 
+mod external;
 mod routes;
 
 const RBAC: &str = "rbac.authorization.k8s.io";
@@ -31,6 +32,7 @@ pub(super) fn check(world: &World, failures: &mut Vec<Failure>) {
         routes::check(world, gate, failures);
         wakes(world, gate, failures);
     }
+    external::check(world, &gates, failures);
     zero(world, &gates, failures);
 }
 
@@ -117,14 +119,15 @@ fn wakes(world: &World, gate: &Gate<'_>, failures: &mut Vec<Failure>) {
         );
         scale.fail(failures, format!("no Role lets ServiceAccount {account} wake {name}"), right);
     }
-    if gate.pod.spec.at("automountServiceAccountToken").is_false()
-        && mount_of(&gate.container, TOKEN).is_none()
-    {
-        scale.fail(
-            failures,
-            "wants a token, and the pod has none",
-            format!("a projected serviceAccountToken at {TOKEN}"),
-        );
+    token(gate, &scale, failures);
+}
+
+/// What wants Kubernetes' API has something to prove itself by.
+fn token(gate: &Gate<'_>, wants: &Field<'_>, failures: &mut Vec<Failure>) {
+    let is_none = gate.pod.spec.at("automountServiceAccountToken").is_false();
+    if is_none && mount_of(&gate.container, TOKEN).is_none() {
+        let right = format!("a projected serviceAccountToken at {TOKEN}");
+        wants.fail(failures, "wants a token, and the pod has none", right);
     }
 }
 
