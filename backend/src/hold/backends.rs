@@ -185,6 +185,8 @@ impl Backend {
         for name in HOP {
             request.headers_mut().remove(name);
         }
+        // The backends' own name in its place: a mesh goes by it, and by the one that the client asked for, back to the gate.
+        request.headers_mut().remove(http::header::HOST);
         client.request(request).await
     }
 

@@ -1,8 +1,9 @@
 //! What goes wrong while requests are held, and what it comes to: an answer, or an error in time that says what was.
 
+use std::collections::BTreeSet;
 use std::io::{BufRead as _, BufReader, Write as _};
 use std::net::{TcpListener, TcpStream};
-use std::sync::Arc;
+use std::sync::{Arc, Mutex};
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::thread;
 use std::time::{Duration, Instant};
@@ -51,20 +52,23 @@ fn who_was_taken_and_not_answered_in_time_is_told_so_and_not_that_no_backend_was
 struct Breaks {
     port: u16,
     inferences: Arc<AtomicU64>,
+    /// By which names it was asked.
+    names: Arc<Mutex<BTreeSet<String>>>,
 }
 
 impl Breaks {
     fn start(status: &'static str) -> Self {
         let listener = TcpListener::bind("127.0.0.1:0").unwrap();
         let (port, inferences) = (listener.local_addr().unwrap().port(), Arc::<AtomicU64>::default());
-        let counted = inferences.clone();
+        let names = Arc::<Mutex<BTreeSet<String>>>::default();
+        let (counted, noted) = (inferences.clone(), names.clone());
         thread::spawn(move || {
             for stream in listener.incoming().flatten() {
-                let counted = counted.clone();
-                thread::spawn(move || treat(stream, status, &counted));
+                let (counted, noted) = (counted.clone(), noted.clone());
+                thread::spawn(move || treat(stream, status, &counted, &noted));
             }
         });
-        Self { port, inferences }
+        Self { port, inferences, names }
     }
 
     fn gate(&self, mesh: &Mesh, more: &[&str]) -> Forebay {
@@ -78,16 +82,20 @@ impl Breaks {
     }
 }
 
-fn treat(stream: TcpStream, status: &str, inferences: &AtomicU64) {
+fn treat(stream: TcpStream, status: &str, inferences: &AtomicU64, names: &Mutex<BTreeSet<String>>) {
     let mut reader = BufReader::new(stream);
-    let mut line = String::new();
+    let (mut line, mut is_inference) = (String::new(), false);
     while reader.read_line(&mut line).is_ok_and(|read| read > 0) {
-        if line.starts_with("POST") {
-            inferences.fetch_add(1, Ordering::SeqCst);
-            return;
+        is_inference |= line.starts_with("POST");
+        if let Some(name) = line.to_ascii_lowercase().strip_prefix("host:") {
+            names.lock().unwrap().insert(name.trim().to_owned());
         }
         // The end of a head.
         if line.trim().is_empty() {
+            if is_inference {
+                inferences.fetch_add(1, Ordering::SeqCst);
+                return;
+            }
             let answer = format!("HTTP/1.1 {status}\r\ncontent-length: 0\r\n\r\n");
             if reader.get_mut().write_all(answer.as_bytes()).is_err() {
                 return;
@@ -128,6 +136,9 @@ fn a_backend_that_breaks_off_at_each_request_gets_each_once() {
     }
     assert_eq!(backend.inferences(), 20);
     assert_eq!(gate.metric_line("forebay_hold_wakes"), 0, "it was there all the time");
+    // In a mesh the name that the client asked for leads back to the gate.
+    let own = format!("127.0.0.1:{}", backend.port);
+    assert_eq!(*backend.names.lock().unwrap(), BTreeSet::from([own]), "asked by its own name alone");
 }
 
 #[test]
