@@ -40,6 +40,10 @@ const MOST_SAID: usize = 64 << 10;
 /// Models that are asked after at a time, and that something is known of: who asks names them.
 const MOST_ASKED: usize = 32;
 const MOST_KNOWN: usize = 1024;
+/// One that says that it is ready stays for so long after it was last named: of several DNS servers one may still have it that nobody is.
+const LINGERS: Duration = Duration::from_secs(30);
+/// One that answers nothing for so long is not there: a name may stand for a node that is gone.
+const SILENT: Duration = Duration::from_secs(3);
 /// A model that a backend which is ready doesn't know for so long gets its error from there.
 const STRANGE: Duration = Duration::from_secs(5);
 /// To connect, within a cluster.
@@ -74,6 +78,8 @@ struct State {
     rests_until: Option<Instant>,
     /// It closed a connection, and has not said since that it stays.
     may_leave: bool,
+    /// When the backends' name last stood for it too.
+    named: Option<Instant>,
 }
 
 /// What is known of a model.
@@ -86,12 +92,28 @@ struct Known {
     unready: Option<Instant>,
     /// Since when the backend is ready and this model isn't.
     strange: Option<Instant>,
+    /// From when to when nothing was answered.
+    silent: Option<(Instant, Instant)>,
 }
 
 impl Known {
     fn is_ready(&self, now: Instant) -> bool {
         let is_strange = self.strange.is_some_and(|since| now.duration_since(since) >= STRANGE);
         is_fresh(self.ready, now) || (is_strange && is_fresh(self.unready, now))
+    }
+
+    /// Nothing is answered, and wasn't a moment ago.
+    fn is_silent(&mut self, now: Instant) {
+        let before = self.silent.filter(|(_, last)| now.duration_since(*last) < SILENT);
+        self.silent = Some((before.map_or(now, |(first, _)| first), now));
+    }
+
+    /// It said since then that it is not ready, or nothing for long enough.
+    fn is_known_down(&self, since: Instant) -> bool {
+        self.unready.is_some_and(|unready| unready >= since)
+            || self
+                .silent
+                .is_some_and(|(first, last)| last.saturating_duration_since(first.max(since)) >= SILENT)
     }
 
     /// It, or at least its backend.
@@ -156,7 +178,7 @@ impl Backend {
             client.pool_timer(TokioTimer::new()).http2_only(protocol == Protocol::Grpc);
             client.build(tls(protocol))
         };
-        let state = Mutex::new(State { takes: FIRST, ..State::default() });
+        let state = Mutex::new(State { takes: FIRST, named: Some(Instant::now()), ..State::default() });
         Self {
             address,
             http: client(Protocol::Http),
@@ -221,7 +243,8 @@ impl Backend {
         is_due
     }
 
-    /// Asks whether it is ready for that model, and remembers it. One that doesn't answer in time has not said that it isn't.
+    /// Asks whether it is ready for that model, and remembers it. One that doesn't answer in time has not said that it isn't, until it
+    /// has said nothing for [`SILENT`].
     pub(super) async fn ask(&self, model: &Model) {
         let mut said = self.says_ready(&model.ready_path()).await;
         // One that is about to go says so of itself alone.
@@ -238,12 +261,14 @@ impl Backend {
         let known = state.models.entry(model.clone()).or_default();
         known.again = Some(now + if said == Some(true) { BELIEVED / 4 } else { ASKED_AGAIN });
         match said {
-            Some(true) => (known.ready, known.unready, known.strange) = (Some(now), None, None),
+            Some(true) => {
+                (known.ready, known.unready, known.strange, known.silent) = (Some(now), None, None, None)
+            }
             Some(false) => {
-                (known.ready, known.unready) = (None, Some(now));
+                (known.ready, known.unready, known.silent) = (None, Some(now), None);
                 known.strange = is_itself.then(|| known.strange.unwrap_or(now));
             }
-            None => {}
+            None => known.is_silent(now),
         }
     }
 
@@ -259,9 +284,9 @@ impl Backend {
         tokio::time::timeout(PATIENCE, asked).await.ok()
     }
 
-    /// Whether it said since then that it is not ready for what it was asked.
+    /// Whether it is known since then that it is not ready for what it was asked.
     pub(super) fn is_known_down(&self, since: Instant) -> bool {
-        self.lock().models.values().any(|known| known.unready.is_some_and(|unready| unready >= since))
+        self.lock().models.values().any(|known| known.is_known_down(since))
     }
 
     /// What of its load is taken, from 0 to 1, if it is ready for that model and takes one more.
@@ -281,6 +306,17 @@ impl Backend {
     /// Whether it is ready for any model, or at least itself.
     pub(super) fn is_up(&self, now: Instant) -> bool {
         self.lock().models.values().any(|known| known.is_up(now))
+    }
+
+    /// Whether it is one of the backends, of which the name stands for those.
+    pub(super) fn stays(&self, addresses: &[IpAddr], now: Instant) -> bool {
+        let mut state = self.lock();
+        if addresses.contains(&self.address) {
+            state.named = Some(now);
+            return true;
+        }
+        let is_up = state.models.values().any(|known| known.is_up(now));
+        is_up && state.named.is_some_and(|named| now.duration_since(named) < LINGERS)
     }
 
     /// One more request goes there.

@@ -251,7 +251,8 @@ impl Handover {
     /// Those are the backends now; what is known of one that stays is kept.
     fn meet(&self, addresses: &[std::net::IpAddr]) -> Vec<Arc<Backend>> {
         let mut state = self.lock();
-        state.backends.retain(|backend| addresses.contains(&backend.address));
+        let now = Instant::now();
+        state.backends.retain(|backend| backend.stays(addresses, now));
         for address in addresses {
             if state.backends.iter().all(|backend| backend.address != *address) {
                 state.backends.push(Arc::new(Backend::new(*address, &self.held_for)));

@@ -128,3 +128,24 @@ fn who_comes_while_the_last_backend_ends_is_answered_by_it_or_by_the_next() {
     }
     assert_eq!(elastic.gate.metric_line("forebay_hold_refused"), 0);
 }
+
+#[test]
+fn a_backend_that_answers_stays_one_while_a_dns_server_does_not_know_it_yet() {
+    let Some(names) = Names::of_three() else {
+        not_tested("names that change: a process may not have its own here");
+        return;
+    };
+    let (values, root) = (Values::new(), test_repository());
+    let elastic = Elastic::named(Mesh::redis(), Some(&names), &[]);
+    let mut first = elastic.ask(values.next());
+    let backend = elastic.wakes_with(&root, &ENDS);
+    assert_eq!(first.read().unwrap().status, 200);
+    busy(&elastic, &values, || {
+        let answered = || backend.metric("nv_inference_count", "identity_fp32");
+        // There, nobody is.
+        names.stand_for(&ADDRESSES[2..]);
+        let before = answered();
+        until("many more are answered", || (answered() > before + 1000).then_some(()));
+    });
+    assert_eq!(elastic.gate.metric_line("forebay_hold_wakes"), 1);
+}

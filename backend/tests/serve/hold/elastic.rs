@@ -76,11 +76,16 @@ impl Names {
     /// Three addresses of the loopback have one name; `None` where a process may not have names of its own.
     pub(crate) fn of_three() -> Option<Self> {
         can_have_its_own_files().then(|| {
-            let folder = tempfile::tempdir().unwrap();
-            let lines = ADDRESSES.map(|address| format!("{address} {NAME}\n"));
-            std::fs::write(folder.path().join("hosts"), lines.concat()).unwrap();
-            Self(folder)
+            let names = Self(tempfile::tempdir().unwrap());
+            names.stand_for(&ADDRESSES);
+            names
         })
+    }
+
+    /// From now on the name stands for those.
+    pub(crate) fn stand_for(&self, addresses: &[Ipv4Addr]) {
+        let lines: String = addresses.iter().map(|address| format!("{address} {NAME}\n")).collect();
+        std::fs::write(self.0.path().join("hosts"), lines).unwrap();
     }
 }
 

@@ -8,7 +8,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::thread;
 use std::time::{Duration, Instant};
 
-use rig::http::{Answer, Connection, request};
+use rig::http::{Answer, Connection, pretend, request};
 use rig::process::{Signal, until};
 use rig::v2::{JSON, fp32};
 
@@ -123,6 +123,16 @@ fn a_backend_that_never_gets_ready_costs_each_request_its_time_and_gets_none() {
     until_held(&gate, 0);
     // At most one more, when all but the one that waited for its equal have left.
     assert!((1..=2).contains(&gate.metric_line("forebay_hold_wakes")));
+}
+
+#[test]
+fn an_address_at_which_nobody_answers_is_no_backend_and_one_is_wanted() {
+    let (mesh, port) = (Mesh::redis(), pretend(|_| {}));
+    let held_for = format!("http://127.0.0.1:{port}");
+    let gate = Forebay::gate(&mesh.arguments(&["--hold-for", &held_for, "--hold-ports", "0,0"]));
+    let _held = asks(&gate, 1.0);
+    until_held(&gate, 1);
+    until("one is wanted", || (gate.metric_line("forebay_hold_wakes") == 1).then_some(()));
 }
 
 #[test]
