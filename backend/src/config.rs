@@ -17,7 +17,7 @@ use forebay_protocol::datatype::DataType;
 
 use crate::proto::{self, ModelInstanceGroup};
 
-pub(crate) use check::is_outside;
+pub(crate) use check::{ANY_NAME, is_outside};
 pub(crate) use fields::said_to_another;
 pub(crate) use places::Places;
 pub(crate) use read::{ConfigError, from_json, parse, read};

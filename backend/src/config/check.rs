@@ -20,8 +20,11 @@ fn wrong(field: impl Into<String>, reason: impl Into<String>) -> Result<(), Wron
     Err((field.into(), reason.into()))
 }
 
+/// Of a model that is called otherwise than its folder: whatever its configuration calls it.
+pub(crate) const ANY_NAME: &str = "";
+
 pub(super) fn check(config: &ModelConfig, model: &str) -> Result<(), Wrong> {
-    if !config.name.is_empty() && config.name != model {
+    if ![ANY_NAME, model].contains(&config.name.as_str()) && model != ANY_NAME {
         return wrong("name", format!("is {:?}, but the model's folder is {model:?}", config.name));
     }
     platform(config)?;

@@ -96,7 +96,7 @@ impl Chooser<'_> {
                     return Err(ChoiceError::Circle { version: number });
                 }
                 let original = variant.is.original.version;
-                let path = self.root.join(self.name).join(original.to_string());
+                let path = repository::folder(self.root, self.name).join(original.to_string());
                 if !path.is_dir() {
                     return Err(ChoiceError::NoOriginal { version: number, why, original, path });
                 }

@@ -146,7 +146,7 @@ impl Control {
 
     fn load_in(&self, turn: &Turn, model: &str, brought: Brought) -> Result<(), ControlError> {
         let overrides = Overrides::of(model, brought)?;
-        let names = repository::model_names(&self.loader.root)?;
+        let names = self.loader.names()?;
         let is_there = names.iter().any(|name| name == model);
         let root = match &overrides.files {
             Some(folder) => folder.path(),
@@ -190,7 +190,7 @@ impl Control {
     }
 
     fn unload_in(&self, _turn: &Turn, model: &str) -> Result<(), ControlError> {
-        let names = repository::model_names(&self.loader.root)?;
+        let names = self.loader.names()?;
         let (failed, gone) = self.change(|set| {
             let gone = set.models.remove(model);
             if let Some(gone) = &gone {
@@ -226,7 +226,7 @@ impl Control {
         let mut loading = self.loads.models();
         loading.extend_from_slice(&self.at_start());
         let set = self.models.current();
-        let names = repository::model_names(&self.loader.root)?;
+        let names = self.loader.names()?;
         let mut models = index::of(&set, names, &loading);
         models.retain(|model| !ready_only || model.state == "READY");
         Ok(RepositoryIndexResponse { models })

@@ -17,7 +17,7 @@ use super::generation;
 use super::lighter::{self, Variant};
 use super::outs::Outs;
 use super::policy::{self, Policy};
-use super::repository::{self, Read};
+use super::repository::{self, Read, RepositoryError};
 use super::resident;
 use super::served::{Lighter, Model, Origin, Version};
 use super::variant::Digest;
@@ -40,6 +40,8 @@ pub(crate) use error::LoadError;
 /// Turns folders into models.
 pub(crate) struct Loader {
     pub(crate) root: PathBuf,
+    /// What the model is called whose folder the root is.
+    pub(crate) name: Option<String>,
     pub(crate) engines: Engines,
     pub(crate) options: SessionOptions,
     /// So many models are loaded side by side, at start and as the repository changes; at least 1.
@@ -71,6 +73,17 @@ struct Loading<'a> {
 }
 
 impl Loader {
+    /// The models of the repository, as [`repository::model_names`] has them.
+    ///
+    /// # Errors
+    /// As there.
+    pub(crate) fn names(&self) -> Result<Vec<String>, RepositoryError> {
+        match &self.name {
+            Some(name) if repository::is_model(&self.root) => Ok(vec![name.clone()]),
+            _ => repository::model_names(&self.root),
+        }
+    }
+
     /// Loads a model out of `root`, with `config` in place of its own. Versions that `before` has in the same generation
     /// are taken from it. What takes minutes ends early when `stop` is cancelled.
     ///
@@ -93,7 +106,7 @@ impl Loader {
             None => repository::read_config(root, name)?,
         };
         let Written { config, places } = &written;
-        checksum::check(&root.join(name), config)
+        checksum::check(&repository::folder(root, name), config)
             .map_err(|source| LoadError::Checksum { place: places.at(&source.field()), source })?;
         let policy = policy::of(config)
             .map_err(|source| LoadError::Policy { place: places.at(&source.field()), source })?;
@@ -208,7 +221,7 @@ impl Loader {
             Batching::of(config).map_err(unbatched)?;
             let promised = files.promised();
             promised.map_or(Ok(()), |promised| View::check_promise(&promised, config)).map_err(undeclared)?;
-            warmup::check(&root.join(name), config).map_err(cold)?;
+            warmup::check(&repository::folder(root, name), config).map_err(cold)?;
         }
         let gpus = self.engines.gpus().len();
         let devices = self.devices(config, files.platform);
@@ -227,7 +240,7 @@ impl Loader {
         let mut sessions: Vec<_> = sessions.into_iter().map(|session| fitted(session, &view)).collect();
         steps.ends("open");
         for session in &mut sessions {
-            warmup::run(&root.join(name), config, session.as_mut()).map_err(cold)?;
+            warmup::run(&repository::folder(root, name), config, session.as_mut()).map_err(cold)?;
         }
         steps.ends("warm");
         engine.check_room(&files, &devices).map_err(failed)?;
@@ -291,7 +304,8 @@ impl Loader {
         let mut sessions: Vec<_> = sessions.into_iter().map(|session| fitted(session, view)).collect();
         for session in &mut sessions {
             // It was warm once: what fails now is the GPU, or a file that is gone.
-            if let Err(error) = warmup::run(&self.root.join(model), config, session.as_mut()) {
+            if let Err(error) = warmup::run(&repository::folder(&self.root, model), config, session.as_mut())
+            {
                 tracing::debug!(model, "not warmed again: {error}");
             }
         }

@@ -1,4 +1,5 @@
-//! A Triton-style repository on disk: `<root>/<model>/config.pbtxt` and `<root>/<model>/<version>/model.onnx`.
+//! A Triton-style repository on disk: `<root>/<model>/config.pbtxt` and `<root>/<model>/<version>/model.onnx`; or the folder of one model,
+//! which is called as its user says.
 //! Folder -> names, versions, files as bytes, and a fingerprint that tells whether anything changed. Next: `models`
 //! loads them.
 
@@ -46,13 +47,38 @@ pub(crate) fn model_names(root: &Path) -> Result<Vec<String>, RepositoryError> {
     Ok(names)
 }
 
+/// Whether the root is no repository but a model's own folder.
+pub(crate) fn is_model(root: &Path) -> bool {
+    let numbers = |folder: &Path| -> Vec<PathBuf> {
+        let entries = entries(folder).unwrap_or_default().into_iter();
+        entries
+            .filter(|(name, path)| version_number(name).is_some() && path.is_dir())
+            .map(|(_, path)| path)
+            .collect()
+    };
+    // A model may be called by a number: its folder has versions, which a version has not.
+    root.join(config::FILE_NAME).is_file() || numbers(root).iter().any(|version| numbers(version).is_empty())
+}
+
+/// A model's folder.
+pub(crate) fn folder(root: &Path, model: &str) -> PathBuf {
+    let inside = root.join(model);
+    if !inside.is_dir() && is_model(root) { root.to_owned() } else { inside }
+}
+
 /// Reads and checks a model's `config.pbtxt`; an empty one where there is none.
 ///
 /// # Errors
 /// `Unreadable` and `Config`.
 pub(crate) fn read_config(root: &Path, model: &str) -> Result<Written, RepositoryError> {
-    let path = root.join(model).join(config::FILE_NAME);
+    let folder = folder(root, model);
+    let path = folder.join(config::FILE_NAME);
     match std::fs::read(&path) {
+        Ok(bytes) if folder == root => {
+            let mut written = config::read(&path, &bytes, config::ANY_NAME)?;
+            written.config.name.clear();
+            Ok(written)
+        }
         Ok(bytes) => Ok(config::read(&path, &bytes, model)?),
         Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(Written::nothing(&path)),
         Err(error) => Err(unreadable(&path)(error)),
@@ -64,7 +90,7 @@ pub(crate) fn read_config(root: &Path, model: &str) -> Result<Written, Repositor
 /// # Errors
 /// `Unreadable`, `NoVersion` and `NoSuchVersion`.
 pub(crate) fn versions(root: &Path, model: &str, written: &Written) -> Result<Vec<u64>, RepositoryError> {
-    let path = root.join(model);
+    let path = folder(root, model);
     let mut found: Vec<u64> = entries(&path)?
         .into_iter()
         .filter(|(_, path)| path.is_dir())
@@ -126,7 +152,7 @@ pub(crate) fn read_files(
     version: u64,
     config: &ModelConfig,
 ) -> Result<Read, RepositoryError> {
-    let path = root.join(model).join(version.to_string());
+    let path = folder(root, model).join(version.to_string());
     let mut files: BTreeMap<String, Arc<[u8]>> = BTreeMap::new();
     for (name, file) in walk(&path)? {
         let bytes: Arc<[u8]> = std::fs::read(&file).map_err(unreadable(&file))?.into();
@@ -153,7 +179,7 @@ pub(crate) fn read_files(
 /// # Errors
 /// `Unreadable` and `Variant`.
 pub(crate) fn read_variant(root: &Path, model: &str, version: u64) -> Result<Option<Known>, RepositoryError> {
-    let path = root.join(model).join(version.to_string());
+    let path = folder(root, model).join(version.to_string());
     let file = path.join(variant::FILE_NAME);
     let mut bytes = Vec::new();
     match File::open(&file) {
@@ -177,7 +203,7 @@ pub(crate) fn platform(
     version: u64,
     config: &ModelConfig,
 ) -> Result<Platform, RepositoryError> {
-    let files = walk(&root.join(model).join(version.to_string()))?;
+    let files = walk(&folder(root, model).join(version.to_string()))?;
     let has = |name: &str| files.iter().any(|(file, _)| file == name || *file == inside(name));
     Ok(config.platform(has))
 }
@@ -200,7 +226,7 @@ pub(crate) fn read_labels(
     let labelled = config.output.iter().filter(|output| !output.label_filename.is_empty());
     labelled
         .map(|output| {
-            let path = root.join(model).join(&output.label_filename);
+            let path = folder(root, model).join(&output.label_filename);
             let bytes = std::fs::read(&path).map_err(unreadable(&path))?;
             Ok((output.name.clone(), bytes.into()))
         })
@@ -217,7 +243,7 @@ pub(crate) struct Fingerprint(Vec<(String, u64, Option<SystemTime>)>);
 /// `Unreadable`, as while a file is replaced.
 pub(crate) fn fingerprint(root: &Path, model: &str) -> Result<Fingerprint, RepositoryError> {
     let mut files = Vec::new();
-    for (name, path) in walk(&root.join(model))? {
+    for (name, path) in walk(&folder(root, model))? {
         let metadata = std::fs::metadata(&path).map_err(unreadable(&path))?;
         files.push((name, metadata.len(), metadata.modified().ok()));
     }

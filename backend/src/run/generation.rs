@@ -4,7 +4,6 @@
 use forebay_bindings::telemetry;
 
 use super::serve::loader;
-use crate::models::repository;
 use crate::settings::{GenerationSettings, LogFormat, LogSettings};
 
 /// Prints them, sorted by name.
@@ -16,7 +15,7 @@ pub(crate) fn run(settings: &GenerationSettings) -> anyhow::Result<()> {
     let _ = telemetry::off();
     let logs = LogSettings { log_format: LogFormat::Text, log: "error".to_owned() };
     let loader = loader(&settings.models, &logs)?;
-    let mut names = repository::model_names(&loader.root)?;
+    let mut names = loader.names()?;
     names.sort_unstable();
     let mut wrong = Vec::new();
     for name in names {

@@ -53,6 +53,10 @@ pub(crate) struct ModelSettings {
     /// Folder of models, laid out as <model>/<version>/model.onnx or model.plan with an optional <model>/config.pbtxt
     #[arg(long, env = "FOREBAY_MODEL_REPOSITORY")]
     pub(crate) model_repository: PathBuf,
+    /// What the model is called where the repository is itself a model's folder (<version>/model.onnx with an optional config.pbtxt), as
+    /// KServe hands one over; a repository of models is served by the names of their folders
+    #[arg(long, env = "FOREBAY_MODEL_NAME")]
+    pub(crate) model_name: Option<String>,
     /// When the served models follow the repository
     #[arg(long, env = "FOREBAY_MODEL_CONTROL_MODE", value_enum, default_value = "none")]
     pub(crate) model_control_mode: ModelControlMode,
@@ -148,6 +152,18 @@ impl ModelSettings {
         if !self.model_repository.is_dir() {
             let reason = format!("{} is not a folder", self.model_repository.display());
             return Err(wrong("--model-repository", reason));
+        }
+        let is_unfit = |name: &&String| {
+            name.is_empty()
+                || name.starts_with('.')
+                || name.contains(['/', '\\', '\0'])
+                || name.parse::<u64>().is_ok()
+        };
+        if let Some(name) = self.model_name.as_ref().filter(is_unfit) {
+            let reason = format!(
+                "{name:?} can't be a model's folder, or is a version's: expected a name, such as vad"
+            );
+            return Err(wrong("--model-name", reason));
         }
         self.completion.completion().map(|_| ())
     }

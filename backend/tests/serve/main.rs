@@ -37,6 +37,7 @@ mod kubernetes;
 mod memcached;
 mod memory;
 mod mesh;
+mod named;
 #[cfg(not(feature = "tensorrt"))]
 mod no_tensorrt;
 mod optimized;

@@ -6,7 +6,6 @@ use std::sync::{Arc, MutexGuard, PoisonError};
 use super::set::{Attempt, Then, enter};
 use super::{Control, ControlError, blocking};
 use crate::models::load::LoadError;
-use crate::models::repository;
 use crate::models::served::ModelSet;
 
 impl Control {
@@ -19,7 +18,7 @@ impl Control {
         names: Option<Vec<String>>,
     ) -> Result<ModelSet, ControlError> {
         let control = self.clone();
-        let all = || blocking(move || Ok(repository::model_names(&control.loader.root)?));
+        let all = || blocking(move || Ok(control.loader.names()?));
         let names = match names {
             Some(names) => names,
             None => all().await?,

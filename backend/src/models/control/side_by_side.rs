@@ -8,7 +8,6 @@ use futures_util::{StreamExt as _, TryStreamExt as _, stream};
 
 use super::set::{has_changed, keep_only};
 use super::{Control, ControlError, blocking};
-use crate::models::repository;
 
 impl Control {
     /// Loads each on a thread of the runtime for what takes long, so many at a time as the loader may; what came of them, in their order.
@@ -54,7 +53,7 @@ impl Control {
 
     fn let_go_and_see_changed(&self) -> Result<Vec<String>, ControlError> {
         let root = &self.loader.root;
-        let names = repository::model_names(root)?;
+        let names = self.loader.names()?;
         let set = self.models.current();
         if set.models.keys().chain(set.failed.keys()).any(|name| !names.contains(name)) {
             self.change(|set| keep_only(set, &names));

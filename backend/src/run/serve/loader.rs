@@ -53,6 +53,7 @@ pub(in crate::run) fn loader(settings: &ModelSettings, logs: &LogSettings) -> an
     }
     Ok(Loader {
         root: settings.model_repository.clone(),
+        name: settings.model_name.clone(),
         engines,
         options: SessionOptions { intra_op_threads: usize::from(settings.intra_op_threads) },
         at_a_time: settings.model_load_thread_count.map_or(cores.min(LOADS), usize::from),
