@@ -53,6 +53,27 @@ fn contracts_of_scalers_and_runtimes_are_kept() {
             "InferenceService/ml/model: metadata.annotations[serving.kserve.io/autoscalerClass]",
         ),
         ("s3://models/one", "s3:/models/one", "InferenceService/ml/model: spec.predictor.model.storageUri"),
+        (
+            "target: {type: Value, value: \"0.8\"}",
+            "target: {type: AverageValue, averageValue: \"0.8\"}",
+            "InferenceService/ml/model: spec.predictor.autoScaling.metrics[0].external.target",
+        ),
+        ("        name: next\n", "", "InferenceService/ml/model: spec.canary[0].predictor.name"),
+        (
+            "        name: next\n",
+            "        name: next\n        maxReplicas: 2\n",
+            "InferenceService/ml/model: spec.canary[0].predictor.maxReplicas",
+        ),
+        (
+            "model: {runtime: forebay, modelFormat",
+            "model: {name: server, runtime: forebay, modelFormat",
+            "InferenceService/ml/model: spec.predictor.model.name",
+        ),
+        (
+            "deploymentMode: Standard",
+            "deploymentMode: Knative",
+            "InferenceService/ml/model: metadata.annotations[serving.kserve.io/deploymentMode]",
+        ),
     ]);
 }
 

@@ -222,7 +222,7 @@ fn nobody_minds_what_controllers_take() {
         ("maxReplicaCount: 9", "maxReplicaCount: 9\n  advanced: {restoreToOriginalReplicaCount: true, scalingModifiers: {formula: \"max([waiting, busy]) + (waiting > 2 ? 1 : 0)\", target: \"2\"}, horizontalPodAutoscalerConfig: {behavior: {scaleDown: {stabilizationWindowSeconds: 300, policies: [{type: Percent, value: 50, periodSeconds: 60}]}}}}"),
         ("metadata: {value: \"60\"}", "metadata: {value: \"120\"}"),
         ("query: \"sum(forebay_queue_seconds_count)\"", "query: \"sum by (namespace) (rate(forebay_queue_seconds_count{namespace=\\\"ml\\\"}[2m])) > 1 or vector(0)\""),
-        ("autoscalerClass: keda}", "autoscalerClass: hpa, serving.kserve.io/metric: cpu}"),
+        ("autoscalerClass: keda}", "autoscalerClass: external, serving.kserve.io/metric: cpu}"),
         ("  predictor:\n    model:", "  predictor:\n    canaryTrafficPercent: 10\n    minReplicas: 0\n    maxReplicas: 5\n    model:"),
         ("ports: [{containerPort: 8080}]", "ports: [{containerPort: 8080, name: http1, protocol: TCP}, {containerPort: 9000, name: h2c, protocol: TCP}]"),
         ("retries: {attempts: 2,", "timeout: 5s\n      retries: {attempts: 2, perTryTimeout: 2s,"),

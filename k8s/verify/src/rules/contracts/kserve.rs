@@ -1,4 +1,6 @@
-//! `KServe`: what a runtime must have so that a model in it gets ready.
+//! `KServe`: what a runtime must have so that a model in it gets ready, and an InferenceService so that KServe takes it.
+
+mod webhook;
 
 use crate::failure::Failure;
 use crate::object::Object;
@@ -71,6 +73,7 @@ fn service(object: &Object, failures: &mut Vec<Failure>) {
         .at("serving.kserve.io/autoscalerClass")
         .one_of(failures, &["hpa", "keda", "external", "none"]);
     annotations.at("serving.kserve.io/metric").one_of(failures, &METRICS);
+    webhook::check(&root, failures);
     let predictor = root.down("spec.predictor");
     predictor.at("canaryTrafficPercent").between(failures, 0, 100);
     let model = predictor.at("model");
