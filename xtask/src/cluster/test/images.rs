@@ -79,7 +79,8 @@ impl Images {
     /// # Errors
     /// As [`Self::load`], and it can't be made.
     pub(super) fn load_optimize(&self, layout: &Layout, instance: &Instance) -> Result<()> {
-        let made = Self { folder: images::optimize(layout)?, ..self.clone() };
+        let is_here = self.archive("optimize").exists();
+        let made = if is_here { self.clone() } else { Self { folder: images::optimize(layout)?, ..self.clone() } };
         let image = made.unpacked("optimize", &instance.folder.join("images"))?;
         Registry::of(instance).put(&image, &format!("forebay/optimize:{}", env!("CARGO_PKG_VERSION")))
     }
@@ -87,11 +88,15 @@ impl Images {
     fn unpacked(&self, name: &str, scratch: &Path) -> Result<image::Layout> {
         let folder = scratch.join(name);
         fs::create_dir_all(&folder)?;
-        let machine = if std::env::consts::ARCH == "aarch64" { "arm64" } else { "amd64" };
-        let archive = self.folder.join(format!("{name}-{machine}.tar"));
+        let archive = self.archive(name);
         let mut tar = command("tar", ["-xf"]);
         tar.arg(&archive).arg("-C").arg(&folder);
         output(tar).with_context(|| format!("{} is no image's archive", archive.display()))?;
         image::Layout::open(&folder)
+    }
+
+    fn archive(&self, name: &str) -> PathBuf {
+        let machine = if std::env::consts::ARCH == "aarch64" { "arm64" } else { "amd64" };
+        self.folder.join(format!("{name}-{machine}.tar"))
     }
 }
