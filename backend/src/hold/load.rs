@@ -50,7 +50,6 @@ impl Load {
 struct Look {
     in_progress: u64,
     answered: u64,
-    computed_us: u64,
 }
 
 impl Look {
@@ -64,7 +63,6 @@ impl Look {
             in_progress: sum(&["forebay_requests_in_progress"])
                 .max(sum(&["nv_inference_pending_request_count"])),
             answered: sum(&["nv_inference_request_success", "nv_inference_request_failure"]),
-            computed_us: sum(&["nv_inference_compute_infer_duration_us"]),
         }
     }
 
@@ -72,7 +70,6 @@ impl Look {
         Self {
             in_progress: self.in_progress.saturating_add(other.in_progress),
             answered: self.answered.saturating_add(other.answered),
-            computed_us: self.computed_us.saturating_add(other.computed_us),
         }
     }
 }
@@ -119,17 +116,17 @@ pub(crate) async fn follow(found: Found, watched: Watched, stop: CancellationTok
     let mut ticks = tokio::time::interval(every);
     ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
     let mut wanted = handover.wanted();
-    let (mut last, mut looks): (Option<(Instant, Look)>, _) = (None, Looks::default());
+    let (mut last, mut looks): (Option<Look>, _) = (None, Looks::default());
     loop {
         tokio::select! {
             () = stop.cancelled() => return,
             _ = ticks.tick() => {
                 let said = look(&handover).await;
                 let found = said.iter().map(|(_, text)| Look::of(text)).fold(Look::default(), Look::and);
-                let now = Instant::now();
-                watched.load.send_replace(load(held(&elsewhere), found, last, now));
-                watched.work.send_modify(|work| looks.add(work, &said, now));
-                last = Some((now, found));
+                let mut busy = 0.0;
+                watched.work.send_modify(|work| busy = looks.add(work, &said, Instant::now()));
+                watched.load.send_replace(load(held(&elsewhere), found, last.map(|last| (last, busy))));
+                last = Some(found);
             }
             // At once: who waits must not wait for a look.
             Ok(()) = wanted.changed() => {
@@ -151,15 +148,12 @@ async fn look(handover: &Arc<Handover>) -> Vec<(IpAddr, String)> {
     join_all(backends.iter().map(ask)).await.into_iter().flatten().collect()
 }
 
-fn load(held: Held, found: Look, last: Option<(Instant, Look)>, now: Instant) -> Load {
-    let busy = last.map(|(at, last)| {
-        // A backend that came or went takes its counts along.
-        let computed = found.computed_us.saturating_sub(last.computed_us);
-        Duration::from_micros(computed).as_secs_f64() / now.duration_since(at).as_secs_f64().max(0.001)
-    });
+/// `last`: the look before, and how busy backends were since.
+fn load(held: Held, found: Look, last: Option<(Look, f64)>) -> Load {
     let Held { requests: held, is_whole } = held;
     let is_active =
-        held > 0 || found.in_progress > 0 || last.is_some_and(|(_, last)| found.answered > last.answered);
+        held > 0 || found.in_progress > 0 || last.is_some_and(|(last, _)| found.answered > last.answered);
+    let busy = last.map(|(_, busy)| busy);
     Load { held, is_whole, in_progress: Some(found.in_progress), busy, is_active }
 }
 
@@ -173,38 +167,32 @@ mod tests {
                     nv_inference_request_success{model=\"a\",version=\"1\"} 5\n\
                     nv_inference_request_success{model=\"b\",version=\"1\"} 7\n\
                     nv_inference_request_failure{model=\"b\",version=\"1\",reason=\"OTHER\"} 1\n\
-                    nv_inference_compute_infer_duration_us{model=\"a\"} 1500\n\
-                    nv_inference_compute_infer_duration_us_more{model=\"a\"} 9\n\
+                    nv_inference_request_success_more{model=\"a\"} 9\n\
                     nv_inference_pending_request_count{model=\"a\"} 2\n\
                     forebay_requests_in_progress{model=\"a\"} 3\n\
                     forebay_requests_in_progress{model=\"b\"} NaN\n";
         let look = Look::of(text);
-        assert_eq!((look.in_progress, look.answered, look.computed_us), (3, 13, 1500));
+        assert_eq!((look.in_progress, look.answered), (3, 13));
         assert_eq!(Look::of("nonsense").answered, 0);
     }
 
     #[test]
     fn a_service_is_active_while_somebody_waits_or_is_computed_or_was_answered() {
-        let start = Instant::now();
-        let look = |in_progress, answered, computed_us| Look { in_progress, answered, computed_us };
-        let after = |held, found| {
-            let last = Some((start, look(0, 5, 100_000)));
-            load(Held::of(held, Some(0)), found, last, start + Duration::from_secs(2))
-        };
+        let look = |in_progress, answered| Look { in_progress, answered };
+        let after = |held, found| load(Held::of(held, Some(0)), found, Some((look(0, 5), 0.5)));
         let told = |load: Load| (load.requests(), load.is_active);
-        assert_eq!(told(after(0, look(0, 5, 100_000))), (Some(0), false));
-        assert_eq!(told(after(3, look(0, 5, 100_000))), (Some(3), true));
-        assert_eq!(told(after(1, look(2, 5, 100_000))), (Some(3), true));
-        assert_eq!(told(after(0, look(0, 6, 1_100_000))), (Some(0), true));
-        assert!((after(0, look(0, 6, 1_100_000)).busy.unwrap() - 0.5).abs() < 1e-9);
+        assert_eq!(told(after(0, look(0, 5))), (Some(0), false));
+        assert_eq!(told(after(3, look(0, 5))), (Some(3), true));
+        assert_eq!(told(after(1, look(2, 5))), (Some(3), true));
+        assert_eq!(told(after(0, look(0, 6))), (Some(0), true));
         // Backends that went took their counts along.
-        assert_eq!(told(after(0, look(0, 0, 0))), (Some(0), false));
+        assert_eq!(told(after(0, look(0, 0))), (Some(0), false));
+        assert_eq!(after(0, look(0, 6)).busy, Some(0.5));
     }
 
     #[test]
     fn what_is_not_known_is_not_0_but_what_is_known_to_wait_counts() {
-        let now = Instant::now();
-        let after = |here, elsewhere| load(Held::of(here, elsewhere), Look::default(), None, now);
+        let after = |here, elsewhere| load(Held::of(here, elsewhere), Look::default(), None);
         assert_eq!((Load::default().requests(), Load::default().busy), (None, None), "nobody has looked");
         assert_eq!((after(0, Some(0)).requests(), after(0, Some(0)).busy), (Some(0), None), "once");
         assert_eq!((after(0, Some(2)).requests(), after(1, Some(2)).requests()), (Some(2), Some(3)));

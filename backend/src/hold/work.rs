@@ -1,5 +1,5 @@
 //! What backends computed and saved, by model: the counters of each enter, which begin anew whenever one comes; sums since this gate
-//! began leave.
+//! began leave, and the compute time that a second takes.
 
 use std::collections::{BTreeMap, HashMap};
 use std::net::IpAddr;
@@ -44,7 +44,11 @@ pub(super) struct Looks {
 /// What a backend says of a model: all of it only grows.
 #[derive(Debug, Clone, Copy, Default)]
 struct Counts {
-    computed_us: u64,
+    /// Costs, where it tells them: ours does.
+    cost_us: u64,
+    /// Time in the engine, counted for each request of a batch, and how often the model ran: Triton's.
+    engine_us: u64,
+    runs: u64,
     saved_us: u64,
     hits: u64,
     answered: u64,
@@ -54,12 +58,14 @@ struct Counts {
 impl Counts {
     /// Since then; one that is less has begun anew.
     fn since(self, last: Self) -> Self {
-        let begun_anew = self.computed_us < last.computed_us || self.answered < last.answered;
+        let begun_anew = self.engine_us < last.engine_us || self.answered < last.answered;
         if begun_anew {
             return self;
         }
         Self {
-            computed_us: self.computed_us - last.computed_us,
+            cost_us: self.cost_us.saturating_sub(last.cost_us),
+            engine_us: self.engine_us - last.engine_us,
+            runs: self.runs.saturating_sub(last.runs),
             saved_us: self.saved_us.saturating_sub(last.saved_us),
             hits: self.hits.saturating_sub(last.hits),
             answered: self.answered - last.answered,
@@ -67,9 +73,25 @@ impl Counts {
         }
     }
 
-    /// What an answer takes that no cache gave.
+    /// Compute time, each run once. Of a backend that tells no costs by the mean size of its batches.
+    fn computed_us(self) -> u64 {
+        if self.cost_us > 0 {
+            return self.cost_us;
+        }
+        // It says nothing of runs, or each had one request at least.
+        let requests = self.computed().max(self.runs);
+        let runs = if self.runs == 0 { requests } else { self.runs };
+        (self.engine_us / requests).saturating_mul(runs)
+    }
+
+    /// Answers that no cache gave.
+    fn computed(self) -> u64 {
+        self.answered.saturating_sub(self.hits).max(1)
+    }
+
+    /// What one of those takes.
     fn mean_us(self) -> u64 {
-        self.computed_us / self.answered.saturating_sub(self.hits).max(1)
+        self.computed_us() / self.computed()
     }
 }
 
@@ -79,7 +101,9 @@ fn counts(metrics: &str) -> (HashMap<String, Counts>, bool) {
     for line in text::lines(metrics) {
         is_ours |= line.name == "forebay_build_info";
         let field = |counts: &mut Counts| match line.name {
-            "nv_inference_compute_infer_duration_us" => counts.computed_us += line.count(),
+            "forebay_computed_us" => counts.cost_us += line.count(),
+            "nv_inference_compute_infer_duration_us" => counts.engine_us += line.count(),
+            "nv_inference_exec_count" => counts.runs += line.count(),
             "forebay_saved_us" => counts.saved_us += line.count(),
             "nv_cache_num_hits_per_model" => counts.hits += line.count(),
             "nv_inference_request_success" => counts.answered += line.count(),
@@ -87,34 +111,45 @@ fn counts(metrics: &str) -> (HashMap<String, Counts>, bool) {
             _ => {}
         };
         let model = line.label("model");
+        let has_room = models.len() < MOST_MODELS;
         if let Some(counts) = models.get_mut(model) {
             field(counts);
-        } else if !model.is_empty() && models.len() < MOST_MODELS {
-            field(models.entry(model.to_owned()).or_default());
+        } else if !model.is_empty() {
+            field(models.entry(if has_room { model } else { OTHER }.to_owned()).or_default());
         }
     }
     (models, is_ours)
 }
 
 impl Looks {
-    /// Adds what backends say now.
-    pub(super) fn add(&mut self, work: &mut Work, said: &[(IpAddr, String)], now: Instant) {
+    /// Adds what backends say now; leaves the seconds of compute time that a second takes of those that were seen before, each since
+    /// then.
+    pub(super) fn add(&mut self, work: &mut Work, said: &[(IpAddr, String)], now: Instant) -> f64 {
         work.backends = said.len();
         // What was there before this gate is nothing that it saw.
         let is_first = !std::mem::replace(&mut self.has_looked, true);
         self.last.retain(|_, (seen, _)| now.duration_since(*seen) < REMEMBERED);
+        let mut busy = 0.0;
         for (address, metrics) in said {
             let (counts, is_ours) = counts(metrics);
-            let last = self.last.remove(address).map(|(_, last)| last);
+            let last = self.last.remove(address);
+            let mut computed_us: u64 = 0;
             for (model, counts) in &counts {
-                let before = last.as_ref().and_then(|last| last.get(model)).copied();
+                let before = last.as_ref().and_then(|(_, last)| last.get(model)).copied();
                 let before = before.unwrap_or(if is_first { *counts } else { Counts::default() });
-                work.add(model, counts.since(before), if is_ours { 0 } else { counts.mean_us() });
+                let grown = counts.since(before);
+                computed_us = computed_us.saturating_add(grown.computed_us());
+                work.add(model, grown, if is_ours { 0 } else { counts.mean_us() });
+            }
+            if let Some((seen, _)) = last {
+                let since = now.duration_since(seen).as_secs_f64().max(0.001);
+                busy += Duration::from_micros(computed_us).as_secs_f64() / since;
             }
             if self.last.len() < MOST_BACKENDS {
                 self.last.insert(*address, (now, counts));
             }
         }
+        busy
     }
 }
 
@@ -122,7 +157,7 @@ impl Work {
     fn add(&mut self, model: &str, grown: Counts, others_mean_us: u64) {
         let has_room = self.models.len() < MOST_MODELS || self.models.contains_key(model);
         let of = self.models.entry(if has_room { model } else { OTHER }.to_owned()).or_default();
-        of.computed_us = of.computed_us.saturating_add(grown.computed_us);
+        of.computed_us = of.computed_us.saturating_add(grown.computed_us());
         of.saved_us = of.saved_us.saturating_add(grown.saved_us);
         of.others_saved_us = of.others_saved_us.saturating_add(grown.hits.saturating_mul(others_mean_us));
         of.answered = of.answered.saturating_add(grown.answered);
@@ -137,8 +172,10 @@ mod tests {
     const HERE: IpAddr = IpAddr::V4(std::net::Ipv4Addr::LOCALHOST);
 
     fn said(build: &str, computed: u64, answered: u64, hits: u64, saved: u64) -> Vec<(IpAddr, String)> {
+        let time =
+            if build == OURS { "forebay_computed_us" } else { "nv_inference_compute_infer_duration_us" };
         let text = format!(
-            "{build}nv_inference_compute_infer_duration_us{{model=\"m\",version=\"1\"}} {computed}\n\
+            "{build}{time}{{model=\"m\",version=\"1\"}} {computed}\n\
              nv_inference_request_success{{model=\"m\",version=\"1\"}} {answered}\n\
              nv_cache_num_hits_per_model{{model=\"m\",version=\"1\"}} {hits}\n\
              forebay_saved_us{{model=\"m\",version=\"1\"}} {saved}\n"
@@ -171,6 +208,33 @@ mod tests {
         looks.add(&mut work, &said("", 1000, 30, 10, 0), now);
         let of = work.models["m"];
         assert_eq!((of.saved_us, of.others_saved_us), (0, 500), "ten hits, and an answer takes 50 us");
+    }
+
+    #[test]
+    fn a_batch_of_a_backend_that_tells_no_costs_is_one_run() {
+        let (mut looks, mut work, now) = (Looks::default(), Work::default(), Instant::now());
+        looks.add(&mut work, &[], now);
+        let mut told = said("", 8000, 12, 4, 0);
+        told[0].1 += "nv_inference_exec_count{model=\"m\"} 2\n";
+        looks.add(&mut work, &told, now);
+        assert_eq!(
+            work.models["m"].computed_us, 2000,
+            "two runs of four requests each, which waited 1000 us each"
+        );
+        assert_eq!(work.models["m"].others_saved_us, 4 * 250);
+    }
+
+    #[test]
+    fn a_backend_is_busy_by_what_it_computed_since_it_was_seen_itself() {
+        let (mut looks, mut work, start) = (Looks::default(), Work::default(), Instant::now());
+        let seconds = |seconds: u64| start + Duration::from_secs(seconds);
+        let mut busy = |computed: Option<u64>, at: u64| {
+            let said = computed.map(|computed| said(OURS, computed, 1, 0, 0)).unwrap_or_default();
+            (looks.add(&mut work, &said, seconds(at)) * 1000.0).round() / 1000.0
+        };
+        assert_eq!((busy(Some(900_000_000), 0), busy(Some(901_000_000), 2)), (0.0, 0.5));
+        assert_eq!((busy(None, 4), busy(Some(903_000_000), 6)), (0.0, 0.5), "one look late is no burst");
+        assert_eq!(busy(Some(1_000_000), 8), 0.5, "it began anew");
     }
 
     #[test]

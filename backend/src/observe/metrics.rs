@@ -189,6 +189,10 @@ fn describe() {
         "forebay_certificate_end_seconds",
         "When the certificate that clients are shown ends, in seconds since 1970"
     );
+    describe_counter!(
+        "forebay_computed_us",
+        "Compute time of what no cache answered, each run of a model once however many requests it had: the sum of costs"
+    );
     describe_counter!("forebay_saved_us", "Compute time that hits and collapsed requests saved");
     describe_gauge!(
         "forebay_body_bytes",

@@ -82,6 +82,8 @@ pub(crate) struct Statistics {
     batches: Mutex<BTreeMap<u64, Batches>>,
     pending: Gauge,
     in_progress: Gauge,
+    /// Costs of what was computed, kept or not.
+    computed_us: Counter,
     saved_us: Counter,
     collapsed: Counter,
     /// Requests that wait for another one's result.
@@ -137,6 +139,7 @@ impl Statistics {
             batches: Mutex::new(BTreeMap::new()),
             pending: gauge!("nv_inference_pending_request_count", &labels),
             in_progress: gauge!("forebay_requests_in_progress", &labels),
+            computed_us: count("forebay_computed_us"),
             saved_us: count("forebay_saved_us"),
             collapsed: count("forebay_requests_collapsed"),
             waiters: gauge!("forebay_waiters", &labels),
@@ -250,7 +253,7 @@ impl Statistics {
         self.expired.increment(1);
     }
 
-    /// The model ran once, on so many rows of so many requests. Each request waited for all of it.
+    /// The model ran once, on so many rows of so many requests. Each request waited for all of it, and has a share of it for its cost.
     pub(crate) fn executed(&self, rows: u64, requests: usize, compute: &Compute) {
         self.executions.add(1);
         self.inferences.add(rows);
@@ -259,6 +262,8 @@ impl Statistics {
         self.compute_input.add(requests, all(compute.input));
         self.compute_infer.add(requests, all(compute.infer));
         self.compute_output.add(requests, all(compute.output));
+        let cost = compute.input.saturating_add(compute.infer).as_micros();
+        self.computed_us.increment(u64::try_from(cost).unwrap_or(u64::MAX));
         self.compute_seconds.record(compute.infer);
         self.batch_rows.record(rows as f64);
         let mut batches = self.batches.lock().unwrap_or_else(PoisonError::into_inner);

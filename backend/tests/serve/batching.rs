@@ -58,6 +58,35 @@ fn requests_that_make_a_preferred_batch_run_once_and_each_gets_its_rows() {
 }
 
 #[test]
+fn what_was_computed_is_the_sum_of_what_its_answers_cost_and_not_of_what_each_waited_for() {
+    let config = "max_batch_size: 8 dynamic_batching { preferred_batch_size: [ 6 ] max_queue_delay_microseconds: 60000000 }";
+    let root = repository_with("add_fp32", config);
+    let forebay = serve(root.path());
+    let costs: u64 = std::thread::scope(|scope| {
+        let forebay = &forebay;
+        let ask = |value| scope.spawn(move || add(forebay, value, 1, 20_000, &json!({})));
+        let asked: Vec<_> = (1..=6).map(ask).collect();
+        asked
+            .into_iter()
+            .map(|asked| asked.join().unwrap().header("x-forebay-cost-us").parse::<u64>().unwrap())
+            .sum()
+    });
+    let metric = |name: &str| forebay.metric(name, "add_fp32");
+    assert_eq!((metric("nv_inference_exec_count"), metric("nv_inference_request_success")), (1, 6));
+    let computed = metric("forebay_computed_us");
+    // Each is told in whole microseconds.
+    assert!((computed.saturating_sub(6)..=computed).contains(&costs), "{costs} of {computed}");
+    let waited: u64 = ["input", "infer"]
+        .map(|part| metric(&format!("nv_inference_compute_{part}_duration_us")))
+        .iter()
+        .sum();
+    assert!(
+        computed > 0 && waited.abs_diff(6 * computed) <= 12,
+        "six requests waited for all of it: {waited}, {computed}"
+    );
+}
+
+#[test]
 fn other_shapes_never_share_a_batch() {
     let root = repository_with(
         "add_fp32",

@@ -131,7 +131,7 @@ fn who_waits_is_shown_by_model_with_the_reason_and_wakes_with_how_they_ended() {
     assert_eq!(now["hold"]["wakes"][0]["held"], 3);
     assert!(now["hold"]["wakes"][0]["took_ms"].as_u64().is_some(), "{now}");
     assert_eq!(now["models"][0]["answered"], backend.metric("nv_inference_request_success", "identity_fp32"));
-    assert_eq!(now["computed_us"], backend.metric("nv_inference_compute_infer_duration_us", "identity_fp32"));
+    assert_eq!(now["computed_us"], backend.metric("forebay_computed_us", "identity_fp32"));
     // Once its results are kept, the pool answers; what that saved is told.
     until("it is kept", || {
         let answer = elastic.ask(1.0).read().unwrap();

@@ -4,11 +4,13 @@ use super::*;
 
 #[test]
 fn a_batch_counts_once_as_an_execution_and_by_its_rows_as_inferences() {
-    let statistics = Statistics::new("m", "1");
+    let statistics = Statistics::new("batches", "1");
     let ms = Duration::from_millis;
     statistics.executed(6, 2, &Compute { input: ms(1), infer: ms(4), output: ms(2) });
     statistics.executed(1, 1, &Compute { infer: ms(3), ..Compute::default() });
-    let snapshot = statistics.snapshot("m", "1");
+    let text = crate::observe::metrics::series();
+    assert!(text.contains("forebay_computed_us{model=\"batches\",version=\"1\"} 8000"), "{text}");
+    let snapshot = statistics.snapshot("batches", "1");
     assert_eq!((snapshot.execution_count, snapshot.inference_count), (2, 7));
     let infer = snapshot.inference_stats.unwrap().compute_infer.unwrap();
     assert_eq!((infer.count, infer.ns), (3, 11_000_000));
