@@ -64,6 +64,13 @@ pub(super) const ARGO_CD: Module = Module {
     upstream: "github.com/argoproj/argo-cd/v3",
     packages: 2700,
 };
+pub(super) const KSERVE: Module = Module {
+    folder: "kserve",
+    name: "kserve-manager",
+    package: "github.com/kserve/kserve/cmd/manager",
+    upstream: "github.com/kserve/kserve",
+    packages: 1900,
+};
 
 impl Module {
     /// The program, built if it isn't there.
@@ -192,7 +199,7 @@ mod tests {
     #[test]
     fn a_programs_version_is_its_modules() {
         let layout = Layout::find().unwrap();
-        for module in [&KUBE, &COREDNS, &COLLECTOR, &ARGO_CD] {
+        for module in [&KUBE, &COREDNS, &COLLECTOR, &ARGO_CD, &KSERVE] {
             let version = module.version(&layout).unwrap();
             let numbers: Vec<&str> = version.split('.').collect();
             assert!(numbers.len() == 3 && numbers.iter().all(|n| n.parse::<u32>().is_ok()), "{version}");

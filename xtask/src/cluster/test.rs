@@ -11,6 +11,7 @@ mod external_metrics;
 mod hits;
 mod images;
 mod install;
+mod kserve;
 mod lighter;
 mod load;
 mod lost;
@@ -140,6 +141,26 @@ const CHECKS: &[Check] = &[
         external_metrics::all,
     ),
     Check::long("stage and prod install, with TLS everywhere, and pass helm test", environments::all),
+    Check::long(
+        "KServe's controller takes runtimes and InferenceServices as they are, and makes of each what its page says",
+        kserve::made,
+    ),
+    Check::long(
+        "under KServe a model answers over V2 HTTP and grpc-v2 by its InferenceService's name",
+        kserve::asked,
+    ),
+    Check::long(
+        "a canary under KServe has pods and a Service of its own; each answers with its own version",
+        kserve::canary,
+    ),
+    Check::long(
+        "a service of class external stays at zero under KServe until somebody scales it",
+        kserve::at_zero,
+    ),
+    Check::long(
+        "the chart's InferenceService: KServe makes the backends, at zero hits go on, and a miss waits for the one that the gate wakes",
+        kserve::woken,
+    ),
     Check::long(
         "Argo CD's App-of-Apps is Synced and Healthy for Helm and for Kustomize, a promotion and a revert",
         argo_cd::all,
