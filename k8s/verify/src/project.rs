@@ -21,6 +21,7 @@ use crate::{judge, read};
 
 /// The release that all environments are rendered as.
 const RELEASE: &str = "forebay";
+const KUSTOMIZATION: &str = "kustomization.yaml";
 
 /// A checkout and what is done with it.
 pub struct Project<'a> {
@@ -120,7 +121,9 @@ impl Project<'_> {
             golden::compare(self, &format!("helm-{name}.yaml"), &looked_at, failures)?;
             both.push(self.render(&format!("helm-{name}.yaml"), text, outsiders, failures)?);
         }
-        if let Some(kustomize) = self.base.tools.kustomize.as_ref().filter(|_| overlay.is_dir()) {
+        if let Some(kustomize) =
+            self.base.tools.kustomize.as_ref().filter(|_| overlay.join(KUSTOMIZATION).exists())
+        {
             match render::kustomize(kustomize, overlay) {
                 Ok(text) => {
                     both.push(self.render(&format!("kustomize-{name}.yaml"), &text, outsiders, failures)?);
@@ -227,9 +230,15 @@ fn options(root: &Path) -> Result<Vec<String>> {
     Ok(names)
 }
 
+/// Where an option is tried that has values alone.
+const WITHOUT_OVERLAY: &str = "stage";
+
 /// The environment that an option's overlay is on top of.
 fn stands_on(option: &Path) -> Result<Option<String>> {
-    let file = option.join("kustomization.yaml");
+    let file = option.join(KUSTOMIZATION);
+    if !file.exists() {
+        return Ok(Some(WITHOUT_OVERLAY.to_owned()));
+    }
     let text = fs::read_to_string(&file).with_context(|| format!("can't read {}", file.display()))?;
     let documents = read::documents(&text).0;
     let resources = documents.first().and_then(|one| one.value.get("resources")?.as_array());

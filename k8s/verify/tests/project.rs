@@ -54,6 +54,7 @@ const OPTIONS: &[&str] = &[
     "golden/helm-records.yaml",
     "golden/helm-scaling-hpa.yaml",
     "golden/helm-scaling-keda.yaml",
+    "golden/helm-scaling-kserve.yaml",
     "drift.yaml",
     "outsiders.yaml",
 ];
@@ -187,6 +188,7 @@ fn mistakes_in_what_goes_to_zero_are_found() {
         text.replace("enabled: true", "wake: scale")
     });
     change_in(&values, "options/scaling-keda/values.yaml", |text| text.replace(", scaler: true", ""));
+    change_in(&values, "options/scaling-kserve/values.yaml", |text| text.replace("external", "hpa"));
     let refused = said(&values, &base);
     for expected in [
         "options/scaling-hpa/values.yaml:1",
@@ -195,11 +197,16 @@ fn mistakes_in_what_goes_to_zero_are_found() {
         "gate.hold.wake scale is for where nothing else goes from 0 to 1, and scaling.mode hpa does",
         "options/scaling-keda/values.yaml:1",
         "scaling.mode keda asks the gate how many are wanted: gate.hold.enabled and gate.hold.scaler true",
+        "options/scaling-kserve/values.yaml:1",
+        "KServe's own HorizontalPodAutoscaler keeps one: scaling.min 1",
     ] {
         assert!(refused.contains(expected), "{expected} is not in:\n{refused}");
     }
 
     let components = copy(OPTIONS, "stage");
+    change_in(&components, "charts/forebay/templates/backend/inferenceservice.yaml", |text| {
+        text.replace("  name: {{ include \"forebay.fullname\" . }}\n", "  name: other\n")
+    });
     change_in(&components, "components/hold/gate.yaml", |text| text.replace("\"300\"", "\"400\""));
     change_in(&components, "components/scaling-hpa/kustomization.yaml", |text| {
         text.replace("op: remove, path: /spec/replicas", "op: replace, path: /spec/replicas, value: 2")
@@ -212,9 +219,18 @@ fn mistakes_in_what_goes_to_zero_are_found() {
         "waits 360 s, and the gate holds for 400 s",
         "Deployment/forebay-stage/forebay-backend: spec.replicas",
         "0 is not below minReplicaCount",
+        "wakes forebay-predictor, and nothing here is or makes a Deployment of that name",
     ] {
         assert!(wrong.contains(expected), "{expected} is not in:\n{wrong}");
     }
+
+    let fixed = copy(OPTIONS, "stage");
+    change_in(&fixed, "charts/forebay/templates/backend/inferenceservice.yaml", |text| {
+        text.replace("autoscalerClass: {{ $class }}", "autoscalerClass: none")
+    });
+    let wrong = said(&fixed, &base);
+    let expected = "KServe sets forebay-predictor to minReplicas again";
+    assert!(wrong.contains(expected), "{expected} is not in:\n{wrong}");
 }
 
 /// What the chart renders for stage, with more settings.

@@ -49,7 +49,7 @@
 {{- $wrong = append $wrong "scaling.min 0 wants gate.hold.enabled: at zero somebody must hold what comes, or it is answered 503" }}
 {{- end }}
 {{- if and (eq $v.scaling.mode "none") (eq (int $v.scaling.min) 0) }}
-{{- $wrong = append $wrong "scaling.min 0 with scaling.mode none: nobody scales: mode hpa or keda, or backend.replicas" }}
+{{- $wrong = append $wrong "scaling.min 0 with scaling.mode none: nobody scales: mode hpa, keda or kserve, or backend.replicas" }}
 {{- end }}
 {{- if and (eq $v.scaling.mode "hpa") (eq (int $v.scaling.min) 0) (semverCompare "<1.37.0-0" .Capabilities.KubeVersion.Version) }}
 {{- $wrong = append $wrong (printf "scaling.mode hpa goes to scaling.min 0 from Kubernetes 1.37 on, and this is %s: scaling.min 1 with gate.hold.wake scale, or scaling.mode keda. (Where no cluster is asked: --kube-version 1.37.0)" .Capabilities.KubeVersion.Version) }}
@@ -76,6 +76,21 @@
 {{- end }}
 {{- if and $v.scaling.apiService.caBundle $v.scaling.apiService.certificate }}
 {{- $wrong = append $wrong "scaling.apiService.caBundle and scaling.apiService.certificate both say by which CA the gate is believed: one of them" }}
+{{- end }}
+{{- if eq $v.scaling.mode "kserve" }}
+{{- $class := $v.scaling.kserve.class }}
+{{- if and (eq $class "hpa") (eq (int $v.scaling.min) 0) }}
+{{- $wrong = append $wrong "KServe's own HorizontalPodAutoscaler keeps one: scaling.min 1 (with gate.hold.wake scale somebody may set it to 0), or scaling.kserve.class external with gate.hold.scaler" }}
+{{- end }}
+{{- if not (dig "limits" "cpu" "" $v.backend.resources) }}
+{{- $wrong = append $wrong "KServe sets a limit of 1 processor where none is said, be it less than what is asked for: backend.resources.limits.cpu" }}
+{{- end }}
+{{- if and (eq $class "keda") (not $v.scaling.prometheus) }}
+{{- $wrong = append $wrong "scaling.kserve.class keda is KServe's ScaledObject, which asks Prometheus: scaling.prometheus says where it is" }}
+{{- end }}
+{{- if and (eq $v.gate.hold.wake "scale") (or (eq $class "none") (and (eq $class "keda") (eq (int $v.scaling.min) 0)) (and (eq $class "external") $v.gate.hold.scaler)) }}
+{{- $wrong = append $wrong (printf "gate.hold.wake scale is for where nothing else says how many there are at zero, and scaling.kserve.class %s does: gate.hold.wake none" $class) }}
+{{- end }}
 {{- end }}
 {{- if and (eq $v.gate.hold.wake "scale") (or (eq $v.scaling.mode "keda") (and (eq $v.scaling.mode "hpa") (eq (int $v.scaling.min) 0))) }}
 {{- $wrong = append $wrong (printf "gate.hold.wake scale is for where nothing else goes from 0 to 1, and scaling.mode %s does: gate.hold.wake none" $v.scaling.mode) }}

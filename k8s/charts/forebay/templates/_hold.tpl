@@ -21,7 +21,7 @@
 {{- if eq .Values.gate.hold.wake "scale" }}
 - { name: POD_NAMESPACE, valueFrom: { fieldRef: { fieldPath: metadata.namespace } } }
 - name: FOREBAY_HOLD_WAKE_SCALE
-  value: https://kubernetes.default.svc/apis/apps/v1/namespaces/$(POD_NAMESPACE)/deployments/{{ include "forebay.fullname" . }}-backend/scale
+  value: https://kubernetes.default.svc/apis/apps/v1/namespaces/$(POD_NAMESPACE)/deployments/{{ include "forebay.backendDeployment" . }}/scale
 {{- end }}
 {{- end -}}
 {{- end }}

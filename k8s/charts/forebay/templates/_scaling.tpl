@@ -3,9 +3,22 @@
 {{- or (ne .Values.scaling.mode "none") (eq .Values.gate.hold.wake "scale") | ternary "yes" "" -}}
 {{- end }}
 
+{{/* The Deployment of the backends: ours, or the one that KServe makes. */}}
+{{- define "forebay.backendDeployment" -}}
+{{- include "forebay.fullname" . }}-{{ eq .Values.scaling.mode "kserve" | ternary "predictor" "backend" -}}
+{{- end }}
+
 {{/* The most backends that there may be. */}}
 {{- define "forebay.mostBackends" -}}
-{{- eq .Values.scaling.mode "none" | ternary .Values.backend.replicas .Values.scaling.max -}}
+{{- $mode := .Values.scaling.mode -}}
+{{- $fixed := or (eq $mode "none") (and (eq $mode "kserve") (eq .Values.scaling.kserve.class "none")) -}}
+{{- $fixed | ternary .Values.backend.replicas .Values.scaling.max -}}
+{{- end }}
+
+{{/* Does a ScaledObject of ours scale, which asks the gate? Empty for no. */}}
+{{- define "forebay.isScaledByGate" -}}
+{{- $external := and (eq .Values.scaling.mode "kserve") (eq .Values.scaling.kserve.class "external") -}}
+{{- or (eq .Values.scaling.mode "keda") (and $external .Values.gate.hold.scaler) | ternary "yes" "" -}}
 {{- end }}
 
 {{/* Does Kubernetes ask the gate for the figures that an HPA goes by? Empty for no. */}}
@@ -29,4 +42,9 @@ scaleDown:
 {{/* What waits at the gate and what backends have in progress, of this namespace. */}}
 {{- define "forebay.requestsQuery" -}}
 sum({__name__=~"forebay_held_requests|forebay_requests_in_progress",namespace={{ .Release.Namespace | quote }}}) or vector(0)
+{{- end }}
+
+{{/* Seconds of compute time that a second takes: what was not answered from the cache. */}}
+{{- define "forebay.busyQuery" -}}
+sum(rate(nv_inference_compute_infer_duration_us{namespace={{ .Release.Namespace | quote }}}[1m])) / 1e6 or vector(0)
 {{- end }}

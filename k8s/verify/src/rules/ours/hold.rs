@@ -5,6 +5,7 @@ use serde_json::Value;
 
 use crate::rules::field::Field;
 use crate::rules::known::reaches;
+use crate::rules::made;
 use crate::rules::pods::{Pod, mount_of, selects_plainly};
 use crate::{Failure, Object, World};
 
@@ -113,6 +114,7 @@ fn wakes(world: &World, gate: &Gate<'_>, failures: &mut Vec<Failure>) {
     let lets = |rule: &Field<'_>| {
         texts(&rule.at("resourceNames")).contains(&name) && texts(&rule.at("verbs")).len() == 2
     };
+    woken(world, gate, &scale, name, failures);
     if !lines().any(|rule| lets(&rule)) {
         let right = format!(
             "a Role with get and patch of deployments/scale, resourceNames: [{name}], bound to {account}"
@@ -128,6 +130,28 @@ fn token(gate: &Gate<'_>, wants: &Field<'_>, failures: &mut Vec<Failure>) {
     if is_none && mount_of(&gate.container, TOKEN).is_none() {
         let right = format!("a projected serviceAccountToken at {TOKEN}");
         wants.fail(failures, "wants a token, and the pod has none", right);
+    }
+}
+
+/// What it wakes is there, and stays awake.
+fn woken(world: &World, gate: &Gate<'_>, scale: &Field<'_>, name: &str, failures: &mut Vec<Failure>) {
+    let namespace = gate.namespace();
+    let is_made = |object: &&Object| {
+        reaches(namespace, object.namespace.as_deref())
+            && (object.is("apps", "Deployment") && object.name == name
+                || made::by(object).iter().any(|(kind, made, _)| *kind == "Deployment" && made == name))
+    };
+    let Some(maker) = world.objects.iter().find(is_made) else {
+        if !world.outsiders.holds("Deployment", name, namespace) {
+            let wrong = format!("wakes {name}, and nothing here is or makes a Deployment of that name");
+            scale.fail(failures, wrong, "the backends' Deployment; NAME-predictor where KServe makes it");
+        }
+        return;
+    };
+    let class = Field::root(maker).down("metadata.annotations").at("serving.kserve.io/autoscalerClass");
+    if class.text() == Some("none") {
+        let wrong = format!("KServe sets {name} to minReplicas again, and the gate wakes it from zero");
+        class.fail(failures, wrong, "external, or hpa");
     }
 }
 
