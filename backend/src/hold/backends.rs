@@ -262,7 +262,7 @@ impl Backend {
         known.again = Some(now + if said == Some(true) { BELIEVED / 4 } else { ASKED_AGAIN });
         match said {
             Some(true) => {
-                (known.ready, known.unready, known.strange, known.silent) = (Some(now), None, None, None)
+                (known.ready, known.unready, known.strange, known.silent) = (Some(now), None, None, None);
             }
             Some(false) => {
                 (known.ready, known.unready, known.silent) = (None, Some(now), None);

@@ -11,7 +11,7 @@ use arc_swap::ArcSwap;
 use metrics::gauge;
 use rustls::pki_types::pem::PemObject as _;
 use rustls::pki_types::{CertificateDer, PrivateKeyDer, PrivatePkcs8KeyDer};
-use rustls::server::WebPkiClientVerifier;
+use rustls::server::{ClientCertVerifierBuilder, WebPkiClientVerifier};
 use rustls::{RootCertStore, ServerConfig};
 use tokio_rustls::TlsAcceptor;
 use tokio_rustls::server::TlsStream;
@@ -205,7 +205,7 @@ fn config(shown: &Shown, clients: &Clients) -> Result<ServerConfig, TlsError> {
         }
         Clients::Asked(roots) => Some(verifier(roots.clone()).allow_unauthenticated()),
     };
-    let verifier = verifier.map(|verifier| verifier.build()).transpose();
+    let verifier = verifier.map(ClientCertVerifierBuilder::build).transpose();
     let builder = match verifier.map_err(|error| TlsError::ClientCa(error.to_string()))? {
         None => builder.with_no_client_auth(),
         Some(verifier) => builder.with_client_cert_verifier(verifier),

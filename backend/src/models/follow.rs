@@ -34,7 +34,7 @@ pub(crate) async fn follow(control: Arc<Control>, every: Duration, stop: Cancell
                 }
             }
             Err(ControlError::Ended { reason }) => {
-                tracing::error!("a look at the repository ended early: {reason}")
+                tracing::error!("a look at the repository ended early: {reason}");
             }
             Err(error) => {
                 let words = error.to_string();

@@ -103,6 +103,7 @@ pub(crate) fn publish_gpus() {}
 
 fn describe() {
     describe_of_variants();
+    describe_of_starts();
     describe_counter!("nv_inference_request_success", "Requests answered with a result");
     describe_counter!("nv_inference_request_failure", "Requests answered with an error, by reason");
     describe_counter!("nv_inference_count", "Inferences done, by rows; hits of the cache are not");
@@ -113,14 +114,6 @@ fn describe() {
     describe_counter!("nv_inference_compute_input_duration_us", "Time of joining the inputs of batches");
     describe_counter!("nv_inference_compute_output_duration_us", "Time of cutting the outputs of batches");
     describe_gauge!("forebay_build_info", "1; the label says which version this is");
-    describe_gauge!(
-        "forebay_start_seconds",
-        "How long the start took, by step: settings, engines, ports, models"
-    );
-    describe_gauge!(
-        "forebay_load_seconds",
-        "How long it took to load a version, by step: read, open (parsed, optimised, its sessions made), warm"
-    );
     describe_gauge!("nv_inference_pending_request_count", "Requests that wait in the queue");
     describe_gauge!("forebay_requests_in_progress", "Requests that came and are not answered yet");
     describe_counter!("nv_cache_num_hits_per_model", "Requests answered from the pool by this server");
@@ -270,6 +263,17 @@ fn describe_records() {
     );
     describe_gauge!("forebay_record_bytes", "Bytes of all records in the folder");
     describe_gauge!("forebay_record_failing", "1 while the folder of records can't be read or written");
+}
+
+fn describe_of_starts() {
+    describe_gauge!(
+        "forebay_start_seconds",
+        "How long the start took, by step: settings, engines, ports, models"
+    );
+    describe_gauge!(
+        "forebay_load_seconds",
+        "How long it took to load a version, by step: read, open (parsed, optimised, its sessions made), warm"
+    );
 }
 
 /// Those of versions that were made of other ones.

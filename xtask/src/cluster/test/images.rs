@@ -80,7 +80,8 @@ impl Images {
     /// As [`Self::load`], and it can't be made.
     pub(super) fn load_optimize(&self, layout: &Layout, instance: &Instance) -> Result<()> {
         let is_here = self.archive("optimize").exists();
-        let made = if is_here { self.clone() } else { Self { folder: images::optimize(layout)?, ..self.clone() } };
+        let made =
+            if is_here { self.clone() } else { Self { folder: images::optimize(layout)?, ..self.clone() } };
         let image = made.unpacked("optimize", &instance.folder.join("images"))?;
         Registry::of(instance).put(&image, &format!("forebay/optimize:{}", env!("CARGO_PKG_VERSION")))
     }

@@ -70,7 +70,7 @@ fn keda(predictor: &Field<'_>, failures: &mut Vec<Failure>) {
     }
 }
 
-/// KServe's HorizontalPodAutoscaler.
+/// KServe's `HorizontalPodAutoscaler`.
 fn hpa(predictor: &Field<'_>, failures: &mut Vec<Failure>) {
     let metric = predictor.at("scaleMetric");
     if metric.is_said() {
