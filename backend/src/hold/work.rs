@@ -58,12 +58,13 @@ struct Counts {
 impl Counts {
     /// Since then; one that is less has begun anew.
     fn since(self, last: Self) -> Self {
-        let begun_anew = self.engine_us < last.engine_us || self.answered < last.answered;
+        let is_less = |count: fn(&Self) -> u64| count(&self) < count(&last);
+        let begun_anew = is_less(|of| of.cost_us) || is_less(|of| of.engine_us) || is_less(|of| of.answered);
         if begun_anew {
             return self;
         }
         Self {
-            cost_us: self.cost_us.saturating_sub(last.cost_us),
+            cost_us: self.cost_us - last.cost_us,
             engine_us: self.engine_us - last.engine_us,
             runs: self.runs.saturating_sub(last.runs),
             saved_us: self.saved_us.saturating_sub(last.saved_us),
