@@ -50,6 +50,7 @@ const OPTIONS: &[&str] = &[
     "overlays/stage",
     "options",
     "golden/helm-stage.yaml",
+    "golden/helm-external-metrics.yaml",
     "golden/helm-optimize.yaml",
     "golden/helm-records.yaml",
     "golden/helm-scaling-hpa.yaml",
@@ -189,6 +190,10 @@ fn mistakes_in_what_goes_to_zero_are_found() {
     });
     change_in(&values, "options/scaling-keda/values.yaml", |text| text.replace(", scaler: true", ""));
     change_in(&values, "options/scaling-kserve/values.yaml", |text| text.replace("external", "hpa"));
+    change_in(&values, "options/external-metrics/values.yaml", |text| {
+        text.replace("enabled: true", "scaler: true")
+            .replace("mode: hpa", "mode: keda, apiService: { caBundle: Y2E=, certificate: forebay-tls }")
+    });
     let refused = said(&values, &base);
     for expected in [
         "options/scaling-hpa/values.yaml:1",
@@ -199,6 +204,10 @@ fn mistakes_in_what_goes_to_zero_are_found() {
         "scaling.mode keda asks the gate how many are wanted: gate.hold.enabled and gate.hold.scaler true",
         "options/scaling-kserve/values.yaml:1",
         "KServe's own HorizontalPodAutoscaler keeps one: scaling.min 1",
+        "options/external-metrics/values.yaml:1",
+        "scaling.metrics gate is for an HPA, and scaling.mode keda asks for none",
+        "scaling.metrics gate tells what waits at the gate and what backends do, and it knows of neither",
+        "scaling.apiService.caBundle and scaling.apiService.certificate both say by which CA the gate is believed",
     ] {
         assert!(refused.contains(expected), "{expected} is not in:\n{refused}");
     }
@@ -211,12 +220,20 @@ fn mistakes_in_what_goes_to_zero_are_found() {
     change_in(&components, "components/scaling-hpa/kustomization.yaml", |text| {
         text.replace("op: remove, path: /spec/replicas", "op: replace, path: /spec/replicas, value: 2")
     });
+    change_in(&components, "options/external-metrics/apiservice.yaml", |text| {
+        text.replace("port: 8016", "port: 8010").replace(
+            "name: forebay-gate, namespace: forebay-stage }",
+            "name: other, namespace: kube-system }",
+        )
+    });
     change_in(&components, "components/scaling-keda/scaledobject.yaml", |text| {
         text.replace("maxReplicaCount: 4", "maxReplicaCount: 4\n  idleReplicaCount: 0")
     });
     let wrong = said(&components, &base);
     for expected in [
         "waits 360 s, and the gate holds for 400 s",
+        "port 8010 leads to 8010 of a gate that gives External metrics at 8016",
+        "ServiceAccount forebay-gate may not read who asks for them",
         "Deployment/forebay-stage/forebay-backend: spec.replicas",
         "0 is not below minReplicaCount",
         "wakes forebay-predictor, and nothing here is or makes a Deployment of that name",
