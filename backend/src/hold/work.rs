@@ -231,11 +231,11 @@ mod tests {
         let seconds = |seconds: u64| start + Duration::from_secs(seconds);
         let mut busy = |computed: Option<u64>, at: u64| {
             let said = computed.map(|computed| said(OURS, computed, 1, 0, 0)).unwrap_or_default();
-            (looks.add(&mut work, &said, seconds(at)) * 1000.0).round() / 1000.0
+            Duration::from_secs_f64(looks.add(&mut work, &said, seconds(at))).as_millis()
         };
-        assert_eq!((busy(Some(900_000_000), 0), busy(Some(901_000_000), 2)), (0.0, 0.5));
-        assert_eq!((busy(None, 4), busy(Some(903_000_000), 6)), (0.0, 0.5), "one look late is no burst");
-        assert_eq!(busy(Some(1_000_000), 8), 0.5, "it began anew");
+        assert_eq!((busy(Some(900_000_000), 0), busy(Some(901_000_000), 2)), (0, 500));
+        assert_eq!((busy(None, 4), busy(Some(903_000_000), 6)), (0, 500), "one look late is no burst");
+        assert_eq!(busy(Some(1_000_000), 8), 500, "it began anew");
     }
 
     #[test]
