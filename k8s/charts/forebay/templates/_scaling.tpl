@@ -46,5 +46,5 @@ sum({__name__=~"forebay_held_requests|forebay_requests_in_progress",namespace={{
 
 {{/* Seconds of compute time that a second takes: what was not answered from the cache. */}}
 {{- define "forebay.busyQuery" -}}
-sum(rate(nv_inference_compute_infer_duration_us{namespace={{ .Release.Namespace | quote }}}[1m])) / 1e6 or vector(0)
+sum(rate(forebay_computed_us{namespace={{ .Release.Namespace | quote }}}[1m])) / 1e6 or vector(0)
 {{- end }}
