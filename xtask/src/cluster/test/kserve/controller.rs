@@ -93,7 +93,8 @@ fn objects(bed: &Bed<'_>, folder: &Path) -> Result<String> {
     bed.kube.run(&format!("kustomize {}", overlay.display()))
 }
 
-/// Its Deployment: a user for an image that names none, no proxy for its metrics, and readiness that is looked at each second.
+/// Its Deployment: a user for an image that names none, no proxy for its metrics, nobody who might lead in its place, for a busy machine
+/// is late with a lease, and readiness that is looked at each second.
 fn manager() -> serde_json::Value {
     json!({
         "apiVersion": "apps/v1", "kind": "Deployment",
@@ -102,7 +103,7 @@ fn manager() -> serde_json::Value {
             "securityContext": {"runAsUser": 65532},
             "containers": [
                 {"name": "kube-rbac-proxy", "$patch": "delete"},
-                {"name": "manager", "imagePullPolicy": "IfNotPresent", "resources": {"limits": {"cpu": null}},
+                {"name": "manager", "args": ["--metrics-addr=127.0.0.1:8080"], "imagePullPolicy": "IfNotPresent", "resources": {"limits": {"cpu": null}},
                  "readinessProbe": {"initialDelaySeconds": 1, "periodSeconds": 1}},
             ],
         }}},

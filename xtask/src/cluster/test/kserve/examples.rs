@@ -62,7 +62,14 @@ pub(super) fn apply(bed: &Bed<'_>, file: &str) -> Result<()> {
         Some((indent, _)) => format!("{indent}requests: {{ cpu: 100m, memory: 64Mi }}\n"),
         None => format!("{line}\n"),
     });
-    bed.kube.apply(&small.collect::<String>()).with_context(|| file.to_owned())
+    let small = small.collect::<String>();
+    // KServe may not be there yet for who asks it by a Service; what it refuses is told at once.
+    let applied = until(&format!("KServe is asked about {file}"), PATIENCE, || {
+        let applied = bed.kube.apply(&small);
+        let is_away = |error: &anyhow::Error| error.to_string().contains("failed calling webhook");
+        (!applied.as_ref().is_err_and(is_away)).then_some(applied)
+    })?;
+    applied.with_context(|| file.to_owned())
 }
 
 /// Waits until an InferenceService is ready, and its pods are.
