@@ -10,7 +10,7 @@ use serde_json::Value;
 use crate::hold::asks;
 use crate::mesh::Mesh;
 use crate::process::{gate_command, refused};
-use cluster::{Cluster, GROUP, NAMESPACE};
+use cluster::{Cluster, GROUP, NAMESPACE, ask_as, metric_path};
 
 /// What a list says of the service's one value.
 fn value(list: &Value) -> &str {
@@ -27,13 +27,13 @@ fn who_has_no_certificate_of_the_front_proxy_and_its_name_is_not_answered() {
     let elastic = cluster.elastic(Mesh::redis());
     let port = elastic.gate.external_metrics_port;
     cluster.until_known(port);
-    let metric = cluster.metric("forebay-requests");
-    let refused = cluster.ask_as(None, port, &metric).unwrap();
+    let metric = metric_path("forebay-requests");
+    let refused = ask_as(None, port, &metric).unwrap();
     assert_eq!((refused.status, &refused.json()["reason"]), (401, &"Unauthorized".into()), "{refused:?}");
-    let another = cluster.ask_as(Some(cluster.front_proxy().sign_for("another")), port, &metric).unwrap();
+    let another = ask_as(Some(cluster.front_proxy().sign_for("another")), port, &metric).unwrap();
     assert_eq!((another.status, &another.json()["reason"]), (403, &"Forbidden".into()), "{another:?}");
     let stranger = rig::authority::Authority::new().sign_for("front-proxy-client");
-    assert!(cluster.ask_as(Some(stranger), port, &metric).is_err(), "another CA's");
+    assert!(ask_as(Some(stranger), port, &metric).is_err(), "another CA's");
     assert_eq!(cluster.ask(port, &metric).status, 200);
 }
 
@@ -46,7 +46,7 @@ fn a_front_proxy_with_a_new_ca_is_known_by_it_without_a_restart() {
     let old = cluster.front_proxy().sign_for("front-proxy-client");
     cluster.renews();
     cluster.until_known(port);
-    assert!(cluster.ask_as(Some(old), port, "/apis").is_err(), "the old CA's");
+    assert!(ask_as(Some(old), port, "/apis").is_err(), "the old CA's");
 }
 
 #[test]
@@ -76,7 +76,7 @@ fn what_waits_at_any_gate_is_told_by_each_and_busy_once_there_are_two_looks() {
         let other = elastic.another_gate(&cluster.flags());
         let ports = [elastic.gate.external_metrics_port, other.external_metrics_port];
         let told = |port: u16, metric: &str| {
-            let answer = cluster.ask(port, &cluster.metric(metric));
+            let answer = cluster.ask(port, &metric_path(metric));
             (answer.status == 200).then(|| value(&answer.json()).to_owned())
         };
         let until_told = |metric: &str, expected: &str| {
@@ -100,7 +100,7 @@ fn without_the_pool_what_waits_elsewhere_is_not_known_and_0_is_not_told() {
     let cluster = Cluster::start();
     let mut elastic = cluster.elastic(Mesh::redis());
     let port = elastic.gate.external_metrics_port;
-    let metric = cluster.metric("forebay-requests");
+    let metric = metric_path("forebay-requests");
     cluster.until_known(port);
     until("0 is told", || (cluster.ask(port, &metric).status == 200).then_some(()));
     elastic.mesh.kill();
@@ -142,14 +142,14 @@ fn what_is_asked_of_an_aggregated_api_is_answered_and_all_else_refused_as_kubern
     let names: Vec<&Value> =
         resources["resources"].as_array().unwrap().iter().map(|one| &one["name"]).collect();
     assert_eq!(names, ["forebay-requests", "forebay-busy"]);
-    let metric = cluster.metric("forebay-requests");
+    let metric = metric_path("forebay-requests");
     let none = cluster.ask(port, &format!("{metric}?labelSelector=service%3Dother")).json();
     assert_eq!(none["items"].as_array().unwrap().len(), 0);
     let right = cluster.ask(port, &format!("{metric}?labelSelector=service%3Ddefault")).json();
     assert_eq!((value(&right), &right["items"][0]["metricLabels"]["service"]), ("0", &"default".into()));
     for (path, code, reason) in [
         (format!("{metric}?labelSelector=service%20in%20(a)"), 400, "BadRequest"),
-        (cluster.metric("more"), 404, "NotFound"),
+        (metric_path("more"), 404, "NotFound"),
         (metric.replace(NAMESPACE, "other"), 404, "NotFound"),
         (format!("/{}", "n".repeat(4000)), 404, "NotFound"),
     ] {

@@ -95,16 +95,11 @@ impl Cluster {
         self.said().front_proxy.clone()
     }
 
-    /// Where a metric is.
-    pub(super) fn metric(&self, name: &str) -> String {
-        format!("/apis/{GROUP}/v1beta1/namespaces/{NAMESPACE}/{name}")
-    }
-
     /// The front proxy is answered.
     pub(super) fn until_known(&self, port: u16) {
         until("the front proxy is known", || {
             let identity = self.front_proxy().sign_for(NAME);
-            (self.ask_as(Some(identity), port, "/apis").ok()?.status == 200).then_some(())
+            (ask_as(Some(identity), port, "/apis").ok()?.status == 200).then_some(())
         });
     }
 
@@ -115,16 +110,6 @@ impl Cluster {
 
     pub(super) fn send(&self, port: u16, request: &[u8]) -> Answer {
         mtls::send(&client(Some(self.front_proxy().sign_for(NAME))), port, request).unwrap()
-    }
-
-    /// What somebody is answered who shows that certificate, or none.
-    pub(super) fn ask_as(
-        &self,
-        identity: Option<Identity>,
-        port: u16,
-        path: &str,
-    ) -> std::io::Result<Answer> {
-        mtls::send(&client(identity), port, &request("GET", path, &[], b""))
     }
 }
 
@@ -180,4 +165,14 @@ impl ServerCertVerifier for Anybody {
     fn supported_verify_schemes(&self) -> Vec<SignatureScheme> {
         self.0.signature_verification_algorithms.supported_schemes()
     }
+}
+
+/// Where a metric is.
+pub(super) fn metric_path(name: &str) -> String {
+    format!("/apis/{GROUP}/v1beta1/namespaces/{NAMESPACE}/{name}")
+}
+
+/// What somebody is answered who shows that certificate, or none.
+pub(super) fn ask_as(identity: Option<Identity>, port: u16, path: &str) -> std::io::Result<Answer> {
+    mtls::send(&client(identity), port, &request("GET", path, &[], b""))
 }

@@ -84,8 +84,8 @@ impl Names {
 
     /// From now on the name stands for those.
     pub(crate) fn stand_for(&self, addresses: &[Ipv4Addr]) {
-        let lines: String = addresses.iter().map(|address| format!("{address} {NAME}\n")).collect();
-        std::fs::write(self.0.path().join("hosts"), lines).unwrap();
+        let lines: Vec<String> = addresses.iter().map(|address| format!("{address} {NAME}\n")).collect();
+        std::fs::write(self.0.path().join("hosts"), lines.concat()).unwrap();
     }
 }
 

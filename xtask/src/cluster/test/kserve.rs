@@ -16,7 +16,7 @@ use crate::cluster::programs::KSERVE;
 use examples::{NAMESPACE, apply, ask, get, names, ready, rolled_out};
 
 /// How long the controller may take for an object.
-const PATIENCE: Duration = Duration::from_secs(60);
+const PATIENCE: Duration = Duration::from_mins(1);
 /// An InferenceService of each class of autoscaler, and the file that it is in.
 const CLASSES: [(&str, &str, &str); 4] = [
     ("vad", "hpa", "onnx.yaml"),
