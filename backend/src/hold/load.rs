@@ -13,7 +13,7 @@ use tokio_util::sync::CancellationToken;
 
 use super::backends::Backend;
 use super::handover::Handover;
-use super::work::{Looks, Work};
+use super::work::{Looks, Since, Work};
 use crate::observe::metrics::text;
 
 /// Of all backends together.
@@ -45,33 +45,14 @@ impl Load {
     }
 }
 
-/// What one look found.
-#[derive(Debug, Clone, Copy, Default)]
-struct Look {
-    in_progress: u64,
-    answered: u64,
-}
-
-impl Look {
-    fn of(metrics: &str) -> Self {
-        let sum = |names: &[&str]| {
-            let lines = text::lines(metrics).filter(|line| names.contains(&line.name));
-            lines.fold(0, |sum: u64, line| sum.saturating_add(line.count()))
-        };
-        Self {
-            // Ours, or what Triton has of it.
-            in_progress: sum(&["forebay_requests_in_progress"])
-                .max(sum(&["nv_inference_pending_request_count"])),
-            answered: sum(&["nv_inference_request_success", "nv_inference_request_failure"]),
-        }
-    }
-
-    fn and(self, other: Self) -> Self {
-        Self {
-            in_progress: self.in_progress.saturating_add(other.in_progress),
-            answered: self.answered.saturating_add(other.answered),
-        }
-    }
+/// Requests that came to a backend and are not answered, by its metrics.
+fn in_progress(metrics: &str) -> u64 {
+    let sum = |name: &str| {
+        let lines = text::lines(metrics).filter(|line| line.name == name);
+        lines.fold(0, |sum: u64, line| sum.saturating_add(line.count()))
+    };
+    // Ours, or what Triton has of it.
+    sum("forebay_requests_in_progress").max(sum("nv_inference_pending_request_count"))
 }
 
 /// What is known of the backends, always as it was found last.
@@ -116,17 +97,17 @@ pub(crate) async fn follow(found: Found, watched: Watched, stop: CancellationTok
     let mut ticks = tokio::time::interval(every);
     ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
     let mut wanted = handover.wanted();
-    let (mut last, mut looks): (Option<Look>, _) = (None, Looks::default());
+    let (mut has_looked, mut looks) = (false, Looks::default());
     loop {
         tokio::select! {
             () = stop.cancelled() => return,
             _ = ticks.tick() => {
                 let said = look(&handover).await;
-                let found = said.iter().map(|(_, text)| Look::of(text)).fold(Look::default(), Look::and);
-                let mut busy = 0.0;
-                watched.work.send_modify(|work| busy = looks.add(work, &said, Instant::now()));
-                watched.load.send_replace(load(held(&elsewhere), found, last.map(|last| (last, busy))));
-                last = Some(found);
+                let in_progress = said.iter().map(|(_, text)| in_progress(text)).fold(0, u64::saturating_add);
+                let mut since = Since::default();
+                watched.work.send_modify(|work| since = looks.add(work, &said, Instant::now()));
+                let since = std::mem::replace(&mut has_looked, true).then_some(since);
+                watched.load.send_replace(load(held(&elsewhere), in_progress, since));
             }
             // At once: who waits must not wait for a look.
             Ok(()) = wanted.changed() => {
@@ -148,13 +129,11 @@ async fn look(handover: &Arc<Handover>) -> Vec<(IpAddr, String)> {
     join_all(backends.iter().map(ask)).await.into_iter().flatten().collect()
 }
 
-/// `last`: the look before, and how busy backends were since.
-fn load(held: Held, found: Look, last: Option<(Look, f64)>) -> Load {
+/// `since`: what backends did since the look before, if there was one.
+fn load(held: Held, in_progress: u64, since: Option<Since>) -> Load {
     let Held { requests: held, is_whole } = held;
-    let is_active =
-        held > 0 || found.in_progress > 0 || last.is_some_and(|(last, _)| found.answered > last.answered);
-    let busy = last.map(|(_, busy)| busy);
-    Load { held, is_whole, in_progress: Some(found.in_progress), busy, is_active }
+    let is_active = held > 0 || in_progress > 0 || since.is_some_and(|since| since.has_answered);
+    Load { held, is_whole, in_progress: Some(in_progress), busy: since.map(|since| since.busy), is_active }
 }
 
 #[cfg(test)]
@@ -171,28 +150,26 @@ mod tests {
                     nv_inference_pending_request_count{model=\"a\"} 2\n\
                     forebay_requests_in_progress{model=\"a\"} 3\n\
                     forebay_requests_in_progress{model=\"b\"} NaN\n";
-        let look = Look::of(text);
-        assert_eq!((look.in_progress, look.answered), (3, 13));
-        assert_eq!(Look::of("nonsense").answered, 0);
+        assert_eq!(in_progress(text), 3);
+        assert_eq!(in_progress("nonsense"), 0);
     }
 
     #[test]
     fn a_service_is_active_while_somebody_waits_or_is_computed_or_was_answered() {
-        let look = |in_progress, answered| Look { in_progress, answered };
-        let after = |held, found| load(Held::of(held, Some(0)), found, Some((look(0, 5), 0.5)));
+        let after = |held, in_progress, has_answered| {
+            load(Held::of(held, Some(0)), in_progress, Some(Since { busy: 0.5, has_answered }))
+        };
         let told = |load: Load| (load.requests(), load.is_active);
-        assert_eq!(told(after(0, look(0, 5))), (Some(0), false));
-        assert_eq!(told(after(3, look(0, 5))), (Some(3), true));
-        assert_eq!(told(after(1, look(2, 5))), (Some(3), true));
-        assert_eq!(told(after(0, look(0, 6))), (Some(0), true));
-        // Backends that went took their counts along.
-        assert_eq!(told(after(0, look(0, 0))), (Some(0), false));
-        assert_eq!(after(0, look(0, 6)).busy, Some(0.5));
+        assert_eq!(told(after(0, 0, false)), (Some(0), false));
+        assert_eq!(told(after(3, 0, false)), (Some(3), true));
+        assert_eq!(told(after(1, 2, false)), (Some(3), true));
+        assert_eq!(told(after(0, 0, true)), (Some(0), true));
+        assert_eq!(after(0, 0, true).busy, Some(0.5));
     }
 
     #[test]
     fn what_is_not_known_is_not_0_but_what_is_known_to_wait_counts() {
-        let after = |here, elsewhere| load(Held::of(here, elsewhere), Look::default(), None);
+        let after = |here, elsewhere| load(Held::of(here, elsewhere), 0, None);
         assert_eq!((Load::default().requests(), Load::default().busy), (None, None), "nobody has looked");
         assert_eq!((after(0, Some(0)).requests(), after(0, Some(0)).busy), (Some(0), None), "once");
         assert_eq!((after(0, Some(2)).requests(), after(1, Some(2)).requests()), (Some(2), Some(3)));

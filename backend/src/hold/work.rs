@@ -41,6 +41,15 @@ pub(super) struct Looks {
     has_looked: bool,
 }
 
+/// What backends did since they were last seen.
+#[derive(Debug, Clone, Copy, Default, PartialEq)]
+pub(super) struct Since {
+    /// Seconds of compute time that a second took.
+    pub(super) busy: f64,
+    /// Something was answered. A backend that only missed a look has not.
+    pub(super) has_answered: bool,
+}
+
 /// What a backend says of a model: all of it only grows.
 #[derive(Debug, Clone, Copy, Default)]
 struct Counts {
@@ -123,14 +132,13 @@ fn counts(metrics: &str) -> (HashMap<String, Counts>, bool) {
 }
 
 impl Looks {
-    /// Adds what backends say now; leaves the seconds of compute time that a second takes of those that were seen before, each since
-    /// then.
-    pub(super) fn add(&mut self, work: &mut Work, said: &[(IpAddr, String)], now: Instant) -> f64 {
+    /// Adds what backends say now; leaves what each did since it was last seen. How busy one was is known of those that were seen before.
+    pub(super) fn add(&mut self, work: &mut Work, said: &[(IpAddr, String)], now: Instant) -> Since {
         work.backends = said.len();
         // What was there before this gate is nothing that it saw.
         let is_first = !std::mem::replace(&mut self.has_looked, true);
         self.last.retain(|_, (seen, _)| now.duration_since(*seen) < REMEMBERED);
-        let mut busy = 0.0;
+        let mut all = Since::default();
         for (address, metrics) in said {
             let (counts, is_ours) = counts(metrics);
             let last = self.last.remove(address);
@@ -140,17 +148,18 @@ impl Looks {
                 let before = before.unwrap_or(if is_first { *counts } else { Counts::default() });
                 let grown = counts.since(before);
                 computed_us = computed_us.saturating_add(grown.computed_us());
+                all.has_answered |= grown.answered > 0 || grown.failed > 0;
                 work.add(model, grown, if is_ours { 0 } else { counts.mean_us() });
             }
             if let Some((seen, _)) = last {
                 let since = now.duration_since(seen).as_secs_f64().max(0.001);
-                busy += Duration::from_micros(computed_us).as_secs_f64() / since;
+                all.busy += Duration::from_micros(computed_us).as_secs_f64() / since;
             }
             if self.last.len() < MOST_BACKENDS {
                 self.last.insert(*address, (now, counts));
             }
         }
-        busy
+        all
     }
 }
 
@@ -226,12 +235,22 @@ mod tests {
     }
 
     #[test]
+    fn a_backend_that_missed_a_look_has_answered_nothing_by_that() {
+        let (mut looks, mut work, now) = (Looks::default(), Work::default(), Instant::now());
+        let told = said(OURS, 1000, 10, 0, 0);
+        let mut answers = |said: &[(IpAddr, String)]| looks.add(&mut work, said, now).has_answered;
+        assert!(!answers(&told), "what was there before");
+        assert!(!answers(&[]) && !answers(&told), "it is back");
+        assert!(answers(&said(OURS, 1100, 11, 0, 0)));
+    }
+
+    #[test]
     fn a_backend_is_busy_by_what_it_computed_since_it_was_seen_itself() {
         let (mut looks, mut work, start) = (Looks::default(), Work::default(), Instant::now());
         let seconds = |seconds: u64| start + Duration::from_secs(seconds);
         let mut busy = |computed: Option<u64>, at: u64| {
             let said = computed.map(|computed| said(OURS, computed, 1, 0, 0)).unwrap_or_default();
-            Duration::from_secs_f64(looks.add(&mut work, &said, seconds(at))).as_millis()
+            Duration::from_secs_f64(looks.add(&mut work, &said, seconds(at)).busy).as_millis()
         };
         assert_eq!((busy(Some(900_000_000), 0), busy(Some(901_000_000), 2)), (0, 500));
         assert_eq!((busy(None, 4), busy(Some(903_000_000), 6)), (0, 500), "one look late is no burst");
