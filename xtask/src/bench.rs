@@ -8,7 +8,7 @@
 mod bodies;
 mod chart;
 mod envoy;
-mod figure;
+pub(crate) mod figure;
 mod floor;
 mod halt;
 mod load;

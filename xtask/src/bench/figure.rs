@@ -4,15 +4,15 @@ use std::fmt;
 use std::time::Duration;
 
 /// A figure and its base, in milliseconds.
-pub(super) struct Figure {
-    pub(super) name: &'static str,
-    pub(super) base: &'static str,
-    pub(super) own: Vec<Duration>,
-    pub(super) against: Vec<Duration>,
-    pub(super) target: Target,
+pub(crate) struct Figure {
+    pub(crate) name: &'static str,
+    pub(crate) base: &'static str,
+    pub(crate) own: Vec<Duration>,
+    pub(crate) against: Vec<Duration>,
+    pub(crate) target: Target,
 }
 
-pub(super) enum Target {
+pub(crate) enum Target {
     /// Its median is so many milliseconds at most.
     AtMost(f64),
     /// Its 99th percentile is so many times that of its base at most.

@@ -72,6 +72,17 @@ pub(super) const KSERVE: Module = Module {
     packages: 1900,
 };
 
+/// KEDA, which is one version: its operator, and the adapter that answers an HPA's questions.
+pub(super) const KEDA: Module = Module {
+    folder: "keda",
+    name: "keda",
+    package: "github.com/kedacore/keda/v2/cmd/operator",
+    upstream: "github.com/kedacore/keda/v2",
+    packages: 3300,
+};
+pub(super) const KEDA_ADAPTER: Module =
+    Module { name: "keda-adapter", package: "github.com/kedacore/keda/v2/cmd/adapter", ..KEDA };
+
 impl Module {
     /// The program, built if it isn't there.
     ///
@@ -199,7 +210,7 @@ mod tests {
     #[test]
     fn a_programs_version_is_its_modules() {
         let layout = Layout::find().unwrap();
-        for module in [&KUBE, &COREDNS, &COLLECTOR, &ARGO_CD, &KSERVE] {
+        for module in [&KUBE, &COREDNS, &COLLECTOR, &ARGO_CD, &KSERVE, &KEDA] {
             let version = module.version(&layout).unwrap();
             let numbers: Vec<&str> = version.split('.').collect();
             assert!(numbers.len() == 3 && numbers.iter().all(|n| n.parse::<u32>().is_ok()), "{version}");

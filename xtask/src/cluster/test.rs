@@ -5,6 +5,7 @@
 
 mod argo_cd;
 mod bed;
+mod cycles;
 mod dry_run;
 mod environments;
 mod external_metrics;
@@ -139,6 +140,18 @@ const CHECKS: &[Check] = &[
     Check::long(
         "the gate gives External metrics: the API server hands them on, the HPA goes by them, one in a cluster gives them",
         external_metrics::all,
+    ),
+    Check::long(
+        "by KEDA: from no backend to three and back, five times, each one wake, no request lost or answered wrongly",
+        cycles::keda,
+    ),
+    Check::long(
+        "by the gate's own Role: from no backend to one, five times, each one wake, no request lost or answered wrongly",
+        cycles::gate_wakes,
+    ),
+    Check::long(
+        "by an HPA to zero, as the gate tells it: from no backend to three and back, five times, each one wake, no request lost or answered wrongly",
+        cycles::hpa,
     ),
     Check::long("stage and prod install, with TLS everywhere, and pass helm test", environments::all),
     Check::long(

@@ -40,6 +40,14 @@ pub(super) struct Sent {
 }
 
 impl Sent {
+    /// One more.
+    pub(super) fn count<T>(&mut self, outcome: Result<T, String>) {
+        match outcome {
+            Ok(_) => self.answered += 1,
+            Err(why) => *self.failed.entry(why).or_default() += 1,
+        }
+    }
+
     /// Those of another client too.
     pub(super) fn add(&mut self, other: Self) {
         self.answered += other.answered;
