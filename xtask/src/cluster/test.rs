@@ -150,8 +150,16 @@ const CHECKS: &[Check] = &[
         cycles::gate_wakes,
     ),
     Check::long(
+        "KEDA is gone, a gate is killed, Prometheus is down, a node is lost at zero: what a gate held is lost with it, and nothing else",
+        cycles::failures,
+    ),
+    Check::long(
         "by an HPA to zero, as the gate tells it: from no backend to three and back, five times, each one wake, no request lost or answered wrongly",
         cycles::hpa,
+    ),
+    Check::long(
+        "by the gate's own Role and an HPA from one on: from no backend to three and back, five times, each one wake, no request lost or answered wrongly",
+        cycles::hpa_from_one,
     ),
     Check::long("stage and prod install, with TLS everywhere, and pass helm test", environments::all),
     Check::long(

@@ -1,10 +1,12 @@
 //! What the checks stand on: a cluster with a way in, helm, a client, and one release of the chart.
 
+use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command};
 use std::time::Duration;
 
 use anyhow::{Context, Result};
+use rustix::process::{Pid, Signal, kill_process};
 use serde_json::Value;
 use walkdir::WalkDir;
 
@@ -232,6 +234,25 @@ impl<'a> Bed<'a> {
     /// # Errors
     /// Its control group isn't found.
     pub(super) fn fill_memory(&self, pod: &str) -> Result<Filling> {
+        let fill = "echo $$ >\"$1/cgroup.procs\" && exec tail /dev/zero";
+        let mut filler = command("sh", ["-c", fill, "sh"]);
+        Ok(Filling(filler.arg(self.control_group(pod)?).spawn()?))
+    }
+
+    /// Kills a pod's processes, as nobody is asked to end.
+    ///
+    /// # Errors
+    /// Its control group isn't found.
+    pub(super) fn kill(&self, pod: &str) -> Result<()> {
+        let processes = fs::read_to_string(self.control_group(pod)?.join("cgroup.procs"))?;
+        for process in processes.lines().filter_map(|line| Pid::from_raw(line.trim().parse().ok()?)) {
+            kill_process(process, Signal::KILL)?;
+        }
+        Ok(())
+    }
+
+    /// The control group of a pod's container.
+    fn control_group(&self, pod: &str) -> Result<PathBuf> {
         let place = self.place.as_ref().context("nodes of ours are needed")?;
         let pod = self.json(&format!("get pod {pod}"))?;
         let id =
@@ -244,9 +265,7 @@ impl<'a> Bed<'a> {
             groups.flat_map(|root| WalkDir::new(root.join(place.instance.cgroup())).into_iter().flatten());
         let group =
             folders.find(|entry| *entry.file_name() == *id).context("the pod's control group isn't there")?;
-        let fill = "echo $$ >\"$1/cgroup.procs\" && exec tail /dev/zero";
-        let mut filler = command("sh", ["-c", fill, "sh"]);
-        Ok(Filling(filler.arg(group.path()).spawn()?))
+        Ok(group.into_path())
     }
 
     /// Prints how the pods are, for whoever reads of a failure.

@@ -3,6 +3,7 @@
 //! was one wake, and how long each step took, leave.
 
 mod client;
+mod failures;
 mod hits;
 mod keda;
 mod replicas;
@@ -57,6 +58,25 @@ pub(super) fn gate_wakes(bed: &Bed<'_>) -> Result<String> {
 pub(super) fn hpa(bed: &Bed<'_>) -> Result<String> {
     let settings = "--set scaling.mode=hpa --set scaling.metrics=gate --set scaling.min=0";
     cycled(bed, &Scaler { settings, up_by_hand: false, down_by_hand: false, hpa: true })
+}
+
+/// # Errors
+/// As [`keda`].
+pub(super) fn hpa_from_one(bed: &Bed<'_>) -> Result<String> {
+    let settings =
+        "--set scaling.mode=hpa --set scaling.metrics=gate --set scaling.min=1 --set gate.hold.wake=scale";
+    cycled(bed, &Scaler { settings, up_by_hand: false, down_by_hand: true, hpa: true })
+}
+
+/// What is wrong when others than backends come and go.
+///
+/// # Errors
+/// A request is lost that need not be.
+pub(super) fn failures(bed: &Bed<'_>) -> Result<String> {
+    keda::start(bed)?;
+    let found = inside(bed, || failures::all(bed))?;
+    keda::stop(bed)?;
+    Ok(found)
 }
 
 /// Installs a service, takes it through its cycles, and takes it away.

@@ -49,6 +49,19 @@ pub(super) fn start(bed: &Bed<'_>) -> Result<String> {
     Ok(version)
 }
 
+/// Says how many operators there are: none, or one.
+///
+/// # Errors
+/// The server refuses, or it does not become so.
+pub(super) fn operators(bed: &Bed<'_>, count: u32) -> Result<()> {
+    bed.kube.run(&format!("--namespace keda scale deployment/keda-operator --replicas={count}"))?;
+    bed.kube.run("--namespace keda rollout status deployment/keda-operator --timeout=120s")?;
+    until("as many operators are there", PATIENCE, || {
+        let pods = bed.kube.json("--namespace keda get pods --selector app=keda-operator").ok()?;
+        (pods["items"].as_array()?.len() == count as usize).then_some(())
+    })
+}
+
 /// Takes it away: another one may answer an HPA's questions then.
 ///
 /// # Errors
