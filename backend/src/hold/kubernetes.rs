@@ -1,4 +1,4 @@
-//! Kubernetes' API, asked as the pod's ServiceAccount: a path enters, the body of an answer that went well leaves, or what was wrong and
+//! Kubernetes' API, asked as the pod's `ServiceAccount`: a path enters, the body of an answer that went well leaves, or what was wrong and
 //! what would be right. Next: `wake` reads and writes a scale; `external::front_proxy` reads who may ask for metrics.
 
 use std::path::PathBuf;

@@ -30,7 +30,7 @@ pub(crate) struct ExternalSettings {
         env = "FOREBAY_EXTERNAL_METRICS_NAMESPACE"
     )]
     namespace: Option<String>,
-    /// Kubernetes' API, which says who may ask: its front proxy, by the ConfigMap extension-apiserver-authentication of kube-system. It is
+    /// Kubernetes' API, which says who may ask: its front proxy, by the `ConfigMap` extension-apiserver-authentication of kube-system. It is
     /// read with --hold-wake-token-file and --hold-wake-ca-file
     #[arg(
         id = "external_api",

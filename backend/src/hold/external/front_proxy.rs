@@ -1,4 +1,4 @@
-//! Who may ask: the API server's front proxy, as the API server itself says it in a ConfigMap for whoever it hands requests to. Its CA and
+//! Who may ask: the API server's front proxy, as the API server itself says it in a `ConfigMap` for whoever it hands requests to. Its CA and
 //! names leave, and go on being read: clusters renew CAs.
 
 use std::collections::HashMap;
