@@ -13,9 +13,9 @@ use rig::group::Group;
 use rig::http::{get, post, send};
 use rig::process::PATIENCE;
 use rig::v2::JSON;
-use serde_json::json;
 
 use super::Settings;
+use super::bodies::Body;
 use super::figure::{Figure, Target};
 use crate::command::{command, output};
 use crate::layout::Layout;
@@ -95,7 +95,8 @@ impl Scene<'_> {
         let ports = group.start_until("serve-starts", serve, PATIENCE, Ports::of)?;
         let ready = began.elapsed();
         if models.join(VAD).exists() {
-            let answer = send(ports.http, &post(&format!("/v2/models/{VAD}/infer"), &JSON, &frame()))?;
+            let answer =
+                send(ports.http, &post(&format!("/v2/models/{VAD}/infer"), &JSON, &Body::VadJson.bytes()))?;
             ensure!(answer.status == 200, "{answer:?}");
         }
         let answered = began.elapsed();
@@ -153,17 +154,6 @@ fn several(scene: &Scene<'_>, models: &Path) -> Result<Figure> {
     let own = started.iter().map(|one| one.ready).collect();
     let (name, base) = ("8 models are ready, loaded side by side", "one after another");
     Ok(Figure { name, base, own, against, target: Target::None })
-}
-
-/// A request of silence.
-fn frame() -> Vec<u8> {
-    let input = |name: &str, datatype: &str, shape: &[usize], data: Vec<f32>| json!({ "name": name, "datatype": datatype, "shape": shape, "data": data });
-    let inputs = [
-        input("input", "FP32", &[1, 512], vec![0.0; 512]),
-        input("state", "FP32", &[2, 1, 128], vec![0.0; 256]),
-        json!({ "name": "sr", "datatype": "INT64", "shape": [], "data": [16_000] }),
-    ];
-    json!({ "inputs": inputs }).to_string().into_bytes()
 }
 
 /// Of `forebay_start_seconds` and `forebay_load_seconds`, in milliseconds.

@@ -38,7 +38,7 @@ pub(super) fn job(bed: &Bed<'_>) -> Result<String> {
     bed.helm(&bed.release(
         "--set models.from=pvc --set models.pvc.claim=forebay-models --set backend.settings.model-control-mode=poll \
          --set optimize.model=vad --set optimize.data.claim=forebay-data --set optimize.data.subPath=data \
-         --set optimize.settings.metric=cosine --set-string optimize.settings.max-loss=5 --set optimize.timeSecs=60 \
+         --set optimize.settings.metric=cosine --set optimize.settings.max-loss=5 --set optimize.timeSecs=60 \
          --set optimize.resources.requests.cpu=100m --set optimize.resources.requests.memory=512Mi",
     ))?;
     ensure!(version(&bed)? == "1", "version 1 is not what is served before the Job");
@@ -76,11 +76,10 @@ fn requests(folder: &Path) -> Result<()> {
     };
     for number in 0..REQUESTS {
         let loudness = f64::from(number % 10) / 20.0;
-        let input: Vec<f64> = (0..512).map(|_| noise() * loudness).collect();
+        let input: Vec<f64> = (0..576).map(|_| noise() * loudness).collect();
         let body = json!({ "inputs": [
-            { "name": "input", "datatype": "FP32", "shape": [1, 512], "data": input },
+            { "name": "input", "datatype": "FP32", "shape": [1, 576], "data": input },
             { "name": "state", "datatype": "FP32", "shape": [2, 1, 128], "data": vec![0.0; 256] },
-            { "name": "sr", "datatype": "INT64", "shape": [], "data": [16_000] },
         ]});
         fs::write(folder.join(format!("{number:04}.json")), body.to_string())?;
     }
