@@ -124,6 +124,14 @@ pub(crate) fn optimize(layout: &Layout) -> Result<PathBuf> {
     these(layout, vec![Image::Optimize]).map(|(folder, _)| folder)
 }
 
+/// The filter's image; the folder of its archive.
+///
+/// # Errors
+/// It can't be made.
+pub(crate) fn filter(layout: &Layout) -> Result<PathBuf> {
+    these(layout, vec![Image::Filter]).map(|(folder, _)| folder)
+}
+
 fn these(layout: &Layout, only: Vec<Image>) -> Result<(PathBuf, PathBuf)> {
     let machine = Machine::here().context("images are made for amd64 and arm64")?;
     let settings = Settings {

@@ -1,5 +1,6 @@
 //! Container images of one program each, without any container engine: a program enters, an OCI layout leaves.
 
+use std::ffi::OsStr;
 use std::fmt::Write as _;
 use std::fs::{self, File};
 use std::io;
@@ -36,23 +37,61 @@ impl Layout {
     /// # Errors
     /// A file can't be read or written.
     pub(super) fn of(folder: &Path, files: &[(PathBuf, String)], tools: &Tools) -> Result<Self> {
+        Self::of_user(folder, files, "", tools)
+    }
+
+    /// The same, for what runs as that user where a pod does not say another.
+    ///
+    /// # Errors
+    /// As [`Self::of`].
+    pub(super) fn of_user(
+        folder: &Path,
+        files: &[(PathBuf, String)],
+        user: &str,
+        tools: &Tools,
+    ) -> Result<Self> {
         let layout = Self::empty(folder)?;
         let layer = layout.layer(files, tools)?;
         let architecture = if std::env::consts::ARCH == "aarch64" { "arm64" } else { "amd64" };
         let config = json!({
             "architecture": architecture,
             "os": "linux",
-            "config": {"Entrypoint": [files[0].1], "Env": ["PATH=/usr/bin"]},
+            "config": {"Entrypoint": [files[0].1], "Env": ["PATH=/usr/bin"], "User": user},
             "rootfs": {"type": "layers", "diff_ids": [layer["digest"]]},
         });
         layout.finished(&config, &[layer])
     }
 
-    /// An image of a program and the libraries that it is linked with.
+    /// An image of a module for proxies alone, as their agents want it: one file in one layer, compressed.
     ///
     /// # Errors
-    /// As [`Self::of`]; or the program can't be run here.
-    pub(super) fn of_program(folder: &Path, program: &Path, place: &str, tools: &Tools) -> Result<Self> {
+    /// As [`Self::of`].
+    pub(super) fn of_module(folder: &Path, module: &Path, tools: &Tools) -> Result<Self> {
+        let layout = Self::empty(folder)?;
+        let layer = layout.layer(&[(module.to_owned(), "/plugin.wasm".to_owned())], tools)?;
+        let content = layer["digest"].as_str().context("a layer has no digest")?;
+        let packed = layout.packed(content, tools)?;
+        let rootfs = json!({"type": "layers", "diff_ids": [content]});
+        layout.finished(&json!({"architecture": "wasm", "os": "wasi", "rootfs": rootfs}), &[packed])
+    }
+
+    /// A layer in place of its own compressed form, as a manifest names it.
+    fn packed(&self, digest: &str, tools: &Tools) -> Result<Value> {
+        let file = self.folder.join("blobs").join(digest.replacen(':', "/", 1));
+        tools.output("gzip", [OsStr::new("--no-name"), OsStr::new("--force"), file.as_os_str()])?;
+        let file = file.with_extension("gz");
+        let (digest, size) = (digest_of(&file)?, file.metadata()?.len());
+        fs::rename(file, self.folder.join("blobs").join(digest.replacen(':', "/", 1)))?;
+        Ok(
+            json!({"mediaType": "application/vnd.oci.image.layer.v1.tar+gzip", "digest": digest, "size": size}),
+        )
+    }
+
+    /// A program and the libraries that it is linked with, each with its place.
+    ///
+    /// # Errors
+    /// The program can't be run here.
+    pub(super) fn linked(program: &Path, place: &str, tools: &Tools) -> Result<Vec<(PathBuf, String)>> {
         let mut files = vec![(program.to_owned(), place.to_owned())];
         let mut ldd = tools.command("ldd", [program]);
         // Those that set-up unpacked beside it.
@@ -67,7 +106,7 @@ impl Layout {
             let place = if is_loader { path.to_owned() } else { format!("/usr/lib/{name}") };
             files.push((path.into(), place));
         }
-        Self::of(folder, &files, tools)
+        Ok(files)
     }
 
     /// This one with a layer more.

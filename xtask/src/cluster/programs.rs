@@ -71,6 +71,15 @@ pub(super) const KSERVE: Module = Module {
     upstream: "github.com/kserve/kserve",
     packages: 1900,
 };
+pub(super) const ISTIOD: Module = Module {
+    folder: "istio",
+    name: "pilot-discovery",
+    package: "istio.io/istio/pilot/cmd/pilot-discovery",
+    upstream: "istio.io/istio",
+    packages: 1760,
+};
+pub(super) const PILOT_AGENT: Module =
+    Module { name: "pilot-agent", package: "istio.io/istio/pilot/cmd/pilot-agent", packages: 680, ..ISTIOD };
 
 /// KEDA, which is one version: its operator, and the adapter that answers an HPA's questions.
 pub(super) const KEDA: Module = Module {

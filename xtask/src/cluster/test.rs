@@ -12,6 +12,7 @@ mod external_metrics;
 mod hits;
 mod images;
 mod install;
+mod istio;
 mod kserve;
 mod lighter;
 mod load;
@@ -186,6 +187,23 @@ const CHECKS: &[Check] = &[
         "Argo CD's App-of-Apps is Synced and Healthy for Helm and for Kustomize, a promotion and a revert",
         argo_cd::all,
     ),
+    Check::long(
+        "Istio comes up with its own istiod, and every proxy takes what k8s/istio says",
+        istio::comes_up,
+    ),
+    Check::long("Istio: a miss, a hit and another proxy's hit, by sidecar and gateway", istio::caching),
+    Check::long("Istio: nobody is answered who is not named, with a certificate", istio::strict),
+    Check::long("Istio: the gate stands in while no backend is there, and no longer", istio::failover),
+    Check::long("Istio: with no registry a fresh proxy passes all requests", istio::registry_away),
+    Check::long("Istio: with a wrong digest a proxy that runs passes all requests", istio::wrong_digest),
+    Check::long("Istio: after wrong settings a new policy is enforced", istio::wrong_settings),
+    Check::long("Istio: a body of 3 MB is held and answered", istio::large_body),
+    Check::long("Istio: a filter that traps costs the request at which it does", istio::trap),
+    Check::long("Istio: a tenth to a canary, whose answers go with it", istio::canary),
+    Check::long("Istio: a model's requests go to backends of its own", istio::on_demand),
+    Check::long("Istio: before the backends each principal is a tenant", istio::inbound),
+    Check::long("Istio: by TrafficExtension a hit, and without a buffer no harm", istio::extension),
+    Check::long("Istio: the module is replaced under load: no request fails", istio::hot_update),
 ];
 
 /// Runs `cargo xtask cluster test`.

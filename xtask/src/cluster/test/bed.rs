@@ -251,6 +251,19 @@ impl<'a> Bed<'a> {
         Ok(())
     }
 
+    /// `forebay` as a process in a pod's network, behind what stands in its way there.
+    ///
+    /// # Errors
+    /// The pod does not run on a node of ours.
+    pub(super) fn client_in(&self, pod: &str) -> Result<Command> {
+        let place = self.place.as_ref().context("a client needs a node of ours")?;
+        let processes = fs::read_to_string(self.control_group(pod)?.join("cgroup.procs"))?;
+        let process = processes.lines().next().context("the pod runs nothing")?;
+        let mut client = place.parts.tools.command("nsenter", [format!("--net=/proc/{process}/ns/net")]);
+        client.arg(&self.images.forebay);
+        Ok(client)
+    }
+
     /// The control group of a pod's container.
     fn control_group(&self, pod: &str) -> Result<PathBuf> {
         let place = self.place.as_ref().context("nodes of ours are needed")?;

@@ -69,9 +69,8 @@ impl Images {
                 registry.put(&with, &format!("{SERVE}:{tag}"))?;
             }
         }
-        let redis =
-            image::Layout::of_program(&scratch.join("redis"), &self.redis, "/usr/bin/redis-server", tools)?;
-        registry.put(&redis, "redis:7.4")
+        let redis = image::Layout::linked(&self.redis, "/usr/bin/redis-server", tools)?;
+        registry.put(&image::Layout::of(&scratch.join("redis"), &redis, tools)?, "redis:7.4")
     }
 
     /// Puts the image that makes models lighter there too, which few checks need.
@@ -84,6 +83,19 @@ impl Images {
             if is_here { self.clone() } else { Self { folder: images::optimize(layout)?, ..self.clone() } };
         let image = made.unpacked("optimize", &instance.folder.join("images"))?;
         Registry::of(instance).put(&image, &format!("forebay/optimize:{}", env!("CARGO_PKG_VERSION")))
+    }
+
+    /// Puts the filter's image there too, as `forebay/filter`, and tells the digest of its manifest.
+    ///
+    /// # Errors
+    /// As [`Self::load`], and it can't be made.
+    pub(super) fn load_filter(&self, layout: &Layout, instance: &Instance) -> Result<String> {
+        let is_here = self.archive("filter").exists();
+        let made =
+            if is_here { self.clone() } else { Self { folder: images::filter(layout)?, ..self.clone() } };
+        let image = made.unpacked("filter", &instance.folder.join("images"))?;
+        Registry::of(instance).put(&image, &format!("forebay/filter:{}", env!("CARGO_PKG_VERSION")))?;
+        Ok(image.manifest)
     }
 
     fn unpacked(&self, name: &str, scratch: &Path) -> Result<image::Layout> {

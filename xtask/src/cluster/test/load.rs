@@ -5,7 +5,7 @@
 use std::collections::BTreeMap;
 use std::fs;
 use std::path::PathBuf;
-use std::process::{Child, Stdio};
+use std::process::{Child, Command, Stdio};
 use std::time::Duration;
 
 use anyhow::{Context, Result, bail, ensure};
@@ -64,22 +64,33 @@ impl Load {
     /// A first request fails.
     pub(super) fn start(bed: &Bed<'_>) -> Result<Self> {
         let address = bed.service("front")?;
+        let urls = [format!("http://{address}:8080"), format!("grpc://{address}:8080")];
+        Self::sent_by(bed, &["json", "grpc"], || {
+            let mut client = bed.client()?;
+            client.args(["bench", MODEL, "--url", &urls[0], "--grpc-url", &urls[1]]);
+            Ok(client)
+        })
+    }
+
+    /// Starts one of each encoding by that command, and waits until all have answers.
+    ///
+    /// # Errors
+    /// A first request fails.
+    pub(super) fn sent_by(
+        bed: &Bed<'_>,
+        encodings: &[&'static str],
+        client: impl Fn() -> Result<Command>,
+    ) -> Result<Self> {
         let place = bed.place.as_ref().context("a client needs a node of ours")?;
         let mut clients = Vec::new();
-        for encoding in ["json", "grpc"] {
+        for encoding in encodings {
             let name = format!("load-{}-{encoding}", bed.namespace);
             let report = place.instance.folder.join(format!("{name}.json"));
             let log = place.instance.folder.join(format!("logs/{name}.log"));
             // None from an earlier load is taken for this one's.
             let _ = fs::remove_file(&report);
-            let mut bench = bed.client()?;
-            bench.args(["bench", MODEL, "--encoding", encoding, "--threads=1", "--warmup-secs=0"]);
-            bench.args([
-                "--url",
-                &format!("http://{address}:8080"),
-                "--grpc-url",
-                &format!("grpc://{address}:8080"),
-            ]);
+            let mut bench = client()?;
+            bench.args(["--encoding", encoding, "--threads=1", "--warmup-secs=0"]);
             // None twice: each must be computed. For an hour: it is stopped.
             bench.args([
                 "--repeats",

@@ -1,0 +1,36 @@
+//! A miss, a hit, and a hit of what another proxy's client asked, through a sidecar and through the gateway.
+
+use anyhow::{Context, Result, ensure};
+
+use super::ask::{Client, ENCODINGS, moment};
+use super::mesh::{Mesh, PATIENCE};
+use crate::cluster::await_it::until;
+
+/// # Errors
+/// A request is not answered, or not from where it should be.
+pub(super) fn all(mesh: &Mesh<'_>) -> Result<String> {
+    let (client, outside) = (mesh.client("client")?, mesh.outside()?);
+    for encoding in ENCODINGS {
+        shared(encoding, &client, &outside)?;
+        shared(encoding, &outside, &client)?;
+    }
+    Ok(format!("{}: a miss, a hit, and a hit by the other proxy's, both ways", ENCODINGS.join(", ")))
+}
+
+/// What one asks the other one's proxy has from the pool. A lookup that is late on a busy machine is a miss: then it is tried with another
+/// request.
+fn shared(encoding: &str, first: &Client<'_>, second: &Client<'_>) -> Result<()> {
+    let mut last = String::new();
+    let found = until("the other proxy answers from the pool", PATIENCE, || {
+        let once = || -> Result<String> {
+            let seed = moment()?;
+            let miss = first.ask(encoding, seed, &[])?.well()?;
+            ensure!(miss.contains("forebay; fwd=miss"), "the first answer is no miss: {miss}");
+            first.until_hit(encoding, seed)?;
+            second.ask(encoding, seed, &[])?.well()
+        };
+        last = once().unwrap_or_else(|error| format!("{error:#}"));
+        (last.contains("forebay; hit") && last.contains("detail=l2")).then_some(())
+    });
+    found.with_context(|| format!("{encoding}, {} after {}: {last}", second.name, first.name))
+}

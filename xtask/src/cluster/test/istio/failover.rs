@@ -1,0 +1,65 @@
+//! Certificates of the mesh for all, and who may ask whom; and the gate, which stands in while no backend is there.
+
+use std::process::Stdio;
+
+use anyhow::{Context, Result, ensure};
+
+use super::ask::{Client, Told, moment, whole};
+use super::mesh::{Mesh, PATIENCE};
+use super::proxy::Proxy;
+use crate::cluster::await_it::until;
+use crate::cluster::test::bed::{MODEL, RELEASE};
+
+/// # Errors
+/// One who shows no certificate is answered, or one who may not ask.
+pub(super) fn strict(mesh: &Mesh<'_>) -> Result<String> {
+    let seed = moment()?;
+    mesh.client("client")?.ask("json", seed, &[])?.well().context("who may ask")?;
+    // A process of a node, and no proxy before it.
+    for component in ["backend", "gate"] {
+        let (pod, _) = mesh.bed.pods(component)?.into_iter().next().context("no pod of that component")?;
+        let address = mesh.bed.json(&format!("get pod {pod}"))?["status"]["podIP"].clone();
+        let url = format!("http://{}:8000", address.as_str().context("the pod has no address")?);
+        let plain = Client { bed: &mesh.bed, pod: None, url, name: format!("{RELEASE}-{component}") };
+        let told = plain.ask("json", seed, &[])?;
+        ensure!(matches!(told, Told::Failed(_)), "{component} answers who shows no certificate: {told:?}");
+    }
+    let told = mesh.client("stranger")?.ask("json", seed, &[])?;
+    ensure!(told.says("403"), "one whom security.yaml does not name was told {told:?}");
+    Ok("without a certificate no connection, a principal that is not named 403".to_owned())
+}
+
+/// # Errors
+/// A hit is none at zero, a held request is not answered when a backend comes, or requests go on through the gate.
+pub(super) fn over_and_back(mesh: &Mesh<'_>) -> Result<String> {
+    let (client, bed) = (mesh.client("client")?, &mesh.bed);
+    let (kept, new) = (whole(bed, "kept", 0)?, whole(bed, "new", 0)?);
+    client.ask("json", 0, &["--data", &kept])?.well()?;
+    let hit_of_kept = || client.ask("json", 0, &["--data", &kept]).ok().filter(Told::is_hit);
+    until("it is kept", PATIENCE, hit_of_kept)?;
+    bed.run(&format!("scale deployment/{RELEASE}-backend --replicas=0"))?;
+    until("the last backend is gone", PATIENCE, || bed.pods("backend").ok().filter(Vec::is_empty))?;
+    until("it is given at zero", PATIENCE, hit_of_kept)?;
+
+    let (gate, _) = bed.pods("gate")?.into_iter().next().context("no gate")?;
+    let gate = Proxy::of(bed, &gate);
+    let mut held = client.command(&["infer", MODEL, "--timeout-secs=280", "--data", &new])?;
+    let held = held.stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().context("can't run forebay")?;
+    until("the gate holds it", PATIENCE, || (gate.passed().ok()?.0 > 0).then_some(()))?;
+    bed.run(&format!("scale deployment/{RELEASE}-backend --replicas=1"))?;
+    let done = held.wait_with_output()?;
+    let said = String::from_utf8_lossy(&done.stderr);
+    ensure!(done.status.success(), "the held request: {}", said.trim());
+    bed.run(&format!("rollout status deployment/{RELEASE}-backend --timeout=240s"))?;
+
+    let direct = || -> Result<bool> {
+        let before = gate.passed()?.1;
+        client.ask("json", moment()?, &[])?.well()?;
+        Ok(gate.passed()?.1 == before)
+    };
+    until("requests go to the backend again", PATIENCE, || direct().ok().filter(|direct| *direct))?;
+    for _ in 0..5 {
+        ensure!(direct()?, "a request went through the gate though a backend is ready");
+    }
+    Ok("at zero hits go on and a miss waits at the gate; a backend that comes answers it; then the way is direct".to_owned())
+}
