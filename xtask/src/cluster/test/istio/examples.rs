@@ -91,12 +91,14 @@ pub(super) fn on_demand(mesh: &Mesh<'_>) -> Result<String> {
     mesh.bed.run("delete serviceentry forebay-on-demand")?;
     mesh.bed.run("delete destinationrule forebay-on-demand")?;
     mesh.bed.helm(&format!("uninstall rare --namespace {RELEASE} --wait"))?;
-    // Each asks for the model's description first, which is no inference and goes to the others.
+    // Each asks for the model's description first, which goes the same way.
     ensure!(
-        own == 10,
-        "of 10 inferences of {rare} {own} went to its own backends, and {hot} requests to the others"
+        (own, hot) == (20, 20),
+        "of 20 requests for {rare} and 20 for {MODEL} {own} went to the backends of {rare} and {hot} to the others"
     );
-    Ok(format!("10 of 10 inferences of {rare} went to its own backends, none of {MODEL}"))
+    Ok(format!(
+        "20 of 20 requests for {rare} went to its own backends, and 20 of 20 for {MODEL} to the others"
+    ))
 }
 
 /// The proxy of a release's backend.
