@@ -14,7 +14,7 @@ use crate::cluster::await_it::until;
 use crate::cluster::test::bed::{Bed, Place};
 
 /// A fresh proxy that may not wait longer than so for its module.
-const FRESH: Duration = Duration::from_secs(60);
+const FRESH: Duration = Duration::from_mins(1);
 
 /// # Errors
 /// A proxy that can't fetch the module is not ready, or refuses requests.

@@ -60,7 +60,7 @@ impl Objects {
     /// Applies a folder, as the page says it.
     ///
     /// # Errors
-    /// The server refuses one, or warns of more than that EnvoyFilter is an old API.
+    /// The server refuses one, or warns of more than that `EnvoyFilter` is an old API.
     pub(super) fn apply(&self, bed: &Bed<'_>, inside: &str) -> Result<()> {
         let words = format!("apply -k {}", self.folder.join(inside).display());
         well(bed.kube.ask(&words, "")?, &words)
