@@ -71,7 +71,8 @@ pub(crate) struct ModelSettings {
     #[arg(long, env = "FOREBAY_EXIT_ON_ERROR", default_value_t = true, action = clap::ArgAction::Set,
           num_args = 0..=1, default_missing_value = "true")]
     pub(crate) exit_on_error: bool,
-    /// Models that are loaded side by side at start, and as the repository changes [default: cores, at most 4]
+    /// Models that are loaded side by side at start, and as the repository changes; with a GPU it is one after another [default: cores, at
+    /// most 4]
     #[arg(long, env = "FOREBAY_MODEL_LOAD_THREAD_COUNT", value_parser = clap::value_parser!(u16).range(1..=64))]
     pub(crate) model_load_thread_count: Option<u16>,
     /// Path of ONNX Runtime's shared library (`libonnxruntime.so`), 1.18 or newer

@@ -29,7 +29,7 @@ impl Control {
         let load = |control: &Self, name: &str| control.first_attempt(name);
         for (name, attempt) in names.iter().zip(self.side_by_side(names.clone(), load).await?) {
             let attempt = attempt?;
-            if attempt.loaded.as_ref().is_err_and(LoadError::is_transient) {
+            if self.loader.at_a_time > 1 && attempt.loaded.as_ref().is_err_and(LoadError::is_transient) {
                 again.push(name);
                 continue;
             }

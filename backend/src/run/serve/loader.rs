@@ -46,6 +46,9 @@ pub(in crate::run) fn loader(settings: &ModelSettings, logs: &LogSettings) -> an
         logs: logs.environment(),
     };
     let engines = Engines { onnxruntime: engine, tensorrt: tensorrt(settings, compiling)? };
+    // What a model holds of a GPU is counted as it is loaded, and who has room there goes by name.
+    let asked = settings.model_load_thread_count.map_or(cores.min(LOADS), usize::from);
+    let at_a_time = if engines.gpus().is_empty() { asked } else { 1 };
     let onnxruntime = engines.onnxruntime.identity();
     match &engines.tensorrt {
         Ok(tensorrt) => tracing::info!("engines: {onnxruntime}, {}", tensorrt.identity()),
@@ -56,7 +59,7 @@ pub(in crate::run) fn loader(settings: &ModelSettings, logs: &LogSettings) -> an
         name: settings.model_name.clone(),
         engines,
         options: SessionOptions { intra_op_threads: usize::from(settings.intra_op_threads) },
-        at_a_time: settings.model_load_thread_count.map_or(cores.min(LOADS), usize::from),
+        at_a_time,
         instances: settings.instances.map_or(cores, usize::from),
         completion: settings.completion.completion()?,
         elsewhere: settings.variant_elsewhere,
