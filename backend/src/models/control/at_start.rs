@@ -25,22 +25,10 @@ impl Control {
         };
         self.at_start().clone_from(&names);
         let mut set = ModelSet::default();
-        let mut again = Vec::new();
         let load = |control: &Self, name: &str| control.first_attempt(name);
         for (name, attempt) in names.iter().zip(self.side_by_side(names.clone(), load).await?) {
-            let attempt = attempt?;
-            if self.loader.at_a_time > 1 && attempt.loaded.as_ref().is_err_and(LoadError::is_transient) {
-                again.push(name);
-                continue;
-            }
             // The set says what failed.
-            let _ = enter(&mut set, name, attempt, Then::Retried);
-        }
-        // What there was no room for beside others may have room after them.
-        for name in again {
-            let (control, of) = (self.clone(), name.clone());
-            let attempt = blocking(move || control.first_attempt(&of)).await?;
-            let _ = enter(&mut set, name, attempt, Then::Retried);
+            let _ = enter(&mut set, name, attempt?, Then::Retried);
         }
         Ok(set)
     }
