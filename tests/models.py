@@ -12,6 +12,7 @@ vector_fp32        x of one dimension -> y
 scaled             x, factor -> y; factor is [2.0] unless a request says otherwise
 scaled_rows        the same, with a factor for each row, or one for all
 slow               x -> y, equal to x, after tens of milliseconds of matrix products
+products           the same, after as many products as x sums up to: seconds, where something is to be seen meanwhile
 """
 import os
 import sys
@@ -32,8 +33,8 @@ MATRIX = ("rows", "columns")  # names of free dimensions
 # Older than the newest, so that older ONNX Runtimes load them too.
 OPSET, IR_VERSION = 17, 8
 
-# `slow`: this many products of two matrices of this size.
-SLOW_SIZE, SLOW_PRODUCTS = 512, 17
+# `slow`: this many products of two matrices of this size; `products`: of small ones, tens of microseconds each.
+SLOW_SIZE, SLOW_PRODUCTS, SMALL_SIZE = 512, 17, 64
 
 
 def tensor(name, dtype, shape=MATRIX):
@@ -48,16 +49,28 @@ def constant(name, array):
     return numpy_helper.from_array(array, name)
 
 
-def slow():
+def slow(side=SLOW_SIZE):
     """y = x + 0 * sum(M^k): products that can't be folded away, for they start from x."""
-    size = np.array([SLOW_SIZE, SLOW_SIZE], dtype=np.int64)
+    size = np.array([side, side], dtype=np.int64)
     nodes = [node("ReduceSum", ["x"], ["sum"], keepdims=0), node("Expand", ["sum", "size"], ["m0"])]
     nodes += [node("MatMul", [f"m{step}", "matrix"], [f"m{step + 1}"]) for step in range(SLOW_PRODUCTS)]
     nodes += [node("ReduceSum", [f"m{SLOW_PRODUCTS}"], ["last"], keepdims=0),
               node("Mul", ["last", "zero"], ["nothing"]), node("Add", ["x", "nothing"], ["y"])]
-    matrix = np.full((SLOW_SIZE, SLOW_SIZE), 1.0 / SLOW_SIZE, dtype=np.float32)
+    matrix = np.full((side, side), 1.0 / side, dtype=np.float32)
     return (nodes, [tensor("x", "FP32")], [tensor("y", "FP32")],
             [constant("size", size), constant("matrix", matrix), constant("zero", np.float32(0.0))])
+
+
+def products():
+    """y = x + 0 * sum(M^k), k = sum(x): a loop of products that start from x."""
+    body = helper.make_graph(
+        [node("MatMul", ["m", "matrix"], ["m_next"]), node("Identity", ["go"], ["go_on"])], "product",
+        [tensor("step", "INT64", ()), tensor("go", "BOOL", ()), tensor("m", "FP32")],
+        [tensor("go_on", "BOOL", ()), tensor("m_next", "FP32")])
+    nodes, inputs, outputs, constants = slow(SMALL_SIZE)
+    count = node("Cast", ["sum"], ["count"], to=TensorProto.INT64)
+    loop = node("Loop", ["count", "", "m0"], [f"m{SLOW_PRODUCTS}"], body=body)
+    return nodes[:2] + [count, loop] + nodes[-3:], inputs, outputs, constants
 
 
 def models():
@@ -80,6 +93,7 @@ def models():
         yield name, ([node("Mul", ["x", "factor"], ["y"])], [tensor("x", "FP32"), tensor("factor", "FP32", shape)],
                      [tensor("y", "FP32")], [constant("factor", np.array(default, dtype=np.float32))])
     yield "slow", slow()
+    yield "products", products()
 
 
 def declared(kind, value, constants=()):

@@ -51,7 +51,8 @@ fn what_is_announced_takes_nothing_and_what_came_is_given_back() {
 #[test]
 fn tensors_count_until_nothing_is_computed_on_them_though_their_client_has_left() {
     let forebay = Forebay::serve(&["--instances", "1", "--pool", "none"]);
-    let asked = post("/v2/models/slow/infer", &[], fp32(&[1.0]).to_string().as_bytes());
+    // Seconds, so that both are seen in the server.
+    let asked = post("/v2/models/products/infer", &[], fp32(&[200_000.0]).to_string().as_bytes());
     let streams = [(); 2].map(|()| begun(forebay.http_port, &asked));
     // One is computed and one waits: the JSON is gone, a number of four bytes is left of each.
     until("both are tensors", || (held(&forebay) == 8).then_some(()));

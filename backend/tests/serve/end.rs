@@ -4,10 +4,9 @@ use std::time::{Duration, Instant};
 
 use forebay_protocol::gate::POLL_PATH;
 use rig::http::{Connection, connect, get, head, post};
-use rig::onnx::{self, Attribute, Graph, Node, model, node, value};
 use rig::process::{Signal, until};
-use rig::repository::add;
-use serde_json::{Value, json};
+use rig::repository::{add, generated};
+use serde_json::json;
 
 use crate::client::{begun, fp32};
 use crate::control::unload;
@@ -87,51 +86,15 @@ fn what_is_unloaded_while_a_server_leaves_is_said_too() {
     }
 }
 
-/// A request for so many steps.
-fn steps(count: f32) -> Value {
-    json!({ "inputs": [{ "name": "x", "datatype": "FP32", "shape": [1], "data": [count] }] })
-}
-
-/// A model of one FP32 that takes as many steps as it says.
-fn counts() -> Vec<u8> {
-    let attribute = |name: &str, kind| Attribute { name: name.into(), r#type: kind, ..Attribute::default() };
-    let body = Graph {
-        name: "step".into(),
-        node: vec![node("Identity", &["on"], &["goes_on"]), node("Add", &["v", "one"], &["v_next"])],
-        input: vec![
-            value("i", onnx::INT64, &[]),
-            value("on", onnx::BOOL, &[]),
-            value("v", onnx::FLOAT, &[1]),
-        ],
-        output: vec![value("goes_on", onnx::BOOL, &[]), value("v_next", onnx::FLOAT, &[1])],
-        ..Graph::default()
-    };
-    let cast = Node {
-        attribute: vec![Attribute { i: onnx::INT64.into(), ..attribute("to", onnx::INT) }],
-        ..node("Cast", &["x"], &["steps"])
-    };
-    let count = Node {
-        attribute: vec![Attribute { g: Some(body), ..attribute("body", onnx::GRAPH) }],
-        ..node("Loop", &["steps", "", "zero"], &["y"])
-    };
-    model(Graph {
-        name: "counts".into(),
-        node: vec![cast, count],
-        initializer: vec![onnx::weights("zero", &[1], &[0.0]), onnx::weights("one", &[1], &[1.0])],
-        input: vec![value("x", onnx::FLOAT, &[1])],
-        output: vec![value("y", onnx::FLOAT, &[1])],
-    })
-}
-
 #[test]
 fn a_model_that_computes_for_ever_and_a_pool_that_stands_still_hold_up_no_end() {
     let mesh = Mesh::redis();
     let root = tempfile::tempdir().unwrap();
-    add(root.path(), "m", "model.onnx", counts(), "");
+    add(root.path(), "m", "model.onnx", generated("products"), "");
     let one = Forebay::serve_from(root.path(), &mesh.arguments(&BOUND));
-    let three = one.infer("m", &[], &steps(3.0));
+    let three = one.infer("m", &[], &fp32(&[3.0]));
     assert_eq!(three.json()["outputs"][0]["data"], json!([3.0]), "{three:?}");
-    let mut waits = begun(one.http_port, &post(INFER, &[], steps(1e18).to_string().as_bytes()));
+    let mut waits = begun(one.http_port, &post(INFER, &[], fp32(&[1e18]).to_string().as_bytes()));
     until("it computes", || (one.metric("forebay_requests_in_progress", "m") == 1).then_some(()));
     mesh.servers[0].process.freeze();
     let began = Instant::now();
@@ -144,10 +107,10 @@ fn a_model_that_computes_for_ever_and_a_pool_that_stands_still_hold_up_no_end() 
 #[test]
 fn a_client_that_left_and_a_model_that_still_computes_for_it_are_not_waited_for() {
     let root = tempfile::tempdir().unwrap();
-    add(root.path(), "m", "model.onnx", counts(), "");
+    add(root.path(), "m", "model.onnx", generated("products"), "");
     let one = Forebay::serve_from(root.path(), &["--instances", "1", "--exit-timeout-secs", "100"]);
     let before = one.sockets();
-    let leaves = begun(one.http_port, &post(INFER, &[], steps(1e18).to_string().as_bytes()));
+    let leaves = begun(one.http_port, &post(INFER, &[], fp32(&[1e18]).to_string().as_bytes()));
     until("it computes", || (one.metric("forebay_requests_in_progress", "m") == 1).then_some(()));
     drop(leaves);
     until("the client has left", || (one.sockets() == before).then_some(()));
@@ -196,12 +159,13 @@ fn a_drain_that_leaves_no_time_for_the_end_is_refused() {
 #[test]
 fn the_bound_holds_though_every_thread_that_serves_computes() {
     let root = tempfile::tempdir().unwrap();
-    add(root.path(), "m", "model.onnx", counts(), "");
+    add(root.path(), "m", "model.onnx", generated("products"), "");
     let alone = ["--instances", "1", "--worker-threads", "1"];
     let one = Forebay::serve_from(root.path(), &[&alone[..], &BOUND].concat());
     // Runs that are short are done by a thread that serves, on a machine that is not too busy to see that they are.
-    (0..20_u8).for_each(|count| assert_eq!(one.infer("m", &[], &steps(count.into())).status, 200));
-    let _waits = begun(one.http_port, &post(INFER, &[], steps(1e18).to_string().as_bytes()));
+    (0..20_u8)
+        .for_each(|tenths| assert_eq!(one.infer("m", &[], &fp32(&[f32::from(tenths) / 10.0])).status, 200));
+    let _waits = begun(one.http_port, &post(INFER, &[], fp32(&[1e18]).to_string().as_bytes()));
     until("nobody is served, or it computes elsewhere", || {
         let stream = connect(one.metrics_port).unwrap();
         stream.set_read_timeout(Some(Duration::from_secs(1))).unwrap();

@@ -100,7 +100,7 @@ fn a_full_queue_is_503_with_retry_after() {
     let forebay = Forebay::serve(&["--instances", "1", "--max-queue-requests", "1", "--pool", "none"]);
     let answers: Vec<_> = std::thread::scope(|scope| {
         let asks: Vec<_> =
-            (0..12).map(|_| scope.spawn(|| forebay.infer("slow", &[], &fp32(&[1.0])))).collect();
+            (0..12).map(|_| scope.spawn(|| forebay.infer("products", &[], &fp32(&[20_000.0])))).collect();
         asks.into_iter().map(|ask| ask.join().unwrap()).collect()
     });
     let refused: Vec<_> = answers.iter().filter(|answer| answer.status == 503).collect();
@@ -108,8 +108,8 @@ fn a_full_queue_is_503_with_retry_after() {
     assert!(
         refused.iter().all(|answer| answer.header("retry-after") == "1" && answer.error().contains("full"))
     );
-    assert_eq!(forebay.metric("nv_inference_pending_request_count", "slow"), 0);
-    assert_eq!(forebay.infer("slow", &[], &fp32(&[1.0])).status, 200, "it is over at once");
+    assert_eq!(forebay.metric("nv_inference_pending_request_count", "products"), 0);
+    assert_eq!(forebay.infer("products", &[], &fp32(&[1.0])).status, 200, "it is over at once");
 }
 
 #[test]

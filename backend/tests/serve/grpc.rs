@@ -262,7 +262,7 @@ async fn a_deadline_that_passes_ends_the_call_and_frees_the_queue() {
     // The first is computed when its time is over, the second waits.
     let (first, second) = (&mut channel.clone(), &mut channel.clone());
     let asks = [first, second].map(async |channel| {
-        let mut request = Request::new(fp32("slow", 1.0));
+        let mut request = Request::new(fp32("products", 20_000.0));
         request.set_timeout(Duration::from_millis(1));
         call::<_, ModelInferResponse>(channel, &format!("{SERVICE}/ModelInfer"), request).await
     });

@@ -174,8 +174,9 @@ fn a_gate_that_breaks_off_hangs_or_lies_fails_no_request() {
 
 #[test]
 fn a_backend_killed_in_the_middle_gives_all_who_waited_a_clear_503() {
-    let mut stack = Stack::new().models(&["slow"]).start();
-    let bytes = post("/v2/models/slow/infer", &JSON, &fp32(&[1.0]));
+    // Seconds, so that all are seen in flight.
+    let mut stack = Stack::new().models(&["products"]).start();
+    let bytes = post("/v2/models/products/infer", &JSON, &fp32(&[200_000.0]));
     let mut connections: Vec<_> =
         (0..20).map(|_| Connection::open(stack.port).expect("Envoy accepts")).collect();
     for connection in &mut connections {
