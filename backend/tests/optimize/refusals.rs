@@ -25,7 +25,7 @@ fn fifty_samples_can_not_guarantee_a_tenth_of_a_point() {
 fn damaged_models_and_data_are_named() {
     let bench = Workbench::of(b"no model");
     assert!(refused(&bench, &[]).contains("no ONNX model"));
-    let bench = Workbench::of(&models::wide());
+    let bench = Workbench::of(&models::one_channel());
     let put = |name: &str, text: &str| rig::repository::put(bench.root.path(), name, text);
     put("empty/readme.txt", "");
     put("broken/1.json", "{");
@@ -70,7 +70,7 @@ fn a_metric_that_hangs_or_prints_nonsense_is_told_and_nothing_is_installed() {
         ("exit 7", "7"),
     ] {
         let data = format!("--data={}", bench.path("data").display());
-        let said = refused(&bench, &[&data, "--metric", metric, "--metric-timeout-secs=0.5", "--time=15s"]);
+        let said = refused(&bench, &[&data, "--metric", metric, "--metric-timeout-secs=0.5", "--time=5s"]);
         assert!(said.contains(expected), "{metric}: {said}");
     }
 }
@@ -78,7 +78,7 @@ fn a_metric_that_hangs_or_prints_nonsense_is_told_and_nothing_is_installed() {
 #[test]
 fn without_data_nothing_is_installed_and_the_warning_is_loud() {
     let bench = Workbench::of(&models::tiny_convolutions());
-    let Said { code, out, err } = bench.run(&["--time=15s", "--max-loss=5"]);
+    let Said { code, out, err } = bench.run(&["--time=5s", "--max-loss=5"]);
     assert_eq!(code, Some(3), "{out}{err}");
     assert!(out.contains("WARNING: the inputs are made up"), "{out}");
     assert_eq!(bench.lies(), ["1"]);

@@ -151,3 +151,15 @@ pub(crate) fn value(one: usize, other: usize) -> f64 {
     let mixed = (mixed ^ (mixed >> 29)).wrapping_mul(0x94d0_49bb_1331_11eb);
     ((mixed >> 40) as f64 / f64::from(1 << 23)) - 1.0
 }
+
+/// The candidates that the report judged.
+pub(crate) fn judged(report: &Value) -> &[Value] {
+    report["judged"].as_array().unwrap()
+}
+
+/// What was done, a line each.
+pub(crate) fn log(bench: &Workbench) -> String {
+    let mut folders = names(&bench.path("work")).into_iter();
+    let folder = folders.find(|name| name.starts_with("m-")).expect("a folder for the model");
+    std::fs::read_to_string(bench.path("work").join(folder).join("log.jsonl")).unwrap()
+}

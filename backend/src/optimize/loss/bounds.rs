@@ -58,11 +58,11 @@ pub(crate) fn drawn(items: &[Item], seed: u64, statistic: impl Fn(&[u32]) -> f64
     quantile(&mut found, CONFIDENCE)
 }
 
-/// A quantile of numbers; those that are none count as the largest.
+/// A quantile of numbers, which are put in another order; those that are none count as the largest.
 pub(crate) fn quantile(numbers: &mut [f64], share: f64) -> f64 {
-    numbers.sort_by(f64::total_cmp);
-    let at = whole(share * numbers.len() as f64);
-    numbers.get(at.saturating_sub(1)).copied().unwrap_or(f64::INFINITY)
+    let Some(last) = numbers.len().checked_sub(1) else { return f64::INFINITY };
+    let at = whole(share * numbers.len() as f64).saturating_sub(1).min(last);
+    *numbers.select_nth_unstable_by(at, f64::total_cmp).1
 }
 
 #[cfg(test)]
