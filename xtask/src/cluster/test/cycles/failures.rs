@@ -62,8 +62,9 @@ fn killed(scene: &Scene<'_>) -> Result<String> {
     let gates = scene.service.addresses("gate")?;
     let [(victim, first), (_, second)] = gates.as_slice() else { return Err(anyhow!("gates: {gates:?}")) };
     let (mut lost, mut kept) = (scene.begin(*first)?, scene.begin(*second)?);
-    for gate in [first, second] {
-        until("they are held", Duration::from_secs(30), || (held(*gate).ok()? == HELD).then_some(()))?;
+    for (name, gate) in &gates {
+        until("they are held", Duration::from_secs(30), || (held(*gate).ok()? == HELD).then_some(()))
+            .with_context(|| format!("{name} holds {:?}", held(*gate)))?;
     }
     bed.kill(victim)?;
     let lost = ended(&mut lost);
