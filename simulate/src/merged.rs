@@ -6,6 +6,9 @@ use std::collections::{BinaryHeap, HashMap};
 
 use crate::trace::{ALL, MOST_MODELS, MOST_US, Model, Record, Trace, What};
 
+/// Gates that see one rollout see it within so many microseconds: each looks once a second, and their clocks are a little apart.
+const ONE_ROLLOUT_US: u64 = 5_000_000;
+
 /// Several traces as one.
 #[derive(Debug)]
 pub struct Merged<'a> {
@@ -108,13 +111,19 @@ impl<'a> Merged<'a> {
         Ok(())
     }
 
-    /// Its records, as far as each trace is right.
+    /// Its records, as far as each trace is right. A rollout that several gates have seen is one.
     pub fn records(&self) -> impl Iterator<Item = Record> {
         let mut parts: Vec<_> = self.parts.iter().map(|part| part.records(self.rate)).collect();
         let next: Vec<_> = parts.iter_mut().map(Iterator::next).collect();
         let times =
             next.iter().zip(0..).filter_map(|(record, part)| Some(Reverse((record.as_ref()?.at_us, part))));
-        Records { times: times.collect(), next, parts }
+        let (are_several, mut rolled_out) = (self.parts.len() > 1, HashMap::new());
+        let is_first = move |record: &Record| {
+            let Record { at_us, model, what: What::Rollout } = *record else { return true };
+            let before = rolled_out.insert(model, at_us).filter(|_| are_several);
+            before.is_none_or(|before| at_us - before > ONE_ROLLOUT_US)
+        };
+        Records { times: times.collect(), next, parts }.filter(is_first)
     }
 }
 
@@ -224,6 +233,28 @@ mod tests {
             (3_000_000, 0, asked(5)),
         ];
         assert_eq!(all, expected);
+    }
+
+    #[test]
+    fn a_rollout_that_several_gates_have_seen_is_one() {
+        let seen = |begin_ms, at_us: &[u64]| {
+            let mut file = Vec::new();
+            let recorded = Recorded { begin_ms, length_ms: 60_000, rate: ALL };
+            let models = [Model { name: "m".to_owned(), max_age_s: None }];
+            let mut writer = Writer::new(Some(&recorded), &models, &mut file);
+            at_us.iter().for_each(|at_us| {
+                writer.put(&Record { at_us: *at_us, model: 0, what: What::Rollout }, &mut file);
+            });
+            file
+        };
+        let (one, other) = (seen(5000, &[10_000_000, 30_000_000]), seen(5500, &[11_000_000, 29_000_000]));
+        let times = |files: &[Vec<u8>]| -> Vec<u64> {
+            Merged::of(read(files)).unwrap().records().map(|record| record.at_us).collect()
+        };
+        assert_eq!(times(&[one.clone(), other]), [10_000_000, 29_500_000]);
+        assert_eq!(times(&[one]), [10_000_000, 30_000_000]);
+        // What one has seen twice was twice.
+        assert_eq!(times(&[seen(0, &[1, 2])]), [1, 2]);
     }
 
     #[test]

@@ -1,12 +1,14 @@
 //! Traces of keys, where a folder for them is named: which sampled keys were asked when, what they cost and how large their answers were,
-//! and no contents. Rows of polls enter, each report once; they are held (`held`) until a time is over for all that may tell of it late;
-//! then it is a file (`file`), which a thread writes (`writer`). `forebay simulate` reads those.
+//! and no contents. Rows of polls enter, each report once, and what the table of live generations says of rollouts (`rollouts`); they are
+//! held (`held`) until a time is over for all that may tell of it late; then it is a file (`file`), which a thread writes (`writer`).
+//! `forebay simulate` reads those.
 //!
 //! Nothing that goes wrong here is felt by a proxy or a request: what can't be held or written is dropped and counted.
 
 mod dropped;
 mod file;
 mod held;
+mod rollouts;
 mod writer;
 
 use std::sync::mpsc::Sender;
@@ -16,9 +18,11 @@ use std::time::Duration;
 use forebay_protocol::poll::Trace;
 use tokio::sync::oneshot;
 
+use crate::cache::live::LiveTable;
 use crate::settings::KeyTraceConfig;
 use crate::time::clock::now_ms;
 use held::Held;
+use rollouts::Rollouts;
 use writer::Writer;
 
 /// Keeps traces of keys.
@@ -35,8 +39,8 @@ impl KeyTraces {
     ///
     /// # Errors
     /// There is no thread to be had.
-    pub(crate) fn start(config: &KeyTraceConfig) -> std::io::Result<Arc<Self>> {
-        let held = Arc::new(Mutex::new(Held::new(config, now_ms())));
+    pub(crate) fn start(config: &KeyTraceConfig, live: Arc<LiveTable>) -> std::io::Result<Arc<Self>> {
+        let held = Arc::new(Mutex::new(Held::new(config, Rollouts::new(live), now_ms())));
         let (to_writer, ended) = Writer::start(config, held.clone())?;
         Ok(Arc::new(Self { held, to_writer: Mutex::new(Some(to_writer)), ended: Mutex::new(Some(ended)) }))
     }

@@ -63,7 +63,8 @@ pub(crate) fn run(settings: &GateSettings) -> anyhow::Result<()> {
         let external_by = settings.hold.external_by()?;
         let following = tokio::spawn(registry.follow(live.clone(), proxies.clone(), stop.clone()));
         let draining = Draining::default();
-        let key_traces = settings.key_trace.config()?.map(|config| KeyTraces::start(&config)).transpose()?;
+        let key_traces = settings.key_trace.config()?;
+        let key_traces = key_traces.map(|config| KeyTraces::start(&config, live.clone())).transpose()?;
         let gate = Arc::new(Gate {
             store: store.clone(),
             live: live.clone(),

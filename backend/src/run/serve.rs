@@ -99,7 +99,10 @@ async fn serve(
     let control = Arc::new(Control::new(loader, models.clone(), herald, mode, draining.begun()));
     recovery::start(&control, &stop);
     let bodies = settings.http.bodies();
-    let key_traces = settings.key_trace.config()?.map(|config| KeyTraces::start(&config)).transpose()?;
+    // They want a gate in this process: its settings were checked.
+    let key_traces = settings.key_trace.config()?.zip(own.as_ref());
+    let key_traces =
+        key_traces.map(|(config, own)| KeyTraces::start(&config, own.table.clone())).transpose()?;
     let gate = own.zip(store.clone()).map(|(own, store)| {
         Arc::new(Gate {
             store,

@@ -3,10 +3,13 @@
 use std::path::{Path, PathBuf};
 use std::time::{SystemTime, UNIX_EPOCH};
 
+use forebay_simulate::trace::{Trace, What};
 use rig::process::{printed, until};
 use serde_json::{Value, json};
 
+use crate::control::load;
 use crate::mesh::{Mesh, ask, lookup};
+use crate::poll::install;
 use crate::process::{Forebay, command};
 use crate::proxied::report;
 
@@ -89,6 +92,27 @@ fn a_gate_in_a_server_keeps_them_too_and_freshness_may_be_said_later() {
     );
     let (_, report) = simulated(folder.path(), &["--max-age-s", "60"]);
     assert_eq!(report["policies"][0]["counts"]["asked"], 2 * 2);
+}
+
+#[test]
+fn a_rollout_is_traced_and_a_model_that_is_loaded_again_as_it_was_is_none() {
+    let folder = tempfile::tempdir().unwrap();
+    let root = tempfile::tempdir().unwrap();
+    install(root.path(), 1, "identity_fp32");
+    let keeps = ["--key-trace-dir", folder.path().to_str().unwrap()];
+    let explicit = ["--instances", "1", "--model-control-mode", "explicit", "--load-model", "m"];
+    let forebay = Forebay::serve_from(root.path(), &[&explicit[..], &keeps].concat());
+    let told = |seq| assert_eq!(report(&forebay, "a", seq, &told("m", &[1])).status, 200);
+    told(1);
+    assert_eq!(load(&forebay, "m", &json!({})).status, 200);
+    told(2);
+    install(root.path(), 1, "slow");
+    assert_eq!(load(&forebay, "m", &json!({})).status, 200);
+    told(3);
+    forebay.ended();
+    let file = std::fs::read(&traces(folder.path())[0]).unwrap();
+    let records = Trace::read(&file).unwrap().records().map(|record| record.unwrap().what);
+    assert_eq!(records.filter(|what| *what == What::Rollout).count(), 1);
 }
 
 #[test]

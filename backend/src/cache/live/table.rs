@@ -262,6 +262,12 @@ impl LiveTable {
         Some(current.index.get(&key).cloned().unwrap_or_default())
     }
 
+    /// All that is live, if it can be trusted, with its epoch.
+    pub(crate) fn models(&self) -> Option<(u64, Arc<Vec<LiveModel>>)> {
+        let current = self.current.load();
+        self.is_trusted(&current, Instant::now()).then(|| (current.epoch, current.models.clone()))
+    }
+
     /// Whether any version of that model is live; `None` when the table can't be trusted.
     pub(crate) fn lists(&self, service: &str, model: &str) -> Option<bool> {
         let current = self.current.load();

@@ -3,7 +3,7 @@
 use std::collections::HashMap;
 use std::sync::Arc;
 
-use forebay_simulate::trace::{Model, Record, Recorded, What, Writer};
+use forebay_simulate::trace::{Model, Record, Recorded, Writer};
 
 use super::held::Period;
 
@@ -26,9 +26,8 @@ pub(super) fn encoded(period: &Period) -> Vec<u8> {
     let mut file = Vec::new();
     let mut writer = Writer::new(Some(&recorded), &models, &mut file);
     for row in &period.rows {
-        let what = What::Asked { key: row.key, cost_us: row.cost_us, bytes: row.bytes };
         let model = places.get(&row.model).copied().unwrap_or(0);
-        writer.put(&Record { at_us: (row.at_ms - period.begin_ms) * 1000, model, what }, &mut file);
+        writer.put(&Record { at_us: (row.at_ms - period.begin_ms) * 1000, model, what: row.what }, &mut file);
     }
     file
 }

@@ -1,4 +1,4 @@
-//! Rows of sampled keys, which come late and in any order -> those of a time that is over, all of them by one rate: the lowest that any
+//! Rows of sampled keys and rollouts, which come late and in any order -> those of a time that is over, all of them by one rate: the lowest that any
 //! report of that time had.
 //!
 //! What proxies tell is not believed farther than it may be: times from so long ago to so soon, models so many and of such names, keys
@@ -10,31 +10,30 @@ use std::sync::Arc;
 
 use forebay_protocol::poll::Trace;
 use forebay_protocol::service;
-use forebay_simulate::trace::{ALL, LEAST_RATE, MOST_NAME};
+use forebay_simulate::trace::{ALL, LEAST_RATE, MOST_NAME, What};
 use metrics::Counter;
 
 use super::dropped::Dropped;
+use super::rollouts::Rollouts;
 use crate::settings::KeyTraceConfig;
 
 /// A row comes so much later than what it tells of at most, in milliseconds: a worker tells each ten seconds, and a poll may be lost.
 pub(super) const LATE_MS: u64 = 60_000;
 /// So far the clock of a proxy may be ahead.
 const AHEAD_MS: u64 = 60_000;
-/// Rows at most: 10 MiB.
+/// Rows at most: 12 MiB.
 const MOST_ROWS: usize = 1 << 18;
 /// A row takes so many bytes of a file at most, and all rows half of what the folder may hold.
 const ROW_BYTES: u64 = 32;
 /// Models at most.
 pub(super) const MOST_MODELS: usize = 1000;
 
-/// A request of a sampled key.
+/// A request of a sampled key, or a rollout.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) struct Row {
     pub(super) at_ms: u64,
-    pub(super) key: u64,
     pub(super) model: Arc<str>,
-    pub(super) cost_us: u32,
-    pub(super) bytes: u32,
+    pub(super) what: What,
 }
 
 /// What was asked from then to then.
@@ -70,6 +69,7 @@ pub(super) struct Held {
     is_full: bool,
     /// By name, what is known of freshness.
     models: HashMap<Arc<str>, Option<u32>>,
+    rollouts: Rollouts,
     dropped: Dropped,
 }
 
@@ -77,17 +77,27 @@ fn hash(key: u64) -> u32 {
     u32::try_from(key >> 32).unwrap_or(u32::MAX)
 }
 
+impl Row {
+    /// Whether it is of a key that the rate samples; a rollout is of all.
+    fn is_in(&self, rate: u32) -> bool {
+        match self.what {
+            What::Asked { key, .. } => hash(key) < rate,
+            What::Rollout => true,
+        }
+    }
+}
+
 impl Open {
     /// Leaves out what the rate does; how many rows that are.
     fn thin(&mut self) -> usize {
         let before = self.rows.len();
-        self.rows.retain(|row| hash(row.key) < self.rate);
+        self.rows.retain(|row| row.is_in(self.rate));
         before - self.rows.len()
     }
 }
 
 impl Held {
-    pub(super) fn new(config: &KeyTraceConfig, now_ms: u64) -> Self {
+    pub(super) fn new(config: &KeyTraceConfig, rollouts: Rollouts, now_ms: u64) -> Self {
         let most_rows = usize::try_from(config.bytes / 2 / ROW_BYTES).unwrap_or(usize::MAX);
         Self {
             open: BTreeMap::new(),
@@ -98,12 +108,14 @@ impl Held {
             most_rows: most_rows.min(MOST_ROWS),
             is_full: false,
             models: HashMap::new(),
+            rollouts,
             dropped: Dropped::new(),
         }
     }
 
     /// Takes the rows of a report, by the rate that it had.
     pub(super) fn take(&mut self, rows: Vec<Trace>, rate: u32, now_ms: u64) {
+        self.look(now_ms);
         if rate < LEAST_RATE {
             return self.dropped.rate.increment(rows.len() as u64);
         }
@@ -138,12 +150,33 @@ impl Held {
         }
         let clamped = |number: u64| u32::try_from(number).unwrap_or(u32::MAX);
         let (cost_us, bytes) = (clamped(row.cost_us), clamped(row.bytes));
-        open.rows.push(Row { at_ms: row.at_ms, key: row.key, model, cost_us, bytes });
+        open.rows.push(Row { at_ms: row.at_ms, model, what: What::Asked { key: row.key, cost_us, bytes } });
+        self.counted();
+        Ok(())
+    }
+
+    /// Looks which models answer otherwise from now on; of those that nobody has asked nothing is said.
+    fn look(&mut self, now_ms: u64) {
+        for (service, model) in self.rollouts.since() {
+            self.rolled_out(&format!("{service}/{model}"), now_ms);
+        }
+    }
+
+    fn rolled_out(&mut self, model: &str, now_ms: u64) {
+        let Some((model, _)) = self.models.get_key_value(model) else { return };
+        if self.is_full {
+            return self.dropped.room.increment(1);
+        }
+        let row = Row { at_ms: now_ms, model: model.clone(), what: What::Rollout };
+        self.opened(now_ms, ALL).rows.push(row);
+        self.counted();
+    }
+
+    fn counted(&mut self) {
         self.rows += 1;
         if self.rows >= self.most_rows {
             self.make_room();
         }
-        Ok(())
     }
 
     /// What is open at that time; its rate is no higher than that.
@@ -194,6 +227,7 @@ impl Held {
 
     /// What is over, and what comes to it now comes too late.
     pub(super) fn over(&mut self, now_ms: u64) -> Vec<Period> {
+        self.look(now_ms);
         let until_ms = now_ms.saturating_sub(LATE_MS);
         let until_ms = until_ms - until_ms % self.length_ms;
         let later = self.open.split_off(&until_ms);
@@ -209,6 +243,7 @@ impl Held {
 
     /// All that there is, at the end.
     pub(super) fn all(&mut self, now_ms: u64) -> Vec<Period> {
+        self.look(now_ms);
         let all = std::mem::take(&mut self.open);
         all.into_iter().filter_map(|(begin_ms, open)| self.period(begin_ms, open, now_ms)).collect()
     }
@@ -218,7 +253,7 @@ impl Held {
         self.rows -= open.rows.len();
         self.is_full = false;
         let Open { rate, mut rows } = open;
-        rows.retain(|row| hash(row.key) < rate);
+        rows.retain(|row| row.is_in(rate));
         rows.sort_by_key(|row| row.at_ms);
         let (first_ms, last_ms) = (rows.first()?.at_ms, rows.last()?.at_ms);
         let fresh = |row: &Row| Some((row.model.clone(), (*self.models.get(&row.model)?)?));

@@ -5,6 +5,7 @@ use forebay_protocol::poll::Tier;
 use proptest::prelude::*;
 
 use super::*;
+use crate::cache::live::LiveTable;
 
 const HOUR_MS: u64 = 3_600_000;
 /// When it starts: half an hour after a whole one.
@@ -13,7 +14,8 @@ const START: u64 = 500_000 * HOUR_MS + HOUR_MS / 2;
 const END: u64 = 500_001 * HOUR_MS;
 
 fn held(bytes: u64) -> Held {
-    Held::new(&KeyTraceConfig { folder: "/".into(), bytes, length: Duration::from_hours(1) }, START)
+    let config = KeyTraceConfig { folder: "/".into(), bytes, length: Duration::from_hours(1) };
+    Held::new(&config, Rollouts::new(Arc::new(LiveTable::own())), START)
 }
 
 fn large() -> Held {
@@ -34,7 +36,11 @@ fn trace(at_ms: u64, hash: u32) -> Trace {
 }
 
 fn hashes(period: &Period) -> Vec<u32> {
-    period.rows.iter().map(|row| hash(row.key)).collect()
+    let of = |row: &Row| match row.what {
+        What::Asked { key, .. } => Some(hash(key)),
+        What::Rollout => None,
+    };
+    period.rows.iter().filter_map(of).collect()
 }
 
 #[test]
@@ -113,7 +119,7 @@ fn what_can_not_be_is_left_out() {
     let huge = Trace { bytes: u64::MAX, cost_us: u64::MAX, ..trace(START + AHEAD_MS, 1) };
     held.take(vec![huge], 10_000, START);
     let all = held.all(START);
-    assert_eq!((all[0].rows[0].cost_us, all[0].rows[0].bytes), (u32::MAX, u32::MAX));
+    assert_eq!(all[0].rows[0].what, What::Asked { key: 1 << 32 | 5, cost_us: u32::MAX, bytes: u32::MAX });
     assert_eq!(&*all[0].rows[0].model, "s/m");
 }
 
@@ -138,6 +144,29 @@ fn what_is_known_of_freshness_goes_with_a_model() {
     held.take(vec![trace(START, 1), Trace { model: "other".into(), ..trace(START, 1) }], ALL, START);
     let all = held.all(START);
     assert_eq!(all[0].fresh, HashMap::from([("s/m".into(), 60)]));
+}
+
+#[test]
+fn a_rollout_of_a_model_that_is_asked_stands_among_its_requests_whatever_the_rate() {
+    let mut held = large();
+    held.rolled_out("s/m", START);
+    held.take(vec![trace(START + 1, 1)], ALL, START + 1);
+    held.rolled_out("s/m", START + 2);
+    held.rolled_out("s/other", START + 2);
+    held.take(vec![trace(START + 3, 2)], LEAST_RATE, START + 3);
+    // Of a time in which nobody asked it, too.
+    held.rolled_out("s/m", END);
+    let all = held.all(END + 1);
+    let rollouts = |period: &Period| {
+        let at = period
+            .rows
+            .iter()
+            .filter(|row| row.what == What::Rollout)
+            .map(|row| (row.at_ms, row.model.to_string()));
+        at.collect::<Vec<_>>()
+    };
+    assert_eq!((hashes(&all[0]), rollouts(&all[0])), (vec![1, 2], vec![(START + 2, "s/m".to_owned())]));
+    assert_eq!((hashes(&all[1]), rollouts(&all[1])), (vec![], vec![(END, "s/m".to_owned())]));
 }
 
 proptest! {

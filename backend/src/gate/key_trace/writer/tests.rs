@@ -4,13 +4,16 @@ use forebay_protocol::poll::{Tier, Trace as Told};
 use forebay_simulate::trace::{ALL, Trace, What};
 
 use super::*;
+use crate::cache::live::LiveTable;
+use crate::gate::key_trace::rollouts::Rollouts;
 
 const LENGTH: Duration = Duration::from_mins(1);
 
 /// A writer to that folder, without its thread.
 fn writer(folder: &Path, bytes: u64) -> Writer {
     let config = KeyTraceConfig { folder: folder.to_owned(), bytes, length: LENGTH };
-    Writer::new(&config, Arc::new(Mutex::new(Held::new(&config, 0))))
+    let rollouts = Rollouts::new(Arc::new(LiveTable::own()));
+    Writer::new(&config, Arc::new(Mutex::new(Held::new(&config, rollouts, 0))))
 }
 
 impl Writer {
