@@ -51,6 +51,7 @@ const OPTIONS: &[&str] = &[
     "options",
     "golden/helm-stage.yaml",
     "golden/helm-external-metrics.yaml",
+    "golden/helm-key-traces.yaml",
     "golden/helm-optimize.yaml",
     "golden/helm-records.yaml",
     "golden/helm-scaling-hpa.yaml",
@@ -146,8 +147,13 @@ fn mistakes_in_what_is_off_until_it_is_wanted_are_found() {
         text.replace("  model: vad", "  model: other\n  timeSecs: 1700")
     });
     change_in(&values, "options/records/values.yaml", |text| text.replace("enabled: true", "enabled: false"));
+    change_in(&values, "options/key-traces/values.yaml", |text| {
+        text.replace("enabled: true", "enabled: false")
+    });
     let refused = said(&values, &base);
     for expected in [
+        "options/key-traces/values.yaml:1",
+        "gate.keyTraces.claim forebay-key-traces is for traces of keys: gate.keyTraces.enabled",
         "options/optimize/values.yaml:1",
         "optimize.model other is not recorded",
         "at least five minutes beyond optimize.timeSecs 1700",
@@ -165,8 +171,11 @@ fn mistakes_in_what_is_off_until_it_is_wanted_are_found() {
     change_in(&components, "components/optimize/networkpolicy.yaml", |text| {
         text.replace("egress: []", "egress: [{}]")
     });
+    change_in(&components, "components/key-traces/gate.yaml", |text| {
+        text.replace("mountPath: /key-traces", "mountPath: /traces")
+    });
     change_in(&components, "components/records/backend.yaml", |text| {
-        text.replace(
+        text.replace("subPath: records", "subPath: records, readOnly: true").replace(
             "secret: { secretName: forebay-record, defaultMode: 0440,",
             "configMap: { name: forebay-front,",
         )
@@ -177,6 +186,8 @@ fn mistakes_in_what_is_off_until_it_is_wanted_are_found() {
         "/models/vad can't be written to",
         "NetworkPolicy/forebay-stage/forebay-optimize: spec.egress",
         "names /etc/forebay/record/record-key, which is of a ConfigMap",
+        "is /key-traces, where nothing is mounted",
+        "is /records, which is mounted to be read alone",
     ] {
         assert!(wrong.contains(expected), "{expected} is not in:\n{wrong}");
     }

@@ -73,3 +73,75 @@ fn the_pages_name_no_flag_that_forebay_does_not_have() {
     }
     assert!(found > 40, "only {found} flags were found: are they still written so?");
 }
+
+/// Flags that the chart leaves as they are: they have another name or place there, or fit no pod of it.
+const NOT_THE_CHARTS: [&str; 28] = [
+    // Addresses and ports are the chart's own.
+    "external-metrics-api",
+    "gate-port",
+    "grpc-address",
+    "grpc-port",
+    "hold-address",
+    "hold-for-grpc-port",
+    "hold-for-metrics-port",
+    "hold-ports",
+    "http-address",
+    "http-port",
+    "metrics-address",
+    "metrics-port",
+    // Clients that prove themselves by certificate are the front's.
+    "tls-client-ca-file",
+    // Kubernetes' own are the defaults.
+    "hold-wake-ca-file",
+    "hold-wake-token-file",
+    // Templates make their names of `pool.kind`.
+    "memcached-ca-file",
+    "memcached-password-file",
+    "memcached-url",
+    "redis-ca-file",
+    "redis-password-file",
+    "redis-url",
+    // `gate.keyTraces` says it for gates; a server with a gate in it is for development.
+    "key-trace-bytes",
+    "key-trace-dir",
+    "key-trace-secs",
+    // The image has one.
+    "onnxruntime",
+    // KServe's runtimes say it.
+    "model-name",
+    "help",
+    "version",
+];
+
+#[test]
+fn each_flag_of_the_servers_is_a_setting_of_the_chart_or_the_charts_own() {
+    let chart = checkout().join("k8s/charts/forebay");
+    let schema = fs::read_to_string(chart.join("values.schema.json")).expect("the schema");
+    let mut known = schema;
+    let mut folders = vec![chart.join("templates")];
+    while let Some(folder) = folders.pop() {
+        for entry in fs::read_dir(folder).expect("templates").map(Result::unwrap) {
+            if entry.path().is_dir() {
+                folders.push(entry.path());
+            } else {
+                known += &fs::read_to_string(entry.path()).expect("a template");
+            }
+        }
+    }
+    for command in ["gate", "serve"] {
+        let help = help(&[command]);
+        let flags = help.lines().filter_map(|line| line.trim_start().strip_prefix("--"));
+        let flags = flags
+            .map(|line| line.split(|c: char| !(c.is_ascii_alphanumeric() || c == '-')).next().unwrap_or(""));
+        let is_known = |flag: &str| {
+            let variable = format!("FOREBAY_{}", flag.to_uppercase().replace('-', "_"));
+            known.contains(&format!("\"{flag}\"")) || known.contains(&variable)
+        };
+        let missing: Vec<&str> =
+            flags.filter(|flag| !NOT_THE_CHARTS.contains(flag) && !is_known(flag)).collect();
+        assert!(
+            missing.is_empty(),
+            "`forebay {command}` has {missing:?}: settings of the chart, or its own?"
+        );
+    }
+}

@@ -145,6 +145,19 @@
 {{- end }}
 {{- end }}
 {{- end }}
+{{- if and $v.gate.keyTraces.enabled (not (include "forebay.isShared" .)) }}
+{{- $wrong = append $wrong (printf "gate.keyTraces: pool.kind %s has no gate" $v.pool.kind) }}
+{{- end }}
+{{- if not $v.gate.keyTraces.enabled }}
+{{- range $flag := list "key-trace-bytes" "key-trace-secs" }}
+{{- if hasKey $v.gate.settings $flag }}
+{{- $wrong = append $wrong (printf "gate.settings.%s is for traces of keys: gate.keyTraces.enabled" $flag) }}
+{{- end }}
+{{- end }}
+{{- with $v.gate.keyTraces.claim }}
+{{- $wrong = append $wrong (printf "gate.keyTraces.claim %s is for traces of keys: gate.keyTraces.enabled" .) }}
+{{- end }}
+{{- end }}
 {{- if $v.optimize.model }}
 {{- if ne $v.models.from "pvc" }}
 {{- $wrong = append $wrong (printf "optimize.model: a variant is kept in the repository, and models.from %s can't be written to: pvc" $v.models.from) }}

@@ -12,6 +12,29 @@
 {{- end }}
 {{- end }}
 
+{{/* Where gates keep traces of keys. */}}
+{{- define "forebay.keyTraceVolume" -}}
+{{- with .Values.gate.keyTraces -}}
+{{- if and .enabled .claim }}
+- name: key-traces
+  persistentVolumeClaim: { claimName: {{ .claim }} }
+{{- else if .enabled }}
+- name: key-traces
+  emptyDir: { sizeLimit: {{ .sizeLimit }} }
+{{- end }}
+{{- end }}
+{{- end }}
+
+{{- define "forebay.keyTraceMount" -}}
+{{- with .Values.gate.keyTraces -}}
+{{- if and .enabled .claim }}
+- { name: key-traces, mountPath: /key-traces, subPath: {{ .subPath }} }
+{{- else if .enabled }}
+- { name: key-traces, mountPath: /key-traces }
+{{- end }}
+{{- end }}
+{{- end }}
+
 {{/* What backend and gate must be told alike: pool, trust, TLS. */}}
 {{- define "forebay.shared" -}}
 {{- $values := .Values -}}

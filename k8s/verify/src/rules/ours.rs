@@ -1,6 +1,7 @@
 //! Our own images: which there are, what they answer on which path, and what they need to start and end well. Of others none of it is
 //! known.
 
+mod folders;
 mod hold;
 mod keys;
 mod lighter;
@@ -35,6 +36,7 @@ pub fn check(world: &World, failures: &mut Vec<Failure>) {
             };
             programs(&container, program, failures);
             keys::check(&pod, &container, failures);
+            folders::check(&pod, &container, failures);
             lighter::check(&pod, &container, program, failures);
             if let Some((ready, live)) = health {
                 paths(&container, ready, live, failures);

@@ -20,7 +20,7 @@ pub(super) fn check(pod: &Pod<'_>, container: &Field<'_>, failures: &mut Vec<Fai
     // Vault's agent brings files to where nothing is mounted yet.
     let is_injected =
         pod.metadata.at("annotations").at("vault.hashicorp.com/agent-inject").text() == Some("true");
-    for (place, path) in named(container) {
+    for (place, path) in named(container, &FLAGS) {
         match mount_of(container, path).map(|mount| pod.volume_of(&mount)) {
             None if is_injected => {}
             None => place.fail(
@@ -38,11 +38,11 @@ pub(super) fn check(pod: &Pod<'_>, container: &Field<'_>, failures: &mut Vec<Fai
     }
 }
 
-/// Each file with the place that names it.
-fn named<'a>(container: &Field<'a>) -> Vec<(Field<'a>, &'a str)> {
+/// Each path that one of the flags has, or its variable, with the place that names it.
+pub(super) fn named<'a>(container: &Field<'a>, flags: &[&str]) -> Vec<(Field<'a>, &'a str)> {
     let variable = |name: &str| {
         let flag = name.strip_prefix("FOREBAY_")?.to_lowercase().replace('_', "-");
-        FLAGS.contains(&flag.as_str()).then_some(())
+        flags.contains(&flag.as_str()).then_some(())
     };
     let variables = container.at("env").list().into_iter().filter_map(|one| {
         variable(one.at("name").text()?)?;
@@ -50,11 +50,11 @@ fn named<'a>(container: &Field<'a>) -> Vec<(Field<'a>, &'a str)> {
         value.text().map(|path| (value.clone(), path))
     });
     let words = container.at("command").list().into_iter().chain(container.at("args").list());
-    let flags = words.filter_map(|word| {
+    let said = words.filter_map(|word| {
         let (flag, path) = word.text()?.strip_prefix("--")?.split_once('=')?;
-        FLAGS.contains(&flag).then_some((word, path))
+        flags.contains(&flag).then_some((word, path))
     });
-    variables.chain(flags).filter(|(_, path)| path.starts_with('/')).collect()
+    variables.chain(said).filter(|(_, path)| path.starts_with('/')).collect()
 }
 
 fn is_of_a_config_map(volume: &Field<'_>, path: &str) -> bool {
