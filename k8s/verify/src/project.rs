@@ -82,7 +82,7 @@ impl Project<'_> {
         }
         failures.extend(drift.stale(&listed));
         argo::check(self, &outsiders, &mut failures)?;
-        for folder in ["k8s/secrets", "k8s/kserve", "k8s/istio"] {
+        for folder in ["k8s/secrets", "k8s/kserve", "k8s/istio", "k8s/envoy-gateway"] {
             self.plain(folder, &outsiders, &mut failures)?;
         }
         if let Some(rule_tests) = rule_tests {

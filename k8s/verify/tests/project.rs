@@ -261,6 +261,34 @@ fn mistakes_in_what_goes_to_zero_are_found() {
     assert!(wrong.contains(expected), "{expected} is not in:\n{wrong}");
 }
 
+#[test]
+fn mistakes_in_what_envoy_gateway_is_told_are_found() {
+    let base = base();
+    let says = |change: &dyn Fn(&str) -> String, expected: &str| {
+        let copy = copy(&["charts", "envoy-gateway"], "none");
+        change_in(&copy, "envoy-gateway/filter.yaml", change);
+        let said = said(&copy, &base);
+        assert!(said.contains(expected), "{expected} is not in:\n{said}");
+    };
+    says(
+        &|text| text.replace("timeout_ms", "timeout_s"),
+        "EnvoyExtensionPolicy/forebay/forebay: spec.wasm[0].config",
+    );
+    says(&|text| text.replace("\"00", "\"0x"), "spec.wasm[0].code.image.sha256");
+    says(&|text| text.replace("failOpen: true", "failOpen: false"), "spec.wasm[0].failOpen: is not true");
+    for (from, to) in [
+        ("allow_on_headers_stop_iteration", "allow_on_header_stop_iteration"),
+        ("forebay/wasm/0", "forebay/wasm/1"),
+    ] {
+        says(&|text| text.replacen(from, to, 1), "spec.wasm[0]: holds requests at their headers");
+    }
+    says(&|text| text.replace("rootID", "rootId"), "spec.wasm[0].rootId");
+    says(
+        &|text| text.replace("port: 8010", "port: ten"),
+        "HTTPRoute/forebay/forebay-gate: spec.rules[0].backendRefs[0].port",
+    );
+}
+
 /// What the chart renders for stage, with more settings.
 fn stage(base: &World, release: &str, more: &[&str]) -> Result<String, String> {
     let chart = root().join("k8s/charts/forebay");

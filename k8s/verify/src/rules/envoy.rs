@@ -1,8 +1,10 @@
 //! What Envoy is told by Kubernetes objects, held against Envoy itself: patches of `EnvoyFilter`s ([`patch`]) and whole
 //! configurations in `ConfigMap`s and `Secret`s ([`bootstrap`]) go through `envoy --mode validate` ([`run`]); the settings of our own
-//! filter in them through the filter's own parser ([`filter`]).
+//! filter in them through the filter's own parser ([`filter`]), and what Envoy Gateway makes of an `EnvoyExtensionPolicy` by what the filter
+//! needs ([`extension`]).
 
 mod bootstrap;
+mod extension;
 mod filter;
 mod matching;
 mod names;
@@ -14,6 +16,9 @@ use serde_json::Value;
 use crate::failure::Failure;
 use crate::object::Object;
 use crate::world::World;
+
+/// Group of Envoy Gateway's kinds.
+const GATEWAY: &str = "gateway.envoyproxy.io";
 
 /// Says what Envoy or the filter would refuse, or do otherwise than meant.
 pub fn check(world: &World, failures: &mut Vec<Failure>) {
@@ -27,6 +32,9 @@ pub fn check(world: &World, failures: &mut Vec<Failure>) {
         .chain(world.of("extensions.istio.io", "TrafficExtension"))
     {
         filter::check_plugin(object, failures);
+    }
+    for object in world.of(GATEWAY, "EnvoyExtensionPolicy") {
+        extension::check(world, object, failures);
     }
     for object in world.of("", "ConfigMap").chain(world.of("", "Secret")) {
         bootstrap::check(world, object, failures);
