@@ -71,9 +71,17 @@ fn repository(layout: &Layout, folder: &Path, count: usize) -> Result<PathBuf> {
         fs::remove_dir_all(&root)?;
     }
     fs::create_dir_all(&root)?;
+    let vad = layout.repository().join(VAD);
+    let config = fs::read_to_string(vad.join("config.pbtxt"))?;
     for number in 0..count {
         let name = if number == 0 { VAD.to_owned() } else { format!("{VAD}-{number}") };
-        symlink(layout.repository().join(VAD), root.join(name))?;
+        let model = root.join(&name);
+        fs::create_dir(&model)?;
+        symlink(vad.join("1"), model.join("1"))?;
+        fs::write(
+            model.join("config.pbtxt"),
+            config.replacen(&format!("\"{VAD}\""), &format!("\"{name}\""), 1),
+        )?;
     }
     Ok(root)
 }

@@ -80,6 +80,8 @@ pub(super) const ISTIOD: Module = Module {
 };
 pub(super) const PILOT_AGENT: Module =
     Module { name: "pilot-agent", package: "istio.io/istio/pilot/cmd/pilot-agent", packages: 680, ..ISTIOD };
+pub(super) const ISTIO_ANALYZE: Module =
+    Module { folder: "istio-analyze", name: "istio-analyze", package: ".", packages: 1720, ..ISTIOD };
 
 /// KEDA, which is one version: its operator, and the adapter that answers an HPA's questions.
 pub(super) const KEDA: Module = Module {

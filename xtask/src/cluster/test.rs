@@ -191,6 +191,7 @@ const CHECKS: &[Check] = &[
         "Istio comes up with its own istiod, and every proxy takes what k8s/istio says",
         istio::comes_up,
     ),
+    Check::long("Istio's own analysis finds nothing but what the page explains", istio::analyzed),
     Check::long("Istio: a miss, a hit and another proxy's hit, by sidecar and gateway", istio::caching),
     Check::long("Istio: nobody is answered who is not named, with a certificate", istio::strict),
     Check::long("Istio: the gate stands in while no backend is there, and no longer", istio::failover),

@@ -4,6 +4,7 @@
 //! The mesh comes up with the first of these checks that is run; each leaves it as it found it, and no proxy with an update that it
 //! refused.
 
+mod analysis;
 mod ask;
 mod caching;
 mod control;
@@ -25,6 +26,12 @@ use mesh::Mesh;
 /// The mesh does not come up, or a proxy does not get what it should.
 pub(super) fn comes_up(bed: &Bed<'_>) -> Result<String> {
     Mesh::of(bed)?.described()
+}
+
+/// # Errors
+/// Istio's own analysis finds what no page explains.
+pub(super) fn analyzed(bed: &Bed<'_>) -> Result<String> {
+    held(bed, analysis::all)
 }
 
 /// # Errors
