@@ -242,9 +242,9 @@ mod tests {
             let recorded = Recorded { begin_ms, length_ms: 60_000, rate: ALL };
             let models = [Model { name: "m".to_owned(), max_age_s: None }];
             let mut writer = Writer::new(Some(&recorded), &models, &mut file);
-            at_us.iter().for_each(|at_us| {
+            for at_us in at_us {
                 writer.put(&Record { at_us: *at_us, model: 0, what: What::Rollout }, &mut file);
-            });
+            }
             file
         };
         let (one, other) = (seen(5000, &[10_000_000, 30_000_000]), seen(5500, &[11_000_000, 29_000_000]));
