@@ -67,19 +67,19 @@ pub(crate) fn no_weights() -> Vec<u8> {
     chain(&[("Relu", None)], &[-1, 4], &[-1, 4])
 }
 
-/// Many convolutions so small that to quantize what goes in costs more than is gained.
+/// Many convolutions so small that to quantize what goes in costs more than is gained. It takes no batch, so that it is timed once.
 pub(crate) fn tiny_convolutions() -> Vec<u8> {
     let weight = |at: usize| weights(&format!("w{at}"), &[2, 2, 1, 1], &[0.9, 0.2, -0.3, 0.8]);
     let steps: Vec<(&str, Option<Tensor>)> =
         (0..30).flat_map(|at| [("Conv", Some(weight(at))), ("Relu", None)]).collect();
-    chain(&steps, &[-1, 2, 4, 4], &[-1, 2, 4, 4])
+    chain(&steps, &[1, 2, 4, 4], &[1, 2, 4, 4])
 }
 
 /// Channels of [`one_channel`].
 pub(crate) const CHANNELS: usize = 16;
 
 /// The last of its channels comes of the one hidden value that is ten thousand times smaller than the others: as INT8 they share a
-/// scale, so that it is nothing, while the whole output looks as before.
+/// scale, so that it is nothing, while the whole output looks as before. It takes no batch either.
 pub(crate) fn one_channel() -> Vec<u8> {
     const HIDDEN: usize = 512;
     let scale = |column: usize| if column + 1 == HIDDEN { 0.001 } else { 10.0 };
@@ -99,7 +99,7 @@ pub(crate) fn one_channel() -> Vec<u8> {
             ("Relu", None),
             ("MatMul", Some(matrix("w2", HIDDEN, CHANNELS, last))),
         ],
-        &[-1, dim(FEATURES)],
-        &[-1, dim(CHANNELS)],
+        &[1, dim(FEATURES)],
+        &[1, dim(CHANNELS)],
     )
 }

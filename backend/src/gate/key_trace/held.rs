@@ -1,5 +1,5 @@
-//! Rows of sampled keys and rollouts, which come late and in any order -> those of a time that is over, all of them by one rate: the lowest that any
-//! report of that time had.
+//! Rows of sampled keys, which come late and in any order, and rollouts -> those of a time that is over, all keys by one rate: the lowest
+//! that any report of that time had.
 //!
 //! What proxies tell is not believed farther than it may be: times from so long ago to so soon, models so many and of such names, keys
 //! that their rate samples. When there are too many rows the rate is halved, as a proxy does it, so that what stays is all of the keys that
