@@ -33,7 +33,7 @@ MATRIX = ("rows", "columns")  # names of free dimensions
 # Older than the newest, so that older ONNX Runtimes load them too.
 OPSET, IR_VERSION = 17, 8
 
-# `slow`: this many products of two matrices of this size; `products`: of small ones, tens of microseconds each.
+# `slow`: this many products of two matrices of this size; `products`: of small ones, some microseconds each.
 SLOW_SIZE, SLOW_PRODUCTS, SMALL_SIZE = 512, 17, 64
 
 

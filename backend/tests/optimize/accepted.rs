@@ -34,20 +34,13 @@ fn a_wide_model_becomes_a_fourth_and_no_slower_and_goes_back() {
     };
     assert!(size(2) * 3 < size(1), "{} bytes of {}", size(2), size(1));
     assert_eq!(std::fs::read(bench.path("models/m/1/model.onnx")).unwrap(), original);
-    let checked = bench.optimize(&["--check", "--metric=top1", "--max-loss=2"]);
-    assert!(
-        checked.code == Some(0) && checked.out.contains("keeps its word here"),
-        "{}{}",
-        checked.out,
-        checked.err
-    );
-    let checked = bench.optimize(&["--check", "--metric=cosine", "--max-loss=0"]);
-    assert!(
-        checked.code == Some(3) && checked.out.contains("does not keep its word"),
-        "{}{}",
-        checked.out,
-        checked.err
-    );
+    for (metric, most, ends, says) in [
+        ("--metric=top1", "--max-loss=2", 0, "keeps its word here"),
+        ("--metric=cosine", "--max-loss=0", 3, "does not keep its word"),
+    ] {
+        let Said { code, out, err } = bench.optimize(&["--check", metric, most]);
+        assert!(code == Some(ends) && out.contains(says), "{out}{err}");
+    }
     // A second run finds what the first one made, and installs it as the next version: nothing is overwritten.
     let soon = [&arguments[..], &["--time=5s"]].concat();
     let again = bench.optimize(&soon);

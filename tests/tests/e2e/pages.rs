@@ -1,6 +1,7 @@
 //! Flags that the pages name.
 
 use rig::installed::{checkout, forebay};
+use serde_json::Value;
 use std::collections::BTreeSet;
 use std::fs;
 use std::process::Command;
@@ -117,28 +118,39 @@ const NOT_THE_CHARTS: [&str; 28] = [
 fn each_flag_of_the_servers_is_a_setting_of_the_chart_or_the_charts_own() {
     let chart = checkout().join("k8s/charts/forebay");
     let schema = fs::read_to_string(chart.join("values.schema.json")).expect("the schema");
-    let mut known = schema;
+    let schema: Value = serde_json::from_str(&schema).expect("JSON");
+    let mut templates = String::new();
     let mut folders = vec![chart.join("templates")];
     while let Some(folder) = folders.pop() {
         for entry in fs::read_dir(folder).expect("templates").map(Result::unwrap) {
             if entry.path().is_dir() {
                 folders.push(entry.path());
             } else {
-                known += &fs::read_to_string(entry.path()).expect("a template");
+                templates += &fs::read_to_string(entry.path()).expect("a template");
             }
         }
     }
-    for command in ["gate", "serve"] {
+    for (command, other) in [("gate", "serve"), ("serve", "gate")] {
+        // What the other one may be told is no setting of this one.
+        let mut schema = schema.clone();
+        schema["$defs"].as_object_mut().expect("definitions").remove(other).expect("of the other's settings");
+        let known = format!("{schema}{templates}");
         let help = help(&[command]);
         let flags = help.lines().filter_map(|line| line.trim_start().strip_prefix("--"));
         let flags = flags
             .map(|line| line.split(|c: char| !(c.is_ascii_alphanumeric() || c == '-')).next().unwrap_or(""));
+        let flags: BTreeSet<&str> = flags.collect();
+        assert!(
+            flags.len() > 30,
+            "only {} flags of {command} were found: are they still written so?",
+            flags.len()
+        );
         let is_known = |flag: &str| {
             let variable = format!("FOREBAY_{}", flag.to_uppercase().replace('-', "_"));
             known.contains(&format!("\"{flag}\"")) || known.contains(&variable)
         };
         let missing: Vec<&str> =
-            flags.filter(|flag| !NOT_THE_CHARTS.contains(flag) && !is_known(flag)).collect();
+            flags.iter().copied().filter(|flag| !NOT_THE_CHARTS.contains(flag) && !is_known(flag)).collect();
         assert!(
             missing.is_empty(),
             "`forebay {command}` has {missing:?}: settings of the chart, or its own?"
