@@ -41,7 +41,7 @@ fn who_asks_while_no_backend_is_there_waits_for_one_in_each_encoding_and_repeats
         };
         let held_grpc = runtime.spawn(call(3.0));
         elastic.until_held(3);
-        assert_eq!(elastic.gate.metric_line("forebay_hold_wakes"), 1, "one wake for all");
+        until("one is wanted", || (elastic.gate.metric_line("forebay_hold_wakes") == 1).then_some(()));
         let backend = elastic.wakes();
         for mut held in [json, held_binary] {
             let answer = held.read().unwrap();
@@ -68,7 +68,7 @@ fn who_asks_while_no_backend_is_there_waits_for_one_in_each_encoding_and_repeats
         let hit = runtime.block_on(call(1.0)).unwrap();
         assert_eq!(hit.metadata().get("cache-status").unwrap(), "forebay-gate; hit");
         assert_eq!(hit.get_ref().raw_output_contents[0], 1.0_f32.to_le_bytes().as_slice());
-        assert_eq!(elastic.gate.metric_line("forebay_hold_wakes"), 1);
+        assert_eq!(elastic.gate.metric_line("forebay_hold_wakes"), 1, "one wake for all");
     }
 }
 

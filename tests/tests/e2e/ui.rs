@@ -96,7 +96,7 @@ fn figures_are_those_of_metrics(browser: &mut Browser, stack: &Running) {
     assert!((4.0..4.1).contains(&money), "{money}");
     assert_eq!(cell(browser, "t-held", ("identity_fp32", 1)), "2");
     assert_eq!(cell(browser, "t-held", (HOSTILE, 1)), "1");
-    assert_eq!(stack.gate_metric("forebay_hold_wakes"), 1);
+    until("one is wanted", || (stack.gate_metric("forebay_hold_wakes") == 1).then_some(()));
     let wakes = browser
         .find("[...document.querySelectorAll('#t-wakes tbody tr')].map((row) => row.lastChild.textContent)");
     assert_eq!(wakes, json!(["not yet"]));
