@@ -8,6 +8,7 @@ use std::io;
 use std::sync::Arc;
 use std::time::Duration;
 
+use http::header::HOST;
 use rustls::pki_types::ServerName;
 use tokio::net::TcpStream;
 use tokio::time::timeout;
@@ -167,6 +168,20 @@ impl Server {
         };
         let (timeout, max_answer_bytes) = (settings.timeout_secs, settings.max_answer_bytes);
         Ok(Self { address, headers: settings.headers.clone(), is_grpc, timeout, max_answer_bytes, tls })
+    }
+
+    /// The name that it is asked by, as `Host` and `:authority` say it: its address, unless a header says another.
+    pub(super) fn name(&self) -> String {
+        let said = self.headers.iter().find(|header| header.name == HOST);
+        said.map_or_else(
+            || self.address.authority(),
+            |said| String::from_utf8_lossy(said.value.as_bytes()).into_owned(),
+        )
+    }
+
+    /// Headers of every request but its name.
+    pub(super) fn more_headers(&self) -> impl Iterator<Item = &Header> {
+        self.headers.iter().filter(|header| header.name != HOST)
     }
 
     /// # Errors

@@ -100,8 +100,7 @@ impl Request {
     /// [`RequestError::Path`].
     pub(super) fn call_of(server: &Server, method: &str, message: &[u8]) -> Result<Self, RequestError> {
         let scheme = if server.address.is_encrypted { "https" } else { "http" };
-        let uri =
-            format!("{scheme}://{}{}{SERVICE}/{method}", server.address.authority(), server.address.prefix);
+        let uri = format!("{scheme}://{}{}{SERVICE}/{method}", server.name(), server.address.prefix);
         let mut call = http::Request::new(());
         *call.method_mut() = http::Method::POST;
         *call.version_mut() = http::Version::HTTP_2;
@@ -110,7 +109,7 @@ impl Request {
         for (name, value) in fixed {
             call.headers_mut().insert(name, http::HeaderValue::from_static(value));
         }
-        for header in &server.headers {
+        for header in server.more_headers() {
             call.headers_mut().append(header.name.clone(), header.value.clone());
         }
         let length = u32::try_from(message.len()).unwrap_or(u32::MAX).to_be_bytes();

@@ -43,7 +43,7 @@ pub(crate) struct ServerSettings {
     /// Where V2 over gRPC is spoken: `grpc://` or, with TLS, `grpcs://`, host and port
     #[arg(long, env = "FOREBAY_GRPC_URL", default_value = "grpc://127.0.0.1:8001")]
     pub(crate) grpc_url: String,
-    /// Header of every request, `name: value`, over gRPC as metadata; repeat it for more
+    /// Header of every request, `name: value`, over gRPC as metadata; `host` is the name that the server is asked by; repeat it for more
     #[arg(short = 'H', long = "header")]
     pub(crate) headers: Vec<Header>,
     /// File with the CA's certificates that TLS believes, in PEM form [default: the system's]

@@ -13,7 +13,7 @@ fn a_wide_model_becomes_a_fourth_and_no_slower_and_goes_back() {
     let bench = Workbench::of(&models::wide()).with_data(400, &[dim(FEATURES)]);
     let original = std::fs::read(bench.path("models/m/1/model.onnx")).unwrap();
     let arguments = ["--metric=top1", "--max-loss=2", "--prefer=size"];
-    let Said { code, out, err } = bench.optimize(&[&arguments[..], &["--time=25s"]].concat());
+    let Said { code, out, err } = bench.optimize(&[&arguments[..], &["--time=15s"]].concat());
     assert_eq!(code, Some(0), "{out}{err}");
     assert_eq!(bench.lies(), ["1", "2", "optimize"]);
     assert_eq!(names(&bench.path("models/m/2")), ["model.onnx", "variant.json"]);

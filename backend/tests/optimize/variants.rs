@@ -11,7 +11,7 @@ use crate::workbench::{FEATURES, Said, Workbench, judged, log};
 #[test]
 fn integers_that_are_slower_are_not_installed() {
     let bench = Workbench::of(&models::tiny_convolutions()).with_data(300, &[2, 4, 4]);
-    let Said { out, err, .. } = bench.optimize(&["--max-loss=2", "--time=12s"]);
+    let Said { out, err, .. } = bench.optimize(&["--max-loss=2", "--time=9s"]);
     let report = bench.report();
     let integers = report["tried"]
         .as_array()
@@ -28,7 +28,7 @@ fn integers_that_are_slower_are_not_installed() {
 #[test]
 fn a_loss_in_one_channel_is_seen_whatever_the_whole_output_says() {
     let bench = Workbench::of(&models::one_channel()).with_data(300, &[dim(FEATURES)]);
-    let Said { out, err, .. } = bench.optimize(&["--metric=cosine", "--max-loss=1", "--time=15s"]);
+    let Said { out, err, .. } = bench.optimize(&["--metric=cosine", "--max-loss=1", "--time=10s"]);
     let report = bench.report();
     let tried = report["tried"].as_array().unwrap();
     // With one scale for all of a weight more channels are lost.
@@ -53,7 +53,7 @@ fn a_loss_in_one_channel_is_seen_whatever_the_whole_output_says() {
 fn a_run_that_is_stopped_goes_on_where_it_was() {
     let bench = Workbench::of(&models::tiny_convolutions()).with_data(300, &[2, 4, 4]);
     let data = format!("--data={}", bench.path("data").display());
-    let arguments = [data.as_str(), "--max-loss=2", "--time=8s"];
+    let arguments = [data.as_str(), "--max-loss=2", "--time=6s"];
     let mut stopped = bench.command(&arguments).stderr(Stdio::piped()).spawn().unwrap();
     let said = BufReader::new(stopped.stderr.take().unwrap());
     let mut said = said.lines().map(Result::unwrap);

@@ -21,9 +21,7 @@ pub(super) fn head(
             bytes.extend_from_slice(part);
         }
     };
-    if !server.headers.iter().any(|header| header.name == http::header::HOST) {
-        header("host", server.address.authority().as_bytes());
-    }
+    header("host", server.name().as_bytes());
     header("user-agent", AGENT.as_bytes());
     if method == "POST" {
         let content_type = if json_length.is_some() { CONTENT_TYPE_BINARY } else { CONTENT_TYPE_JSON };
@@ -33,7 +31,7 @@ pub(super) fn head(
     if let Some(length) = json_length {
         header(INFERENCE_HEADER_CONTENT_LENGTH, length.to_string().as_bytes());
     }
-    for own in &server.headers {
+    for own in server.more_headers() {
         header(own.name.as_str(), own.value.as_bytes());
     }
     bytes.extend_from_slice(b"\r\n");

@@ -138,3 +138,20 @@ fn what_json_can_not_carry_is_told() {
 fn names_are_segments_of_a_path() {
     assert_eq!(escaped("a b/ä.1"), "a%20b%2F%C3%A4.1");
 }
+
+#[test]
+fn a_name_that_a_header_says_is_host_and_authority() {
+    let of = |encoding| {
+        let mut server = server(encoding);
+        for header in ["x-other: 1", "host: models.example.com"] {
+            server.headers.push(header.parse().unwrap());
+        }
+        Request::infer(&server, encoding, &every_datatype(true), false).unwrap()
+    };
+    let head = String::from_utf8(of(Encoding::Json).bytes().to_vec()).unwrap();
+    let names = head.lines().filter(|line| line.starts_with("host: "));
+    assert_eq!(names.collect::<Vec<_>>(), ["host: models.example.com"], "{head}");
+    let call = of(Encoding::Grpc).call.unwrap();
+    assert_eq!(call.uri().authority().unwrap(), "models.example.com");
+    assert!(call.headers().get("host").is_none() && call.headers()["x-other"] == "1", "{call:?}");
+}

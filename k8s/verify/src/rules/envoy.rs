@@ -1,9 +1,10 @@
 //! What Envoy is told by Kubernetes objects, held against Envoy itself: patches of `EnvoyFilter`s ([`patch`]) and whole
 //! configurations in `ConfigMap`s and `Secret`s ([`bootstrap`]) go through `envoy --mode validate` ([`run`]); the settings of our own
-//! filter in them through the filter's own parser ([`filter`]), and what Envoy Gateway makes of an `EnvoyExtensionPolicy` by what the filter
+//! filter in them through the filter's own parser ([`filter`]), the ports that it stands before ([`encodings`]), and what Envoy Gateway makes of an `EnvoyExtensionPolicy` by what the filter
 //! needs ([`extension`]).
 
 mod bootstrap;
+mod encodings;
 mod extension;
 mod filter;
 mod matching;
@@ -26,6 +27,7 @@ pub fn check(world: &World, failures: &mut Vec<Failure>) {
         matching::check(world, object, failures);
         patch::check(world, object, failures);
         filter::check(object, &object.value, "", failures);
+        encodings::check(object, failures);
     }
     for object in world
         .of("extensions.istio.io", "WasmPlugin")

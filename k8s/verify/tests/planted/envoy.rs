@@ -125,6 +125,27 @@ fn settings_of_the_filter_that_it_would_not_use_are_caught() {
 }
 
 #[test]
+fn a_filter_that_stands_before_http_and_not_before_grpc_is_caught() {
+    all_are_caught(&[
+        (
+            "destinationPort: 8001",
+            "destinationPort: 8002",
+            "EnvoyFilter/ml/forebay: spec.configPatches[4].match.listener.filterChain.destinationPort",
+        ),
+        (
+            "portNumber: 8001",
+            "portNumber: 8003",
+            "EnvoyFilter/ml/forebay: spec.configPatches[6].match.listener.portNumber",
+        ),
+        (
+            "context: SIDECAR_OUTBOUND, listener: {portNumber: 8001}",
+            "context: GATEWAY, listener: {portNumber: 8001}",
+            "EnvoyFilter/ml/forebay: spec.configPatches[6].match.listener.portNumber",
+        ),
+    ]);
+}
+
+#[test]
 fn whole_configurations_are_read_by_envoy() {
     all_are_caught(&[
         ("stat_prefix: in", "stat_prefx: in", "ConfigMap/ml/envoy: data[envoy.yaml]"),

@@ -29,7 +29,7 @@ pub(super) fn check(object: &Object, value: &Value, at: &str, failures: &mut Vec
 }
 
 /// By the name it goes by, or the module.
-fn is_ours(plugin: &Value) -> bool {
+pub(super) fn is_ours(plugin: &Value) -> bool {
     let says = |pointer: &str| {
         plugin.pointer(pointer).and_then(Value::as_str).is_some_and(|text| text.contains("forebay"))
     };

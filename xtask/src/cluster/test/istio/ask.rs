@@ -12,12 +12,15 @@ use crate::cluster::test::bed::{Bed, MODEL};
 
 /// Encodings that the filter has hits of.
 pub(super) const ENCODINGS: [&str; 2] = ["json", "binary"];
+/// The encoding that it has none of: it says where a model's backends are, and which of them equal requests go to.
+pub(super) const GRPC: &str = "grpc";
 
 pub(super) struct Client<'a> {
     pub(super) bed: &'a Bed<'a>,
     /// Whose network it is in; of the first node's if it is nobody's.
     pub(super) pod: Option<&'static str>,
     pub(super) url: String,
+    pub(super) grpc_url: String,
     /// The name that it asks for.
     pub(super) name: String,
 }
@@ -47,6 +50,11 @@ impl Told {
         matches!(self, Self::Answered(status) if status.contains("forebay; hit"))
     }
 
+    /// Over gRPC the backend has hits, and no proxy yet.
+    pub(super) fn is_hit_of_serve(&self) -> bool {
+        matches!(self, Self::Answered(status) if status.contains("forebay-serve; hit"))
+    }
+
     pub(super) fn says(&self, words: &str) -> bool {
         let (Self::Answered(text) | Self::Failed(text)) = self;
         text.contains(words)
@@ -63,7 +71,8 @@ impl Client<'_> {
             Some(pod) => self.bed.client_in(pod)?,
             None => self.bed.client()?,
         };
-        client.args(words).args(["--url", &self.url, "--header", &format!("host: {}", self.name)]);
+        client.args(words).args(["--url", &self.url, "--grpc-url", &self.grpc_url]);
+        client.args(["--header", &format!("host: {}", self.name)]);
         Ok(client)
     }
 

@@ -2,7 +2,7 @@
 
 use anyhow::{Result, ensure};
 
-use super::ask::{ENCODINGS, Told, moment};
+use super::ask::{Client, ENCODINGS, GRPC, Told, moment};
 use super::mesh::{Mesh, PATIENCE};
 use super::objects::Objects;
 use super::proxy::Proxy;
@@ -32,7 +32,7 @@ pub(super) fn inbound(mesh: &Mesh<'_>) -> Result<String> {
     }
     let (client, stranger) = (mesh.client("client")?, mesh.client("stranger")?);
     until("both may ask", PATIENCE, || {
-        let may = |who: &super::ask::Client<'_>| who.ask("json", moment().ok()?, &[]).ok()?.well().ok();
+        let may = |who: &Client<'_>| who.ask("json", moment().ok()?, &[]).ok()?.well().ok();
         may(&client).and(may(&stranger))
     })?;
     for (seed, encoding) in (moment()?..).zip(ENCODINGS) {
@@ -46,11 +46,30 @@ pub(super) fn inbound(mesh: &Mesh<'_>) -> Result<String> {
         foreign.well()?;
         stranger.until_hit(encoding, seed)?;
     }
+    of_no_other(&client, &stranger)?;
     mesh.bed.run("delete envoyfilter forebay-inbound")?;
     Objects::apply_text(&mesh.bed, &mesh.objects.text("security.yaml")?)?;
     mesh.release("")?;
     mesh.filter(true)?;
-    Ok(format!("{}: each principal has hits of its own and none of another's", ENCODINGS.join(", ")))
+    Ok(format!("{}, gRPC: each principal has hits of its own and none of another's", ENCODINGS.join(", ")))
+}
+
+/// Over gRPC too, and though he says himself whose tenant he is.
+fn of_no_other(client: &Client<'_>, stranger: &Client<'_>) -> Result<()> {
+    let seed = moment()?;
+    client.ask(GRPC, seed, &[])?.well()?;
+    let until_hit = |who: &Client<'_>| {
+        who.until_told(GRPC, seed, "the backend answers from the pool", Told::is_hit_of_serve).map(drop)
+    };
+    until_hit(client)?;
+    let forged = ["--header", "x-forebay-tenant: spiffe://cluster.local/ns/clients/sa/client"];
+    let foreign = stranger.ask(GRPC, seed, &forged)?;
+    ensure!(
+        !foreign.is_hit_of_serve(),
+        "what another principal asked is given to who claims its name: {foreign:?}"
+    );
+    foreign.well()?;
+    until_hit(stranger)
 }
 
 /// # Errors

@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result, ensure};
 
-use super::ask::moment;
+use super::ask::{GRPC, moment};
 use super::mesh::{Mesh, PATIENCE};
 use super::objects::Objects;
 use super::proxy::Proxy;
@@ -84,6 +84,7 @@ pub(super) fn on_demand(mesh: &Mesh<'_>) -> Result<String> {
     for seed in (moment()?..).take(10) {
         client.ask_for(MODEL, "json", seed, &[])?.well()?;
         client.ask_for(rare, "binary", seed, &[])?.well()?;
+        client.ask_for(rare, GRPC, seed + 10, &[])?.well()?;
     }
     let (hot, own) = (hot.passed()?.1 - before.0, own.passed()?.1 - before.1);
     Objects::apply_text(&mesh.clients, &mesh.objects.text("clients/filter.yaml")?)?;
@@ -93,11 +94,11 @@ pub(super) fn on_demand(mesh: &Mesh<'_>) -> Result<String> {
     mesh.bed.helm(&format!("uninstall rare --namespace {RELEASE} --wait"))?;
     // Each asks for the model's description first, which goes the same way.
     ensure!(
-        (own, hot) == (20, 20),
-        "of 20 requests for {rare} and 20 for {MODEL} {own} went to the backends of {rare} and {hot} to the others"
+        (own, hot) == (40, 20),
+        "of 40 requests for {rare} and 20 for {MODEL} {own} went to the backends of {rare} and {hot} to the others"
     );
     Ok(format!(
-        "20 of 20 requests for {rare} went to its own backends, and 20 of 20 for {MODEL} to the others"
+        "40 of 40 requests for {rare} in binary and over gRPC went to its own backends, and 20 of 20 for {MODEL} to the others"
     ))
 }
 

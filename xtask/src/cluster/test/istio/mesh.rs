@@ -169,8 +169,9 @@ impl<'a> Mesh<'a> {
     /// The Service has no address.
     pub(super) fn client(&self, pod: &'static str) -> Result<Client<'_>> {
         let address = self.bed.service("backend")?;
-        let name = format!("{RELEASE}-backend.{RELEASE}.svc.cluster.local:8000");
-        Ok(Client { bed: &self.clients, pod: Some(pod), url: format!("http://{address}:8000"), name })
+        let name = format!("{RELEASE}-backend.{RELEASE}.svc.cluster.local");
+        let (url, grpc_url) = (format!("http://{address}:8000"), format!("grpc://{address}:8001"));
+        Ok(Client { bed: &self.clients, pod: Some(pod), url, grpc_url, name })
     }
 
     /// One outside of the mesh, who comes by the gateway.
@@ -181,7 +182,8 @@ impl<'a> Mesh<'a> {
         let service = self.ingress.json(&format!("get service {INGRESS}"))?;
         let address = service["spec"]["clusterIP"].as_str().context("the gateway has no address")?;
         let name = "models.example.com".to_owned();
-        Ok(Client { bed: &self.ingress, pod: None, url: format!("http://{address}:80"), name })
+        let (url, grpc_url) = (format!("http://{address}:80"), format!("grpc://{address}:80"));
+        Ok(Client { bed: &self.ingress, pod: None, url, grpc_url, name })
     }
 
     /// What there is.

@@ -84,18 +84,21 @@ impl<'a> Proxy<'a> {
         Ok(value.unwrap_or(0))
     }
 
-    /// Requests that it has passed to its pod's HTTP port: those in progress, and all.
+    /// Requests that it has passed to its pod's ports of HTTP and gRPC: those in progress, and all.
     ///
     /// # Errors
     /// As [`Self::admin`].
     pub(super) fn passed(&self) -> Result<(u64, u64)> {
         let stats = self.admin("stats?filter=upstream_rq_")?;
+        let of_a_port = |line: &&str| {
+            let port = line.strip_prefix("cluster.inbound|").and_then(|rest| rest.split('|').next());
+            matches!(port, Some("8000" | "8001"))
+        };
         let sum = |what: &str| {
-            let lines = stats
+            stats
                 .lines()
-                .filter_map(|line| line.strip_prefix("cluster.inbound|8000||")?.rsplit_once(": "));
-            lines
-                .filter(|(name, _)| name.ends_with(what))
+                .filter(of_a_port)
+                .filter_map(|line| line.rsplit_once(": ").filter(|(name, _)| name.ends_with(what)))
                 .filter_map(|(_, value)| value.parse::<u64>().ok())
                 .sum()
         };
