@@ -132,8 +132,8 @@ fn slips_in_the_mesh_are_caught() {
             "EnvoyFilter/ml/forebay: spec.configPatches[0].match.context",
         ),
         (
-            "resource_api_version: V3",
-            "resource_api_version: V4",
+            "resource_api_version: V3}\n",
+            "resource_api_version: V4}\n",
             "EnvoyFilter/ml/forebay: spec.configPatches[0].patch.value",
         ),
         (
