@@ -27,8 +27,11 @@ pub(super) fn check(known: &Known<'_>, failures: &mut Vec<Failure>) {
 
 fn listens(known: &Known<'_>, gateway: &Object, listener: &Field<'_>, failures: &mut Vec<Failure>) {
     let protocol = listener.at("protocol");
-    // An implementation's own begin with its domain.
-    if protocol.text().is_some_and(|text| !text.contains('/') && !PROTOCOLS.contains(&text)) {
+    let class = Field::root(gateway).down("spec.gatewayClassName");
+    let is_waypoints = (class.text(), protocol.text()) == (Some("istio-waypoint"), Some("HBONE"));
+    // Another implementation's own begin with its domain.
+    if !is_waypoints && protocol.text().is_some_and(|text| !text.contains('/') && !PROTOCOLS.contains(&text))
+    {
         let right = format!("one of {}", PROTOCOLS.join(", "));
         protocol.fail(failures, format!("there is no protocol {}", protocol.quoted()), right);
     }
@@ -98,10 +101,22 @@ mod tests {
     }
 
     #[test]
+    fn a_waypoint_of_istios_speaks_hbone() {
+        let text =
+            GOOD.replace("{name: eg}", "{name: istio-waypoint}").replace("Name: eg", "Name: istio-waypoint");
+        let mut world = World::default();
+        world.take(Path::new("a.yaml"), &text.replace("protocol: HTTPS", "protocol: HBONE"));
+        let mut failures = Vec::new();
+        super::check(&Known::of(&world), &mut failures);
+        assert!(failures.is_empty(), "{failures:?}");
+    }
+
+    #[test]
     fn doors_have_a_class_a_protocol_a_certificate_and_the_names_of_their_routes() {
         for (from, to, at) in [
             ("gatewayClassName: eg", "gatewayClassName: egg", "spec.gatewayClassName"),
             ("protocol: HTTPS", "protocol: HTPPS", "spec.listeners[0].protocol"),
+            ("protocol: HTTPS", "protocol: HBONE", "spec.listeners[0].protocol"),
             ("[{name: tls}]", "[{name: tsl}]", "spec.listeners[0].tls.certificateRefs[0].name"),
             ("from: All", "from: Selector", "spec.listeners[1].allowedRoutes.namespaces.selector"),
             ("web.example.com]", "web.example.org]", "spec.hostnames[0]"),
