@@ -33,7 +33,7 @@ use crate::config::{Device, ModelConfig, Platform};
 use crate::engine::signature::Signature;
 use entries::Entries;
 use gpu::Gpu;
-use ort::OrtEngine;
+use ort::loading::Loading;
 pub(crate) use parts::Parts;
 use tensorrt::TensorRt;
 
@@ -227,7 +227,7 @@ pub(crate) trait Engine: Send + Sync {
 
 /// The engines of this process.
 pub(crate) struct Engines {
-    pub(crate) onnxruntime: OrtEngine,
+    pub(crate) onnxruntime: Loading,
     /// Or why there is none.
     pub(crate) tensorrt: Result<TensorRt, String>,
 }
@@ -246,13 +246,16 @@ impl Engines {
         self.tensorrt.as_ref().map_or(Ok(()), |tensorrt| tensorrt.reset(gpu))
     }
 
-    /// The engine for models of that platform.
+    /// The engine for models of that platform. ONNX Runtime is waited for, at the start.
     ///
     /// # Errors
     /// `Missing`.
     pub(crate) fn of(&self, platform: Platform) -> Result<&dyn Engine, EngineError> {
         match (platform, &self.tensorrt) {
-            (Platform::OnnxRuntime, _) => Ok(&self.onnxruntime),
+            (Platform::OnnxRuntime, _) => match self.onnxruntime.engine() {
+                Ok(engine) => Ok(engine),
+                Err(reason) => Err(EngineError::Missing { platform, reason: reason.to_owned() }),
+            },
             (Platform::TensorRt, Ok(tensorrt)) => Ok(tensorrt),
             (Platform::TensorRt, Err(reason)) => {
                 Err(EngineError::Missing { platform, reason: reason.clone() })

@@ -4,6 +4,7 @@
 mod binding;
 mod gpus;
 mod joined;
+pub(crate) mod loading;
 mod optimized;
 mod session_options;
 mod tensors;
@@ -106,11 +107,6 @@ impl Engine for OrtEngine {
 }
 
 impl OrtEngine {
-    /// Does that while no session is opened on the GPU; `None` where one ever was, or is now.
-    pub(crate) fn unless_on<T>(&self, gpu: i32, work: impl FnOnce() -> T) -> Option<T> {
-        self.gpus.unless_on(gpu, work)
-    }
-
     fn open_one(&self, model: &Model<'_>, device: Device) -> Result<Box<dyn Session>, EngineError> {
         let Model { files, config, .. } = *model;
         let opening = Opening { engine: self, model, device };

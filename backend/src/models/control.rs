@@ -64,6 +64,8 @@ pub(crate) enum ControlError {
     Busy { calls: usize },
     #[error("'{model}' was loaded by call, with a configuration or files of its own: load it again")]
     Brought { model: String },
+    #[error("{reason}")]
+    Engine { reason: String },
     #[error("the call ended early: {reason}")]
     Ended { reason: String },
     #[error(transparent)]
@@ -79,7 +81,9 @@ impl ControlError {
             Self::Polling | Self::NotExplicit | Self::Busy { .. } => Class::Rejected,
             Self::Unknown(unknown) => unknown.class(),
             Self::NoFolder { .. } => Class::Unknown,
-            Self::Files { .. } | Self::Repository(_) | Self::Ended { .. } => Class::Failed,
+            Self::Files { .. } | Self::Repository(_) | Self::Engine { .. } | Self::Ended { .. } => {
+                Class::Failed
+            }
             Self::Stopped { .. } | Self::Brought { .. } => Class::Conflict,
             Self::Load { .. } | Self::Parameter { .. } | Self::Config { .. } => Class::Wrong,
         }

@@ -3,7 +3,7 @@
 
 use forebay_bindings::telemetry;
 
-use super::serve::loader;
+use super::serve::{loader, no_onnxruntime};
 use crate::settings::{GenerationSettings, LogFormat, LogSettings};
 
 /// Prints them, sorted by name.
@@ -15,6 +15,7 @@ pub(crate) fn run(settings: &GenerationSettings) -> anyhow::Result<()> {
     let _ = telemetry::off();
     let logs = LogSettings { log_format: LogFormat::Text, log: "error".to_owned() };
     let loader = loader(&settings.models, &logs)?;
+    loader.engines.onnxruntime.engine().map_err(no_onnxruntime)?;
     let mut names = loader.names()?;
     names.sort_unstable();
     let mut wrong = Vec::new();

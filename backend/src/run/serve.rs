@@ -40,7 +40,7 @@ use crate::trust::Trust;
 use bound::{Bound, Routes};
 use edges::Edges;
 use last::Last;
-pub(super) use loader::loader;
+pub(super) use loader::{loader, no_onnxruntime};
 use pooled::Pooled;
 use start::Start;
 
@@ -149,8 +149,8 @@ async fn serve(
     // What is out for all of the service is not loaded.
     fleet.hear().await;
     let mut start = Start::begin(&settings.models, &control);
-    let following = tokio::select! {
-        opened = start.opened(&settings.models, &control, &stop) => opened?,
+    let opened = tokio::select! {
+        opened = start.opened(&settings.models, &control, &stop) => opened,
         () = signals.wait() => {
             let end = End::begins(&settings.http, &draining);
             draining.close();
@@ -158,6 +158,10 @@ async fn serve(
             return end.in_order(&mut signals, start.given_up(&end)).await;
         }
     };
+    if let Some(reason) = control.loader.engines.onnxruntime.refusal() {
+        return Err(no_onnxruntime(reason).into());
+    }
+    let following = opened?;
     steps.ends("models");
     metrics::started(&steps);
     if let Some(recorder) = &recorder {
@@ -166,10 +170,25 @@ async fn serve(
     tokio::spawn(fleet.follow(stop.clone()));
     health.look().await;
     ports.say_ready()?;
-    signals.wait().await;
+    tokio::select! {
+        () = signals.wait() => {}
+        reason = is_refused(&control) => return Err(no_onnxruntime(&reason).into()),
+    }
     let end = End::begins(&settings.http, &draining);
     let last = Last { stop, store, farewell, tracing, recorder, key_traces, following, control };
     end.in_order(&mut signals, last.in_order(serving, &end)).await
+}
+
+/// Why there is no ONNX Runtime, when that is known. Where there is one this takes for ever.
+async fn is_refused(control: &Arc<Control>) -> String {
+    let control = control.clone();
+    let looked = tokio::task::spawn_blocking(move || {
+        control.loader.engines.onnxruntime.engine().err().map(str::to_owned)
+    });
+    match looked.await {
+        Ok(Some(reason)) => reason,
+        Ok(None) | Err(_) => std::future::pending().await,
+    }
 }
 
 /// What is looked at when `/metrics` is.

@@ -17,7 +17,7 @@ use tonic_health::pb::{HealthCheckRequest, HealthCheckResponse};
 use crate::client::{fp32, send};
 use crate::control::load;
 use crate::grpc::{ask, call, channel, infer, proto, raw};
-use crate::process::{Forebay, repository_with, serve_command};
+use crate::process::{Forebay, command, refused, repository_with, serve_command, test_repository};
 use crate::proxied::{NONE, poll};
 
 /// A model's file that is not written yet: who reads it waits.
@@ -135,4 +135,25 @@ fn a_signal_while_models_are_loaded_ends_it_at_once_whatever_the_load_does() {
     forebay.signal(Signal::TERM);
     assert_eq!(forebay.wait().code(), Some(0));
     assert!(began.elapsed() < Duration::from_secs(20), "{:?}", began.elapsed());
+}
+
+#[test]
+fn a_library_that_is_no_onnx_runtime_ends_the_start_with_models_and_without() {
+    let folder = tempfile::tempdir().unwrap();
+    let (library, none) = (folder.path().join("lib.so"), folder.path().join("models"));
+    std::fs::write(&library, "no library").unwrap();
+    std::fs::create_dir(&none).unwrap();
+    for (library, models) in [
+        (&library, &test_repository()),
+        (&folder.path().join("missing.so"), &test_repository()),
+        // Without models nobody waits for it.
+        (&library, &none),
+    ] {
+        let ports = ["--http-port=0", "--grpc-port=0", "--gate-port=0", "--metrics-port=0"];
+        let mut serve = command(&["serve"]);
+        serve.args(ports).arg("--model-repository").arg(models).arg("--onnxruntime").arg(library);
+        let (code, said) = refused(serve.env("FOREBAY_LOG", "warn"));
+        let says = format!("--onnxruntime: can't load {}", library.display());
+        assert_eq!((code, said.contains(&says), said.trim().lines().count()), (Some(2), true, 1), "{said}");
+    }
 }

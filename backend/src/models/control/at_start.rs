@@ -12,7 +12,8 @@ impl Control {
     /// Loads `names`, or every model of the repository, for [`open`](Self::open).
     ///
     /// # Errors
-    /// When the repository can't be read, or the server ends. Models that can't be loaded are logged and listed in the set.
+    /// When the repository can't be read, there is no ONNX Runtime, or the server ends. Models that can't be loaded are
+    /// logged and listed in the set.
     pub(crate) async fn load_at_start(
         self: Arc<Self>,
         names: Option<Vec<String>>,
@@ -24,6 +25,14 @@ impl Control {
             None => all().await?,
         };
         self.at_start().clone_from(&names);
+        if !names.is_empty() {
+            let control = self.clone();
+            blocking(move || match control.loader.engines.onnxruntime.engine() {
+                Ok(_) => Ok(()),
+                Err(reason) => Err(ControlError::Engine { reason: reason.to_owned() }),
+            })
+            .await?;
+        }
         let mut set = ModelSet::default();
         let load = |control: &Self, name: &str| control.first_attempt(name);
         for (name, attempt) in names.iter().zip(self.side_by_side(names.clone(), load).await?) {

@@ -7,7 +7,7 @@ use forebay_bindings::{Flavour, HostCode};
 
 use crate::engine::choice::{Choice, Compiling};
 use crate::engine::kept::Kept;
-use crate::engine::ort::OrtEngine;
+use crate::engine::ort::loading::Loading;
 use crate::engine::tensorrt::TensorRt;
 use crate::engine::{Engine as _, Engines, SessionOptions};
 use crate::models::{Loader, Outs};
@@ -22,15 +22,14 @@ const LOADS: usize = 4;
 /// Where `ort`'s users say which library to load.
 const ORT_DYLIB_PATH: &str = "ORT_DYLIB_PATH";
 
-/// The loader that the settings ask for.
+/// The loader that the settings ask for. ONNX Runtime goes on being loaded.
 ///
 /// # Errors
 /// `SettingsError`, when a library or a folder can't be used.
 pub(in crate::run) fn loader(settings: &ModelSettings, logs: &LogSettings) -> anyhow::Result<Loader> {
     let cores = std::thread::available_parallelism().map_or(1, std::num::NonZero::get);
     let path = settings.onnxruntime.clone().or_else(|| std::env::var_os(ORT_DYLIB_PATH).map(PathBuf::from));
-    let wrong = |reason: String| SettingsError::Wrong { flag: "--onnxruntime", reason };
-    let path = path.ok_or_else(|| wrong("is missing: the path of libonnxruntime.so".to_owned()))?;
+    let path = path.ok_or_else(|| no_onnxruntime("is missing: the path of libonnxruntime.so"))?;
     let kept = settings.optimized_model_dir.as_ref().map(|folder| {
         Kept::at(folder, settings.optimized_model_bytes as u64).map_err(|error| SettingsError::Wrong {
             flag: "--optimized-model-dir",
@@ -38,21 +37,20 @@ pub(in crate::run) fn loader(settings: &ModelSettings, logs: &LogSettings) -> an
         })
     });
     let kept = kept.transpose()?;
-    let engine = OrtEngine::load(&path, usize::from(settings.intra_op_threads), kept.clone())
-        .map_err(|error| wrong(format!("can't load {}: {error}", path.display())))?;
+    let onnxruntime = Loading::begin(&path, usize::from(settings.intra_op_threads), kept.clone())
+        .map_err(|reason| no_onnxruntime(&reason))?;
     let compiling = Compiling {
         kept,
         limit: settings.compile_timeout_secs.unwrap_or(COMPILE_TIMEOUT),
         logs: logs.environment(),
     };
-    let engines = Engines { onnxruntime: engine, tensorrt: tensorrt(settings, compiling)? };
+    let engines = Engines { onnxruntime, tensorrt: tensorrt(settings, compiling)? };
     // What a model holds of a GPU is counted as it is loaded, and who has room there goes by name.
     let asked = settings.model_load_thread_count.map_or(cores.min(LOADS), usize::from);
     let at_a_time = if engines.gpus().is_empty() { asked } else { 1 };
-    let onnxruntime = engines.onnxruntime.identity();
     match &engines.tensorrt {
-        Ok(tensorrt) => tracing::info!("engines: {onnxruntime}, {}", tensorrt.identity()),
-        Err(reason) => tracing::info!("engines: {onnxruntime}; no TensorRT: {reason}"),
+        Ok(tensorrt) => tracing::info!("engine: {}", tensorrt.identity()),
+        Err(reason) => tracing::info!("no TensorRT: {reason}"),
     }
     Ok(Loader {
         root: settings.model_repository.clone(),
@@ -70,6 +68,11 @@ pub(in crate::run) fn loader(settings: &ModelSettings, logs: &LogSettings) -> an
             bytes: settings.max_queue_bytes(),
         },
     })
+}
+
+/// A library that can't be used.
+pub(in crate::run) fn no_onnxruntime(reason: &str) -> SettingsError {
+    SettingsError::Wrong { flag: "--onnxruntime", reason: reason.to_owned() }
 }
 
 /// TensorRT, or why there is none; a library that was asked for must be there.
