@@ -264,12 +264,19 @@ fn mistakes_in_what_goes_to_zero_are_found() {
 #[test]
 fn mistakes_in_what_envoy_gateway_is_told_are_found() {
     let base = base();
-    let says = |change: &dyn Fn(&str) -> String, expected: &str| {
+    let says_of = |file: &str, change: &dyn Fn(&str) -> String, expected: &str| {
         let copy = copy(&["charts", "envoy-gateway"], "none");
-        change_in(&copy, "envoy-gateway/filter.yaml", change);
+        change_in(&copy, &format!("envoy-gateway/{file}"), change);
         let said = said(&copy, &base);
         assert!(said.contains(expected), "{expected} is not in:\n{said}");
     };
+    let says = |change: &dyn Fn(&str) -> String, expected: &str| says_of("filter.yaml", change, expected);
+    for (own, service, route) in [("http", 8000, "HTTPRoute"), ("grpc", 8001, "GRPCRoute")] {
+        let own = format!("{{ group: gateway.envoyproxy.io, kind: Backend, name: forebay-backend-{own} }}");
+        let service = format!("{{ name: forebay-backend, port: {service} }}");
+        let expected = format!("{route}/forebay/forebay: spec.rules[0].backendRefs[0]: is a Service beside");
+        says_of("gateway.yaml", &|text| text.replace(&own, &service), &expected);
+    }
     says(
         &|text| text.replace("timeout_ms", "timeout_s"),
         "EnvoyExtensionPolicy/forebay/forebay: spec.wasm[0].config",
@@ -279,6 +286,8 @@ fn mistakes_in_what_envoy_gateway_is_told_are_found() {
     for (from, to) in [
         ("allow_on_headers_stop_iteration", "allow_on_header_stop_iteration"),
         ("forebay/wasm/0", "forebay/wasm/1"),
+        // Beside the configuration, where Envoy has no such field.
+        ("typed_config.config\"\n        path: allow", "typed_config\"\n        path: allow"),
     ] {
         says(&|text| text.replacen(from, to, 1), "spec.wasm[0]: holds requests at their headers");
     }

@@ -1,11 +1,12 @@
 //! What Envoy is told by Kubernetes objects, held against Envoy itself: patches of `EnvoyFilter`s ([`patch`]) and whole
 //! configurations in `ConfigMap`s and `Secret`s ([`bootstrap`]) go through `envoy --mode validate` ([`run`]); the settings of our own
 //! filter in them through the filter's own parser ([`filter`]), the ports that it stands before ([`encodings`]), and what Envoy Gateway makes of an `EnvoyExtensionPolicy` by what the filter
-//! needs ([`extension`]).
+//! needs ([`extension`]) and of a fallback ([`fallback`]).
 
 mod bootstrap;
 mod encodings;
 mod extension;
+mod fallback;
 mod filter;
 mod matching;
 mod names;
@@ -37,6 +38,11 @@ pub fn check(world: &World, failures: &mut Vec<Failure>) {
     }
     for object in world.of(GATEWAY, "EnvoyExtensionPolicy") {
         extension::check(world, object, failures);
+    }
+    for kind in ["HTTPRoute", "GRPCRoute"] {
+        for object in world.of("gateway.networking.k8s.io", kind) {
+            fallback::check(world, object, failures);
+        }
     }
     for object in world.of("", "ConfigMap").chain(world.of("", "Secret")) {
         bootstrap::check(world, object, failures);
