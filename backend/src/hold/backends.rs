@@ -19,6 +19,7 @@ use hyper_util::client::legacy::connect::HttpConnector;
 use hyper_util::client::legacy::connect::dns::Name;
 use hyper_util::client::legacy::{Client, Error};
 use hyper_util::rt::{TokioExecutor, TokioTimer};
+use tokio::time::error::Elapsed;
 
 use super::asked::{Model, Protocol};
 use crate::settings::HeldFor;
@@ -213,15 +214,18 @@ impl Backend {
     }
 
     /// Its `/metrics`, which are never encrypted; `None` where it has none to give.
-    pub(super) async fn metrics(&self) -> Option<String> {
-        let uri = at(Scheme::HTTP, self.held_for.place.metrics.clone(), &Uri::from_static("/metrics"));
-        let answer = self.http.request(Request::get(uri).body(Body::empty()).ok()?);
+    ///
+    /// # Errors
+    /// It did not answer in time.
+    pub(super) async fn metrics(&self) -> Result<Option<String>, Elapsed> {
         let read = async {
+            let uri = at(Scheme::HTTP, self.held_for.place.metrics.clone(), &Uri::from_static("/metrics"));
+            let answer = self.http.request(Request::get(uri).body(Body::empty()).ok()?);
             let answer = answer.await.ok().filter(|answer| answer.status() == http::StatusCode::OK)?;
             let body = Limited::new(answer.into_body(), MOST_METRICS).collect().await.ok()?;
             String::from_utf8(body.to_bytes().to_vec()).ok()
         };
-        tokio::time::timeout(PATIENCE, read).await.ok().flatten()
+        tokio::time::timeout(PATIENCE, read).await
     }
 
     /// Whether it is to be asked again for that model; says then that it is.

@@ -2,6 +2,7 @@
 //! or are in progress, and the compute time that a second takes. What was answered without them is in neither. Next: `scaler` tells KEDA;
 //! `work` sums up by model.
 
+use std::collections::HashMap;
 use std::net::IpAddr;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -55,6 +56,36 @@ fn in_progress(metrics: &str) -> u64 {
     sum("forebay_requests_in_progress").max(sum("nv_inference_pending_request_count"))
 }
 
+/// A backend that is too busy to say how much it has to do counts as it said last, for so long: one whose node is gone says nothing either.
+const BELIEVED: Duration = Duration::from_mins(1);
+
+/// What backends say when they are looked at.
+#[derive(Default)]
+struct Said {
+    metrics: Vec<(IpAddr, String)>,
+    /// Who did not answer in time.
+    late: Vec<IpAddr>,
+}
+
+/// Requests in progress at each backend, as it said last.
+#[derive(Default)]
+struct InProgress(HashMap<IpAddr, (u64, Instant)>);
+
+impl InProgress {
+    /// Those of all backends together. One that is late has one at least.
+    fn at(&mut self, said: &Said, now: Instant) -> u64 {
+        let late = |address: &IpAddr| said.late.contains(address);
+        self.0.retain(|address, (_, at)| late(address) && now.duration_since(*at) <= BELIEVED);
+        let of_late = self.0.values().map(|(count, _)| (*count).max(1)).fold(0, u64::saturating_add);
+        let of_others = said.metrics.iter().map(|(address, text)| {
+            let count = in_progress(text);
+            self.0.insert(*address, (count, now));
+            count
+        });
+        of_others.fold(of_late, u64::saturating_add)
+    }
+}
+
 /// What is known of the backends, always as it was found last.
 #[derive(Clone)]
 pub(crate) struct Watched {
@@ -97,15 +128,14 @@ pub(crate) async fn follow(found: Found, watched: Watched, stop: CancellationTok
     let mut ticks = tokio::time::interval(every);
     ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
     let mut wanted = handover.wanted();
-    let (mut has_looked, mut looks) = (false, Looks::default());
+    let (mut has_looked, mut looks, mut known) = (false, Looks::default(), InProgress::default());
     loop {
         tokio::select! {
             () = stop.cancelled() => return,
             _ = ticks.tick() => {
                 let said = look(&handover).await;
-                let in_progress = said.iter().map(|(_, text)| in_progress(text)).fold(0, u64::saturating_add);
-                let mut since = Since::default();
-                watched.work.send_modify(|work| since = looks.add(work, &said, Instant::now()));
+                let (in_progress, mut since) = (known.at(&said, Instant::now()), Since::default());
+                watched.work.send_modify(|work| since = looks.add(work, &said.metrics, Instant::now()));
                 let since = std::mem::replace(&mut has_looked, true).then_some(since);
                 watched.load.send_replace(load(held(&elsewhere), in_progress, since));
             }
@@ -123,10 +153,17 @@ pub(crate) async fn follow(found: Found, watched: Watched, stop: CancellationTok
 }
 
 /// The metrics of each backend that gives some.
-async fn look(handover: &Arc<Handover>) -> Vec<(IpAddr, String)> {
+async fn look(handover: &Arc<Handover>) -> Said {
     let backends = handover.backends().await;
-    let ask = async |backend: &Arc<Backend>| Some((backend.address, backend.metrics().await?));
-    join_all(backends.iter().map(ask)).await.into_iter().flatten().collect()
+    let ask = async |backend: &Arc<Backend>| (backend.address, backend.metrics().await);
+    let mut said = Said::default();
+    for (address, answer) in join_all(backends.iter().map(ask)).await {
+        match answer {
+            Ok(metrics) => said.metrics.extend(metrics.map(|text| (address, text))),
+            Err(_) => said.late.push(address),
+        }
+    }
+    said
 }
 
 /// `since`: what backends did since the look before, if there was one.
@@ -152,6 +189,25 @@ mod tests {
                     forebay_requests_in_progress{model=\"b\"} NaN\n";
         assert_eq!(in_progress(text), 3);
         assert_eq!(in_progress("nonsense"), 0);
+    }
+
+    #[test]
+    fn who_is_too_busy_to_say_counts_as_it_said_last_for_a_minute() {
+        let (start, busy, other) = (Instant::now(), IpAddr::from([10, 0, 0, 1]), IpAddr::from([10, 0, 0, 2]));
+        let says = |count: u64| format!("forebay_requests_in_progress {count}\n");
+        let said = |metrics: &[(IpAddr, u64)], late: &[IpAddr]| Said {
+            metrics: metrics.iter().map(|(address, count)| (*address, says(*count))).collect(),
+            late: late.to_vec(),
+        };
+        let after = |seconds| start + Duration::from_secs(seconds);
+        let mut known = InProgress::default();
+        assert_eq!(known.at(&said(&[], &[busy]), start), 0, "it has never said anything");
+        assert_eq!(known.at(&said(&[(busy, 5), (other, 2)], &[]), start), 7);
+        assert_eq!(known.at(&said(&[(other, 3)], &[busy]), after(59)), 8);
+        assert_eq!(known.at(&said(&[(other, 3)], &[busy]), after(61)), 3, "it may be gone");
+        assert_eq!(known.at(&said(&[(busy, 0)], &[]), after(62)), 0);
+        assert_eq!(known.at(&said(&[], &[busy]), after(64)), 1, "what keeps it is a request");
+        assert_eq!(known.at(&said(&[], &[]), after(66)), 0, "nobody is there");
     }
 
     #[test]
