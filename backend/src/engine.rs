@@ -227,7 +227,7 @@ pub(crate) trait Engine: Send + Sync {
 
 /// The engines of this process.
 pub(crate) struct Engines {
-    pub(crate) onnxruntime: Loading,
+    pub(crate) onnxruntime: Arc<Loading>,
     /// Or why there is none.
     pub(crate) tensorrt: Result<TensorRt, String>,
 }

@@ -63,6 +63,7 @@ pub(crate) fn run(settings: &ServeSettings) -> anyhow::Result<()> {
     steps.ends("settings");
     let loader =
         Loader { shadows: Some(settings.shadow.clone()), ..loader(&settings.models, &settings.logs)? };
+    let onnxruntime = loader.engines.onnxruntime.clone();
     steps.ends("engines");
     let prometheus = metrics::install()?;
     let mut runtime = tokio::runtime::Builder::new_multi_thread();
@@ -74,6 +75,8 @@ pub(crate) fn run(settings: &ServeSettings) -> anyhow::Result<()> {
     let ended = runtime.block_on(serve(settings, (access, loader), prometheus, (logs, signals), steps));
     // Names that are being resolved, files that are being read.
     runtime.shutdown_timeout(PATIENCE);
+    // Though somebody holds it who was not waited for.
+    onnxruntime.end();
     ended
 }
 

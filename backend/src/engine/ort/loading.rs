@@ -16,6 +16,13 @@ pub(crate) struct Loading {
     loaded: OnceLock<Loaded>,
 }
 
+/// A process that ends in the middle of it would take away what the library registers as it registers it: whoever holds this waits.
+impl Drop for Loading {
+    fn drop(&mut self) {
+        self.end();
+    }
+}
+
 impl Loading {
     /// Begins, as [`OrtEngine::load`] says it.
     ///
@@ -49,6 +56,11 @@ impl Loading {
             joined.unwrap_or_else(|| Err("the thread that loads ONNX Runtime panicked".to_owned()))
         };
         self.loaded.get_or_init(joined).as_ref().map_err(String::as_str)
+    }
+
+    /// Waits until nothing is loaded any more.
+    pub(crate) fn end(&self) {
+        let _ = self.engine();
     }
 
     /// Why there is none, if somebody has waited for it.

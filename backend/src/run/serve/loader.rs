@@ -1,6 +1,7 @@
 //! Settings -> the engines, and what loads models for them.
 
 use std::path::PathBuf;
+use std::sync::Arc;
 use std::time::Duration;
 
 use forebay_bindings::{Flavour, HostCode};
@@ -44,7 +45,7 @@ pub(in crate::run) fn loader(settings: &ModelSettings, logs: &LogSettings) -> an
         limit: settings.compile_timeout_secs.unwrap_or(COMPILE_TIMEOUT),
         logs: logs.environment(),
     };
-    let engines = Engines { onnxruntime, tensorrt: tensorrt(settings, compiling)? };
+    let engines = Engines { onnxruntime: Arc::new(onnxruntime), tensorrt: tensorrt(settings, compiling)? };
     // What a model holds of a GPU is counted as it is loaded, and who has room there goes by name.
     let asked = settings.model_load_thread_count.map_or(cores.min(LOADS), usize::from);
     let at_a_time = if engines.gpus().is_empty() { asked } else { 1 };

@@ -1,7 +1,7 @@
 //! What Envoy is told by Kubernetes objects, held against Envoy itself: patches of `EnvoyFilter`s ([`patch`]) and whole
 //! configurations in `ConfigMap`s and `Secret`s ([`bootstrap`]) go through `envoy --mode validate` ([`run`]); the settings of our own
-//! filter in them through the filter's own parser ([`filter`]), the ports that it stands before ([`encodings`]), and what Envoy Gateway makes of an `EnvoyExtensionPolicy` by what the filter
-//! needs ([`extension`]) and of a fallback ([`fallback`]).
+//! filter in them through the filter's own parser ([`filter`]), the ports that it stands before ([`encodings`]), and what Envoy Gateway makes of
+//! an `EnvoyExtensionPolicy` by what the filter needs ([`extension`]) and of a fallback ([`fallback`]).
 
 mod bootstrap;
 mod encodings;
