@@ -94,11 +94,12 @@ fn serve(repository: &Path, said: Option<&str>) -> Command {
     command
 }
 
-/// Threads that have the program's name: its first, and those of a library that gives its own none.
+/// Threads that have the program's name or that of the thread which loads ONNX Runtime: its first, and those of a library that gives its
+/// own none.
 fn unnamed_threads(forebay: &Forebay) -> usize {
     let tasks = read_dir(format!("/proc/{}/task", forebay.id())).unwrap();
     let names = tasks.filter_map(|task| read_to_string(task.ok()?.path().join("comm")).ok());
-    names.filter(|name| name.trim() == "forebay").count()
+    names.filter(|name| ["forebay", "onnxruntime"].contains(&name.trim())).count()
 }
 
 /// Sockets of the process that neither listen, nor were accepted at one of its ports.
