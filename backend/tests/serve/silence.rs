@@ -128,7 +128,7 @@ fn onnx_runtime_has_no_thread_that_reports_unless_its_user_says_so() {
     let repository = repository_with("identity_fp32", "");
     for (said, threads) in [(None, 1), (Some(""), 1), (Some("1"), 1), (Some("0"), 2)] {
         let forebay = Forebay::start(serve(repository.path(), said));
-        // The thread that loaded it is listed for a moment after its end.
+        // One of our own that was just made has the program's name until it gives itself another; one that reports stays.
         until(&format!("{threads} threads, where {VARIABLE} is {said:?}"), || {
             (unnamed_threads(&forebay) == threads).then_some(())
         });
