@@ -72,11 +72,12 @@ struct Said {
 struct InProgress(HashMap<IpAddr, (u64, Instant)>);
 
 impl InProgress {
-    /// Those of all backends together. One that is late has one at least.
+    /// Those of all backends together. One that was idle and is late counts as idle: what is gone is late too, while its name still
+    /// says its address, and would wake a service that has just gone to zero.
     fn at(&mut self, said: &Said, now: Instant) -> u64 {
         let late = |address: &IpAddr| said.late.contains(address);
         self.0.retain(|address, (_, at)| late(address) && now.duration_since(*at) <= BELIEVED);
-        let of_late = self.0.values().map(|(count, _)| (*count).max(1)).fold(0, u64::saturating_add);
+        let of_late = self.0.values().map(|(count, _)| *count).fold(0, u64::saturating_add);
         let of_others = said.metrics.iter().map(|(address, text)| {
             let count = in_progress(text);
             self.0.insert(*address, (count, now));
@@ -206,7 +207,7 @@ mod tests {
         assert_eq!(known.at(&said(&[(other, 3)], &[busy]), after(59)), 8);
         assert_eq!(known.at(&said(&[(other, 3)], &[busy]), after(61)), 3, "it may be gone");
         assert_eq!(known.at(&said(&[(busy, 0)], &[]), after(62)), 0);
-        assert_eq!(known.at(&said(&[], &[busy]), after(64)), 1, "what keeps it is a request");
+        assert_eq!(known.at(&said(&[], &[busy]), after(64)), 0, "it was idle, and may be gone");
         assert_eq!(known.at(&said(&[], &[]), after(66)), 0, "nobody is there");
     }
 
