@@ -1,16 +1,27 @@
-//! gRPC calls of V2, as far as who routes them must read them: the beginning of a call's body in, the model that it names out.
+//! gRPC calls of V2, as far as who routes and caches them must read them: a call's body in, or its beginning; the model that it names
+//! out, and [`message`]s.
 
+pub mod message;
+
+use crate::messages::{Choice, ModelInferRequest};
+use message::HEAD_BYTES;
 use prost::bytes::Buf as _;
 use prost::encoding::{DecodeContext, WireType, decode_key, decode_varint, skip_field};
+use std::time::Duration;
 
+/// The path of the call that asks for an inference.
+pub const INFER: &str = "/inference.GRPCInferenceService/ModelInfer";
+/// What every call's `content-type` begins with.
+pub const CONTENT_TYPE: &str = "application/grpc";
+/// How long a call wants to wait for its answer.
+pub const TIMEOUT: &str = "grpc-timeout";
+/// Says whether a stream's last answers may be empty.
+const EMPTY_FINAL: &str = "triton_enable_empty_final_response";
 /// The service of V2's calls, as paths begin.
 const SERVICE: &str = "/inference.GRPCInferenceService/";
 /// Its calls whose messages name a model, each in its first field.
 const ABOUT_A_MODEL: [&str; 6] =
     ["ModelInfer", "ModelStreamInfer", "ModelReady", "ModelMetadata", "ModelConfig", "ModelStatistics"];
-/// A message's flag and length (gRPC over HTTP/2, "Length-Prefixed-Message").
-const FRAME: usize = 5;
-
 /// What the beginning of a call's body says of the model.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Named<'a> {
@@ -29,7 +40,7 @@ pub fn is_about_a_model(path: &str) -> bool {
 
 /// The model that the first message of a body names, of which this much has come.
 pub fn model(body: &[u8]) -> Named<'_> {
-    let Some((frame, rest)) = body.split_first_chunk::<FRAME>() else { return Named::NotYet };
+    let Some((frame, rest)) = body.split_first_chunk::<HEAD_BYTES>() else { return Named::NotYet };
     let [compressed, length @ ..] = *frame;
     if compressed != 0 {
         return Named::Nobody;
@@ -54,10 +65,38 @@ fn named(mut message: &[u8]) -> Option<Named<'_>> {
     None
 }
 
+/// A value of [`TIMEOUT`]: at most eight digits and a unit (gRPC over HTTP/2). `None`: it is none.
+pub fn timeout(value: &[u8]) -> Option<Duration> {
+    let (unit, digits) = value.split_last()?;
+    if digits.is_empty() || digits.len() > 8 || !digits.iter().all(u8::is_ascii_digit) {
+        return None;
+    }
+    let amount = std::str::from_utf8(digits).ok()?.parse().ok()?;
+    Some(match unit {
+        b'H' => Duration::from_hours(amount),
+        b'M' => Duration::from_mins(amount),
+        b'S' => Duration::from_secs(amount),
+        b'm' => Duration::from_millis(amount),
+        b'u' => Duration::from_micros(amount),
+        b'n' => Duration::from_nanos(amount),
+        _ => return None,
+    })
+}
+
+/// Takes the wish for empty last answers off a request: it says how answers travel, not what is asked.
+///
+/// # Errors
+/// Triton's words for one that is no boolean.
+pub fn take_wish(request: &mut ModelInferRequest) -> Result<(), String> {
+    match request.parameters.remove(EMPTY_FINAL).map(|parameter| parameter.choice) {
+        None | Some(Some(Choice::Bool(_))) => Ok(()),
+        Some(_) => Err(format!("invalid value type for '{EMPTY_FINAL}' parameter, expected bool_param.")),
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::messages::ModelInferRequest;
     use proptest::prelude::*;
     use prost::Message as _;
 
@@ -96,7 +135,7 @@ mod tests {
         fn a_name_is_known_as_soon_as_it_is_there(name in "\\PC{1,40}", version in "[0-9]{0,3}", at in any::<prop::sample::Index>()) {
             let request = ModelInferRequest { model_name: name.clone(), model_version: version, ..Default::default() };
             let body = framed(&request.encode_to_vec());
-            let there = FRAME + 1 + prost::length_delimiter_len(name.len()) + name.len();
+            let there = HEAD_BYTES + 1 + prost::length_delimiter_len(name.len()) + name.len();
             let cut = at.index(body.len() + 1);
             prop_assert_eq!(model(&body[..cut]), if cut < there { Named::NotYet } else { Named::Model(&name) });
         }

@@ -14,6 +14,7 @@ use crate::limits::Limits;
 use crate::messages::{InferOutputTensor, ModelInferResponse};
 use crate::wants::{Form, Wants};
 use bytes::Bytes;
+use prost::Message as _;
 
 /// An answer, ready to send.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -25,7 +26,7 @@ pub struct Encoded {
 }
 
 impl Encoded {
-    /// The `content-type` that goes with it.
+    /// The `content-type` that goes with it over HTTP.
     pub fn content_type(&self) -> &'static str {
         if self.header_length.is_some() { CONTENT_TYPE_BINARY } else { CONTENT_TYPE_JSON }
     }
@@ -85,6 +86,9 @@ struct Picked<'a> {
 /// # Errors
 /// [`ResponseError`]: an output is asked for that is not there, or in a form that it does not have.
 pub fn encode(response: &ModelInferResponse, wants: &Wants, id: &str) -> Result<Encoded, ResponseError> {
+    if wants.default == Form::Message {
+        return message(response, wants, id);
+    }
     let outputs = pick(response, wants)?;
     let json_values: usize =
         outputs.iter().filter(|output| output.form == Form::Json).map(|output| output.data.len()).sum();
@@ -101,6 +105,14 @@ pub fn encode(response: &ModelInferResponse, wants: &Wants, id: &str) -> Result<
         body.extend_from_slice(output.data);
     }
     Ok(Encoded { header_length, body })
+}
+
+/// The same as a message of gRPC's, without what stands before it.
+fn message(response: &ModelInferResponse, wants: &Wants, id: &str) -> Result<Encoded, ResponseError> {
+    let mut response = response.clone();
+    arrange(&mut response, wants.outputs.iter().map(|(name, _)| name.as_str()))?;
+    id.clone_into(&mut response.id);
+    Ok(Encoded { header_length: None, body: response.encode_to_vec() })
 }
 
 fn pick<'a>(response: &'a ModelInferResponse, wants: &Wants) -> Result<Vec<Picked<'a>>, ResponseError> {

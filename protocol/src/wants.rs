@@ -1,5 +1,5 @@
-//! How a client wants its answer: which outputs, in which order, each as JSON or as binary. A decoded request enters; `encode`
-//! is next to read it. Two requests with one digest may want different encodings.
+//! How a client wants its answer: which outputs, in which order, each as JSON or as binary, or all in a message of gRPC's. A decoded
+//! request enters; `encode` is next to read it. Two requests with one digest may want different encodings.
 
 use crate::messages::{ModelInferRequest, bool_parameter};
 
@@ -10,6 +10,8 @@ pub enum Form {
     Json,
     /// After the JSON part, little endian.
     Binary,
+    /// In gRPC's message, as all others of the answer.
+    Message,
 }
 
 /// The encoding of an answer.
@@ -30,6 +32,12 @@ impl Wants {
             (output.name.clone(), bool_parameter(&output.parameters, "binary_data").map_or(default, form))
         });
         Self { default, outputs: outputs.collect() }
+    }
+
+    /// Reads the outputs that a call of gRPC's asks for.
+    pub fn of_call(request: &ModelInferRequest) -> Self {
+        let outputs = request.outputs.iter().map(|output| (output.name.clone(), Form::Message));
+        Self { default: Form::Message, outputs: outputs.collect() }
     }
 
     /// Bytes that differ for every two wants that can make different answers of one entry.

@@ -5,9 +5,9 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use forebay_protocol::messages::{ModelInferRequest, ModelInferResponse};
-use forebay_protocol::{contents, request, response};
+use forebay_protocol::{call, contents, request, response};
 use futures_util::StreamExt as _;
-use http::HeaderMap;
+use http::{HeaderMap, HeaderValue};
 use tonic::metadata::MetadataMap;
 use tonic::{Request, Response, Status, Streaming};
 
@@ -127,7 +127,7 @@ impl super::Shared {
         came: Came<'_>,
         caller: &Caller,
     ) -> Result<(HeaderMap, ModelInferResponse), Status> {
-        last::take_wish(&mut request).map_err(Status::invalid_argument)?;
+        call::take_wish(&mut request).map_err(Status::invalid_argument)?;
         contents::canonicalize(&mut request, &self.limits).map_err(|error| status::of_request(&error))?;
         request::validate(&request, &self.limits).map_err(|error| status::of_request(&error))?;
         let Came { message, charge, mut laps } = came;
@@ -153,27 +153,17 @@ pub(super) fn deadline(metadata: &HeaderMap) -> Result<Option<Instant>, Status> 
     Ok(timeout(metadata)?.and_then(|timeout| Instant::now().checked_add(timeout)))
 }
 
-/// `grpc-timeout`: at most eight digits and a unit (gRPC over HTTP/2).
+/// How long a call wants to wait for its answer.
 pub(crate) fn timeout(metadata: &HeaderMap) -> Result<Option<Duration>, Status> {
-    const NAME: &str = "grpc-timeout";
-    let Some(value) = metadata.get(NAME) else { return Ok(None) };
-    let wrong =
-        || Status::invalid_argument(format!("{NAME} must be at most 8 digits and one of H, M, S, m, u, n"));
-    let text = value.to_str().map_err(|_| wrong())?;
-    let (digits, unit) = text.split_at_checked(text.len().saturating_sub(1)).ok_or_else(wrong)?;
-    if digits.is_empty() || digits.len() > 8 || !digits.bytes().all(|byte| byte.is_ascii_digit()) {
-        return Err(wrong());
-    }
-    let amount: u64 = digits.parse().map_err(|_| wrong())?;
-    Ok(Some(match unit {
-        "H" => Duration::from_hours(amount),
-        "M" => Duration::from_mins(amount),
-        "S" => Duration::from_secs(amount),
-        "m" => Duration::from_millis(amount),
-        "u" => Duration::from_micros(amount),
-        "n" => Duration::from_nanos(amount),
-        _ => return Err(wrong()),
-    }))
+    let read = |value: &HeaderValue| {
+        call::timeout(value.as_bytes()).ok_or_else(|| {
+            Status::invalid_argument(format!(
+                "{} must be at most 8 digits and one of H, M, S, m, u, n",
+                call::TIMEOUT
+            ))
+        })
+    };
+    metadata.get(call::TIMEOUT).map(read).transpose()
 }
 
 #[cfg(test)]
@@ -182,7 +172,7 @@ mod tests {
 
     fn of(value: &'static str) -> Result<Option<Duration>, Status> {
         let mut metadata = HeaderMap::new();
-        metadata.insert("grpc-timeout", http::HeaderValue::from_static(value));
+        metadata.insert("grpc-timeout", HeaderValue::from_static(value));
         timeout(&metadata)
     }
 

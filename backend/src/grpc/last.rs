@@ -1,12 +1,11 @@
 //! A request's last answer on a stream says so (Triton's `triton_final_response`), for clients that don't know how many a model gives.
-//! Here a model gives one, so each is the last; whether empty last ones are wanted (`triton_enable_empty_final_response`) makes no
-//! difference then, as in Triton, but is to be said as Triton reads it.
+//! Here a model gives one, so each is the last; whether empty last ones are wanted (`call::take_wish`) makes no difference then, as in
+//! Triton, but is to be said as Triton reads it.
 
-use forebay_protocol::messages::{Choice, InferParameter, ModelInferRequest, ModelInferResponse};
+use forebay_protocol::messages::{Choice, InferParameter, ModelInferResponse};
 use tonic::{Code, Status};
 
 const FINAL: &str = "triton_final_response";
-const EMPTY_FINAL: &str = "triton_enable_empty_final_response";
 
 /// Says of an answer that it is its request's last.
 pub(super) fn tell(response: &mut ModelInferResponse) {
@@ -17,15 +16,4 @@ pub(super) fn tell(response: &mut ModelInferResponse) {
 /// Whether an error came of computing: Triton says of those that they are the last, and not of requests that it didn't begin.
 pub(super) fn is_of_a_run(error: &Status) -> bool {
     error.code() == Code::Internal
-}
-
-/// Takes the wish for empty last answers off a request: it says how answers travel, not what is asked.
-///
-/// # Errors
-/// Triton's words for one that is no boolean.
-pub(super) fn take_wish(request: &mut ModelInferRequest) -> Result<(), String> {
-    match request.parameters.remove(EMPTY_FINAL).map(|parameter| parameter.choice) {
-        None | Some(Some(Choice::Bool(_))) => Ok(()),
-        Some(_) => Err(format!("invalid value type for '{EMPTY_FINAL}' parameter, expected bool_param.")),
-    }
 }
