@@ -3,11 +3,11 @@
 //! on what is not UTF-8).
 
 use forebay_filter_core::acts::{Act, Call, Ticket};
-use forebay_filter_core::encoding;
+use forebay_filter_core::encoding::{self, Local};
 use forebay_filter_core::host::{Headers, Host, MetricKind, Of};
 use forebay_proxy::Map;
 use proxy_wasm::hostcalls;
-use proxy_wasm::types::{BufferType, MapType, MetricType};
+use proxy_wasm::types::{BufferType, GrpcStatusCode, MapType, MetricType};
 use std::time::{Duration, UNIX_EPOCH};
 
 /// The proxy, from a callback of `context`, and that context's callouts.
@@ -18,6 +18,20 @@ pub(crate) struct Envoy {
     pub(crate) queue: Option<u32>,
     /// Callouts under way, by the proxy's numbers.
     calls: Vec<(u32, Ticket)>,
+}
+
+/// What the route for hits matches: filter state `wasm.forebay.hit`.
+const HIT: &str = "forebay.hit";
+
+/// Answers the stream that is acted on.
+fn answer(local: Local<'_>) {
+    let _ = match local {
+        Local::Http(status, headers, body) => hostcalls::send_http_response(status, headers, Some(body)),
+        Local::Late(message, metadata) => {
+            let metadata = metadata.into_iter().map(|(name, value)| (name, value.as_bytes())).collect();
+            hostcalls::send_grpc_response(GrpcStatusCode::DeadlineExceeded, Some(message), metadata)
+        }
+    };
 }
 
 /// The body size of a callout that was answered. One that failed has no headers, and asking for them would trap.
@@ -53,9 +67,17 @@ impl Envoy {
             Act::SetResponseHeader { name, value } => {
                 let _ = hostcalls::set_map_value(MapType::HttpResponseHeaders, name, Some(&value));
             }
-            Act::Answer { context, reply } => encoding::send(&reply, |status, headers, body| {
-                let _ = self.within(context, || hostcalls::send_http_response(status, headers, Some(body)));
+            Act::Answer { context, reply } => {
+                encoding::send(&reply, |local| self.within(context, || answer(local)));
+            }
+            Act::AnswerByRoute { context } => self.answer_by_route(context),
+            Act::BeginReply { reply } => encoding::grpc::begin(&reply, |headers| {
+                let _ = hostcalls::set_map(MapType::HttpResponseHeaders, headers);
             }),
+            Act::FillReply { reply, size } => {
+                let body = encoding::grpc::fill(&reply);
+                let _ = hostcalls::set_buffer(BufferType::HttpResponseBody, 0, size, &body);
+            }
             Act::Resume { context } => self.resume(context),
             Act::Call(call) => return self.call(&call),
             Act::Wake => {
@@ -65,6 +87,17 @@ impl Envoy {
             }
         }
         None
+    }
+
+    /// Has the held call of `context` take the route for hits. It matches filter state, which only filters can set.
+    fn answer_by_route(&self, context: u32) {
+        self.within(context, || {
+            let _ = hostcalls::set_property(vec![HIT], Some(b"yes"));
+            let _ = hostcalls::call_foreign_function("clear_route_cache", None);
+        });
+        if context != self.context {
+            self.resume(context);
+        }
     }
 
     /// Lets the held request of `context` go on.
@@ -115,6 +148,7 @@ impl Host for Envoy {
         let map = match of {
             Of::Request => Map::Request,
             Of::Response => Map::Response,
+            Of::ResponseTrailers => Map::ResponseTrailers,
             Of::Call => Map::Call,
         };
         forebay_proxy::header_pairs(map).map(Headers::of_pairs).unwrap_or_default()
@@ -123,7 +157,7 @@ impl Host for Envoy {
     fn body(&self, of: Of, size: usize) -> Option<Vec<u8>> {
         let buffer = match of {
             Of::Request => BufferType::HttpRequestBody,
-            Of::Response => BufferType::HttpResponseBody,
+            Of::Response | Of::ResponseTrailers => BufferType::HttpResponseBody,
             Of::Call => BufferType::HttpCallResponseBody,
         };
         hostcalls::get_buffer(buffer, 0, size).ok()?

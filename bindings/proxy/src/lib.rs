@@ -12,6 +12,8 @@ pub enum Map {
     Request = 0,
     /// The response's.
     Response = 2,
+    /// The response's trailers.
+    ResponseTrailers = 3,
     /// The answer's to a callout.
     Call = 6,
 }

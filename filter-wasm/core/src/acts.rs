@@ -45,6 +45,24 @@ pub enum Act {
         /// With what.
         reply: Reply,
     },
+    /// Lets the held call of `context` go on to the route that answers in the filter's place: what with is put in when that answer
+    /// comes by. The callback's own goes on by its flow.
+    AnswerByRoute {
+        /// Whose.
+        context: u32,
+    },
+    /// Makes the headers of the callback's own response those of a call's reply.
+    BeginReply {
+        /// What is answered with.
+        reply: Reply,
+    },
+    /// Makes the `size` bytes of the callback's own response's body a call's reply.
+    FillReply {
+        /// What is answered with.
+        reply: Reply,
+        /// What is there.
+        size: usize,
+    },
     /// Lets the held request of `context` go on to the upstream.
     Resume {
         /// Whose.
@@ -118,6 +136,16 @@ impl Acts {
     pub fn and(mut self, act: Act) -> Self {
         self.list.push(act);
         self
+    }
+
+    /// These acts, and then what comes next, which says whether the request goes on.
+    #[must_use]
+    pub fn before(mut self, next: Self) -> Self {
+        if self.list.is_empty() {
+            return next;
+        }
+        self.list.extend(next.list);
+        Self { flow: next.flow, list: self.list }
     }
 
     /// One act more.

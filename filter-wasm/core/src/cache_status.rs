@@ -130,6 +130,8 @@ reasons! {
         TooManyWaiters = "too-many-waiters",
         /// Not sent at all: the request wants nothing but a kept answer.
         OnlyIfCached = "only-if-cached",
+        /// There was an answer to a call, but no route that gives it: the proxy's own settings lack it.
+        NoRoute = "no-hit-route",
     }
 }
 

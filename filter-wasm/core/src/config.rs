@@ -39,6 +39,18 @@ pub enum Hold {
     Body,
 }
 
+/// What becomes of gRPC's calls for inference.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Grpc {
+    /// They go upstream untouched.
+    #[default]
+    Pass,
+    /// They are looked up, joined and answered as requests over HTTP are. Envoy must have its `grpc_http1_reverse_bridge` behind this
+    /// filter, and a route for hits: no filter can write trailers.
+    Answer,
+}
+
 /// Settings of one Envoy route, by the route's name.
 #[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
 #[serde(deny_unknown_fields)]
@@ -149,6 +161,9 @@ pub struct Config {
     /// Where a request is held.
     #[serde(default)]
     pub hold: Hold,
+    /// What becomes of calls.
+    #[serde(default)]
+    pub grpc: Grpc,
     /// Larger request bodies stream through uncached. Must not exceed Envoy's own buffer limits.
     #[serde(default = "four_mib")]
     pub max_body_bytes: usize,
@@ -238,6 +253,7 @@ impl Config {
             cookie: Cookie::Ignored,
             routes: BTreeMap::new(),
             hold: Hold::default(),
+            grpc: Grpc::default(),
             max_body_bytes: four_mib(),
             max_json_bytes: quarter_mib(),
             max_held_bytes: quarter_gib(),

@@ -20,6 +20,8 @@ pub enum Result {
     Bypass,
     /// `only-if-cached` without a usable answer: 504.
     Unsatisfiable,
+    /// A call whose own time was over while it waited.
+    Late,
 }
 
 /// Things counted that are not a request's result.
@@ -41,6 +43,8 @@ pub enum Event {
     GateUnknownFormat,
     /// Callouts not made because the breaker was open.
     GateSkipped,
+    /// Answers to calls that were not given, because the proxy has no route for them.
+    NoRoute,
     /// Answers not collected or not given, and requests that were not looked at, or neither waited nor asked, because the worker's
     /// memory for them was spent.
     OutOfMemory,
@@ -62,6 +66,7 @@ impl Result {
             Self::Miss => "miss",
             Self::Bypass => "bypass",
             Self::Unsatisfiable => "unsatisfiable",
+            Self::Late => "late",
         }
     }
 }
@@ -76,6 +81,7 @@ fn event_label(event: Event) -> &'static str {
         Event::GateRefused => "gate_refused",
         Event::GateUnknownFormat => "gate_unknown_format",
         Event::GateSkipped => "gate_skipped",
+        Event::NoRoute => "no_hit_route",
         Event::OutOfMemory => "out_of_memory",
         Event::ShadowMatch => "shadow_match",
         Event::ShadowMismatch => "shadow_mismatch",

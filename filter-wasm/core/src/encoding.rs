@@ -1,5 +1,5 @@
-//! V2 over HTTP: how a request reads and how an answer is written, in headers and bytes. The stages know requests by digest and
-//! answers as [`Answer`]; what either looks like to a client is known here alone.
+//! V2 over HTTP, and over [`grpc`]: how a request reads and how an answer is written, in headers and bytes. The stages know requests
+//! by digest and answers as [`Answer`]; what either looks like to a client is known here alone.
 //!
 //! ```text
 //! read        a request's body -> digest, wanted encoding, id
@@ -7,6 +7,8 @@
 //! from_entry  the pool's entry -> an answer in the wanted encoding
 //! send        a reply -> status, headers, body
 //! ```
+
+pub mod grpc;
 
 use crate::cache_status::Bypass;
 use crate::l1::Answer;
@@ -18,10 +20,11 @@ use forebay_protocol::entry::{Entry, Field};
 use forebay_protocol::fields;
 use forebay_protocol::limits::Limits;
 use forebay_protocol::manner::Manner;
+use forebay_protocol::messages::ModelInferRequest;
 use forebay_protocol::path::InferPath;
 use forebay_protocol::response::Encoded;
-use forebay_protocol::wants::Wants;
-use forebay_protocol::{header, request, response};
+use forebay_protocol::wants::{Form, Wants};
+use forebay_protocol::{call, header, request, response};
 
 const CACHE_CONTROL: &str = "cache-control";
 
@@ -59,13 +62,17 @@ pub fn read(
     let limits = Limits { max_body_bytes, ..Limits::default() };
     let request =
         request::decode(path, header_length, &Bytes::from(body), &limits).map_err(|_| Bypass::Malformed)?;
-    Manner::of(&request).map_err(|_| Bypass::Malformed)?;
-    let digest = digest(scope, &request).map_err(|why| match why {
+    parsed(scope, &request, Wants::of(&request))
+}
+
+fn parsed(scope: &Scope<'_>, request: &ModelInferRequest, wants: Wants) -> Result<Parsed, Bypass> {
+    Manner::of(request).map_err(|_| Bypass::Malformed)?;
+    let digest = digest(scope, request).map_err(|why| match why {
         Uncacheable::SharedMemory => Bypass::SharedMemory,
         Uncacheable::Sequence => Bypass::Sequence,
         Uncacheable::NotCanonical { .. } => Bypass::Malformed,
     })?;
-    Ok(Parsed { digest, wants: Wants::of(&request), id: request.id })
+    Ok(Parsed { digest, wants, id: request.id.clone() })
 }
 
 /// Bytes of the upstream's, as they are kept: without an id, unless `verbatim`. `None`: they are not an answer.
@@ -98,10 +105,8 @@ pub fn from_entry(entry: &Entry, wants: &Wants, skew_ms: i64) -> Option<Answer> 
         kept.retain(|field| field.name != CACHE_CONTROL);
         kept.push(field(CACHE_CONTROL, format!("max-age={}", entry.max_age_s)));
     }
-    let content_type = match encoded.header_length {
-        Some(_) => header::CONTENT_TYPE_BINARY,
-        None => header::CONTENT_TYPE_JSON,
-    };
+    let is_message = wants.default == Form::Message;
+    let content_type = if is_message { call::CONTENT_TYPE } else { encoded.content_type() };
     kept.push(field("content-type", content_type.to_owned()));
     Some(Answer {
         generation: entry.generation(),
@@ -116,35 +121,48 @@ pub fn from_entry(entry: &Entry, wants: &Wants, skew_ms: i64) -> Option<Answer> 
     })
 }
 
+/// A field as text: the proxy's interface takes nothing else, and what is none was not stored.
+fn text(field: &Field) -> (&str, &str) {
+    (&field.name, std::str::from_utf8(&field.value).unwrap_or_default())
+}
+
 fn field(name: &str, value: String) -> Field {
     Field { name: name.to_owned(), value: value.into() }
 }
 
-/// Writes `reply`: status, headers and body, to be handed to the proxy.
-pub fn send(reply: &Reply, write: impl FnOnce(u32, Vec<(&str, &str)>, &[u8])) {
+/// What the proxy is asked to answer with.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Local<'a> {
+    /// Over HTTP: status, headers, body.
+    Http(u32, Vec<(&'a str, &'a str)>, &'a [u8]),
+    /// Over gRPC: `DEADLINE_EXCEEDED`, with that message and metadata.
+    Late(&'a str, Vec<(&'a str, &'a str)>),
+}
+
+/// Writes `reply`, to be handed to the proxy. (Kept answers to calls are written by [`grpc`].)
+pub fn send(reply: &Reply, write: impl FnOnce(Local<'_>)) {
+    const LATE: &str = "the call's time was over while it waited for an equal one";
+    const UNSATISFIABLE: &str = "no fresh result is cached, and the request says only-if-cached";
     match reply {
         Reply::Kept { answer, id, status, now_ms } => {
             send_kept(answer, id, &status.to_string(), *now_ms, write);
         }
-        Reply::Unsatisfiable { status } => {
-            let body = response::error_body("no fresh result is cached, and the request says only-if-cached");
+        Reply::Unsatisfiable { status, is_call } => {
             let status = status.to_string();
-            write(
-                504,
-                vec![("content-type", header::CONTENT_TYPE_JSON), (header::CACHE_STATUS, &status)],
-                &body,
-            );
+            let mut headers = vec![(header::CACHE_STATUS, status.as_str())];
+            if *is_call {
+                return write(Local::Late(UNSATISFIABLE, headers));
+            }
+            headers.push(("content-type", header::CONTENT_TYPE_JSON));
+            write(Local::Http(504, headers, &response::error_body(UNSATISFIABLE)));
+        }
+        Reply::Late { status } => {
+            write(Local::Late(LATE, vec![(header::CACHE_STATUS, status.to_string().as_str())]));
         }
     }
 }
 
-fn send_kept<'a>(
-    answer: &'a Answer,
-    id: &str,
-    status: &str,
-    now_ms: u64,
-    write: impl FnOnce(u32, Vec<(&str, &str)>, &[u8]),
-) {
+fn send_kept(answer: &Answer, id: &str, status: &str, now_ms: u64, write: impl FnOnce(Local<'_>)) {
     let with_id = (!id.is_empty() && !answer.verbatim)
         .then(|| response::with_id(&answer.body, answer.header_length, id));
     let (body, header_length) = match &with_id {
@@ -152,21 +170,35 @@ fn send_kept<'a>(
         None => (answer.body.as_slice(), answer.header_length),
     };
     let header_length = header_length.map(|length| length.to_string());
-    let generation = answer.generation.as_ref().map(ToString::to_string);
-    let age = answer.age_s(now_ms).to_string();
-
-    // The proxy's interface takes text; what is none was not stored.
-    let text =
-        |field: &'a Field| (field.name.as_str(), std::str::from_utf8(&field.value).unwrap_or_default());
-    let mut headers: Vec<(&str, &str)> = answer.fields.iter().map(text).collect();
-    headers.extend([(header::AGE, age.as_str()), (header::CACHE_STATUS, status)]);
+    let said = Said::of(answer, now_ms);
+    let mut headers = said.headers(answer, status);
     if let Some(length) = &header_length {
         headers.push((header::INFERENCE_HEADER_CONTENT_LENGTH, length));
     }
-    if let Some(generation) = &generation {
-        headers.push((header::X_FOREBAY_GENERATION, generation));
+    write(Local::Http(200, headers, body));
+}
+
+/// What a hit says of its answer, whatever the encoding.
+struct Said {
+    age: String,
+    generation: Option<String>,
+}
+
+impl Said {
+    fn of(answer: &Answer, now_ms: u64) -> Self {
+        Self {
+            age: answer.age_s(now_ms).to_string(),
+            generation: answer.generation.as_ref().map(ToString::to_string),
+        }
     }
-    write(200, headers, body);
+
+    /// With the fields that are kept with the answer.
+    fn headers<'a>(&'a self, answer: &'a Answer, status: &'a str) -> Vec<(&'a str, &'a str)> {
+        let mut headers: Vec<(&str, &str)> = answer.fields.iter().map(text).collect();
+        headers.extend([(header::AGE, self.age.as_str()), (header::CACHE_STATUS, status)]);
+        headers.extend(self.generation.iter().map(|it| (header::X_FOREBAY_GENERATION, it.as_str())));
+        headers
+    }
 }
 
 #[cfg(test)]

@@ -2,14 +2,18 @@
 //!
 //! ```text
 //! New ──headers──► Passing (not ours)
-//!     ├──────────► Calling ──body──► Passing  (gRPC, whose model says which backends compute it)
+//!     ├──────────► Calling ──body──► Passing  (gRPC, not looked up, whose model says which backends compute it)
 //!     └──────────► Reading ──body──► Done     (answered from L1)
 //!                     ├────────────► Passing  (too large, too slow, or no room for what came)
 //!                     ├────────────► Waiting  (an equal request leads) ──► Done | Storing
 //!                     ├────────────► Asking   (callout to the gate)    ──► Done | Forwarding
 //!                     └────────────► Forwarding ──response──► Storing ──► Done
 //! ```
+//!
+//! Where a request over HTTP is answered and done, a call is `Answering`: it goes on to a route that answers in the filter's place, and
+//! what that answers with is replaced.
 
+mod answer;
 mod look;
 mod read;
 mod route;
@@ -19,16 +23,18 @@ mod upstream;
 
 pub use read::BUFFERED;
 
-use crate::acts::{Acts, Ticket};
+use crate::acts::{Act, Acts, Ticket};
 use crate::arriving::Arriving;
 use crate::cache_status::{Bypass, CacheStatus, Forward, Fwd};
 use crate::config::Mode;
 use crate::host::{Host, Of};
 use crate::join::{Outcome, Seat, Standing};
 use crate::l1::Answer;
-use crate::memory::Held;
+use crate::reply::Reply;
 use crate::wanted::{Incoming, Wanted};
 use crate::worker::Worker;
+use answer::Begun;
+use route::Calling;
 use std::rc::Rc;
 use store::Collecting;
 
@@ -60,10 +66,11 @@ impl Going {
 enum State {
     New,
     Passing(Option<CacheStatus>),
-    Calling(u16, Held),
+    Calling(Calling),
     Reading(Box<Incoming>, Rc<Arriving>),
     Waiting(Going, Rc<Seat<Rc<Wanted>>>),
     Asking(Going),
+    Answering(Begun, Reply),
     Forwarding(Going),
     Storing(Box<Collecting>),
     Done,
@@ -102,14 +109,15 @@ impl Exchange {
             State::Reading(incoming, arriving) if end_of_stream => {
                 self.look(worker, host, incoming, arriving, size)
             }
-            State::Reading(incoming, arriving) => {
+            State::Reading(mut incoming, arriving) => {
+                let told = route::told_early(worker, host, &mut incoming, size);
                 if !arriving.held.grow_to(size) {
-                    return self.bypass(worker, arriving.service, Bypass::OutOfMemory);
+                    return told.before(self.bypass(worker, arriving.service, Bypass::OutOfMemory));
                 }
                 self.state = State::Reading(incoming, arriving);
-                Acts::hold()
+                told.before(Acts::hold())
             }
-            State::Calling(service, held) => self.calls(worker, host, (service, held), (size, end_of_stream)),
+            State::Calling(calling) => self.calls(worker, host, calling, (size, end_of_stream)),
             decided => self.decided(decided),
         }
     }
@@ -118,7 +126,7 @@ impl Exchange {
     pub fn on_request_trailers(&mut self, worker: &mut Worker, host: &dyn Host, size: usize) -> Acts {
         match self.take() {
             State::Reading(incoming, arriving) => self.look(worker, host, incoming, arriving, size),
-            State::Calling(service, held) => self.calls(worker, host, (service, held), (size, true)),
+            State::Calling(calling) => self.calls(worker, host, calling, (size, true)),
             decided => self.decided(decided),
         }
     }
@@ -148,6 +156,7 @@ impl Exchange {
             State::Passing(Some(status)) => Acts::go().and(status.tell(&host.headers(Of::Response))),
             State::Forwarding(going) => self.response_begins(worker, host, going, end_of_stream),
             State::Waiting(going, seat) => self.released(worker, host, going, &seat, end_of_stream),
+            State::Answering(_, reply) => self.begin_answer(worker, host, reply),
             // A local reply while the request was still on hold here: the proxy gave up on it.
             State::Asking(going) => self.lost(worker, host, &going),
             _ => Acts::go(),
@@ -167,6 +176,7 @@ impl Exchange {
         let mut acts = Acts::go();
         match self.take() {
             State::Storing(collecting) => self.collect(worker, host, collecting, size, end_of_stream),
+            State::Answering(Begun::Begun, reply) => acts.push(Act::FillReply { reply, size }),
             other => self.state = other,
         }
         worker.release_soon(&mut acts);
@@ -175,6 +185,9 @@ impl Exchange {
 
     /// The response ends with trailers.
     pub fn on_response_trailers(&mut self, worker: &mut Worker, host: &dyn Host) -> Acts {
+        if let State::Storing(collecting) = &mut self.state {
+            collecting.hear_trailers(host);
+        }
         self.on_response_body(worker, host, 0, true)
     }
 
@@ -225,7 +238,10 @@ impl Exchange {
                 going.forward.detail = Some(why);
             }
             Standing::Alone(why) => going.forward.detail = Some(why),
-            Standing::Answered => return Acts::go(),
+            Standing::Answered => {
+                let reply = going.wanted.reply.take();
+                return reply.map_or_else(Acts::go, |reply| self.begin_answer(worker, host, reply));
+            }
             // Never released, and yet a response: the proxy gave up on it.
             Standing::Waits | Standing::Due | Standing::Left => {
                 worker.join.leave(seat, host.now_ms());

@@ -16,6 +16,8 @@ pub enum Of {
     Request,
     /// The response's; of its body the chunk that passes by.
     Response,
+    /// The response's trailers.
+    ResponseTrailers,
     /// The answer's to the callout that is being told of.
     Call,
 }

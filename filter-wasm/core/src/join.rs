@@ -71,6 +71,8 @@ pub enum Release<A> {
     Lead(Detail),
     /// To go upstream on its own.
     Alone(Detail),
+    /// To be told that its own time is over.
+    Late,
 }
 
 /// How a waiter stands.
@@ -80,7 +82,7 @@ pub enum Standing {
     Waits,
     /// To be released, when its turn comes.
     Due,
-    /// Released: it was answered.
+    /// Released: it was answered, or told that its time is over.
     Answered,
     /// Released: it was sent upstream and leads.
     Leads(Detail),
@@ -288,9 +290,9 @@ impl<W: Clone, A: Clone> Join<W, A> {
         }
     }
 
-    /// Who has waited for two leaders' time goes upstream on its own. Where it is time for a next round, it is sent after the
-    /// leaders; what these still bring counts for all.
-    pub fn expire(&mut self, now_ms: u64) {
+    /// Whose own time is over is told so (`is_late`), and who has waited for two leaders' time goes upstream on its own. Where it is time
+    /// for a next round, it is sent after the leaders; what these still bring counts for all.
+    pub fn expire(&mut self, now_ms: u64, is_late: impl Fn(&W) -> bool) {
         let timeout_ms = self.bounds.timeout_ms;
         let mut expired = Vec::new();
         for (key, flight) in &mut self.flights {
@@ -300,12 +302,15 @@ impl<W: Clone, A: Clone> Join<W, A> {
                 seat.since_ms.set(seat.since_ms.get().min(now_ms));
                 now_ms.saturating_sub(seat.since_ms.get()) >= timeout_ms.saturating_mul(2)
             };
-            if flight.queue.iter().any(|seat| has_waited(seat)) {
-                let (alone, rest) = flight.queue.drain(..).partition(|seat| has_waited(seat));
+            let is_over = |seat: &Seat<W>| has_waited(seat) || is_late(&seat.claim);
+            if flight.queue.iter().any(|seat| is_over(seat)) {
+                let (over, rest) = flight.queue.drain(..).partition(|seat| is_over(seat));
                 flight.queue = rest;
-                let alone: VecDeque<_> = alone;
-                for seat in alone {
-                    make_due(&mut self.due, seat, Release::Alone(Detail::WaitedTooLong));
+                let over: VecDeque<Rc<Seat<W>>> = over;
+                for seat in over {
+                    let alone = Release::Alone(Detail::WaitedTooLong);
+                    let release = if is_late(&seat.claim) { Release::Late } else { alone };
+                    make_due(&mut self.due, seat, release);
                 }
             }
             if flight.is_due(timeout_ms, now_ms) {
@@ -321,7 +326,7 @@ impl<W: Clone, A: Clone> Join<W, A> {
     pub fn next_due(&mut self) -> Option<(Rc<Seat<W>>, Release<A>)> {
         let (seat, release) = self.due.pop_front()?;
         seat.standing.set(match release {
-            Release::Answer(_) => Standing::Answered,
+            Release::Answer(_) | Release::Late => Standing::Answered,
             Release::Lead(why) => Standing::Leads(why),
             Release::Alone(why) => Standing::Alone(why),
         });

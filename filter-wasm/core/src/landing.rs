@@ -121,6 +121,11 @@ impl Worker {
         let (wanted, context) = (&seat.claim, seat.context);
         wanted.body.let_go();
         let why = match release {
+            Release::Late => {
+                let why = Detail::WaitedTooLong;
+                let status = CacheStatus::Miss { forward: why.into(), stored: false, not_stored: None };
+                return (Act::Answer { context, reply: Reply::Late { status } }, Counted::Late, why.text());
+            }
             Release::Answer(landed) => {
                 let why = match landed.encoded(wanted, self.live.skew_ms()) {
                     Ok(answer) => {
@@ -167,7 +172,12 @@ impl Worker {
         let (bytes, cost_us) = (answer.body.len(), answer.cost_us);
         let answered = Answered { tier: told, bytes, cost_us, since_ms: seat.since_ms(), at_ms: now_ms };
         self.tell(&wanted.incoming, wanted.digest(), answered);
-        let reply = Reply::Kept { answer, id: wanted.id().to_owned(), status, now_ms };
-        (Act::Answer { context: seat.context, reply }, counted)
+        let (context, id) = (seat.context, wanted.id().to_owned());
+        let reply = Reply::Kept { answer, id, status, now_ms };
+        if wanted.incoming.path.is_call() {
+            wanted.reply.replace(Some(reply));
+            return (Act::AnswerByRoute { context }, counted);
+        }
+        (Act::Answer { context, reply }, counted)
     }
 }

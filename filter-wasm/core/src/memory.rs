@@ -32,6 +32,11 @@ impl Memory {
         Held { memory: self.clone(), bytes: Cell::new(0) }
     }
 
+    /// Bytes that may be held beside.
+    pub fn left(&self) -> usize {
+        self.most.saturating_sub(self.held.get())
+    }
+
     /// Bytes held now.
     pub fn held(&self) -> usize {
         self.held.get()

@@ -22,5 +22,12 @@ pub enum Reply {
     Unsatisfiable {
         /// Why there is none.
         status: CacheStatus,
+        /// It was asked over gRPC.
+        is_call: bool,
+    },
+    /// A call's own time was over while it waited.
+    Late {
+        /// What it waited for.
+        status: CacheStatus,
     },
 }

@@ -7,14 +7,17 @@ use crate::encoding::{self, Parsed};
 use crate::join::FlightKey;
 use crate::l1::{AnswerKey, answer_key};
 use crate::memory::Held;
+use crate::reply::Reply;
 use crate::worker::RouteSettings;
 use forebay_protocol::cache_control::RequestDirectives;
+use forebay_protocol::call::{self, message};
 use forebay_protocol::digest::{Digest, RawKeyParts, Scope, raw_key};
 use forebay_protocol::limits::Limits;
 use forebay_protocol::path::{InferPath, InferTarget};
 use forebay_protocol::request;
 use forebay_protocol::tenant::Tenant;
 use std::borrow::Cow;
+use std::cell::RefCell;
 use std::ops::Range;
 
 /// An infer path, parsed once.
@@ -24,6 +27,7 @@ pub struct ModelPath {
     model: Part,
     version: Part,
     has_query: bool,
+    is_call: bool,
 }
 
 /// A name within a path.
@@ -60,6 +64,10 @@ pub struct Incoming {
     pub traceparent: Vec<u8>,
     /// `cache-control`.
     pub directives: RequestDirectives,
+    /// Until when a call wants its answer, in milliseconds since the Unix epoch.
+    pub until_ms: Option<u64>,
+    /// Of a call: routes were told whom it asks.
+    pub is_told: bool,
     /// What all this takes of the worker's memory, and what was parsed of the body later.
     pub held: Held,
 }
@@ -85,6 +93,8 @@ pub struct Wanted {
     pub body: Held,
     /// What was parsed; `None` for what is known by its bytes alone.
     pub parsed: Option<Parsed>,
+    /// A call's, from whoever finds it until the proxy's answer comes by, to be made this one.
+    pub reply: RefCell<Option<Reply>>,
 }
 
 impl ModelPath {
@@ -100,7 +110,30 @@ impl ModelPath {
             }
             Cow::Owned(name) => Part::Decoded(name),
         };
-        Some(Self { model: part(model), version: part(version), has_query, text: text.to_owned() })
+        Some(Self {
+            model: part(model),
+            version: part(version),
+            has_query,
+            is_call: false,
+            text: text.to_owned(),
+        })
+    }
+
+    /// The path of a call that asks for an inference, of whom its message says later.
+    pub fn of_call() -> Self {
+        let nobody = || Part::Plain(0..0);
+        Self {
+            model: nobody(),
+            version: nobody(),
+            has_query: false,
+            is_call: true,
+            text: call::INFER.to_owned(),
+        }
+    }
+
+    /// Asked over gRPC.
+    pub fn is_call(&self) -> bool {
+        self.is_call
     }
 
     /// The whole path.
@@ -119,6 +152,26 @@ impl ModelPath {
 }
 
 impl Incoming {
+    /// The request in its body, and its id, which was taken out of it where it comes first: requests that differ in nothing else are
+    /// one to their raw key. Of a call it is the message, of at most `room` bytes, which says whom it asks.
+    ///
+    /// # Errors
+    /// It is no message, or there is no room for it.
+    pub fn open(&mut self, mut body: Vec<u8>, room: usize) -> Result<(String, Vec<u8>), Bypass> {
+        if !self.path.is_call {
+            return Ok((self.take_id(&mut body).unwrap_or_default(), body));
+        }
+        let mut message = encoding::grpc::open(body, room)?;
+        let asked = message::asked(&message).ok_or(Bypass::Malformed)?;
+        if asked.id.len() > Limits::default().max_id_bytes {
+            return Err(Bypass::Malformed);
+        }
+        self.path.model = Part::Decoded(asked.model);
+        self.path.version = Part::Decoded(asked.version);
+        message.drain(asked.id_at);
+        Ok((asked.id, message))
+    }
+
     /// Holds what the headers said, if there is room.
     #[must_use]
     pub fn takes_room(&self) -> bool {
@@ -139,9 +192,8 @@ impl Incoming {
         Scope { service, tenant: self.tenant.as_ref() }
     }
 
-    /// Takes the id out of `body`, where it comes first in JSON: requests that differ in nothing else are one to their raw key. What
-    /// the headers said of the body is then said of the rest.
-    pub fn take_id(&mut self, body: &mut Vec<u8>) -> Option<String> {
+    /// Takes the id out of `body`, where it comes first in JSON. What the headers said of the body is then said of the rest.
+    fn take_id(&mut self, body: &mut Vec<u8>) -> Option<String> {
         // With a query all is known by its bytes, and answers are kept with the id that they came with.
         if self.path.has_query {
             return None;
@@ -201,7 +253,7 @@ impl Wanted {
             Understood::Exact(raw_key) => (raw_key, raw_key, None),
         };
         let repeatable = parsed.as_ref().is_none_or(|parsed| parsed.id.is_empty());
-        if let Some(parsed) = parsed.as_mut().filter(|_| !id.is_empty()) {
+        if let Some(parsed) = parsed.as_mut().filter(|parsed| parsed.id.is_empty()) {
             parsed.id = id;
         }
         if !incoming.held.grow_by(parsed.as_ref().map_or(0, Parsed::bytes)) {
@@ -215,6 +267,7 @@ impl Wanted {
             body_bytes,
             body: held,
             parsed,
+            reply: RefCell::default(),
         })
     }
 
@@ -244,6 +297,10 @@ fn understand(
     reading: Reading<'_>,
 ) -> Result<Understood, Bypass> {
     let Reading { config, service, .. } = reading;
+    if incoming.path.is_call {
+        let (scope, path) = (incoming.scope(service), incoming.path.infer());
+        return encoding::grpc::read(&scope, &path, body, config.max_body_bytes).map(Understood::Parsed);
+    }
     let exact = || Understood::Exact(key.unwrap_or_else(|| raw_key(&incoming.raw_parts(service, &body))));
     // Without JSON the tensor's shape is the model's to say; of a query nobody says what it does.
     if incoming.header_length == Some(0) || incoming.path.has_query {

@@ -163,7 +163,7 @@ impl Worker {
         let now_ms = host.now_ms();
         let mut acts = Acts::go();
         self.l1.refresh(host);
-        self.join.expire(now_ms);
+        self.join.expire(now_ms, |wanted| wanted.incoming.until_ms.is_some_and(|until| now_ms >= until));
         self.arrivals.sweep();
         self.release(host, &mut acts);
         self.let_late_go(now_ms, &mut acts);

@@ -3,6 +3,7 @@
 mod argocd;
 mod buffered;
 mod caching;
+mod calls;
 mod clients;
 mod dashboard;
 mod examples;

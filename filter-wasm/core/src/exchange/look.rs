@@ -39,10 +39,31 @@ impl Exchange {
         arriving: Rc<Arriving>,
         size: usize,
     ) -> Acts {
-        let Some(mut body) = host.body(Of::Request, size).filter(|body| body.len() == size) else {
+        let Some(body) = host.body(Of::Request, size).filter(|body| body.len() == size) else {
             return self.bypass(worker, arriving.service, Bypass::Malformed);
         };
-        let id = incoming.take_id(&mut body).unwrap_or_default();
+        let room = worker.config.max_body_bytes.min(worker.memory.left());
+        match incoming.open(body, room) {
+            Ok((id, body)) => {
+                let told = route::told(worker, &incoming);
+                told.before(self.look_at(worker, host, incoming, arriving, (id, body)))
+            }
+            Err(why) => {
+                let told = route::told_early(worker, host, &mut incoming, size);
+                told.before(self.bypass(worker, arriving.service, why))
+            }
+        }
+    }
+
+    /// An exact repeat is answered unparsed.
+    fn look_at(
+        &mut self,
+        worker: &mut Worker,
+        host: &dyn Host,
+        incoming: Box<Incoming>,
+        arriving: Rc<Arriving>,
+        (id, body): (String, Vec<u8>),
+    ) -> Acts {
         let service = incoming.route.service;
         let now_ms = host.now_ms();
         if worker.gate.is_some() {
@@ -149,7 +170,7 @@ impl Exchange {
         worker.tell(incoming, digest, answered);
         let reply =
             Reply::Kept { answer, id: id.to_owned(), status: CacheStatus::Hit { ttl_s, tier }, now_ms };
-        Acts::hold().and(Act::Answer { context: self.context, reply })
+        self.reply(reply, incoming.path.is_call())
     }
 
     /// The L2 callout, where there is a gate to ask and it is worth asking.

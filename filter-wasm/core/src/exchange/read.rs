@@ -3,14 +3,15 @@
 use super::{Exchange, State};
 use crate::acts::{Act, Acts};
 use crate::cache_status::Bypass;
-use crate::config::{Authorization, Config, Cookie, Hold, Mode, Tenancy};
+use crate::config::{Authorization, Config, Cookie, Grpc, Hold, Mode, Tenancy};
+use crate::encoding;
 use crate::host::{Headers, Host, Of};
 use crate::wanted::{Incoming, ModelPath};
 use crate::worker::{RouteSettings, Worker};
 use forebay_protocol::cache_control::RequestDirectives;
 use forebay_protocol::field_value::content_length;
 use forebay_protocol::tenant::Tenant;
-use forebay_protocol::{header, request};
+use forebay_protocol::{call, header, request};
 
 /// A property that says `yes` where a `buffer` filter comes behind this one: filter state, which no client can set.
 pub const BUFFERED: [&str; 2] = ["filter_state", "forebay.buffered"];
@@ -26,8 +27,9 @@ impl Exchange {
             return acts;
         }
         let text = |name| String::from_utf8_lossy(name).into_owned();
-        let removals = forged.map(|name| Act::RemoveRequestHeader { name: text(name) });
-        Acts { list: removals.chain(acts.list).collect(), ..acts }
+        let mut removals = Acts::go();
+        forged.for_each(|name| removals.push(Act::RemoveRequestHeader { name: text(name) }));
+        removals.before(acts)
     }
 
     fn judge_headers(
@@ -37,7 +39,7 @@ impl Exchange {
         headers: &Headers,
         end_of_stream: bool,
     ) -> Acts {
-        let path = infer_path(headers);
+        let path = infer_path(headers, worker.config.grpc);
         // Without tenants and on-demand backends nothing is to be said of a request that is not for us.
         let says_nothing =
             worker.config.tenancy == Tenancy::None && worker.config.backends.on_demand.is_empty();
@@ -49,15 +51,15 @@ impl Exchange {
         let tenant = worker.tenant(route, host);
         let mut told = Acts::go();
         worker.identify(&mut told, tenant.as_ref().and_then(Option::as_ref));
-        let is_call = self.tell_route(worker, route.service, headers, &mut told) && !end_of_stream;
+        Self::tell_path(worker, route.service, headers, &mut told);
         let acts = match (path.filter(|_| !end_of_stream && route.mode != Mode::Off), tenant) {
-            _ if is_call => Acts::hold(),
             (None, _) => self.pass(),
             (Some(_), None) => self.bypass(worker, route.service, Bypass::NoTenant),
             (Some(path), Some(tenant)) => self.judge_infer(worker, host, headers, (route, tenant, path)),
         };
+        let acts = if end_of_stream { acts } else { self.await_name(worker, route.service, headers, acts) };
         // Now, while its headers can be changed: it may be the tick that lets it go on.
-        Acts { list: told.list.into_iter().chain(acts.list).collect(), ..acts }
+        told.before(acts)
     }
 
     fn judge_infer(
@@ -71,10 +73,11 @@ impl Exchange {
         if !at_headers && host.property(&BUFFERED).is_none_or(|said| said != b"yes") {
             return self.bypass(worker, route.service, Bypass::NotBuffered);
         }
-        match incoming(headers, route, path, worker) {
+        let now_ms = host.now_ms();
+        match incoming(headers, route, path, (worker, now_ms)) {
             Ok(incoming) => {
                 let held = worker.memory.hold();
-                let arriving = worker.arrivals.begin(self.context, route.service, held, host.now_ms());
+                let arriving = worker.arrivals.begin(self.context, route.service, held, now_ms);
                 self.state = State::Reading(Box::new(Incoming { tenant, ..incoming }), arriving);
                 if at_headers { Acts::hold() } else { Acts::go() }
             }
@@ -83,12 +86,18 @@ impl Exchange {
     }
 }
 
-/// The path of a `POST` to an infer route.
-fn infer_path(headers: &Headers) -> Option<ModelPath> {
+/// The path of a `POST` to an infer route, or of a call for an inference where such are answered.
+fn infer_path(headers: &Headers, grpc: Grpc) -> Option<ModelPath> {
     if headers.first(":method")? != b"POST" {
         return None;
     }
-    ModelPath::parse(std::str::from_utf8(headers.first(":path")?).ok()?)
+    let path = std::str::from_utf8(headers.first(":path")?).ok()?;
+    if path != call::INFER {
+        return ModelPath::parse(path);
+    }
+    let is_call =
+        headers.first("content-type").is_some_and(|kind| kind.starts_with(call::CONTENT_TYPE.as_bytes()));
+    (is_call && grpc == Grpc::Answer).then(ModelPath::of_call)
 }
 
 /// Which trace the request is of (W3C Trace Context), in the one form that there is; what else it may be is not passed on.
@@ -108,7 +117,7 @@ fn incoming(
     headers: &Headers,
     route: RouteSettings,
     path: ModelPath,
-    worker: &Worker,
+    (worker, now_ms): (&Worker, u64),
 ) -> Result<Incoming, Bypass> {
     let config = &worker.config;
     let directives = RequestDirectives::parse(headers.values("cache-control"));
@@ -118,7 +127,16 @@ fn incoming(
     if headers.values("content-encoding").any(|encoding| !encoding.eq_ignore_ascii_case(b"identity")) {
         return Err(Bypass::Encoded);
     }
-    if headers.values("content-type").nth(1).is_some() {
+    let is_gzip = |encoding: &[u8]| encoding == encoding::grpc::GZIP || encoding == b"identity";
+    if path.is_call() && !headers.values("grpc-encoding").all(is_gzip) {
+        return Err(Bypass::Encoded);
+    }
+    let timeout = headers.first(call::TIMEOUT).filter(|_| path.is_call());
+    let timeout =
+        timeout.map(|timeout| call::timeout(timeout).ok_or(Bypass::AmbiguousHeaders)).transpose()?;
+    let until_ms =
+        timeout.map(|timeout| now_ms.saturating_add(u64::try_from(timeout.as_millis()).unwrap_or(u64::MAX)));
+    if headers.values("content-type").nth(1).is_some() || headers.values("grpc-encoding").nth(1).is_some() {
         return Err(Bypass::AmbiguousHeaders);
     }
     let length = content_length(headers.values("content-length"));
@@ -128,16 +146,20 @@ fn incoming(
     let header_length = request::header_length(headers.values(header::INFERENCE_HEADER_CONTENT_LENGTH))
         .map_err(|_| Bypass::AmbiguousHeaders)?;
     let copy = |name| headers.first(name).unwrap_or_default().to_vec();
+    // An answer to a call is as it is whatever the call says it accepts.
+    let accepted = |name| if path.is_call() { Vec::new() } else { joined(headers, name) };
     let incoming = Incoming {
         route,
         tenant: None,
         restricted: restricted(headers, config),
-        path,
         content_type: copy("content-type"),
         header_length_raw: copy(header::INFERENCE_HEADER_CONTENT_LENGTH),
         header_length,
-        accept: joined(headers, "accept"),
-        accept_encoding: joined(headers, "accept-encoding"),
+        accept: accepted("accept"),
+        accept_encoding: accepted("accept-encoding"),
+        until_ms,
+        is_told: false,
+        path,
         traceparent: traceparent(headers).to_vec(),
         directives,
         held: worker.memory.hold(),

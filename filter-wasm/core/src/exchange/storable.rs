@@ -23,6 +23,9 @@ pub(super) struct Storable {
     pub(super) verbatim: bool,
 }
 
+/// A call's status: before its message where there is none, behind it else.
+pub(super) const GRPC_STATUS: &str = "grpc-status";
+
 /// Reads them.
 pub(super) fn storable(
     headers: &Headers,
@@ -30,7 +33,9 @@ pub(super) fn storable(
     needs_generation: bool,
     max_bytes: usize,
 ) -> Result<Storable, NotStored> {
-    if headers.first(":status") != Some(b"200") {
+    // What has a status before its message has none.
+    let failed = |status: &[u8]| status != b"0";
+    if headers.first(":status") != Some(b"200") || headers.values(GRPC_STATUS).any(failed) {
         return Err(NotStored::Status);
     }
     let directives =

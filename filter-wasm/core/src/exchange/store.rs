@@ -1,7 +1,7 @@
 //! The upstream's answer: judged when its headers come, collected chunk by chunk as it streams to the client, stored at its
 //! end, and given to those who wait.
 
-use super::storable::{Storable, storable};
+use super::storable::{GRPC_STATUS, Storable, storable};
 use super::{Exchange, Going, State};
 use crate::acts::Acts;
 use crate::cache_status::{CacheStatus, NotStored};
@@ -13,6 +13,7 @@ use crate::l1::Answer;
 use crate::landing::Landed;
 use crate::memory::Held;
 use crate::worker::{Answered, Worker};
+use forebay_protocol::response::Encoded;
 use forebay_protocol::{header, poll};
 use std::rc::Rc;
 
@@ -25,12 +26,19 @@ pub(super) struct Collecting {
     body: Vec<u8>,
     /// What `body` takes of the worker's memory.
     held: Held,
+    /// The status of a call came, and it is OK.
+    is_ok: bool,
 }
 
 /// Memory is reserved for a declared length once this part of it has come. A length alone reserves nothing.
 const COME_PART: usize = 4;
 
 impl Collecting {
+    /// The answer is over.
+    pub(super) fn hear_trailers(&mut self, host: &dyn Host) {
+        self.is_ok = host.headers(Of::ResponseTrailers).first(GRPC_STATUS) == Some(b"0");
+    }
+
     /// Takes what came, if there is room. The first chunk is the body, without a copy; with more of them it grows, as it is counted.
     fn take(&mut self, chunk: Vec<u8>) -> bool {
         let bytes = self.body.len().saturating_add(chunk.len());
@@ -86,6 +94,7 @@ impl Exchange {
                     begun_ms: now_ms,
                     body: Vec::new(),
                     held: worker.memory.hold(),
+                    is_ok: false,
                     storable,
                     going,
                 }));
@@ -127,14 +136,21 @@ impl Exchange {
 
     /// The answer is complete.
     fn store(&mut self, worker: &mut Worker, host: &dyn Host, collecting: Collecting) {
-        let Collecting { going, storable, begun_ms, mut body, held } = collecting;
+        let Collecting { going, storable, begun_ms, mut body, held, is_ok } = collecting;
         body.shrink_to_fit();
         let wanted = going.wanted.clone();
-        if storable.content_length.is_some_and(|length| length != body.len()) {
+        let is_call = wanted.incoming.path.is_call();
+        if storable.content_length.is_some_and(|length| length != body.len()) || (is_call && !is_ok) {
             return self.give_up(worker, host, &going, Outcome::Failed);
         }
         let verbatim = storable.verbatim;
-        let Some(encoded) = encoding::keep(body, storable.header_length, verbatim) else {
+        let kept = if is_call {
+            let room = worker.l1.max_entry_bytes().min(worker.memory.left());
+            encoding::grpc::keep(body, room).map(|body| Encoded { header_length: None, body })
+        } else {
+            encoding::keep(body, storable.header_length, verbatim)
+        };
+        let Some(encoded) = kept else {
             return self.give_up(worker, host, &going, Outcome::Unshareable);
         };
         let answer = Rc::new(Answer {

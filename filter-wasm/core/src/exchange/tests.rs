@@ -1,6 +1,7 @@
 //! One request and its answer, callback by callback: what the proxy tells goes in, acts come out.
 
 mod buffered;
+mod calls;
 mod joined;
 mod kept;
 mod routed;
@@ -277,7 +278,7 @@ fn a_leader_that_leaves_while_it_asks_the_gate_is_followed_by_the_next() {
 fn only_if_cached_is_answered_or_refused_and_nobody_waits_for_it() {
     let only = [("cache-control", "only-if-cached")];
     let refused = |acts: &Acts| {
-        matches!(acts.list.as_slice(), [Act::Answer { reply: Reply::Unsatisfiable { status }, .. }]
+        matches!(acts.list.as_slice(), [Act::Answer { reply: Reply::Unsatisfiable { status, .. }, .. }]
             if status.to_string() == "forebay; fwd=miss; detail=only-if-cached" && acts.flow == Flow::Pause)
     };
     let mut world = World::new("");

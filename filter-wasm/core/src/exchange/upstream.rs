@@ -40,7 +40,7 @@ impl Exchange {
             let mut forward = going.forward;
             forward.detail = Some(Detail::OnlyIfCached);
             let status = CacheStatus::Miss { forward, stored: false, not_stored: None };
-            let reply = Reply::Unsatisfiable { status };
+            let reply = Reply::Unsatisfiable { status, is_call: wanted.incoming.path.is_call() };
             return Acts::hold().and(Act::Answer { context: self.context, reply });
         }
         worker.count(service, Counted::Miss, going.forward.text());

@@ -107,7 +107,7 @@ impl World {
             Happens::Leaves { who } => self.leave(who),
             Happens::Passes { ms } => {
                 self.now_ms += ms;
-                self.join.expire(self.now_ms);
+                self.join.expire(self.now_ms, |_| false);
             }
             Happens::Releases { most } => self.release(most),
         }
@@ -212,7 +212,7 @@ fn all_are_sent_in_rounds(waiters: usize, came_within_ms: u64) {
     let (mut upstream, mut most) = (1, 1);
     while !world.waiters.is_empty() {
         world.now_ms += 1;
-        world.join.expire(world.now_ms);
+        world.join.expire(world.now_ms, |_| false);
         while let Some((seat, release)) = world.join.next_due() {
             // Nobody's own time was over, which would have been another release.
             assert!(matches!(release, Release::Lead(Detail::WaitedTooLong)), "{release:?}");

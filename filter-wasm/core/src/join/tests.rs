@@ -54,6 +54,7 @@ fn released(join: &mut Joined) -> Vec<(u32, &'static str)> {
     all.map(|(seat, release)| match release {
         Release::Answer(form) => (seat.context, form),
         Release::Lead(why) | Release::Alone(why) => (seat.context, why.text()),
+        Release::Late => (seat.context, "late"),
     })
     .collect()
 }
@@ -175,12 +176,12 @@ fn a_waiter_that_left_is_not_released() {
 fn after_leaders_that_take_too_long_the_next_are_sent_and_their_late_answer_counts() {
     let (mut join, _seats) = led_by_1_with(&[2]);
     let later: Vec<_> = (3..7).map(|context| enter(&mut join, context, 500)).collect();
-    join.expire(999);
+    join.expire(999, |_| false);
     assert!(!join.has_due());
-    join.expire(1000);
-    join.expire(1999);
+    join.expire(1000, |_| false);
+    join.expire(1999, |_| false);
     assert_eq!(released(&mut join), [(2, "waited-too-long")]);
-    join.expire(2000);
+    join.expire(2000, |_| false);
     assert_eq!(released(&mut join), [(3, "waited-too-long"), (4, "waited-too-long")]);
     finish(&mut join, 1, Outcome::Answer("json"));
     assert_eq!(released(&mut join), [(5, "json"), (6, "json")]);
@@ -190,10 +191,10 @@ fn after_leaders_that_take_too_long_the_next_are_sent_and_their_late_answer_coun
 #[test]
 fn who_has_waited_two_timeouts_goes_upstream_on_its_own_where_ticks_were_missed() {
     let (mut join, seats) = led_by_1_with(&[2, 3, 4]);
-    join.expire(1000);
+    join.expire(1000, |_| false);
     assert_eq!(released(&mut join), [(2, "waited-too-long")]);
     let _later = enter(&mut join, 5, 1500);
-    join.expire(2000);
+    join.expire(2000, |_| false);
     assert_eq!(released(&mut join).len(), 3, "two for their own time, and the next round");
     assert_eq!(seats[2].standing(), Standing::Alone(Detail::WaitedTooLong));
     assert_eq!((join.waiting(), join.waiting_bytes()), (0, 0));
@@ -202,16 +203,25 @@ fn who_has_waited_two_timeouts_goes_upstream_on_its_own_where_ticks_were_missed(
 #[test]
 fn the_last_of_those_who_wait_for_leaders_that_hang_are_sent_before_their_time_is_over() {
     let (mut join, _seats) = led_by_1_with(&[2, 3, 4, 5, 6]);
-    join.expire(1000);
+    join.expire(1000, |_| false);
     assert_eq!(released(&mut join).len(), 1);
-    join.expire(1833);
+    join.expire(1833, |_| false);
     assert_eq!(released(&mut join), [], "two rounds of two and more take two twelfths");
-    join.expire(1834);
+    join.expire(1834, |_| false);
     assert_eq!(released(&mut join).len(), 2);
-    join.expire(1916);
+    join.expire(1916, |_| false);
     assert_eq!(released(&mut join), []);
-    join.expire(1917);
+    join.expire(1917, |_| false);
     assert_eq!(released(&mut join).len(), 2);
+}
+
+#[test]
+fn who_has_a_time_of_its_own_waits_no_longer() {
+    let (mut join, _seats) = led_by_1_with(&[2]);
+    let hurried = waits(&mut join, 3, "hurried");
+    join.expire(10, |claim| *claim == "hurried");
+    assert_eq!(released(&mut join), [(3, "late")]);
+    assert_eq!((hurried.standing(), join.waiting()), (Standing::Answered, 1));
 }
 
 #[test]
@@ -219,8 +229,8 @@ fn a_clock_that_was_set_back_makes_no_leader_immortal() {
     let mut join = join();
     leads(&mut join, 1, 1_000_000);
     let _seat = waits(&mut join, 2, "json");
-    join.expire(10);
-    join.expire(1010);
+    join.expire(10, |_| false);
+    join.expire(1010, |_| false);
     assert_eq!(released(&mut join), [(2, "waited-too-long")]);
 }
 

@@ -11,7 +11,8 @@ type Sent = (Vec<(String, String)>, Vec<u8>);
 fn sent(acts: &Acts) -> Sent {
     let [Act::Answer { reply, .. }] = acts.list.as_slice() else { panic!("{acts:?}") };
     let mut sent = Sent::default();
-    encoding::send(reply, |_, headers, body| {
+    encoding::send(reply, |local| {
+        let encoding::Local::Http(_, headers, body) = local else { panic!("{local:?}") };
         let own = |(name, value): &(&str, &str)| ((*name).to_owned(), (*value).to_owned());
         sent = (headers.iter().map(own).collect(), body.to_vec());
     });
