@@ -156,7 +156,7 @@ impl Exchange {
             State::Passing(Some(status)) => Acts::go().and(status.tell(&host.headers(Of::Response))),
             State::Forwarding(going) => self.response_begins(worker, host, going, end_of_stream),
             State::Waiting(going, seat) => self.released(worker, host, going, &seat, end_of_stream),
-            State::Answering(_, reply) => self.begin_answer(worker, host, reply),
+            State::Answering(_, reply) => self.begin_answer(worker, host, reply, end_of_stream),
             // A local reply while the request was still on hold here: the proxy gave up on it.
             State::Asking(going) => self.lost(worker, host, &going),
             _ => Acts::go(),
@@ -240,7 +240,8 @@ impl Exchange {
             Standing::Alone(why) => going.forward.detail = Some(why),
             Standing::Answered => {
                 let reply = going.wanted.reply.take();
-                return reply.map_or_else(Acts::go, |reply| self.begin_answer(worker, host, reply));
+                return reply
+                    .map_or_else(Acts::go, |reply| self.begin_answer(worker, host, reply, end_of_stream));
             }
             // Never released, and yet a response: the proxy gave up on it.
             Standing::Waits | Standing::Due | Standing::Left => {

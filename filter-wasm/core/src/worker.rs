@@ -72,6 +72,8 @@ pub struct Worker {
     pub counters: Counters,
     /// What was saved since the last report.
     pub tally: Tally,
+    /// Calls pass, whatever the settings say: the proxy can't answer them.
+    pub(crate) passes_calls: bool,
     pub(crate) services: Vec<String>,
     /// The root context was asked to come, and has not come yet.
     pub(crate) woken: bool,
@@ -91,6 +93,7 @@ impl Worker {
             arrivals: Arrivals::default(),
             counters: Counters::default(),
             tally: Tally::default(),
+            passes_calls: false,
             services,
             woken: false,
             config,

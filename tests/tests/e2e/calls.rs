@@ -113,6 +113,18 @@ fn without_a_route_for_hits_calls_are_the_backends() {
 }
 
 #[test]
+fn without_what_puts_the_status_behind_hits_no_call_is_ok_and_empty() {
+    let stack =
+        Stack::new().with("value_match: { exact: \"yes\" }", "value_match: { exact: \"never\" }").start();
+    let answers: Vec<_> = (0..4).map(|_| infer(&stack, "identity_fp32", 3.0)).collect();
+    let is_whole = |body: &[u8]| body.ends_with(&3.0_f32.to_le_bytes());
+    assert!(answers.iter().all(|(status, _, body)| (status == "0") == is_whole(body)), "{answers:?}");
+    let statuses: Vec<&str> = answers.iter().map(|(status, ..)| status.as_str()).collect();
+    assert_eq!(statuses, ["0", "14", "0", "0"]);
+    stack.sound();
+}
+
+#[test]
 fn who_forges_the_mark_of_a_hit_gets_an_answer_of_the_backends() {
     let stack = Stack::new().start();
     let connection = Connection::open(stack.port).expect("Envoy speaks HTTP/2");

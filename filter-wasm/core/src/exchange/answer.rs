@@ -1,6 +1,7 @@
 //! How an answer goes out: over HTTP as a reply of the proxy's, to a call by a route that answers in the filter's place (an answer with
 //! a message must have trailers, which no filter can write): its own answer's headers and body are replaced by ours when they come by.
 
+use super::storable::GRPC_STATUS;
 use super::{Exchange, State};
 use crate::acts::{Act, Acts};
 use crate::cache_status::{CacheStatus, Detail};
@@ -36,8 +37,17 @@ impl Exchange {
     }
 
     /// An answer to a call comes by: the route's, to be made `reply`; or, where the proxy has no such route, the upstream's.
-    pub(super) fn begin_answer(&mut self, worker: &mut Worker, host: &dyn Host, reply: Reply) -> Acts {
+    pub(super) fn begin_answer(
+        &mut self,
+        worker: &mut Worker,
+        host: &dyn Host,
+        reply: Reply,
+        end_of_stream: bool,
+    ) -> Acts {
         let by = host.property(&CODE_DETAILS).unwrap_or_default();
+        if by == BY_ROUTE && end_of_stream {
+            return fail(worker, host);
+        }
         if by == BY_ROUTE {
             self.state = State::Answering(Begun::Begun, reply.clone());
             return Acts::go().and(Act::BeginReply { reply });
@@ -50,4 +60,16 @@ impl Exchange {
         let status = CacheStatus::Miss { forward: Detail::NoRoute.into(), stored: false, not_stored: None };
         Acts::go().and(status.tell(&host.headers(Of::Response)))
     }
+}
+
+/// The route has answered, and nothing puts a status behind a message: what the client has now is OK without one. It is told to try
+/// again, and calls pass from here on.
+fn fail(worker: &mut Worker, host: &dyn Host) -> Acts {
+    const LOST: &str = "the hit was lost in the proxy; the call may be sent again";
+    if !std::mem::replace(&mut worker.passes_calls, true) {
+        host.warn("forebay: no filter behind this one puts a status behind hits of calls (grpc_http1_reverse_bridge): calls pass uncached");
+    }
+    worker.counters.event(Event::NoRoute);
+    let unavailable = Act::SetResponseHeader { name: GRPC_STATUS, value: "14".to_owned() };
+    Acts::go().and(unavailable).and(Act::SetResponseHeader { name: "grpc-message", value: LOST.to_owned() })
 }

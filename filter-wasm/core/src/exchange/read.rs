@@ -39,7 +39,8 @@ impl Exchange {
         headers: &Headers,
         end_of_stream: bool,
     ) -> Acts {
-        let path = infer_path(headers, worker.config.grpc);
+        let answers_calls = worker.config.grpc == Grpc::Answer && !worker.passes_calls;
+        let path = infer_path(headers, answers_calls);
         // Without tenants and on-demand backends nothing is to be said of a request that is not for us.
         let says_nothing =
             worker.config.tenancy == Tenancy::None && worker.config.backends.on_demand.is_empty();
@@ -87,7 +88,7 @@ impl Exchange {
 }
 
 /// The path of a `POST` to an infer route, or of a call for an inference where such are answered.
-fn infer_path(headers: &Headers, grpc: Grpc) -> Option<ModelPath> {
+fn infer_path(headers: &Headers, answers_calls: bool) -> Option<ModelPath> {
     if headers.first(":method")? != b"POST" {
         return None;
     }
@@ -97,7 +98,7 @@ fn infer_path(headers: &Headers, grpc: Grpc) -> Option<ModelPath> {
     }
     let is_call =
         headers.first("content-type").is_some_and(|kind| kind.starts_with(call::CONTENT_TYPE.as_bytes()));
-    (is_call && grpc == Grpc::Answer).then(ModelPath::of_call)
+    (is_call && answers_calls).then(ModelPath::of_call)
 }
 
 /// Which trace the request is of (W3C Trace Context), in the one form that there is; what else it may be is not passed on.

@@ -265,6 +265,24 @@ fn where_the_proxy_has_no_route_for_hits_the_upstream_answers() {
 }
 
 #[test]
+fn where_nothing_puts_a_status_behind_a_message_one_call_is_told_so_and_others_pass() {
+    let mut world = World::new(ON);
+    let (mut first, _) = calls(&mut world, &body(""));
+    answers(&mut world, &mut first, &answer(""), OK);
+    let (mut exchange, acts) = calls(&mut world, &body(""));
+    is_answered(&acts, &exchange);
+    world.host.properties.borrow_mut().insert("response.code_details".into(), b"direct_response".to_vec());
+    world.host.shows(Of::Response, &[(":status", "200"), ("grpc-status", "0")], b"");
+    let acts = exchange.on_response_headers(&mut world.worker, &world.host, true);
+    let unavailable = Act::SetResponseHeader { name: "grpc-status", value: "14".into() };
+    assert!(acts.list.contains(&unavailable), "{acts:?}");
+    let (mut passes, acts) = calls(&mut world, &body(""));
+    assert_eq!(acts, Acts::go());
+    assert_eq!(world.begins(&mut passes, &FRESH), (String::new(), false));
+    assert_eq!(world.host.warnings.borrow().len(), 1);
+}
+
+#[test]
 fn routes_are_told_of_a_calls_model_as_soon_as_it_is_named() {
     let settings = r#", "grpc": "answer", "backends": {"on_demand": {"demo": ["m"]}}"#;
     let mut world = World::new(settings);
