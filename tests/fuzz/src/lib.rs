@@ -13,7 +13,7 @@ use forebay::fuzzing;
 pub type Target = fn(&[u8]);
 
 /// All targets by their names, which are those of their folders in `corpus/`.
-pub const TARGETS: [(&str, Target); 21] = [
+pub const TARGETS: [(&str, Target); 22] = [
     ("request", request::request),
     ("contents", request::contents),
     ("response", answer::response),
@@ -23,6 +23,7 @@ pub const TARGETS: [(&str, Target); 21] = [
     ("poll", cache::poll),
     ("path", request::path),
     ("call", request::call),
+    ("message", request::message),
     ("plugin_config", plugin_config::plugin_config),
     ("model_config", fuzzing::model_config),
     ("variant", fuzzing::variant),

@@ -1,18 +1,22 @@
 //! Requests, as HTTP and as gRPC carry them, and their paths.
 
 use bytes::Bytes;
-use forebay_protocol::call::{self, Named};
+use forebay_filter_core::encoding::grpc;
+use forebay_protocol::call::{self, Named, message};
 use forebay_protocol::contents::canonicalize;
 use forebay_protocol::datatype::DataType;
 use forebay_protocol::digest::{Scope, digest};
 use forebay_protocol::limits::Limits;
-use forebay_protocol::messages::ModelInferRequest;
+use forebay_protocol::messages::{ModelInferRequest, ModelInferResponse};
 use forebay_protocol::path::{self, InferPath, InferTarget};
 use forebay_protocol::predict::{self, Input};
 use forebay_protocol::request::{decode, validate};
 use forebay_protocol::wants::Wants;
 use prost::Message as _;
 use serde::de::IgnoredAny;
+
+/// For an inflated message, in bytes.
+const ROOM: usize = 1 << 16;
 
 const PATH: InferPath<'static> = InferPath { model: "m", version: "" };
 
@@ -44,6 +48,32 @@ pub(crate) fn call(data: &[u8]) {
     for cut in [data.len() / 2, data.len().saturating_sub(1)] {
         let part = call::model(&data[..cut]);
         assert!(part == Named::NotYet || part == all, "{part:?} of {cut} bytes, {all:?} of all");
+    }
+}
+
+/// Ids go out of messages and nothing else does; what is compressed is inflated within its room.
+pub(crate) fn message(data: &[u8]) {
+    if let (Ok(request), Some(asked)) = (ModelInferRequest::decode(data), message::asked(data)) {
+        let rest = [&data[..asked.id_at.start], &data[asked.id_at.end..]].concat();
+        let mut rest = ModelInferRequest::decode(&rest[..]).expect("an id is a field of its own");
+        // One that comes later counts.
+        if rest.id.is_empty() {
+            rest.id = asked.id;
+        }
+        assert_eq!(rest.encode_to_vec(), request.encode_to_vec());
+    }
+    if let Ok(answer) = ModelInferResponse::decode(data) {
+        let none = message::without_id(data.to_vec()).expect("what is decoded has fields");
+        let none = ModelInferResponse::decode(&none[..]).expect("the rest of it too");
+        let bare = ModelInferResponse { id: String::new(), ..answer };
+        assert_eq!(none.encode_to_vec(), bare.encode_to_vec());
+    }
+    let length = u32::try_from(data.len()).expect("few bytes").to_be_bytes();
+    for flag in [0, 1] {
+        let body = [&[flag][..], &length, data].concat();
+        if let Ok(opened) = grpc::open(body, ROOM) {
+            assert!(flag == 0 || opened.len() <= ROOM);
+        }
     }
 }
 

@@ -105,6 +105,8 @@ pub struct Response {
     pub headers: Headers,
     /// The body so far.
     pub body: Vec<u8>,
+    /// The trailers.
+    pub trailers: Headers,
     /// Nothing more comes.
     pub ended: bool,
     /// The proxy's own answer, not the upstream's.
@@ -179,6 +181,10 @@ pub(crate) struct Stream {
     pub(crate) response_chunk: Vec<u8>,
     pub(crate) response: Option<Response>,
     pub(crate) properties: Vec<(String, Vec<u8>)>,
+    /// What the filter has said for routes to match.
+    pub(crate) filter_state: Vec<(String, Vec<u8>)>,
+    /// The route is chosen again, by that.
+    pub(crate) is_rerouted: bool,
     /// The filter has asked for a local reply: it may not ask twice.
     pub(crate) replying: bool,
     /// The stream has ended, and its context is gone.

@@ -3,6 +3,7 @@
 //! Here is what they share: configurations, requests, answers as a backend gives them, and the checks of both ends.
 
 mod answers;
+mod calls;
 mod configuration;
 mod directives;
 mod double;

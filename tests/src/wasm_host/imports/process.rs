@@ -1,6 +1,6 @@
 //! Clock, timer, log and properties.
 
-use super::super::memory::{give, read, write};
+use super::super::memory::{give, read, read_text, write};
 use super::super::shared::Refusal;
 use super::super::state::State;
 use super::MODULE;
@@ -35,8 +35,37 @@ pub(super) fn add(linker: &mut Linker<State>) -> Result<()> {
         },
     )?;
     linker.func_wrap(MODULE, "proxy_get_property", property)?;
+    linker.func_wrap(MODULE, "proxy_set_property", set_property)?;
+    linker.func_wrap(MODULE, "proxy_call_foreign_function", foreign_function)?;
     linker.func_wrap(MODULE, "proxy_done", || 0)?;
     Ok(())
+}
+
+/// Filter state, of which the proxy says `wasm.` and the path.
+fn set_property(mut caller: Guest<'_>, path: u32, size: u32, value: u32, value_size: u32) -> Result<i32> {
+    let path = read_text(&mut caller, path, size)?;
+    let value = read(&mut caller, value, value_size)?;
+    let Some(stream) = caller.data_mut().stream() else { return Ok(Refusal::NotFound as i32) };
+    stream.filter_state.push((path, value));
+    Ok(0)
+}
+
+fn foreign_function(
+    mut caller: Guest<'_>,
+    name: u32,
+    size: u32,
+    _arguments: u32,
+    _arguments_size: u32,
+    _place: u32,
+    _value_size: u32,
+) -> Result<i32> {
+    if read_text(&mut caller, name, size)? != "clear_route_cache" {
+        return Ok(Refusal::NotFound as i32);
+    }
+    if let Some(stream) = caller.data_mut().stream() {
+        stream.is_rerouted = true;
+    }
+    Ok(0)
 }
 
 /// The path comes with NULs between its parts.

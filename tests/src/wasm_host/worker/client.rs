@@ -146,6 +146,10 @@ impl Worker {
     fn let_go(&mut self, id: StreamId) {
         let Some(stream) = self.live(id).filter(|stream| !stream.replying) else { return };
         stream.held = false;
+        let is_hit = |(name, value): &(String, Vec<u8>)| name == "forebay.hit" && value == b"yes";
+        if stream.is_rerouted && stream.filter_state.iter().any(is_hit) {
+            return self.answer_by_route(id);
+        }
         let headers = &stream.request_headers;
         let forwarded = stream
             .forwarded

@@ -45,9 +45,28 @@ impl Worker {
         };
         stream.response_trailers =
             trailers.iter().map(|(name, value)| ((*name).to_owned(), value.as_bytes().to_vec())).collect();
+        stream.response_reachable = true;
         let count = u32::try_from(trailers.len()).unwrap_or(u32::MAX);
         let flow = self.request_callback(id, "proxy_on_response_trailers", (id, count));
+        if let Some(stream) = self.state_mut().streams.get_mut(&id) {
+            stream.response_reachable = false;
+            let trailers = std::mem::take(&mut stream.response_trailers);
+            if let Some(response) = &mut stream.response {
+                response.trailers = trailers;
+            }
+        }
         self.response_passed(id, flow, true);
+    }
+
+    /// The route for hits, with the reverse bridge on it: a `direct_response` to a call, an empty message, and its status.
+    pub(super) fn answer_by_route(&mut self, id: StreamId) {
+        let Some(stream) = self.state_mut().streams.get_mut(&id) else { return };
+        stream.request_reachable = false;
+        stream.properties.push(("response.code_details".to_owned(), b"direct_response".to_vec()));
+        let headers = [("content-type", "application/grpc"), ("grpc-status", "0"), ("content-length", "5")];
+        self.response_begins(id, listed(200, &headers), true, false);
+        self.response_goes_on(id, vec![0; 5], false);
+        self.respond_trailers(id, &[("grpc-status", "0")]);
     }
 
     /// The upstream breaks the answer off: Envoy resets the client's stream.
