@@ -291,6 +291,10 @@ fn mistakes_in_what_envoy_gateway_is_told_are_found() {
     ] {
         says(&|text| text.replacen(from, to, 1), "spec.wasm[0]: holds requests at their headers");
     }
+    says(
+        &|text| text.replace("{ key: wasm.forebay.hit, string", "{ key: wasm.forebay.hid, string"),
+        "spec.wasm[0].config: grpc is `answer`, and no route gives hits of calls",
+    );
     says(&|text| text.replace("rootID", "rootId"), "spec.wasm[0].rootId");
     says(
         &|text| text.replace("port: 8010", "port: ten"),

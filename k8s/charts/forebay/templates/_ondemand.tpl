@@ -41,6 +41,7 @@
   route: { cluster: forebay-on-demand, timeout: 5s, hash_policy: *model }
 - name: grpc-on-demand
   match: { safe_regex: { regex: '/inference.GRPCInferenceService/Model(Infer|Ready|Metadata)' }, grpc: {}, headers: *on_demand }
+  request_body_buffer_limit: {{ include "forebay.heldBytes" . }}
   route:
     cluster: forebay-on-demand-grpc
     timeout: {{ include "forebay.onDemandSecs" . }}s

@@ -146,6 +146,24 @@ fn a_filter_that_stands_before_http_and_not_before_grpc_is_caught() {
 }
 
 #[test]
+fn a_filter_that_answers_calls_without_what_it_needs_for_that_is_caught() {
+    let settings = "EnvoyFilter/ml/forebay: spec.configPatches[1].patch.value.typed_config.value.config.configuration.value";
+    all_are_caught(&[
+        ("key: wasm.forebay.hit", "key: wasm.forebay.hid", settings),
+        (
+            "grpc_http1_reverse_bridge.v3.FilterConfig, content_type: application/grpc, withhold_grpc_frames: true",
+            "grpc_stats.v3.FilterConfig",
+            settings,
+        ),
+        (
+            "{\"service\": \"own\", \"gate\"",
+            "{\"service\": \"own\", \"grpc\": \"answer\", \"gate\"",
+            "ConfigMap/ml/envoy: data[envoy.yaml]",
+        ),
+    ]);
+}
+
+#[test]
 fn whole_configurations_are_read_by_envoy() {
     all_are_caught(&[
         ("stat_prefix: in", "stat_prefx: in", "ConfigMap/ml/envoy: data[envoy.yaml]"),

@@ -5,7 +5,7 @@ use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use serde_json::{Map, Value, json};
 
-use super::{filter, run};
+use super::{filter, hits, run};
 use crate::failure::Failure;
 use crate::object::Object;
 use crate::path;
@@ -50,6 +50,7 @@ fn judge(world: &World, object: &Object, at: &str, text: &str, failures: &mut Ve
     let mut own = Vec::new();
     filter::check(object, &document.value, "", &mut own);
     clusters(object, &document.value, &mut own);
+    hits::check(object, &document.value, "", &[&document.value], &mut own);
     // What is inside a text has no line of its own in the manifest but that of the text.
     for failure in own {
         let line = path::line(&document.lines, &failure.path).unwrap_or(1);

@@ -3,7 +3,7 @@
 
 use serde_json::Value;
 
-use super::{GATEWAY, filter, text};
+use super::{GATEWAY, filter, hits, text};
 use crate::failure::Failure;
 use crate::object::Object;
 use crate::world::World;
@@ -18,6 +18,8 @@ pub(super) fn check(world: &World, object: &Object, failures: &mut Vec<Failure>)
         filter::digest(object, &wasm["code"][source], &format!("{at}.code.{source}.sha256"), failures);
         let settings = wasm.get("config").map_or_else(|| "{}".to_owned(), Value::to_string);
         filter::settings(object, &settings, &format!("{at}.config"), failures);
+        let told: Vec<&Value> = patches(world, object).map(|policy| &policy.value).collect();
+        hits::judge(object, &wasm["config"], &format!("{at}.config"), &told, failures);
         if wasm.get("failOpen") != Some(&Value::Bool(true)) {
             let wrong = "is not true: every request is answered 500 while the module can't be had";
             failures.push(object.failure(&format!("{at}.failOpen"), wrong, "true"));
@@ -30,12 +32,16 @@ pub(super) fn check(world: &World, object: &Object, failures: &mut Vec<Failure>)
     }
 }
 
+/// What is told to the same proxies beside.
+fn patches<'a>(world: &'a World, object: &'a Object) -> impl Iterator<Item = &'a Object> {
+    world.of(GATEWAY, "EnvoyPatchPolicy").filter(|policy| policy.namespace == object.namespace)
+}
+
 /// Whether a patch sets the flag for that module, by the name that Envoy Gateway gives its filter.
 fn is_allowed(world: &World, object: &Object, index: usize) -> bool {
     let name = format!("/{}/wasm/{index}'", object.name);
-    let patches = world.of(GATEWAY, "EnvoyPatchPolicy").filter(|policy| policy.namespace == object.namespace);
-    let patches = patches.filter_map(|policy| policy.at("/spec/jsonPatches")?.as_array()).flatten();
-    let mut operations = patches.filter_map(|patch| patch.get("operation"));
+    let patches = patches(world, object).filter_map(|policy| policy.at("/spec/jsonPatches")?.as_array());
+    let mut operations = patches.flatten().filter_map(|patch| patch.get("operation"));
     operations.any(|operation| {
         text(operation, "/path").trim_start_matches('/') == "allow_on_headers_stop_iteration"
             && operation.get("value") == Some(&Value::Bool(true))
