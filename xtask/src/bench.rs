@@ -77,10 +77,12 @@ struct Case {
     rate: Option<u32>,
     /// Envoy's.
     workers: u32,
+    /// What is asked of what is measured.
     body: Body,
     measured: Listener,
-    against: Listener,
-    floor: Listener,
+    /// Its base, and what that is asked.
+    against: (Listener, Body),
+    floor: Option<Listener>,
     target: Option<f64>,
 }
 
@@ -150,7 +152,6 @@ fn proxy_rows(
     let backend =
         Backend { name: "backend", repository: &repository, pool: "memory", cpu: OTHER_CPU, busy_poll_us: 0 };
     let backend = backend.start(layout, settings, group)?;
-    let gate = backend.gate.context("the backend names no port of its gate")?;
     let client = Client::default();
     for body in Body::ALL {
         let answer = client.post(&body.url(&url(backend.http)), &body.headers(), &body.bytes())?;
@@ -162,34 +163,55 @@ fn proxy_rows(
             floor.write(folder)?;
         }
     }
-    let start =
-        |group: &mut Group, workers| Proxy::start(layout, folder, group, workers, (backend.http, gate));
+    let upstreams = Upstreams::of(&backend)?;
+    let start = |group: &mut Group, workers| Proxy::start(layout, folder, group, workers, upstreams);
     let proxies = [start(group, 1)?, start(group, 2)?];
     for case in cases {
         let proxy = proxies.iter().find(|proxy| proxy.workers == case.workers);
         let proxy = proxy.context("no Envoy has so many workers")?;
+        let load = |(listener, body): (Listener, Body)| Load {
+            server: url(proxy.port(listener)),
+            body,
+            connections: case.connections,
+            rate: case.rate,
+            seconds: settings.seconds,
+        };
         if case.name.starts_with("hit") {
             // The filter gives an answer only when it has heard which generations are live.
             group.until("the filter's hit", PATIENCE, || {
-                let target = case.body.url(&url(proxy.port(case.measured)));
-                let answer = client.post(&target, &case.body.headers(), &case.body.bytes()).ok()?;
+                let body = case.against.1;
+                let target = body.url(&url(proxy.port(case.measured)));
+                let answer = client.post(&target, &body.headers(), &body.bytes()).ok()?;
                 answer.nearest_cache().starts_with("forebay; hit").then_some(())
             })?;
         }
-        let sides = in_turn(settings.repeat, [case.measured, case.against, case.floor], |listener| {
-            let load = Load {
-                server: url(proxy.port(listener)),
-                body: case.body,
-                connections: case.connections,
-                rate: case.rate,
-                seconds: settings.seconds,
-            };
-            load.run(layout, folder, Some(proxy.pid))
-        })?;
+        if case.body.is_grpc() {
+            // The first calls bring the answer.
+            Load { seconds: 1, ..load((case.measured, case.body)) }.run(layout, folder, None)?;
+        }
+        let floor = case.floor.map(|floor| (floor, case.body));
+        let sides: Vec<_> = [(case.measured, case.body), case.against].into_iter().chain(floor).collect();
+        let sides = in_turn(settings.repeat, &sides, |side| load(side).run(layout, folder, Some(proxy.pid)))?;
         let Case { name, base, connections, target, .. } = case;
         table.add(Row::of(Told { name, base, connections, unit: Unit::Cpu, target }, &sides));
     }
     Ok(())
+}
+
+/// The ports of what Envoy asks.
+#[derive(Clone, Copy)]
+struct Upstreams {
+    http: u16,
+    grpc: u16,
+    gate: u16,
+}
+
+impl Upstreams {
+    /// A backend's. Without a pool it has no gate, and who asks it then has no filter.
+    fn of(backend: &Ports) -> Result<Self> {
+        let grpc = backend.grpc.context("the backend names no port of its gRPC")?;
+        Ok(Self { http: backend.http, grpc, gate: backend.gate.unwrap_or(backend.http) })
+    }
 }
 
 impl Proxy {
@@ -199,7 +221,7 @@ impl Proxy {
         folder: &Path,
         group: &mut Group,
         workers: u32,
-        upstream: (u16, u16),
+        upstreams: Upstreams,
     ) -> Result<Self> {
         let mut ports = Vec::new();
         for listener in Listener::all() {
@@ -210,7 +232,7 @@ impl Proxy {
             _ => ("envoy-two-workers", format!("{MEASURED_CPU},{OTHER_CPU}")),
         };
         let config = folder.join(format!("{name}.json"));
-        std::fs::write(&config, envoy::config(layout, folder, &ports, upstream).to_string())?;
+        std::fs::write(&config, envoy::config(layout, folder, &ports, upstreams).to_string())?;
         let mut envoy = command("taskset", ["-c", &cpus]);
         envoy.arg(layout.bin("envoy")).args(["--concurrency", &workers.to_string(), "--disable-hot-restart"]);
         envoy.arg("-c").arg(&config);
@@ -237,8 +259,8 @@ fn cases() -> Vec<Case> {
         workers: 1,
         body,
         measured: Listener::Gate,
-        against: Listener::Direct(answered),
-        floor: Listener::answers(answered),
+        against: (Listener::Direct(answered), body),
+        floor: Some(Listener::answers(answered)),
         target,
     };
     let mut cases = Vec::new();
@@ -260,6 +282,13 @@ fn cases() -> Vec<Case> {
     ] {
         cases.push(hit(how, (body, answered), 16, None));
     }
+    for (body, answered, how, base) in [
+        (Body::Grpc1k, Body::Json1k, "gRPC, 1 KB", "the same in JSON"),
+        (Body::Grpc64k, Body::Binary64k, "gRPC, 64 KB", "the same in binary"),
+    ] {
+        let all = hit(how, (body, answered), 16, Some(1.3));
+        cases.push(Case { base, against: (Listener::Gate, answered), floor: None, ..all });
+    }
     for (body, what) in [(Body::Json1kNew, "1 KB JSON"), (Body::Binary64kNew, "64 KB binary")] {
         for (measured, floor, how, target) in [
             (Listener::NoGate, Floor::Passes, "no L2", 1.25),
@@ -273,8 +302,8 @@ fn cases() -> Vec<Case> {
                 workers: 1,
                 body,
                 measured,
-                against: Listener::Plain,
-                floor: Listener::Floor(floor),
+                against: (Listener::Plain, body),
+                floor: Some(Listener::Floor(floor)),
                 target: Some(target),
             });
         }
@@ -283,12 +312,12 @@ fn cases() -> Vec<Case> {
 }
 
 /// Measures each side in turn; the samples of all.
-fn in_turn<T: Copy, const N: usize>(
+fn in_turn<T: Copy>(
     repeat: u32,
-    sides: [T; N],
+    sides: &[T],
     mut measure: impl FnMut(T) -> Result<Sample>,
-) -> Result<[Vec<Sample>; N]> {
-    let mut samples = [const { Vec::new() }; N];
+) -> Result<Vec<Vec<Sample>>> {
+    let mut samples = vec![Vec::new(); sides.len()];
     for _ in 0..repeat.max(1) {
         for (side, samples) in sides.iter().zip(&mut samples) {
             samples.push(measure(*side)?);

@@ -14,8 +14,9 @@ use clap::{Args, ValueEnum};
 
 use crate::command::{cargo, shown, target_folder};
 use crate::layout::Layout;
+use crate::once::{self, Caller};
 use crate::setup::{self, Part};
-use crate::{WrongSetting, once, wasm};
+use crate::{WrongSetting, wasm};
 use rig::group::{Group, Interrupted};
 
 use folder::Folder;
@@ -166,7 +167,8 @@ fn serve(layout: &Layout, settings: &Settings, folder: &Folder, group: &mut Grou
     let tries = try_it::all(&services.backend)?;
     try_it::print(&tries, &services.envoy, &folder.path)?;
     if settings.once {
-        return once::run(&services.envoy, &tries);
+        let program = settings.forebay.clone().map_or_else(|| backend(layout), Ok)?;
+        return once::run(&services.envoy, &tries, &Caller { program: &program, folder: &folder.path });
     }
     println!("Ctrl-C stops it.");
     group.watch()

@@ -32,6 +32,9 @@ pub(super) enum Body {
     VadJson,
     VadBinary,
     VadGrpc,
+    /// As their namesakes, over gRPC.
+    Grpc1k,
+    Grpc64k,
 }
 
 /// An input: what it is called, what it is, and its values as JSON and as bytes.
@@ -66,7 +69,7 @@ impl Body {
             Self::Binary64k | Self::Binary64kNewId | Self::Binary64kNew | Self::Magika | Self::VadBinary => {
                 "binary"
             }
-            Self::VadGrpc => "grpc",
+            Self::VadGrpc | Self::Grpc1k | Self::Grpc64k => "grpc",
         }
     }
 
@@ -75,7 +78,7 @@ impl Body {
         match self {
             Self::Magika => "magika",
             Self::VadJson | Self::VadBinary | Self::VadGrpc => "vad",
-            binary if binary.is_binary() => "identity_fp32",
+            fp32 if fp32.is_binary() || fp32 == Self::Grpc64k => "identity_fp32",
             _ => "identity_fp64",
         }
     }
@@ -155,7 +158,9 @@ impl Body {
             Self::VadJson | Self::VadBinary | Self::VadGrpc => {
                 VAD.map(|(name, shape, count)| Tensor::fp32(name, shape, count)).into()
             }
-            binary if binary.is_binary() => vec![Tensor::fp32("x", &[1, BINARY_VALUES], BINARY_VALUES)],
+            fp32 if fp32.is_binary() || fp32 == Self::Grpc64k => {
+                vec![Tensor::fp32("x", &[1, BINARY_VALUES], BINARY_VALUES)]
+            }
             Self::Json64k | Self::Json64kNewId => vec![Tensor::fp64(VALUES_64K)],
             _ => vec![Tensor::fp64(VALUES_1K)],
         }

@@ -6,7 +6,7 @@ use anyhow::{Context as _, Result};
 use serde_json::Value;
 
 use super::envoy::{self, Listener};
-use super::{Backend, MEASURED_CPU, OTHER_CPU, Settings};
+use super::{Backend, MEASURED_CPU, OTHER_CPU, Settings, Upstreams};
 use crate::command::{command, output};
 use crate::http::Client;
 use crate::layout::Layout;
@@ -69,9 +69,8 @@ fn side(
     let ports = backend.start(layout, settings, group)?;
     let port = free_port();
     let config = folder.join("chart.json");
-    // Without a pool there is no gate, and the listener that is asked then has no filter.
-    let upstream = (ports.http, ports.gate.unwrap_or(ports.http));
-    std::fs::write(&config, envoy::config(layout, folder, &[(listener, port)], upstream).to_string())?;
+    let upstreams = Upstreams::of(&ports)?;
+    std::fs::write(&config, envoy::config(layout, folder, &[(listener, port)], upstreams).to_string())?;
     let mut envoy = command("taskset", ["-c", OTHER_CPU]);
     envoy.arg(layout.bin("envoy")).args(["--concurrency", "1", "--disable-hot-restart", "-c"]).arg(&config);
     group.start("envoy", envoy)?;

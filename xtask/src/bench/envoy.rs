@@ -4,12 +4,15 @@ use std::path::Path;
 
 use serde_json::{Value, json};
 
+use super::Upstreams;
 use super::bodies::Body;
 use super::floor::Floor;
 use crate::layout::Layout;
 
 /// Bytes that a held request or an answer may have.
 const BUFFER_BYTES: u32 = 8 << 20;
+/// The filter state of calls that are hits.
+const HIT: &str = "wasm.forebay.hit";
 
 /// What stands between client and answer.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -45,11 +48,16 @@ pub(super) fn config(
     layout: &Layout,
     folder: &Path,
     listeners: &[(Listener, u16)],
-    (backend, gate): (u16, u16),
+    upstreams: Upstreams,
 ) -> Value {
     let listeners: Vec<Value> =
         listeners.iter().map(|(listener, port)| self::listener(layout, folder, *listener, *port)).collect();
-    let clusters = [cluster("forebay-backend", backend), cluster("forebay-gate", gate)];
+    let Upstreams { http, grpc, gate } = upstreams;
+    let mut calls = cluster("forebay-backend-grpc", grpc);
+    calls["typed_extension_protocol_options"] = json!({"envoy.extensions.upstreams.http.v3.HttpProtocolOptions": {
+        "@type": "type.googleapis.com/envoy.extensions.upstreams.http.v3.HttpProtocolOptions",
+        "explicit_http_config": {"http2_protocol_options": {}}}});
+    let clusters = [cluster("forebay-backend", http), calls, cluster("forebay-gate", gate)];
     // As envoy/forebay.yaml has it.
     let runtime =
         json!({"layers": [{"name": "forebay", "static_layer": {"http.max_requests_per_io_cycle": 0}}]});
@@ -61,7 +69,7 @@ fn listener(layout: &Layout, folder: &Path, listener: Listener, port: u16) -> Va
         "@type": "type.googleapis.com/envoy.extensions.filters.http.buffer.v3.Buffer",
         "max_request_bytes": BUFFER_BYTES}});
     let ours = |gate: Option<Value>| {
-        let mut settings = json!({"service": "bench"});
+        let mut settings = json!({"service": "bench", "grpc": "answer"});
         if let Some(gate) = gate {
             settings["gate"] = gate;
         }
@@ -69,8 +77,10 @@ fn listener(layout: &Layout, folder: &Path, listener: Listener, port: u16) -> Va
     };
     let floor = |floor: Floor| wasm(&floor.file(folder), listener, &Value::Null);
     let filters = match listener {
-        Listener::Gate => vec![ours(Some(json!({"cluster": "forebay-gate", "timeout_ms": 100})))],
-        Listener::NoGate => vec![ours(None)],
+        Listener::Gate => {
+            vec![ours(Some(json!({"cluster": "forebay-gate", "timeout_ms": 100}))), grpc_hits()]
+        }
+        Listener::NoGate => vec![ours(None), grpc_hits()],
         Listener::Plain => vec![],
         Listener::Direct(_) => vec![buffer],
         Listener::Floor(answers @ Floor::Answers(_)) => vec![buffer, floor(answers)],
@@ -84,18 +94,38 @@ fn listener(layout: &Layout, folder: &Path, listener: Listener, port: u16) -> Va
     };
     route["match"] = json!({"prefix": "/"});
     route["request_body_buffer_limit"] = json!(BUFFER_BYTES);
+    let hits = json!({"match": {"prefix": "/", "filter_state": [{"key": HIT, "string_match": {"exact": "yes"}}]},
+                      "direct_response": {"status": 200}});
+    let calls = json!({"match": {"prefix": "/inference.", "grpc": {}}, "request_body_buffer_limit": BUFFER_BYTES,
+                       "route": {"cluster": "forebay-backend-grpc", "timeout": "60s"}});
     let router = json!({"name": "router", "typed_config":
         {"@type": "type.googleapis.com/envoy.extensions.filters.http.router.v3.Router"}});
     let manager = json!({
         "@type": "type.googleapis.com/envoy.extensions.filters.network.http_connection_manager.v3.HttpConnectionManager",
         "stat_prefix": format!("{listener:?}"),
         "route_config": {"name": "bench", "max_direct_response_body_size_bytes": BUFFER_BYTES,
-                         "virtual_hosts": [{"name": "bench", "domains": ["*"], "routes": [route]}]},
+                         "virtual_hosts": [{"name": "bench", "domains": ["*"], "routes": [hits, calls, route]}]},
         "http_filters": filters.into_iter().chain([router]).collect::<Vec<_>>(),
     });
     json!({"name": format!("{listener:?}"), "per_connection_buffer_limit_bytes": BUFFER_BYTES,
            "address": {"socket_address": {"address": "127.0.0.1", "port_value": port}},
            "filter_chains": [{"filters": [{"name": "http", "typed_config": manager}]}]})
+}
+
+/// As envoy/forebay.yaml has it.
+fn grpc_hits() -> Value {
+    let input = json!({"name": "hit", "typed_config": {
+        "@type": "type.googleapis.com/envoy.extensions.matching.common_inputs.network.v3.FilterStateInput", "key": HIT}});
+    let skip = json!({"name": "skip", "typed_config":
+        {"@type": "type.googleapis.com/envoy.extensions.filters.common.matcher.action.v3.SkipFilter"}});
+    let is_hit = json!({"single_predicate": {"input": input, "value_match": {"exact": "yes"}}});
+    json!({"name": "grpc-hits", "typed_config": {
+        "@type": "type.googleapis.com/envoy.extensions.common.matching.v3.ExtensionWithMatcher",
+        "extension_config": {"name": "grpc-hits", "typed_config": {
+            "@type": "type.googleapis.com/envoy.extensions.filters.http.grpc_http1_reverse_bridge.v3.FilterConfig",
+            "content_type": "application/grpc", "withhold_grpc_frames": true}},
+        "xds_matcher": {"matcher_list": {"matchers":
+            [{"predicate": {"not_matcher": is_hit}, "on_match": {"action": skip}}]}}}})
 }
 
 fn wasm(module: &Path, listener: Listener, settings: &Value) -> Value {

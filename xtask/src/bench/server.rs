@@ -78,7 +78,7 @@ pub(super) fn rows(layout: &Layout, settings: &Settings, folder: &Path, table: &
         let ports = backend.start(layout, settings, &mut group)?;
         let server = Server { http: ports.http, grpc: ports.grpc, pid: group.pid(backend.name)? };
         for case in &cases {
-            let sides = in_turn(settings.repeat, [true, false], |measured| {
+            let sides = in_turn(settings.repeat, &[true, false], |measured| {
                 if measured {
                     case.load(layout, settings, folder, &server)
                 } else {

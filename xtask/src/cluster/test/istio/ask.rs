@@ -11,8 +11,8 @@ use crate::cluster::await_it::until;
 use crate::cluster::test::bed::{Bed, MODEL};
 
 /// Encodings that the filter has hits of.
-pub(super) const ENCODINGS: [&str; 2] = ["json", "binary"];
-/// The encoding that it has none of: it says where a model's backends are, and which of them equal requests go to.
+pub(super) const ENCODINGS: [&str; 3] = ["json", "binary", GRPC];
+/// The one of them that has a port of its own.
 pub(super) const GRPC: &str = "grpc";
 
 pub(super) struct Client<'a> {
@@ -48,11 +48,6 @@ impl Told {
 
     pub(super) fn is_hit(&self) -> bool {
         matches!(self, Self::Answered(status) if status.contains("forebay; hit"))
-    }
-
-    /// Over gRPC the backend has hits, and no proxy yet.
-    pub(super) fn is_hit_of_serve(&self) -> bool {
-        matches!(self, Self::Answered(status) if status.contains("forebay-serve; hit"))
     }
 
     pub(super) fn says(&self, words: &str) -> bool {

@@ -4,7 +4,7 @@ use std::fs;
 
 use anyhow::{Context, Result};
 
-use super::ask::GRPC;
+use super::ask::ENCODINGS;
 use super::mesh::Mesh;
 use super::objects::Objects;
 use super::proxy::Proxy;
@@ -20,7 +20,7 @@ pub(super) fn hot(mesh: &Mesh<'_>) -> Result<String> {
     let next = with_module(mesh, "next", &next(mesh)?)?;
     let proxy = Proxy::of(&mesh.clients, "client");
     let client = mesh.client("client")?;
-    let load = Load::sent_by(&mesh.clients, &["json", "binary", GRPC], || client.command(&["bench", MODEL]))?;
+    let load = Load::sent_by(&mesh.clients, &ENCODINGS, || client.command(&["bench", MODEL]))?;
     let first = module(&proxy)?;
     Objects::apply_text(&mesh.clients, &next)?;
     proxy.until_it("runs another module", |proxy| Ok(module(proxy)? != first))?;
