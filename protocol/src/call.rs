@@ -11,7 +11,7 @@ use std::time::Duration;
 
 /// The path of the call that asks for an inference.
 pub const INFER: &str = "/inference.GRPCInferenceService/ModelInfer";
-/// What every call's `content-type` begins with.
+/// A call's `content-type`, but for what may follow behind a `+`.
 pub const CONTENT_TYPE: &str = "application/grpc";
 /// How long a call wants to wait for its answer.
 pub const TIMEOUT: &str = "grpc-timeout";
@@ -31,6 +31,12 @@ pub enum Named<'a> {
     Nobody,
     /// More has to come first.
     NotYet,
+}
+
+/// Whether that `content-type` is a call's. gRPC-Web's, which begin alike, are not.
+pub fn is_content_type(value: &[u8]) -> bool {
+    let rest = value.strip_prefix(CONTENT_TYPE.as_bytes());
+    rest.is_some_and(|rest| rest.is_empty() || rest.first() == Some(&b'+'))
 }
 
 /// Whether messages of a call to that path name a model.
@@ -111,6 +117,16 @@ mod tests {
             ["/inference.GRPCInferenceService/ServerLive", "/grpc.health.v1.Health/Check", "/ModelInfer", ""]
         {
             assert!(!is_about_a_model(path), "{path}");
+        }
+    }
+
+    #[test]
+    fn a_call_is_known_by_its_content_type() {
+        assert!(
+            ["application/grpc", "application/grpc+proto"].iter().all(|it| is_content_type(it.as_bytes()))
+        );
+        for other in ["", "application/grpc-web", "application/grpc-web+proto", "application/json"] {
+            assert!(!is_content_type(other.as_bytes()), "{other}");
         }
     }
 

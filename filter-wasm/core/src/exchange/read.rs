@@ -96,8 +96,7 @@ fn infer_path(headers: &Headers, answers_calls: bool) -> Option<ModelPath> {
     if path != call::INFER {
         return ModelPath::parse(path);
     }
-    let is_call =
-        headers.first("content-type").is_some_and(|kind| kind.starts_with(call::CONTENT_TYPE.as_bytes()));
+    let is_call = headers.first("content-type").is_some_and(call::is_content_type);
     (is_call && answers_calls).then(ModelPath::of_call)
 }
 

@@ -100,9 +100,11 @@ fn calls_pass_untouched_unless_the_settings_say_otherwise() {
     let mut world = World::new("");
     assert_eq!(calls(&mut world, &body("")).1, Acts::go());
     let mut world = World::new(ON);
-    for (name, value) in
-        [(":path", "/inference.GRPCInferenceService/ModelStreamInfer"), ("content-type", "x")]
-    {
+    for (name, value) in [
+        (":path", "/inference.GRPCInferenceService/ModelStreamInfer"),
+        ("content-type", "x"),
+        ("content-type", "application/grpc-web+proto"),
+    ] {
         let mut headers = CALL;
         headers.iter_mut().filter(|(found, _)| *found == name).for_each(|header| header.1 = value);
         world.host.shows(Of::Request, &headers, b"");
