@@ -52,6 +52,7 @@ mod records;
 mod refusals;
 mod resets;
 mod restricted;
+mod sentinel;
 mod shared;
 mod silence;
 mod simulated;

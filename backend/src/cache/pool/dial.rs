@@ -56,6 +56,19 @@ impl Place {
         Ok(Self { tls: encrypts.map(named).transpose()?, host, port, ca_flag: reach.flags.ca_file })
     }
 
+    /// Another server that is reached as this one is.
+    ///
+    /// # Errors
+    /// When the connection is encrypted and no certificate can have that host's name.
+    pub(super) fn another(&self, host: String, port: u16) -> io::Result<Self> {
+        let named =
+            |(encrypts, _): &(Arc<Encrypts>, ServerName<'static>)| match ServerName::try_from(host.clone()) {
+                Ok(name) => Ok((encrypts.clone(), name)),
+                Err(error) => Err(io::Error::new(io::ErrorKind::InvalidInput, error)),
+            };
+        Ok(Self { tls: self.tls.as_ref().map(named).transpose()?, host, port, ca_flag: self.ca_flag })
+    }
+
     /// A stream to whichever of the name's addresses answers first; the name is resolved now.
     pub(super) async fn dial(&self) -> io::Result<Stream> {
         let addresses = tokio::net::lookup_host((self.host.as_str(), self.port)).await?;
@@ -86,6 +99,24 @@ impl Place {
             _ => error,
         }
     }
+}
+
+/// A host, and a port where one stands behind it. `None`: it is none.
+pub(super) fn address(text: &str, default_port: u16) -> Option<(String, u16)> {
+    // An address of version 6 has colons of its own, in brackets.
+    let (host, port) = match text.strip_prefix('[') {
+        Some(rest) => {
+            let (host, port) = rest.split_once(']')?;
+            (host, port.strip_prefix(':').or_else(|| port.is_empty().then_some(""))?)
+        }
+        None => text.split_once(':').unwrap_or((text, "")),
+    };
+    let is_host = |c: char| c.is_ascii_alphanumeric() || matches!(c, '.' | '-' | '_' | ':');
+    if host.is_empty() || !host.chars().all(is_host) {
+        return None;
+    }
+    let port = if port.is_empty() { default_port } else { port.parse().ok()? };
+    Some((host.to_owned(), port))
 }
 
 impl Encrypts {

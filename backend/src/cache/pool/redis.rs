@@ -1,6 +1,8 @@
-//! Redis: entries by MGET and SET. `server` is the one that the settings name, `link` a connection to it, `why` what its errors mean.
+//! Redis: entries by MGET and SET. `server` is the one that the settings name, or that `sentinel`s name, `link` a connection to it, `why`
+//! what its errors mean.
 
 mod link;
+mod sentinel;
 mod server;
 mod why;
 

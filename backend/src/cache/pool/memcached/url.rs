@@ -1,7 +1,7 @@
 //! `--memcached-url` -> the servers that it lists, and how to reach them. What can never work is refused, and no password shown.
 
 use super::connect::Endpoint;
-use crate::cache::pool::dial::{Encrypts, Place};
+use crate::cache::pool::dial::{Encrypts, Place, address};
 use crate::settings::{Password, PasswordFile, Reach, SettingsError};
 
 const FLAG: &str = "--memcached-url";
@@ -45,8 +45,9 @@ pub(super) fn endpoints(reach: &Reach) -> Result<Vec<Endpoint>, SettingsError> {
     let credentials = credentials(proof, reach.password_file.as_ref())?;
     let mut endpoints: Vec<Endpoint> = Vec::new();
     for one in list.trim_end_matches('/').split(',') {
-        let (host, port) = address(one)?;
-        let place = Place::new(reach, (host, port), encrypts.as_ref())?;
+        let address = address(one, DEFAULT_PORT);
+        let address = address.ok_or_else(|| wrong(&format!("{one:?} is no server; {EXPECTED}")))?;
+        let place = Place::new(reach, address, encrypts.as_ref())?;
         let endpoint = Endpoint::new(place, credentials.clone());
         if endpoints.iter().any(|other| other.name() == endpoint.name()) {
             return Err(wrong(&format!("{} is named twice", endpoint.name())));
@@ -97,24 +98,6 @@ fn percent(text: &str) -> Option<String> {
         bytes.extend_from_slice(part.get(2..)?.as_bytes());
     }
     String::from_utf8(bytes).ok()
-}
-
-fn address(text: &str) -> Result<(String, u16), SettingsError> {
-    let none = || wrong(&format!("{text:?} is no server; {EXPECTED}"));
-    // An address of version 6 has colons of its own, in brackets.
-    let (host, port) = match text.strip_prefix('[') {
-        Some(rest) => {
-            let (host, port) = rest.split_once(']').ok_or_else(none)?;
-            (host, port.strip_prefix(':').or_else(|| port.is_empty().then_some("")).ok_or_else(none)?)
-        }
-        None => text.split_once(':').unwrap_or((text, "")),
-    };
-    let is_host = |c: char| c.is_ascii_alphanumeric() || matches!(c, '.' | '-' | '_' | ':');
-    if host.is_empty() || !host.chars().all(is_host) {
-        return Err(none());
-    }
-    let port = if port.is_empty() { DEFAULT_PORT } else { port.parse().map_err(|_| none())? };
-    Ok((host.to_owned(), port))
 }
 
 fn wrong(reason: &str) -> SettingsError {

@@ -7,14 +7,17 @@ use std::time::Duration;
 
 use ::redis::aio::MultiplexedConnection;
 use ::redis::{
-    AsyncConnectionConfig, ConnectionAddr, IntoConnectionInfo as _, RedisConnectionInfo, RedisError,
+    AsyncConnectionConfig, ConnectionAddr, FromRedisValue as _, IntoConnectionInfo as _, RedisConnectionInfo,
+    RedisError, Value,
 };
+use futures_util::StreamExt as _;
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::UnixStream;
 use tokio::sync::watch;
 use tokio_util::task::AbortOnDropHandle;
 
 use super::link::Link;
+use super::sentinel::Sentinels;
 use super::why;
 use crate::cache::pool::dial::{CONNECT, Encrypts, Place};
 use crate::observe::logs::Seldom;
@@ -22,11 +25,16 @@ use crate::settings::{PasswordFile, Reach, SettingsError};
 
 /// Where the URL comes from.
 const FLAG: &str = "--redis-url";
-const EXPECTED: &str = "expected redis://[user:password@]host[:port][/database], or rediss:// for TLS";
+const EXPECTED: &str =
+    "expected redis://[user:password@]host[:port][/database], rediss:// for TLS, or redis+sentinel://";
+/// Behind a scheme: the servers are sentinels.
+const SENTINEL: &str = "+sentinel";
 /// Schemes that are spoken, by the one that the client knows the rest of the URL by, and whether they ask for TLS.
-const SCHEMES: [(&str, &str, bool); 7] = [
+const SCHEMES: [(&str, &str, bool); 9] = [
     ("redis", "redis", false),
     ("rediss", "redis", true),
+    ("redis+sentinel", "redis", false),
+    ("rediss+sentinel", "redis", true),
     ("valkey", "valkey", false),
     ("valkeys", "valkey", true),
     ("unix", "unix", false),
@@ -47,6 +55,10 @@ pub(crate) enum ConnectError {
     Timeout(Duration),
     #[error("it is in cluster mode, which is not supported: name a server with cluster-enabled no")]
     Cluster,
+    #[error("no sentinel knows a master {0:?}")]
+    UnknownMaster(String),
+    #[error("{0} is no master, though a sentinel says so")]
+    NoMaster(String),
     #[error("the connection was lost: {0}")]
     Lost(Arc<str>),
     #[error("this program ends")]
@@ -54,7 +66,7 @@ pub(crate) enum ConnectError {
 }
 
 impl ConnectError {
-    fn is_proof(&self) -> bool {
+    pub(super) fn is_proof(&self) -> bool {
         matches!(self, Self::Redis(error) if why::is_proof(error))
     }
 
@@ -62,9 +74,14 @@ impl ConnectError {
     fn is_setting(&self) -> bool {
         match self {
             Self::Redis(error) => why::is_setting(error),
-            Self::Cluster => true,
+            Self::Cluster | Self::UnknownMaster(_) => true,
             // A password that is rotated, a certificate too, may be right a moment later.
-            Self::Io(_) | Self::Password(_) | Self::Timeout(_) | Self::Lost(_) | Self::Ended => false,
+            Self::Io(_)
+            | Self::Password(_)
+            | Self::Timeout(_)
+            | Self::NoMaster(_)
+            | Self::Lost(_)
+            | Self::Ended => false,
         }
     }
 }
@@ -95,6 +112,8 @@ pub(super) struct Endpoint {
 enum At {
     Place(Place),
     Socket(PathBuf),
+    /// Wherever they say that the master is now.
+    Sentinels(Sentinels),
 }
 
 /// A connection. It is closed when the last handle goes.
@@ -160,21 +179,26 @@ impl Endpoint {
                 "nothing is said behind a #, and certificates are checked; {EXPECTED}"
             )));
         }
-        let url = format!("{known}://{rest}");
-        let info = url.into_connection_info().map_err(|error| wrong(format!("{error}; {EXPECTED}")))?;
-        let greeting = info.redis_settings().clone();
+        let encrypts = Encrypts::of(reach, *is_encrypted)?;
+        let (at, greeting) = if scheme.ends_with(SENTINEL) {
+            let (sentinels, greeting) = Sentinels::of(reach, rest, encrypts.as_ref())?;
+            (At::Sentinels(sentinels), greeting)
+        } else {
+            let url = format!("{known}://{rest}");
+            let info = url.into_connection_info().map_err(|error| wrong(format!("{error}; {EXPECTED}")))?;
+            let at = match info.addr() {
+                ConnectionAddr::Tcp(host, port) => {
+                    At::Place(Place::new(reach, (host.clone(), *port), encrypts.as_ref())?)
+                }
+                ConnectionAddr::Unix(path) => At::Socket(path.clone()),
+                _ => return Err(wrong(EXPECTED.to_owned())),
+            };
+            (at, info.redis_settings().clone())
+        };
         if greeting.db() < 0 {
             return Err(wrong(format!("a database has a number from 0; {EXPECTED}")));
         }
         reach.check_passwords(greeting.password().is_some())?;
-        let encrypts = Encrypts::of(reach, *is_encrypted)?;
-        let at = match info.addr() {
-            ConnectionAddr::Tcp(host, port) => {
-                At::Place(Place::new(reach, (host.clone(), *port), encrypts.as_ref())?)
-            }
-            ConnectionAddr::Unix(path) => At::Socket(path.clone()),
-            _ => return Err(wrong(EXPECTED.to_owned())),
-        };
         let (left, _) = watch::channel(None);
         let password_file = reach.password_file.clone();
         Ok(Self { at, greeting, password_file, left, lines: Seldom::new() })
@@ -190,11 +214,41 @@ impl Endpoint {
         let mut connection = match &self.at {
             At::Place(place) => self.greet(place.dial().await?).await?,
             At::Socket(path) => self.greet(UnixStream::connect(path).await?).await?,
+            At::Sentinels(sentinels) => self.master(sentinels).await?,
         };
         match ::redis::cmd("INFO").arg("cluster").query_async::<String>(&mut connection.commands).await {
             Ok(info) if info.contains("cluster_enabled:1") => Err(ConnectError::Cluster),
             // Who may not ask finds out by the first command.
             Err(error) if error.code() != Some("NOPERM") => Err(error.into()),
+            _ => Ok(connection),
+        }
+    }
+
+    /// A connection to the first that a sentinel names and that is a master. That none knows of one counts only if all say so.
+    async fn master(&self, sentinels: &Sentinels) -> Result<Connection, ConnectError> {
+        let mut named = sentinels.ask();
+        let mut last = None;
+        while let Some(place) = named.next().await {
+            let connected = async { self.as_master(&place?).await };
+            match connected.await {
+                Ok(connection) => return Ok(connection),
+                Err(ConnectError::UnknownMaster(_)) if last.is_some() => {}
+                Err(error) => last = Some(error),
+            }
+        }
+        Err(last.unwrap_or(ConnectError::Ended))
+    }
+
+    async fn as_master(&self, place: &Place) -> Result<Connection, ConnectError> {
+        let mut connection = self.greet(place.dial().await?).await?;
+        let role = ::redis::cmd("ROLE").query_async::<Vec<Value>>(&mut connection.commands).await;
+        let role = role.map(|role| role.first().map(String::from_redis_value_ref).transpose());
+        match role {
+            Ok(Ok(Some(role))) if role != "master" => {
+                Err(ConnectError::NoMaster(format!("{}:{}", place.host, place.port)))
+            }
+            Err(error) if error.code() != Some("NOPERM") => Err(error.into()),
+            // Who may not ask finds out by the first write.
             _ => Ok(connection),
         }
     }
@@ -208,10 +262,7 @@ impl Endpoint {
         if let Some(file) = &self.password_file {
             greeting = greeting.set_password(file.read().await?);
         }
-        // Deadlines are the callers', each its own.
-        let config = AsyncConnectionConfig::new().set_connection_timeout(None).set_response_timeout(None);
-        let (commands, driver) = MultiplexedConnection::new_with_config(&greeting, stream, config).await?;
-        Ok(Connection { commands, _driver: Arc::new(AbortOnDropHandle::new(tokio::spawn(driver))) })
+        greet(&greeting, stream).await
     }
 
     /// Has all connections made anew: this server isn't the one to ask.
@@ -238,6 +289,17 @@ impl Endpoint {
             tracing::warn!(left_out, "{line}");
         }
     }
+}
+
+/// A connection over that stream, to whom that is told first.
+pub(super) async fn greet<S>(greeting: &RedisConnectionInfo, stream: S) -> Result<Connection, ConnectError>
+where
+    S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
+{
+    // Deadlines are the callers', each its own.
+    let config = AsyncConnectionConfig::new().set_connection_timeout(None).set_response_timeout(None);
+    let (commands, driver) = MultiplexedConnection::new_with_config(greeting, stream, config).await?;
+    Ok(Connection { commands, _driver: Arc::new(AbortOnDropHandle::new(tokio::spawn(driver))) })
 }
 
 fn wrong(reason: String) -> SettingsError {
