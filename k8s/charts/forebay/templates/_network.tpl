@@ -12,7 +12,8 @@
 - ports: [{ port: 53, protocol: UDP }, { port: 53, protocol: TCP }]
 {{- end }}
 
-{{/* The way to the pool: the Redis inside by its label, others by their ports, for nobody knows their addresses here. */}}
+{{/* The way to the pool: the Redis inside by its label, others by their ports, for nobody knows their addresses here. Of what sentinels name
+     the port is Redis' own. */}}
 {{- define "forebay.egressPool" -}}
 {{- if .Values.redis.enabled }}
 - to: {{- include "forebay.peers" (list . "redis") | trim | nindent 4 }}
@@ -21,8 +22,12 @@
 - {} # the URL is secret, and so is its port
 {{- else if include "forebay.isShared" . }}
 {{- $default := eq .Values.pool.kind "redis" | ternary "6379" "11211" }}
-{{- $hosts := regexReplaceAll "^[a-z]+://([^@]*@)?|/[0-9]*$" .Values.pool.url "" | splitList "," }}
+{{- $hosts := regexReplaceAll "^[a-z+]+://([^@]*@)?|/.*$" .Values.pool.url "" | splitList "," }}
 {{- $ports := list }}
+{{- if contains "+sentinel:" .Values.pool.url }}
+{{- $ports = append $ports $default }}
+{{- $default = "26379" }}
+{{- end }}
 {{- range $hosts }}
 {{- $ports = append $ports (regexFind ":[0-9]+$" . | trimPrefix ":" | default $default) }}
 {{- end }}
