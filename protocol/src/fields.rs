@@ -1,6 +1,6 @@
 //! Which header fields of an answer are kept with it (RFC 9111, 3.1). An answer's headers enter, [`Field`]s leave, in order.
 //!
-//! Not kept: what belongs to one connection (RFC 9110, 7.6.1), what every hit says anew, and proxies' own notes.
+//! Not kept: what belongs to one connection (RFC 9110, 7.6.1) or one call, what every hit says anew, and proxies' own notes.
 
 use crate::entry::Field;
 use bytes::Bytes;
@@ -24,8 +24,8 @@ const CONNECTION: [&str; 10] = [
 /// Said anew with every hit: by us, or by the proxy.
 const ANEW: [&str; 6] =
     ["age", "cache-status", "content-length", "date", "server", "inference-header-content-length"];
-/// What proxies and Forebay's parts tell each other.
-const NOTES: [&str; 2] = ["x-envoy-", crate::header::FOREBAY_PREFIX];
+/// What proxies and Forebay's parts tell each other, and gRPC's own of one call.
+const NOTES: [&str; 3] = ["x-envoy-", crate::header::FOREBAY_PREFIX, "grpc-"];
 
 /// Why an answer's fields can't be kept, and so the answer neither.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
@@ -98,6 +98,7 @@ mod tests {
             ("etag", "\"1\""),
             ("transfer-encoding", "chunked"),
             ("x-envoy-upstream-service-time", "3"),
+            ("grpc-encoding", "gzip"),
             ("x-forebay-generation", "00"),
             ("age", "3"),
             ("cache-status", "other; hit"),

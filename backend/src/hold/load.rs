@@ -129,6 +129,7 @@ pub(crate) async fn follow(found: Found, watched: Watched, stop: CancellationTok
     let mut ticks = tokio::time::interval(every);
     ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
     let mut wanted = handover.wanted();
+    let mut was_active = false;
     let (mut has_looked, mut looks, mut known) = (false, Looks::default(), InProgress::default());
     loop {
         tokio::select! {
@@ -150,6 +151,17 @@ pub(crate) async fn follow(found: Found, watched: Watched, stop: CancellationTok
                 watched.load.send_modify(|load| load.hear(held(&elsewhere), waits));
             }
         }
+        tell(&watched.load.borrow(), &mut was_active);
+    }
+}
+
+/// Says in the log when a service begins to want backends and when it wants none any more, and why: each costs what a wake costs.
+fn tell(load: &Load, was_active: &mut bool) {
+    let is_active = load.is_active;
+    if std::mem::replace(was_active, is_active) != is_active {
+        let Load { held, in_progress, busy, .. } = *load;
+        let what = if is_active { "backends are wanted" } else { "no backend is wanted any more" };
+        tracing::info!(held, in_progress, busy, "{what}");
     }
 }
 

@@ -167,7 +167,8 @@ pub struct Config {
     /// Larger request bodies stream through uncached. Must not exceed Envoy's own buffer limits.
     #[serde(default = "four_mib")]
     pub max_body_bytes: usize,
-    /// Larger JSON bodies are not parsed here: only an exact repeat is answered.
+    /// Larger JSON bodies are not parsed here: only an exact repeat is answered. Nor are compressed messages of calls inflated that would
+    /// be larger: they pass.
     #[serde(default = "quarter_mib")]
     pub max_json_bytes: usize,
     /// Bytes that one worker holds at most for requests under way: what their headers said, bodies on their way in and those that wait

@@ -129,6 +129,11 @@ impl Worker {
         self.services.get(usize::from(number)).map_or("", String::as_str)
     }
 
+    /// Bytes that a compressed message may have when it is inflated, which costs as much as to parse JSON of that size does.
+    pub fn room_to_inflate(&self) -> usize {
+        self.config.max_json_bytes.min(self.memory.left())
+    }
+
     /// By what a kept answer is judged, for requests of that service.
     pub fn rules(&self, service: u16, now_ms: u64) -> Rules<'_> {
         let service = self.service(service);

@@ -42,7 +42,7 @@ impl Exchange {
         let Some(body) = host.body(Of::Request, size).filter(|body| body.len() == size) else {
             return self.bypass(worker, arriving.service, Bypass::Malformed);
         };
-        let room = worker.config.max_body_bytes.min(worker.memory.left());
+        let room = worker.room_to_inflate();
         match incoming.open(body, room) {
             Ok((id, body)) => {
                 let told = route::told(worker, &incoming);

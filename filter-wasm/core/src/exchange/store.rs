@@ -145,8 +145,8 @@ impl Exchange {
         }
         let verbatim = storable.verbatim;
         let kept = if is_call {
-            let room = worker.l1.max_entry_bytes().min(worker.memory.left());
-            encoding::grpc::keep(body, room).map(|body| Encoded { header_length: None, body })
+            encoding::grpc::keep(body, worker.room_to_inflate())
+                .map(|body| Encoded { header_length: None, body })
         } else {
             encoding::keep(body, storable.header_length, verbatim)
         };
