@@ -10,11 +10,14 @@ use std::fmt;
 
 /// Version of the format: a digit, the last byte of what an entry begins with. Another one is a miss.
 const VERSION: u8 = b'2';
+/// The same of an entry that is packed: compressed, with its length before it.
+const PACKED_VERSION: u8 = b'3';
 /// What a sealed entry begins with, before the version.
 const SEALED: [u8; 3] = *b"FBE";
 /// What a plain entry begins with, before the version.
 const PLAIN: [u8; 3] = *b"FBP";
 const MAC_TAG: &str = "forebay/entry/2";
+const PACKED_TAG: &str = "forebay/entry/3";
 const SECRET_CONTEXT: &str = "forebay 2026 entry MAC secret v1";
 /// Shortest secret, in bytes: 128 bits.
 const MIN_SECRET_BYTES: usize = 16;
@@ -68,15 +71,18 @@ pub struct Secret(pub(crate) [u8; 32]);
 pub enum EntryError {
     /// No entry, or cut short.
     #[error(
-        "not an entry: it must begin with 'FBE2' and a 32-byte MAC in the pool, with 'FBP2' between gate and filter"
+        "not an entry: it must begin with 'FBE2' or 'FBE3' and a 32-byte MAC in the pool, with 'FBP2' between gate and filter"
     )]
     NotAnEntry,
     /// An entry of another version.
-    #[error("an entry of version {0}: this program reads version 2")]
+    #[error("an entry of version {0}: this program reads versions 2 and 3")]
     UnknownVersion(char),
     /// Written under another key or secret, or changed since.
     #[error("the entry's MAC is wrong: another key, another secret, or changed bytes")]
     WrongMac,
+    /// What is packed can't be unpacked to the length that it says.
+    #[error("the entry can't be unpacked")]
+    Packed,
     /// The protobuf is broken.
     #[error("the entry is not the protobuf expected: {0}")]
     Malformed(#[from] prost::DecodeError),
@@ -102,10 +108,10 @@ impl Secret {
         Ok(Self(blake3::derive_key(SECRET_CONTEXT, material)))
     }
 
-    fn mac(&self, key: &Key, plain: &[u8]) -> Fields {
-        let mut fields = Fields::keyed(&self.0, MAC_TAG);
+    fn mac(&self, tag: &str, key: &Key, bytes: &[u8]) -> Fields {
+        let mut fields = Fields::keyed(&self.0, tag);
         fields.bytes(&key.0);
-        fields.bytes(plain);
+        fields.bytes(bytes);
         fields
     }
 }
@@ -124,25 +130,47 @@ impl fmt::Debug for Secret {
 }
 
 impl Entry {
-    /// For the pool: magic, MAC over key and protobuf, protobuf.
-    pub fn seal(&self, key: &Key, secret: &Secret) -> Vec<u8> {
+    /// For the pool: magic, MAC over key and protobuf, protobuf; or what `pack` makes of that, where it pays.
+    pub fn seal(&self, key: &Key, secret: &Secret, pack: impl FnOnce(&[u8]) -> Option<Vec<u8>>) -> Vec<u8> {
         let protobuf = self.encode_to_vec();
-        let mac = secret.mac(key, &protobuf).finish();
-        [&SEALED[..], &[VERSION], &mac, &protobuf].concat()
+        let length = u32::try_from(protobuf.len()).ok();
+        let packed = length.and_then(|length| Some([&length.to_le_bytes()[..], &pack(&protobuf)?].concat()));
+        let (version, tag, bytes) = match packed {
+            Some(packed) => (PACKED_VERSION, PACKED_TAG, packed),
+            None => (VERSION, MAC_TAG, protobuf),
+        };
+        let mac = secret.mac(tag, key, &bytes).finish();
+        [&SEALED[..], &[version], &mac, &bytes].concat()
     }
 
-    /// From the pool. The tensors stay slices of `bytes`.
+    /// From the pool. The tensors stay slices of `bytes`, or of what `unpack` makes of it, which is told how long that is to be.
     ///
     /// # Errors
     /// [`EntryError`]; a miss in any case.
-    pub fn open(mut bytes: Bytes, key: &Key, secret: &Secret) -> Result<Self, EntryError> {
-        begins(&mut bytes, SEALED)?;
+    pub fn open(
+        mut bytes: Bytes,
+        key: &Key,
+        secret: &Secret,
+        unpack: impl FnOnce(&[u8], usize) -> Option<Bytes>,
+    ) -> Result<Self, EntryError> {
+        let version = begins(&mut bytes, SEALED)?;
+        let tag = match version {
+            VERSION => MAC_TAG,
+            PACKED_VERSION => PACKED_TAG,
+            other => return Err(EntryError::UnknownVersion(char::from(other))),
+        };
         let mac = bytes.split_to_checked(32).ok_or(EntryError::NotAnEntry)?;
         let mac = <[u8; 32]>::try_from(&mac[..]).map_err(|_| EntryError::NotAnEntry)?;
-        if !secret.mac(key, &bytes).verify(mac) {
+        if !secret.mac(tag, key, &bytes).verify(mac) {
             return Err(EntryError::WrongMac);
         }
-        Self::read(bytes)
+        if version == VERSION {
+            return Self::read(bytes);
+        }
+        let (length, packed) = bytes.split_first_chunk::<4>().ok_or(EntryError::Packed)?;
+        let length = usize::try_from(u32::from_le_bytes(*length)).map_err(|_| EntryError::Packed)?;
+        let unpacked = unpack(packed, length).filter(|unpacked| unpacked.len() == length);
+        Self::read(unpacked.ok_or(EntryError::Packed)?)
     }
 
     /// For the filter: magic and protobuf. The gate has checked the MAC.
@@ -160,8 +188,10 @@ impl Entry {
     /// # Errors
     /// [`EntryError`] but `WrongMac`.
     pub fn decode_plain(mut bytes: Bytes) -> Result<Self, EntryError> {
-        begins(&mut bytes, PLAIN)?;
-        Self::read(bytes)
+        match begins(&mut bytes, PLAIN)? {
+            VERSION => Self::read(bytes),
+            other => Err(EntryError::UnknownVersion(char::from(other))),
+        }
     }
 
     fn read(protobuf: Bytes) -> Result<Self, EntryError> {
@@ -185,17 +215,11 @@ impl Entry {
     }
 }
 
-/// Takes what an entry begins with off `bytes`.
-fn begins(bytes: &mut Bytes, magic: [u8; 3]) -> Result<(), EntryError> {
+/// Takes what an entry begins with off `bytes`; its version, a digit.
+fn begins(bytes: &mut Bytes, magic: [u8; 3]) -> Result<u8, EntryError> {
     let found = bytes.split_to_checked(4).ok_or(EntryError::NotAnEntry)?;
     match found.split_last() {
-        Some((version, start)) if start == magic && version.is_ascii_digit() => {
-            if *version == VERSION {
-                Ok(())
-            } else {
-                Err(EntryError::UnknownVersion(char::from(*version)))
-            }
-        }
+        Some((version, start)) if start == magic && version.is_ascii_digit() => Ok(*version),
         _ => Err(EntryError::NotAnEntry),
     }
 }
@@ -240,8 +264,8 @@ mod tests {
 
     #[test]
     fn a_sealed_entry_opens_without_copying_tensors() {
-        let sealed = Bytes::from(entry().seal(&KEY, &secret()));
-        let opened = Entry::open(sealed.clone(), &KEY, &secret()).unwrap();
+        let sealed = Bytes::from(entry().seal(&KEY, &secret(), |_| None));
+        let opened = Entry::open(sealed.clone(), &KEY, &secret(), |_, _| None).unwrap();
         assert_eq!(opened, entry());
         assert_eq!(opened.generation(), Some(Generation([1; 32])));
         assert!(sealed.as_ptr_range().contains(&opened.response.unwrap().raw_output_contents[0].as_ptr()));
@@ -249,16 +273,38 @@ mod tests {
 
     #[test]
     fn a_flipped_bit_another_key_or_secret_does_not_open() {
-        let sealed = entry().seal(&KEY, &secret());
-        for at in 0..sealed.len() {
-            let mut flipped = sealed.clone();
-            flipped[at] ^= 1;
-            assert!(Entry::open(flipped.into(), &KEY, &secret()).is_err(), "byte {at}");
-            assert!(Entry::open(sealed[..at].to_vec().into(), &KEY, &secret()).is_err(), "cut at {at}");
+        let open =
+            |bytes: Vec<u8>, key: &Key, secret: &Secret| Entry::open(bytes.into(), key, secret, halves);
+        for sealed in [entry().seal(&KEY, &secret(), |_| None), entry().seal(&KEY, &secret(), twice)] {
+            for at in 0..sealed.len() {
+                let mut flipped = sealed.clone();
+                flipped[at] ^= 1;
+                assert!(open(flipped, &KEY, &secret()).is_err(), "byte {at}");
+                assert!(open(sealed[..at].to_vec(), &KEY, &secret()).is_err(), "cut at {at}");
+            }
+            let other = Secret::from_bytes(&[8; 16]).unwrap();
+            assert_eq!(open(sealed.clone(), &KEY, &other), Err(EntryError::WrongMac));
+            assert_eq!(open(sealed, &Key([8; 32]), &secret()), Err(EntryError::WrongMac));
         }
-        let other = Secret::from_bytes(&[8; 16]).unwrap();
-        assert_eq!(Entry::open(sealed.clone().into(), &KEY, &other), Err(EntryError::WrongMac));
-        assert_eq!(Entry::open(sealed.into(), &Key([8; 32]), &secret()), Err(EntryError::WrongMac));
+    }
+
+    /// Packs, though it doesn't pay.
+    fn twice(protobuf: &[u8]) -> Option<Vec<u8>> {
+        Some([protobuf, protobuf].concat())
+    }
+
+    fn halves(packed: &[u8], length: usize) -> Option<Bytes> {
+        Some(Bytes::copy_from_slice(packed.get(..length)?))
+    }
+
+    #[test]
+    fn what_is_packed_opens_to_what_it_was_and_only_if_it_has_the_length_that_it_says() {
+        let sealed = Bytes::from(entry().seal(&KEY, &secret(), twice));
+        assert_eq!(&sealed[..4], b"FBE3");
+        assert_eq!(Entry::open(sealed.clone(), &KEY, &secret(), halves), Ok(entry()));
+        let cut = |packed: &[u8], length| halves(packed, length - 1);
+        assert_eq!(Entry::open(sealed.clone(), &KEY, &secret(), cut), Err(EntryError::Packed));
+        assert_eq!(Entry::open(sealed, &KEY, &secret(), |_, _| None), Err(EntryError::Packed));
     }
 
     #[test]

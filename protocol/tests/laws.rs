@@ -147,11 +147,11 @@ proptest! {
         let generation = Bytes::from_static(&[1; 32]);
         let entry = Entry { response: Some(response), generation, cost_us, ..Default::default() };
         let (key, secret) = (Key([2; 32]), Secret::from_bytes(&[3; 32]).unwrap());
-        let mut sealed = entry.seal(&key, &secret);
-        prop_assert_eq!(&Entry::open(sealed.clone().into(), &key, &secret).unwrap(), &entry);
+        let mut sealed = entry.seal(&key, &secret, |_| None);
+        prop_assert_eq!(&Entry::open(sealed.clone().into(), &key, &secret, |_, _| None).unwrap(), &entry);
         let flip = flip.index(sealed.len());
         sealed[flip] ^= 0x10;
-        prop_assert!(Entry::open(sealed.into(), &key, &secret).is_err());
+        prop_assert!(Entry::open(sealed.into(), &key, &secret, |_, _| None).is_err());
     }
 
     #[test]

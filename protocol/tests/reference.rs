@@ -110,7 +110,7 @@ fn generated_entries_are_opened_alike() {
             };
             let byte = u8::try_from(index % 256).unwrap();
             let (key, secret) = (Key([byte; 32]), [byte; 20]);
-            let sealed = entry.seal(&key, &Secret::from_bytes(&secret).unwrap());
+            let sealed = entry.seal(&key, &Secret::from_bytes(&secret).unwrap(), |_| None);
             json!({ "key": key, "secret_hex": hex(&secret), "sealed_hex": hex(&sealed) })
         })
         .collect();

@@ -17,6 +17,7 @@ use forebay_protocol::entry::{Entry, EntryError, Secret};
 use forebay_protocol::proof::Prover;
 use tokio_util::sync::CancellationToken;
 
+use super::packing;
 use crate::settings::{PoolSettings, SettingsError, read_pool_secret};
 use crate::trust::Watched;
 
@@ -100,7 +101,7 @@ impl PoolSecret {
     }
 
     fn seal_at(&self, entry: &Entry, key: &Key, now: Instant) -> Vec<u8> {
-        entry.seal(key, &self.0.load().used(now).secret)
+        entry.seal(key, &self.0.load().used(now).secret, packing::pack)
     }
 
     /// An entry out of the pool.
@@ -115,7 +116,7 @@ impl PoolSecret {
         let known = self.0.load();
         let mut opened = Err(EntryError::WrongMac);
         for one in known.believed(now) {
-            opened = Entry::open(sealed.clone(), key, &one.secret);
+            opened = Entry::open(sealed.clone(), key, &one.secret, packing::unpack);
             if opened != Err(EntryError::WrongMac) {
                 break;
             }

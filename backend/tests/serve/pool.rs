@@ -100,6 +100,26 @@ fn what_only_the_cache_may_answer_is_waited_for_where_others_are_computed() {
 }
 
 #[test]
+fn an_answer_that_shrinks_lies_packed_in_the_pool_and_is_the_same_for_another_server() {
+    const VALUES: usize = 20_000;
+    let body = fp32(&[0.0; VALUES]);
+    for mesh in Mesh::each() {
+        let [one, other] = [(); 2].map(|()| mesh.serve());
+        let asked = |forebay: &Forebay| forebay.infer("identity_fp32", &[], &body);
+        let first = asked(&one);
+        assert_eq!(first.status, 200, "{}", first.error());
+        until("the other finds it", || asked(&other).is_hit().then_some(()));
+        assert_eq!(asked(&other).body, first.body);
+        if mesh.is_redis() {
+            let script = "return redis.call('STRLEN', redis.call('KEYS', 'forebay:e:*')[1])";
+            let length = mesh.servers[0].tell(&format!("EVAL \"{script}\" 0"));
+            let length: usize = length.trim_start_matches(':').parse().unwrap();
+            assert!(length < VALUES / 10, "{length} bytes");
+        }
+    }
+}
+
+#[test]
 fn what_redis_refuses_is_not_said_to_be_stored() {
     let mesh = Mesh::redis();
     let (one, gate) = (mesh.serve(), mesh.gate());

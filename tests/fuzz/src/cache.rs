@@ -11,9 +11,14 @@ use forebay_protocol::request::header_length;
 /// What is read can be sealed and opened again.
 pub(crate) fn entry(data: &[u8]) {
     let (key, secret) = (Key([1; 32]), Secret::from_bytes(&[2; 16]).unwrap());
-    assert!(Entry::open(Bytes::copy_from_slice(data), &key, &secret).is_err(), "nobody guesses a MAC");
+    assert!(
+        Entry::open(Bytes::copy_from_slice(data), &key, &secret, |_, _| None).is_err(),
+        "nobody guesses a MAC"
+    );
     if let Ok(entry) = Entry::decode_plain(Bytes::copy_from_slice(data)) {
-        let opened = Entry::open(Bytes::from(entry.seal(&key, &secret)), &key, &secret).unwrap();
+        let opened =
+            Entry::open(Bytes::from(entry.seal(&key, &secret, |_| None)), &key, &secret, |_, _| None)
+                .unwrap();
         assert_eq!(opened.encode_plain(), entry.encode_plain());
     }
 }
