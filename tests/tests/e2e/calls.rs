@@ -1,5 +1,6 @@
 //! gRPC's calls answered by the filter, as the public clients see them.
 
+use super::clients::MODELS;
 use e2e::grpc::{SERVICE, call, infer_request};
 use e2e::http2::Connection;
 use e2e::stack::{Pool, Running, Stack};
@@ -8,23 +9,6 @@ use rig::process::{Process, until};
 use rig::v2::{JSON, request};
 use std::process::Command;
 
-const MODELS: [&str; 15] = [
-    "identity_bf16",
-    "identity_bool",
-    "identity_bytes",
-    "identity_fp16",
-    "identity_fp32",
-    "identity_fp64",
-    "identity_int16",
-    "identity_int32",
-    "identity_int64",
-    "identity_int8",
-    "identity_uint16",
-    "identity_uint32",
-    "identity_uint64",
-    "identity_uint8",
-    "two_outputs",
-];
 /// What a proxy's own settings let a client send ahead (HTTP/2's initial window).
 const OWN_WINDOW: &str = "initial_stream_window_size: 65536";
 

@@ -5,7 +5,8 @@ use rig::installed::{checkout, installed};
 use rig::process::{Process, until};
 use std::process::Command;
 
-const MODELS: [&str; 20] = [
+/// The models that clients are tried with.
+pub(super) const MODELS: [&str; 20] = [
     "add_fp32",
     "identity_bf16",
     "identity_bool",
