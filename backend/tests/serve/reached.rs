@@ -164,3 +164,23 @@ fn files_that_say_nothing_or_too_much_are_refused_at_start() {
         }
     }
 }
+
+#[test]
+fn a_user_of_redis_with_the_rights_that_the_page_names_is_enough_and_its_newer_protocol_is_spoken() {
+    let redis = Server::start(Tier::Redis);
+    let (user, rights) = ("app", rights_of_the_page());
+    assert_eq!(redis.tell(&format!("ACL SETUSER {user} on >secret {rights}")), "+OK");
+    assert_eq!(redis.tell("ACL SETUSER default off"), "+OK");
+    let url = format!("redis://{user}:secret@127.0.0.1:{}/?protocol=resp3", redis.port);
+    let mesh = Mesh::at(Tier::Redis, vec![redis], &url);
+    let (one, gate) = (mesh.serve(), mesh.gate());
+    kept_and_found(&one, &gate, &mut (1..u16::MAX).map(f32::from));
+    assert_eq!(gate.get_of_gate("/v2/health/ready").status, 200);
+}
+
+/// What stands behind the user in the page's command.
+fn rights_of_the_page() -> String {
+    let page = std::fs::read_to_string(concat!(env!("CARGO_MANIFEST_DIR"), "/README.md")).unwrap();
+    let line = page.lines().find_map(|line| line.trim().strip_prefix("ACL SETUSER app on >the-password "));
+    line.expect("the page says which rights").to_owned()
+}
