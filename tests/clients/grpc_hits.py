@@ -194,16 +194,21 @@ def crowd(stub):
 
 
 def hurry(stub):
+    """On a busy machine the first call may be answered before the second is sent: then others are tried."""
     with ThreadPoolExecutor() as pool:
-        leader = pool.submit(asked, stub, message(row(6.0), "slow"))
-        try:
-            asked(stub, message(row(6.0), "slow"), timeout=0.1)
-            raise AssertionError("answered")
-        except grpc.RpcError as error:
-            assert error.code() == grpc.StatusCode.DEADLINE_EXCEEDED, error
+        for number in range(50, 100):
+            leader = pool.submit(asked, stub, message(row(number), "slow"))
+            try:
+                asked(stub, message(row(number), "slow"), timeout=0.1)
+            except grpc.RpcError as error:
+                assert error.code() == grpc.StatusCode.DEADLINE_EXCEEDED, error
+                break
+            leader.result()
+        else:
+            raise AssertionError("all were answered in time")
         answer, said, _ = leader.result()
-        assert answer.raw_output_contents[0] == row(6.0).tobytes(), said
-    assert is_hit(asked(stub, message(row(6.0), "slow"))[1])
+        assert answer.raw_output_contents[0] == row(number).tobytes(), said
+    assert is_hit(asked(stub, message(row(number), "slow"))[1])
 
 
 with grpc.insecure_channel(ADDRESS, options=OPTIONS) as channel:
