@@ -21,6 +21,7 @@ use metrics::counter;
 
 pub(crate) use memcached::Memcached;
 pub(crate) use memory::MemoryPool;
+pub(in crate::cache) use redis::CLUSTER_NAMES;
 pub(crate) use redis::{Link, Redis};
 pub(crate) use remote::{RemotePool, Shelf};
 

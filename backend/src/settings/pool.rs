@@ -34,8 +34,9 @@ pub(crate) struct TierSettings {
     /// Where cached results are kept
     #[arg(long, env = "FOREBAY_POOL", value_enum, default_value = "memory")]
     pub(crate) pool: PoolKind,
-    /// Redis to use, with --pool redis: redis://[user:password@]host:port[/database], or
-    /// redis+sentinel://[user:password@]host[:port][,host[:port]...]/master[/database]; rediss:// and rediss+sentinel:// for TLS
+    /// Redis to use, with --pool redis: redis://[user:password@]host:port[/database],
+    /// redis+sentinel://[user:password@]host[:port][,host[:port]...]/master[/database], or
+    /// redis+cluster://[user:password@]host[:port][,host[:port]...]; rediss:// and so on for TLS
     #[arg(long, env = "FOREBAY_REDIS_URL", hide_env_values = true)]
     redis_url: Option<String>,
     /// File with the certificates of the CAs that Redis' certificate must come from, PEM, with rediss:// [default: the system's].

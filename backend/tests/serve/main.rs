@@ -49,6 +49,7 @@ mod proxy;
 mod raw_binary;
 mod reached;
 mod records;
+mod redis_cluster;
 mod refusals;
 mod resets;
 mod restricted;

@@ -168,7 +168,7 @@ fn files_that_say_nothing_or_too_much_are_refused_at_start() {
 #[test]
 fn a_user_of_redis_with_the_rights_that_the_page_names_is_enough_and_its_newer_protocol_is_spoken() {
     let redis = Server::start(Tier::Redis);
-    let (user, rights) = ("app", rights_of_the_page());
+    let (user, rights) = ("app", rights_of_the_page("on >the-password "));
     assert_eq!(redis.tell(&format!("ACL SETUSER {user} on >secret {rights}")), "+OK");
     assert_eq!(redis.tell("ACL SETUSER default off"), "+OK");
     let url = format!("redis://{user}:secret@127.0.0.1:{}/?protocol=resp3", redis.port);
@@ -178,9 +178,11 @@ fn a_user_of_redis_with_the_rights_that_the_page_names_is_enough_and_its_newer_p
     assert_eq!(gate.get_of_gate("/v2/health/ready").status, 200);
 }
 
-/// What stands behind the user in the page's command.
-fn rights_of_the_page() -> String {
+/// What stands behind the user, and behind that, in the page's command that begins so and goes on with names of keys.
+pub(crate) fn rights_of_the_page(begin: &str) -> String {
     let page = std::fs::read_to_string(concat!(env!("CARGO_MANIFEST_DIR"), "/README.md")).unwrap();
-    let line = page.lines().find_map(|line| line.trim().strip_prefix("ACL SETUSER app on >the-password "));
+    let begin = format!("ACL SETUSER app {begin}");
+    let rights = |line| Some(str::trim(line).strip_prefix(&begin)?).filter(|rights| rights.starts_with('~'));
+    let line = page.lines().find_map(rights);
     line.expect("the page says which rights").to_owned()
 }

@@ -21,7 +21,7 @@ pub(super) const CONNECT: Duration = Duration::from_secs(1);
 /// After so long without a packet the other side is asked whether it is there, so often, and so many times.
 const KEEPALIVE: (Duration, Duration, u32) = (Duration::from_secs(5), Duration::from_secs(2), 3);
 /// The kernel gives up on what was sent and not acknowledged for so long.
-const UNACKNOWLEDGED: Duration = Duration::from_secs(5);
+pub(super) const UNACKNOWLEDGED: Duration = Duration::from_secs(5);
 
 /// A connection, encrypted or not.
 pub(super) type Stream = Either<TcpStream, Box<TlsStream<TcpStream>>>;

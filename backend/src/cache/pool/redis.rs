@@ -1,7 +1,10 @@
 //! Redis: entries by MGET and SET. `server` is the one that the settings name, or that `sentinel`s name, `link` a connection to it, `why`
 //! what its errors mean.
 
+mod cluster;
+mod commands;
 mod link;
+mod listed;
 mod sentinel;
 mod server;
 mod why;
@@ -11,10 +14,12 @@ use std::time::Duration;
 use ::redis::RedisError;
 use bytes::Bytes;
 use forebay_protocol::digest::Key;
+use futures_util::future::join_all;
 
 use super::remote::{Sealed, Shelf};
 use super::{Cause, PoolError};
 
+pub(in crate::cache) use cluster::NAMES as CLUSTER_NAMES;
 pub(crate) use link::Link;
 pub(crate) use server::Server as Redis;
 
@@ -27,22 +32,33 @@ impl Shelf for Redis {
     const TIER: &'static str = "redis";
 
     async fn get(&self, keys: &[Key], patience: Duration) -> Result<Vec<Option<Bytes>>, PoolError> {
-        let mut commands = ::redis::pipe();
-        let command = commands.cmd("MGET");
+        let mut command = ::redis::cmd("MGET");
         for key in keys {
             command.arg(name(key));
         }
-        let (found,): (Vec<Option<Vec<u8>>>,) = self.lookups.query(&commands, patience).await?;
+        let found: Vec<Option<Vec<u8>>> = self.lookups.ask(&command, patience).await?;
         Ok(found.into_iter().map(|found| found.map(Bytes::from)).collect())
     }
 
     async fn put(&self, entries: &[Sealed], patience: Duration) -> Result<(), PoolError> {
-        let mut commands = ::redis::pipe();
-        for Sealed { key, bytes, lifetime } in entries {
+        let sets = entries.iter().map(|Sealed { key, bytes, lifetime }| {
             let millis = u64::try_from(lifetime.as_millis()).unwrap_or(u64::MAX);
-            commands.cmd("SET").arg(name(key)).arg(&**bytes).arg("PX").arg(millis).ignore();
-        }
-        let written = self.writes.query(&commands, patience).await;
+            let mut set = ::redis::cmd("SET");
+            set.arg(name(key)).arg(&**bytes).arg("PX").arg(millis);
+            set
+        });
+        let written = if self.is_cluster() {
+            // Each at the node that has its slot.
+            let sets: Vec<_> = sets.collect();
+            let written = join_all(sets.iter().map(|set| self.writes.ask::<()>(set, patience))).await;
+            written.into_iter().collect()
+        } else {
+            let mut commands = ::redis::pipe();
+            sets.for_each(|set| {
+                commands.add_command(set).ignore();
+            });
+            self.writes.query(&commands, patience).await
+        };
         if let Err(error) = &written
             && !matches!(error, PoolError::Down(_))
         {

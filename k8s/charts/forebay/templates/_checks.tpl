@@ -23,7 +23,7 @@
 {{- $wrong = append $wrong "the Redis of redis.enabled wants no password: secrets.poolPassword.enabled must be false" }}
 {{- end }}
 {{- $url := include "forebay.poolUrl" . }}
-{{- if and $v.secrets.poolCa.enabled $url (not (regexMatch "^(rediss|rediss[+]sentinel|memcacheds)://" $url)) }}
+{{- if and $v.secrets.poolCa.enabled $url (not (regexMatch "^(rediss|rediss[+](sentinel|cluster)|memcacheds)://" $url)) }}
 {{- $wrong = append $wrong (printf "secrets.poolCa is for TLS, and the pool's URL %q has none: rediss:// or memcacheds://" $url) }}
 {{- end }}
 

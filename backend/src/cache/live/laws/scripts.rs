@@ -11,7 +11,7 @@ use crate::cache::live::heard::{Heard, Record, Served, outdated};
 use crate::cache::live::millis;
 use crate::cache::live::proxies::LEASE;
 use crate::cache::live::registry::board::{At, Board};
-use crate::cache::live::registry::redis::{ReadAnswer, Step as Script, reported, swept};
+use crate::cache::live::registry::redis::{KEYS, ReadAnswer, Step as Script, reported, swept};
 use crate::cache::live::registry::steps::{Read, Reader, Stands, Word, digest, text};
 use crate::cache::live::reports::{Fate, REMEMBERED};
 use forebay_protocol::digest::Generation;
@@ -34,7 +34,7 @@ impl Redis {
 
     fn run<T: FromRedisValue>(&mut self, rest: &str, arguments: &[String], at: At) -> T {
         let arguments = [arguments, &[at.us.to_string(), at.run.to_string()]].concat();
-        Script::new(NOW, rest).command(&arguments).query(&mut self.connection).unwrap()
+        Script::new(NOW, rest).command(&KEYS, &arguments).query(&mut self.connection).unwrap()
     }
 }
 

@@ -11,12 +11,12 @@ use crate::cache::live::ledger::{Book, Fields, Note};
 use crate::cache::live::millis;
 use crate::cache::live::proxies::LEASE;
 use crate::cache::live::reports::{self, Fate};
-use crate::cache::pool::{Link, PoolError, Redis};
+use crate::cache::pool::{CLUSTER_NAMES, Link, PoolError, Redis};
 use crate::time::clock;
 
 /// As the scripts know them: beats, records, state, epochs, proxies, gates, reports, reporters. The 2 is the version of what is in
 /// them.
-const KEYS: [&str; 8] = [
+pub(in crate::cache::live) const KEYS: [&str; 8] = [
     "forebay:2:beats",
     "forebay:2:records",
     "forebay:2:state",
@@ -56,14 +56,15 @@ impl Step {
     /// Runs it. It goes along each time, a few kilobytes: Redis knows it again by its digest.
     async fn run<T: FromRedisValue>(&self, link: &Link, arguments: &[String]) -> Result<T, PoolError> {
         let mut commands = ::redis::pipe();
-        commands.add_command(self.command(arguments));
+        let names = if link.is_cluster() { &CLUSTER_NAMES } else { &KEYS };
+        commands.add_command(self.command(names, arguments));
         let (answer,): (T,) = link.query(&commands, PATIENCE).await?;
         Ok(answer)
     }
 
-    pub(in crate::cache::live) fn command(&self, arguments: &[String]) -> Cmd {
+    pub(in crate::cache::live) fn command(&self, names: &[&str; 8], arguments: &[String]) -> Cmd {
         let mut command = ::redis::cmd("EVAL");
-        command.arg(&self.0).arg(KEYS.len()).arg(&KEYS).arg(arguments);
+        command.arg(&self.0).arg(names.len()).arg(names).arg(arguments);
         command
     }
 }

@@ -7,10 +7,11 @@
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use ::redis::{FromRedisValue, Pipeline, RedisError};
+use ::redis::{Cmd, FromRedisValue, Pipeline, RedisError, RedisResult};
 use metrics::{Counter, counter};
 use tokio::sync::watch;
 
+use super::commands::Commands;
 use super::server::{ConnectError, Connection, Endpoint};
 use super::{Redis, Shelf as _, why};
 use crate::cache::pool::PoolError;
@@ -76,11 +77,31 @@ impl Link {
         commands: &Pipeline,
         patience: Duration,
     ) -> Result<T, PoolError> {
+        self.sent(patience, async |connection| commands.query_async(connection).await).await
+    }
+
+    /// Sends one command, of a cluster to all nodes that have to do with it.
+    ///
+    /// # Errors
+    /// As [`Self::query`].
+    pub(crate) async fn ask<T: FromRedisValue>(
+        &self,
+        command: &Cmd,
+        patience: Duration,
+    ) -> Result<T, PoolError> {
+        self.sent(patience, async |connection| command.query_async(connection).await).await
+    }
+
+    async fn sent<T>(
+        &self,
+        patience: Duration,
+        send: impl AsyncFnOnce(&mut Commands) -> RedisResult<T>,
+    ) -> Result<T, PoolError> {
         let mut number = None;
         let answer = async {
             let mut up = self.connection().await.map_err(|error| PoolError::Down(error))?;
             number = Some(up.number);
-            let asked = commands.query_async(&mut up.connection.commands).await.map_err(why::first);
+            let asked = send(&mut up.connection.commands).await.map_err(why::first);
             asked.map_err(|error| {
                 self.failed(&error, up.number);
                 PoolError::from(error)
@@ -93,6 +114,11 @@ impl Link {
             self.doubt(Doubt { number, lost: None });
         }
         Err(PoolError::Timeout(patience))
+    }
+
+    /// Keys lie at several nodes.
+    pub(crate) fn is_cluster(&self) -> bool {
+        self.endpoint.is_cluster()
     }
 
     /// Why there is no connection, if there is none.
@@ -125,7 +151,7 @@ impl Link {
 
     /// What follows from an error: nothing, a new connection, or new ones for all that speak to this server.
     fn failed(&self, error: &RedisError, number: u64) {
-        if why::is_other_server_needed(error) {
+        if !self.endpoint.is_cluster() && why::is_other_server_needed(error) {
             self.endpoint.leave(error);
         } else if why::is_connection_lost(error) {
             self.doubt(Doubt { number, lost: Some(error.to_string().into()) });

@@ -4,18 +4,17 @@
 
 use std::sync::Arc;
 
-use ::redis::{IntoConnectionInfo as _, RedisConnectionInfo};
+use ::redis::RedisConnectionInfo;
 use futures_util::stream::FuturesUnordered;
 
+use super::listed::Listed;
 use super::server::{ConnectError, greet};
-use crate::cache::pool::dial::{Encrypts, Place, address};
-use crate::settings::{Reach, SettingsError, wrong};
+use crate::cache::pool::dial::{Encrypts, Place};
+use crate::settings::{Reach, SettingsError};
 
 const DEFAULT_PORT: u16 = 26379;
 const EXPECTED: &str = "expected redis+sentinel://[user:password@]host[:port][,host[:port]...]/master[/database], or \
                         rediss+sentinel:// for TLS";
-/// More are a mistake.
-const MOST: usize = 16;
 
 /// Those that are asked, and whom for.
 pub(super) struct Sentinels {
@@ -35,27 +34,14 @@ impl Sentinels {
         rest: &str,
         encrypts: Option<&Arc<Encrypts>>,
     ) -> Result<(Self, RedisConnectionInfo), SettingsError> {
-        let refused = |reason: String| wrong(reach.flags.url, format!("{reason}; {EXPECTED}"));
-        let (authority, path) = rest.split_once('/').unwrap_or((rest, ""));
-        let (proof, list) = authority.rsplit_once('@').map_or(("", authority), |(proof, list)| (proof, list));
-        let (path, query) =
-            path.split_once('?').map_or((path, String::new()), |(path, query)| (path, format!("?{query}")));
-        let (master, database) = path.split_once('/').unwrap_or((path, ""));
+        let listed = Listed::read(reach, rest, DEFAULT_PORT, EXPECTED)?;
+        let (master, database) = listed.path.split_once('/').unwrap_or((listed.path, ""));
         if master.is_empty() || !master.chars().all(|c| c.is_ascii_alphanumeric() || "._-".contains(c)) {
-            return Err(refused(format!("{master:?} names no master")));
+            return Err(listed.refused(&format!("{master:?} names no master")));
         }
-        let at = if proof.is_empty() { "" } else { "@" };
-        let url = format!("redis://{proof}{at}localhost/{database}{query}");
-        let greeting = url.into_connection_info().map_err(|error| refused(error.to_string()))?;
-        let greeting = greeting.redis_settings().clone();
-        let place = |text: &str| {
-            let address = address(text, DEFAULT_PORT);
-            Place::new(reach, address.ok_or_else(|| refused(format!("{text:?} is no server")))?, encrypts)
-        };
-        let places = list.split(',').map(place).collect::<Result<Vec<_>, _>>()?;
-        if places.len() > MOST {
-            return Err(refused(format!("names {} sentinels: {MOST} are the most", places.len())));
-        }
+        let greeting = listed.greeting(database)?;
+        let places = listed.servers.into_iter().map(|server| Place::new(reach, server, encrypts));
+        let places = places.collect::<Result<Vec<_>, _>>()?;
         let own = greeting.clone().set_db(0);
         Ok((Self { places, master: master.to_owned(), greeting: own }, greeting))
     }

@@ -16,6 +16,8 @@ use tokio::net::UnixStream;
 use tokio::sync::watch;
 use tokio_util::task::AbortOnDropHandle;
 
+use super::cluster::Nodes;
+use super::commands::Commands;
 use super::link::Link;
 use super::sentinel::Sentinels;
 use super::why;
@@ -25,14 +27,17 @@ use crate::settings::{PasswordFile, Reach, SettingsError};
 
 /// Where the URL comes from.
 const FLAG: &str = "--redis-url";
-const EXPECTED: &str =
-    "expected redis://[user:password@]host[:port][/database], rediss:// for TLS, or redis+sentinel://";
+const EXPECTED: &str = "expected redis://[user:password@]host[:port][/database], rediss:// for TLS, redis+sentinel:// or redis+cluster://";
 /// Behind a scheme: the servers are sentinels.
 const SENTINEL: &str = "+sentinel";
+/// They are nodes of a cluster.
+const CLUSTER: &str = "+cluster";
 /// Schemes that are spoken, by the one that the client knows the rest of the URL by, and whether they ask for TLS.
-const SCHEMES: [(&str, &str, bool); 9] = [
+const SCHEMES: [(&str, &str, bool); 11] = [
     ("redis", "redis", false),
     ("rediss", "redis", true),
+    ("redis+cluster", "redis", false),
+    ("rediss+cluster", "redis", true),
     ("redis+sentinel", "redis", false),
     ("rediss+sentinel", "redis", true),
     ("valkey", "valkey", false),
@@ -53,8 +58,10 @@ pub(crate) enum ConnectError {
     Password(#[from] SettingsError),
     #[error("it did not answer within {0:?}")]
     Timeout(Duration),
-    #[error("it is in cluster mode, which is not supported: name a server with cluster-enabled no")]
+    #[error("it is in cluster mode: name its nodes by redis+cluster://")]
     Cluster,
+    #[error("it is not in cluster mode: name it by redis://")]
+    NoCluster,
     #[error("no sentinel knows a master {0:?}")]
     UnknownMaster(String),
     #[error("{0} is no master, though a sentinel says so")]
@@ -74,7 +81,7 @@ impl ConnectError {
     fn is_setting(&self) -> bool {
         match self {
             Self::Redis(error) => why::is_setting(error),
-            Self::Cluster | Self::UnknownMaster(_) => true,
+            Self::Cluster | Self::NoCluster | Self::UnknownMaster(_) => true,
             // A password that is rotated, a certificate too, may be right a moment later.
             Self::Io(_)
             | Self::Password(_)
@@ -114,13 +121,28 @@ enum At {
     Socket(PathBuf),
     /// Wherever they say that the master is now.
     Sentinels(Sentinels),
+    /// These, and all that they know of.
+    Cluster(Nodes),
 }
 
 /// A connection. It is closed when the last handle goes.
 #[derive(Clone)]
 pub(super) struct Connection {
-    pub(super) commands: MultiplexedConnection,
-    _driver: Arc<AbortOnDropHandle<()>>,
+    pub(super) commands: Commands,
+    /// One server's; a cluster's drives itself.
+    _driver: Option<Arc<AbortOnDropHandle<()>>>,
+}
+
+impl Connection {
+    /// Whether it is in cluster mode; nothing if the user may not know: the first command will tell.
+    pub(super) async fn is_cluster(&self) -> Result<Option<bool>, ConnectError> {
+        let mut ask = ::redis::cmd("INFO");
+        match ask.arg("cluster").query_async::<String>(&mut self.commands.clone()).await {
+            Ok(info) => Ok(Some(info.contains("cluster_enabled:1"))),
+            Err(error) if error.code() == Some("NOPERM") => Ok(None),
+            Err(error) => Err(error.into()),
+        }
+    }
 }
 
 impl Server {
@@ -160,6 +182,11 @@ impl Server {
         links.iter().find_map(|(name, link)| Some(format!("the pool ({name}): {}", link.trouble()?)))
     }
 
+    /// Keys lie at several nodes.
+    pub(crate) fn is_cluster(&self) -> bool {
+        self.endpoint.is_cluster()
+    }
+
     /// Logs what went wrong with the server though it answers; one line a second at most.
     pub(crate) fn complain(&self, line: &str) {
         self.endpoint.complain(line);
@@ -180,7 +207,10 @@ impl Endpoint {
             )));
         }
         let encrypts = Encrypts::of(reach, *is_encrypted)?;
-        let (at, greeting) = if scheme.ends_with(SENTINEL) {
+        let (at, greeting) = if scheme.ends_with(CLUSTER) {
+            let (nodes, greeting) = Nodes::of(reach, rest, encrypts.as_ref())?;
+            (At::Cluster(nodes), greeting)
+        } else if scheme.ends_with(SENTINEL) {
             let (sentinels, greeting) = Sentinels::of(reach, rest, encrypts.as_ref())?;
             (At::Sentinels(sentinels), greeting)
         } else {
@@ -211,17 +241,16 @@ impl Endpoint {
     }
 
     async fn connect_slowly(&self) -> Result<Connection, ConnectError> {
-        let mut connection = match &self.at {
+        let connection = match &self.at {
             At::Place(place) => self.greet(place.dial().await?).await?,
             At::Socket(path) => self.greet(UnixStream::connect(path).await?).await?,
             At::Sentinels(sentinels) => self.master(sentinels).await?,
+            At::Cluster(nodes) => {
+                let commands = Commands::Cluster(nodes.connect(&self.proven().await?).await?);
+                return Ok(Connection { commands, _driver: None });
+            }
         };
-        match ::redis::cmd("INFO").arg("cluster").query_async::<String>(&mut connection.commands).await {
-            Ok(info) if info.contains("cluster_enabled:1") => Err(ConnectError::Cluster),
-            // Who may not ask finds out by the first command.
-            Err(error) if error.code() != Some("NOPERM") => Err(error.into()),
-            _ => Ok(connection),
-        }
+        if connection.is_cluster().await? == Some(true) { Err(ConnectError::Cluster) } else { Ok(connection) }
     }
 
     /// A connection to the first that a sentinel names and that is a master. That none knows of one counts only if all say so.
@@ -253,16 +282,25 @@ impl Endpoint {
         }
     }
 
-    /// The password is the one that there is now.
     async fn greet<S>(&self, stream: S) -> Result<Connection, ConnectError>
     where
         S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
     {
-        let mut greeting = self.greeting.clone();
-        if let Some(file) = &self.password_file {
-            greeting = greeting.set_password(file.read().await?);
-        }
-        greet(&greeting, stream).await
+        greet(&self.proven().await?, stream).await
+    }
+
+    /// What is told at first. The password is the one that there is now.
+    async fn proven(&self) -> Result<RedisConnectionInfo, ConnectError> {
+        let greeting = self.greeting.clone();
+        Ok(match &self.password_file {
+            Some(file) => greeting.set_password(file.read().await?),
+            None => greeting,
+        })
+    }
+
+    /// Keys lie at several nodes.
+    pub(super) fn is_cluster(&self) -> bool {
+        matches!(self.at, At::Cluster(_))
     }
 
     /// Has all connections made anew: this server isn't the one to ask.
@@ -299,7 +337,8 @@ where
     // Deadlines are the callers', each its own.
     let config = AsyncConnectionConfig::new().set_connection_timeout(None).set_response_timeout(None);
     let (commands, driver) = MultiplexedConnection::new_with_config(greeting, stream, config).await?;
-    Ok(Connection { commands, _driver: Arc::new(AbortOnDropHandle::new(tokio::spawn(driver))) })
+    let driver = Some(Arc::new(AbortOnDropHandle::new(tokio::spawn(driver))));
+    Ok(Connection { commands: Commands::One(commands), _driver: driver })
 }
 
 fn wrong(reason: String) -> SettingsError {
