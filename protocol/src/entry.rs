@@ -289,6 +289,7 @@ mod tests {
     }
 
     /// Packs, though it doesn't pay.
+    #[expect(clippy::unnecessary_wraps, reason = "as what packs is given")]
     fn twice(protobuf: &[u8]) -> Option<Vec<u8>> {
         Some([protobuf, protobuf].concat())
     }

@@ -10,6 +10,9 @@ use rig::tier::{Server, Tier};
 use crate::client::fp32;
 use crate::process::Forebay;
 
+/// How the answer to ROLE of a Redis that is a replica begins.
+pub(crate) const REPLICA: &str = "*5";
+
 /// A shared pool, and the arguments that name it.
 pub(crate) struct Mesh {
     tier: Tier,

@@ -102,7 +102,7 @@ fn what_only_the_cache_may_answer_is_waited_for_where_others_are_computed() {
 #[test]
 fn an_answer_that_shrinks_lies_packed_in_the_pool_and_is_the_same_for_another_server() {
     const VALUES: usize = 20_000;
-    let body = fp32(&[0.0; VALUES]);
+    let body = fp32(&vec![0.0; VALUES]);
     for mesh in Mesh::each() {
         let [one, other] = [(); 2].map(|()| mesh.serve());
         let asked = |forebay: &Forebay| forebay.infer("identity_fp32", &[], &body);
