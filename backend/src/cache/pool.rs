@@ -1,11 +1,12 @@
 //! Where entries are kept: keys -> entries, in one round trip; an entry -> kept, or why not. A file for each tier: `memory` is this
-//! process; `remote` is what Redis and Memcached have in common, `dial` how their servers are reached, `redis` and `memcached` how each
+//! process; `remote` is what Redis and Memcached have in common, `dial` how their servers are reached, `names` how what is kept is called, `redis` and `memcached` how each
 //! is spoken to. Next: `store` decides whether an entry is fresh.
 
 mod breaker;
 mod dial;
 pub(crate) mod memcached;
 mod memory;
+mod names;
 pub(crate) mod redis;
 mod remote;
 mod writer;
@@ -21,7 +22,7 @@ use metrics::counter;
 
 pub(crate) use memcached::Memcached;
 pub(crate) use memory::MemoryPool;
-pub(in crate::cache) use redis::CLUSTER_NAMES;
+pub(crate) use names::Names;
 pub(crate) use redis::{Link, Redis};
 pub(crate) use remote::{RemotePool, Shelf};
 

@@ -27,6 +27,20 @@ pub(crate) enum PoolKind {
     None,
 }
 
+/// Before names in a shared pool, where nothing else is set.
+const PREFIX: &str = "forebay";
+/// A name is at most 250 bytes long in Memcached, and what follows the prefix at most 84.
+const LONGEST_PREFIX: usize = 128;
+
+/// A Redis would take braces for a tag, and a Memcached takes no spaces.
+fn parse_prefix(text: &str) -> Result<String, String> {
+    let is_right = |c: char| c.is_ascii_alphanumeric() || ".-_".contains(c);
+    if text.is_empty() || text.len() > LONGEST_PREFIX || !text.chars().all(is_right) {
+        return Err(format!("expected 1 to {LONGEST_PREFIX} letters, digits and .-_"));
+    }
+    Ok(text.to_owned())
+}
+
 /// Which pool, and how it is reached.
 #[derive(Debug, Clone, Args)]
 #[command(next_help_heading = "Pool")]
@@ -34,6 +48,9 @@ pub(crate) struct TierSettings {
     /// Where cached results are kept
     #[arg(long, env = "FOREBAY_POOL", value_enum, default_value = "memory")]
     pub(crate) pool: PoolKind,
+    /// Before each name in a shared pool, and a colon. Those of one mesh say the same; those of another one know nothing of them
+    #[arg(long, env = "FOREBAY_POOL_PREFIX", default_value = PREFIX, value_parser = parse_prefix)]
+    pool_prefix: String,
     /// Redis to use, with --pool redis: redis://[user:password@]host:port[/database],
     /// redis+sentinel://[user:password@]host[:port][,host[:port]...]/master[/database], or
     /// redis+cluster://[user:password@]host[:port][,host[:port]...]; rediss:// and so on for TLS
@@ -107,13 +124,13 @@ impl TierSettings {
     /// How Redis is reached, with --pool redis.
     pub(crate) fn redis(&self) -> Reach {
         let (url, ca_file) = (self.redis_url.clone(), self.redis_ca_file.clone());
-        Reach::new(REDIS, url, ca_file, self.redis_password_file.clone())
+        Reach::new(REDIS, url, ca_file, self.redis_password_file.clone()).named(&self.pool_prefix)
     }
 
     /// How Memcached's servers are reached, with --pool memcached.
     pub(crate) fn memcached(&self) -> Reach {
         let (url, ca_file) = (self.memcached_url.clone(), self.memcached_ca_file.clone());
-        Reach::new(MEMCACHED, url, ca_file, self.memcached_password_file.clone())
+        Reach::new(MEMCACHED, url, ca_file, self.memcached_password_file.clone()).named(&self.pool_prefix)
     }
 }
 
@@ -147,6 +164,8 @@ pub(crate) struct Reach {
     pub(crate) url: String,
     pub(crate) ca_file: Option<PathBuf>,
     pub(crate) password_file: Option<PasswordFile>,
+    /// Before each name there.
+    pub(crate) prefix: String,
 }
 
 /// The flags that say so, for errors to name.
@@ -173,7 +192,13 @@ impl Reach {
         password_file: Option<PathBuf>,
     ) -> Self {
         let password_file = password_file.map(|path| PasswordFile::new(flags.password_file, path));
-        Self { flags, url: url.unwrap_or_default(), ca_file, password_file }
+        let prefix = PREFIX.to_owned();
+        Self { flags, url: url.unwrap_or_default(), ca_file, password_file, prefix }
+    }
+
+    fn named(mut self, prefix: &str) -> Self {
+        prefix.clone_into(&mut self.prefix);
+        self
     }
 
     /// The URL alone says it.

@@ -192,3 +192,28 @@ fn a_pool_that_is_not_there_is_told_in_few_lines_and_nothing_is_said_to_be_store
     });
     assert!(lines as u64 <= began.elapsed().as_secs() + 1, "{lines} lines in {:?}", began.elapsed());
 }
+
+#[test]
+fn meshes_of_another_prefix_share_a_pool_and_know_nothing_of_each_other() {
+    for mesh in Mesh::each() {
+        let [named, other] = ["stage", "prod"].map(|prefix| mesh.arguments(&["--pool-prefix", prefix]));
+        let (one, gate) = (Forebay::serve(&named), Forebay::gate(&named));
+        let (another, stranger) = (Forebay::serve(&other), Forebay::gate(&other));
+        let mut values = (1..u16::MAX).map(f32::from);
+        let kept = until("it is kept and found", || {
+            let value = values.next().unwrap();
+            ask(&one, value);
+            (lookup(&gate, value).status == 200).then_some(value)
+        });
+        assert!(!ask(&another, kept).is_hit());
+        until("the other mesh has it too", || (lookup(&stranger, kept).status == 200).then_some(()));
+        let only = values.next().unwrap();
+        ask(&one, only);
+        until("one mesh has it", || (lookup(&gate, only).status == 200).then_some(()));
+        assert_ne!(lookup(&stranger, only).status, 200);
+        if mesh.is_redis() {
+            let strangers = "#redis.call('KEYS', 'forebay:*')";
+            assert_eq!(mesh.servers[0].tell(&format!("EVAL \"return {strangers}\" 0")), ":0");
+        }
+    }
+}

@@ -28,11 +28,11 @@ pub(crate) enum Book {
 }
 
 impl Book {
-    /// Before a service's name, or its digest. The 1 is the version of what is in it.
-    pub(super) fn prefix(self) -> &'static str {
+    /// Of a service's, by its name or its digest, behind the prefix. The 1 is the version of what is in it.
+    pub(super) fn name(self, service: &str) -> String {
         match self {
-            Self::Variants => "forebay:1:variants:",
-            Self::Held => "forebay:1:held:",
+            Self::Variants => format!("1:variants:{service}"),
+            Self::Held => format!("1:held:{service}"),
         }
     }
 

@@ -16,14 +16,12 @@ use forebay_protocol::digest::Key;
 use futures_util::future::join_all;
 
 use super::remote::{Sealed, Shelf};
-use super::{PoolError, dropped};
+use super::{Names, PoolError, dropped};
 use crate::settings::{Reach, SettingsError};
 use connect::{ConnectError, Endpoint};
 use link::Link;
 use wire::{If, Reply};
 
-/// Before each key, so that a Memcached can be shared with others.
-const ENTRY_PREFIX: &str = "forebay:e:";
 /// What a server says of a value that is larger than it takes.
 const TOO_LARGE: &str = "too large";
 
@@ -31,6 +29,7 @@ const TOO_LARGE: &str = "too large";
 #[derive(Clone)]
 pub(crate) struct Memcached {
     servers: Arc<[Server]>,
+    pub(in crate::cache) names: Names,
     /// To the first server: what is live, said and heard.
     pub(crate) home: Home,
 }
@@ -67,7 +66,7 @@ impl Memcached {
     /// For a URL or a file that can't be used, and for what a server says of it when it is there: a wrong password, a version without the
     /// commands.
     pub(crate) async fn open(reach: &Reach) -> Result<Self, SettingsError> {
-        let endpoints = url::endpoints(reach)?;
+        let (names, endpoints) = (Names::new(&reach.prefix), url::endpoints(reach)?);
         if let Some(credentials) = endpoints.first().and_then(|endpoint| endpoint.credentials.as_ref()) {
             credentials.password().await?;
         }
@@ -76,7 +75,7 @@ impl Memcached {
             unreachable!("a list that is read has one server at least")
         };
         let link = Link::start(endpoint.clone(), "generations");
-        let memcached = Self { servers: servers.into(), home: Home { endpoint, link } };
+        let memcached = Self { servers: servers.into(), names, home: Home { endpoint, link } };
         for server in &*memcached.servers {
             if let Err(error) = server.lookups.first().await
                 && error.is_setting()
@@ -101,7 +100,7 @@ impl Memcached {
             let Some(server) = self.server(key(one)) else { continue };
             match shares.iter_mut().find(|share| std::ptr::eq(share.server, server)) {
                 Some(share) => share.of.push((at, one)),
-                None => shares.push(Share { server, of: vec![(at, one)] }),
+                None => shares.push(Share { names: &self.names, server, of: vec![(at, one)] }),
             }
         }
         shares
@@ -110,6 +109,7 @@ impl Memcached {
 
 /// What is asked of one server.
 struct Share<'a, T> {
+    names: &'a Names,
     server: &'a Server,
     of: Vec<(usize, &'a T)>,
 }
@@ -129,7 +129,7 @@ impl Share<'_, Key> {
     async fn get(&self, patience: Duration) -> Result<Vec<(usize, Bytes)>, PoolError> {
         let mut commands = Vec::new();
         for (at, key) in &self.of {
-            wire::get(&mut commands, &name(key), *at as u64);
+            wire::get(&mut commands, &self.names.entry_text(key), *at as u64);
         }
         let (replies, _) = self.server.lookups.ask(commands, self.of.len(), patience, None).await?;
         let mut found = Vec::new();
@@ -148,7 +148,7 @@ impl Share<'_, Sealed> {
     async fn put(&self, patience: Duration) -> Result<(), PoolError> {
         let mut commands = Vec::new();
         for (_, Sealed { key, bytes, lifetime }) in &self.of {
-            wire::set(&mut commands, &name(key), bytes, *lifetime, If::Always);
+            wire::set(&mut commands, &self.names.entry_text(key), bytes, *lifetime, If::Always);
         }
         let (replies, _) = self.server.writes.ask(commands, self.of.len(), patience, None).await?;
         let mut refused = Ok(());
@@ -253,8 +253,4 @@ pub(crate) fn astray(reply: Reply) -> PoolError {
         Reply::Refused(why) => MemcachedError::Refused(why).into(),
         other => MemcachedError::Astray(other).into(),
     }
-}
-
-fn name(key: &Key) -> String {
-    format!("{ENTRY_PREFIX}{}", blake3::Hash::from_bytes(key.0).to_hex())
 }

@@ -19,14 +19,11 @@ use futures_util::future::join_all;
 use super::remote::{Sealed, Shelf};
 use super::{Cause, PoolError};
 
-pub(in crate::cache) use cluster::NAMES as CLUSTER_NAMES;
 pub(crate) use link::Link;
 pub(crate) use server::Server as Redis;
 
 /// The largest string.
 const STRING_BYTES: usize = 512 << 20;
-/// Before each key, so that a Redis can be shared with others.
-const ENTRY_PREFIX: &[u8] = b"forebay:e:";
 
 impl Shelf for Redis {
     const TIER: &'static str = "redis";
@@ -34,7 +31,7 @@ impl Shelf for Redis {
     async fn get(&self, keys: &[Key], patience: Duration) -> Result<Vec<Option<Bytes>>, PoolError> {
         let mut command = ::redis::cmd("MGET");
         for key in keys {
-            command.arg(name(key));
+            command.arg(self.names.entry(key));
         }
         let found: Vec<Option<Vec<u8>>> = self.lookups.ask(&command, patience).await?;
         Ok(found.into_iter().map(|found| found.map(Bytes::from)).collect())
@@ -44,7 +41,7 @@ impl Shelf for Redis {
         let sets = entries.iter().map(|Sealed { key, bytes, lifetime }| {
             let millis = u64::try_from(lifetime.as_millis()).unwrap_or(u64::MAX);
             let mut set = ::redis::cmd("SET");
-            set.arg(name(key)).arg(&**bytes).arg("PX").arg(millis);
+            set.arg(self.names.entry(key)).arg(&**bytes).arg("PX").arg(millis);
             set
         });
         let written = if self.is_cluster() {
@@ -84,8 +81,4 @@ impl From<RedisError> for PoolError {
     fn from(error: RedisError) -> Self {
         Self::Failed(Cause::from(Box::<dyn std::error::Error + Send + Sync>::from(error)))
     }
-}
-
-fn name(key: &Key) -> Vec<u8> {
-    [ENTRY_PREFIX, &key.0].concat()
 }

@@ -11,9 +11,10 @@ use crate::cache::live::heard::{Heard, Record, Served, outdated};
 use crate::cache::live::millis;
 use crate::cache::live::proxies::LEASE;
 use crate::cache::live::registry::board::{At, Board};
-use crate::cache::live::registry::redis::{KEYS, ReadAnswer, Step as Script, reported, swept};
+use crate::cache::live::registry::redis::{ReadAnswer, Step as Script, keys, reported, swept};
 use crate::cache::live::registry::steps::{Read, Reader, Stands, Word, digest, text};
 use crate::cache::live::reports::{Fate, REMEMBERED};
+use crate::cache::pool::Names;
 use forebay_protocol::digest::Generation;
 
 /// Time and run come as the last arguments.
@@ -33,8 +34,9 @@ impl Redis {
     }
 
     fn run<T: FromRedisValue>(&mut self, rest: &str, arguments: &[String], at: At) -> T {
+        let names = Names::new("forebay");
         let arguments = [arguments, &[at.us.to_string(), at.run.to_string()]].concat();
-        Script::new(NOW, rest).command(&KEYS, &arguments).query(&mut self.connection).unwrap()
+        Script::new(NOW, rest).command(&keys(&names, false), &arguments).query(&mut self.connection).unwrap()
     }
 }
 

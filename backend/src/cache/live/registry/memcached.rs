@@ -26,10 +26,8 @@ use crate::cache::pool::memcached::{Memcached, astray};
 use clock::TierClock;
 use records::Records;
 
-/// The board's name. The 2 is the version of what is in it.
-const BOARD: &str = "forebay:2:board";
-/// Before each reporter's digest.
-const REPORT_PREFIX: &str = "forebay:2:report:";
+/// The board's name, behind the prefix. The 2 is the version of what is in it.
+const BOARD: &str = "2:board";
 /// Who polls no more and says nothing is forgotten after it; the board is written anew long before.
 const KEPT: Duration = Duration::from_hours(30 * 24);
 /// After a step that another one came before, up to so many microseconds pass before it is taken again.
@@ -174,7 +172,7 @@ impl MemcachedSteps {
 
     /// The board, if there is one.
     async fn board(&self) -> Result<(Option<Board>, Place), PoolError> {
-        let (bytes, place) = self.value(BOARD).await?;
+        let (bytes, place) = self.value(&self.memcached.names.of(BOARD)).await?;
         let none = |error: &BoardError| {
             let line =
                 format!("what was said is forgotten, for what the pool has of it can't be read: {error}");
@@ -189,7 +187,7 @@ impl MemcachedSteps {
         if bytes.len() > most {
             return Err(StepError::Full(bytes.len(), most).into());
         }
-        self.replace(BOARD, &bytes, KEPT, place).await
+        self.replace(&self.memcached.names.of(BOARD), &bytes, KEPT, place).await
     }
 
     /// What a gate tells and hears, once. A record that is lost costs all that was said.
@@ -254,7 +252,7 @@ impl Steps for MemcachedSteps {
     }
 
     async fn note(&self, book: Book, service: &str, notes: &[Note]) -> Result<Fields, PoolError> {
-        let name = format!("{}{}", book.prefix(), super::steps::digest(service));
+        let name = self.memcached.names.of(&book.name(&super::steps::digest(service)));
         let taken = async {
             loop {
                 let (bytes, place) = self.value(&name).await?;
@@ -280,7 +278,7 @@ impl Steps for MemcachedSteps {
     }
 
     async fn report(&self, who: String, seq: u64) -> Result<Fate, PoolError> {
-        let name = format!("{REPORT_PREFIX}{}", super::steps::digest(&who));
+        let name = self.memcached.names.of(&format!("2:report:{}", super::steps::digest(&who)));
         let counted = async {
             loop {
                 let (bytes, place) = self.value(&name).await?;

@@ -11,21 +11,12 @@ use crate::cache::live::ledger::{Book, Fields, Note};
 use crate::cache::live::millis;
 use crate::cache::live::proxies::LEASE;
 use crate::cache::live::reports::{self, Fate};
-use crate::cache::pool::{CLUSTER_NAMES, Link, PoolError, Redis};
+use crate::cache::pool::{Link, Names, PoolError, Redis};
 use crate::time::clock;
 
-/// As the scripts know them: beats, records, state, epochs, proxies, gates, reports, reporters. The 2 is the version of what is in
-/// them.
-pub(in crate::cache::live) const KEYS: [&str; 8] = [
-    "forebay:2:beats",
-    "forebay:2:records",
-    "forebay:2:state",
-    "forebay:2:epochs",
-    "forebay:2:proxies",
-    "forebay:2:gates",
-    "forebay:2:reports",
-    "forebay:2:reporters",
-];
+/// As the scripts know them, behind the prefix. The 2 is the version of what is in them.
+const KEYS: [&str; 8] =
+    ["2:beats", "2:records", "2:state", "2:epochs", "2:proxies", "2:gates", "2:reports", "2:reporters"];
 /// The time, and which Redis it is, as far as its user may know.
 const NOW: &str = "
 local time = redis.call('TIME')
@@ -54,19 +45,25 @@ impl Step {
     }
 
     /// Runs it. It goes along each time, a few kilobytes: Redis knows it again by its digest.
-    async fn run<T: FromRedisValue>(&self, link: &Link, arguments: &[String]) -> Result<T, PoolError> {
-        let mut commands = ::redis::pipe();
-        let names = if link.is_cluster() { &CLUSTER_NAMES } else { &KEYS };
-        commands.add_command(self.command(names, arguments));
-        let (answer,): (T,) = link.query(&commands, PATIENCE).await?;
-        Ok(answer)
+    async fn run<T: FromRedisValue>(
+        &self,
+        redis: &Redis,
+        link: &Link,
+        arguments: &[String],
+    ) -> Result<T, PoolError> {
+        link.ask(&self.command(&keys(&redis.names, redis.is_cluster()), arguments), PATIENCE).await
     }
 
-    pub(in crate::cache::live) fn command(&self, names: &[&str; 8], arguments: &[String]) -> Cmd {
+    pub(in crate::cache::live) fn command(&self, names: &[String], arguments: &[String]) -> Cmd {
         let mut command = ::redis::cmd("EVAL");
         command.arg(&self.0).arg(names.len()).arg(names).arg(arguments);
         command
     }
+}
+
+/// What the scripts touch, in the order in which they know it.
+pub(in crate::cache::live) fn keys(names: &Names, is_cluster: bool) -> [String; 8] {
+    KEYS.map(|key| if is_cluster { names.together(key) } else { names.of(key) })
 }
 
 impl Stands {
@@ -102,29 +99,29 @@ impl Steps for Redis {
     async fn say(&self, word: &Word<'_>) -> Result<Said, PoolError> {
         let asked = Instant::now();
         let (epoch, now_ms, stands): (u64, u64, String) =
-            SAY.run(&self.generations, &word.arguments()).await?;
+            SAY.run(self, &self.generations, &word.arguments()).await?;
         clock::heard(now_ms, asked);
         Ok(Said { epoch, record: Stands::of(&stands) })
     }
 
     async fn read(&self, reader: &Reader<'_>) -> Result<Read, PoolError> {
         let asked = Instant::now();
-        let answer: ReadAnswer = READ.run(&self.generations, &reader.arguments()).await?;
+        let answer: ReadAnswer = READ.run(self, &self.generations, &reader.arguments()).await?;
         clock::heard(answer.2, asked);
         Ok(Read::of(answer, reader.signature))
     }
 
     async fn behind(&self, epoch: u64) -> Result<(u64, String), PoolError> {
-        BEHIND.run(&self.generations, &[epoch.to_string()]).await
+        BEHIND.run(self, &self.generations, &[epoch.to_string()]).await
     }
 
     async fn peek(&self) -> Result<(u64, Vec<Heard>), PoolError> {
-        let (now_ms, beats, records): (u64, Vec<_>, Vec<_>) = PEEK.run(&self.generations, &[]).await?;
+        let (now_ms, beats, records): (u64, Vec<_>, Vec<_>) = PEEK.run(self, &self.generations, &[]).await?;
         Ok((now_ms, heard(&beats, &records)))
     }
 
     async fn note(&self, book: Book, service: &str, notes: &[Note]) -> Result<Fields, PoolError> {
-        let name = format!("{}{service}", book.prefix());
+        let name = self.names.of(&book.name(service));
         let mut commands = ::redis::pipe();
         commands.atomic();
         for note in notes {
@@ -150,12 +147,12 @@ impl Steps for Redis {
         if gone.is_empty() {
             return Ok(());
         }
-        let _: u64 = SWEEP.run(&self.generations, &swept(&gone)).await?;
+        let _: u64 = SWEEP.run(self, &self.generations, &swept(&gone)).await?;
         Ok(())
     }
 
     async fn report(&self, who: String, seq: u64) -> Result<Fate, PoolError> {
-        let word: String = REPORT.run(&self.writes, &reported(who, seq)).await?;
+        let word: String = REPORT.run(self, &self.writes, &reported(who, seq)).await?;
         Ok(Fate::of(&word))
     }
 

@@ -1,6 +1,6 @@
 //! Redis in cluster mode: some of its nodes enter, from a URL; a connection that finds the others and follows keys as they move leaves. Each
-//! key is at the node that has its slot, so commands of several keys go to several nodes; what scripts touch together lies at one
-//! ([`NAMES`]). Next: `link` keeps the connection.
+//! key is at the node that has its slot, so commands of several keys go to several nodes; what scripts touch together has a tag
+//! and lies at one. Next: `link` keeps the connection.
 
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -110,18 +110,6 @@ impl Nodes {
         Ok(address.into_connection_info()?)
     }
 }
-
-/// Keys of what is live, where they lie at one node: those of `registry`, in its order.
-pub(in crate::cache) const NAMES: [&str; 8] = [
-    "{forebay}:2:beats",
-    "{forebay}:2:records",
-    "{forebay}:2:state",
-    "{forebay}:2:epochs",
-    "{forebay}:2:proxies",
-    "{forebay}:2:gates",
-    "{forebay}:2:reports",
-    "{forebay}:2:reporters",
-];
 
 #[cfg(test)]
 mod tests {

@@ -116,11 +116,6 @@ impl Link {
         Err(PoolError::Timeout(patience))
     }
 
-    /// Keys lie at several nodes.
-    pub(crate) fn is_cluster(&self) -> bool {
-        self.endpoint.is_cluster()
-    }
-
     /// Why there is no connection, if there is none.
     pub(crate) fn trouble(&self) -> Option<String> {
         match &*self.state.borrow() {

@@ -21,6 +21,7 @@ use super::commands::Commands;
 use super::link::Link;
 use super::sentinel::Sentinels;
 use super::why;
+use crate::cache::pool::Names;
 use crate::cache::pool::dial::{CONNECT, Encrypts, Place};
 use crate::observe::logs::Seldom;
 use crate::settings::{PasswordFile, Reach, SettingsError};
@@ -97,6 +98,7 @@ impl ConnectError {
 #[derive(Clone)]
 pub(crate) struct Server {
     endpoint: Arc<Endpoint>,
+    pub(in crate::cache) names: Names,
     pub(crate) lookups: Link,
     /// Entries, and what proxies report.
     pub(crate) writes: Link,
@@ -170,10 +172,10 @@ impl Server {
     }
 
     fn start(reach: &Reach) -> Result<Self, SettingsError> {
-        let endpoint = Arc::new(Endpoint::of(reach)?);
+        let (names, endpoint) = (Names::new(&reach.prefix), Arc::new(Endpoint::of(reach)?));
         let link = |name| Link::start(endpoint.clone(), name);
         let (lookups, writes, generations) = (link("lookups"), link("writes"), link("generations"));
-        Ok(Self { endpoint, lookups, writes, generations })
+        Ok(Self { endpoint, names, lookups, writes, generations })
     }
 
     /// Why the pool can't be used, if so.

@@ -13,8 +13,6 @@ use crate::cache::pool::memcached::astray;
 use crate::cache::pool::memcached::wire::{self, If, Reply};
 use crate::time::every::Every;
 
-/// Before each record's digest.
-const PREFIX: &str = "forebay:2:record:";
 /// A gate looks so often whether those are there that it goes by.
 const LOOKED: Duration = Duration::from_secs(1);
 /// All that are on the board have so many bytes at most.
@@ -27,16 +25,17 @@ pub(super) struct Records {
     looked: Every,
 }
 
-fn name(digest: &str) -> String {
-    format!("{PREFIX}{digest}")
-}
-
 impl MemcachedSteps {
+    /// Of the record that has that digest.
+    fn record_name(&self, digest: &str) -> String {
+        self.memcached.names.of(&format!("2:record:{digest}"))
+    }
+
     /// Has the record there before its digest is on the board. False where only the digest is said, and it is not there.
     pub(super) async fn say_record(&self, word: &Word<'_>) -> Result<bool, PoolError> {
         let mut commands = Vec::new();
         if word.record.is_empty() {
-            wire::touch(&mut commands, &name(word.digest), KEPT);
+            wire::touch(&mut commands, &self.record_name(word.digest), KEPT);
             return match self.ask_one(commands).await? {
                 Reply::Done => Ok(true),
                 Reply::Missing => Ok(false),
@@ -47,7 +46,7 @@ impl MemcachedSteps {
         if word.record.len() > most {
             return Err(StepError::LongRecord(word.record.len(), most).into());
         }
-        wire::set(&mut commands, &name(word.digest), word.record.as_bytes(), KEPT, If::Always);
+        wire::set(&mut commands, &self.record_name(word.digest), word.record.as_bytes(), KEPT, If::Always);
         match self.ask_one(commands).await? {
             Reply::Done => Ok(true),
             other => Err(astray(other)),
@@ -93,7 +92,7 @@ impl MemcachedSteps {
 
     /// The record of that digest. What is not of that digest is none.
     async fn fetch(&self, of: &str) -> Result<Option<Arc<str>>, PoolError> {
-        let (bytes, _) = self.value(&name(of)).await?;
+        let (bytes, _) = self.value(&self.record_name(of)).await?;
         let text = bytes.as_deref().and_then(|bytes| std::str::from_utf8(bytes).ok());
         Ok(text.filter(|text| digest(text) == of).map(Arc::from))
     }
@@ -111,7 +110,7 @@ impl MemcachedSteps {
         };
         let mut commands = Vec::new();
         for (digest, _) in &texts {
-            wire::touch(&mut commands, &name(digest), KEPT);
+            wire::touch(&mut commands, &self.record_name(digest), KEPT);
         }
         if texts.is_empty() {
             return Ok(());
@@ -120,7 +119,7 @@ impl MemcachedSteps {
         for ((digest, text), there) in texts.iter().zip(there) {
             if there == Reply::Missing {
                 let mut commands = Vec::new();
-                wire::set(&mut commands, &name(digest), text.as_bytes(), KEPT, If::Missing);
+                wire::set(&mut commands, &self.record_name(digest), text.as_bytes(), KEPT, If::Missing);
                 self.ask_one(commands).await?;
             }
         }
