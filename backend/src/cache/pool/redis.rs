@@ -1,4 +1,4 @@
-//! Redis: entries by MGET and SET. `server` is the one that the settings name, or that `sentinel`s name, `link` a connection to it, `why`
+//! Redis: entries by MGET, in cluster mode by GET, and SET. `server` is the one that the settings name, or that `sentinel`s name, `link` a connection to it, `why`
 //! what its errors mean.
 
 mod cluster;
@@ -29,6 +29,9 @@ impl Shelf for Redis {
     const TIER: &'static str = "redis";
 
     async fn get(&self, keys: &[Key], patience: Duration) -> Result<Vec<Option<Bytes>>, PoolError> {
+        if self.is_cluster() {
+            return self.get_each(keys, patience).await;
+        }
         let mut command = ::redis::cmd("MGET");
         for key in keys {
             command.arg(self.names.entry(key));
@@ -74,6 +77,28 @@ impl Shelf for Redis {
 
     fn trouble(&self) -> Option<String> {
         Self::trouble(self)
+    }
+}
+
+impl Redis {
+    /// Each of the node that has its slot. One that is lost has nothing; it is an error when none answers of those that are asked.
+    async fn get_each(&self, keys: &[Key], patience: Duration) -> Result<Vec<Option<Bytes>>, PoolError> {
+        let asked = keys.iter().map(|key| async {
+            let mut command = ::redis::cmd("GET");
+            self.lookups.ask::<Option<Vec<u8>>>(command.arg(self.names.entry(key)), patience).await
+        });
+        let (mut found, mut answered, mut failed) = (Vec::with_capacity(keys.len()), false, None);
+        for of_one in join_all(asked).await {
+            answered |= of_one.is_ok();
+            found.push(of_one.unwrap_or_else(|error| {
+                failed = Some(error);
+                None
+            }));
+        }
+        match failed {
+            Some(error) if !answered => Err(error),
+            _ => Ok(found.into_iter().map(|found| found.map(Bytes::from)).collect()),
+        }
     }
 }
 
