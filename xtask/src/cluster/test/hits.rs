@@ -17,9 +17,7 @@ pub(super) fn each_encoding(bed: &Bed<'_>) -> Result<String> {
     // Of this moment: what an earlier one asked is kept.
     let moment = SystemTime::now().duration_since(UNIX_EPOCH)?.as_micros();
     for (seed, encoding) in (moment..).zip(["json", "binary", "grpc"]) {
-        // gRPC's hits are the backend's own until the filter knows gRPC.
-        let component = if encoding == "grpc" { "backend" } else { "front" };
-        let asked = Asked { bed, encoding, seed, address: bed.service(component)? };
+        let asked = Asked { bed, encoding, seed, address: bed.service("front")? };
         ensure!(asked.send(true)?.is_none(), "{encoding}: the cache alone answers what nobody has asked");
         let miss = asked.send(false)?.with_context(|| format!("{encoding}: no answer"))?;
         // What is answered is written to the pool after it, and a lookup that takes too long on a busy machine is a miss.
@@ -27,9 +25,9 @@ pub(super) fn each_encoding(bed: &Bed<'_>) -> Result<String> {
             asked.send(true).transpose()
         })??;
         ensure!(miss == hit, "{encoding}: the hit is {hit}, the answer was {miss}");
-        found.push(format!("{encoding} by {RELEASE}-{component}"));
+        found.push(encoding);
     }
-    Ok(found.join(", "))
+    Ok(format!("{} by {RELEASE}-front", found.join(", ")))
 }
 
 struct Asked<'a> {
@@ -43,7 +41,7 @@ struct Asked<'a> {
 impl Asked<'_> {
     /// The answer; none if the cache alone may answer and can't.
     fn send(&self, from_cache: bool) -> Result<Option<String>> {
-        let (address, grpc) = (&self.address, if self.encoding == "grpc" { 8001 } else { 8080 });
+        let address = &self.address;
         let mut client = self.bed.client()?;
         client.args([
             "infer",
@@ -58,7 +56,7 @@ impl Asked<'_> {
             "--url",
             &format!("http://{address}:8080"),
             "--grpc-url",
-            &format!("grpc://{address}:{grpc}"),
+            &format!("grpc://{address}:8080"),
         ]);
         if from_cache {
             client.args(["--header", "cache-control: only-if-cached"]);
