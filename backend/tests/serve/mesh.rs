@@ -5,6 +5,7 @@ use forebay_protocol::gate::LOOKUP_PATH;
 use forebay_protocol::limits::Limits;
 use forebay_protocol::path::InferPath;
 use rig::http::{Answer, request, send};
+use rig::process::until;
 use rig::tier::{Server, Tier};
 
 use crate::client::fp32;
@@ -113,4 +114,13 @@ pub(crate) fn ask(forebay: &Forebay, value: f32) -> Answer {
     let answer = forebay.infer("identity_fp32", &[], &fp32(&[value]));
     assert_eq!(answer.status, 200, "{answer:?}");
     answer
+}
+
+/// New results are kept by one and found by the other.
+pub(crate) fn works(one: &Forebay, gate: &Forebay, values: &mut impl Iterator<Item = f32>) {
+    until("results are kept and found", || {
+        let value = values.next().unwrap();
+        (ask(one, value).header("cache-status").contains("stored") && lookup(gate, value).status == 200)
+            .then_some(())
+    });
 }

@@ -7,7 +7,7 @@ use rig::authority::Authority;
 use rig::process::{free_port, until};
 use rig::tier::{Server, Tier};
 
-use crate::mesh::{Mesh, REPLICA, ask, lookup};
+use crate::mesh::{Mesh, REPLICA, ask, lookup, works};
 use crate::process::{Forebay, refused, serve_command, test_repository};
 use crate::reached::rights_of_the_page;
 
@@ -57,15 +57,6 @@ fn cluster() -> Vec<Server> {
 fn named_by(nodes: Vec<Server>, count: usize, proof: &str) -> Mesh {
     let list: Vec<String> = nodes[..count].iter().map(|node| format!("127.0.0.1:{}", node.port)).collect();
     Mesh::at(Tier::Redis, nodes, &format!("redis+cluster://{proof}{}", list.join(",")))
-}
-
-/// New results are kept by one and found by the other.
-fn works(one: &Forebay, gate: &Forebay, values: &mut impl Iterator<Item = f32>) {
-    until("results are kept and found", || {
-        let value = values.next().unwrap();
-        (ask(one, value).header("cache-status").contains("stored") && lookup(gate, value).status == 200)
-            .then_some(())
-    });
 }
 
 #[test]

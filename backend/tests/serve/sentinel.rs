@@ -10,8 +10,8 @@ use rig::process::{Process, free_port, listens, until};
 use rig::tier::{Server, Tier};
 use tempfile::TempDir;
 
-use crate::mesh::{Mesh, REPLICA, ask, lookup};
-use crate::process::{Forebay, refused, serve_command, test_repository};
+use crate::mesh::{Mesh, REPLICA, ask, lookup, works};
+use crate::process::{refused, serve_command, test_repository};
 
 /// What the master is called.
 const MASTER: &str = "results";
@@ -80,15 +80,6 @@ fn watched(password: Option<&str>) -> (Mesh, Vec<Sentinel>) {
     let proof = password.map_or_else(String::new, |password| format!(":{password}@"));
     let url = format!("redis+sentinel://{proof}{}/{MASTER}", list.join(","));
     (Mesh::at(Tier::Redis, servers, &url), sentinels)
-}
-
-/// New results are kept by one and found by the other.
-fn works(one: &Forebay, gate: &Forebay, values: &mut impl Iterator<Item = f32>) {
-    until("results are kept and found", || {
-        let value = values.next().unwrap();
-        (ask(one, value).header("cache-status").contains("stored") && lookup(gate, value).status == 200)
-            .then_some(())
-    });
 }
 
 #[test]

@@ -1,5 +1,5 @@
-//! Redis: entries by MGET, in cluster mode by GET, and SET. `server` is the one that the settings name, or that `sentinel`s name, `link` a connection to it, `why`
-//! what its errors mean.
+//! Redis: entries by MGET, in cluster mode by GET, and SET. `server` is the one that the settings name, or that `sentinel`s name, or the
+//! nodes of a `cluster`; `listed` reads URLs of several, `link` is a connection, `commands` what goes by it, `why` what errors mean.
 
 mod cluster;
 mod commands;
@@ -87,18 +87,13 @@ impl Redis {
             let mut command = ::redis::cmd("GET");
             self.lookups.ask::<Option<Vec<u8>>>(command.arg(self.names.entry(key)), patience).await
         });
-        let (mut found, mut answered, mut failed) = (Vec::with_capacity(keys.len()), false, None);
-        for of_one in join_all(asked).await {
-            answered |= of_one.is_ok();
-            found.push(of_one.unwrap_or_else(|error| {
-                failed = Some(error);
-                None
-            }));
-        }
-        match failed {
-            Some(error) if !answered => Err(error),
-            _ => Ok(found.into_iter().map(|found| found.map(Bytes::from)).collect()),
-        }
+        let answers = join_all(asked).await;
+        let one_answers = answers.iter().any(Result::is_ok);
+        let found = answers.into_iter().map(|answer| match answer {
+            Err(error) if !one_answers => Err(error),
+            answer => Ok(answer.ok().flatten().map(Bytes::from)),
+        });
+        found.collect()
     }
 }
 

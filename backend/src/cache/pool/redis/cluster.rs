@@ -49,8 +49,7 @@ impl Nodes {
             return Err(listed.refused("a cluster has one database, which has no name"));
         }
         let greeting = listed.greeting("")?;
-        let places = listed.servers.into_iter().map(|server| Place::new(reach, server, encrypts));
-        let places = places.collect::<Result<_, _>>()?;
+        let places = listed.places(encrypts)?;
         Ok((Self { places, is_encrypted: encrypts.is_some(), ca_file: reach.ca_file.clone() }, greeting))
     }
 

@@ -80,7 +80,7 @@ impl Link {
         self.sent(patience, async |connection| commands.query_async(connection).await).await
     }
 
-    /// Sends one command, of a cluster to all nodes that have to do with it.
+    /// Sends one command, of a cluster to the node that has its key.
     ///
     /// # Errors
     /// As [`Self::query`].
@@ -146,9 +146,12 @@ impl Link {
 
     /// What follows from an error: nothing, a new connection, or new ones for all that speak to this server.
     fn failed(&self, error: &RedisError, number: u64) {
-        if !self.endpoint.is_cluster() && why::is_other_server_needed(error) {
+        let is_cluster = self.endpoint.is_cluster();
+        // A node of a cluster that is lost is no loss of the others, and the client looks for it.
+        let is_lost = if is_cluster { why::is_proof } else { why::is_connection_lost };
+        if !is_cluster && why::is_other_server_needed(error) {
             self.endpoint.leave(error);
-        } else if why::is_connection_lost(error) {
+        } else if is_lost(error) {
             self.doubt(Doubt { number, lost: Some(error.to_string().into()) });
         }
     }

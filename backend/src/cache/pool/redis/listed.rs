@@ -1,8 +1,10 @@
 //! URLs that list several servers: what follows the scheme enters; the servers, and what is told to the one that is used, leave.
 
+use std::sync::Arc;
+
 use ::redis::{IntoConnectionInfo as _, RedisConnectionInfo};
 
-use crate::cache::pool::dial::address;
+use crate::cache::pool::dial::{Encrypts, Place, address};
 use crate::settings::{Reach, SettingsError, wrong};
 
 /// More are a mistake.
@@ -10,7 +12,7 @@ const MOST: usize = 64;
 
 /// What a URL lists.
 pub(super) struct Listed<'a> {
-    pub(super) servers: Vec<(String, u16)>,
+    servers: Vec<(String, u16)>,
     /// What follows the servers, but for a query.
     pub(super) path: &'a str,
     /// Before the servers: `user:password`, or nothing.
@@ -44,6 +46,14 @@ impl<'a> Listed<'a> {
             return Err(listed.refused(&format!("names {count} servers: {MOST} are the most")));
         }
         Ok(listed)
+    }
+
+    /// The servers, as they are dialled.
+    ///
+    /// # Errors
+    /// One whose name no certificate can have.
+    pub(super) fn places(&self, encrypts: Option<&Arc<Encrypts>>) -> Result<Vec<Place>, SettingsError> {
+        self.servers.iter().map(|server| Place::new(self.reach, server.clone(), encrypts)).collect()
     }
 
     /// What a server is told at first, to use that database.

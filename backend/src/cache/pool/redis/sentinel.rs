@@ -40,8 +40,7 @@ impl Sentinels {
             return Err(listed.refused(&format!("{master:?} names no master")));
         }
         let greeting = listed.greeting(database)?;
-        let places = listed.servers.into_iter().map(|server| Place::new(reach, server, encrypts));
-        let places = places.collect::<Result<Vec<_>, _>>()?;
+        let places = listed.places(encrypts)?;
         let own = greeting.clone().set_db(0);
         Ok((Self { places, master: master.to_owned(), greeting: own }, greeting))
     }
