@@ -252,6 +252,7 @@ impl Inference {
             deadline: *deadline,
             since: None,
             lead: None,
+            lease: None,
             trace: trace.clone(),
         };
         let miss = match &keep {

@@ -6,7 +6,7 @@ use crate::messages::{Choice, ModelInferRequest};
 use std::time::Duration;
 
 /// How a request is to be scheduled.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+#[derive(Debug, Default, Clone, Copy, PartialEq, Eq, Hash)]
 pub struct Manner {
     /// `priority`: 1 is the most urgent; 0 is the model's default, as is a level that it doesn't have.
     pub priority: u64,

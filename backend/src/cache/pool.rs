@@ -1,9 +1,11 @@
 //! Where entries are kept: keys -> entries, in one round trip; an entry -> kept, or why not. A file for each tier: `memory` is this
-//! process; `remote` is what Redis and Memcached have in common, `dial` how their servers are reached, `names` how what is kept is called, `redis` and `memcached` how each
+//! process; `remote` is what Redis and Memcached have in common, `dial` how their servers are reached, `names` how what is kept is called, `lease` who
+//! computes what is not there, `redis` and `memcached` how each
 //! is spoken to. Next: `store` decides whether an entry is fresh.
 
 mod breaker;
 mod dial;
+mod lease;
 pub(crate) mod memcached;
 mod memory;
 mod names;
@@ -20,6 +22,7 @@ use forebay_protocol::entry::Entry;
 use futures_util::future::BoxFuture;
 use metrics::counter;
 
+pub(crate) use lease::{Claim, Lease};
 pub(crate) use memcached::Memcached;
 pub(crate) use memory::MemoryPool;
 pub(crate) use names::Names;
@@ -39,6 +42,9 @@ pub(crate) trait Pool: Send + Sync {
     fn at_hand(&self, _keys: &[Key]) -> Vec<Arc<Entry>> {
         Vec::new()
     }
+
+    /// The entry under a key, or what one does who would compute it, in one round trip as well.
+    fn claim(&self, key: Key) -> BoxFuture<'_, Result<Claim, PoolError>>;
 
     /// Keeps an entry of so many encoded bytes, or counts why not. Returns whether it is kept: by a remote tier, whether it will be
     /// written to one that works as far as is known.

@@ -10,7 +10,7 @@ use forebay_protocol::freshness::Stored;
 use metrics::counter;
 use prost::Message as _;
 
-use super::pool::{Found, Pool, PoolError, dropped};
+use super::pool::{Claim, Found, Pool, PoolError, dropped};
 use crate::time::clock::now_ms;
 
 /// How long the pool may take for what nothing else may answer (`only-if-cached`), if the settings don't give it more: no session
@@ -44,20 +44,29 @@ impl Store {
         self.first_fresh(Ok(self.pool.at_hand(keys)))
     }
 
-    fn first_fresh(&self, found: Found) -> Option<Arc<Entry>> {
-        match found {
-            Ok(entries) => {
-                let now = now_ms();
-                entries.into_iter().find(|entry| is_fresh(entry, now))
-            }
+    /// A fresh entry, or what one does who would compute it. Where the pool fails, or has what is not fresh, nobody waits.
+    pub(crate) async fn claim(&self, key: Key) -> Claim {
+        match self.pool.claim(key).await {
+            Ok(Claim::Found(entry)) if !is_fresh(&entry, now_ms()) => Claim::Free,
+            Ok(claim) => claim,
             Err(error) => {
-                let labels = [("tier", self.pool.tier()), ("reason", error.reason())];
-                counter!("forebay_pool_failed_lookups", &labels).increment(1);
-                if !matches!(error, PoolError::Resting | PoolError::Down(_)) {
-                    tracing::debug!("lookup: {error}");
-                }
-                None
+                self.failed(&error);
+                Claim::Free
             }
+        }
+    }
+
+    fn first_fresh(&self, found: Found) -> Option<Arc<Entry>> {
+        let now = now_ms();
+        let entries = found.inspect_err(|error| self.failed(error)).ok()?;
+        entries.into_iter().find(|entry| is_fresh(entry, now))
+    }
+
+    fn failed(&self, error: &PoolError) {
+        let labels = [("tier", self.pool.tier()), ("reason", error.reason())];
+        counter!("forebay_pool_failed_lookups", &labels).increment(1);
+        if !matches!(error, PoolError::Resting | PoolError::Down(_)) {
+            tracing::debug!("lookup: {error}");
         }
     }
 

@@ -1,16 +1,20 @@
 //! A request whose answer others may share -> the pool, or an equal request of the moment, or a session. Equal requests enter a
 //! flight before the pool is asked: one of them asks it, and computes what is not there; each looks itself whether the result is
-//! what it wants. Next: `work` computes, and lands the result.
+//! what it wants. What is not there is computed by the one of all servers that holds the lease; the others wait, each with one request
+//! of a flight. Next: `work` computes, and lands the result.
 
 use std::sync::Arc;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use forebay_protocol::cache_control::RequestDirectives;
 use forebay_protocol::digest::Key;
 use forebay_protocol::entry::Entry;
+use forebay_protocol::manner::Manner;
+use metrics::counter;
 
 use super::work::Asked;
 use super::{InferError, Miss, Outcome, Source};
+use crate::cache::pool::{Claim, Lease};
 use crate::cache::store::{self, Store};
 use crate::engine::EngineError;
 use crate::models::Version;
@@ -20,7 +24,14 @@ use crate::schedule::RunError;
 use crate::schedule::answers::{Done, Found, Landed, Same, age_s};
 use crate::schedule::flight::{Part, Told};
 use crate::schedule::given::Given;
+use crate::time::backoff::backoff;
 use crate::time::clock::now_ms;
+
+/// The shortest and longest pause before it is looked again whether another server is done: what is waited in vain is in proportion to
+/// what is waited at all.
+const PAUSES: (Duration, Duration) = (Duration::from_millis(1), Duration::from_millis(50));
+/// So long another server is waited for at most: whoever can write to the tier can put a mark there.
+const LONGEST: Duration = Duration::from_secs(10);
 
 /// A request that may be answered from the pool.
 pub(super) struct Lookup<'a> {
@@ -44,6 +55,31 @@ impl Lookup<'_> {
             self.store.lookup_only(keys).await
         } else {
             self.store.lookup(keys).await
+        }
+    }
+
+    /// The pool's entry, or the right to compute it, or neither; and when that was asked for which had this answer.
+    async fn claim(&self) -> (Instant, Option<Arc<Entry>>, Option<Lease>) {
+        let (since, mut pauses) = (Instant::now(), backoff(PAUSES));
+        let mut waits = None;
+        loop {
+            let began = Instant::now();
+            let (outcome, entry, lease) = match self.store.claim(self.key).await {
+                Claim::Held if since.elapsed() < LONGEST => {
+                    waits.get_or_insert_with(|| Gauged::by_one(&self.version.statistics.waiters));
+                    pauses.pause().await;
+                    continue;
+                }
+                Claim::Held => ("late", None, None),
+                Claim::Found(entry) => ("found", Some(entry), None),
+                Claim::Lease(lease) => ("passed_on", None, Some(lease)),
+                Claim::Free => ("in_vain", None, None),
+            };
+            if waits.is_some() {
+                counter!("forebay_lease_waits", "outcome" => outcome).increment(1);
+                self.trace.stage(Stage::Wait, since);
+            }
+            return (began, entry, lease);
         }
     }
 
@@ -121,8 +157,12 @@ impl Lookup<'_> {
                 }
             }
         };
-        let began = Instant::now();
-        let entry = self.ask().await;
+        let (began, entry, lease) = match lead.as_ref().filter(|_| asked.manner == Manner::default()) {
+            Some(_) => self.claim().await,
+            // One that is urgent, or has little time, waits for nobody.
+            None => (Instant::now(), self.ask().await, None),
+        };
+        asked.lease = lease;
         if let (Some(lead), Some(entry)) = (&lead, &entry) {
             lead.land(&Landed { found: Found::Kept(entry.clone()), by: self.trace.span() });
         }

@@ -14,6 +14,7 @@ use tokio::time::timeout_at;
 
 use super::classify::Classified;
 use super::{InferError, headers};
+use crate::cache::pool::Lease;
 use crate::cache::store::Store;
 use crate::engine::signature::classification;
 use crate::engine::{EngineError, InputTensor, Parts};
@@ -39,6 +40,8 @@ pub(super) struct Asked {
     pub(super) since: Option<Instant>,
     /// Of one that leads: others wait for the result.
     pub(super) lead: Option<Lead<Answers>>,
+    /// Of one that computes for other servers, too: they wait for what is kept.
+    pub(super) lease: Option<Lease>,
     pub(super) trace: Trace,
 }
 
@@ -185,7 +188,7 @@ impl Work for Queued {
     /// others.
     fn done(self: Box<Self>, result: Result<Computed, RunError>) {
         let Self { mut asked, reply } = *self;
-        let lead = asked.lead.take();
+        let (lead, lease) = (asked.lead.take(), asked.lease.take());
         let outputs = result.as_ref().ok().filter(|_| asked.is_shadowed());
         let shadowed = outputs.map(|computed| (computed.outputs.clone(), asked.version.clone()));
         let done = result.map(|computed| {
@@ -194,6 +197,12 @@ impl Work for Queued {
             let (response, stored) = asked.keep(response, cost_us);
             Done { response, cost_us, stored }
         });
+        match (lease, &done) {
+            (Some(lease), Ok(done)) => lease.end(done.stored),
+            (Some(lease), Err(RunError::Engine(EngineError::BadInput(_)))) => lease.end(false),
+            // It may succeed for another, which has the lease now.
+            _ => {}
+        }
         if let Some(lead) = lead {
             let found = match &done {
                 Ok(done) => Some(Found::Computed(done.clone())),

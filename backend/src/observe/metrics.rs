@@ -152,6 +152,10 @@ fn describe() {
     describe_histogram!("forebay_compute_seconds", "Time of one execution in the engine");
     describe_histogram!("forebay_batch_rows", "Rows of one execution");
     describe_counter!("forebay_pool_dropped_writes", "Results not written to the pool, by tier and reason");
+    describe_counter!(
+        "forebay_lease_waits",
+        "Waits for a result that another server computes, by how they ended"
+    );
     describe_counter!("forebay_pool_failed_lookups", "Lookups that failed open, by tier and reason");
     describe_counter!(
         "forebay_pool_bad_entries",

@@ -34,6 +34,7 @@ mod hold;
 mod io_binding;
 mod key_traces;
 mod kubernetes;
+mod leases;
 mod memcached;
 mod memory;
 mod mesh;

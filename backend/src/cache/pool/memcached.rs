@@ -15,6 +15,7 @@ use bytes::Bytes;
 use forebay_protocol::digest::Key;
 use futures_util::future::join_all;
 
+use super::lease::{self, Slot};
 use super::remote::{Sealed, Shelf};
 use super::{Names, PoolError, dropped};
 use crate::settings::{Reach, SettingsError};
@@ -194,6 +195,38 @@ impl Shelf for Memcached {
         }
     }
 
+    async fn slot(&self, key: &Key, patience: Duration) -> Result<Slot, PoolError> {
+        let Some(server) = self.server(key) else { return Ok(Slot::Free) };
+        let mut commands = Vec::new();
+        wire::get_or_mark(&mut commands, &self.names.entry_text(key), lease::STAYS);
+        match one(&server.lookups, commands, patience).await? {
+            Reply::Value { unique, marked: true, .. } => Ok(Slot::Marked(unique)),
+            Reply::Value { bytes, .. } => Ok(Slot::of(bytes)),
+            // It has no memory for the mark.
+            Reply::Refused(_) => Ok(Slot::Free),
+            other => Err(astray(other)),
+        }
+    }
+
+    async fn stay(&self, key: &Key, patience: Duration) -> Result<(), PoolError> {
+        let Some(server) = self.server(key) else { return Ok(()) };
+        let mut commands = Vec::new();
+        // Of an entry that came meanwhile it would cut the time, which costs hits of it and is all.
+        wire::touch(&mut commands, &self.names.entry_text(key), lease::STAYS);
+        one(&server.writes, commands, patience).await.map(drop)
+    }
+
+    async fn unmark(&self, key: &Key, mark: u64, unkept: bool, patience: Duration) -> Result<(), PoolError> {
+        let Some(server) = self.server(key) else { return Ok(()) };
+        let (mut commands, name) = (Vec::new(), self.names.entry_text(key));
+        if unkept {
+            wire::set(&mut commands, &name, lease::UNKEPT, lease::REMEMBERED, If::Unique(mark));
+        } else {
+            wire::delete(&mut commands, &name, mark);
+        }
+        one(&server.writes, commands, patience).await.map(drop)
+    }
+
     async fn put(&self, entries: &[Sealed], patience: Duration) -> Result<(), PoolError> {
         let shares = self.by_server(entries, |entry| &entry.key);
         let written = join_all(shares.iter().map(|share| share.put(patience))).await;
@@ -239,6 +272,13 @@ impl Home {
     pub(crate) fn max_bytes(&self) -> usize {
         self.endpoint.max_bytes()
     }
+}
+
+/// The reply to a command.
+async fn one(link: &Link, command: Vec<u8>, patience: Duration) -> Result<Reply, PoolError> {
+    let (replies, _) = link.ask(command, 1, patience, None).await?;
+    // A link gives as many as are asked for.
+    Ok(replies.into_iter().next().unwrap_or(Reply::Missing))
 }
 
 impl From<MemcachedError> for PoolError {

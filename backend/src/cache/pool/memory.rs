@@ -12,7 +12,7 @@ use prost::Message as _;
 use quick_cache::sync::{Cache, DefaultLifecycle};
 use quick_cache::{DefaultHashBuilder, Options, OptionsBuilder, Weighter};
 
-use super::{Found, Pool, dropped};
+use super::{Claim, Found, Pool, PoolError, dropped};
 
 /// For sizing the cache's tables only.
 const TYPICAL_ENTRY_BYTES: usize = 4096;
@@ -59,6 +59,12 @@ impl Pool for MemoryPool {
 
     fn at_hand(&self, keys: &[Key]) -> Vec<Arc<Entry>> {
         keys.iter().filter_map(|key| self.entries.get(&key.0)).collect()
+    }
+
+    /// Nobody else has this pool, and equal requests of this process join before they come here.
+    fn claim(&self, key: Key) -> BoxFuture<'_, Result<Claim, PoolError>> {
+        let entry = self.entries.get(&key.0);
+        std::future::ready(Ok(entry.map_or(Claim::Free, Claim::Found))).boxed()
     }
 
     /// What the pool is too small for is not kept, and what stood under the key is gone then, too.

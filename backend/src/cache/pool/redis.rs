@@ -16,6 +16,7 @@ use bytes::Bytes;
 use forebay_protocol::digest::Key;
 use futures_util::future::join_all;
 
+use super::lease::{self, Slot};
 use super::remote::{Sealed, Shelf};
 use super::{Cause, PoolError};
 
@@ -24,6 +25,12 @@ pub(crate) use server::Server as Redis;
 
 /// The largest string.
 const STRING_BYTES: usize = 512 << 20;
+/// Takes a mark away if it is there still, or has what is given take its place for that long.
+const UNMARK: &str = "
+if redis.call('MGET', KEYS[1])[1] ~= ARGV[1] then return 0 end
+if ARGV[2] == '' then return redis.call('DEL', KEYS[1]) end
+redis.call('SET', KEYS[1], ARGV[2], 'PX', ARGV[3])
+return 1";
 
 impl Shelf for Redis {
     const TIER: &'static str = "redis";
@@ -40,11 +47,46 @@ impl Shelf for Redis {
         Ok(found.into_iter().map(|found| found.map(Bytes::from)).collect())
     }
 
+    /// Where no mark can be put (by a Redis before 7, one whose memory is full), what is there is read all the same.
+    async fn slot(&self, key: &Key, patience: Duration) -> Result<Slot, PoolError> {
+        let mark = rand::random();
+        let mut set = ::redis::cmd("SET");
+        set.arg(self.names.entry(key))
+            .arg(marked(mark))
+            .arg("NX")
+            .arg("GET")
+            .arg("PX")
+            .arg(millis(lease::STAYS));
+        match self.lookups.ask::<Option<Vec<u8>>>(&set, patience).await {
+            Ok(found) => Ok(found.map_or(Slot::Marked(mark), |found| Slot::of(found.into()))),
+            Err(PoolError::Failed(why)) => {
+                let found = self.get(std::slice::from_ref(key), patience).await?.pop().flatten();
+                self.complain(&format!("who computes is not told to others: {why}"));
+                Ok(found.map_or(Slot::Free, Slot::of))
+            }
+            Err(error) => Err(error),
+        }
+    }
+
+    async fn stay(&self, key: &Key, patience: Duration) -> Result<(), PoolError> {
+        let mut expire = ::redis::cmd("PEXPIRE");
+        // Of an entry that came meanwhile the time is not cut.
+        expire.arg(self.names.entry(key)).arg(millis(lease::STAYS)).arg("GT");
+        self.writes.ask(&expire, patience).await
+    }
+
+    async fn unmark(&self, key: &Key, mark: u64, unkept: bool, patience: Duration) -> Result<(), PoolError> {
+        let instead = if unkept { lease::UNKEPT } else { b"" };
+        let mut eval = ::redis::cmd("EVAL");
+        eval.arg(UNMARK).arg(1).arg(self.names.entry(key));
+        eval.arg(marked(mark)).arg(instead).arg(millis(lease::REMEMBERED));
+        self.writes.ask(&eval, patience).await
+    }
+
     async fn put(&self, entries: &[Sealed], patience: Duration) -> Result<(), PoolError> {
         let sets = entries.iter().map(|Sealed { key, bytes, lifetime }| {
-            let millis = u64::try_from(lifetime.as_millis()).unwrap_or(u64::MAX);
             let mut set = ::redis::cmd("SET");
-            set.arg(self.names.entry(key)).arg(&**bytes).arg("PX").arg(millis);
+            set.arg(self.names.entry(key)).arg(&**bytes).arg("PX").arg(millis(*lifetime));
             set
         });
         let written = if self.is_cluster() {
@@ -78,6 +120,15 @@ impl Shelf for Redis {
     fn trouble(&self) -> Option<String> {
         Self::trouble(self)
     }
+}
+
+fn millis(duration: Duration) -> u64 {
+    u64::try_from(duration.as_millis()).unwrap_or(u64::MAX)
+}
+
+/// A mark, as it lies under a key.
+fn marked(mark: u64) -> Vec<u8> {
+    [lease::HELD, &mark.to_le_bytes()].concat()
 }
 
 impl Redis {

@@ -13,6 +13,7 @@ use futures_util::future::BoxFuture;
 use metrics::{Counter, counter};
 
 use super::breaker::Breaker;
+use super::lease::{Claim, Slot, claim};
 use super::writer::Writer;
 use super::{Found, Pool, PoolError, dropped, lifetime};
 use crate::cache::PoolSecret;
@@ -34,6 +35,21 @@ pub(crate) trait Shelf: Send + Sync + 'static {
         keys: &[Key],
         patience: Duration,
     ) -> impl Future<Output = Result<Vec<Option<Bytes>>, PoolError>> + Send;
+
+    /// What is under a key; where nothing is, a mark is put there in the same round trip, which stays for a while.
+    fn slot(&self, key: &Key, patience: Duration) -> impl Future<Output = Result<Slot, PoolError>> + Send;
+
+    /// Has the mark under a key stay for longer.
+    fn stay(&self, key: &Key, patience: Duration) -> impl Future<Output = Result<(), PoolError>> + Send;
+
+    /// Takes that mark away, if it is there still. With `unkept` it is known for a while that nothing will come.
+    fn unmark(
+        &self,
+        key: &Key,
+        mark: u64,
+        unkept: bool,
+        patience: Duration,
+    ) -> impl Future<Output = Result<(), PoolError>> + Send;
 
     /// Writes entries in one round trip, within `patience`; each goes by itself when its time is over. An error tells that some
     /// were not written, or may not have been.
@@ -94,6 +110,10 @@ impl<S: Shelf> Pool for RemotePool<S> {
         self.kept.get(keys, at_least).boxed()
     }
 
+    fn claim(&self, key: Key) -> BoxFuture<'_, Result<Claim, PoolError>> {
+        claim(self.kept.clone(), key).boxed()
+    }
+
     fn put(&self, key: Key, entry: Arc<Entry>, bytes: usize) -> bool {
         if bytes.saturating_add(SEAL_BYTES) > self.kept.shelf.max_bytes(&key) {
             dropped(S::TIER, "too_large", 1);
@@ -121,12 +141,43 @@ impl<S: Shelf> Kept<S> {
         }
         let patience = at_least.map_or(self.timeout, |least| least.max(self.timeout));
         let found = self.shelf.get(keys, patience).await;
-        // Without a connection the answer comes at once: nothing to rest from. One that had more time says nothing of the others.
-        if at_least.is_none() && !matches!(found, Err(PoolError::Down(_))) {
-            self.breaker.record(found.is_ok());
+        // One that had more time says nothing of the others.
+        if at_least.is_none() {
+            self.record(&found);
         }
         let found = found?.into_iter().zip(keys);
-        Ok(found.filter_map(|(sealed, key)| self.open(&sealed?, key)).collect())
+        Ok(found
+            .filter_map(|(sealed, key)| match Slot::of(sealed?) {
+                Slot::Bytes(sealed) => self.open(&sealed, key),
+                _ => None,
+            })
+            .collect())
+    }
+
+    /// What is under a key, or a mark of ours from now on.
+    pub(super) async fn slot(&self, key: &Key) -> Result<Slot, PoolError> {
+        if self.breaker.rests() {
+            return Err(PoolError::Resting);
+        }
+        let slot = self.shelf.slot(key, self.timeout).await;
+        self.record(&slot);
+        slot
+    }
+
+    /// Without a connection the answer comes at once: nothing to rest from.
+    fn record<T>(&self, answered: &Result<T, PoolError>) {
+        if !matches!(answered, Err(PoolError::Down(_))) {
+            self.breaker.record(answered.is_ok());
+        }
+    }
+
+    /// What one finds in a slot without a mark of its own.
+    pub(super) fn found(&self, slot: Slot, key: &Key) -> Claim {
+        match slot {
+            Slot::Bytes(sealed) => self.open(&sealed, key).map_or(Claim::Free, Claim::Found),
+            Slot::Held => Claim::Held,
+            Slot::Free | Slot::Marked(_) => Claim::Free,
+        }
     }
 
     fn open(&self, sealed: &Bytes, key: &Key) -> Option<Arc<Entry>> {

@@ -145,7 +145,7 @@ impl MemcachedSteps {
         // The link reads as many as it is told.
         match replies.pop().unwrap_or(Reply::Missing) {
             Reply::Missing => Ok((None, Place { when: If::Missing, by })),
-            Reply::Value { bytes, unique, opaque: Some(of) } if of == opaque => {
+            Reply::Value { bytes, unique, opaque: Some(of), .. } if of == opaque => {
                 Ok((Some(bytes), Place { when: If::Unique(unique), by }))
             }
             other => Err(astray(other)),

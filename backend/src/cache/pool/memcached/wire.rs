@@ -15,8 +15,8 @@ const END: &[u8] = b"\r\n";
 /// A server's reply to a command.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) enum Reply {
-    /// What is under a key, and which value of that key it is.
-    Value { bytes: Bytes, unique: u64, opaque: Option<u64> },
+    /// What is under a key, and which value of that key it is; `marked`: nothing was, and now it is a mark of whoever asked.
+    Value { bytes: Bytes, unique: u64, opaque: Option<u64>, marked: bool },
     /// It is done, or there.
     Done,
     /// There is nothing under the key.
@@ -62,6 +62,16 @@ pub(crate) enum If {
 /// Asks for a value; `opaque` comes back with it.
 pub(crate) fn get(commands: &mut Vec<u8>, key: &str, opaque: u64) {
     commands.extend_from_slice(format!("mg {key} c v O{opaque}\r\n").as_bytes());
+}
+
+/// Asks for a value; where none is, an empty one is put there for so long.
+pub(crate) fn get_or_mark(commands: &mut Vec<u8>, key: &str, lifetime: Duration) {
+    commands.extend_from_slice(format!("mg {key} c v N{}\r\n", ttl(lifetime)).as_bytes());
+}
+
+/// Takes that value away, if it is there still.
+pub(crate) fn delete(commands: &mut Vec<u8>, key: &str, unique: u64) {
+    commands.extend_from_slice(format!("md {key} C{unique}\r\n").as_bytes());
 }
 
 /// Asks whether it is there, and has it stay for so long.
@@ -118,6 +128,7 @@ pub(crate) fn reply(came: &mut BytesMut, most: usize) -> Result<Option<Reply>, W
                 flags.find_map(|word| word.strip_prefix(flag)).and_then(|number| number.parse().ok())
             };
             let (unique, opaque) = (number('c').unwrap_or(0), number('O'));
+            let marked = line.split(' ').skip(2).any(|word| word == "W");
             let whole = end + END.len() + size + END.len();
             if came.len() < whole {
                 came.reserve(whole - came.len());
@@ -128,7 +139,7 @@ pub(crate) fn reply(came: &mut BytesMut, most: usize) -> Result<Option<Reply>, W
                 return Err(WireError::Unended);
             }
             value.truncate(whole - END.len());
-            return Ok(Some(Reply::Value { bytes: value.slice(end + END.len()..), unique, opaque }));
+            return Ok(Some(Reply::Value { bytes: value.slice(end + END.len()..), unique, opaque, marked }));
         }
         ("HD" | "STORED", _) => Reply::Done,
         ("EN" | "NF", _) => Reply::Missing,
@@ -174,7 +185,7 @@ mod tests {
 
     #[test]
     fn what_a_server_says_is_read_as_it_was_meant() {
-        let sent = b"VA 5 c12 O7\r\na\r\nbc\r\nEN\r\nHD\r\nNS\r\nEX\r\nNF\r\nSTAT time 17\r\nEND\r\nVERSION 1.6.18\r\n\
+        let sent = b"VA 5 c12 O7\r\na\r\nbc\r\nVA 0 c3 W\r\n\r\nEN\r\nHD\r\nNS\r\nEX\r\nNF\r\nSTAT time 17\r\nEND\r\nVERSION 1.6.18\r\n\
               SERVER_ERROR out of memory storing object\r\nSTORED\r\n";
         let (replies, error) = all(sent, &[]);
         assert_eq!(error, None);
@@ -182,7 +193,8 @@ mod tests {
         assert_eq!(
             replies,
             [
-                Reply::Value { bytes, unique: 12, opaque: Some(7) },
+                Reply::Value { bytes, unique: 12, opaque: Some(7), marked: false },
+                Reply::Value { bytes: Bytes::new(), unique: 3, opaque: None, marked: true },
                 Reply::Missing,
                 Reply::Done,
                 Reply::NotStored,
