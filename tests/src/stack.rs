@@ -10,6 +10,7 @@ pub use forebay::Tls;
 use forebay::{Files, Secrets};
 use rig::process::until;
 use rig::tier::{Server, Tier};
+use running::Proxy;
 pub use running::{Backend, Running};
 use serde_json::Value;
 use std::path::PathBuf;
@@ -41,6 +42,8 @@ pub struct Stack {
     tenant: Option<String>,
     brought: Option<Brought>,
     tls: Option<Tls>,
+    replicas: usize,
+    proxies: usize,
 }
 
 /// Secrets that somebody else brings.
@@ -78,6 +81,8 @@ impl Stack {
             tenant: None,
             brought: None,
             tls: None,
+            replicas: 1,
+            proxies: 1,
         }
     }
 
@@ -113,6 +118,20 @@ impl Stack {
     #[must_use]
     pub fn filter(mut self, settings: Value) -> Self {
         envoy::merge(&mut self.changes.settings, settings);
+        self
+    }
+
+    /// So many backends of the first service, all of them endpoints of its clusters.
+    #[must_use]
+    pub fn replicas(mut self, count: usize) -> Self {
+        self.replicas = count;
+        self
+    }
+
+    /// So many Envoys, which are alike.
+    #[must_use]
+    pub fn proxies(mut self, count: usize) -> Self {
+        self.proxies = count;
         self
     }
 
@@ -195,7 +214,7 @@ impl Stack {
     #[must_use]
     pub fn on_demand(mut self, models: &[&str]) -> Self {
         self.on_demand = models.iter().map(ToString::to_string).collect();
-        let backends = serde_json::json!({"on_demand": {&*self.services[0]: models}, "hash": true});
+        let backends = serde_json::json!({"on_demand": {&*self.services[0]: models}});
         self.filter(serde_json::json!({ "backends": backends })).holds()
     }
 
@@ -229,6 +248,11 @@ impl Stack {
         let mut backends: Vec<Backend> =
             self.services.iter().map(|service| started(service, service, &self.models)).collect();
         let wired = backends.iter().map(|b| (b.service.clone(), b.ports.http)).collect();
+        for number in 1..self.replicas {
+            backends.push(started(&self.services[0], &format!("replica-{number}"), &self.models));
+        }
+        let replicas = backends[self.services.len()..].iter();
+        let replicas = replicas.map(|one| (one.ports.http, one.ports.grpc.unwrap_or(0))).collect();
         let on_demand = (!self.on_demand.is_empty()).then(|| {
             backends.push(started(&self.services[0], "on-demand", &self.on_demand));
             backends[backends.len() - 1].ports
@@ -244,6 +268,7 @@ impl Stack {
         let gate_port = ports.gate.expect("a gate");
         let wiring = Wiring {
             backends: wired,
+            replicas,
             backend_grpc_port: backends[0].ports.grpc.expect("a backend serves gRPC"),
             gate_port: self.gate_port.unwrap_or(gate_port),
             token: secrets.token.clone(),
@@ -265,11 +290,33 @@ impl Stack {
         }
         let polls = self.gate_port.is_none() && wiring.changes.poll_the_gate();
         let (envoy, port, admin_port) = envoy::start(folder.path(), &wiring);
+        let others = (1..self.proxies)
+            .map(|number| {
+                let own = folder.path().join(format!("proxy-{number}"));
+                std::fs::create_dir(&own).expect("a folder of its own");
+                let (process, port, admin_port) = envoy::start(&own, &wiring);
+                Proxy { process, port, admin_port }
+            })
+            .collect();
         let arguments = self.arguments;
-        let running =
-            Running { envoy, gate, backends, servers, url, port, admin_port, secrets, arguments, folder };
+        let running = Running {
+            envoy,
+            others,
+            gate,
+            backends,
+            servers,
+            url,
+            port,
+            admin_port,
+            secrets,
+            arguments,
+            folder,
+        };
         if polls {
-            until("the filter has a table", || (running.tables() > 0).then_some(()));
+            let ports = running.all_admin_ports();
+            until("each filter has a table", || {
+                ports.iter().all(|port| running::tables(*port) > 0).then_some(())
+            });
         }
         running
     }

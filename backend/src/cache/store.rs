@@ -10,7 +10,7 @@ use forebay_protocol::freshness::Stored;
 use metrics::counter;
 use prost::Message as _;
 
-use super::pool::{Claim, Found, Pool, PoolError, dropped};
+use super::pool::{Claim, Found, MemoryPool, Pool, PoolError, dropped};
 use crate::time::clock::now_ms;
 
 /// How long the pool may take for what nothing else may answer (`only-if-cached`), if the settings don't give it more: no session
@@ -20,46 +20,52 @@ const ONLY_IF_CACHED: Duration = Duration::from_secs(1);
 /// The pool and the way into it.
 pub(crate) struct Store {
     pool: Box<dyn Pool>,
+    /// What was kept lately, for while the pool fails: requests that are equal meet here.
+    lately: Option<MemoryPool>,
     max_entry_bytes: usize,
 }
 
 impl Store {
     /// A store in that pool, of entries up to that size.
     pub(crate) fn new(pool: impl Pool + 'static, max_entry_bytes: usize) -> Self {
-        Self { pool: Box::new(pool), max_entry_bytes }
+        Self { pool: Box::new(pool), lately: None, max_entry_bytes }
+    }
+
+    /// The same, which has so many bytes of what it kept lately at hand while the pool fails.
+    pub(crate) fn with_lately(self, bytes: usize) -> Self {
+        let lately = (bytes > 0).then(|| MemoryPool::new(bytes, self.max_entry_bytes));
+        Self { lately, ..self }
     }
 
     /// The first fresh entry under `keys`. A pool that fails is a miss.
     pub(crate) async fn lookup(&self, keys: &[Key]) -> Option<Arc<Entry>> {
-        self.first_fresh(self.pool.get(keys, None).await)
+        self.first_fresh(keys, self.pool.get(keys, None).await)
     }
 
     /// The same for a request that nothing else may answer.
     pub(crate) async fn lookup_only(&self, keys: &[Key]) -> Option<Arc<Entry>> {
-        self.first_fresh(self.pool.get(keys, Some(ONLY_IF_CACHED)).await)
+        self.first_fresh(keys, self.pool.get(keys, Some(ONLY_IF_CACHED)).await)
     }
 
     /// The same of a pool that needs no round trip; `None` of others.
     pub(crate) fn at_hand(&self, keys: &[Key]) -> Option<Arc<Entry>> {
-        self.first_fresh(Ok(self.pool.at_hand(keys)))
+        first_fresh(self.pool.at_hand(keys))
     }
 
     /// A fresh entry, or what one does who would compute it. Where the pool fails, or has what is not fresh, nobody waits.
     pub(crate) async fn claim(&self, key: Key) -> Claim {
         match self.pool.claim(key).await {
-            Ok(Claim::Found(entry)) if !is_fresh(&entry, now_ms()) => Claim::Free,
+            Ok(Claim::Found(entry)) => first_fresh(vec![entry]).map_or(Claim::Free, Claim::Found),
             Ok(claim) => claim,
-            Err(error) => {
-                self.failed(&error);
-                Claim::Free
-            }
+            Err(error) => self.first_fresh(&[key], Err(error)).map_or(Claim::Free, Claim::Found),
         }
     }
 
-    fn first_fresh(&self, found: Found) -> Option<Arc<Entry>> {
-        let now = now_ms();
-        let entries = found.inspect_err(|error| self.failed(error)).ok()?;
-        entries.into_iter().find(|entry| is_fresh(entry, now))
+    fn first_fresh(&self, keys: &[Key], found: Found) -> Option<Arc<Entry>> {
+        first_fresh(found.unwrap_or_else(|error| {
+            self.failed(&error);
+            self.lately.as_ref().map(|lately| lately.at_hand(keys)).unwrap_or_default()
+        }))
     }
 
     fn failed(&self, error: &PoolError) {
@@ -77,6 +83,9 @@ impl Store {
             dropped(self.pool.tier(), "too_large", 1);
             return false;
         }
+        if let Some(lately) = &self.lately {
+            lately.put(key, entry.clone(), bytes);
+        }
         self.pool.put(key, entry, bytes)
     }
 
@@ -89,6 +98,11 @@ impl Store {
     pub(crate) fn trouble(&self) -> Option<String> {
         self.pool.trouble()
     }
+}
+
+fn first_fresh(entries: Vec<Arc<Entry>>) -> Option<Arc<Entry>> {
+    let now = now_ms();
+    entries.into_iter().find(|entry| is_fresh(entry, now))
 }
 
 /// Not older than it may be, and not from the future.
@@ -114,7 +128,7 @@ mod tests {
     }
 
     fn store() -> Store {
-        Store::new(crate::cache::pool::MemoryPool::new(1 << 20, 1000), 1000)
+        Store::new(MemoryPool::new(1 << 20, 1000), 1000)
     }
 
     fn keep(store: &Store, entry: Entry) -> bool {

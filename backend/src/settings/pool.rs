@@ -10,8 +10,10 @@ use super::sizes::Share;
 use super::units::parse_bytes;
 use super::{SettingsError, wrong};
 
-/// Where memory is enough.
+/// Where memory is enough, and this process is the pool.
 const POOL_BYTES: usize = 256 << 20;
+/// Where another one is.
+const LATELY_BYTES: usize = 64 << 20;
 const POOL_QUEUE_BYTES: usize = 64 << 20;
 
 /// Where cached results are kept.
@@ -82,7 +84,8 @@ pub(crate) struct TierSettings {
 pub(crate) struct PoolSettings {
     #[command(flatten)]
     pub(crate) tier: TierSettings,
-    /// Bytes of results kept, with --pool memory [default: 256MiB, or a share of the memory that the container may take]
+    /// Bytes of results kept here: with --pool memory all there are; with another pool what `serve` computed lately, for while that
+    /// one fails [default: 256MiB, with another pool 64MiB, or a share of the memory that the container may take]
     #[arg(long, env = "FOREBAY_POOL_BYTES", value_parser = parse_bytes)]
     pool_bytes: Option<usize>,
     /// Largest result kept
@@ -137,13 +140,18 @@ impl TierSettings {
 impl PoolSettings {
     /// Sizes that nobody said become shares.
     pub(super) fn fit(&mut self, share: Share) {
-        self.pool_bytes.get_or_insert(share.at_most(POOL_BYTES));
+        let own = self.own_bytes();
+        self.pool_bytes.get_or_insert(share.at_most(own));
         self.pool_queue_bytes.get_or_insert(share.at_most(POOL_QUEUE_BYTES));
     }
 
     /// Bytes of results kept in this process.
     pub(crate) fn pool_bytes(&self) -> usize {
-        self.pool_bytes.unwrap_or(POOL_BYTES)
+        self.pool_bytes.unwrap_or(self.own_bytes())
+    }
+
+    fn own_bytes(&self) -> usize {
+        if self.tier.is_shared() { LATELY_BYTES } else { POOL_BYTES }
     }
 
     /// Bytes of results that wait to be written.

@@ -93,6 +93,7 @@ impl ServeSettings {
         self.record.fit(share);
         self.sizes = Sizes::of(memory, &self.http, &self.pool);
         self.sizes.max_queue_bytes = Some(self.models.max_queue_bytes());
+        self.sizes.pool_bytes = (self.pool.tier.pool != PoolKind::None).then(|| self.pool.pool_bytes());
         self.sizes.record_queue_bytes = self.record.queue_bytes();
     }
 

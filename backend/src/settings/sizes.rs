@@ -36,8 +36,8 @@ pub(crate) struct Sizes {
     max_body_bytes: usize,
     /// `serve` only.
     pub(super) max_queue_bytes: Option<usize>,
-    /// With the pool in memory.
-    pool_bytes: Option<usize>,
+    /// With the pool in memory; of `serve`, with any.
+    pub(super) pool_bytes: Option<usize>,
     /// With a pool that is shared.
     pool_queue_bytes: Option<usize>,
     /// Where requests are recorded.

@@ -153,6 +153,8 @@ fn where_the_tier_is_killed_each_server_computes_once_and_no_request_fails() {
             }
             asked.into_iter().for_each(|asked| drop(asked.join().unwrap()));
         });
+        // What each has computed it has at hand.
+        servers.all.iter().for_each(|one| assert!(ask(one, 1.0).is_hit()));
         assert_eq!(servers.inferences(), [2, 2, 2]);
     }
 }

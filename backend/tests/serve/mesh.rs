@@ -57,8 +57,9 @@ impl Mesh {
         self.arguments.iter().map(String::as_str).chain(more.iter().copied()).collect()
     }
 
+    /// One that finds nothing but what the tier has.
     pub(crate) fn serve(&self) -> Forebay {
-        Forebay::serve(&self.arguments(&["--instances", "1"]))
+        Forebay::serve(&self.arguments(&["--instances", "1", "--pool-bytes", "0"]))
     }
 
     pub(crate) fn gate(&self) -> Forebay {

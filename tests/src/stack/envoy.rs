@@ -22,6 +22,8 @@ const ON_DEMAND: &str = "#on-demand: ";
 pub(crate) struct Wiring {
     /// Service and port of each backend; the first is the default.
     pub(crate) backends: Vec<(String, u16)>,
+    /// Ports of more backends of the default one's service, by HTTP and gRPC.
+    pub(crate) replicas: Vec<(u16, u16)>,
     /// The default backend's gRPC.
     pub(crate) backend_grpc_port: u16,
     pub(crate) gate_port: u16,
@@ -114,6 +116,10 @@ fn filled(template: &str, folder: &Path, wiring: &Wiring) -> String {
         config = config.replace(ON_DEMAND, "");
     } else if wiring.hold_ports.is_some() {
         config = config.replace(HOLD, "");
+    }
+    for (http, grpc) in &wiring.replicas {
+        config = with_endpoint(&config, "backend_port", *http);
+        config = with_endpoint(&config, "backend_grpc_port", *grpc);
     }
     for (service, port) in &wiring.backends[1..] {
         config = with_service(&config, service, *port);
@@ -209,6 +215,15 @@ pub(super) fn merge(into: &mut Value, from: Value) {
         }
         (into, from) => *into = from,
     }
+}
+
+/// An endpoint more, beside the one whose port has that mark.
+fn with_endpoint(config: &str, mark: &str, port: u16) -> String {
+    let marked = config.find(&format!(" # up:{mark}\n")).expect("an endpoint's port");
+    let from = config[..marked].rfind("              - endpoint:\n").expect("its endpoint");
+    let (before, key) = config[from..marked].rsplit_once(": ").map_or(("", ""), |(key, port)| (key, port));
+    assert!(key.parse::<u16>().is_ok(), "{mark} marks no port");
+    [&config[..from], before, &format!(": {port}\n"), &config[from..]].concat()
 }
 
 /// A route before the default one, taken where `x-test-service` names the service, and a copy of the backend's cluster.

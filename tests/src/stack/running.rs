@@ -6,6 +6,7 @@ use rig::forebay::Ports;
 use rig::http::{self, Answer};
 use rig::process::{Process, until};
 use rig::tier::Server;
+use std::iter::once;
 use std::path::PathBuf;
 use tempfile::TempDir;
 
@@ -20,10 +21,18 @@ pub struct Backend {
     pub(super) ports: Ports,
 }
 
+/// An Envoy beside the first one.
+pub(super) struct Proxy {
+    pub(super) process: Process,
+    pub(super) port: u16,
+    pub(super) admin_port: u16,
+}
+
 /// A running stack. Fields end in this order.
 pub struct Running {
     /// Envoy.
     pub envoy: Process,
+    pub(super) others: Vec<Proxy>,
     pub(super) gate: Option<(Process, Ports)>,
     /// The backends, as the services were named.
     pub backends: Vec<Backend>,
@@ -76,13 +85,16 @@ impl Running {
     /// # Panics
     /// Envoy does not answer.
     pub fn stats(&self, part: &str) -> Vec<(String, u64)> {
-        let answer = self.admin("/stats");
-        let text = String::from_utf8_lossy(&answer.body).into_owned();
-        let lines = text.lines().filter(|line| line.contains(part));
-        lines
-            .filter_map(|line| line.split_once(": "))
-            .filter_map(|(n, v)| Some((n.into(), v.parse().ok()?)))
-            .collect()
+        stats(self.admin_port, part)
+    }
+
+    /// The ports of all Envoys.
+    pub fn all_ports(&self) -> Vec<u16> {
+        once(self.port).chain(self.others.iter().map(|one| one.port)).collect()
+    }
+
+    pub(super) fn all_admin_ports(&self) -> Vec<u16> {
+        once(self.admin_port).chain(self.others.iter().map(|one| one.admin_port)).collect()
     }
 
     /// Whether Envoy takes a cluster's host of that priority for one that answers; `None` while there is none.
@@ -103,12 +115,17 @@ impl Running {
     /// # Panics
     /// One did.
     pub fn sound(&self) {
-        let log = self.envoy.log();
-        let trap = log.lines().find(|line| line.contains("panicked") || line.contains("Function: proxy_on"));
-        assert_eq!(trap, None, "the filter trapped");
-        let reloads: Vec<_> =
-            self.stats("wasm").into_iter().filter(|(name, _)| name.contains("vm_reload")).collect();
-        assert!(!reloads.is_empty() && reloads.iter().all(|(_, count)| *count == 0), "{reloads:?}");
+        for envoy in once(&self.envoy).chain(self.others.iter().map(|one| &one.process)) {
+            let log = envoy.log();
+            let trap =
+                log.lines().find(|line| line.contains("panicked") || line.contains("Function: proxy_on"));
+            assert_eq!(trap, None, "the filter trapped");
+        }
+        for port in self.all_admin_ports() {
+            let reloads: Vec<_> =
+                stats(port, "wasm").into_iter().filter(|(name, _)| name.contains("vm_reload")).collect();
+            assert!(!reloads.is_empty() && reloads.iter().all(|(_, count)| *count == 0), "{reloads:?}");
+        }
     }
 
     /// Starts a backend that was killed again, on the same ports.
@@ -150,11 +167,6 @@ impl Running {
             let port = ports.gate.expect("a gate has its port");
             (*process, *ports) = forebay::start("gate", forebay::gate(url, port, &self.secrets, None));
         }
-    }
-
-    /// How many tables of live generations the gate has told the filter.
-    pub(super) fn tables(&self) -> u64 {
-        self.stats("cluster.forebay-gate.upstream_rq_200").iter().map(|(_, count)| count).sum()
     }
 
     /// Waits until the live generations that the backends published have reached the filter's workers: until an answer
@@ -228,4 +240,20 @@ impl Running {
     pub fn folder(&self) -> &std::path::Path {
         self.folder.path()
     }
+}
+
+/// The statistics of an Envoy with that admin port.
+fn stats(admin_port: u16, part: &str) -> Vec<(String, u64)> {
+    let answer = http::send(admin_port, &http::get("/stats")).expect("Envoy's admin interface");
+    let text = String::from_utf8_lossy(&answer.body).into_owned();
+    let lines = text.lines().filter(|line| line.contains(part));
+    lines
+        .filter_map(|line| line.split_once(": "))
+        .filter_map(|(n, v)| Some((n.into(), v.parse().ok()?)))
+        .collect()
+}
+
+/// How many tables of live generations the gate has told the filter of the Envoy with that admin port.
+pub(super) fn tables(admin_port: u16) -> u64 {
+    stats(admin_port, "cluster.forebay-gate.upstream_rq_200").iter().map(|(_, count)| count).sum()
 }

@@ -16,6 +16,7 @@ mod http2;
 mod joining;
 mod key_traces;
 mod on_demand;
+mod once;
 mod pages;
 mod peers;
 mod pool;

@@ -75,7 +75,8 @@ impl Pooled {
         let (registry, farewell) = Shared::told(steps, &settings.service, leaving.clone());
         let herald = Herald::new(Arc::new(registry), &settings.service, settings.generations_timeout_secs);
         let entries = RemotePool::start(shelf, secret, pool.timeout(), pool.pool_queue_bytes());
-        let store = Arc::new(Store::new(entries, pool.max_entry_bytes));
+        let store = Store::new(entries, pool.max_entry_bytes).with_lately(pool.pool_bytes());
+        let store = Arc::new(store);
         let (herald, farewell) = (Arc::new(herald), Some(farewell));
         Ok(Self { store: Some(store), own: None, herald, farewell, ledger: Some(ledger) })
     }

@@ -13,6 +13,9 @@ pub struct Backends {
     pub on_demand: BTreeMap<String, BTreeSet<String>>,
     /// Misses say by a header which of them shall meet at one backend: equal ones, and all of an on-demand model.
     pub hash: bool,
+    /// Misses are sent to another backend where the first is lost before it answers: an inference that depends on nothing but its
+    /// request has no other effect than its answer.
+    pub retry: bool,
 }
 
 impl Backends {

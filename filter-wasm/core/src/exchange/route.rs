@@ -17,6 +17,11 @@ use forebay_protocol::{header, path};
 /// Where a message may name its model at the latest, in bytes. Every serializer writes fields by number, and the name is the first.
 const MOST: usize = 64 << 10;
 
+/// What Envoy's router tries again for, beside what the route says; no client from outside can say it (Envoy, "x-envoy-retry-on").
+const RETRY_ON: &str = "x-envoy-retry-on";
+/// A backend that gave no answer at all.
+const RESET: &str = "reset";
+
 /// A call that is not looked up, whose model is awaited.
 pub(super) struct Calling {
     service: u16,
@@ -127,17 +132,22 @@ fn mark(backends: &Backends, service: &str, model: &str, acts: &mut Acts) {
     }
 }
 
-/// Says where equal requests meet, of one that nothing is kept for. Said though it may wait for another: whoever lets it go on then
-/// can't say it any more.
+/// Says where equal requests meet, and that another backend may be asked where the first is lost, of one that nothing is kept for. Said
+/// though it may wait for another: whoever lets it go on then can't say it any more.
 pub(super) fn meet(worker: &Worker, wanted: &Wanted, acts: Acts) -> Acts {
     let backends = &worker.config.backends;
-    if !backends.hash || worker.config.hold == Hold::Body {
+    if worker.config.hold == Hold::Body {
         return acts;
     }
-    let incoming = &wanted.incoming;
-    if backends.is_on_demand(worker.service(incoming.route.service), incoming.path.infer().model) {
-        return acts;
+    let (incoming, mut said) = (&wanted.incoming, Acts::go());
+    if backends.hash
+        && !backends.is_on_demand(worker.service(incoming.route.service), incoming.path.infer().model)
+    {
+        let value = blake3::Hash::from_bytes(wanted.flight.what).to_hex().to_string();
+        said.push(Act::SetRequestHeader { name: header::X_FOREBAY_HASH, value });
     }
-    let value = blake3::Hash::from_bytes(wanted.flight.what).to_hex().to_string();
-    Acts::go().and(Act::SetRequestHeader { name: header::X_FOREBAY_HASH, value }).before(acts)
+    if backends.retry {
+        said.push(Act::SetRequestHeader { name: RETRY_ON, value: RESET.to_owned() });
+    }
+    if said.list.is_empty() { acts } else { said.before(acts) }
 }

@@ -14,9 +14,9 @@
 {{- define "forebay.filter" -}}
 {{- $trust := pick .Values.trust "tenancy" "authorization" "cookie" -}}
 {{- $gate := merge (dict "cluster" "forebay-gate") (.Values.front.filter.gate | default dict) -}}
-{{- $own := dict "service" .Values.service "gate" $gate -}}
+{{- $own := dict "service" .Values.service "gate" $gate "backends" (dict "hash" true "retry" true) -}}
 {{- with .Values.front.onDemand.models -}}
-{{- $_ := set $own "backends" (dict "on_demand" (dict $.Values.service .) "hash" true) -}}
+{{- $_ := set $own.backends "on_demand" (dict $.Values.service .) -}}
 {{- end -}}
 {{- merge $own $trust .Values.front.filter | toPrettyJson }}
 {{- end }}

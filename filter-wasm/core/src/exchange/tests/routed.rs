@@ -96,6 +96,16 @@ fn equal_requests_in_any_spelling_meet_and_hits_say_nothing() {
 }
 
 #[test]
+fn a_miss_may_be_sent_again_and_what_depends_on_others_may_not() {
+    let mut world = World::new(r#", "backends": {"retry": true}"#);
+    let again = |acts: &Acts| told(acts) == [("x-envoy-retry-on", "reset")];
+    assert!(again(&world.asks(BODY).1));
+    let in_sequence =
+        BODY.strip_suffix(b"}").map(|most| [most, br#", "parameters": {"sequence_id": 1}}"#].concat());
+    assert!(told(&world.asks(&in_sequence.unwrap()).1).is_empty());
+}
+
+#[test]
 fn a_calls_model_is_read_of_its_first_bytes() {
     let mut world = World::new(ON_DEMAND);
     for (model, says) in [("rare", 2), ("hot", 0)] {
