@@ -115,6 +115,21 @@ fn a_mistake_in_any_file_of_ours_is_found() {
         &|text| format!("{text}\nnobody-reads-this: 1\n"),
         &["Helm 3 refuses the chart", "Helm 4 refuses the chart", "nobody-reads-this"],
     );
+    for (change, expected) in [
+        (
+            "      lb_policy: RING_HASH\n",
+            "static_resources.clusters[0].lb_policy: does not choose by `x-forebay-hash`",
+        ),
+        ("header_name: x-forebay-hash", "backends.hash is true, and no route has a hash_policy"),
+    ] {
+        says(
+            "charts/forebay/files/envoy.yaml",
+            &|text| {
+                text.replacen(change, &change.replace("RING_HASH", "RANDOM").replace("-hash", "-hush"), 1)
+            },
+            &[expected],
+        );
+    }
     says(
         "base/backend/service.yaml",
         &|text| text.replacen("name: http", "name: htpp", 1),

@@ -1,7 +1,7 @@
 //! What Envoy is told by Kubernetes objects, held against Envoy itself: patches of `EnvoyFilter`s ([`patch`]) and whole
 //! configurations in `ConfigMap`s and `Secret`s ([`bootstrap`]) go through `envoy --mode validate` ([`run`]); the settings of our own
 //! filter in them through the filter's own parser ([`filter`]), the ports that it stands before ([`encodings`]), what it needs to answer
-//! calls ([`hits`]), and what Envoy Gateway makes of
+//! calls ([`hits`]) and to have equal requests meet ([`hashing`]), and what Envoy Gateway makes of
 //! an `EnvoyExtensionPolicy` by what the filter needs ([`extension`]) and of a fallback ([`fallback`]).
 
 mod bootstrap;
@@ -9,6 +9,7 @@ mod encodings;
 mod extension;
 mod fallback;
 mod filter;
+mod hashing;
 mod hits;
 mod matching;
 mod names;
@@ -35,7 +36,7 @@ pub fn check(world: &World, failures: &mut Vec<Failure>) {
             .of("networking.istio.io", "EnvoyFilter")
             .filter(|other| other.namespace == object.namespace);
         let told: Vec<&Value> = all.map(|other| &other.value).collect();
-        hits::check(object, &object.value, "", &told, failures);
+        hits::check(object, &object.value, &told, failures);
     }
     for object in world
         .of("extensions.istio.io", "WasmPlugin")

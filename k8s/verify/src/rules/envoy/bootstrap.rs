@@ -5,7 +5,7 @@ use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use serde_json::{Map, Value, json};
 
-use super::{filter, hits, run};
+use super::{filter, hashing, hits, run};
 use crate::failure::Failure;
 use crate::object::Object;
 use crate::path;
@@ -50,7 +50,8 @@ fn judge(world: &World, object: &Object, at: &str, text: &str, failures: &mut Ve
     let mut own = Vec::new();
     filter::check(object, &document.value, "", &mut own);
     clusters(object, &document.value, &mut own);
-    hits::check(object, &document.value, "", &[&document.value], &mut own);
+    hits::check(object, &document.value, &[&document.value], &mut own);
+    hashing::check(object, &document.value, &mut own);
     // What is inside a text has no line of its own in the manifest but that of the text.
     for failure in own {
         let line = path::line(&document.lines, &failure.path).unwrap_or(1);
@@ -105,42 +106,16 @@ fn clusters(object: &Object, config: &Value, failures: &mut Vec<Failure>) {
         .flatten()
         .filter_map(|cluster| cluster.get("name")?.as_str())
         .collect();
-    let mut found = Vec::new();
-    gates(config, "", &mut found);
-    for (at, gate) in found {
-        if !names.contains(&gate.as_str()) {
+    filter::each_settings(config, "", &mut |at, settings| {
+        let gate = settings.pointer("/gate/cluster").and_then(Value::as_str);
+        if let Some(gate) = gate.filter(|gate| !names.contains(gate)) {
             failures.push(object.failure(
-                &at,
+                at,
                 format!("gate.cluster: there is no cluster `{gate}`"),
                 format!("one of {}", names.join(", ")),
             ));
         }
-    }
-}
-
-/// Clusters that settings of our filter name, with where they stand.
-fn gates(value: &Value, at: &str, found: &mut Vec<(String, String)>) {
-    match value {
-        Value::Object(members) => {
-            for (key, value) in members {
-                let here = path::key(at, key);
-                let inside = value.get("value").and_then(Value::as_str).filter(|_| key == "configuration");
-                let settings = inside.and_then(|text| serde_json::from_str::<Value>(text).ok());
-                if let Some(gate) =
-                    settings.as_ref().and_then(|settings| settings.pointer("/gate/cluster")?.as_str())
-                {
-                    found.push((here.clone(), gate.to_owned()));
-                }
-                gates(value, &here, found);
-            }
-        }
-        Value::Array(items) => {
-            for (index, item) in items.iter().enumerate() {
-                gates(item, &path::item(at, index), found);
-            }
-        }
-        _ => {}
-    }
+    });
 }
 
 /// The same without files: what they hold is not here, and Envoy would open them.

@@ -28,6 +28,28 @@ pub(super) fn check(object: &Object, value: &Value, at: &str, failures: &mut Vec
     }
 }
 
+/// Gives each `configuration` below a value that is JSON to `look`, with where it stands.
+pub(super) fn each_settings(value: &Value, at: &str, look: &mut impl FnMut(&str, &Value)) {
+    match value {
+        Value::Object(members) => {
+            for (key, value) in members {
+                let here = path::key(at, key);
+                let text = value.get("value").and_then(Value::as_str).filter(|_| key == "configuration");
+                if let Some(settings) = text.and_then(|text| serde_json::from_str(text).ok()) {
+                    look(&here, &settings);
+                }
+                each_settings(value, &here, look);
+            }
+        }
+        Value::Array(items) => {
+            for (index, item) in items.iter().enumerate() {
+                each_settings(item, &path::item(at, index), look);
+            }
+        }
+        _ => {}
+    }
+}
+
 /// By the name it goes by, or the module.
 pub(super) fn is_ours(plugin: &Value) -> bool {
     let says = |pointer: &str| {

@@ -3,6 +3,7 @@
 
 use serde_json::Value;
 
+use super::filter::each_settings;
 use crate::failure::Failure;
 use crate::object::Object;
 use crate::path;
@@ -13,26 +14,11 @@ const BRIDGE: &str =
 /// The filter state that the route matches.
 const HIT: &str = "wasm.forebay.hit";
 
-/// Settings below `value` that have calls answered, where what tells the same proxy (`told`) lacks something.
-pub(super) fn check(object: &Object, value: &Value, at: &str, told: &[&Value], failures: &mut Vec<Failure>) {
-    match value {
-        Value::Object(members) => {
-            for (key, value) in members {
-                let here = path::key(at, key);
-                let text = value.get("value").and_then(Value::as_str).filter(|_| key == "configuration");
-                if let Some(settings) = text.and_then(|text| serde_json::from_str(text).ok()) {
-                    judge(object, &settings, &path::key(&here, "value"), told, failures);
-                }
-                check(object, value, &here, told, failures);
-            }
-        }
-        Value::Array(items) => {
-            for (index, item) in items.iter().enumerate() {
-                check(object, item, &path::item(at, index), told, failures);
-            }
-        }
-        _ => {}
-    }
+/// Settings in `value` that have calls answered, where what tells the same proxy (`told`) lacks something.
+pub(super) fn check(object: &Object, value: &Value, told: &[&Value], failures: &mut Vec<Failure>) {
+    each_settings(value, "", &mut |at, settings| {
+        judge(object, settings, &path::key(at, "value"), told, failures);
+    });
 }
 
 /// The same of one filter's settings.
