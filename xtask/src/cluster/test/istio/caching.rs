@@ -4,6 +4,7 @@ use anyhow::{Context, Result, ensure};
 
 use super::ask::{Client, ENCODINGS, GRPC, moment};
 use super::mesh::{Mesh, PATIENCE};
+use super::proxy::Proxy;
 use crate::cluster::await_it::until;
 
 /// # Errors
@@ -16,10 +17,30 @@ pub(super) fn all(mesh: &Mesh<'_>) -> Result<String> {
         shared(encodings, &client, &outside)?;
         shared(encodings, &outside, &client)?;
     }
+    for proxy in mesh.filtered()? {
+        meet(&proxy)?;
+    }
     Ok(format!(
-        "{}: a miss, a hit, and a hit by the other proxy's, both ways, and of what was asked in another encoding",
+        "{}: a miss, a hit, and a hit by the other proxy's, both ways, and of what was asked in another encoding; equal misses meet",
         ENCODINGS.join(", ")
     ))
+}
+
+/// Both clusters of the backends choose by a hash, with bounds.
+fn meet(proxy: &Proxy<'_>) -> Result<()> {
+    for port in [8000, 8001] {
+        let told = proxy.admin(&format!(
+            "config_dump?resource=dynamic_active_clusters&name_regex=outbound.{port}.*backends.forebay.internal"
+        ))?;
+        for needed in ["RING_HASH", "hash_balance_factor"] {
+            ensure!(
+                told.contains(needed),
+                "{}: no {needed} in the cluster of port {port}: {told}",
+                proxy.pod
+            );
+        }
+    }
+    Ok(())
 }
 
 /// What one asks the other one's proxy has from the pool. A lookup that is late on a busy machine is a miss: then it is tried with another

@@ -68,9 +68,14 @@ pub(super) fn on_demand(mesh: &Mesh<'_>) -> Result<String> {
         "on-demand",
         "--set gate.hold.enabled=true --set gate.podLabels.forebay\\.dev/answers=on-demand",
     )?;
-    let settings =
-        format!("\"backends\": {{ \"on_demand\": {{ \"default\": [\"{rare}\"] }}, \"hash\": true }}");
-    let text = mesh.objects.with("clients/filter.yaml", "\"backends\": { \"hash\": true }", &settings)?;
+    let settings = format!(
+        "\"backends\": {{ \"on_demand\": {{ \"default\": [\"{rare}\"] }}, \"hash\": true, \"retry\": true }}"
+    );
+    let text = mesh.objects.with(
+        "clients/filter.yaml",
+        "\"backends\": { \"hash\": true, \"retry\": true }",
+        &settings,
+    )?;
     Objects::apply_text(&mesh.clients, &text)?;
     Objects::apply_text(&mesh.bed, &mesh.objects.text("examples/on-demand.yaml")?)?;
     let client = mesh.client("client")?;
