@@ -41,6 +41,8 @@ pub const X_FOREBAY_FORMAT: &str = "x-forebay-format";
 pub const X_FOREBAY_EPOCH: &str = "x-forebay-epoch";
 /// The pool's time, in milliseconds since 1970.
 pub const X_FOREBAY_NOW_MS: &str = "x-forebay-now-ms";
+/// Services none of whose servers are alive, separated by commas; absent: none. In a gate's answer to a poll.
+pub const X_FOREBAY_AWAY: &str = "x-forebay-away";
 /// The credential of a caller: put on by the proxy, never by the filter.
 pub const X_FOREBAY_TOKEN: &str = "x-forebay-token";
 /// Which backends compute a request, [`ON_DEMAND`] or, where it is absent, the hot ones. Put on by the filter, for routes to match.

@@ -7,10 +7,10 @@ use std::time::{Duration, Instant};
 use axum::body::Body;
 use axum::extract::{Extension, State};
 use axum::response::{IntoResponse, Response};
-use forebay_protocol::header::{X_FOREBAY_EPOCH, X_FOREBAY_NOW_MS};
+use forebay_protocol::header::{X_FOREBAY_AWAY, X_FOREBAY_EPOCH, X_FOREBAY_NOW_MS};
 use forebay_protocol::poll::{MAX_WAIT_MS, Poll, PollError};
 use http::header::{CACHE_CONTROL, CONTENT_TYPE};
-use http::{HeaderMap, StatusCode};
+use http::{HeaderMap, HeaderName, HeaderValue, StatusCode};
 
 use super::Gate;
 use super::savings::Reported;
@@ -64,7 +64,7 @@ async fn answer(gate: &Gate, known: u64, arrived: Instant, wait: Duration) -> Re
         let ends = gate.ending.is_cancelled();
         let until = if ends { until.min(arrived + AT_THE_END) } else { until };
         if now >= until {
-            return at_the_end.map(|()| unchanged(known));
+            return at_the_end.map(|()| unchanged(gate, known));
         }
         // Silence of the pool is told as soon as it is one; the table may have been refreshed by then.
         let trusted = gate.live.trusted_until().map_or(until, |trusted| trusted + Duration::from_millis(1));
@@ -80,12 +80,19 @@ async fn answer(gate: &Gate, known: u64, arrived: Instant, wait: Duration) -> Re
 fn table(gate: &Gate, now: Instant) -> Result<Response, HttpError> {
     let (epoch, json) = gate.live.json(now).ok_or(HttpError::NoGenerations)?;
     let headers = [(CONTENT_TYPE, "application/json"), (CACHE_CONTROL, "no-store")];
-    Ok((headers, [(X_FOREBAY_EPOCH, epoch.to_string())], json).into_response())
+    Ok((headers, [(X_FOREBAY_EPOCH, epoch.to_string())], away(gate), json).into_response())
 }
 
-fn unchanged(epoch: u64) -> Response {
+fn unchanged(gate: &Gate, epoch: u64) -> Response {
     let said = [(X_FOREBAY_EPOCH, epoch.to_string()), (X_FOREBAY_NOW_MS, now_ms().to_string())];
-    (StatusCode::NO_CONTENT, [(CACHE_CONTROL, "no-store")], said).into_response()
+    (StatusCode::NO_CONTENT, [(CACHE_CONTROL, "no-store")], said, away(gate)).into_response()
+}
+
+/// The services that are away, where there are any.
+fn away(gate: &Gate) -> HeaderMap {
+    let names = gate.live.away().join(",");
+    let value = HeaderValue::from_str(&names).ok().filter(|_| !names.is_empty());
+    value.map(|value| (HeaderName::from_static(X_FOREBAY_AWAY), value)).into_iter().collect()
 }
 
 fn not_a_poll(error: &PollError) -> HttpError {

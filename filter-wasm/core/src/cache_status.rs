@@ -115,6 +115,8 @@ reasons! {
         UnknownFormat = "unknown-format",
         /// The callout to the gate failed or was too slow.
         GateFailed = "gate-failed",
+        /// The gate was not asked: it seldom has answers of this model.
+        NotAsked = "not-asked",
         /// It waited for an equal request, which failed or went away: it leads now.
         Promoted = "promoted",
         /// The answer to an equal request does not suit it (another encoding, too old, of a model that is gone, encoded bytes that take

@@ -51,6 +51,17 @@ pub enum Grpc {
     Answer,
 }
 
+/// Which misses are looked up in L2.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Ask {
+    /// Those of models whose lookups spare more than they cost, as the last ones have shown, and of others now and then.
+    #[default]
+    Learned,
+    /// All.
+    Always,
+}
+
 /// Settings of one Envoy route, by the route's name.
 #[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
 #[serde(deny_unknown_fields)]
@@ -120,6 +131,9 @@ pub struct Gate {
     /// Age at which the table of live generations is no longer believed, in milliseconds.
     #[serde(default = "five_seconds")]
     pub stale_ms: u64,
+    /// Which misses are looked up in L2.
+    #[serde(default)]
+    pub ask: Ask,
     /// Models that are never looked up in L2 (L1 only), by name.
     #[serde(default)]
     pub skip_models: Vec<String>,

@@ -43,6 +43,8 @@ pub enum Event {
     GateUnknownFormat,
     /// Callouts not made because the breaker was open.
     GateSkipped,
+    /// Lookups not made because those of the model cost more than they spare.
+    LookupSpared,
     /// Answers to calls that were not given, because the proxy has no route for them.
     NoRoute,
     /// Answers not collected or not given, and requests that were not looked at, or neither waited nor asked, because the worker's
@@ -81,6 +83,7 @@ fn event_label(event: Event) -> &'static str {
         Event::GateRefused => "gate_refused",
         Event::GateUnknownFormat => "gate_unknown_format",
         Event::GateSkipped => "gate_skipped",
+        Event::LookupSpared => "lookup_spared",
         Event::NoRoute => "no_hit_route",
         Event::OutOfMemory => "out_of_memory",
         Event::ShadowMatch => "shadow_match",

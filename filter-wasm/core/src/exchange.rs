@@ -51,11 +51,21 @@ struct Going {
     shadow: Option<Rc<Answer>>,
     /// Some worker of this proxy has had an answer to it before.
     is_known: bool,
+    /// The gate was asked.
+    is_asked: bool,
 }
 
 impl Going {
     fn new(wanted: Rc<Wanted>, since_ms: u64) -> Self {
-        Self { wanted, since_ms, forward: Fwd::Miss.into(), leads: false, shadow: None, is_known: false }
+        Self {
+            wanted,
+            since_ms,
+            forward: Fwd::Miss.into(),
+            leads: false,
+            shadow: None,
+            is_known: false,
+            is_asked: false,
+        }
     }
 
     fn is_shadow(&self) -> bool {

@@ -116,6 +116,16 @@ impl Live {
         if answer.generation.as_ref().is_some_and(lives) { Standing::Live } else { Standing::Gone }
     }
 
+    /// Could there be an entry of it, as far as is known? There is none of a model that a table which is believed doesn't list.
+    pub fn may_have(&self, asked: Asked<'_>, now_ms: u64, stale_ms: u64) -> bool {
+        !self.is_believed(now_ms, stale_ms) || self.by_model.contains_key(&asked.key())
+    }
+
+    /// Has the service no backend that is alive, as the gate said last?
+    pub fn is_away(&self, host: &dyn Host, service: &str) -> bool {
+        self.board.away(host).split(',').any(|away| away == service)
+    }
+
     fn is_believed(&self, now_ms: u64, stale_ms: u64) -> bool {
         let is_newest = self.epoch > 0 && self.epoch >= self.head.epoch;
         let from_the_future = self.head.confirmed_ms > now_ms.saturating_add(TOLERANCE_MS);
@@ -217,7 +227,11 @@ impl Live {
         if headers.number(header::X_FOREBAY_FORMAT) != Some(FORMAT) {
             return Heard::UnknownFormat;
         }
-        match headers.number::<u16>(":status") {
+        let status = headers.number::<u16>(":status");
+        if matches!(status, Some(200 | 204)) {
+            self.board.put_away(host, headers.first(header::X_FOREBAY_AWAY).unwrap_or_default());
+        }
+        match status {
             Some(200) => self.published(host, size, sent, now_ms),
             Some(204) => {
                 let epoch = headers.number(header::X_FOREBAY_EPOCH).unwrap_or(0);

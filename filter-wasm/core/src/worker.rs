@@ -4,14 +4,14 @@
 use crate::acts::{Act, Acts, Ticket};
 use crate::arriving::Arrivals;
 use crate::cache_status::{Bypass, Forward, Tier};
-use crate::config::{self, Config, Mode, Tenancy};
+use crate::config::{self, Ask, Config, Mode, Tenancy};
 use crate::counters::{Counters, Event, Result as Counted};
 use crate::gate::Gate;
-use crate::host::Host;
+use crate::host::{Headers, Host};
 use crate::join::{BATCH, Join};
 use crate::l1::{Answer, L1, Missing};
 use crate::landing::Landed;
-use crate::live::{self, Heard, Live};
+use crate::live::{self, Asked, Heard, Live};
 use crate::memory::Memory;
 use crate::tally::{Outcome, Tally};
 use crate::usable::Rules;
@@ -27,6 +27,13 @@ const IDLE_TICK_MS: u64 = 500;
 
 /// The tick with one, in milliseconds: so soon another worker takes over the poll from one that is gone.
 const TICK_MS: u64 = 250;
+
+/// Envoy's response flags of a request that met no backend: UH, UF and UO, as bits of `response.flags`.
+const NO_BACKEND: i64 = 1 << 1 | 1 << 5 | 1 << 7;
+/// How our backend's member of `Cache-Status` begins.
+const SERVES: &[u8] = b"forebay-serve; ";
+/// All of it, where the pool had the answer.
+const SERVES_HIT: &[u8] = b"forebay-serve; hit";
 
 /// What answered a request, for the tally.
 #[derive(Clone, Copy, Debug)]
@@ -154,6 +161,41 @@ impl Worker {
         let service = service.map_or("", String::as_str);
         let rules = Rules { config: &self.config, live: &self.live, service, now_ms, just_came: false };
         self.l1.find(host, &wanted.key, |answer| rules.suits(wanted, answer))
+    }
+
+    /// Is it worth to ask the gate for it? Always where nothing else may answer, where no backend is known to be there, and of models
+    /// whose backends come and go; never of a model that a table which is believed doesn't list.
+    pub fn should_ask(&mut self, host: &dyn Host, wanted: &Wanted, now_ms: u64) -> bool {
+        let (Some(settings), Some(gate)) = (&self.config.gate, &mut self.gate) else { return true };
+        let (incoming, missed) = (&wanted.incoming, wanted.missed());
+        let service = self.services.get(usize::from(missed.service)).map_or("", String::as_str);
+        if settings.ask == Ask::Always
+            || incoming.directives.only_if_cached
+            || self.config.backends.is_on_demand(service, missed.model)
+        {
+            return true;
+        }
+        let asked = Asked { service, model: missed.model, version: incoming.path.infer().version };
+        self.live.may_have(asked, now_ms, settings.stale_ms)
+            && (gate.is_worth_it(missed, now_ms) || self.live.is_away(host, service))
+    }
+
+    /// What the backend's answer says of a miss that was not looked up: whether the pool had it, or that there is no backend.
+    pub(crate) fn learn(&mut self, host: &dyn Host, headers: &Headers, wanted: &Wanted, now_ms: u64) {
+        let Some(gate) = &mut self.gate else { return };
+        if headers.number::<u16>(":status") == Some(503) {
+            let flags = host.property(&["response", "flags"]);
+            let flags = flags.and_then(|flags| Some(i64::from_le_bytes(*flags.first_chunk()?)));
+            if flags.is_some_and(|flags| flags & NO_BACKEND != 0) {
+                gate.met_no_backend(wanted.incoming.route.service, now_ms);
+            }
+            return;
+        }
+        let said = headers.values(header::CACHE_STATUS).find(|said| said.starts_with(SERVES));
+        if let Some(said) = said {
+            let cost_us = headers.number(header::X_FOREBAY_COST_US).unwrap_or(0);
+            gate.learn(wanted.missed(), (said == SERVES_HIT).then_some(cost_us));
+        }
     }
 
     /// The VM has just started, as the proxy's number `vm`: take over what the proxy's workers, or this one before a trap, left in

@@ -1,6 +1,7 @@
 //! End to end: real Envoy with the real filter, real backend, gate and Redis, real clients. One file a theme.
 
 mod argocd;
+mod asking;
 mod buffered;
 mod caching;
 mod calls;

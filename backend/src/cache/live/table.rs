@@ -156,6 +156,18 @@ impl LiveTable {
         self.replicas.load_full()
     }
 
+    /// Services whose results are live though none of their instances is alive.
+    pub(crate) fn away(&self) -> Vec<String> {
+        if self.own.is_some() {
+            return Vec::new();
+        }
+        let replicas = self.replicas.load();
+        let models = self.current.load().models.clone();
+        let services: BTreeSet<&String> = models.iter().map(|live| &live.service).collect();
+        let is_away = |service: &&&String| replicas.get(**service).is_none_or(|count| *count == 0);
+        services.iter().filter(is_away).map(|service| (*service).clone()).collect()
+    }
+
     /// Replaces the models and counts the epoch up if they changed: for a table of one process. Returns the epoch.
     pub(crate) fn set_models(&self, models: Vec<LiveModel>) -> u64 {
         let _changing = self.changing.lock().unwrap_or_else(PoisonError::into_inner);

@@ -119,12 +119,12 @@ impl Exchange {
                 going.forward = refused.unwrap_or(going.forward);
             }
         }
-        let acts = self.join_or_ask(worker, going, now_ms);
+        let acts = self.join_or_ask(worker, host, going, now_ms);
         route::meet(worker, wanted, acts)
     }
 
     /// Nothing is kept for it: it waits for an equal one, or asks the gate.
-    fn join_or_ask(&mut self, worker: &mut Worker, mut going: Going, now_ms: u64) -> Acts {
+    fn join_or_ask(&mut self, worker: &mut Worker, host: &dyn Host, mut going: Going, now_ms: u64) -> Acts {
         let wanted = going.wanted.clone();
         // Whether it waits or asks, its body stays where it is meanwhile. What came in pieces is counted already.
         if !wanted.body.grow_to(wanted.body_bytes) {
@@ -141,7 +141,7 @@ impl Exchange {
                 }
             }
         }
-        self.ask(worker, going, now_ms)
+        self.ask(worker, host, going, now_ms)
     }
 
     fn forward_without_room(&mut self, worker: &mut Worker, mut going: Going) -> Acts {
@@ -174,11 +174,16 @@ impl Exchange {
     }
 
     /// The L2 callout, where there is a gate to ask and it is worth asking.
-    fn ask(&mut self, worker: &mut Worker, going: Going, now_ms: u64) -> Acts {
+    fn ask(&mut self, worker: &mut Worker, host: &dyn Host, mut going: Going, now_ms: u64) -> Acts {
         let wanted = going.wanted.clone();
         let (Some(parsed), None) = (&wanted.parsed, &going.shadow) else {
             return self.forward(worker, going);
         };
+        if !worker.should_ask(host, &wanted, now_ms) {
+            worker.counters.event(Event::LookupSpared);
+            going.forward.detail = going.forward.detail.or(Some(Detail::NotAsked));
+            return self.forward(worker, going);
+        }
         let service = worker.services.get(usize::from(wanted.incoming.route.service));
         let path = wanted.incoming.path.infer();
         let question = Question {
@@ -192,6 +197,7 @@ impl Exchange {
         };
         match worker.gate.as_mut().map(|gate| gate.ask(&question, now_ms)) {
             Some(Ok(call)) => {
+                going.is_asked = true;
                 self.state = State::Asking(going);
                 return Acts::hold().and(Act::Call(Box::new(call)));
             }
@@ -215,6 +221,11 @@ impl Exchange {
         let looked = gate::answered(host, body_size, &held);
         if let Some(gate) = &mut worker.gate {
             gate.did(&looked, going.wanted.incoming.directives.only_if_cached, now_ms);
+            match &looked {
+                Looked::Entry(entry) => gate.learn(going.wanted.missed(), Some(entry.cost_us)),
+                Looked::Miss => gate.learn(going.wanted.missed(), None),
+                _ => {}
+            }
         }
         let entry = match looked {
             Looked::Entry(entry) => entry,

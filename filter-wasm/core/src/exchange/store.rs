@@ -88,6 +88,9 @@ impl Exchange {
             at_ms: now_ms,
         };
         worker.tell(&going.wanted.incoming, going.wanted.digest(), told);
+        if !going.is_asked {
+            worker.learn(host, &headers, &going.wanted, now_ms);
+        }
         match storable {
             Ok(storable) => {
                 self.state = State::Storing(Box::new(Collecting {

@@ -1,5 +1,6 @@
 //! One request and its answer, callback by callback: what the proxy tells goes in, acts come out.
 
+mod asked;
 mod buffered;
 mod calls;
 mod joined;

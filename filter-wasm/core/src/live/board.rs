@@ -1,5 +1,5 @@
 //! What the proxy's workers know together, in its shared data: a head of 24 bytes that every request looks at, the table, whose
-//! turn it is to poll, and the proxy's name. What was written by a newer table is never overwritten by an older one.
+//! turn it is to poll, which services have no backend, and the proxy's name. What was written by a newer table is never overwritten by an older one.
 
 use crate::config::Gate;
 use crate::host::Host;
@@ -39,6 +39,7 @@ pub(super) struct Board {
     head: String,
     table: String,
     turn: String,
+    away: String,
 }
 
 impl Head {
@@ -68,7 +69,13 @@ impl Board {
         let gate = blake3::hash(gate.as_bytes()).to_hex();
         let gate = gate.get(..16).unwrap_or_default();
         let key = |what: &str| format!("forebay.2.{what}.{gate}");
-        Self { proxy: String::new(), head: key("head"), table: key("table"), turn: key("turn") }
+        Self {
+            proxy: String::new(),
+            head: key("head"),
+            table: key("table"),
+            turn: key("turn"),
+            away: key("away"),
+        }
     }
 
     /// Takes over the proxy's name, or gives it one.
@@ -115,6 +122,17 @@ impl Board {
             let is_news = said.epoch > old.epoch || (said.epoch == old.epoch && said != old);
             (said.epoch > 0 && is_news).then(|| said.write().to_vec())
         });
+    }
+
+    /// The services without a backend, separated by commas.
+    pub(super) fn away(&self, host: &dyn Host) -> String {
+        let away = host.shared_get(&self.away);
+        away.and_then(|(names, _)| String::from_utf8(names).ok()).unwrap_or_default()
+    }
+
+    /// Says which those are.
+    pub(super) fn put_away(&self, host: &dyn Host, names: &[u8]) {
+        swap(host, &self.away, |old| (old.unwrap_or_default() != names).then(|| names.to_vec()));
     }
 
     /// Takes the turn for `longest_ms`, if nobody has it.

@@ -82,7 +82,7 @@ fn a_body_without_json_is_known_by_its_bytes_alone() {
 #[test]
 fn the_gate_is_not_asked_for_a_body_without_json_nor_for_a_name_that_no_header_carries() {
     let asks = |acts: &Acts| acts.list.iter().any(|act| matches!(act, Act::Call(_)));
-    let mut world = World::new(r#", "gate": {"cluster": "g"}"#);
+    let mut world = World::new(r#", "gate": {"cluster": "g", "ask": "always"}"#);
     assert!(asks(&asks_at(&mut world, "/v2/models/m%20m/infer", &[], BODY).1));
     for (path, more) in [
         ("/v2/models/m/infer", &RAW[..]),

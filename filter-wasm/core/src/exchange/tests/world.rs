@@ -22,6 +22,8 @@ pub(super) struct World {
     pub(super) worker: Worker,
     pub(super) host: Double,
     pub(super) next: u32,
+    /// Of the poll under way.
+    poll: Option<Ticket>,
 }
 
 impl World {
@@ -31,7 +33,7 @@ impl World {
         host.now_ms.set(NOW_MS);
         let mut worker = Worker::new(Config::parse(config.as_bytes()).unwrap());
         worker.on_start(&host, 1);
-        let mut world = Self { worker, host, next: 100 };
+        let mut world = Self { worker, host, next: 100, poll: None };
         world.hears_what_lives();
         world
     }
@@ -39,13 +41,33 @@ impl World {
     /// Where there is a gate, it tells that all generations of these tests live.
     pub(super) fn hears_what_lives(&mut self) {
         let acts = self.worker.on_tick(&self.host);
-        let Some(Act::Call(poll)) = acts.list.into_iter().next() else { return };
+        if acts.list.is_empty() {
+            return;
+        }
+        self.takes(acts);
         let entries = "01".repeat(32);
         let table = format!(
             r#"{{"format": 2, "epoch": 1, "now_ms": 0, "models": [{{"service": "demo", "model": "m", "version": "", "generations": ["{GENERATION}", "{entries}"]}}]}}"#
         );
-        self.host.shows(Of::Call, &[(":status", "200"), ("x-forebay-format", "2")], table.as_bytes());
-        self.worker.on_call_response(&self.host, poll.ticket, Some(table.len()));
+        self.hears(&[(":status", "200")], table.as_bytes());
+    }
+
+    /// The gate's answer to the poll.
+    pub(super) fn hears(&mut self, headers: &[(&str, &str)], body: &[u8]) {
+        let format = [("x-forebay-format", "2")];
+        self.host.shows(Of::Call, &[headers, &format].concat(), body);
+        let poll = self.poll.take().expect("a poll is under way");
+        // It was held for a while.
+        self.host.now_ms.set(self.host.now_ms.get() + 100);
+        let acts = self.worker.on_call_response(&self.host, poll, Some(body.len()));
+        self.takes(acts);
+    }
+
+    fn takes(&mut self, acts: Acts) {
+        self.poll = acts.list.into_iter().find_map(|act| match act {
+            Act::Call(poll) => Some(poll.ticket),
+            _ => None,
+        });
     }
 
     /// A request's headers, with more of them.
