@@ -84,6 +84,8 @@ struct Case {
     against: (Listener, Body),
     floor: Option<Listener>,
     target: Option<f64>,
+    /// The CPU time of the gate counts, too, which here is the backend's.
+    with_gate: bool,
 }
 
 /// An Envoy that runs.
@@ -149,8 +151,14 @@ fn proxy_rows(
         return Ok(());
     }
     let repository = layout.dir.join("test-repository");
-    let backend =
-        Backend { name: "backend", repository: &repository, pool: "memory", cpu: OTHER_CPU, busy_poll_us: 0 };
+    let backend_name = "backend";
+    let backend = Backend {
+        name: backend_name,
+        repository: &repository,
+        pool: "memory",
+        cpu: OTHER_CPU,
+        busy_poll_us: 0,
+    };
     let backend = backend.start(layout, settings, group)?;
     let client = Client::default();
     for body in Body::ALL {
@@ -187,11 +195,15 @@ fn proxy_rows(
         }
         if case.body.is_grpc() {
             // The first calls bring the answer.
-            Load { seconds: 1, ..load((case.measured, case.body)) }.run(layout, folder, None)?;
+            Load { seconds: 1, ..load((case.measured, case.body)) }.run(layout, folder, &[])?;
         }
         let floor = case.floor.map(|floor| (floor, case.body));
         let sides: Vec<_> = [(case.measured, case.body), case.against].into_iter().chain(floor).collect();
-        let sides = in_turn(settings.repeat, &sides, |side| load(side).run(layout, folder, Some(proxy.pid)))?;
+        let mut pids = vec![proxy.pid];
+        if case.with_gate {
+            pids.push(group.pid(backend_name)?);
+        }
+        let sides = in_turn(settings.repeat, &sides, |side| load(side).run(layout, folder, &pids))?;
         let Case { name, base, connections, target, .. } = case;
         table.add(Row::of(Told { name, base, connections, unit: Unit::Cpu, target }, &sides));
     }
@@ -223,9 +235,12 @@ impl Proxy {
         workers: u32,
         upstreams: Upstreams,
     ) -> Result<Self> {
-        let mut ports = Vec::new();
+        let mut ports: Vec<(Listener, u16)> = Vec::new();
         for listener in Listener::all() {
-            ports.push((listener, free_port()));
+            // None of them is bound yet, so one may be said to be free twice.
+            let is_new = |port: &u16| ports.iter().all(|(_, taken)| taken != port);
+            let port = std::iter::repeat_with(free_port).find(is_new).unwrap_or_default();
+            ports.push((listener, port));
         }
         let (name, cpus) = match workers {
             1 => ("envoy", MEASURED_CPU.to_owned()),
@@ -262,6 +277,7 @@ fn cases() -> Vec<Case> {
         against: (Listener::Direct(answered), body),
         floor: Some(Listener::answers(answered)),
         target,
+        with_gate: false,
     };
     let mut cases = Vec::new();
     for (body, how, target) in
@@ -305,8 +321,18 @@ fn cases() -> Vec<Case> {
                 against: (Listener::Plain, body),
                 floor: Some(Listener::Floor(floor)),
                 target: Some(target),
+                with_gate: false,
             });
         }
+        let all = hit(&format!("{what}, of a model that the pool never has"), (body, body), 16, Some(1.03));
+        let name = all.name.replacen("hit", "miss", 1);
+        let against = (Listener::NoGate, body);
+        cases.push(Case { name, base: "no L2", measured: Listener::Learned, against, floor: None, ..all });
+    }
+    for (body, what) in [(Body::Json1k, "1 KB JSON"), (Body::Binary64k, "64 KB binary")] {
+        let all = hit(&format!("from the pool, {what}, with the gate"), (body, body), 1, Some(3.0));
+        let (base, against) = ("hit of L1", (Listener::Gate, body));
+        cases.push(Case { base, measured: Listener::Pool, against, floor: None, with_gate: true, ..all });
     }
     cases
 }

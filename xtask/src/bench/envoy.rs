@@ -17,8 +17,12 @@ const HIT: &str = "wasm.forebay.hit";
 /// What stands between client and answer.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Listener {
-    /// The filter with its L2 callout.
+    /// The filter with its L2 callout at each miss.
     Gate,
+    /// The filter with one where that pays.
+    Learned,
+    /// The filter with one at each request: it keeps nothing itself.
+    Pool,
     /// The filter without one.
     NoGate,
     /// Nothing: Envoy's own proxying.
@@ -32,9 +36,9 @@ pub(super) enum Listener {
 impl Listener {
     pub(super) fn all() -> impl Iterator<Item = Self> {
         let answers = Body::ALL.into_iter().flat_map(|body| [Self::Direct(body), Self::answers(body)]);
-        [Self::Gate, Self::NoGate, Self::Plain, Self::Floor(Floor::Passes), Self::Floor(Floor::Asks)]
-            .into_iter()
-            .chain(answers)
+        let ours = [Self::Gate, Self::Learned, Self::Pool, Self::NoGate];
+        let bases = [Self::Plain, Self::Floor(Floor::Passes), Self::Floor(Floor::Asks)];
+        ours.into_iter().chain(bases).chain(answers)
     }
 
     /// The floor of hits that are answered as that request.
@@ -68,19 +72,23 @@ fn listener(layout: &Layout, folder: &Path, listener: Listener, port: u16) -> Va
     let buffer = json!({"name": "buffer", "typed_config": {
         "@type": "type.googleapis.com/envoy.extensions.filters.http.buffer.v3.Buffer",
         "max_request_bytes": BUFFER_BYTES}});
-    let ours = |gate: Option<Value>| {
+    let ours = |more: Value| {
         let mut settings = json!({"service": "bench", "grpc": "answer"});
-        if let Some(gate) = gate {
-            settings["gate"] = gate;
+        if let (Some(settings), Value::Object(more)) = (settings.as_object_mut(), more) {
+            settings.extend(more);
         }
-        wasm(&layout.filter(), listener, &settings)
+        vec![wasm(&layout.filter(), listener, &settings), grpc_hits()]
     };
+    let gate = |ask: &str| json!({"cluster": "forebay-gate", "timeout_ms": 100, "ask": ask});
     let floor = |floor: Floor| wasm(&floor.file(folder), listener, &Value::Null);
     let filters = match listener {
-        Listener::Gate => {
-            vec![ours(Some(json!({"cluster": "forebay-gate", "timeout_ms": 100}))), grpc_hits()]
+        Listener::Gate => ours(json!({"gate": gate("always")})),
+        Listener::Learned => ours(json!({"gate": gate("learned")})),
+        Listener::Pool => {
+            let none = json!({"vm_bytes": 0, "shared_bytes": 0});
+            ours(json!({"gate": gate("always"), "l1": none}))
         }
-        Listener::NoGate => vec![ours(None), grpc_hits()],
+        Listener::NoGate => ours(json!({})),
         Listener::Plain => vec![],
         Listener::Direct(_) => vec![buffer],
         Listener::Floor(answers @ Floor::Answers(_)) => vec![buffer, floor(answers)],

@@ -1,4 +1,4 @@
-//! One measurement: a load enters; requests, time, latency and the CPU time of a process while it lasted leave.
+//! One measurement: a load enters; requests, time, latency and the CPU time of processes while it lasted leave.
 
 use std::fs;
 use std::path::Path;
@@ -29,7 +29,7 @@ pub(super) struct Load {
 pub(super) struct Sample {
     pub(super) requests: u64,
     pub(super) elapsed: Duration,
-    /// CPU time of the measured process.
+    /// CPU time of the measured processes.
     pub(super) cpu: Duration,
     /// Median latency.
     pub(super) p50: Duration,
@@ -40,7 +40,7 @@ impl Load {
     ///
     /// # Errors
     /// The client can't be run, or a request failed.
-    pub(super) fn run(&self, layout: &Layout, folder: &Path, pid: Option<u32>) -> Result<Sample> {
+    pub(super) fn run(&self, layout: &Layout, folder: &Path, pids: &[u32]) -> Result<Sample> {
         let (data, report) = (folder.join("request.json"), folder.join("load.json"));
         fs::write(&data, self.body.data())?;
         let mut bench = command("taskset", ["-c", OTHER_CPU]);
@@ -54,10 +54,10 @@ impl Load {
             bench.arg(format!("--rate={rate}")).arg("--arrival=fixed");
         }
         bench.arg("--data").arg(&data).arg("--json").arg(&report);
-        let before = pid.map(cpu_time).transpose()?;
+        let cpu_time = || pids.iter().map(|pid| cpu_time(*pid)).sum::<Result<Duration>>();
+        let before = cpu_time()?;
         output(bench)?;
-        let after = pid.map(cpu_time).transpose()?;
-        let cpu = after.unwrap_or_default().saturating_sub(before.unwrap_or_default());
+        let cpu = cpu_time()?.saturating_sub(before);
         let report: Value = serde_json::from_slice(&fs::read(report)?)?;
         self.sample(&report["runs"][0], cpu)
     }

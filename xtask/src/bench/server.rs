@@ -184,7 +184,7 @@ impl Case {
             rate: None,
             seconds: settings.seconds,
         };
-        load.run(layout, folder, Some(server.pid))
+        load.run(layout, folder, &[server.pid])
     }
 }
 
