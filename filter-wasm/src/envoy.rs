@@ -107,8 +107,8 @@ impl Envoy {
 
     fn call(&mut self, call: &Call) -> Option<Ticket> {
         let mut headers =
-            vec![(":method", call.method), (":path", call.path), (":authority", &call.authority)];
-        headers.extend(call.headers.iter().map(|(name, value)| (*name, value.as_str())));
+            vec![(":method", call.method), (":path", &*call.path), (":authority", &*call.authority)];
+        headers.extend(call.headers.iter().map(|(name, value)| (&**name, value.as_str())));
         let body = Some(call.body.as_slice()).filter(|body| !body.is_empty());
         let timeout = Duration::from_millis(call.timeout_ms);
         match hostcalls::dispatch_http_call(&call.cluster, headers, body, Vec::new(), timeout) {
@@ -150,6 +150,7 @@ impl Host for Envoy {
             Of::Response => Map::Response,
             Of::ResponseTrailers => Map::ResponseTrailers,
             Of::Call => Map::Call,
+            Of::CallTrailers => Map::CallTrailers,
         };
         forebay_proxy::header_pairs(map).map(Headers::of_pairs).unwrap_or_default()
     }
@@ -158,7 +159,7 @@ impl Host for Envoy {
         let buffer = match of {
             Of::Request => BufferType::HttpRequestBody,
             Of::Response | Of::ResponseTrailers => BufferType::HttpResponseBody,
-            Of::Call => BufferType::HttpCallResponseBody,
+            Of::Call | Of::CallTrailers => BufferType::HttpCallResponseBody,
         };
         hostcalls::get_buffer(buffer, 0, size).ok()?
     }

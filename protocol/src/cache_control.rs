@@ -14,6 +14,8 @@ pub struct RequestDirectives {
     pub max_age: Option<u32>,
     /// Only an answer that stays fresh for at least that long, in seconds.
     pub min_fresh: Option<u32>,
+    /// An answer that is not fresh any more will do too, for at most that many seconds.
+    pub max_stale: Option<u32>,
     /// Nothing but a cached answer.
     pub only_if_cached: bool,
 }
@@ -40,6 +42,11 @@ impl RequestDirectives {
                     b"min-fresh" => {
                         let least = value.and_then(delta_seconds).unwrap_or(u32::MAX);
                         found.min_fresh = Some(found.min_fresh.map_or(least, |earlier| earlier.max(least)));
+                    }
+                    // Without a number any will do (RFC 9111, 5.2.1.2).
+                    b"max-stale" => {
+                        let most = value.map_or(u32::MAX, |value| delta_seconds(value).unwrap_or(0));
+                        found.max_stale = Some(found.max_stale.map_or(most, |earlier| earlier.min(most)));
                     }
                     _ => {}
                 }
@@ -143,17 +150,20 @@ mod tests {
 
     #[test]
     fn requests_say_what_they_want() {
-        let all = request("No-Cache, max-age=5 ,only-if-cached,no-store, min-fresh=7, x=y");
+        let all = request("No-Cache, max-age=5 ,only-if-cached,no-store, min-fresh=7, max-stale=9, x=y");
         let wanted = RequestDirectives {
             no_store: true,
             no_cache: true,
             max_age: Some(5),
             min_fresh: Some(7),
+            max_stale: Some(9),
             only_if_cached: true,
         };
         assert_eq!(all, wanted);
         assert_eq!(request("max-age=soon").max_age, Some(0));
         assert_eq!(request("min-fresh").min_fresh, Some(u32::MAX));
+        assert_eq!(request("max-stale").max_stale, Some(u32::MAX));
+        assert_eq!(request("max-stale=soon").max_stale, Some(0));
         assert_eq!(request("\u{0}\u{7f}"), RequestDirectives::default());
     }
 

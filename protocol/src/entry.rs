@@ -1,6 +1,7 @@
 //! Cache entries: a canonical answer with what is known about it. Sealed with a MAC over its key on the way into the pool,
 //! checked on the way out; plain between gate and filter. `FORMAT.md` fixes the bytes.
 
+use crate::cache_control::Freshness;
 use crate::digest::{Fields, Generation, Key};
 use crate::fields;
 use crate::messages::ModelInferResponse;
@@ -130,6 +131,12 @@ impl fmt::Debug for Secret {
 }
 
 impl Entry {
+    /// For how long it is of use.
+    pub fn freshness(&self) -> Freshness {
+        let &Self { max_age_s, stale_while_revalidate_s, stale_if_error_s, .. } = self;
+        Freshness { max_age_s, stale_while_revalidate_s, stale_if_error_s }
+    }
+
     /// For the pool: magic, MAC over key and protobuf, protobuf; or what `pack` makes of that, where it pays.
     pub fn seal(&self, key: &Key, secret: &Secret, pack: impl FnOnce(&[u8]) -> Option<Vec<u8>>) -> Vec<u8> {
         let protobuf = self.encode_to_vec();

@@ -1,7 +1,7 @@
 //! May a stored answer be given now? When it was computed, for how long it is fresh and what the request says enter; its age
 //! and the rest of its time leave, or the reason why not. One law for filter, gate and `serve`.
 
-use crate::cache_control::RequestDirectives;
+use crate::cache_control::{Freshness, RequestDirectives};
 
 /// How far an answer may seem to come from the future, in milliseconds: clocks of machines that are kept in step differ by
 /// less. More is a clock that was set, and then nothing is known of the answer's age.
@@ -59,6 +59,53 @@ impl Stored {
     }
 }
 
+/// A stored answer that is not fresh any more, and may be given all the same (RFC 5861; RFC 9111, 4.2.4).
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Stale {
+    /// Whole seconds since it was computed.
+    pub age_s: u64,
+    /// Seconds since it was fresh.
+    pub stale_s: u64,
+    /// The request takes it as it is (`max-stale`).
+    pub is_accepted: bool,
+    /// It may be given while a new one is made (`stale-while-revalidate`).
+    pub while_revalidate: bool,
+    /// It may be given where none can be made (`stale-if-error`).
+    pub if_error: bool,
+}
+
+impl Stale {
+    /// Of an answer that was computed then. `None`: it is fresh, or may not be given to a request that says `directives`.
+    pub fn of(
+        created_ms: u64,
+        freshness: Freshness,
+        directives: &RequestDirectives,
+        now_ms: u64,
+    ) -> Option<Self> {
+        let stored = Stored { created_ms, max_age_s: freshness.max_age_s };
+        if stored.usable(&RequestDirectives::default(), now_ms) != Err(Unusable::Stale) {
+            return None;
+        }
+        let age_s = now_ms.saturating_sub(created_ms) / 1000;
+        let stale_s = age_s.saturating_sub(freshness.max_age_s.into());
+        let is_accepted = directives.max_stale.is_some_and(|most| stale_s <= most.into());
+        // Who says how old or how fresh it is to be wants no stale one, unless he says that too.
+        let too_old = directives.max_age.is_some_and(|most| age_s > most.into()) && !is_accepted;
+        if directives.no_cache || directives.no_store || directives.min_fresh.is_some() || too_old {
+            return None;
+        }
+        let within = |seconds: u32| stale_s < seconds.into();
+        let stale = Self {
+            age_s,
+            stale_s,
+            is_accepted,
+            while_revalidate: within(freshness.stale_while_revalidate_s),
+            if_error: within(freshness.stale_if_error_s),
+        };
+        (stale.is_accepted || stale.while_revalidate || stale.if_error).then_some(stale)
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -94,7 +141,46 @@ mod tests {
         }
     }
 
+    const FRESHNESS: Freshness =
+        Freshness { max_age_s: 60, stale_while_revalidate_s: 5, stale_if_error_s: 600 };
+
+    fn stale(text: &str, now_ms: u64) -> Option<(u64, bool, bool, bool)> {
+        let directives = RequestDirectives::parse([text.as_bytes()]);
+        let stale = Stale::of(100_000, FRESHNESS, &directives, now_ms)?;
+        Some((stale.stale_s, stale.is_accepted, stale.while_revalidate, stale.if_error))
+    }
+
+    #[test]
+    fn a_stale_answer_is_given_for_what_it_says_and_the_request_takes() {
+        assert_eq!(stale("", 159_999), None, "it is fresh");
+        assert_eq!(stale("", 160_000), Some((0, false, true, true)));
+        assert_eq!(stale("", 165_000), Some((5, false, false, true)));
+        assert_eq!(stale("", 759_999), Some((599, false, false, true)));
+        assert_eq!(stale("", 760_000), None);
+        assert_eq!(stale("max-stale", 760_000), Some((600, true, false, false)));
+        assert_eq!(stale("max-stale=600", 760_000), Some((600, true, false, false)));
+        assert_eq!(stale("max-stale=599", 760_000), None);
+        assert_eq!(stale("max-age=60, max-stale=9", 161_000), Some((1, true, true, true)));
+        for text in ["no-cache", "no-store", "max-age=60", "max-age=60, max-stale=soon", "min-fresh=0"] {
+            assert_eq!(stale(text, 162_000), None, "{text}");
+        }
+        assert_eq!(stale("", 0), None, "it comes from the future");
+    }
+
     proptest! {
+        #[test]
+        fn no_answer_is_fresh_and_stale_at_once(created_ms: u64, max_age_s: u32, more_s: u32, now_ms: u64) {
+            let freshness = Freshness { max_age_s, stale_while_revalidate_s: more_s, stale_if_error_s: more_s };
+            let none = RequestDirectives::default();
+            let fresh = Stored { created_ms, max_age_s }.usable(&none, now_ms);
+            let stale = Stale::of(created_ms, freshness, &none, now_ms);
+            prop_assert!(fresh.is_err() || stale.is_none());
+            if let Some(stale) = stale {
+                prop_assert_eq!(stale.age_s, stale.stale_s + u64::from(max_age_s));
+                prop_assert!(stale.stale_s < u64::from(more_s));
+            }
+        }
+
         #[test]
         fn whatever_the_clock_says_age_and_ttl_make_the_lifetime(created_ms: u64, max_age_s: u32, now_ms: u64) {
             let stored = Stored { created_ms, max_age_s };

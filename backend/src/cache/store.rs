@@ -17,6 +17,9 @@ use crate::time::clock::now_ms;
 /// computes meanwhile, so a pool that is late for once is better than none. As the filter's for the gate.
 const ONLY_IF_CACHED: Duration = Duration::from_secs(1);
 
+/// Key context of where a mark is put whose own place is taken.
+const MARKS_OF_STALE: &str = "forebay 2026-11 mark of a stale entry v1";
+
 /// The pool and the way into it.
 pub(crate) struct Store {
     pool: Box<dyn Pool>,
@@ -55,9 +58,19 @@ impl Store {
     /// A fresh entry, or what one does who would compute it. Where the pool fails, or has what is not fresh, nobody waits.
     pub(crate) async fn claim(&self, key: Key) -> Claim {
         match self.pool.claim(key).await {
-            Ok(Claim::Found(entry)) => first_fresh(vec![entry]).map_or(Claim::Free, Claim::Found),
+            Ok(Claim::Found(entry)) if !is_fresh(&entry, now_ms()) => self.claim_of_stale(key).await,
             Ok(claim) => claim,
             Err(error) => self.first_fresh(&[key], Err(error)).map_or(Claim::Free, Claim::Found),
+        }
+    }
+
+    /// Where an entry lies that is not fresh there is no place for a mark: it is put under a key of its own. What came from there is no
+    /// entry of this one.
+    async fn claim_of_stale(&self, key: Key) -> Claim {
+        let marks = Key(blake3::derive_key(MARKS_OF_STALE, &key.0));
+        match self.pool.claim(marks).await {
+            Ok(claim @ (Claim::Lease(_) | Claim::Held)) => claim,
+            _ => Claim::Free,
         }
     }
 

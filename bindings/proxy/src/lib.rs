@@ -16,6 +16,8 @@ pub enum Map {
     ResponseTrailers = 3,
     /// The answer's to a callout.
     Call = 6,
+    /// That answer's trailers.
+    CallTrailers = 7,
 }
 
 #[link(wasm_import_module = "env")]

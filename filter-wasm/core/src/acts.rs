@@ -6,6 +6,7 @@
 
 use crate::reply::Reply;
 use smallvec::SmallVec;
+use std::borrow::Cow;
 
 /// What the proxy shall do with the request whose callback this was.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -88,6 +89,8 @@ pub enum Ticket {
     },
     /// The root context's report, by number.
     Report(u64),
+    /// An answer that the root context has made anew, by number.
+    Refresh(u32),
 }
 
 /// A callout.
@@ -102,9 +105,9 @@ pub struct Call {
     /// `:method`.
     pub method: &'static str,
     /// `:path`.
-    pub path: &'static str,
+    pub path: Cow<'static, str>,
     /// Beside those three.
-    pub headers: Vec<(&'static str, String)>,
+    pub headers: Vec<(Cow<'static, str>, String)>,
     /// Empty: none.
     pub body: Vec<u8>,
     /// Its deadline, in milliseconds.

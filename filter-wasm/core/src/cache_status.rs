@@ -138,6 +138,20 @@ reasons! {
 }
 
 reasons! {
+    /// Why an answer was given that is not fresh any more.
+    StaleFor {
+        /// A new one is made meanwhile.
+        Revalidation = "stale-while-revalidate",
+        /// The request takes it.
+        MaxStale = "max-stale",
+        /// No backend is there.
+        NoBackend = "no-backend",
+        /// The backend answered with an error.
+        Error = "stale-if-error",
+    }
+}
+
+reasons! {
     /// Why an upstream's answer is not kept, as its headers say.
     NotStored {
         /// Its status is not 200.
@@ -201,6 +215,13 @@ pub enum CacheStatus {
         /// Which tier answered.
         tier: Tier,
     },
+    /// Answered from the cache, with what is not fresh any more.
+    Stale {
+        /// Why.
+        why: StaleFor,
+        /// Since when, in seconds.
+        stale_s: u64,
+    },
     /// Answered with the upstream's answer to an equal request that was on its way.
     Collapsed,
     /// Sent upstream: nothing usable was there.
@@ -231,6 +252,11 @@ impl fmt::Display for CacheStatus {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Hit { ttl_s, tier } => write!(f, "{CACHE}; hit; ttl={ttl_s}; detail={}", tier.text()),
+            // It was sent upstream, or would have been.
+            Self::Stale { why: why @ (StaleFor::NoBackend | StaleFor::Error), .. } => {
+                write!(f, "{CACHE}; fwd=stale; detail={}", why.text())
+            }
+            Self::Stale { why, stale_s } => write!(f, "{CACHE}; hit; ttl=-{stale_s}; detail={}", why.text()),
             Self::Collapsed => write!(f, "{CACHE}; fwd=miss; collapsed"),
             Self::Miss { forward, stored, not_stored } => {
                 write!(f, "{CACHE}; fwd={}", forward.fwd.text())?;
@@ -251,6 +277,7 @@ mod tests {
 
     #[test]
     fn reads_as_rfc_9211_members() {
+        let stale = |why| CacheStatus::Stale { why, stale_s: 5 };
         let miss = |forward, stored, not_stored| CacheStatus::Miss { forward, stored, not_stored };
         for (status, text) in [
             (CacheStatus::Hit { ttl_s: 59, tier: Tier::Vm }, "forebay; hit; ttl=59; detail=vm"),
@@ -262,6 +289,8 @@ mod tests {
                 "forebay; fwd=miss; detail=promoted",
             ),
             (CacheStatus::Bypass(Bypass::Encoded), "forebay; fwd=bypass; detail=content-encoding"),
+            (stale(StaleFor::Revalidation), "forebay; hit; ttl=-5; detail=stale-while-revalidate"),
+            (stale(StaleFor::Error), "forebay; fwd=stale; detail=stale-if-error"),
         ] {
             assert_eq!(status.to_string(), text);
         }
@@ -294,6 +323,7 @@ mod tests {
             .chain(Bypass::ALL.iter().map(|bypass| bypass.text()))
             .chain(Fwd::ALL.iter().map(|fwd| fwd.text()))
             .chain(Detail::ALL.iter().map(|detail| detail.text()))
+            .chain(StaleFor::ALL.iter().map(|why| why.text()))
             .chain(NotStored::ALL.iter().map(|not_stored| not_stored.text()));
         for text in texts {
             assert!(page.contains(text), "filter-wasm/README.md does not say what `{text}` means");

@@ -4,6 +4,7 @@
 //! names the field, and the filter then passes everything ([`Config::passing`]).
 
 mod backends;
+mod refresh;
 mod trust;
 
 use forebay_protocol::poll::MAX_WAIT_MS;
@@ -12,6 +13,7 @@ use serde::Deserialize;
 use std::collections::BTreeMap;
 
 pub use backends::Backends;
+pub use refresh::Refresh;
 pub use trust::{Authorization, Cookie, Tenancy, Tenant};
 
 /// How the filter takes part.
@@ -198,6 +200,8 @@ pub struct Config {
     pub join: Join,
     /// L2; without it there is L1 alone, with freshness by `Cache-Control`.
     pub gate: Option<Gate>,
+    /// Where stale answers are made anew; without it `stale-while-revalidate` is not heeded.
+    pub refresh: Option<Refresh>,
     /// What routes are told of a request: nothing, unless it is said here.
     #[serde(default)]
     pub backends: Backends,
@@ -275,6 +279,7 @@ impl Config {
             l1: L1 { vm_bytes: 0, shared_bytes: 0, ..L1::default() },
             join: Join::default(),
             gate: None,
+            refresh: None,
             backends: Backends::default(),
         }
     }
@@ -315,6 +320,9 @@ impl Config {
             "at most 1006632960, with twice max_held_bytes (a VM's memory is capped at 1 GiB)",
         )?;
         range("join.timeout_ms", self.join.timeout_ms, 1, 600_000, "between 1 and 600000")?;
+        if let Some(refresh) = &self.refresh {
+            refresh.check()?;
+        }
         if let Some(gate) = &self.gate {
             if gate.cluster.is_empty() {
                 return Err(out_of_range("gate.cluster", "an empty name", "the name of an Envoy cluster"));

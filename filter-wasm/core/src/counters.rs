@@ -12,6 +12,8 @@ use std::collections::HashMap;
 pub enum Result {
     /// Answered from the cache.
     Hit(Tier),
+    /// Answered from the cache with what is not fresh any more.
+    Stale,
     /// Given another request's answer.
     Collapsed,
     /// Sent upstream.
@@ -43,6 +45,12 @@ pub enum Event {
     GateUnknownFormat,
     /// Callouts not made because the breaker was open.
     GateSkipped,
+    /// Stale answers that were made anew behind the requests that got them.
+    Refreshed,
+    /// Those that could not be.
+    RefreshFailed,
+    /// Stale answers that were given instead of an upstream's error.
+    StaleIfError,
     /// Lookups not made because those of the model cost more than they spare.
     LookupSpared,
     /// Answers to calls that were not given, because the proxy has no route for them.
@@ -64,6 +72,7 @@ impl Result {
             Self::Hit(Tier::Vm) => "hit_vm",
             Self::Hit(Tier::Shared) => "hit_shared",
             Self::Hit(Tier::L2) => "hit_l2",
+            Self::Stale => "hit_stale",
             Self::Collapsed => "collapsed",
             Self::Miss => "miss",
             Self::Bypass => "bypass",
@@ -83,6 +92,9 @@ fn event_label(event: Event) -> &'static str {
         Event::GateRefused => "gate_refused",
         Event::GateUnknownFormat => "gate_unknown_format",
         Event::GateSkipped => "gate_skipped",
+        Event::Refreshed => "refreshed",
+        Event::RefreshFailed => "refresh_failed",
+        Event::StaleIfError => "stale_if_error",
         Event::LookupSpared => "lookup_spared",
         Event::NoRoute => "no_hit_route",
         Event::OutOfMemory => "out_of_memory",
@@ -174,7 +186,7 @@ mod tests {
         let page = include_str!("../../README.md");
         let hits = Tier::ALL.iter().map(|tier| Result::Hit(*tier));
         let results = hits
-            .chain([Result::Collapsed, Result::Miss, Result::Bypass, Result::Unsatisfiable])
+            .chain([Result::Stale, Result::Collapsed, Result::Miss, Result::Bypass, Result::Unsatisfiable])
             .map(Result::text);
         let events = [
             Event::Stored,

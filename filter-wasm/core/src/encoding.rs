@@ -111,7 +111,7 @@ pub fn from_entry(entry: &Entry, wants: &Wants, skew_ms: i64) -> Option<Answer> 
     Some(Answer {
         generation: entry.generation(),
         created_ms: entry.created_ms.saturating_add_signed(skew_ms.saturating_neg()),
-        max_age_s: entry.max_age_s,
+        freshness: entry.freshness(),
         cost_us: entry.cost_us,
         with_authorization: said.is_some_and(|said| said.with_authorization),
         fields: kept,

@@ -17,7 +17,7 @@ mod answer;
 mod look;
 mod read;
 mod route;
-mod storable;
+pub(crate) mod storable;
 mod store;
 mod upstream;
 
@@ -39,8 +39,8 @@ use std::rc::Rc;
 use store::Collecting;
 
 /// A request under way: what it wants, and what is known of its course.
-struct Going {
-    wanted: Rc<Wanted>,
+pub(crate) struct Going {
+    pub(crate) wanted: Rc<Wanted>,
     /// When it was complete.
     since_ms: u64,
     /// Why it goes upstream, if it does.
@@ -52,7 +52,9 @@ struct Going {
     /// Some worker of this proxy has had an answer to it before.
     is_known: bool,
     /// The gate was asked.
-    is_asked: bool,
+    pub(crate) is_asked: bool,
+    /// What is given instead of an error.
+    stale: Option<Rc<Answer>>,
 }
 
 impl Going {
@@ -65,6 +67,7 @@ impl Going {
             shadow: None,
             is_known: false,
             is_asked: false,
+            stale: None,
         }
     }
 

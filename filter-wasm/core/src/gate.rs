@@ -14,6 +14,7 @@ use forebay_protocol::digest::Digest;
 use forebay_protocol::entry::{Entry, EntryError};
 use forebay_protocol::tenant::Tenant;
 use forebay_protocol::{gate, header};
+use std::borrow::Cow;
 use worth::Worth;
 
 /// What a lookup asks for.
@@ -99,6 +100,11 @@ impl Gate {
         self.worth.found(missed.service, missed.model, cost_us.map(|cost_us| (cost_us, missed.bytes)));
     }
 
+    /// Has a request of that service met no backend lately?
+    pub fn lacks_backend(&self, service: u16, now_ms: u64) -> bool {
+        self.worth.lacks_backend(service, now_ms)
+    }
+
     /// A request of that service met no backend.
     pub fn met_no_backend(&mut self, service: u16, now_ms: u64) {
         self.worth.met_no_backend(service, now_ms);
@@ -116,18 +122,18 @@ impl Gate {
         if !question.only_if_cached && !self.breaker.admits(now_ms) {
             return Err(Unasked::BreakerOpen);
         }
-        let mut headers = vec![
-            (header::X_FOREBAY_SERVICE, question.service.to_owned()),
-            (header::X_FOREBAY_TENANT, question.tenant.map_or("", Tenant::as_str).to_owned()),
-            (header::X_FOREBAY_MODEL, question.model.to_owned()),
-            (header::X_FOREBAY_VERSION, question.version.to_owned()),
-            (header::X_FOREBAY_DIGEST, question.digest.to_string()),
-            (header::TRACEPARENT, String::from_utf8_lossy(question.traceparent).into_owned()),
+        let mut headers: Vec<(Cow<'static, str>, String)> = vec![
+            (header::X_FOREBAY_SERVICE.into(), question.service.to_owned()),
+            (header::X_FOREBAY_TENANT.into(), question.tenant.map_or("", Tenant::as_str).to_owned()),
+            (header::X_FOREBAY_MODEL.into(), question.model.to_owned()),
+            (header::X_FOREBAY_VERSION.into(), question.version.to_owned()),
+            (header::X_FOREBAY_DIGEST.into(), question.digest.to_string()),
+            (header::TRACEPARENT.into(), String::from_utf8_lossy(question.traceparent).into_owned()),
         ];
         headers.retain(|(_, value)| !value.is_empty());
         let mut timeout_ms = self.settings.timeout_ms;
         if question.only_if_cached {
-            headers.push((header::CACHE_CONTROL, "only-if-cached".to_owned()));
+            headers.push((header::CACHE_CONTROL.into(), "only-if-cached".to_owned()));
             timeout_ms = timeout_ms.max(ONLY_IF_CACHED_MS);
         }
         Ok(Call {
@@ -135,7 +141,7 @@ impl Gate {
             cluster: self.settings.cluster.clone(),
             authority: self.settings.authority().to_owned(),
             method: "GET",
-            path: gate::LOOKUP_PATH,
+            path: gate::LOOKUP_PATH.into(),
             headers,
             body: Vec::new(),
             timeout_ms,

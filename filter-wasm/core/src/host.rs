@@ -20,6 +20,8 @@ pub enum Of {
     ResponseTrailers,
     /// The answer's to the callout that is being told of.
     Call,
+    /// That answer's trailers.
+    CallTrailers,
 }
 
 /// The kinds of metric that the proxy knows.

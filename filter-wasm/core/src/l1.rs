@@ -11,6 +11,7 @@ use crate::cache_status::Tier;
 use crate::config;
 use crate::host::Host;
 use crate::wanted::Wanted;
+use forebay_protocol::cache_control::Freshness;
 use forebay_protocol::digest::{Digest, Generation};
 use forebay_protocol::entry::Field;
 use forebay_protocol::fields;
@@ -51,8 +52,8 @@ pub struct Answer {
     pub generation: Option<Generation>,
     /// When it was computed, in milliseconds since the Unix epoch.
     pub created_ms: u64,
-    /// How long it is fresh, from `created_ms`.
-    pub max_age_s: u32,
+    /// How long it is fresh, from `created_ms`, and of use after that.
+    pub freshness: Freshness,
     /// Compute time spent on it, in microseconds; 0 when the upstream does not say.
     pub cost_us: u64,
     /// It may be given to requests with `Authorization` too.
@@ -70,7 +71,7 @@ pub struct Answer {
 impl Answer {
     /// Its times.
     pub fn stored(&self) -> Stored {
-        Stored { created_ms: self.created_ms, max_age_s: self.max_age_s }
+        Stored { created_ms: self.created_ms, max_age_s: self.freshness.max_age_s }
     }
 
     /// Its age in whole seconds.
@@ -91,7 +92,7 @@ impl Answer {
         Self {
             generation: None,
             created_ms: 0,
-            max_age_s: 60,
+            freshness: Freshness { max_age_s: 60, stale_while_revalidate_s: 0, stale_if_error_s: 0 },
             cost_us: 0,
             with_authorization: false,
             fields: Vec::new(),
@@ -164,10 +165,10 @@ pub(crate) fn bounded<K: Eq + std::hash::Hash, V, W: Weighter<K, V>>(
 }
 
 /// Why there is no answer to give.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Missing<E> {
-    /// Why the one that was found may not be given.
-    pub refused: Option<E>,
+    /// The newest that was found and may not be given, and why.
+    pub refused: Option<(Rc<Answer>, E)>,
     /// Some worker of the proxy has had an answer to it before.
     pub is_known: bool,
 }
@@ -232,7 +233,7 @@ impl L1 {
                     self.share(host, key, kept);
                     return Ok((kept.answer.clone(), Tier::Vm, usable));
                 }
-                Err(why) => refused = Some(why),
+                Err(why) => refused = Some((kept.answer.clone(), why)),
             }
         }
         // Another worker may have stored a newer one.
@@ -240,9 +241,12 @@ impl L1 {
         let Slot::Holds(answer) = found else {
             return Err(Missing { refused, is_known: found == Slot::Known });
         };
-        let usable = may(&answer).map_err(|why| Missing { refused: Some(why), is_known: true })?;
-        let kept = Kept { answer: Rc::new(*answer), is_shared: Cell::new(true) };
-        let answer = kept.answer.clone();
+        let answer = Rc::new(*answer);
+        let usable = match may(&answer) {
+            Ok(usable) => usable,
+            Err(why) => return Err(Missing { refused: Some((answer, why)), is_known: true }),
+        };
+        let kept = Kept { answer: answer.clone(), is_shared: Cell::new(true) };
         self.map.insert(*key, Cached::Answer(kept));
         Ok((answer, Tier::Shared, usable))
     }

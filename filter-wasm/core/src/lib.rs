@@ -35,6 +35,7 @@ pub mod l1;
 pub mod landing;
 pub mod live;
 pub mod memory;
+pub mod refresh;
 pub mod reply;
 pub mod tally;
 pub mod usable;

@@ -212,8 +212,8 @@ impl Live {
             cluster: settings.cluster.clone(),
             authority: settings.authority().to_owned(),
             method: "POST",
-            path: POLL_PATH,
-            headers: vec![("content-type", header::CONTENT_TYPE_JSON.to_owned())],
+            path: POLL_PATH.into(),
+            headers: vec![("content-type".into(), header::CONTENT_TYPE_JSON.to_owned())],
             body: serde_json::to_vec(&poll).unwrap_or_default(),
             timeout_ms: wait_ms.saturating_add(MARGIN_MS),
         }

@@ -6,7 +6,7 @@ use crate::config::Config;
 use crate::l1::Answer;
 use crate::live::{Asked, Live, Standing};
 use crate::wanted::{Incoming, Wanted};
-use forebay_protocol::freshness::{Unusable, Usable};
+use forebay_protocol::freshness::{Stale, Unusable, Usable};
 
 /// What the rules go by.
 #[derive(Clone, Copy)]
@@ -51,6 +51,16 @@ impl Rules<'_> {
         }
         self.computed_by_a_live_model(incoming, answer)?;
         Ok(usable)
+    }
+
+    /// For what `answer`, which is not fresh any more, may be given all the same.
+    pub fn stale(&self, wanted: &Wanted, answer: &Answer) -> Option<Stale> {
+        let incoming = &wanted.incoming;
+        let is_suited = !(answer.verbatim && !wanted.id().is_empty())
+            && (answer.with_authorization || !incoming.restricted)
+            && self.computed_by_a_live_model(incoming, answer).is_ok();
+        let directives = &incoming.directives;
+        Stale::of(answer.created_ms, answer.freshness, directives, self.now_ms).filter(|_| is_suited)
     }
 
     fn computed_by_a_live_model(&self, incoming: &Incoming, answer: &Answer) -> Result<(), Forward> {

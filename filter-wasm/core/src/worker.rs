@@ -6,13 +6,16 @@ use crate::arriving::Arrivals;
 use crate::cache_status::{Bypass, Forward, Tier};
 use crate::config::{self, Ask, Config, Mode, Tenancy};
 use crate::counters::{Counters, Event, Result as Counted};
+use crate::exchange::Going;
+use crate::exchange::storable::{GRPC_STATUS, storable};
 use crate::gate::Gate;
-use crate::host::{Headers, Host};
+use crate::host::{Headers, Host, Of};
 use crate::join::{BATCH, Join};
 use crate::l1::{Answer, L1, Missing};
 use crate::landing::Landed;
 use crate::live::{self, Asked, Heard, Live};
 use crate::memory::Memory;
+use crate::refresh::Refreshes;
 use crate::tally::{Outcome, Tally};
 use crate::usable::Rules;
 use crate::wanted::{Incoming, Wanted};
@@ -30,6 +33,8 @@ const TICK_MS: u64 = 250;
 
 /// Envoy's response flags of a request that met no backend: UH, UF and UO, as bits of `response.flags`.
 const NO_BACKEND: i64 = 1 << 1 | 1 << 5 | 1 << 7;
+/// A call's status of the same.
+const UNAVAILABLE: &[u8] = b"14";
 /// How our backend's member of `Cache-Status` begins.
 const SERVES: &[u8] = b"forebay-serve; ";
 /// All of it, where the pool had the answer.
@@ -71,6 +76,8 @@ pub struct Worker {
     pub live: Live,
     /// Lookups in L2, where there is a gate.
     pub gate: Option<Gate>,
+    /// Stale answers that are made anew.
+    pub refreshes: Refreshes,
     /// What requests under way may hold.
     pub memory: Memory,
     /// Requests whose bodies are not complete.
@@ -96,6 +103,7 @@ impl Worker {
             join: Join::new(config.join.clone()),
             live: Live::new(config.gate.as_ref()),
             gate: config.gate.clone().map(Gate::new),
+            refreshes: Refreshes::new(config.refresh.clone()),
             memory: Memory::new(config.max_held_bytes),
             arrivals: Arrivals::default(),
             counters: Counters::default(),
@@ -180,15 +188,18 @@ impl Worker {
             && (gate.is_worth_it(missed, now_ms) || self.live.is_away(host, service))
     }
 
-    /// What the backend's answer says of a miss that was not looked up: whether the pool had it, or that there is no backend.
-    pub(crate) fn learn(&mut self, host: &dyn Host, headers: &Headers, wanted: &Wanted, now_ms: u64) {
-        let Some(gate) = &mut self.gate else { return };
-        if headers.number::<u16>(":status") == Some(503) {
+    /// What the backend's answer says of a miss: that there is no backend, or, of one that was not looked up, whether the pool had it.
+    pub(crate) fn learn(&mut self, host: &dyn Host, headers: &Headers, going: &Going, now_ms: u64) {
+        let (Some(gate), wanted) = (&mut self.gate, &going.wanted) else { return };
+        if headers.number::<u16>(":status") == Some(503) || headers.first(GRPC_STATUS) == Some(UNAVAILABLE) {
             let flags = host.property(&["response", "flags"]);
             let flags = flags.and_then(|flags| Some(i64::from_le_bytes(*flags.first_chunk()?)));
             if flags.is_some_and(|flags| flags & NO_BACKEND != 0) {
                 gate.met_no_backend(wanted.incoming.route.service, now_ms);
             }
+            return;
+        }
+        if going.is_asked {
             return;
         }
         let said = headers.values(header::CACHE_STATUS).find(|said| said.starts_with(SERVES));
@@ -252,7 +263,47 @@ impl Worker {
         let mut acts = Acts::go();
         self.release(host, &mut acts);
         self.let_late_go(host.now_ms(), &mut acts);
+        self.send_refresh(&mut acts);
         acts
+    }
+
+    /// One at a time: a callout is the last act of a callback.
+    fn send_refresh(&mut self, acts: &mut Acts) {
+        let tenancy = self.config.tenancy;
+        let call = self.refreshes.next(|wanted| identity(tenancy, wanted.incoming.tenant.as_ref()));
+        if !self.refreshes.is_idle() {
+            self.wake(acts);
+        }
+        acts.list.extend(call.map(|call| Act::Call(Box::new(call))));
+    }
+
+    /// A refresh was answered with a body of that size, or (`None`) failed.
+    fn refreshed(&mut self, host: &dyn Host, number: u32, body_size: Option<usize>) {
+        let Some(refresh) = self.refreshes.take(number) else { return };
+        let (wanted, now_ms) = (refresh.wanted, host.now_ms());
+        let answer = body_size.and_then(|size| {
+            let headers = host.headers(Of::Call);
+            let storable =
+                storable(&headers, &wanted, self.gate.is_some(), self.l1.max_entry_bytes()).ok()?;
+            let body = host.body(Of::Call, size).filter(|_| refresh.held.grow_by(size))?;
+            let is_call = wanted.incoming.path.is_call();
+            let is_ok = !is_call || host.headers(Of::CallTrailers).first(GRPC_STATUS) == Some(b"0");
+            let is_whole = is_ok && body.len() == size && storable.is_whole(&body);
+            storable.answer(body, now_ms, is_call, self.room_to_inflate()).filter(|_| is_whole)
+        });
+        let Some(answer) = answer else {
+            self.counters.event(Event::RefreshFailed);
+            return self.refreshes.failed(wanted.key, now_ms);
+        };
+        self.counters.event(Event::Refreshed);
+        self.l1.store(host, wanted.key, &Rc::new(answer), true);
+        self.l1.alias(&wanted);
+    }
+
+    /// Is no backend of the service there, as far as is known?
+    pub(crate) fn lacks_backend(&self, host: &dyn Host, service: u16, now_ms: u64) -> bool {
+        let met_none = self.gate.as_ref().is_some_and(|gate| gate.lacks_backend(service, now_ms));
+        met_none || self.live.is_away(host, self.service(service))
     }
 
     /// Requests whose bodies take too long go on unlooked-at: a batch now, and the rest when woken.
@@ -280,6 +331,9 @@ impl Worker {
             && live::was_heard(host)
         {
             self.tally.arrived(seq);
+        }
+        if let Ticket::Refresh(number) = ticket {
+            self.refreshed(host, number, body_size);
         }
         let (Some(gate), Ticket::Poll { number, .. }) = (&self.config.gate, ticket) else { return acts };
         let now_ms = host.now_ms();
@@ -341,12 +395,15 @@ impl Worker {
     /// Says on whose behalf a request goes upstream, where there are tenants. That it comes from the proxy, the proxy proves by a
     /// credential that the filter never sees.
     pub fn identify(&self, acts: &mut Acts, tenant: Option<&Tenant>) {
-        if self.config.tenancy == Tenancy::Required {
-            let value = "required".to_owned();
-            acts.push(Act::SetRequestHeader { name: header::X_FOREBAY_TENANCY, value });
-        }
-        if let Some(tenant) = tenant {
-            acts.push(Act::SetRequestHeader { name: header::X_FOREBAY_TENANT, value: tenant.to_string() });
+        for (name, value) in identity(self.config.tenancy, tenant) {
+            acts.push(Act::SetRequestHeader { name, value });
         }
     }
+}
+
+/// The headers that say so.
+fn identity(tenancy: Tenancy, tenant: Option<&Tenant>) -> Vec<(&'static str, String)> {
+    let required = (tenancy == Tenancy::Required).then(|| (header::X_FOREBAY_TENANCY, "required".to_owned()));
+    let tenant = tenant.map(|tenant| (header::X_FOREBAY_TENANT, tenant.to_string()));
+    required.into_iter().chain(tenant).collect()
 }

@@ -1,10 +1,12 @@
 //! How old an answer is, how long it may be given, and what the answer's own headers say of it.
 
 use super::{HIT, STORED, is};
-use e2e::stack::Stack;
+use e2e::grpc::{SERVICE, infer_request};
+use e2e::stack::{Pool, Running, Stack};
 use rig::http::Answer;
 use rig::process::until;
 use rig::v2::{JSON, binary, fp32, fp32_binary};
+use serde_json::json;
 use std::time::{Duration, Instant};
 
 const MODEL: &str = "identity_fp32";
@@ -73,4 +75,107 @@ fn an_answer_is_given_no_longer_than_its_max_age() {
         answer.nearest_cache().starts_with("forebay; fwd=stale; stored").then_some(())
     });
     assert!(stored.elapsed() >= Duration::from_millis(900), "stale after {:?}", stored.elapsed());
+}
+
+/// A stack whose answers are fresh for a second, and of use for longer.
+fn short_lived(pool: Pool) -> Running {
+    let stack = Stack::new().pool(pool).start();
+    let config = stack.backends[0].repository.join(MODEL).join("config.pbtxt");
+    let text = std::fs::read_to_string(&config).expect("config.pbtxt");
+    let more = ["forebay_stale_while_revalidate_s", "forebay_stale_if_error_s"]
+        .map(|name| format!("parameters {{ key: \"{name}\" value {{ string_value: \"600\" }} }}"));
+    std::fs::write(&config, text.replace("\"60\"", "\"1\"") + &more.join("\n")).expect("written");
+    until("the new times hold", || {
+        let answer = stack.infer(MODEL, &JSON, &fp32(&[0.0]));
+        (answer.header("cache-control").starts_with("max-age=1, stale-while")).then_some(())
+    });
+    stack.until_polled();
+    stack
+}
+
+const REVALIDATED: &str = "forebay; hit; ttl=-";
+
+#[test]
+fn a_stale_answer_goes_out_at_once_in_each_encoding_and_is_made_anew_behind_it() {
+    let stack = short_lived(Pool::Redis);
+    let (length, body) = fp32_binary(&[3.0]);
+    let connection = e2e::http2::Connection::open(stack.port).expect("Envoy accepts");
+    let call = || e2e::grpc::call(&connection, &format!("{SERVICE}/ModelInfer"), &infer_request(MODEL, 4.0));
+    let in_json = || stack.infer(MODEL, &JSON, &fp32(&[2.0]));
+    let in_binary = || stack.infer(MODEL, &binary(&length), &body);
+    for ask in [&in_json as &dyn Fn() -> Answer, &in_binary, &call] {
+        is(&ask(), "forebay; fwd=");
+        let inferences = stack.inferences(MODEL);
+        let (mut stale, began) = (0, Instant::now());
+        // As often as it grows stale it is computed once, whoever asks meanwhile.
+        while stack.inferences(MODEL) < inferences + 2 {
+            let answer = ask();
+            is(&answer, "forebay; hit; ttl=");
+            stale += u64::from(answer.nearest_cache().starts_with(REVALIDATED));
+            assert!(began.elapsed() < Duration::from_secs(60), "{stale} were stale");
+        }
+        assert!(stale >= 2, "{stale}");
+        assert!(began.elapsed() >= Duration::from_millis(1900), "{:?}", began.elapsed());
+        until("it is fresh again", || {
+            let is_fresh = !ask().nearest_cache().starts_with(REVALIDATED);
+            is_fresh.then_some(())
+        });
+    }
+    stack.sound();
+}
+
+#[test]
+fn where_the_backend_is_lost_what_is_stale_is_given_in_each_encoding() {
+    let mut stack = short_lived(Pool::Redis);
+    let connection = e2e::http2::Connection::open(stack.port).expect("Envoy accepts");
+    let call = || e2e::grpc::call(&connection, &format!("{SERVICE}/ModelInfer"), &infer_request(MODEL, 4.0));
+    is(&stack.infer(MODEL, &JSON, &fp32(&[2.0])), "forebay; fwd=");
+    is(&call(), "forebay; fwd=");
+    let kept = Instant::now();
+    stack.backends[0].process.kill();
+    // Nothing of it is kept.
+    assert_eq!(stack.infer(MODEL, &JSON, &fp32(&[5.0])).status, 503);
+    until("it is stale", || {
+        let answer = stack.infer(MODEL, &JSON, &fp32(&[2.0]));
+        is(&answer, "forebay; ");
+        (kept.elapsed() > Duration::from_secs(2)).then_some(())
+    });
+    for answer in [stack.infer(MODEL, &JSON, &fp32(&[2.0])), call()] {
+        is(&answer, "forebay; fwd=stale; detail=no-backend");
+        assert!(answer.header("age").parse::<u64>().is_ok_and(|age| age >= 1), "{answer:?}");
+    }
+    stack.sound();
+}
+
+#[test]
+fn an_error_is_replaced_by_what_is_stale() {
+    // Without a gate nothing is known of backends: each miss goes to one.
+    let mut stack = Stack::new().filter(json!({"gate": null, "refresh": null})).start();
+    let config = stack.backends[0].repository.join(MODEL).join("config.pbtxt");
+    let text = std::fs::read_to_string(&config).expect("config.pbtxt");
+    let more = "parameters { key: \"forebay_stale_if_error_s\" value { string_value: \"600\" } }";
+    std::fs::write(&config, text.replace("\"60\"", "\"1\"") + more).expect("written");
+    let anew = [JSON[0], ("cache-control", "no-cache")];
+    let ask = |stack: &Running, id: &str| {
+        let body =
+            format!(r#"{{"id":"{id}",{}"#, String::from_utf8(fp32(&[2.0])).unwrap().trim_start_matches('{'));
+        stack.infer(MODEL, &JSON, body.as_bytes())
+    };
+    until("the new times hold", || {
+        let answer = stack.infer(MODEL, &anew, &fp32(&[2.0]));
+        answer.header("cache-control").starts_with("max-age=1, stale-if-error").then_some(())
+    });
+    stack.backends[0].process.kill();
+    let given = until("what is stale is given", || {
+        let answer = ask(&stack, "mine");
+        is(&answer, "forebay; ");
+        answer.nearest_cache().ends_with("fwd=stale; detail=stale-if-error").then_some(answer)
+    });
+    assert_eq!(
+        (given.json()["id"].as_str(), given.json()["outputs"][0]["data"][0].as_f64()),
+        (Some("mine"), Some(2.0))
+    );
+    assert!(given.header("age").parse::<u64>().is_ok_and(|age| age >= 1), "{given:?}");
+    assert_eq!(stack.infer(MODEL, &JSON, &fp32(&[5.0])).status, 503, "nothing of it is kept");
+    stack.sound();
 }

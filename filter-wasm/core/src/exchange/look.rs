@@ -3,7 +3,7 @@
 use super::{Exchange, Going, State, route};
 use crate::acts::{Act, Acts};
 use crate::arriving::Arriving;
-use crate::cache_status::{Bypass, CacheStatus, Detail, Fwd, Tier};
+use crate::cache_status::{Bypass, CacheStatus, Detail, Fwd, StaleFor, Tier};
 use crate::config::Mode;
 use crate::counters::{Event, Result as Counted};
 use crate::encoding;
@@ -13,21 +13,31 @@ use crate::join::{Entered, Outcome};
 use crate::l1::repeats::Repeat;
 use crate::l1::{Answer, Missing};
 use crate::landing::Landed;
+use crate::refresh::Refresh;
 use crate::reply::Reply;
 use crate::wanted::{Incoming, Reading, Wanted};
 use crate::worker::{Answered, Worker};
 use forebay_protocol::digest::{Digest, raw_key};
 use forebay_protocol::freshness::Usable;
+use forebay_protocol::header;
 use std::rc::Rc;
 
 /// A kept answer that may be given.
 struct Hit {
     answer: Rc<Answer>,
     tier: Tier,
-    ttl_s: u64,
+    /// How it is told.
+    status: CacheStatus,
     /// When its request was complete.
     since_ms: u64,
     now_ms: u64,
+}
+
+impl Hit {
+    /// Of one that is fresh.
+    fn fresh(answer: Rc<Answer>, tier: Tier, ttl_s: u64, (since_ms, now_ms): (u64, u64)) -> Self {
+        Self { answer, tier, status: CacheStatus::Hit { ttl_s, tier }, since_ms, now_ms }
+    }
 }
 
 impl Exchange {
@@ -87,7 +97,7 @@ impl Exchange {
             if let Repeat::Maybe(fingerprint) = repeat {
                 worker.l1.repeats.keep(fingerprint, &parts, key);
             }
-            let hit = Hit { answer, tier: Tier::Raw, ttl_s, since_ms: now_ms, now_ms };
+            let hit = Hit::fresh(answer, Tier::Raw, ttl_s, (now_ms, now_ms));
             return self.answer(worker, &incoming, (digest.as_ref(), &id), hit);
         }
         let reading =
@@ -110,17 +120,57 @@ impl Exchange {
         match worker.find(host, wanted, now_ms) {
             Ok((answer, tier, Usable { ttl_s, .. })) if !going.is_shadow() => {
                 worker.l1.alias(wanted);
-                let hit = Hit { answer, tier, ttl_s, since_ms: now_ms, now_ms };
+                let hit = Hit::fresh(answer, tier, ttl_s, (now_ms, now_ms));
                 return self.answer(worker, &wanted.incoming, (wanted.digest(), wanted.id()), hit);
             }
             Ok((answer, ..)) => going.shadow = Some(answer),
             Err(Missing { refused, is_known }) => {
                 going.is_known = is_known;
-                going.forward = refused.unwrap_or(going.forward);
+                if let Some((answer, why)) = refused {
+                    going.forward = why;
+                    if let Some(acts) = self.answer_stale(worker, host, &mut going, answer) {
+                        return acts;
+                    }
+                }
             }
         }
         let acts = self.join_or_ask(worker, host, going, now_ms);
         route::meet(worker, wanted, acts)
+    }
+
+    /// Answers with what is not fresh any more, where that may be; a new one is made behind it. Else it may be given instead of an error.
+    fn answer_stale(
+        &mut self,
+        worker: &mut Worker,
+        host: &dyn Host,
+        going: &mut Going,
+        answer: Rc<Answer>,
+    ) -> Option<Acts> {
+        let (wanted, now_ms) = (going.wanted.clone(), going.since_ms);
+        let (incoming, service) = (&wanted.incoming, wanted.incoming.route.service);
+        let stale = worker.rules(service, now_ms).stale(&wanted, &answer).filter(|_| !going.is_shadow())?;
+        let model = incoming.path.infer().model;
+        let is_elsewhere = worker.config.backends.is_on_demand(worker.service(service), model);
+        let revalidates =
+            stale.while_revalidate && !is_elsewhere && worker.refreshes.reach(incoming.path.is_call());
+        let lacks_backend = worker.lacks_backend(host, service, now_ms);
+        let why = if lacks_backend && (stale.if_error || revalidates) {
+            StaleFor::NoBackend
+        } else if revalidates {
+            StaleFor::Revalidation
+        } else if stale.is_accepted {
+            StaleFor::MaxStale
+        } else {
+            going.stale = stale.if_error.then_some(answer);
+            return None;
+        };
+        let mut acts = Acts::go();
+        if revalidates && !lacks_backend {
+            begin_refresh(worker, host, &wanted, now_ms, &mut acts);
+        }
+        let status = CacheStatus::Stale { why, stale_s: stale.stale_s };
+        let hit = Hit { answer, tier: Tier::Vm, status, since_ms: now_ms, now_ms };
+        Some(acts.before(self.answer(worker, incoming, (wanted.digest(), wanted.id()), hit)))
     }
 
     /// Nothing is kept for it: it waits for an equal one, or asks the gate.
@@ -158,8 +208,13 @@ impl Exchange {
         (digest, id): (Option<&Digest>, &str),
         hit: Hit,
     ) -> Acts {
-        let Hit { answer, tier, ttl_s, since_ms, now_ms } = hit;
-        worker.count(incoming.route.service, Counted::Hit(tier), "");
+        let Hit { answer, tier, status, since_ms, now_ms } = hit;
+        match status {
+            CacheStatus::Stale { why, .. } => {
+                worker.count(incoming.route.service, Counted::Stale, why.text())
+            }
+            _ => worker.count(incoming.route.service, Counted::Hit(tier), ""),
+        }
         let answered = Answered {
             since_ms,
             tier: tier.as_told(),
@@ -168,8 +223,7 @@ impl Exchange {
             at_ms: now_ms,
         };
         worker.tell(incoming, digest, answered);
-        let reply =
-            Reply::Kept { answer, id: id.to_owned(), status: CacheStatus::Hit { ttl_s, tier }, now_ms };
+        let reply = Reply::Kept { answer, id: id.to_owned(), status, now_ms };
         self.reply(reply, incoming.path.is_call())
     }
 
@@ -271,7 +325,20 @@ impl Exchange {
             let landed = Landed::of_entry(wanted.key, answer.clone(), (wants.clone(), entry), held);
             worker.finish(self.context, &wanted, Outcome::Answer(Rc::new(landed)), now_ms);
         }
-        let hit = Hit { answer, tier: Tier::L2, ttl_s, since_ms: going.since_ms, now_ms };
+        let hit = Hit::fresh(answer, Tier::L2, ttl_s, (going.since_ms, now_ms));
         self.answer(worker, &wanted.incoming, (wanted.digest(), wanted.id()), hit)
     }
+}
+
+/// Has the answer to that request made anew, unless that is done already, or there is no room for its body.
+fn begin_refresh(worker: &mut Worker, host: &dyn Host, wanted: &Rc<Wanted>, now_ms: u64, acts: &mut Acts) {
+    if !worker.refreshes.wants(&wanted.key, now_ms) {
+        return;
+    }
+    let (body, held) = (host.body(Of::Request, worker.config.max_body_bytes), worker.memory.hold());
+    let Some(body) = body.filter(|body| held.grow_to(body.len())) else { return };
+    let headers = host.headers(Of::Request);
+    let header_length = headers.first(header::INFERENCE_HEADER_CONTENT_LENGTH).unwrap_or_default().to_vec();
+    worker.refreshes.begin(Refresh { wanted: wanted.clone(), body, header_length, held });
+    worker.wake(acts);
 }

@@ -1,33 +1,64 @@
 //! May an upstream's answer be stored, going by its headers? They enter; what they say of it leaves, or why it may not.
 
 use crate::cache_status::NotStored;
+use crate::encoding;
 use crate::host::Headers;
+use crate::l1::Answer;
 use crate::wanted::Wanted;
 use forebay_protocol::cache_control::{Freshness, ResponseDirectives};
 use forebay_protocol::digest::Generation;
 use forebay_protocol::entry::Field;
 use forebay_protocol::field_value::{age, content_length, members};
+use forebay_protocol::response::Encoded;
 use forebay_protocol::{fields, header, request};
 
 /// What the headers of a storable answer say.
-pub(super) struct Storable {
-    pub(super) generation: Option<Generation>,
-    pub(super) age_s: u32,
-    pub(super) freshness: Freshness,
-    pub(super) with_authorization: bool,
-    pub(super) cost_us: u64,
-    pub(super) fields: Vec<Field>,
-    pub(super) header_length: Option<usize>,
+pub(crate) struct Storable {
+    generation: Option<Generation>,
+    age_s: u32,
+    freshness: Freshness,
+    with_authorization: bool,
+    cost_us: u64,
+    fields: Vec<Field>,
+    header_length: Option<usize>,
     pub(super) content_length: Option<usize>,
     /// It is kept as it comes: its bytes are encoded, or were asked for by a request too large to parse.
-    pub(super) verbatim: bool,
+    verbatim: bool,
+}
+
+impl Storable {
+    /// Is that all of its body, as far as it says?
+    pub(crate) fn is_whole(&self, body: &[u8]) -> bool {
+        self.content_length.is_none_or(|length| length == body.len())
+    }
+
+    /// The answer, with a whole body, whose headers came then. `None`: the body can't be kept. `room` is what a compressed message may
+    /// be inflated to.
+    pub(crate) fn answer(self, body: Vec<u8>, begun_ms: u64, is_call: bool, room: usize) -> Option<Answer> {
+        let encoded = if is_call {
+            encoding::grpc::keep(body, room).map(|body| Encoded { header_length: None, body })
+        } else {
+            encoding::keep(body, self.header_length, self.verbatim)
+        }?;
+        Some(Answer {
+            generation: self.generation,
+            created_ms: begun_ms.saturating_sub(u64::from(self.age_s).saturating_mul(1000)),
+            freshness: self.freshness,
+            cost_us: self.cost_us,
+            with_authorization: self.with_authorization,
+            fields: self.fields,
+            header_length: encoded.header_length,
+            verbatim: self.verbatim,
+            body: encoded.body,
+        })
+    }
 }
 
 /// A call's status: before its message where there is none, behind it else.
-pub(super) const GRPC_STATUS: &str = "grpc-status";
+pub(crate) const GRPC_STATUS: &str = "grpc-status";
 
 /// Reads them.
-pub(super) fn storable(
+pub(crate) fn storable(
     headers: &Headers,
     wanted: &Wanted,
     needs_generation: bool,

@@ -3,17 +3,15 @@
 
 use super::storable::{GRPC_STATUS, Storable, storable};
 use super::{Exchange, Going, State};
-use crate::acts::Acts;
-use crate::cache_status::{CacheStatus, NotStored};
+use crate::acts::{Act, Acts};
+use crate::cache_status::{CacheStatus, NotStored, StaleFor};
 use crate::counters::Event;
-use crate::encoding;
-use crate::host::{Host, Of};
+use crate::host::{Headers, Host, Of};
 use crate::join::Outcome;
-use crate::l1::Answer;
 use crate::landing::Landed;
 use crate::memory::Held;
+use crate::reply::Reply;
 use crate::worker::{Answered, Worker};
-use forebay_protocol::response::Encoded;
 use forebay_protocol::{header, poll};
 use std::rc::Rc;
 
@@ -62,6 +60,11 @@ impl Collecting {
     }
 }
 
+/// Does the upstream, or the proxy in its place, say that it can't answer now (RFC 5861, 4)? Over gRPC nobody can say anything else then.
+fn is_error(headers: &Headers) -> bool {
+    matches!(headers.number::<u16>(":status"), Some(500 | 502..=504))
+}
+
 impl Exchange {
     pub(super) fn response_begins(
         &mut self,
@@ -88,8 +91,13 @@ impl Exchange {
             at_ms: now_ms,
         };
         worker.tell(&going.wanted.incoming, going.wanted.digest(), told);
-        if !going.is_asked {
-            worker.learn(host, &headers, &going.wanted, now_ms);
+        worker.learn(host, &headers, &going, now_ms);
+        if let Some(answer) = going.stale.clone().filter(|_| is_error(&headers)) {
+            self.give_up(worker, host, &going, Outcome::Failed);
+            worker.counters.event(Event::StaleIfError);
+            let status = CacheStatus::Stale { why: StaleFor::Error, stale_s: 0 };
+            let reply = Reply::Kept { answer, id: going.wanted.id().to_owned(), status, now_ms };
+            return Acts::hold().and(Act::Answer { context: self.context, reply });
         }
         match storable {
             Ok(storable) => {
@@ -143,30 +151,13 @@ impl Exchange {
         body.shrink_to_fit();
         let wanted = going.wanted.clone();
         let is_call = wanted.incoming.path.is_call();
-        if storable.content_length.is_some_and(|length| length != body.len()) || (is_call && !is_ok) {
+        if !storable.is_whole(&body) || (is_call && !is_ok) {
             return self.give_up(worker, host, &going, Outcome::Failed);
         }
-        let verbatim = storable.verbatim;
-        let kept = if is_call {
-            encoding::grpc::keep(body, worker.room_to_inflate())
-                .map(|body| Encoded { header_length: None, body })
-        } else {
-            encoding::keep(body, storable.header_length, verbatim)
-        };
-        let Some(encoded) = kept else {
+        let Some(answer) = storable.answer(body, begun_ms, is_call, worker.room_to_inflate()) else {
             return self.give_up(worker, host, &going, Outcome::Unshareable);
         };
-        let answer = Rc::new(Answer {
-            generation: storable.generation,
-            created_ms: begun_ms.saturating_sub(u64::from(storable.age_s).saturating_mul(1000)),
-            max_age_s: storable.freshness.max_age_s,
-            cost_us: storable.cost_us,
-            with_authorization: storable.with_authorization,
-            fields: storable.fields,
-            header_length: encoded.header_length,
-            verbatim,
-            body: encoded.body,
-        });
+        let answer = Rc::new(answer);
         if let Some(shadow) = &going.shadow {
             let same = shadow.body == answer.body && shadow.header_length == answer.header_length;
             worker.counters.event(if same { Event::ShadowMatch } else { Event::ShadowMismatch });

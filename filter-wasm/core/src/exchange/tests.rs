@@ -6,6 +6,7 @@ mod calls;
 mod joined;
 mod kept;
 mod routed;
+mod stale;
 mod targets;
 mod whose;
 mod world;

@@ -45,7 +45,7 @@ struct Learned {
 impl Worth {
     /// Is a lookup worth it now?
     pub(super) fn asks(&mut self, service: u16, model: &str, now_ms: u64) -> bool {
-        let is_away = self.away_ms.get(&service).is_some_and(|at| now_ms.abs_diff(*at) <= AWAY_MS);
+        let is_away = self.lacks_backend(service, now_ms);
         let Some(learned) = self.learned(service, model).filter(|_| !is_away) else { return true };
         if learned.trial > 0 || learned.spares_us >= LOOKUP_US || learned.passed >= EVERY - 1 {
             learned.trial = learned.trial.saturating_sub(1);
@@ -63,6 +63,11 @@ impl Worth {
         let spares_us = found.map_or(0.0, spares);
         learned.seen = (learned.seen + 1.0).min(WINDOW);
         learned.spares_us += (spares_us - learned.spares_us) / learned.seen;
+    }
+
+    /// Has a request of that service met no backend lately?
+    pub(super) fn lacks_backend(&self, service: u16, now_ms: u64) -> bool {
+        self.away_ms.get(&service).is_some_and(|at| now_ms.abs_diff(*at) <= AWAY_MS)
     }
 
     /// A request of that service met no backend.

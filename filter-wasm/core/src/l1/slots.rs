@@ -142,6 +142,7 @@ mod tests {
     use super::format::HEADER_BYTES;
     use super::*;
     use crate::host::double::Double;
+    use forebay_protocol::cache_control::Freshness;
     use forebay_protocol::digest::Generation;
 
     pub(super) const KEY: AnswerKey = [7; 32];
@@ -151,7 +152,7 @@ mod tests {
         Answer {
             generation: Some(Generation([9; 32])),
             created_ms: 1,
-            max_age_s: 3,
+            freshness: Freshness { max_age_s: 3, stale_while_revalidate_s: 4, stale_if_error_s: 5 },
             cost_us: 6,
             with_authorization: true,
             fields: vec![],

@@ -202,7 +202,7 @@ fn a_poll_is_what_the_protocol_fixes() {
         let said = Said { vm, seq, report };
         let settings = Gate { poll_ms: wait_ms, ..gate() };
         let call = if wait_ms > 0 { live.poll(&settings, said, 0) } else { live.report(&settings, said) };
-        assert_eq!((call.method, call.path), ("POST", "/forebay/v2/poll"));
+        assert_eq!((call.method, &*call.path), ("POST", "/forebay/v2/poll"));
         assert_eq!(std::str::from_utf8(&call.body).unwrap(), bytes, "{}", vector["name"]);
     }
 }

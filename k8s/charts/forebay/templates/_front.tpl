@@ -14,7 +14,7 @@
 {{- define "forebay.filter" -}}
 {{- $trust := pick .Values.trust "tenancy" "authorization" "cookie" -}}
 {{- $gate := merge (dict "cluster" "forebay-gate") (.Values.front.filter.gate | default dict) -}}
-{{- $own := dict "service" .Values.service "gate" $gate "backends" (dict "hash" true "retry" true) -}}
+{{- $own := dict "service" .Values.service "gate" $gate "backends" (dict "hash" true "retry" true) "refresh" (dict "cluster" "forebay-backend" "grpc_cluster" "forebay-backend-grpc") -}}
 {{- with .Values.front.onDemand.models -}}
 {{- $_ := set $own.backends "on_demand" (dict $.Values.service .) -}}
 {{- end -}}

@@ -55,7 +55,7 @@ fn a_lookup_names_the_tenant_and_shows_no_credential() {
     let acts = world.asks(BODY).1;
     let call = call(&acts).unwrap();
     assert_eq!(call.authority, "gate.ns");
-    assert!(call.headers.contains(&("x-forebay-tenant", "acme".into())), "{call:?}");
+    assert!(call.headers.contains(&("x-forebay-tenant".into(), "acme".into())), "{call:?}");
     assert!(call.headers.iter().all(|(name, _)| *name != "x-forebay-token"), "{call:?}");
 }
 

@@ -2,15 +2,17 @@
 
 use crate::l1::{Answer, AnswerKey};
 use bytes::Bytes;
+use forebay_protocol::cache_control::Freshness;
 use forebay_protocol::digest::Generation;
 use forebay_protocol::entry::Field;
 
 /// Version of the slot format: another one is a miss. Bump it when the layout changes.
-const FORMAT: u8 = 3;
-/// Header: format, flags, header length (4), body length (4), `created_ms` (8), `max_age_s` (4), `cost_us` (8), answer key and
+const FORMAT: u8 = 4;
+/// Header: format, flags, header length (4), body length (4), `created_ms` (8), seconds of freshness, of
+/// `stale-while-revalidate` and of `stale-if-error` (4 each), `cost_us` (8), answer key and
 /// generation (32 each), length of the fields (4). Then the fields, each name and value after its length (4), and the body. Integers
 /// are little-endian.
-pub(super) const HEADER_BYTES: usize = 98;
+pub(super) const HEADER_BYTES: usize = 106;
 const FLAG_BINARY: u8 = 1;
 const FLAG_VERBATIM: u8 = 2;
 const FLAG_GENERATION: u8 = 4;
@@ -38,7 +40,10 @@ pub(super) fn encode(key: &AnswerKey, answer: &Answer) -> Option<Vec<u8>> {
     slot.extend_from_slice(&u32::try_from(answer.header_length.unwrap_or(0)).ok()?.to_le_bytes());
     slot.extend_from_slice(&u32::try_from(answer.body.len()).ok()?.to_le_bytes());
     slot.extend_from_slice(&answer.created_ms.to_le_bytes());
-    slot.extend_from_slice(&answer.max_age_s.to_le_bytes());
+    let Freshness { max_age_s, stale_while_revalidate_s, stale_if_error_s } = answer.freshness;
+    for seconds in [max_age_s, stale_while_revalidate_s, stale_if_error_s] {
+        slot.extend_from_slice(&seconds.to_le_bytes());
+    }
     slot.extend_from_slice(&answer.cost_us.to_le_bytes());
     slot.extend_from_slice(key);
     slot.extend_from_slice(&answer.generation.as_ref().map_or([0; 32], |generation| generation.0));
@@ -80,7 +85,11 @@ pub(super) fn decode(slot: &[u8], key: &AnswerKey) -> Option<Answer> {
     let header_length = u32::from_le_bytes(take(&mut rest)?) as usize;
     let body_length = u32::from_le_bytes(take(&mut rest)?) as usize;
     let created_ms = u64::from_le_bytes(take(&mut rest)?);
-    let max_age_s = u32::from_le_bytes(take(&mut rest)?);
+    let freshness = Freshness {
+        max_age_s: u32::from_le_bytes(take(&mut rest)?),
+        stale_while_revalidate_s: u32::from_le_bytes(take(&mut rest)?),
+        stale_if_error_s: u32::from_le_bytes(take(&mut rest)?),
+    };
     let cost_us = u64::from_le_bytes(take(&mut rest)?);
     let stored_key: AnswerKey = take(&mut rest)?;
     let generation = Generation(take(&mut rest)?);
@@ -95,7 +104,7 @@ pub(super) fn decode(slot: &[u8], key: &AnswerKey) -> Option<Answer> {
     Some(Answer {
         generation: (flags & FLAG_GENERATION != 0).then_some(generation),
         created_ms,
-        max_age_s,
+        freshness,
         cost_us,
         with_authorization: flags & FLAG_WITH_AUTHORIZATION != 0,
         fields: read_fields(fields)?,
@@ -141,15 +150,15 @@ mod tests {
     }
 
     #[test]
-    fn the_bytes_of_version_3_are_these() {
+    fn the_bytes_of_version_4_are_these() {
         let fields = vec![Field { name: "a".into(), value: Bytes::from_static(b"bc") }];
         let kept = Answer { fields, header_length: None, verbatim: false, ..answer(2) };
         let slot = encode(&KEY, &kept).unwrap();
         let golden = [
-            &[3, FLAG_GENERATION | FLAG_WITH_AUTHORIZATION][..],
+            &[4, FLAG_GENERATION | FLAG_WITH_AUTHORIZATION][..],
             &[0, 0, 0, 0, 2, 0, 0, 0],
             &[1, 0, 0, 0, 0, 0, 0, 0],
-            &[3, 0, 0, 0, 6, 0, 0, 0, 0, 0, 0, 0],
+            &[3, 0, 0, 0, 4, 0, 0, 0, 5, 0, 0, 0, 6, 0, 0, 0, 0, 0, 0, 0],
             &[7; 32],
             &[9; 32],
             &[11, 0, 0, 0, 1, 0, 0, 0, b'a', 2, 0, 0, 0, b'b', b'c'],
@@ -162,9 +171,12 @@ mod tests {
     fn slots_of_earlier_versions_are_a_miss() {
         // `created_ms`, `stored_ms`, `max_age_s`; of version 2 the cost too, and the length of fields.
         let (numbers, cost, fields) = ([0; 20], [0; 8], [0; 4]);
-        let [first, second] = [1, 2].map(|format| [format, FLAG_GENERATION, 0, 0, 0, 0, 2, 0, 0, 0].to_vec());
+        let [first, second, third] =
+            [1, 2, 3].map(|format| [format, FLAG_GENERATION, 0, 0, 0, 0, 2, 0, 0, 0].to_vec());
         let first = [&first[..], &numbers, &KEY, &[9; 32], &[5, 5]].concat();
         let second = [&second[..], &numbers, &cost, &KEY, &[9; 32], &fields, &[5, 5]].concat();
-        assert_eq!([first, second].map(|slot| decode(&slot, &KEY)), [None, None]);
+        // As the second, with a `max_age_s` that was the only one.
+        let third = [&third[..], &[0; 12], &cost, &KEY, &[9; 32], &fields, &[5, 5]].concat();
+        assert_eq!([first, second, third].map(|slot| decode(&slot, &KEY)), [None, None, None]);
     }
 }
