@@ -38,20 +38,28 @@ impl Connection {
     /// # Panics
     /// A stream is reset.
     pub fn post(&self, path: &str, headers: &[(&str, &str)], bodies: Vec<Vec<u8>>) -> Vec<Answer> {
-        let streams: Vec<_> = bodies
-            .into_iter()
-            .map(|body| {
-                let mut request = hyper::Request::post(format!("http://test{path}"));
-                for (name, value) in headers {
-                    request = request.header(*name, *value);
-                }
-                let request = request.body(Full::new(Bytes::from(body))).expect("a request");
-                self.runtime.spawn(answer(self.sender.clone(), request))
-            })
-            .collect();
+        let asked = |body| self.runtime.spawn(answer(self.sender.clone(), post(path, headers, body)));
+        let streams: Vec<_> = bodies.into_iter().map(asked).collect();
         let answers = streams.into_iter().map(|stream| self.runtime.block_on(stream));
         answers.map(|answer| answer.expect("no panic").expect("an answer")).collect()
     }
+
+    /// `POST`s one body.
+    ///
+    /// # Errors
+    /// The stream is reset, or the connection ends.
+    pub fn try_post(&self, path: &str, headers: &[(&str, &str)], body: Vec<u8>) -> std::io::Result<Answer> {
+        let asked = answer(self.sender.clone(), post(path, headers, body));
+        self.runtime.block_on(asked).map_err(std::io::Error::other)
+    }
+}
+
+fn post(path: &str, headers: &[(&str, &str)], body: Vec<u8>) -> hyper::Request<Full<Bytes>> {
+    let mut request = hyper::Request::post(format!("http://test{path}"));
+    for (name, value) in headers {
+        request = request.header(*name, *value);
+    }
+    request.body(Full::new(Bytes::from(body))).expect("a request")
 }
 
 async fn answer(

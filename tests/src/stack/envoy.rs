@@ -13,6 +13,8 @@ use std::process::Command;
 const LOOKUP_MS: u64 = 1000;
 /// What the lines begin with that are comments until there are several tenants.
 const TENANTS: &str = "#tenants: ";
+/// The same until there are several backends, or those that come and go.
+const SEVERAL: &str = "#several: ";
 /// The same until backends come and go.
 const HOLD: &str = "#hold: ";
 /// The same until models have backends of their own.
@@ -115,7 +117,9 @@ fn filled(template: &str, folder: &Path, wiring: &Wiring) -> String {
     if wiring.on_demand_ports.is_some() {
         config = config.replace(ON_DEMAND, "");
     } else if wiring.hold_ports.is_some() {
-        config = config.replace(HOLD, "");
+        config = config.replace(HOLD, "").replace(SEVERAL, "");
+    } else if !wiring.replicas.is_empty() {
+        config = config.replace(SEVERAL, "");
     }
     for (http, grpc) in &wiring.replicas {
         config = with_endpoint(&config, "backend_port", *http);

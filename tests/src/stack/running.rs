@@ -141,6 +141,11 @@ impl Running {
         (backend.process, backend.ports) = (process, ports);
     }
 
+    /// The process of an Envoy beside the first, counted from 1.
+    pub fn proxy(&mut self, number: usize) -> &mut Process {
+        &mut self.others[number - 1].process
+    }
+
     /// The gate's process, where it is one of its own.
     pub fn gate(&mut self) -> Option<&mut Process> {
         self.gate.as_mut().map(|(process, _)| process)

@@ -5,6 +5,7 @@ mod asking;
 mod buffered;
 mod caching;
 mod calls;
+mod chaos;
 mod clients;
 mod dashboard;
 mod examples;

@@ -78,8 +78,9 @@
   lb_policy: RING_HASH # all requests of a model meet at one backend, which has it loaded
   common_lb_config: { healthy_panic_threshold: { value: 0 } }
   health_checks:
-    - timeout: 1s
+    - timeout: 2s # longer than a new Envoy takes to compile the filter: it doesn't look meanwhile
       interval: 1s
+      unhealthy_interval: 0.25s # one that comes up is asked soon
       no_traffic_interval: 1s
       unhealthy_threshold: 2
       healthy_threshold: 1
