@@ -2,6 +2,7 @@
 //! or a test verdict leaves. Everything that is installed goes into `.forebay/` (see [`layout`]).
 
 mod bench;
+mod chaos;
 mod chart;
 mod cluster;
 mod command;
@@ -67,6 +68,8 @@ enum Command {
     OptimizeTable(optimize_table::Settings),
     /// The bindings on their test double, under AddressSanitizer and valgrind
     Memcheck,
+    /// A mesh under load of which one part after the other fails; writes tests/reports/chaos.md
+    Chaos,
     /// What would change on a cluster if this were deployed: objects, restarts, models' results
     DiffK8s(Box<diff_k8s::Settings>),
     /// Bring an environment to a cluster, and back if it does not work; whatever state the last call left
@@ -117,6 +120,7 @@ fn run(layout: &Layout, command: Command) -> anyhow::Result<ExitCode> {
         Command::Traces => traces::run(layout)?,
         Command::OptimizeTable(settings) => optimize_table::run(layout, &settings)?,
         Command::Memcheck => memcheck::run(layout)?,
+        Command::Chaos => chaos::run(layout)?,
     }
     Ok(ExitCode::SUCCESS)
 }

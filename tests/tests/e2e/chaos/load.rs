@@ -35,7 +35,7 @@ pub(super) enum Outcome {
 /// Clients at work.
 pub(super) struct Load {
     ends: Arc<AtomicBool>,
-    outcomes: Arc<Mutex<Vec<Outcome>>>,
+    outcomes: Arc<Mutex<Vec<(Outcome, Duration)>>>,
     clients: Vec<JoinHandle<()>>,
 }
 
@@ -71,12 +71,15 @@ impl Load {
         until("the fault has lasted", || (Instant::now() >= over).then_some(()));
     }
 
-    pub(super) fn end(self) -> Vec<Outcome> {
+    /// What became of all, and how long the longest took.
+    pub(super) fn end(self) -> (Vec<Outcome>, Duration) {
         self.ends.store(true, Ordering::Relaxed);
         for client in self.clients {
             client.join().expect("a client ends");
         }
-        std::mem::take(&mut self.outcomes.lock().unwrap_or_else(PoisonError::into_inner))
+        let all = std::mem::take(&mut *self.outcomes.lock().unwrap_or_else(PoisonError::into_inner));
+        let longest = all.iter().map(|(_, took)| *took).max().unwrap_or_default();
+        (all.into_iter().map(|(outcome, _)| outcome).collect(), longest)
     }
 }
 
@@ -110,12 +113,12 @@ impl Client {
     }
 }
 
-fn work(port: u16, is_grpc: bool, ends: &AtomicBool, outcomes: &Mutex<Vec<Outcome>>) {
+fn work(port: u16, is_grpc: bool, ends: &AtomicBool, outcomes: &Mutex<Vec<(Outcome, Duration)>>) {
     let mut client = None;
     while !ends.load(Ordering::Relaxed) {
         let number = NEW.fetch_add(1, Ordering::Relaxed);
         let value = if number.is_multiple_of(2) { number } else { number / 2 % HOT } as f32;
-        let due = Instant::now() + PACE;
+        let began = Instant::now();
         let asked = match client.take() {
             Some(client) => Ok(client),
             None => Client::open(port, is_grpc),
@@ -128,8 +131,8 @@ fn work(port: u16, is_grpc: bool, ends: &AtomicBool, outcomes: &Mutex<Vec<Outcom
             }
             Err(error) => Outcome::Failed(format!("connection: {}", error.kind())),
         };
-        outcomes.lock().unwrap_or_else(PoisonError::into_inner).push(outcome);
-        std::thread::sleep(due.saturating_duration_since(Instant::now()));
+        outcomes.lock().unwrap_or_else(PoisonError::into_inner).push((outcome, began.elapsed()));
+        std::thread::sleep(PACE.saturating_sub(began.elapsed()));
     }
 }
 

@@ -1,0 +1,69 @@
+//! `cargo xtask chaos`: a mesh of real processes under load, of which one part after the other fails and is mended. A table of what came of
+//! each fault leaves, as tests/reports/chaos.md. The work is the tests': `tests/tests/e2e/chaos.rs`.
+
+use anyhow::{Context, Result};
+
+use crate::command::{WITH_TENSORRT, cargo, command, output, shown};
+use crate::layout::Layout;
+use crate::setup::{self, Part};
+use crate::wasm;
+
+const PARTS: [Part; 8] = [
+    Part::Python,
+    Part::Envoy,
+    Part::Redis,
+    Part::Memcached,
+    Part::Models,
+    Part::Wasm,
+    Part::CudaHeaders,
+    Part::Libclang,
+];
+
+/// Runs `cargo xtask chaos`.
+///
+/// # Errors
+/// Something can't be installed or built; or an answer was wrong, a request failed of a fault, or results were not shared again in time.
+pub(crate) fn run(layout: &Layout) -> Result<()> {
+    setup::install(layout, &PARTS)?;
+    wasm::run(layout)?;
+    let build = [&["build", "--workspace", "--bin", "forebay"][..], &WITH_TENSORRT].concat();
+    let mut builds = cargo();
+    builds.args(build).current_dir(&layout.root);
+    shown(builds)?;
+    let table = layout.run("chaos");
+    std::fs::create_dir_all(&table)?;
+    let table = table.join("table.md");
+    let _ = std::fs::remove_file(&table);
+    let mut tests = cargo();
+    tests.args(["test", "--workspace", "--test", "e2e"]).args(WITH_TENSORRT).args([
+        "--",
+        "chaos::",
+        "--nocapture",
+    ]);
+    tests.current_dir(&layout.root).env("FOREBAY_DIR", &layout.dir).env("FOREBAY_PYTHON", layout.python());
+    tests.env("FOREBAY_ONNXRUNTIME", layout.onnxruntime()).env("ORT_DYLIB_PATH", layout.onnxruntime());
+    let outcome = shown(tests.env("FOREBAY_CHAOS_TABLE", &table));
+    let rows = std::fs::read_to_string(&table).context("no fault came to its end")?;
+    let report = report(layout, &rows)?;
+    let file = layout.root.join("tests/reports/chaos.md");
+    std::fs::write(&file, &report).context("can't write tests/reports/chaos.md")?;
+    println!("\n{report}\nchaos: {}", Layout::shown(&file));
+    outcome
+}
+
+fn report(layout: &Layout, rows: &str) -> Result<String> {
+    let ask = |program: &str, words: &[&str]| -> Result<String> {
+        let mut asked = command(program, words);
+        asked.current_dir(&layout.root);
+        Ok(output(asked)?.trim().to_owned())
+    };
+    Ok(format!(
+        "# When a part of the mesh fails\n\n\
+         `cargo xtask chaos`: two Envoys with two workers each, three backends, a gate and a pool, debug builds, {} processors. Eight clients ask \
+         all the time, half of them over gRPC, half for what was asked before. A fault that is mended lasts three seconds. *Shared again*: since it \
+         was mended, or began, until one Envoy finds in the pool what the other one asked for. Commit {}, {}.\n\n{rows}",
+        std::thread::available_parallelism()?,
+        ask("git", &["rev-parse", "--short=12", "HEAD"])?,
+        ask("date", &["-u", "+%Y-%m-%d"])?,
+    ))
+}
