@@ -42,7 +42,8 @@ pub(crate) fn run(layout: &Layout) -> Result<()> {
     ]);
     tests.current_dir(&layout.root).env("FOREBAY_DIR", &layout.dir).env("FOREBAY_PYTHON", layout.python());
     tests.env("FOREBAY_ONNXRUNTIME", layout.onnxruntime()).env("ORT_DYLIB_PATH", layout.onnxruntime());
-    let outcome = shown(tests.env("FOREBAY_CHAOS_TABLE", &table));
+    tests.env("FOREBAY_CHAOS_TABLE", &table);
+    let outcome = shown(tests);
     let rows = std::fs::read_to_string(&table).context("no fault came to its end")?;
     let report = report(layout, &rows)?;
     let file = layout.root.join("tests/reports/chaos.md");
