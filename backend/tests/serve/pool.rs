@@ -217,3 +217,46 @@ fn meshes_of_another_prefix_share_a_pool_and_know_nothing_of_each_other() {
         }
     }
 }
+
+/// Does something to all entries.
+fn with_entries(mesh: &Mesh, script: &str) {
+    let script = format!("local k=redis.call('KEYS','forebay:e:*') {script} return 'done'");
+    let answer = mesh.servers[0].tell(&format!("EVAL \"{script}\" 0"));
+    assert_eq!(answer, "$4", "{script}");
+}
+
+#[test]
+fn an_entry_in_anothers_place_is_nobodys_answer() {
+    let mesh = Mesh::redis();
+    let one = mesh.serve();
+    for value in [1.0, 2.0] {
+        ask(&one, value);
+        assert!(until_hit(&one, value));
+    }
+    with_entries(
+        &mesh,
+        "local a,b=redis.call('GET',k[1]),redis.call('GET',k[2]) redis.call('SET',k[1],b) redis.call('SET',k[2],a)",
+    );
+    for value in [1.0, 2.0_f32] {
+        let answer = ask(&one, value);
+        assert!(!answer.is_hit() && answer.json()["outputs"][0]["data"][0] == f64::from(value), "{answer:?}");
+    }
+    assert_eq!(one.metric_line("forebay_pool_bad_entries"), 2);
+    // They took the place of what was wrong.
+    assert!([1.0, 2.0].into_iter().all(|value| until_hit(&one, value)));
+}
+
+#[test]
+fn a_lease_that_somebody_made_up_costs_a_request_some_seconds_and_no_more() {
+    let mesh = Mesh::redis();
+    let one = mesh.serve();
+    ask(&one, 1.0);
+    assert!(until_hit(&one, 1.0));
+    with_entries(&mesh, "redis.call('SET',k[1],'FBL1 made up')");
+    let began = Instant::now();
+    assert!(!ask(&one, 1.0).is_hit());
+    let waited = began.elapsed();
+    assert!((Duration::from_secs(9)..Duration::from_secs(15)).contains(&waited), "{waited:?}");
+    assert_eq!(one.metric_line("forebay_lease_waits{outcome=\"late\"}"), 1);
+    assert!(until_hit(&one, 1.0), "its result took the lease's place");
+}
