@@ -133,7 +133,9 @@ fn the_lease_of_a_server_that_is_killed_passes_on_and_one_more_computes() {
             drop(first);
             let next = until("one of them computes", || servers.all.iter().find(|one| pending(one) == 1));
             complete(next, 2.0);
-            asked.into_iter().for_each(|asked| drop(asked.join().unwrap()));
+            for asked in asked {
+                asked.join().unwrap();
+            }
         });
         assert_eq!(servers.inferences().iter().sum::<u64>(), 2);
     }
@@ -151,7 +153,9 @@ fn where_the_tier_is_killed_each_server_computes_once_and_no_request_fails() {
                 until("it computes by itself", || (pending(one) == 1).then_some(()));
                 complete(one, 2.0);
             }
-            asked.into_iter().for_each(|asked| drop(asked.join().unwrap()));
+            for asked in asked {
+                asked.join().unwrap();
+            }
         });
         // What each has computed it has at hand.
         servers.all.iter().for_each(|one| assert!(ask(one, 1.0).is_hit()));
@@ -176,7 +180,9 @@ fn what_cannot_be_kept_frees_those_who_wait_at_once_and_is_remembered() {
             complete(second, 3.0);
             complete(first, 3.0);
             third.join().unwrap();
-            asked.into_iter().for_each(|asked| drop(asked.join().unwrap()));
+            for asked in asked {
+                asked.join().unwrap();
+            }
         });
         assert_eq!(servers.inferences(), [4, 2]);
         assert_eq!(waits(second, "in_vain"), 1);

@@ -46,21 +46,23 @@ impl Rules<'_> {
             Unusable::Stale => Fwd::Stale.into(),
             Unusable::Request => Fwd::Request.into(),
         })?;
-        if incoming.restricted && !answer.with_authorization {
-            return Err(Forward { fwd: Fwd::Request, detail: Some(Detail::Authorization) });
-        }
-        self.computed_by_a_live_model(incoming, answer)?;
+        self.may_have(incoming, answer)?;
         Ok(usable)
     }
 
     /// For what `answer`, which is not fresh any more, may be given all the same.
     pub fn stale(&self, wanted: &Wanted, answer: &Answer) -> Option<Stale> {
-        let incoming = &wanted.incoming;
-        let is_suited = !(answer.verbatim && !wanted.id().is_empty())
-            && (answer.with_authorization || !incoming.restricted)
-            && self.computed_by_a_live_model(incoming, answer).is_ok();
-        let directives = &incoming.directives;
-        Stale::of(answer.created_ms, answer.freshness, directives, self.now_ms).filter(|_| is_suited)
+        let (incoming, takes_id) = (&wanted.incoming, wanted.id().is_empty() || !answer.verbatim);
+        let stale = Stale::of(answer.created_ms, answer.freshness, &incoming.directives, self.now_ms)?;
+        (takes_id && self.may_have(incoming, answer).is_ok()).then_some(stale)
+    }
+
+    /// Whatever its age: is the request one that may have it, and its model one that lives?
+    fn may_have(&self, incoming: &Incoming, answer: &Answer) -> Result<(), Forward> {
+        if incoming.restricted && !answer.with_authorization {
+            return Err(Forward { fwd: Fwd::Request, detail: Some(Detail::Authorization) });
+        }
+        self.computed_by_a_live_model(incoming, answer)
     }
 
     fn computed_by_a_live_model(&self, incoming: &Incoming, answer: &Answer) -> Result<(), Forward> {

@@ -71,7 +71,8 @@ fn run(fault: &Fault) -> Row {
     let mut ends = Instant::now();
     (fault.begins)(&mut mesh);
     if let Some(mends) = fault.mends {
-        load.lasts(LASTS);
+        let over = Instant::now() + LASTS;
+        until("the fault has lasted", || (Instant::now() >= over).then_some(()));
         ends = Instant::now();
         mends(&mut mesh);
     }

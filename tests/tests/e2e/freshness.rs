@@ -112,7 +112,7 @@ fn a_stale_answer_goes_out_at_once_in_each_encoding_and_is_made_anew_behind_it()
             let answer = ask();
             is(&answer, "forebay; hit; ttl=");
             stale += u64::from(answer.nearest_cache().starts_with(REVALIDATED));
-            assert!(began.elapsed() < Duration::from_secs(60), "{stale} were stale");
+            assert!(began.elapsed() < Duration::from_mins(1), "{stale} were stale");
         }
         assert!(stale >= 2, "{stale}");
         assert!(began.elapsed() >= Duration::from_millis(1900), "{:?}", began.elapsed());

@@ -33,7 +33,9 @@ fn sent<'s>(scope: &'s Scope<'s, '_>, port: u16, value: f32) -> Vec<ScopedJoinHa
         let mut connections: Vec<Connection<TcpStream>> =
             (0..count).map(|_| Connection::open(port).expect("Envoy accepts")).collect();
         scope.spawn(move || {
-            connections.iter_mut().for_each(|connection| connection.write(&bytes).expect("sent"));
+            for connection in &mut connections {
+                connection.write(&bytes).expect("sent");
+            }
             connections.iter_mut().map(|connection| connection.read().expect("an answer")).collect()
         })
     });

@@ -211,7 +211,7 @@ impl Exchange {
         let Hit { answer, tier, status, since_ms, now_ms } = hit;
         match status {
             CacheStatus::Stale { why, .. } => {
-                worker.count(incoming.route.service, Counted::Stale, why.text())
+                worker.count(incoming.route.service, Counted::Stale, why.text());
             }
             _ => worker.count(incoming.route.service, Counted::Hit(tier), ""),
         }

@@ -65,12 +65,6 @@ impl Load {
         until("requests are answered", || (self.answered() >= goal).then_some(()));
     }
 
-    /// Goes on for that long.
-    pub(super) fn lasts(&self, long: Duration) {
-        let over = Instant::now() + long;
-        until("the fault has lasted", || (Instant::now() >= over).then_some(()));
-    }
-
     /// What became of all, and how long the longest took.
     pub(super) fn end(self) -> (Vec<Outcome>, Duration) {
         self.ends.store(true, Ordering::Relaxed);
