@@ -8,10 +8,11 @@ mod running;
 use envoy::{Changes, Wiring};
 pub use forebay::Tls;
 use forebay::{Files, Secrets};
+use rig::link::Link;
 use rig::process::until;
 use rig::tier::{Server, Tier};
 use running::Proxy;
-pub use running::{Backend, Running};
+pub use running::{Backend, Links, Running};
 use serde_json::Value;
 use std::path::PathBuf;
 use tempfile::TempDir;
@@ -44,6 +45,7 @@ pub struct Stack {
     tls: Option<Tls>,
     replicas: usize,
     proxies: usize,
+    links: bool,
 }
 
 /// Secrets that somebody else brings.
@@ -83,6 +85,7 @@ impl Stack {
             tls: None,
             replicas: 1,
             proxies: 1,
+            links: false,
         }
     }
 
@@ -132,6 +135,13 @@ impl Stack {
     #[must_use]
     pub fn proxies(mut self, count: usize) -> Self {
         self.proxies = count;
+        self
+    }
+
+    /// Backends and gate are linked to Redis, and Envoys to the gate, each by a link of their own that can fail.
+    #[must_use]
+    pub fn links(mut self) -> Self {
+        self.links = true;
         self
     }
 
@@ -238,6 +248,15 @@ impl Stack {
             Pool::Memcached => vec![Server::start(Tier::Memcached), Server::start(Tier::Memcached)],
         };
         let url = Server::url(&servers);
+        let mut links = self.links.then(|| {
+            let link = || Link::start(servers[0].port);
+            Links { backends: link(), gate: link(), envoys: link() }
+        });
+        let by = |link: fn(&Links) -> &Link| match &links {
+            Some(links) => Some(format!("redis://127.0.0.1:{}", link(links).port)),
+            None => url.clone(),
+        };
+        let (gates_url, url) = (by(|links| &links.gate), by(|links| &links.backends));
         let started = |service: &String, name: &str, models: &[String]| {
             let repository = forebay::repository(&folder.path().join(name), models);
             let command =
@@ -258,7 +277,7 @@ impl Stack {
             backends[backends.len() - 1].ports
         });
         let held_for = self.holds.then_some(on_demand.unwrap_or(backends[0].ports));
-        let gate = url.as_deref().map(|url| {
+        let gate = gates_url.as_deref().map(|url| {
             let held_for = held_for.map(|ports| (&*self.services[0], ports));
             let mut command = forebay::gate(url, 0, &secrets, held_for);
             command.args(&self.gate_arguments);
@@ -266,11 +285,15 @@ impl Stack {
         });
         let ports = gate.as_ref().map_or(backends[0].ports, |(_, ports)| *ports);
         let gate_port = ports.gate.expect("a gate");
+        if let Some(links) = &mut links {
+            links.envoys = Link::start(gate_port);
+        }
+        let linked_port = links.as_ref().map_or(gate_port, |links| links.envoys.port);
         let wiring = Wiring {
             backends: wired,
             replicas,
             backend_grpc_port: backends[0].ports.grpc.expect("a backend serves gRPC"),
-            gate_port: self.gate_port.unwrap_or(gate_port),
+            gate_port: self.gate_port.unwrap_or(linked_port),
             token: secrets.token.clone(),
             injects: self.injects,
             hold_ports: gate
@@ -302,6 +325,7 @@ impl Stack {
         let running = Running {
             envoy,
             others,
+            links,
             gate,
             backends,
             servers,

@@ -1,7 +1,6 @@
 //! Where entries are kept: keys -> entries, in one round trip; an entry -> kept, or why not. A file for each tier: `memory` is this
-//! process; `remote` is what Redis and Memcached have in common, `dial` how their servers are reached, `names` how what is kept is called, `lease` who
-//! computes what is not there, `redis` and `memcached` how each
-//! is spoken to. Next: `store` decides whether an entry is fresh.
+//! process; `remote` is what Redis and Memcached have in common, `dial` how their servers are reached, `names` how what is kept is called,
+//! `lease` who computes what is not there, `redis` and `memcached` how each is spoken to. Next: `store` decides whether an entry is fresh.
 
 mod breaker;
 mod dial;

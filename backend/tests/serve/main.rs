@@ -46,7 +46,6 @@ mod poll;
 mod pool;
 mod process;
 mod proxied;
-mod proxy;
 mod raw_binary;
 mod reached;
 mod records;

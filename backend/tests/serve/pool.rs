@@ -3,13 +3,13 @@
 use std::time::{Duration, Instant};
 
 use rig::http::request;
+use rig::link::Link;
 use rig::process::until;
 use rig::tier::{Server, Tier};
 
 use crate::client::{begun, fp32};
 use crate::mesh::{Mesh, ask, lookup, lookup_request};
 use crate::process::{Forebay, gate_command, refused, serve_command, test_repository};
-use crate::proxy::Proxy;
 
 /// Whether an answer that was computed is said to be kept.
 fn is_stored(forebay: &Forebay, value: f32) -> bool {
@@ -40,12 +40,12 @@ fn until_hit(one: &Forebay, value: f32) -> bool {
 #[test]
 fn connections_that_fell_silent_are_replaced_by_ones_to_whoever_has_the_address_now() {
     let (before, after) = (Server::start(Tier::Redis), Server::start(Tier::Redis));
-    let proxy = Proxy::start(before.port);
-    let mesh = Mesh::at(Tier::Redis, vec![before], &proxy.url());
+    let link = Link::start(before.port);
+    let mesh = Mesh::at(Tier::Redis, vec![before], &format!("redis://127.0.0.1:{}/", link.port));
     let (one, gate) = (mesh.serve(), mesh.gate());
     ask(&one, 1.0);
     until("the gate finds it", || (lookup(&gate, 1.0).status == 200).then_some(()));
-    proxy.move_to(after.port);
+    link.move_to(after.port);
     let began = Instant::now();
     hits_again(&one, &gate, 100..5000);
     assert!(began.elapsed() < Duration::from_secs(10), "{:?}", began.elapsed());
@@ -135,8 +135,8 @@ fn what_redis_refuses_is_not_said_to_be_stored() {
 #[test]
 fn a_server_that_became_a_replica_is_left_for_whoever_has_the_address_now() {
     let (before, after) = (Server::start(Tier::Redis), Server::start(Tier::Redis));
-    let proxy = Proxy::start(before.port);
-    let mesh = Mesh::at(Tier::Redis, vec![before], &proxy.url());
+    let link = Link::start(before.port);
+    let mesh = Mesh::at(Tier::Redis, vec![before], &format!("redis://127.0.0.1:{}/", link.port));
     let (one, gate) = (mesh.serve(), mesh.gate());
     ask(&one, 1.0);
     until("the gate finds it", || (lookup(&gate, 1.0).status == 200).then_some(()));
@@ -144,7 +144,7 @@ fn a_server_that_became_a_replica_is_left_for_whoever_has_the_address_now() {
     until("the gate trusts it no more", || {
         (gate.get_of_gate("/v2/health/ready").status == 503).then_some(())
     });
-    proxy.move_to(after.port);
+    link.move_to(after.port);
     hits_again(&one, &gate, 100..5000);
 }
 

@@ -12,6 +12,7 @@ pub mod frames;
 pub mod group;
 pub mod http;
 pub mod installed;
+pub mod link;
 #[cfg(feature = "authority")]
 pub mod mtls;
 pub mod onnx;

@@ -4,6 +4,7 @@ use super::envoy;
 use super::forebay::{self, Secrets};
 use rig::forebay::Ports;
 use rig::http::{self, Answer};
+use rig::link::Link;
 use rig::process::{Process, until};
 use rig::tier::Server;
 use std::iter::once;
@@ -28,11 +29,23 @@ pub(super) struct Proxy {
     pub(super) admin_port: u16,
 }
 
+/// Links that can fail.
+pub struct Links {
+    /// Of all backends to Redis.
+    pub backends: Link,
+    /// Of the gate to Redis.
+    pub gate: Link,
+    /// Of all Envoys to the gate.
+    pub envoys: Link,
+}
+
 /// A running stack. Fields end in this order.
 pub struct Running {
     /// Envoy.
     pub envoy: Process,
     pub(super) others: Vec<Proxy>,
+    /// Where the stack [has them](super::Stack::links).
+    pub links: Option<Links>,
     pub(super) gate: Option<(Process, Ports)>,
     /// The backends, as the services were named.
     pub backends: Vec<Backend>,

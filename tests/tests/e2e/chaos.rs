@@ -40,6 +40,7 @@ struct Row {
 
 fn mesh(fault: &Fault) -> Running {
     let stack = Stack::new().models(&[MODEL]).pool(fault.pool).workers(2).proxies(2).replicas(3);
+    let stack = if fault.links { stack.links() } else { stack };
     // What is looked for below is to be found by the gate.
     stack.filter(json!({"gate": {"ask": "always"}})).start()
 }

@@ -9,6 +9,7 @@ mod sentinel;
 mod server;
 mod why;
 
+use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 use ::redis::RedisError;
@@ -49,6 +50,9 @@ impl Shelf for Redis {
 
     /// Where no mark can be put (by a Redis before 7, one whose memory is full), what is there is read all the same.
     async fn slot(&self, key: &Key, patience: Duration) -> Result<Slot, PoolError> {
+        if self.is_old.load(Ordering::Relaxed) {
+            return self.read(key, patience).await;
+        }
         let mark = rand::random();
         let mut set = ::redis::cmd("SET");
         set.arg(self.names.entry(key))
@@ -60,9 +64,10 @@ impl Shelf for Redis {
         match self.lookups.ask::<Option<Vec<u8>>>(&set, patience).await {
             Ok(found) => Ok(found.map_or(Slot::Marked(mark), |found| Slot::of(found.into()))),
             Err(PoolError::Failed(why)) => {
-                let found = self.get(std::slice::from_ref(key), patience).await?.pop().flatten();
-                self.complain(&format!("who computes is not told to others: {why}"));
-                Ok(found.map_or(Slot::Free, Slot::of))
+                let slot = self.read(key, patience).await?;
+                self.is_old.store(why.to_string().contains("syntax error"), Ordering::Relaxed);
+                self.complain(&format!("who computes is not told to others, as Redis 7 can: {why}"));
+                Ok(slot)
             }
             Err(error) => Err(error),
         }
@@ -132,6 +137,12 @@ fn marked(mark: u64) -> Vec<u8> {
 }
 
 impl Redis {
+    /// What is under a key, without a mark.
+    async fn read(&self, key: &Key, patience: Duration) -> Result<Slot, PoolError> {
+        let found = self.get(std::slice::from_ref(key), patience).await?.pop().flatten();
+        Ok(found.map_or(Slot::Free, Slot::of))
+    }
+
     /// Each of the node that has its slot. One that is lost has nothing; it is an error when none answers of those that are asked.
     async fn get_each(&self, keys: &[Key], patience: Duration) -> Result<Vec<Option<Bytes>>, PoolError> {
         let asked = keys.iter().map(|key| async {

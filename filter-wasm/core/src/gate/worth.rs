@@ -12,8 +12,8 @@ const WAY_US: f32 = 150.0;
 /// Bytes of a request that cost a microsecond on that way.
 const BYTES_PER_US: f32 = 1024.0;
 /// So many of the last misses count.
-const WINDOW: f32 = 64.0;
-/// So many misses of a model that is new are looked up in any case.
+const WINDOW: u8 = 64;
+/// A model of which less is known is looked up in any case.
 const TRIAL: u8 = 32;
 /// Of a model that is not worth it one of so many misses is looked up: 1/32 of a lookup is a hundredth of a small miss.
 const EVERY: u8 = 32;
@@ -34,10 +34,8 @@ pub(super) struct Worth {
 struct Learned {
     /// What a lookup spares on average, in microseconds.
     spares_us: f32,
-    /// Misses that the average is of; [`WINDOW`] at most.
-    seen: f32,
-    /// Lookups that are still made in any case.
-    trial: u8,
+    /// Misses that the average is of; [`WINDOW`] at most. One whose lookup failed is none of them.
+    seen: u8,
     /// Misses since the last one that was looked up.
     passed: u8,
 }
@@ -47,8 +45,7 @@ impl Worth {
     pub(super) fn asks(&mut self, service: u16, model: &str, now_ms: u64) -> bool {
         let is_away = self.lacks_backend(service, now_ms);
         let Some(learned) = self.learned(service, model).filter(|_| !is_away) else { return true };
-        if learned.trial > 0 || learned.spares_us >= LOOKUP_US || learned.passed >= EVERY - 1 {
-            learned.trial = learned.trial.saturating_sub(1);
+        if learned.seen < TRIAL || learned.spares_us >= LOOKUP_US || learned.passed >= EVERY - 1 {
             learned.passed = 0;
             return true;
         }
@@ -61,8 +58,8 @@ impl Worth {
         let Some(learned) = self.learned(service, model) else { return };
         let spares = |(cost_us, bytes): (u64, usize)| WAY_US + cost_us as f32 + bytes as f32 / BYTES_PER_US;
         let spares_us = found.map_or(0.0, spares);
-        learned.seen = (learned.seen + 1.0).min(WINDOW);
-        learned.spares_us += (spares_us - learned.spares_us) / learned.seen;
+        learned.seen = learned.seen.saturating_add(1).min(WINDOW);
+        learned.spares_us += (spares_us - learned.spares_us) / f32::from(learned.seen);
     }
 
     /// Has a request of that service met no backend lately?
@@ -80,7 +77,7 @@ impl Worth {
         if is_full && !self.models.contains_key(&key) {
             return None;
         }
-        Some(self.models.entry(key).or_insert(Learned { spares_us: 0.0, seen: 0.0, trial: TRIAL, passed: 0 }))
+        Some(self.models.entry(key).or_insert(Learned { spares_us: 0.0, seen: 0, passed: 0 }))
     }
 }
 

@@ -1,6 +1,8 @@
 //! What fails, and how it is mended.
 
-use e2e::stack::{Pool, Running};
+use std::time::Duration;
+
+use e2e::stack::{Links, Pool, Running};
 use rig::tier::Server;
 
 /// Something that fails.
@@ -10,6 +12,8 @@ pub(super) struct Fault {
     pub(super) begins: fn(&mut Running),
     /// `None`: it is left so, and what is left goes on.
     pub(super) mends: Option<fn(&mut Running)>,
+    /// It is one of links.
+    pub(super) links: bool,
     /// It takes an Envoy, whose clients can't be answered.
     pub(super) takes_a_proxy: bool,
     /// How errors begin that are the fault itself.
@@ -24,6 +28,7 @@ const NONE: Fault = Fault {
     pool: Pool::Redis,
     begins: |_| {},
     mends: None,
+    links: false,
     takes_a_proxy: false,
     allows: &[],
     is_quick: false,
@@ -31,6 +36,10 @@ const NONE: Fault = Fault {
 
 fn redis(mesh: &Running) -> &Server {
     &mesh.servers[0]
+}
+
+fn links(mesh: &Running) -> &Links {
+    mesh.links.as_ref().expect("links")
 }
 
 fn told(mesh: &Running, command: &str) {
@@ -125,7 +134,58 @@ pub(super) const FAULTS: &[Fault] = &[
         mends: Some(|mesh| mesh.proxy(1).thaw()),
         ..NONE
     },
+    Fault {
+        name: "the backends' links to Redis are cut",
+        begins: |mesh| links(mesh).backends.cut(),
+        mends: Some(|mesh| links(mesh).backends.mend()),
+        ..OF_LINKS
+    },
+    Fault {
+        name: "the backends' links to Redis fall silent, half open, for good",
+        begins: |mesh| links(mesh).backends.silence(),
+        ..OF_LINKS
+    },
+    Fault {
+        name: "what goes from the backends to Redis takes 100 ms",
+        begins: |mesh| links(mesh).backends.slow(SLOW),
+        mends: Some(|mesh| links(mesh).backends.mend()),
+        ..OF_LINKS
+    },
+    Fault {
+        name: "the gate's links to Redis are cut",
+        begins: |mesh| links(mesh).gate.cut(),
+        mends: Some(|mesh| links(mesh).gate.mend()),
+        ..OF_LINKS
+    },
+    Fault {
+        name: "the gate's links to Redis fall silent, half open, for good",
+        begins: |mesh| links(mesh).gate.silence(),
+        ..OF_LINKS
+    },
+    Fault {
+        name: "the Envoys' links to the gate are cut",
+        begins: |mesh| links(mesh).envoys.cut(),
+        mends: Some(|mesh| links(mesh).envoys.mend()),
+        ..OF_LINKS
+    },
+    Fault {
+        name: "the Envoys' links to the gate fall silent, half open, for good",
+        begins: |mesh| links(mesh).envoys.silence(),
+        ..OF_LINKS
+    },
+    Fault {
+        name: "what goes from the Envoys to the gate takes 100 ms",
+        begins: |mesh| links(mesh).envoys.slow(SLOW),
+        mends: Some(|mesh| links(mesh).envoys.mend()),
+        ..OF_LINKS
+    },
 ];
+
+/// As between continents.
+const SLOW: Duration = Duration::from_millis(100);
+
+/// The same, of links.
+const OF_LINKS: Fault = Fault { links: true, ..NONE };
 
 /// Every entry that lies there has its last byte turned over, and one in its middle.
 fn flip(mesh: &mut Running) {

@@ -3,6 +3,7 @@
 use std::io;
 use std::path::PathBuf;
 use std::sync::Arc;
+use std::sync::atomic::AtomicBool;
 use std::time::Duration;
 
 use ::redis::aio::MultiplexedConnection;
@@ -104,6 +105,8 @@ pub(crate) struct Server {
     pub(crate) writes: Link,
     /// What is live, said and heard.
     pub(crate) generations: Link,
+    /// It is older than the command by which marks are put.
+    pub(super) is_old: Arc<AtomicBool>,
 }
 
 /// How to reach the server.
@@ -175,7 +178,7 @@ impl Server {
         let (names, endpoint) = (Names::new(&reach.prefix), Arc::new(Endpoint::of(reach)?));
         let link = |name| Link::start(endpoint.clone(), name);
         let (lookups, writes, generations) = (link("lookups"), link("writes"), link("generations"));
-        Ok(Self { endpoint, names, lookups, writes, generations })
+        Ok(Self { endpoint, names, lookups, writes, generations, is_old: Arc::default() })
     }
 
     /// Why the pool can't be used, if so.
