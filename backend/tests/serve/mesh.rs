@@ -14,6 +14,9 @@ use crate::process::Forebay;
 /// How the answer to ROLE of a Redis that is a replica begins.
 pub(crate) const REPLICA: &str = "*5";
 
+/// Has a server find nothing but what the tier has.
+pub(crate) const TIER_ALONE: [&str; 2] = ["--pool-bytes", "0"];
+
 /// A shared pool, and the arguments that name it.
 pub(crate) struct Mesh {
     tier: Tier,
@@ -59,7 +62,7 @@ impl Mesh {
 
     /// One that finds nothing but what the tier has.
     pub(crate) fn serve(&self) -> Forebay {
-        Forebay::serve(&self.arguments(&["--instances", "1", "--pool-bytes", "0"]))
+        Forebay::serve(&self.arguments(&[&["--instances", "1"], &TIER_ALONE[..]].concat()))
     }
 
     pub(crate) fn gate(&self) -> Forebay {

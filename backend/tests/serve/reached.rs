@@ -7,7 +7,7 @@ use rig::process::{free_port, until};
 use rig::tier::{Server, Tier};
 use tempfile::TempDir;
 
-use crate::mesh::{Mesh, ask, lookup};
+use crate::mesh::{Mesh, TIER_ALONE, ask, lookup};
 use crate::process::{Forebay, gate_command, refused, serve_command, test_repository};
 
 /// Paths as arguments take them.
@@ -47,7 +47,7 @@ fn a_redis_with_a_certificate_is_spoken_to_by_tls_and_one_of_another_ca_refused_
     let redis = Server::start_with(Tier::Redis, &[&tls[..], &files].concat());
     let mesh = Mesh::at(Tier::Redis, vec![redis], &format!("rediss://localhost:{port}"));
     let arguments = mesh.arguments(&["--redis-ca-file", text(&ca)]);
-    let [one, two] = [(); 2].map(|()| Forebay::serve(&arguments));
+    let [one, two] = [(); 2].map(|()| Forebay::serve(&[&arguments[..], &TIER_ALONE].concat()));
     let gate = Forebay::gate(&arguments);
     ask(&one, 1.0);
     until("the other finds it", || ask(&two, 1.0).is_hit().then_some(()));
@@ -82,7 +82,8 @@ fn a_password_of_redis_that_is_rotated_needs_no_restart_and_costs_no_request() {
         let name = if user == "default" { String::new() } else { format!("{user}@") };
         let mesh = Mesh::at(Tier::Redis, vec![], &format!("redis://{name}127.0.0.1:{}", redis.port));
         let arguments = mesh.arguments(&["--redis-password-file", text(&password)]);
-        let (one, gate) = (Forebay::serve(&arguments), Forebay::gate(&arguments));
+        let (one, gate) =
+            (Forebay::serve(&[&arguments[..], &TIER_ALONE].concat()), Forebay::gate(&arguments));
         let mut values = (1..60_000_u16).map(f32::from);
         kept_and_found(&one, &gate, &mut values);
         // Connections that there are live on, and new ones are made with what the file says then.
@@ -113,7 +114,7 @@ fn a_password_of_memcached_is_read_whenever_a_connection_is_made() {
     let mesh =
         Mesh::at(Tier::Memcached, vec![], &format!("memcached://forebay@127.0.0.1:{}", memcached.port));
     let arguments = mesh.arguments(&["--memcached-password-file", text(&password)]);
-    let (one, gate) = (Forebay::serve(&arguments), Forebay::gate(&arguments));
+    let (one, gate) = (Forebay::serve(&[&arguments[..], &TIER_ALONE].concat()), Forebay::gate(&arguments));
     let mut values = (1..60_000_u16).map(f32::from);
     kept_and_found(&one, &gate, &mut values);
     file(&folder, "users", "forebay:second\n");

@@ -7,7 +7,7 @@ use rig::authority::Authority;
 use rig::process::{free_port, until};
 use rig::tier::{Server, Tier};
 
-use crate::mesh::{Mesh, REPLICA, ask, lookup, works};
+use crate::mesh::{Mesh, REPLICA, TIER_ALONE, ask, lookup, works};
 use crate::process::{Forebay, refused, serve_command, test_repository};
 use crate::reached::rights_of_the_page;
 
@@ -120,7 +120,7 @@ fn nodes_with_certificates_are_spoken_to_by_tls() {
     assert_eq!(node.tell(&format!("CLUSTER ADDSLOTSRANGE 0 {}", SLOTS - 1)), "+OK");
     let mesh = Mesh::at(Tier::Redis, vec![node], &format!("rediss+cluster://localhost:{port}"));
     let arguments = mesh.arguments(&["--redis-ca-file", &ca]);
-    let (one, gate) = (Forebay::serve(&arguments), Forebay::gate(&arguments));
+    let (one, gate) = (Forebay::serve(&[&arguments[..], &TIER_ALONE].concat()), Forebay::gate(&arguments));
     works(&one, &gate, &mut (1..u16::MAX).map(f32::from));
 }
 
