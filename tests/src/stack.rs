@@ -228,33 +228,40 @@ impl Stack {
         self.filter(serde_json::json!({ "backends": backends })).holds()
     }
 
+    fn secrets(&self, folder: &TempDir) -> Secrets {
+        let secrets = match &self.brought {
+            None => Secrets::create(folder.path(), &self.services, self.injects),
+            Some(brought) => {
+                Secrets::brought(&brought.token, Files::of(&brought.serve), Files::of(&brought.gate))
+            }
+        };
+        secrets.of_tenant(self.tenant.clone()).with_tls(self.tls.clone())
+    }
+
+    /// What keeps results for all.
+    fn servers(&self) -> Vec<Server> {
+        match self.pool {
+            Pool::Memory => vec![],
+            Pool::Redis => vec![Server::start_with(Tier::Redis, &self.redis_arguments())],
+            Pool::Memcached => vec![Server::start(Tier::Memcached), Server::start(Tier::Memcached)],
+        }
+    }
+
     /// Starts it; ready when this returns.
     ///
     /// # Panics
     /// Something does not start.
     pub fn start(self) -> Running {
         let folder = TempDir::new().expect("a temporary folder");
-        let secrets = match &self.brought {
-            None => Secrets::create(folder.path(), &self.services, self.injects),
-            Some(brought) => {
-                Secrets::brought(&brought.token, Files::of(&brought.serve), Files::of(&brought.gate))
-            }
-        }
-        .of_tenant(self.tenant.clone())
-        .with_tls(self.tls.clone());
-        let servers = match self.pool {
-            Pool::Memory => vec![],
-            Pool::Redis => vec![Server::start_with(Tier::Redis, &self.redis_arguments())],
-            Pool::Memcached => vec![Server::start(Tier::Memcached), Server::start(Tier::Memcached)],
-        };
-        let url = Server::url(&servers);
+        let secrets = self.secrets(&folder);
+        let servers = self.servers();
         let mut links = self.links.then(|| {
             let link = || Link::start(servers[0].port);
             Links { backends: link(), gate: link(), envoys: link() }
         });
         let by = |link: fn(&Links) -> &Link| match &links {
             Some(links) => Some(format!("redis://127.0.0.1:{}", link(links).port)),
-            None => url.clone(),
+            None => Server::url(&servers),
         };
         let (gates_url, url) = (by(|links| &links.gate), by(|links| &links.backends));
         let started = |service: &String, name: &str, models: &[String]| {

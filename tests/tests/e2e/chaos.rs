@@ -24,6 +24,8 @@ const TABLE: &str = "FOREBAY_CHAOS_TABLE";
 const LASTS: Duration = Duration::from_secs(3);
 /// The longest time until results are shared again.
 const RECOVERS: Duration = Duration::from_secs(5);
+/// The same where other tests keep the machine busy.
+const RECOVERS_BESIDE_OTHERS: Duration = Duration::from_secs(20);
 
 /// What came of one.
 struct Row {
@@ -120,12 +122,13 @@ fn table(rows: &[Row]) -> String {
 #[test]
 fn whatever_fails_no_answer_is_wrong_no_request_fails_of_it_and_results_are_soon_shared_again() {
     let all = std::env::var_os(TABLE);
+    let longest = if all.is_some() { RECOVERS } else { RECOVERS_BESIDE_OTHERS };
     let mut rows = Vec::new();
     let mut broken = Vec::new();
     for fault in FAULTS.iter().filter(|fault| fault.is_quick || all.is_some()) {
         let row = run(fault);
         let allowed = |why: &str| fault.allows.iter().any(|allowed| why.contains(allowed));
-        if row.wrong > 0 || row.errors.iter().any(|(why, _)| !allowed(why)) || row.recovered > RECOVERS {
+        if row.wrong > 0 || row.errors.iter().any(|(why, _)| !allowed(why)) || row.recovered > longest {
             broken.push(fault.name);
         }
         eprint!("{}", table(std::slice::from_ref(&row)));
