@@ -1,5 +1,5 @@
 //! `POST /forebay/v2/poll`: which table a proxy has, and what it counted -> the table once there is a newer one. A poll is held
-//! until then, or until its time is over, so that proxies hear of a change at once.
+//! until then, until a service has no server alive any more, or has one again, or until its time is over: so proxies hear of a change at once.
 
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -51,13 +51,14 @@ pub(super) async fn poll(
 }
 
 async fn answer(gate: &Gate, known: u64, arrived: Instant, wait: Duration) -> Result<Response, HttpError> {
-    let mut epochs = gate.live.epochs();
+    let (mut epochs, away) = (gate.live.epochs(), gate.live.away());
     loop {
         epochs.borrow_and_update();
         let now = Instant::now();
         let (until, at_the_end) = match gate.live.standing(known, now) {
             Standing::Newer => return table(gate, now),
             Standing::Unknown => return Err(HttpError::NoGenerations),
+            Standing::Same if gate.live.away() != away => return Ok(unchanged(gate, known)),
             Standing::Same => (arrived + wait, Ok(())),
             Standing::Untraced => (arrived + wait.max(TRACE), Err(HttpError::NoGenerations)),
         };

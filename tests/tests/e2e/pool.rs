@@ -52,7 +52,8 @@ fn what_is_in_the_pool_is_answered_without_any_backend() {
 
 #[test]
 fn results_in_the_queue_are_written_before_a_backend_ends() {
-    let mut stack = Stack::new().pool(Pool::Redis).start();
+    // All are asked for at the gate, though nothing was found there before.
+    let mut stack = Stack::new().pool(Pool::Redis).filter(json!({"gate": {"ask": "always"}})).start();
     for value in 0..50_u8 {
         is(&stack.infer(MODEL, &JSON, &fp32(&[f32::from(value)])), STORED);
     }

@@ -148,7 +148,12 @@ impl LiveTable {
 
     /// So many instances of each service are alive.
     pub(crate) fn set_replicas(&self, replicas: BTreeMap<String, usize>) {
+        let before = self.away();
         self.replicas.store(Arc::new(replicas));
+        if self.away() != before {
+            // Who polls is told at once.
+            self.epochs.send_modify(|_| ());
+        }
     }
 
     /// How many instances of each service are alive, as they said it last.
