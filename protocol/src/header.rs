@@ -43,6 +43,10 @@ pub const X_FOREBAY_EPOCH: &str = "x-forebay-epoch";
 pub const X_FOREBAY_NOW_MS: &str = "x-forebay-now-ms";
 /// Services none of whose servers are alive, separated by commas; absent: none. In a gate's answer to a poll.
 pub const X_FOREBAY_AWAY: &str = "x-forebay-away";
+/// How `serve`'s member of `Cache-Status` begins.
+pub const BY_SERVE: &str = "forebay-serve; ";
+/// All of it, where the pool had the answer.
+pub const HIT_BY_SERVE: &str = "forebay-serve; hit";
 /// The credential of a caller: put on by the proxy, never by the filter.
 pub const X_FOREBAY_TOKEN: &str = "x-forebay-token";
 /// Which backends compute a request, [`ON_DEMAND`] or, where it is absent, the hot ones. Put on by the filter, for routes to match.

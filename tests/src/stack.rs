@@ -4,18 +4,13 @@
 mod envoy;
 mod forebay;
 mod running;
+mod start;
 
-use envoy::{Changes, Wiring};
+use envoy::Changes;
 pub use forebay::Tls;
-use forebay::{Files, Secrets};
-use rig::link::Link;
-use rig::process::until;
-use rig::tier::{Server, Tier};
-use running::Proxy;
 pub use running::{Backend, Links, Running};
 use serde_json::Value;
 use std::path::PathBuf;
-use tempfile::TempDir;
 
 /// Where results are kept.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -187,10 +182,6 @@ impl Stack {
         self
     }
 
-    fn redis_arguments(&self) -> Vec<&str> {
-        self.brought.iter().flat_map(|brought| ["--requirepass", &*brought.password]).collect()
-    }
-
     /// More arguments of `serve`.
     #[must_use]
     pub fn serve(mut self, arguments: &[&str]) -> Self {
@@ -226,130 +217,6 @@ impl Stack {
         self.on_demand = models.iter().map(ToString::to_string).collect();
         let backends = serde_json::json!({"on_demand": {&*self.services[0]: models}});
         self.filter(serde_json::json!({ "backends": backends })).holds()
-    }
-
-    fn secrets(&self, folder: &TempDir) -> Secrets {
-        let secrets = match &self.brought {
-            None => Secrets::create(folder.path(), &self.services, self.injects),
-            Some(brought) => {
-                Secrets::brought(&brought.token, Files::of(&brought.serve), Files::of(&brought.gate))
-            }
-        };
-        secrets.of_tenant(self.tenant.clone()).with_tls(self.tls.clone())
-    }
-
-    /// What keeps results for all.
-    fn servers(&self) -> Vec<Server> {
-        match self.pool {
-            Pool::Memory => vec![],
-            Pool::Redis => vec![Server::start_with(Tier::Redis, &self.redis_arguments())],
-            Pool::Memcached => vec![Server::start(Tier::Memcached), Server::start(Tier::Memcached)],
-        }
-    }
-
-    /// Starts it; ready when this returns.
-    ///
-    /// # Panics
-    /// Something does not start.
-    pub fn start(self) -> Running {
-        let folder = TempDir::new().expect("a temporary folder");
-        let secrets = self.secrets(&folder);
-        let servers = self.servers();
-        let mut links = self.links.then(|| {
-            let link = || Link::start(servers[0].port);
-            Links { backends: link(), gate: link(), envoys: link() }
-        });
-        let by = |link: fn(&Links) -> &Link| match &links {
-            Some(links) => Some(format!("redis://127.0.0.1:{}", link(links).port)),
-            None => Server::url(&servers),
-        };
-        let (gates_url, url) = (by(|links| &links.gate), by(|links| &links.backends));
-        let started = |service: &String, name: &str, models: &[String]| {
-            let repository = forebay::repository(&folder.path().join(name), models);
-            let command =
-                forebay::serve((&repository, service), (0, 0, 0), url.as_deref(), &secrets, &self.arguments);
-            let (process, ports) = forebay::start(name, command);
-            Backend { service: service.clone(), repository, process, ports }
-        };
-        let mut backends: Vec<Backend> =
-            self.services.iter().map(|service| started(service, service, &self.models)).collect();
-        let wired = backends.iter().map(|b| (b.service.clone(), b.ports.http)).collect();
-        for number in 1..self.replicas {
-            backends.push(started(&self.services[0], &format!("replica-{number}"), &self.models));
-        }
-        let replicas = backends[self.services.len()..].iter();
-        let replicas = replicas.map(|one| (one.ports.http, one.ports.grpc.unwrap_or(0))).collect();
-        let on_demand = (!self.on_demand.is_empty()).then(|| {
-            backends.push(started(&self.services[0], "on-demand", &self.on_demand));
-            backends[backends.len() - 1].ports
-        });
-        let held_for = self.holds.then_some(on_demand.unwrap_or(backends[0].ports));
-        let gate = gates_url.as_deref().map(|url| {
-            let held_for = held_for.map(|ports| (&*self.services[0], ports));
-            let mut command = forebay::gate(url, 0, &secrets, held_for);
-            command.args(&self.gate_arguments);
-            forebay::start("gate", command)
-        });
-        let ports = gate.as_ref().map_or(backends[0].ports, |(_, ports)| *ports);
-        let gate_port = ports.gate.expect("a gate");
-        if let Some(links) = &mut links {
-            links.envoys = Link::start(gate_port);
-        }
-        let linked_port = links.as_ref().map_or(gate_port, |links| links.envoys.port);
-        let wiring = Wiring {
-            backends: wired,
-            replicas,
-            backend_grpc_port: backends[0].ports.grpc.expect("a backend serves gRPC"),
-            gate_port: self.gate_port.unwrap_or(linked_port),
-            token: secrets.token.clone(),
-            injects: self.injects,
-            hold_ports: gate
-                .as_ref()
-                .filter(|_| self.holds)
-                .map(|(_, ports)| (ports.http, ports.grpc.unwrap_or(0))),
-            on_demand_ports: on_demand.map(|ports| (ports.http, ports.grpc.unwrap_or(0))),
-            tls: self.tls.map(|tls| tls.folder),
-            changes: self.changes,
-        };
-        // What a backend with the gate in it serves, that gate knows before it listens.
-        if gate.is_some() && self.gate_port.is_none() {
-            for service in &self.services {
-                forebay::until_told(gate_port, &secrets, service, &self.models);
-            }
-            forebay::until_told(gate_port, &secrets, &self.services[0], &self.on_demand);
-        }
-        let polls = self.gate_port.is_none() && wiring.changes.poll_the_gate();
-        let (envoy, port, admin_port) = envoy::start(folder.path(), &wiring);
-        let others = (1..self.proxies)
-            .map(|number| {
-                let own = folder.path().join(format!("proxy-{number}"));
-                std::fs::create_dir(&own).expect("a folder of its own");
-                let (process, port, admin_port) = envoy::start(&own, &wiring);
-                Proxy { process, port, admin_port }
-            })
-            .collect();
-        let arguments = self.arguments;
-        let running = Running {
-            envoy,
-            others,
-            links,
-            gate,
-            backends,
-            servers,
-            url,
-            port,
-            admin_port,
-            secrets,
-            arguments,
-            folder,
-        };
-        if polls {
-            let ports = running.all_admin_ports();
-            until("each filter has a table", || {
-                ports.iter().all(|port| running::tables(*port) > 0).then_some(())
-            });
-        }
-        running
     }
 }
 

@@ -3,10 +3,10 @@
 
 use anyhow::{Context, Result};
 
-use crate::command::{WITH_TENSORRT, cargo, command, output, shown};
+use crate::command::{Stamp, WITH_TENSORRT, cargo, shown};
 use crate::layout::Layout;
 use crate::setup::{self, Part};
-use crate::wasm;
+use crate::{test, wasm};
 
 const PARTS: [Part; 8] = [
     Part::Python,
@@ -34,15 +34,8 @@ pub(crate) fn run(layout: &Layout) -> Result<()> {
     std::fs::create_dir_all(&table)?;
     let table = table.join("table.md");
     let _ = std::fs::remove_file(&table);
-    let mut tests = cargo();
-    tests.args(["test", "--workspace", "--test", "e2e"]).args(WITH_TENSORRT).args([
-        "--",
-        "chaos::",
-        "--nocapture",
-    ]);
-    tests.current_dir(&layout.root).env("FOREBAY_DIR", &layout.dir).env("FOREBAY_PYTHON", layout.python());
-    tests.env("FOREBAY_ONNXRUNTIME", layout.onnxruntime()).env("ORT_DYLIB_PATH", layout.onnxruntime());
-    tests.env("FOREBAY_CHAOS_TABLE", &table);
+    let mut tests = test::tests_with(layout, &["--test", "e2e"]);
+    tests.args(["--", "chaos::", "--nocapture"]).env("FOREBAY_CHAOS_TABLE", &table);
     let outcome = shown(tests);
     let rows = std::fs::read_to_string(&table).context("no fault came to its end")?;
     let report = report(layout, &rows)?;
@@ -53,18 +46,12 @@ pub(crate) fn run(layout: &Layout) -> Result<()> {
 }
 
 fn report(layout: &Layout, rows: &str) -> Result<String> {
-    let ask = |program: &str, words: &[&str]| -> Result<String> {
-        let mut asked = command(program, words);
-        asked.current_dir(&layout.root);
-        Ok(output(asked)?.trim().to_owned())
-    };
     Ok(format!(
         "# When a part of the mesh fails\n\n\
          `cargo xtask chaos`: two Envoys with two workers each, three backends, a gate and a pool, debug builds, {} processors. Eight clients ask \
          all the time, half of them over gRPC, half for what was asked before. A fault that is mended lasts three seconds. *Shared again*: since it \
-         was mended, or began, until one Envoy finds in the pool what the other one asked for. Commit {}, {}.\n\n{rows}",
+         was mended, or began, until one Envoy finds in the pool what the other one asked for. {}\n\n{rows}",
         std::thread::available_parallelism()?,
-        ask("git", &["rev-parse", "--short=12", "HEAD"])?,
-        ask("date", &["-u", "+%Y-%m-%d"])?,
+        Stamp::of(layout)?,
     ))
 }

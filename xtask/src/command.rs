@@ -1,6 +1,7 @@
 //! Running other programs: a command enters; its output, or an error that shows what it said, leaves. What takes long says so.
 
 use std::ffi::OsStr;
+use std::fmt;
 use std::io::{BufRead as _, BufReader};
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output, Stdio};
@@ -12,6 +13,8 @@ use anyhow::{Context, Result, bail};
 use bytesize::ByteSize;
 use humantime::format_duration;
 use walkdir::WalkDir;
+
+use crate::layout::Layout;
 
 /// After each such time, a line says that a step still runs; after longer ones, once it has run for [`LONG`].
 const PATIENCE: Duration = Duration::from_secs(5);
@@ -211,6 +214,36 @@ pub(crate) const WITH_TENSORRT: [&str; 2] = [
     "--features",
     "forebay/tensorrt,forebay-bindings/tensorrt,forebay-tensorrt-double/tensorrt,xtask/tensorrt",
 ];
+
+/// What a report is of.
+pub(crate) struct Stamp {
+    /// Twelve digits.
+    pub(crate) commit: String,
+    /// Of today, as 2026-11-30.
+    pub(crate) date: String,
+}
+
+impl Stamp {
+    /// This checkout's, and today's.
+    ///
+    /// # Errors
+    /// It is no checkout of git's.
+    pub(crate) fn of(layout: &Layout) -> Result<Self> {
+        let ask = |program: &str, words: &[&str]| -> Result<String> {
+            let mut asked = command(program, words);
+            asked.current_dir(&layout.root);
+            Ok(output(asked)?.trim().to_owned())
+        };
+        let commit = ask("git", &["rev-parse", "--short=12", "HEAD"])?;
+        Ok(Self { commit, date: ask("date", &["-u", "+%Y-%m-%d"])? })
+    }
+}
+
+impl fmt::Display for Stamp {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "Commit {}, {}.", self.commit, self.date)
+    }
+}
 
 #[cfg(test)]
 mod tests {

@@ -3,6 +3,7 @@
 mod dependencies;
 mod run;
 
+use std::process::Command;
 use std::thread;
 use std::time::{Duration, Instant};
 
@@ -76,13 +77,18 @@ fn tests(layout: &Layout, total: &mut Total) -> Result<()> {
     wasm::run(layout)?;
     tools_of_optimize(layout)?;
     println!("test: tests");
+    run::run(tests_with(layout, &["--no-fail-fast"]), total)?;
+    older_headers(layout, total)
+}
+
+/// Tests of the workspace, as cargo's words choose them, with what they need of what is installed.
+pub(crate) fn tests_with(layout: &Layout, words: &[&str]) -> Command {
     let mut tests = cargo();
-    tests.args(["test", "--workspace", "--no-fail-fast"]).args(WITH_TENSORRT).current_dir(&layout.root);
+    tests.args(["test", "--workspace"]).args(words).args(WITH_TENSORRT).current_dir(&layout.root);
     tests.env("FOREBAY_DIR", &layout.dir).env("FOREBAY_PYTHON", layout.python());
     tests.env("FOREBAY_ONNXRUNTIME", layout.onnxruntime()).env("ORT_DYLIB_PATH", layout.onnxruntime());
     tests.envs(layout.tensorrt());
-    run::run(tests, total)?;
-    older_headers(layout, total)
+    tests
 }
 
 /// What `forebay optimize` drives, so that its tests wait for no network.

@@ -6,7 +6,7 @@ use std::fs;
 use anyhow::{Context, Result, ensure};
 
 use crate::cluster;
-use crate::command::{WITH_TENSORRT, cargo, command, output};
+use crate::command::{Stamp, WITH_TENSORRT, cargo, output};
 use crate::layout::Layout;
 use crate::setup::{self, Part};
 
@@ -25,17 +25,11 @@ pub(crate) fn run(layout: &Layout) -> Result<()> {
     let said = output(test)?;
     let rows: Vec<&str> = said.lines().filter(|line| line.starts_with("| ")).collect();
     ensure!(!rows.is_empty(), "no test ran: traces::collector");
-    let ask = |program: &str, words: &[&str]| -> Result<String> {
-        let mut asked = command(program, words);
-        asked.current_dir(&layout.root);
-        Ok(output(asked)?.trim().to_owned())
-    };
     let report = format!(
         "# Spans in OpenTelemetry's collector\n\n\
-         `cargo xtask traces`: `serve` and a collector {version} (OTLP over HTTP in, its `debug` exporter out). Commit {}, {}.\n\n\
+         `cargo xtask traces`: `serve` and a collector {version} (OTLP over HTTP in, its `debug` exporter out). {}\n\n\
          | | what it wrote |\n|---|---|\n{}\n",
-        ask("git", &["rev-parse", "--short=12", "HEAD"])?,
-        ask("date", &["-u", "+%Y-%m-%d"])?,
+        Stamp::of(layout)?,
         rows.join("\n"),
     );
     let file = layout.root.join("tests/reports/traces.md");

@@ -2,7 +2,7 @@
 //! came from.
 
 use forebay_protocol::entry::Field;
-use forebay_protocol::header::{AGE, CACHE_STATUS, X_FOREBAY_COST_US, X_FOREBAY_GENERATION};
+use forebay_protocol::header::{AGE, CACHE_STATUS, HIT_BY_SERVE, X_FOREBAY_COST_US, X_FOREBAY_GENERATION};
 use http::header::CACHE_CONTROL;
 use http::{HeaderMap, HeaderName, HeaderValue};
 
@@ -47,7 +47,7 @@ pub(super) fn kept(policy: Policy) -> Field {
 /// RFC 9211, with this server as the cache.
 pub(super) fn status(source: Source) -> &'static str {
     let (miss, stored) = match source {
-        Source::Pool { .. } => return "forebay-serve; hit",
+        Source::Pool { .. } => return HIT_BY_SERVE,
         Source::Collapsed => return "forebay-serve; fwd=uri-miss; collapsed",
         Source::Session { miss, stored } => (miss, stored),
     };
@@ -74,4 +74,19 @@ fn bypass(why: Bypass) -> &'static str {
 /// A header's value; empty for what can't be one.
 fn visible(text: &str) -> HeaderValue {
     HeaderValue::from_str(text).unwrap_or_else(|_| HeaderValue::from_static(""))
+}
+
+#[cfg(test)]
+mod tests {
+    use forebay_protocol::header::BY_SERVE;
+
+    use super::*;
+
+    #[test]
+    fn every_status_begins_as_filters_know_it() {
+        let misses = [Miss::Off, Miss::Request, Miss::Absent, Miss::Bypass(Bypass::NoStore)];
+        let sessions = misses.map(|miss| Source::Session { miss, stored: false });
+        let all = [Source::Pool { age_s: 0 }, Source::Collapsed].into_iter().chain(sessions);
+        assert!(all.map(status).all(|status| status.starts_with(BY_SERVE)));
+    }
 }

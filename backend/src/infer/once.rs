@@ -14,7 +14,7 @@ use metrics::counter;
 
 use super::work::Asked;
 use super::{InferError, Miss, Outcome, Source};
-use crate::cache::pool::{Claim, Lease};
+use crate::cache::pool::Claim;
 use crate::cache::store::{self, Store};
 use crate::engine::EngineError;
 use crate::models::Version;
@@ -58,8 +58,9 @@ impl Lookup<'_> {
         }
     }
 
-    /// The pool's entry, or the right to compute it, or neither; and when that was asked for which had this answer.
-    async fn claim(&self) -> (Instant, Option<Arc<Entry>>, Option<Lease>) {
+    /// The pool's entry, or nothing; and when that was asked for which had this answer. Where nothing is, what was `asked` may have the
+    /// lease of it, and may have waited.
+    async fn claim(&self, asked: &mut Asked) -> (Instant, Option<Arc<Entry>>) {
         let (since, mut pauses) = (Instant::now(), backoff(PAUSES));
         let mut waits = None;
         loop {
@@ -78,8 +79,10 @@ impl Lookup<'_> {
             if waits.is_some() {
                 counter!("forebay_lease_waits", "outcome" => outcome).increment(1);
                 self.trace.stage(Stage::Wait, since);
+                asked.since.get_or_insert(since);
             }
-            return (began, entry, lease);
+            asked.lease = lease;
+            return (began, entry);
         }
     }
 
@@ -157,12 +160,11 @@ impl Lookup<'_> {
                 }
             }
         };
-        let (began, entry, lease) = match lead.as_ref().filter(|_| asked.manner == Manner::default()) {
-            Some(_) => self.claim().await,
+        let (began, entry) = match lead.as_ref().filter(|_| asked.manner == Manner::default()) {
+            Some(_) => self.claim(&mut asked).await,
             // One that is urgent, or has little time, waits for nobody.
-            None => (Instant::now(), self.ask().await, None),
+            None => (Instant::now(), self.ask().await),
         };
-        asked.lease = lease;
         if let (Some(lead), Some(entry)) = (&lead, &entry) {
             lead.land(&Landed { found: Found::Kept(entry.clone()), by: self.trace.span() });
         }

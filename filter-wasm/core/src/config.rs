@@ -4,15 +4,16 @@
 //! names the field, and the filter then passes everything ([`Config::passing`]).
 
 mod backends;
+mod gate;
 mod refresh;
 mod trust;
 
-use forebay_protocol::poll::MAX_WAIT_MS;
 use forebay_protocol::service;
 use serde::Deserialize;
 use std::collections::BTreeMap;
 
 pub use backends::Backends;
+pub use gate::{Ask, Gate};
 pub use refresh::Refresh;
 pub use trust::{Authorization, Cookie, Tenancy, Tenant};
 
@@ -51,17 +52,6 @@ pub enum Grpc {
     /// They are looked up, joined and answered as requests over HTTP are. Envoy must have its `grpc_http1_reverse_bridge` behind this
     /// filter, and a route for hits: no filter can write trailers.
     Answer,
-}
-
-/// Which misses are looked up in L2.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize)]
-#[serde(rename_all = "lowercase")]
-pub enum Ask {
-    /// Those of models whose lookups spare more than they cost, as the last ones have shown, and of others now and then.
-    #[default]
-    Learned,
-    /// All.
-    Always,
 }
 
 /// Settings of one Envoy route, by the route's name.
@@ -112,43 +102,6 @@ impl Default for Join {
     fn default() -> Self {
         Self { max_waiters: 4096, max_waiter_bytes: 64 << 20, timeout_ms: 30_000 }
     }
-}
-
-/// The gate: where L2 lookups go and live generations come from.
-#[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
-#[serde(deny_unknown_fields)]
-pub struct Gate {
-    /// Envoy cluster of the gate.
-    pub cluster: String,
-    /// `:authority` of the callouts; by default the last part of the cluster's name, since Istio's names
-    /// (`outbound|8010||gate.ns.svc.cluster.local`) are no authorities.
-    pub authority: Option<String>,
-    /// A lookup's deadline, in milliseconds. On the path of every miss: single digits.
-    #[serde(default = "five")]
-    pub timeout_ms: u64,
-    /// Longest that the gate may hold a poll for live generations, in milliseconds: so often a table that does not change is
-    /// confirmed. A change is told at once.
-    #[serde(default = "two_seconds")]
-    pub poll_ms: u64,
-    /// Age at which the table of live generations is no longer believed, in milliseconds.
-    #[serde(default = "five_seconds")]
-    pub stale_ms: u64,
-    /// Which misses are looked up in L2.
-    #[serde(default)]
-    pub ask: Ask,
-    /// Models that are never looked up in L2 (L1 only), by name.
-    #[serde(default)]
-    pub skip_models: Vec<String>,
-}
-
-fn five() -> u64 {
-    5
-}
-fn two_seconds() -> u64 {
-    2000
-}
-fn five_seconds() -> u64 {
-    5000
 }
 
 /// The whole plugin configuration.
@@ -324,36 +277,29 @@ impl Config {
             refresh.check()?;
         }
         if let Some(gate) = &self.gate {
-            if gate.cluster.is_empty() {
-                return Err(out_of_range("gate.cluster", "an empty name", "the name of an Envoy cluster"));
-            }
-            if !is_authority(gate.authority()) {
-                return Err(out_of_range(
-                    "gate.authority",
-                    &format!("{:?}", gate.authority()),
-                    "a host, maybe with a port",
-                ));
-            }
-            range("gate.timeout_ms", gate.timeout_ms, 1, 1000, "between 1 and 1000")?;
-            range("gate.poll_ms", gate.poll_ms, 50, MAX_WAIT_MS, "between 50 and 30000")?;
-            let soonest = gate.poll_ms.saturating_add(1000);
-            range(
-                "gate.stale_ms",
-                gate.stale_ms,
-                soonest,
-                600_000,
-                "between gate.poll_ms + 1000 and 600000",
-            )?;
+            gate.check()?;
         }
         Ok(())
     }
 }
 
-impl Gate {
-    /// `:authority` of the callouts.
-    pub fn authority(&self) -> &str {
-        self.authority.as_deref().unwrap_or_else(|| self.cluster.rsplit('|').next().unwrap_or_default())
+/// `:authority` of callouts to a cluster: as it is said, or the last part of the cluster's name, since Istio's names
+/// (`outbound|8010||gate.ns.svc.cluster.local`) are no authorities.
+fn authority<'a>(said: Option<&'a str>, cluster: &'a str) -> &'a str {
+    said.unwrap_or_else(|| cluster.rsplit('|').next().unwrap_or_default())
+}
+
+/// A cluster of callouts, as a field names it, and their authority.
+fn callouts(section: &str, field: &str, cluster: &str, authority: &str) -> Result<(), ConfigError> {
+    if cluster.is_empty() {
+        let field = format!("{section}.{field}");
+        return Err(out_of_range(&field, "an empty name", "the name of an Envoy cluster"));
     }
+    if !is_authority(authority) {
+        let (field, found) = (format!("{section}.authority"), format!("{authority:?}"));
+        return Err(out_of_range(&field, &found, "a host, maybe with a port"));
+    }
+    Ok(())
 }
 
 /// What any proxy takes as `:authority`: a host, maybe with a port.

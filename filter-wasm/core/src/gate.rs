@@ -2,7 +2,6 @@
 //! so that a gate that is down costs nothing. The poll for live generations is [`crate::live`]'s.
 
 mod breaker;
-mod worth;
 
 use crate::acts::{Call, Ticket};
 use crate::config;
@@ -15,7 +14,6 @@ use forebay_protocol::entry::{Entry, EntryError};
 use forebay_protocol::tenant::Tenant;
 use forebay_protocol::{gate, header};
 use std::borrow::Cow;
-use worth::Worth;
 
 /// What a lookup asks for.
 #[derive(Clone, Copy, Debug)]
@@ -70,44 +68,12 @@ pub enum Looked {
 pub struct Gate {
     settings: config::Gate,
     breaker: Breaker,
-    worth: Worth,
-}
-
-/// A miss, as far as it matters whether it is looked up.
-#[derive(Clone, Copy, Debug)]
-pub struct Missed<'a> {
-    /// The number of the service.
-    pub service: u16,
-    /// The model's name.
-    pub model: &'a str,
-    /// Bytes of the request.
-    pub bytes: usize,
 }
 
 impl Gate {
     /// A gate that is believed to be well.
     pub fn new(settings: config::Gate) -> Self {
-        Self { settings, breaker: Breaker::default(), worth: Worth::default() }
-    }
-
-    /// Is a lookup of it worth its price?
-    pub fn is_worth_it(&mut self, missed: Missed<'_>, now_ms: u64) -> bool {
-        self.worth.asks(missed.service, missed.model, now_ms)
-    }
-
-    /// The pool had an entry that took so many microseconds to compute, or (`None`) had nothing: so a lookup found out, or the backend.
-    pub fn learn(&mut self, missed: Missed<'_>, cost_us: Option<u64>) {
-        self.worth.found(missed.service, missed.model, cost_us.map(|cost_us| (cost_us, missed.bytes)));
-    }
-
-    /// Has a request of that service met no backend lately?
-    pub fn lacks_backend(&self, service: u16, now_ms: u64) -> bool {
-        self.worth.lacks_backend(service, now_ms)
-    }
-
-    /// A request of that service met no backend.
-    pub fn met_no_backend(&mut self, service: u16, now_ms: u64) {
-        self.worth.met_no_backend(service, now_ms);
+        Self { settings, breaker: Breaker::default() }
     }
 
     /// The lookup to send.

@@ -10,19 +10,22 @@
 //!   l1       ready-encoded answers: in-VM map, then shared slots
 //!   usable   may a kept answer be given to this request?
 //!   join     same answer already on its way in this worker? wait for it
+//!   asking   is a lookup in L2 worth its price?
 //!   gate     the L2 callout and its circuit breaker
 //!   upstream the one way out to the upstream
 //!   store    the upstream's answer, collected chunk by chunk -> L1, and out (landing) to those who wait
 //! ```
 //!
 //! [`worker::Worker`] owns what the requests of one worker thread share, [`memory`] and the bodies that are [`arriving`] among it, and
-//! polls for [`live`] generations, with a [`tally`] of what was saved. [`encoding`] knows how requests and answers look in V2 over
+//! polls for [`live`] generations, with a [`tally`] of what was saved, and makes stale answers anew
+//! ([`refresh`]). [`encoding`] knows how requests and answers look in V2 over
 //! HTTP; [`cache_status`] has every reason with its text. Nothing here panics, and nothing here knows the proxy-wasm SDK.
 #![deny(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::indexing_slicing)]
 #![cfg_attr(test, allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::indexing_slicing))]
 
 pub mod acts;
 pub mod arriving;
+mod asking;
 pub mod cache_status;
 pub mod config;
 pub mod counters;
@@ -41,3 +44,4 @@ pub mod tally;
 pub mod usable;
 pub mod wanted;
 pub mod worker;
+mod worth;

@@ -2,11 +2,15 @@
 //! the root context, which outlives the request; its answer enters L1 as any upstream's does. Of what is equal one at a time is
 //! under way, and one that fails is not tried again at once: so no herd of them meets a backend.
 
-use crate::acts::{Call, Ticket};
+use crate::acts::{Act, Acts, Call, Ticket};
 use crate::config::Refresh as Settings;
+use crate::counters::Event;
+use crate::exchange::storable::{GRPC_STATUS, storable};
+use crate::host::{Host, Of};
 use crate::l1::AnswerKey;
 use crate::memory::Held;
 use crate::wanted::Wanted;
+use crate::worker::Worker;
 use forebay_protocol::header;
 use std::borrow::Cow;
 use std::collections::{HashMap, VecDeque};
@@ -24,9 +28,9 @@ const MOST_FAILURES: usize = 1024;
 pub struct Refresh {
     /// What it wants.
     pub wanted: Rc<Wanted>,
-    /// Its body, as it came, and of its JSON the length that it said.
+    /// Its body, as it came.
     pub body: Vec<u8>,
-    /// See there.
+    /// Its `inference-header-content-length`, as it came; "" for none.
     pub header_length: Vec<u8>,
     /// What the body takes of the worker's memory, and the answer to it.
     pub held: Held,
@@ -66,15 +70,9 @@ impl Refreshes {
         self.waiting.push_back(refresh);
     }
 
-    /// Does none wait to be sent?
-    pub fn is_idle(&self) -> bool {
-        self.waiting.is_empty()
-    }
-
-    /// The next callout, with what it says of its tenant.
-    pub fn next(&mut self, whose: impl Fn(&Wanted) -> Vec<(&'static str, String)>) -> Option<Call> {
+    /// The callout of one that waited.
+    fn send(&mut self, mut refresh: Refresh, identity: Vec<(&'static str, String)>) -> Option<Call> {
         let settings = self.settings.as_ref()?;
-        let mut refresh = self.waiting.pop_front()?;
         let incoming = &refresh.wanted.incoming;
         let is_call = incoming.path.is_call();
         let cluster = settings.cluster(is_call)?;
@@ -86,7 +84,7 @@ impl Refreshes {
             ("accept-encoding".into(), text(&incoming.accept_encoding)),
             ("te".into(), if is_call { "trailers".to_owned() } else { String::new() }),
         ];
-        headers.extend(whose(&refresh.wanted).into_iter().map(|(name, value)| (Cow::Borrowed(name), value)));
+        headers.extend(identity.into_iter().map(|(name, value)| (name.into(), value)));
         headers.extend(settings.headers.iter().map(|(name, value)| (name.clone().into(), value.clone())));
         headers.retain(|(_, value)| !value.is_empty());
         self.sent = self.sent.wrapping_add(1);
@@ -104,18 +102,50 @@ impl Refreshes {
         Some(call)
     }
 
-    /// The one of that number has ended.
-    pub fn take(&mut self, number: u32) -> Option<Refresh> {
-        self.under_way.remove(&number)
-    }
-
     /// It gave nothing that can be kept: others of its key wait.
-    pub fn failed(&mut self, key: AnswerKey, now_ms: u64) {
+    fn failed(&mut self, key: AnswerKey, now_ms: u64) {
         if self.failed.len() >= MOST_FAILURES {
             self.failed.retain(|_, until_ms| now_ms < *until_ms);
         }
         if self.failed.len() < MOST_FAILURES {
             self.failed.insert(key, now_ms.saturating_add(PAUSE_MS));
         }
+    }
+}
+
+impl Worker {
+    /// One at a time: a callout is the last act of a callback.
+    pub(crate) fn send_refresh(&mut self, acts: &mut Acts) {
+        let Some(refresh) = self.refreshes.waiting.pop_front() else { return };
+        if !self.refreshes.waiting.is_empty() {
+            self.wake(acts);
+        }
+        let wanted = refresh.wanted.clone();
+        let identity: Vec<_> = self.identity(wanted.incoming.tenant.as_ref()).collect();
+        let call = self.refreshes.send(refresh, identity);
+        acts.list.extend(call.map(|call| Act::Call(Box::new(call))));
+    }
+
+    /// A refresh was answered with a body of that size, or (`None`) failed.
+    pub(crate) fn refreshed(&mut self, host: &dyn Host, number: u32, body_size: Option<usize>) {
+        let Some(refresh) = self.refreshes.under_way.remove(&number) else { return };
+        let (wanted, now_ms) = (refresh.wanted, host.now_ms());
+        let answer = body_size.and_then(|size| {
+            let headers = host.headers(Of::Call);
+            let storable =
+                storable(&headers, &wanted, self.gate.is_some(), self.l1.max_entry_bytes()).ok()?;
+            let body = host.body(Of::Call, size).filter(|_| refresh.held.grow_by(size))?;
+            let is_call = wanted.incoming.path.is_call();
+            let is_ok = !is_call || host.headers(Of::CallTrailers).first(GRPC_STATUS) == Some(b"0");
+            let is_whole = is_ok && body.len() == size && storable.is_whole(&body);
+            storable.answer(body, now_ms, is_call, self.room_to_inflate()).filter(|_| is_whole)
+        });
+        let Some(answer) = answer else {
+            self.counters.event(Event::RefreshFailed);
+            return self.refreshes.failed(wanted.key, now_ms);
+        };
+        self.counters.event(Event::Refreshed);
+        self.l1.store(host, wanted.key, &Rc::new(answer), true);
+        self.l1.alias(&wanted);
     }
 }

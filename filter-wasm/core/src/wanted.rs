@@ -4,7 +4,6 @@
 use crate::cache_status::Bypass;
 use crate::config::Config;
 use crate::encoding::{self, Parsed};
-use crate::gate::Missed;
 use crate::join::FlightKey;
 use crate::l1::{AnswerKey, answer_key};
 use crate::memory::Held;
@@ -275,12 +274,6 @@ impl Wanted {
     /// What is asked, where it was parsed.
     pub fn digest(&self) -> Option<&Digest> {
         self.parsed.as_ref().map(|parsed| &parsed.digest)
-    }
-
-    /// The same as a miss.
-    pub fn missed(&self) -> Missed<'_> {
-        let Incoming { route, path, .. } = &self.incoming;
-        Missed { service: route.service, model: path.infer().model, bytes: self.body_bytes }
     }
 
     /// The client's id; "" for none.

@@ -1,24 +1,24 @@
 //! What the requests of one worker thread share: L1, flights, live generations, the gate, counters; and the root context's own
-//! work, on its tick and when woken. Who waited is released in [`crate::landing`].
+//! work, on its tick and when woken. Who waited is released in [`crate::landing`],
+//! stale answers are made anew in [`crate::refresh`], and what is asked is decided in [`crate::asking`].
 
 use crate::acts::{Act, Acts, Ticket};
 use crate::arriving::Arrivals;
 use crate::cache_status::{Bypass, Forward, Tier};
-use crate::config::{self, Ask, Config, Mode, Tenancy};
+use crate::config::{self, Config, Mode, Tenancy};
 use crate::counters::{Counters, Event, Result as Counted};
-use crate::exchange::Going;
-use crate::exchange::storable::{GRPC_STATUS, storable};
 use crate::gate::Gate;
-use crate::host::{Headers, Host, Of};
+use crate::host::Host;
 use crate::join::{BATCH, Join};
 use crate::l1::{Answer, L1, Missing};
 use crate::landing::Landed;
-use crate::live::{self, Asked, Heard, Live};
+use crate::live::{self, Heard, Live};
 use crate::memory::Memory;
 use crate::refresh::Refreshes;
 use crate::tally::{Outcome, Tally};
 use crate::usable::Rules;
 use crate::wanted::{Incoming, Wanted};
+use crate::worth::Worth;
 use forebay_protocol::digest::Digest;
 use forebay_protocol::freshness::Usable;
 use forebay_protocol::tenant::Tenant;
@@ -30,15 +30,6 @@ const IDLE_TICK_MS: u64 = 500;
 
 /// The tick with one, in milliseconds: so soon another worker takes over the poll from one that is gone.
 const TICK_MS: u64 = 250;
-
-/// Envoy's response flags of a request that met no backend: UH, UF and UO, as bits of `response.flags`.
-const NO_BACKEND: i64 = 1 << 1 | 1 << 5 | 1 << 7;
-/// A call's status of the same.
-const UNAVAILABLE: &[u8] = b"14";
-/// How our backend's member of `Cache-Status` begins.
-const SERVES: &[u8] = b"forebay-serve; ";
-/// All of it, where the pool had the answer.
-const SERVES_HIT: &[u8] = b"forebay-serve; hit";
 
 /// What answered a request, for the tally.
 #[derive(Clone, Copy, Debug)]
@@ -76,8 +67,10 @@ pub struct Worker {
     pub live: Live,
     /// Lookups in L2, where there is a gate.
     pub gate: Option<Gate>,
+    /// Which lookups are worth their price.
+    pub(crate) worth: Worth,
     /// Stale answers that are made anew.
-    pub refreshes: Refreshes,
+    pub(crate) refreshes: Refreshes,
     /// What requests under way may hold.
     pub memory: Memory,
     /// Requests whose bodies are not complete.
@@ -103,6 +96,7 @@ impl Worker {
             join: Join::new(config.join.clone()),
             live: Live::new(config.gate.as_ref()),
             gate: config.gate.clone().map(Gate::new),
+            worth: Worth::default(),
             refreshes: Refreshes::new(config.refresh.clone()),
             memory: Memory::new(config.max_held_bytes),
             arrivals: Arrivals::default(),
@@ -171,44 +165,6 @@ impl Worker {
         self.l1.find(host, &wanted.key, |answer| rules.suits(wanted, answer))
     }
 
-    /// Is it worth to ask the gate for it? Always where nothing else may answer, where no backend is known to be there, and of models
-    /// whose backends come and go; never of a model that a table which is believed doesn't list.
-    pub fn should_ask(&mut self, host: &dyn Host, wanted: &Wanted, now_ms: u64) -> bool {
-        let (Some(settings), Some(gate)) = (&self.config.gate, &mut self.gate) else { return true };
-        let (incoming, missed) = (&wanted.incoming, wanted.missed());
-        let service = self.services.get(usize::from(missed.service)).map_or("", String::as_str);
-        if settings.ask == Ask::Always
-            || incoming.directives.only_if_cached
-            || self.config.backends.is_on_demand(service, missed.model)
-        {
-            return true;
-        }
-        let asked = Asked { service, model: missed.model, version: incoming.path.infer().version };
-        self.live.may_have(asked, now_ms, settings.stale_ms)
-            && (gate.is_worth_it(missed, now_ms) || self.live.is_away(host, service))
-    }
-
-    /// What the backend's answer says of a miss: that there is no backend, or, of one that was not looked up, whether the pool had it.
-    pub(crate) fn learn(&mut self, host: &dyn Host, headers: &Headers, going: &Going, now_ms: u64) {
-        let (Some(gate), wanted) = (&mut self.gate, &going.wanted) else { return };
-        if headers.number::<u16>(":status") == Some(503) || headers.first(GRPC_STATUS) == Some(UNAVAILABLE) {
-            let flags = host.property(&["response", "flags"]);
-            let flags = flags.and_then(|flags| Some(i64::from_le_bytes(*flags.first_chunk()?)));
-            if flags.is_some_and(|flags| flags & NO_BACKEND != 0) {
-                gate.met_no_backend(wanted.incoming.route.service, now_ms);
-            }
-            return;
-        }
-        if going.is_asked {
-            return;
-        }
-        let said = headers.values(header::CACHE_STATUS).find(|said| said.starts_with(SERVES));
-        if let Some(said) = said {
-            let cost_us = headers.number(header::X_FOREBAY_COST_US).unwrap_or(0);
-            gate.learn(wanted.missed(), (said == SERVES_HIT).then_some(cost_us));
-        }
-    }
-
     /// The VM has just started, as the proxy's number `vm`: take over what the proxy's workers, or this one before a trap, left in
     /// shared data.
     pub fn on_start(&mut self, host: &dyn Host, vm: u64) {
@@ -265,45 +221,6 @@ impl Worker {
         self.let_late_go(host.now_ms(), &mut acts);
         self.send_refresh(&mut acts);
         acts
-    }
-
-    /// One at a time: a callout is the last act of a callback.
-    fn send_refresh(&mut self, acts: &mut Acts) {
-        let tenancy = self.config.tenancy;
-        let call = self.refreshes.next(|wanted| identity(tenancy, wanted.incoming.tenant.as_ref()));
-        if !self.refreshes.is_idle() {
-            self.wake(acts);
-        }
-        acts.list.extend(call.map(|call| Act::Call(Box::new(call))));
-    }
-
-    /// A refresh was answered with a body of that size, or (`None`) failed.
-    fn refreshed(&mut self, host: &dyn Host, number: u32, body_size: Option<usize>) {
-        let Some(refresh) = self.refreshes.take(number) else { return };
-        let (wanted, now_ms) = (refresh.wanted, host.now_ms());
-        let answer = body_size.and_then(|size| {
-            let headers = host.headers(Of::Call);
-            let storable =
-                storable(&headers, &wanted, self.gate.is_some(), self.l1.max_entry_bytes()).ok()?;
-            let body = host.body(Of::Call, size).filter(|_| refresh.held.grow_by(size))?;
-            let is_call = wanted.incoming.path.is_call();
-            let is_ok = !is_call || host.headers(Of::CallTrailers).first(GRPC_STATUS) == Some(b"0");
-            let is_whole = is_ok && body.len() == size && storable.is_whole(&body);
-            storable.answer(body, now_ms, is_call, self.room_to_inflate()).filter(|_| is_whole)
-        });
-        let Some(answer) = answer else {
-            self.counters.event(Event::RefreshFailed);
-            return self.refreshes.failed(wanted.key, now_ms);
-        };
-        self.counters.event(Event::Refreshed);
-        self.l1.store(host, wanted.key, &Rc::new(answer), true);
-        self.l1.alias(&wanted);
-    }
-
-    /// Is no backend of the service there, as far as is known?
-    pub(crate) fn lacks_backend(&self, host: &dyn Host, service: u16, now_ms: u64) -> bool {
-        let met_none = self.gate.as_ref().is_some_and(|gate| gate.lacks_backend(service, now_ms));
-        met_none || self.live.is_away(host, self.service(service))
     }
 
     /// Requests whose bodies take too long go on unlooked-at: a batch now, and the rest when woken.
@@ -395,15 +312,15 @@ impl Worker {
     /// Says on whose behalf a request goes upstream, where there are tenants. That it comes from the proxy, the proxy proves by a
     /// credential that the filter never sees.
     pub fn identify(&self, acts: &mut Acts, tenant: Option<&Tenant>) {
-        for (name, value) in identity(self.config.tenancy, tenant) {
+        for (name, value) in self.identity(tenant) {
             acts.push(Act::SetRequestHeader { name, value });
         }
     }
-}
 
-/// The headers that say so.
-fn identity(tenancy: Tenancy, tenant: Option<&Tenant>) -> Vec<(&'static str, String)> {
-    let required = (tenancy == Tenancy::Required).then(|| (header::X_FOREBAY_TENANCY, "required".to_owned()));
-    let tenant = tenant.map(|tenant| (header::X_FOREBAY_TENANT, tenant.to_string()));
-    required.into_iter().chain(tenant).collect()
+    /// The headers that say so.
+    pub(crate) fn identity(&self, tenant: Option<&Tenant>) -> impl Iterator<Item = (&'static str, String)> {
+        let is_required = self.config.tenancy == Tenancy::Required;
+        let required = is_required.then(|| (header::X_FOREBAY_TENANCY, "required".to_owned()));
+        required.into_iter().chain(tenant.map(|tenant| (header::X_FOREBAY_TENANT, tenant.to_string())))
+    }
 }

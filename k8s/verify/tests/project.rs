@@ -131,6 +131,11 @@ fn a_mistake_in_any_file_of_ours_is_found() {
         );
     }
     says(
+        "charts/forebay/templates/_front.tpl",
+        &|text| text.replace("\"cluster\" \"forebay-backend\"", "\"cluster\" \"forebay-backends\""),
+        &["refresh.cluster: there is no cluster `forebay-backends`"],
+    );
+    says(
         "base/backend/service.yaml",
         &|text| text.replacen("name: http", "name: htpp", 1),
         &["Service/forebay-dev/forebay-backend: spec.ports", "chart and overlay differ"],

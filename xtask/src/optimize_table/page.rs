@@ -7,7 +7,7 @@ use std::fs;
 use anyhow::{Context as _, Result};
 
 use super::row::{Outcome, Row};
-use crate::command::{command, output};
+use crate::command::Stamp;
 use crate::layout::Layout;
 
 /// What follows it in the page is made here.
@@ -16,14 +16,8 @@ const PAGE: &str = "backend/OPTIMIZE.md";
 
 /// Writes the report and the page.
 pub(super) fn write(layout: &Layout, rows: &[Row], table: &str) -> Result<()> {
-    let ask = |program: &str, words: &[&str]| -> Result<String> {
-        let mut asked = command(program, words);
-        asked.current_dir(&layout.root);
-        Ok(output(asked)?.trim().to_owned())
-    };
-    let (commit, date) =
-        (ask("git", &["rev-parse", "--short=12", "HEAD"])?, ask("date", &["-u", "+%Y-%m-%d"])?);
-    let head = format!("{}\nCommit {commit}, {date}.\n\n", of_machine(rows));
+    let stamp = Stamp::of(layout)?;
+    let head = format!("{}\n{stamp}\n\n", of_machine(rows));
     let mut asked = String::from("\n| model | items | BLAKE3 of what it is asked |\n|---|---|---|\n");
     for row in rows {
         if let Outcome::Reported(report) = &row.outcome {
@@ -31,7 +25,7 @@ pub(super) fn write(layout: &Layout, rows: &[Row], table: &str) -> Result<()> {
         }
     }
     let report = format!("# Models made lighter\n\n`cargo xtask optimize-table`. {head}{table}{asked}");
-    let file = layout.root.join(format!("tests/reports/optimize-{date}.md"));
+    let file = layout.root.join(format!("tests/reports/optimize-{}.md", stamp.date));
     fs::write(&file, report).with_context(|| format!("can't write {}", file.display()))?;
     let page = layout.root.join(PAGE);
     let old = fs::read_to_string(&page).with_context(|| format!("can't read {PAGE}"))?;

@@ -65,21 +65,13 @@ pub(crate) enum Claim {
 }
 
 /// The right to compute a result. Dropping it is giving up: the next one that asks has it.
-pub(crate) struct Lease(oneshot::Sender<End>);
-
-/// How a computation ended that gave a result.
-enum End {
-    /// The result is on its way to the tier, where it takes the mark's place.
-    Kept,
-    /// It can't be kept.
-    Unkept,
-}
+pub(crate) struct Lease(oneshot::Sender<bool>);
 
 impl Lease {
-    /// There is a result; whether it is kept.
+    /// There is a result. One that is kept takes the mark's place; of one that can't be it is remembered for a while.
     pub(crate) fn end(self, is_kept: bool) {
         // Nobody listens where the runtime ends.
-        let _ = self.0.send(if is_kept { End::Kept } else { End::Unkept });
+        let _ = self.0.send(is_kept);
     }
 }
 
@@ -101,15 +93,15 @@ pub(super) async fn claim<S: Shelf>(kept: Arc<Kept<S>>, key: Key) -> Result<Clai
 }
 
 /// Keeps a mark alive until the lease is over.
-async fn hold(shelf: &impl Shelf, key: &Key, mark: u64, mut ended: oneshot::Receiver<End>) {
+async fn hold(shelf: &impl Shelf, key: &Key, mark: u64, mut ended: oneshot::Receiver<bool>) {
     let mut beats = interval(BEAT);
     beats.set_missed_tick_behavior(MissedTickBehavior::Delay);
     beats.reset();
     let unkept = loop {
         tokio::select! {
             end = &mut ended => match end {
-                Ok(End::Kept) => return,
-                Ok(End::Unkept) => break true,
+                Ok(true) => return,
+                Ok(false) => break true,
                 Err(_) => break false,
             },
             // It goes by itself where this fails.
@@ -118,4 +110,23 @@ async fn hold(shelf: &impl Shelf, key: &Key, mark: u64, mut ended: oneshot::Rece
     };
     // As above.
     let _ = shelf.unmark(key, mark, unkept, PATIENCE).await;
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_mark_is_no_entry_and_an_entry_no_mark() {
+        for (bytes, slot) in [
+            (&b"FBL1\0\0\0\0\0\0\0\0"[..], Slot::Held),
+            (b"", Slot::Held),
+            (b"FBU1", Slot::Free),
+            (b"FBU1 and more", Slot::Bytes(Bytes::from_static(b"FBU1 and more"))),
+            (b"FBE2", Slot::Bytes(Bytes::from_static(b"FBE2"))),
+            (b"FBE3", Slot::Bytes(Bytes::from_static(b"FBE3"))),
+        ] {
+            assert_eq!(Slot::of(Bytes::from_static(bytes)), slot, "{bytes:?}");
+        }
+    }
 }

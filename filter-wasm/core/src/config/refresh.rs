@@ -1,6 +1,6 @@
 //! Where stale answers are made anew.
 
-use super::{ConfigError, is_authority, out_of_range, range};
+use super::{ConfigError, authority, callouts, out_of_range, range};
 use serde::Deserialize;
 use std::collections::BTreeMap;
 
@@ -34,19 +34,13 @@ impl Refresh {
 
     /// `:authority` of the callouts there.
     pub fn authority(&self, is_call: bool) -> &str {
-        let cluster = self.cluster(is_call).unwrap_or_default();
-        self.authority.as_deref().unwrap_or_else(|| cluster.rsplit('|').next().unwrap_or_default())
+        authority(self.authority.as_deref(), self.cluster(is_call).unwrap_or_default())
     }
 
     pub(super) fn check(&self) -> Result<(), ConfigError> {
-        for (is_call, field) in [(false, "refresh.cluster"), (true, "refresh.grpc_cluster")] {
-            let Some(cluster) = self.cluster(is_call) else { continue };
-            if cluster.is_empty() {
-                return Err(out_of_range(field, "an empty name", "the name of an Envoy cluster"));
-            }
-            if !is_authority(self.authority(is_call)) {
-                let found = format!("{:?}", self.authority(is_call));
-                return Err(out_of_range("refresh.authority", &found, "a host, maybe with a port"));
+        for (is_call, field) in [(false, "cluster"), (true, "grpc_cluster")] {
+            if let Some(cluster) = self.cluster(is_call) {
+                callouts("refresh", field, cluster, self.authority(is_call))?;
             }
         }
         let is_plain = |byte: u8| byte.is_ascii_lowercase() || byte.is_ascii_digit() || byte == b'-';

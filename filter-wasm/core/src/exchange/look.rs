@@ -275,11 +275,11 @@ impl Exchange {
         let looked = gate::answered(host, body_size, &held);
         if let Some(gate) = &mut worker.gate {
             gate.did(&looked, going.wanted.incoming.directives.only_if_cached, now_ms);
-            match &looked {
-                Looked::Entry(entry) => gate.learn(going.wanted.missed(), Some(entry.cost_us)),
-                Looked::Miss => gate.learn(going.wanted.missed(), None),
-                _ => {}
-            }
+        }
+        match &looked {
+            Looked::Entry(entry) => worker.learn_of_pool(&going.wanted, Some(entry.cost_us)),
+            Looked::Miss => worker.learn_of_pool(&going.wanted, None),
+            _ => {}
         }
         let entry = match looked {
             Looked::Entry(entry) => entry,

@@ -94,7 +94,7 @@ fn of_resources(resources: &Value) -> Value {
     json!({ "static_resources": parts })
 }
 
-/// Our gate's cluster is one of those that there are.
+/// Clusters that our filter calls are some of those that there are.
 fn clusters(object: &Object, config: &Value, failures: &mut Vec<Failure>) {
     if config.pointer("/dynamic_resources/cds_config").is_some() {
         return;
@@ -107,13 +107,12 @@ fn clusters(object: &Object, config: &Value, failures: &mut Vec<Failure>) {
         .filter_map(|cluster| cluster.get("name")?.as_str())
         .collect();
     filter::each_settings(config, "", &mut |at, settings| {
-        let gate = settings.pointer("/gate/cluster").and_then(Value::as_str);
-        if let Some(gate) = gate.filter(|gate| !names.contains(gate)) {
-            failures.push(object.failure(
-                at,
-                format!("gate.cluster: there is no cluster `{gate}`"),
-                format!("one of {}", names.join(", ")),
-            ));
+        for (section, field) in [("gate", "cluster"), ("refresh", "cluster"), ("refresh", "grpc_cluster")] {
+            let cluster = settings.get(section).and_then(|section| section.get(field)?.as_str());
+            if let Some(cluster) = cluster.filter(|cluster| !names.contains(cluster)) {
+                let wrong = format!("{section}.{field}: there is no cluster `{cluster}`");
+                failures.push(object.failure(at, wrong, format!("one of {}", names.join(", "))));
+            }
         }
     });
 }

@@ -1,4 +1,4 @@
-//! Whether a model's misses are worth a lookup: what became of the last ones enters, to ask or not comes out. The backend looks into
+//! Whether lookups of a model are worth their price: what became of the last ones enters, to ask or not comes out. The backend looks into
 //! the pool itself, so what a lookup spares is the way to it; where it spares less than it costs, only one now and then is made, to
 //! notice when that changes. A backend of ours tells the rest: what it found in the pool a lookup would have found.
 
@@ -24,7 +24,7 @@ const AWAY_MS: u64 = 5000;
 
 /// What this worker has learned, by service and model.
 #[derive(Debug, Default)]
-pub(super) struct Worth {
+pub(crate) struct Worth {
     models: HashMap<(u16, String), Learned>,
     /// When a service was last seen without a backend.
     away_ms: HashMap<u16, u64>,
@@ -41,10 +41,10 @@ struct Learned {
 }
 
 impl Worth {
-    /// Is a lookup worth it now?
-    pub(super) fn asks(&mut self, service: u16, model: &str, now_ms: u64) -> bool {
-        let is_away = self.lacks_backend(service, now_ms);
-        let Some(learned) = self.learned(service, model).filter(|_| !is_away) else { return true };
+    /// Is a lookup of that service's model worth it now?
+    pub(crate) fn asks(&mut self, of: (u16, &str), now_ms: u64) -> bool {
+        let is_away = self.lacks_backend(of.0, now_ms);
+        let Some(learned) = self.learned(of).filter(|_| !is_away) else { return true };
         if learned.seen < TRIAL || learned.spares_us >= LOOKUP_US || learned.passed >= EVERY - 1 {
             learned.passed = 0;
             return true;
@@ -54,8 +54,8 @@ impl Worth {
     }
 
     /// A lookup found an entry that took `cost_us` to compute, for a request of so many bytes, or would have; `None`: nothing.
-    pub(super) fn found(&mut self, service: u16, model: &str, found: Option<(u64, usize)>) {
-        let Some(learned) = self.learned(service, model) else { return };
+    pub(crate) fn found(&mut self, of: (u16, &str), found: Option<(u64, usize)>) {
+        let Some(learned) = self.learned(of) else { return };
         let spares = |(cost_us, bytes): (u64, usize)| WAY_US + cost_us as f32 + bytes as f32 / BYTES_PER_US;
         let spares_us = found.map_or(0.0, spares);
         learned.seen = learned.seen.saturating_add(1).min(WINDOW);
@@ -63,16 +63,16 @@ impl Worth {
     }
 
     /// Has a request of that service met no backend lately?
-    pub(super) fn lacks_backend(&self, service: u16, now_ms: u64) -> bool {
+    pub(crate) fn lacks_backend(&self, service: u16, now_ms: u64) -> bool {
         self.away_ms.get(&service).is_some_and(|at| now_ms.abs_diff(*at) <= AWAY_MS)
     }
 
     /// A request of that service met no backend.
-    pub(super) fn met_no_backend(&mut self, service: u16, now_ms: u64) {
+    pub(crate) fn met_no_backend(&mut self, service: u16, now_ms: u64) {
         self.away_ms.insert(service, now_ms);
     }
 
-    fn learned(&mut self, service: u16, model: &str) -> Option<&mut Learned> {
+    fn learned(&mut self, (service, model): (u16, &str)) -> Option<&mut Learned> {
         let (is_full, key) = (self.models.len() >= MOST_MODELS, (service, model.to_owned()));
         if is_full && !self.models.contains_key(&key) {
             return None;
@@ -89,8 +89,8 @@ mod tests {
     fn asked(worth: &mut Worth, misses: u32, every: u32, cost_us: u64) -> u32 {
         let mut asked = 0;
         for number in 1..=misses {
-            asked += u32::from(worth.asks(0, "m", 0));
-            worth.found(0, "m", number.is_multiple_of(every).then_some((cost_us, 1024)));
+            asked += u32::from(worth.asks((0, "m"), 0));
+            worth.found((0, "m"), number.is_multiple_of(every).then_some((cost_us, 1024)));
         }
         asked
     }
@@ -118,9 +118,9 @@ mod tests {
         let mut worth = Worth::default();
         asked(&mut worth, 1000, u32::MAX, 0);
         for _ in 0..200 {
-            worth.found(0, "m", Some((100, 0)));
+            worth.found((0, "m"), Some((100, 0)));
         }
-        assert!((0..10).all(|_| worth.asks(0, "m", 0)));
+        assert!((0..10).all(|_| worth.asks((0, "m"), 0)));
     }
 
     #[test]
@@ -128,18 +128,18 @@ mod tests {
         let mut worth = Worth::default();
         asked(&mut worth, 1000, u32::MAX, 0);
         worth.met_no_backend(1, 10_000);
-        assert!((0..10).filter(|_| worth.asks(0, "m", 10_000)).count() <= 1);
+        assert!((0..10).filter(|_| worth.asks((0, "m"), 10_000)).count() <= 1);
         worth.met_no_backend(0, 10_000);
-        assert!((0..100).all(|_| worth.asks(0, "m", 10_000 + AWAY_MS)));
-        assert!((0..10).filter(|_| worth.asks(0, "m", 10_001 + AWAY_MS)).count() <= 1);
+        assert!((0..100).all(|_| worth.asks((0, "m"), 10_000 + AWAY_MS)));
+        assert!((0..10).filter(|_| worth.asks((0, "m"), 10_001 + AWAY_MS)).count() <= 1);
     }
 
     #[test]
     fn more_models_than_are_remembered_are_looked_up() {
         let mut worth = Worth::default();
         for number in 0..MOST_MODELS {
-            worth.found(0, &number.to_string(), None);
+            worth.found((0, &number.to_string()), None);
         }
-        assert!((0..100).all(|_| worth.asks(0, "another", 0)));
+        assert!((0..100).all(|_| worth.asks((0, "another"), 0)));
     }
 }
