@@ -1,11 +1,12 @@
 //! `cargo xtask bench`: what a hit, a miss, the backend, its [`start`] and its [`wake`] cost. The thing, its base and, for the filter, its [`floor`] are
 //! measured in turn, and one table leaves, every row ratios within one run.
 //!
-//! Envoy (one worker) has one processor, everything else the other, so a row's CPU time is Envoy's own and the ratios hold on
-//! a noisy machine. A second Envoy has two workers and both processors; it gets less than it could take. The client is
+//! Envoy (one worker) has one processor, everything else the other, so a row's CPU time is Envoy's own (and the
+//! backend's where a row says so) and the ratios hold on a noisy machine. A second Envoy has two workers and both processors; it gets less than it could take. The client is
 //! `forebay bench`.
 
 mod bodies;
+mod cases;
 mod chart;
 mod envoy;
 pub(crate) mod figure;
@@ -29,8 +30,8 @@ use crate::setup::{self, Part};
 use crate::up::services::url;
 use crate::{up, wasm};
 use bodies::Body;
+use cases::{Case, cases};
 use envoy::Listener;
-use floor::Floor;
 use halt::HaltPoll;
 use load::{Load, Sample};
 use rig::forebay::Ports;
@@ -40,10 +41,10 @@ use table::{Row, Table, Told, Unit};
 
 /// The processor that what is measured has for itself.
 const MEASURED_CPU: &str = "0";
+/// What Envoy asks, which has the gate in it.
+const BACKEND: &str = "backend";
 /// The processor of clients and of everything else.
 const OTHER_CPU: &str = "1";
-/// Requests a second where the rate is fixed: less than Envoy could take.
-const RATE: u32 = 4_000;
 
 /// Settings of `cargo xtask bench`.
 #[derive(Debug, Args)]
@@ -66,26 +67,6 @@ pub(crate) struct Settings {
     /// Nanoseconds that a virtual machine's processors look for work before they halt, while this runs (root)
     #[arg(long)]
     halt_poll_ns: Option<u32>,
-}
-
-/// What is measured against what.
-struct Case {
-    name: String,
-    base: &'static str,
-    connections: u32,
-    /// Requests a second, whatever becomes of others; none: each connection asks again when it is answered.
-    rate: Option<u32>,
-    /// Envoy's.
-    workers: u32,
-    /// What is asked of what is measured.
-    body: Body,
-    measured: Listener,
-    /// Its base, and what that is asked.
-    against: (Listener, Body),
-    floor: Option<Listener>,
-    target: Option<f64>,
-    /// The CPU time of the gate counts, too, which here is the backend's.
-    with_gate: bool,
 }
 
 /// An Envoy that runs.
@@ -151,14 +132,8 @@ fn proxy_rows(
         return Ok(());
     }
     let repository = layout.dir.join("test-repository");
-    let backend_name = "backend";
-    let backend = Backend {
-        name: backend_name,
-        repository: &repository,
-        pool: "memory",
-        cpu: OTHER_CPU,
-        busy_poll_us: 0,
-    };
+    let backend =
+        Backend { name: BACKEND, repository: &repository, pool: "memory", cpu: OTHER_CPU, busy_poll_us: 0 };
     let backend = backend.start(layout, settings, group)?;
     let client = Client::default();
     for body in Body::ALL {
@@ -200,8 +175,8 @@ fn proxy_rows(
         let floor = case.floor.map(|floor| (floor, case.body));
         let sides: Vec<_> = [(case.measured, case.body), case.against].into_iter().chain(floor).collect();
         let mut pids = vec![proxy.pid];
-        if case.with_gate {
-            pids.push(group.pid(backend_name)?);
+        if case.with_backend {
+            pids.push(group.pid(BACKEND)?);
         }
         let sides = in_turn(settings.repeat, &sides, |side| load(side).run(layout, folder, &pids))?;
         let Case { name, base, connections, target, .. } = case;
@@ -263,78 +238,6 @@ impl Proxy {
     fn port(&self, listener: Listener) -> u16 {
         self.ports.iter().find(|(known, _)| *known == listener).map_or(0, |(_, port)| *port)
     }
-}
-
-fn cases() -> Vec<Case> {
-    let hit = |how: &str, (body, answered): (Body, Body), connections, target| Case {
-        name: format!("hit, {how}"),
-        base: "direct_response",
-        connections,
-        rate: None,
-        workers: 1,
-        body,
-        measured: Listener::Gate,
-        against: (Listener::Direct(answered), body),
-        floor: Some(Listener::answers(answered)),
-        target,
-        with_gate: false,
-    };
-    let mut cases = Vec::new();
-    for (body, how, target) in
-        [(Body::Json1k, "exact repeat, 1 KB", 1.7), (Body::Binary64k, "exact repeat, 64 KB", 3.5)]
-    {
-        cases.extend([1, 16, 64].map(|connections| hit(how, (body, body), connections, Some(target))));
-    }
-    for (workers, how) in
-        [(1, "exact repeat, 1 KB, at a fixed rate"), (2, "exact repeat, 1 KB, at a fixed rate, two workers")]
-    {
-        let all = hit(how, (Body::Json1k, Body::Json1k), 16, None);
-        cases.push(Case { workers, rate: Some(RATE), ..all });
-    }
-    for (body, answered, how) in [
-        (Body::Json1kNewId, Body::Json1k, "another id, 1 KB JSON"),
-        (Body::Json64kNewId, Body::Json64k, "another id, 64 KB JSON"),
-        (Body::Binary64kNewId, Body::Binary64k, "another id, 64 KB binary"),
-    ] {
-        cases.push(hit(how, (body, answered), 16, None));
-    }
-    for (body, answered, how, base) in [
-        (Body::Grpc1k, Body::Json1k, "gRPC, 1 KB", "the same in JSON"),
-        (Body::Grpc64k, Body::Binary64k, "gRPC, 64 KB", "the same in binary"),
-    ] {
-        let all = hit(how, (body, answered), 16, Some(1.3));
-        cases.push(Case { base, against: (Listener::Gate, answered), floor: None, ..all });
-    }
-    for (body, what) in [(Body::Json1kNew, "1 KB JSON"), (Body::Binary64kNew, "64 KB binary")] {
-        for (measured, floor, how, target) in [
-            (Listener::NoGate, Floor::Passes, "no L2", 1.25),
-            (Listener::Gate, Floor::Asks, "with L2 callout", 1.8),
-        ] {
-            cases.push(Case {
-                name: format!("miss, {what}, {how}"),
-                base: "plain proxying",
-                connections: 16,
-                rate: None,
-                workers: 1,
-                body,
-                measured,
-                against: (Listener::Plain, body),
-                floor: Some(Listener::Floor(floor)),
-                target: Some(target),
-                with_gate: false,
-            });
-        }
-        let all = hit(&format!("{what}, of a model that the pool never has"), (body, body), 16, Some(1.03));
-        let name = all.name.replacen("hit", "miss", 1);
-        let against = (Listener::NoGate, body);
-        cases.push(Case { name, base: "no L2", measured: Listener::Learned, against, floor: None, ..all });
-    }
-    for (body, what) in [(Body::Json1k, "1 KB JSON"), (Body::Binary64k, "64 KB binary")] {
-        let all = hit(&format!("from the pool, {what}, with the gate"), (body, body), 1, Some(3.0));
-        let (base, against) = ("hit of L1", (Listener::Gate, body));
-        cases.push(Case { base, measured: Listener::Pool, against, floor: None, with_gate: true, ..all });
-    }
-    cases
 }
 
 /// Measures each side in turn; the samples of all.
