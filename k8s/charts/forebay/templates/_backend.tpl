@@ -11,6 +11,9 @@
 {{- $_ := set $flags "record-dir" "/records" -}}
 {{- $_ := set $flags "record-key-file" (printf "%s/record-key" (include "forebay.secretsPath" $)) -}}
 {{- end -}}
+{{- if and $values.secrets.operators.enabled (not (include "forebay.isShared" .)) -}}
+{{- $_ := set $flags "operators-file" (printf "%s/operators" (include "forebay.secretsPath" .)) -}}
+{{- end -}}
 {{- include "forebay.shared" . | trim }}
 {{ include "forebay.flags" $flags | trim }}
 {{- with $values.backend.restricted.secret }}

@@ -18,6 +18,10 @@
 {{- if $secrets.credentials.enabled }}
 - secret: { name: {{ $secrets.credentials.secret }}, items: [{ key: {{ $secrets.credentials.key }}, path: credentials.json }] }
 {{- end }}
+{{- /* Where the gate is: in the backend while the pool is. */}}
+{{- if and $secrets.operators.enabled (ne (not .isBackend) (empty (include "forebay.isShared" .))) }}
+- secret: { name: {{ $secrets.operators.secret }}, items: [{ key: {{ $secrets.operators.key }}, path: operators }] }
+{{- end }}
 {{- if and .isBackend $secrets.recordKey.enabled }}
 - secret: { name: {{ $secrets.recordKey.secret }}, items: [{ key: {{ $secrets.recordKey.key }}, path: record-key }] }
 {{- end }}

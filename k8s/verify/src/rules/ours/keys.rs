@@ -5,10 +5,11 @@ use crate::rules::field::Field;
 use crate::rules::pods::{Pod, mount_of};
 
 /// Flags of the programs that name such a file; as variables with `FOREBAY_` before them.
-const FLAGS: [&str; 7] = [
+const FLAGS: [&str; 8] = [
     "credentials-file",
     "data-key-file",
     "memcached-password-file",
+    "operators-file",
     "pool-secret-file",
     "record-key-file",
     "redis-password-file",
