@@ -1,5 +1,5 @@
 //! A client of any server that speaks V2: `forebay infer` asks once and shows the answer, `forebay bench` loads a model and tells
-//! latency and throughput. Settings enter, text and files leave.
+//! latency and throughput; and of a gate: `forebay cache`. Settings enter, text and files leave.
 //!
 //! ```text
 //! address, tls   where a server is, and whom to believe
@@ -8,12 +8,14 @@
 //! inputs         inputs, or a file -> one request, and which values others may have
 //! request        request -> bytes in an encoding, with the spots where requests differ
 //! infer, bench   the commands
+//! cache          what a gate is asked: purges, and what is kept
 //! ```
 //!
-//! Nothing here knows our own server: what is counted as a hit is what `Cache-Status` says.
+//! But for `cache` nothing here knows our own server: what is counted as a hit is what `Cache-Status` says.
 
 mod address;
 mod bench;
+mod cache;
 mod connection;
 mod infer;
 mod inputs;
@@ -21,6 +23,7 @@ mod model;
 mod request;
 
 pub(crate) use bench::run as bench;
+pub(crate) use cache::run as cache;
 pub(crate) use infer::run as infer;
 
 use connection::{Connection, ConnectionError, Server, ServerError};

@@ -1,13 +1,16 @@
 //! The gate: lookups by digest and the table of live generations, over HTTP, for the filters. `forebay gate` serves it
 //! with a pool that many share; `serve` has the same routes with the pool in memory, on a port of their own too. Next: `cache` looks
-//! entries up, and knows what is live; what filters tell is summed up (`savings`), and kept where a folder is named (`key_trace`).
+//! entries up, and knows what is live; what filters tell is summed up (`savings`), and kept where a folder is named (`key_trace`). Operators
+//! purge there (`operate`).
 
 mod ends;
 pub(crate) mod key_trace;
 mod lookup;
+mod operate;
 mod poll;
 pub(crate) mod ready;
 mod savings;
+pub(crate) mod spoken;
 
 use std::sync::Arc;
 use std::time::Instant;
@@ -16,7 +19,7 @@ use axum::Router;
 use axum::middleware::map_response;
 use axum::response::Response;
 use axum::routing::{get, post};
-use forebay_protocol::gate::{FORMAT, LOOKUP_PATH, POLL_PATH};
+use forebay_protocol::gate::{FORMAT, LOOKUP_PATH, POLL_PATH, PURGE_PATH, STATS_PATH};
 use forebay_protocol::header::X_FOREBAY_FORMAT;
 use forebay_protocol::poll::MAX_POLL_BYTES;
 use http::{HeaderMap, HeaderValue};
@@ -24,19 +27,22 @@ use metrics::gauge;
 use tokio_util::sync::CancellationToken;
 
 use crate::body::Bodies;
-use crate::cache::live::{LiveTable, Proxies};
+use crate::cache::live::{LiveTable, Proxies, Registry};
 use crate::cache::store::Store;
 use crate::http::error::HttpError;
 use crate::observe::metrics::GateMetrics;
 use crate::observe::trace::Tracing;
-use crate::trust::{Peer, Trust};
+use crate::trust::{Operators, Peer, Trust};
 pub(crate) use savings::Savings;
 
 /// What the gate's routes need.
 pub(crate) struct Gate {
     pub(crate) store: Arc<Store>,
     pub(crate) live: Arc<LiveTable>,
+    pub(crate) registry: Arc<dyn Registry>,
     pub(crate) trust: Trust,
+    /// Who may purge; `None`: nobody.
+    pub(crate) operators: Option<Arc<Operators>>,
     /// Those that poll.
     pub(crate) proxies: Arc<Proxies>,
     pub(crate) savings: Arc<Savings>,
@@ -53,6 +59,8 @@ pub(crate) fn routes(gate: Arc<Gate>) -> Router {
     Router::new()
         .route(LOOKUP_PATH, get(lookup::lookup))
         .route(POLL_PATH, post(poll::poll))
+        .route(PURGE_PATH, post(operate::purge).get(operate::lags))
+        .route(STATS_PATH, get(operate::stats))
         .layer(map_response(with_format))
         .with_state(gate)
 }
@@ -76,6 +84,15 @@ impl Gate {
         peer: Option<&Peer>,
     ) -> Result<(), HttpError> {
         if self.trust.admits(service, headers, peer) { Ok(()) } else { Err(HttpError::Credential) }
+    }
+
+    /// Lets an operator in.
+    fn admit_operator(&self, headers: &HeaderMap) -> Result<(), HttpError> {
+        match &self.operators {
+            None => Err(HttpError::NoOperators),
+            Some(operators) if operators.admit(headers) => Ok(()),
+            Some(_) => Err(HttpError::NoOperator),
+        }
     }
 
     /// Tells `/metrics` what is known of generations and replicas, and takes away the sums of models that are served no more.

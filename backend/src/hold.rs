@@ -42,7 +42,7 @@ use axum::body::Body;
 use axum::extract::{Extension, Request, State};
 use axum::response::{IntoResponse as _, Response};
 use bytes::Bytes;
-use forebay_protocol::digest::{Key, digest};
+use forebay_protocol::digest::{Key, Scope, digest};
 use forebay_protocol::header::CACHE_STATUS;
 use forebay_protocol::limits::Limits;
 use forebay_protocol::manner::Manner;
@@ -122,9 +122,9 @@ impl Hold {
     /// of those that are live.
     fn readiness(&self, protocol: Protocol, about: Option<&Model>) -> Response {
         let is_ready = about.is_none_or(|model| {
-            self.live
-                .generations(&self.service, &model.name, &model.version)
-                .is_some_and(|generations| !generations.is_empty())
+            let all = Scope { service: &self.service, tenant: None };
+            let live = self.live.generations(&all, &model.name, &model.version);
+            live.is_some_and(|generations| !generations.is_empty())
         });
         let lacks = match (self.ending.is_cancelled(), is_ready) {
             (true, _) => HoldError::Ends,
@@ -219,7 +219,7 @@ impl Hold {
         }
         let scope = whose.scope(&self.service).ok()?;
         let digest = digest(&scope, decoded).ok()?;
-        let live = self.live.generations(&self.service, &decoded.model_name, &decoded.model_version);
+        let live = self.live.generations(&scope, &decoded.model_name, &decoded.model_version);
         let keys = live
             .unwrap_or_default()
             .iter()

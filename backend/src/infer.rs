@@ -11,7 +11,7 @@ use std::sync::Arc;
 use std::time::Instant;
 
 use forebay_protocol::cache_control::RequestDirectives;
-use forebay_protocol::digest::{self, Key};
+use forebay_protocol::digest::{self, Generation, Key};
 use forebay_protocol::manner::{Manner, WrongManner};
 use forebay_protocol::messages::ModelInferRequest;
 use http::{Extensions, HeaderMap};
@@ -28,7 +28,7 @@ use crate::schedule::given::Given;
 use crate::schedule::{QueueError, RunError};
 use crate::trust::{Trust, Unproven, Whose, directives};
 use once::Lookup;
-use work::Asked;
+use work::{Asked, Keep};
 
 /// What all requests share.
 #[derive(Clone)]
@@ -144,6 +144,8 @@ pub(crate) struct Answer {
     pub(crate) cost_us: u64,
     pub(crate) source: Source,
     pub(crate) version: Arc<Version>,
+    /// What caches in front keep it by.
+    pub(crate) generation: Generation,
     /// No cache in front may keep it.
     pub(crate) private: bool,
     pub(crate) trace: Trace,
@@ -199,7 +201,8 @@ impl Inference {
         trace.attribute("model_version", || version.number.clone());
         let arrived = version.statistics.arrived();
         let id = tracing::enabled!(tracing::Level::DEBUG).then(|| request.id.clone());
-        let answering = self.answer_from(&version, request, caller, &trace);
+        let generation = self.generation(&version, caller);
+        let answering = self.answer_from((&version, generation), request, caller, &trace);
         let answered = match caller.deadline {
             None => answering.await,
             // What is dropped leaves the queue.
@@ -221,12 +224,25 @@ impl Inference {
         }
         let (response, cost_us, source) = answered?;
         trace.attribute("cache_status", || headers::status(source).to_owned());
-        Ok(Answer { response, cost_us, source, version: version.clone(), private: caller.private, trace })
+        let private = caller.private;
+        Ok(Answer { response, cost_us, source, version: version.clone(), generation, private, trace })
+    }
+
+    /// Under which generation results for that caller are kept now: of what was purged before they are not.
+    fn generation(&self, version: &Version, caller: &Caller) -> Generation {
+        let scope = caller.whose.scope(&self.service).ok();
+        let of = (&*self.service, &*version.config.name);
+        let purged = self
+            .store
+            .as_ref()
+            .zip(scope)
+            .map(|(store, scope)| store.purged().generation(&version.generation, of, scope.tenant));
+        purged.unwrap_or(version.generation)
     }
 
     async fn answer_from(
         &self,
-        version: &Arc<Version>,
+        (version, generation): (&Arc<Version>, Generation),
         request: ModelInferRequest,
         caller: &Caller,
         trace: &Trace,
@@ -241,8 +257,8 @@ impl Inference {
         if let Some(recorder) = self.recorder.as_ref().filter(|_| !directives.no_store) {
             recorder.offer(&version.number, &request);
         }
-        let key = self.key(version, &request, caller);
-        let keep = self.store.clone().zip(key.ok());
+        let key = self.key((version, generation), &request, caller);
+        let keep = self.store.clone().zip(key.ok()).map(|(store, key)| Keep { store, key, generation });
         let asked = Asked {
             version: version.clone(),
             request,
@@ -258,7 +274,7 @@ impl Inference {
         let miss = match &keep {
             None => key.err().unwrap_or(Miss::Off),
             Some(_) if directives.no_cache => Miss::Request,
-            Some((store, key)) => {
+            Some(Keep { store, key, .. }) => {
                 let lookup = Lookup { version, store, key: *key, directives, trace };
                 if directives.only_if_cached {
                     return lookup.answer().await.ok_or(InferError::OnlyIfCached);
@@ -274,7 +290,12 @@ impl Inference {
     }
 
     /// Under which key the answer is kept; `Err` says why under none.
-    fn key(&self, version: &Version, request: &ModelInferRequest, caller: &Caller) -> Result<Key, Miss> {
+    fn key(
+        &self,
+        (version, generation): (&Version, Generation),
+        request: &ModelInferRequest,
+        caller: &Caller,
+    ) -> Result<Key, Miss> {
         let Some(policy) = version.policy.filter(|_| self.store.is_some()) else { return Err(Miss::Off) };
         if caller.directives.no_store {
             return Err(Miss::Bypass(Bypass::NoStore));
@@ -284,7 +305,7 @@ impl Inference {
         }
         let scope = caller.whose.scope(&self.service).map_err(|why| Miss::Bypass(Bypass::Unproven(why)))?;
         let digest = digest::digest(&scope, request).map_err(|_| Miss::Bypass(Bypass::Uncacheable))?;
-        Ok(Key::derive(&version.generation, &scope, &digest))
+        Ok(Key::derive(&generation, &scope, &digest))
     }
 }
 

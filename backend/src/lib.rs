@@ -1,6 +1,6 @@
 //! Forebay's backend: `serve` answers inference requests, `gate` answers the filters' lookups, `check-filter` reads a filter's
 //! settings as the filter does, `check-settings` a server's as it does itself, `generation` says under which name a model's results are
-//! kept, `optimize` makes models lighter, `simulate` says what a day would cost, `infer` and `bench` ask any V2 server, `plan` builds one plan of TensorRT's for `serve`, and
+//! kept, `optimize` makes models lighter, `simulate` says what a day would cost, `infer` and `bench` ask any V2 server, `cache` asks a gate to purge and what it knows, `plan` builds one plan of TensorRT's for `serve`, and
 //! `judge` runs models for `optimize`. Arguments enter ([`run`]), an exit code leaves.
 //!
 //! The rooms are listed from top to bottom; one uses only those below it (`rooms` tests that). A request's way: `http` or `grpc`
@@ -126,6 +126,7 @@ pub fn run() -> ExitCode {
         Command::Generation(settings) => run::generation::run(&settings),
         Command::Infer(settings) => client::infer(&settings),
         Command::Bench(settings) => client::bench(&settings),
+        Command::Cache(settings) => client::cache(&settings),
         Command::Simulate(settings) => simulate::run(&settings),
         Command::Judge => return optimize::judge(),
         Command::Optimize(settings) => match optimize::run(&settings) {

@@ -1,6 +1,7 @@
 //! Flags and environment -> settings, checked once, before anything starts. Every flag `--a-b` of a server is also
 //! `FOREBAY_A_B`. Next: `serve` or `gate` takes its settings apart and hands each part what it needs.
 
+mod cache;
 mod client;
 mod completion;
 mod environment;
@@ -32,6 +33,7 @@ use std::path::PathBuf;
 
 use clap::{Args, CommandFactory as _, FromArgMatches as _, Parser, Subcommand, ValueEnum as _};
 
+pub(crate) use cache::{AskedGate, CacheSettings, GetSettings, PurgeSettings, StatsSettings, TopSettings};
 pub(crate) use client::{
     Arrival, BenchSettings, Encoding, Header, InferSettings, InputSettings, Range, Repeats, ServerSettings,
     Shape,
@@ -90,6 +92,9 @@ pub(crate) enum Command {
     Infer(Box<InferSettings>),
     /// Load a model of any V2 server, and tell its latency and throughput
     Bench(Box<BenchSettings>),
+    /// Purge what is kept, or say what is, by way of a gate
+    #[command(subcommand)]
+    Cache(Box<CacheSettings>),
     /// Make a model smaller and faster, and install it as its next version if it is no slower and loses no more than it may
     Optimize(Box<OptimizeSettings>),
     /// What a day of requests would cost, with and without the cache and replicas that go to zero: a table, JSON, a picture
@@ -180,6 +185,7 @@ impl Command {
             | Self::Generation(_)
             | Self::Infer(_)
             | Self::Bench(_)
+            | Self::Cache(_)
             | Self::Optimize(_)
             | Self::Simulate(_)
             | Self::Judge
@@ -199,6 +205,7 @@ impl Command {
             | Self::Generation(_)
             | Self::Infer(_)
             | Self::Bench(_)
+            | Self::Cache(_)
             | Self::Optimize(_)
             | Self::Simulate(_)
             | Self::Judge => LogFormat::Text,
@@ -228,6 +235,7 @@ fn shown(error: &clap::Error) -> String {
 /// What clap can't check.
 fn check(command: &Command) -> Result<(), SettingsError> {
     match command {
+        Command::Cache(settings) => settings.check(),
         Command::Serve(settings) => settings.check(),
         Command::Gate(settings) => settings.check(),
         Command::Generation(settings) => settings.models.check(),

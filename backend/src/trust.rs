@@ -6,6 +6,7 @@
 //! neither looked up nor stored. What an unproven caller says of tenants is never believed.
 
 mod credentials;
+mod operators;
 mod peer;
 pub(crate) mod roots;
 mod watched;
@@ -22,6 +23,7 @@ use http::header::{AUTHORIZATION, CACHE_CONTROL, COOKIE};
 use tokio_util::sync::CancellationToken;
 
 pub(crate) use credentials::{Credential, Credentials};
+pub(crate) use operators::Operators;
 pub(crate) use peer::{Peer, TrustedProxies};
 pub(crate) use watched::Watched;
 

@@ -154,6 +154,10 @@ def key(generation, service, tenant, digest):
 # --- entries ----------------------------------------------------------------------------------------------------------
 
 
+def purged(generation, number):
+    return blake(field("forebay/purged/1"), field(generation), u64(number)) if number else generation
+
+
 def mac(tag, plain, key, secret):
     mac_key = blake3(secret, derive_key_context="forebay 2026 entry MAC secret v1").digest()
     return blake3(field(tag) + field(key) + field(plain), key=mac_key).digest()
@@ -241,11 +245,13 @@ def open_entry(sealed, key, secret, unpacked=None):
 
 
 def answer(question):
-    """All that FORMAT.md says about a request, or about a sealed entry."""
+    """All that FORMAT.md says about a request, a sealed entry, or a generation that was purged."""
     binary = {name[:-4]: bytes.fromhex(v) for name, v in question.items() if name.endswith("_hex")}
     if "sealed" in binary:
         key_bytes, unpacked = bytes.fromhex(question["key"]), binary.get("unpacked")
         return {"entry": open_entry(binary["sealed"], key_bytes, binary["secret"], unpacked)}
+    if "number" in question:
+        return {"purged": purged(bytes.fromhex(question["generation"]), question["number"]).hex()}
     whose = (question["service"], question["tenant"])
     length = question["header_length"]
     found = {

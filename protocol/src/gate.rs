@@ -10,3 +10,7 @@ pub const LOOKUP_PATH: &str = "/forebay/v2/lookup";
 /// `POST` of a [`crate::poll::Poll`]: 200 with the table of live generations, 204 when the poller's is the newest, or 503
 /// when the gate itself has none.
 pub const POLL_PATH: &str = "/forebay/v2/poll";
+/// `POST` of what is to be purged, by an operator's token; `GET` with `epoch` and `number`: who does not know that purge yet.
+pub const PURGE_PATH: &str = "/forebay/v2/purge";
+/// `GET` by an operator's token: what a gate knows.
+pub const STATS_PATH: &str = "/forebay/v2/stats";

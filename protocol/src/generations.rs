@@ -32,6 +32,9 @@ pub struct LiveModel {
     pub model: String,
     /// The requested version; "" when a client asks without one.
     pub version: String,
+    /// Whose row it is, where a tenant's results were purged by themselves; other tenants go by the row that names none.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub tenant: Option<String>,
     /// What may answer.
     pub generations: Vec<Generation>,
 }

@@ -31,6 +31,11 @@ fn requests_have_their_digests_and_keys() {
 }
 
 #[test]
+fn generations_of_what_was_purged_are_others() {
+    check(include_str!("../golden/2/purged.json"));
+}
+
+#[test]
 fn entries_open_and_seal_to_the_same_bytes() {
     check(include_str!("../golden/2/entries.json"));
 }

@@ -1,6 +1,6 @@
 //! Which generations are live. What each instance of `serve` says about itself (`herald`) goes to the `registry`, which is of this
 //! process alone or in the pool, and from there into the table (`table`) that the filters poll and that lookups go by. `heard` says
-//! how a table is made, `proxies` keeps who has which, `reports` whose reports were counted. `fleet` tells of the servers that are alive,
+//! how a table is made, `proxies` keeps who has which, `purges` what was purged, `reports` whose reports were counted. `fleet` tells of the servers that are alive,
 //! and in a `ledger` those of one service keep what they must agree on, and its gates what waits at them.
 
 pub(crate) mod fleet;
@@ -8,6 +8,7 @@ mod heard;
 mod herald;
 pub(crate) mod ledger;
 mod proxies;
+mod purges;
 mod registry;
 mod reports;
 mod table;
@@ -20,7 +21,10 @@ use std::time::Duration;
 pub(crate) use heard::{Record, Served};
 pub(crate) use herald::Herald;
 pub(crate) use proxies::{Proxies, TooMany};
-pub(crate) use registry::{Leaving, MemcachedSteps, Own, Registry, Shared, Steps, Untold, random_name};
+pub(crate) use purges::{Name, Purged};
+pub(crate) use registry::{
+    Known, Leaving, MemcachedSteps, Own, PurgeError, Registry, Shared, Steps, Untold, random_name,
+};
 pub(crate) use reports::{Fate, Uncounted};
 pub(crate) use table::{LiveTable, Standing};
 

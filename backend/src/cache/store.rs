@@ -10,6 +10,7 @@ use forebay_protocol::freshness::Stored;
 use metrics::counter;
 use prost::Message as _;
 
+use super::live::Purged;
 use super::pool::{Claim, Found, MemoryPool, Pool, PoolError, dropped};
 use crate::time::clock::now_ms;
 
@@ -23,6 +24,8 @@ const MARKS_OF_STALE: &str = "forebay 2026-11 mark of a stale entry v1";
 /// The pool and the way into it.
 pub(crate) struct Store {
     pool: Box<dyn Pool>,
+    /// What was purged: while it can't be known, nothing is answered from here.
+    purged: Arc<Purged>,
     /// What was kept lately, for while the pool fails: requests that are equal meet here.
     lately: Option<MemoryPool>,
     max_entry_bytes: usize,
@@ -30,8 +33,13 @@ pub(crate) struct Store {
 
 impl Store {
     /// A store in that pool, of entries up to that size.
-    pub(crate) fn new(pool: impl Pool + 'static, max_entry_bytes: usize) -> Self {
-        Self { pool: Box::new(pool), lately: None, max_entry_bytes }
+    pub(crate) fn new(pool: impl Pool + 'static, purged: Arc<Purged>, max_entry_bytes: usize) -> Self {
+        Self { pool: Box::new(pool), purged, lately: None, max_entry_bytes }
+    }
+
+    /// What was purged, by which requests have their generations.
+    pub(crate) fn purged(&self) -> &Purged {
+        &self.purged
     }
 
     /// The same, which has so many bytes of what it kept lately at hand while the pool fails.
@@ -42,21 +50,29 @@ impl Store {
 
     /// The first fresh entry under `keys`. A pool that fails is a miss.
     pub(crate) async fn lookup(&self, keys: &[Key]) -> Option<Arc<Entry>> {
-        self.first_fresh(keys, self.pool.get(keys, None).await)
+        self.first_fresh(keys, self.pool.get(keys, None).await).filter(|_| self.purged.is_known())
     }
 
     /// The same for a request that nothing else may answer.
     pub(crate) async fn lookup_only(&self, keys: &[Key]) -> Option<Arc<Entry>> {
-        self.first_fresh(keys, self.pool.get(keys, Some(ONLY_IF_CACHED)).await)
+        let found = self.first_fresh(keys, self.pool.get(keys, Some(ONLY_IF_CACHED)).await);
+        found.filter(|_| self.purged.is_known())
     }
 
     /// The same of a pool that needs no round trip; `None` of others.
     pub(crate) fn at_hand(&self, keys: &[Key]) -> Option<Arc<Entry>> {
-        first_fresh(self.pool.at_hand(keys))
+        first_fresh(self.pool.at_hand(keys)).filter(|_| self.purged.is_known())
     }
 
     /// A fresh entry, or what one does who would compute it. Where the pool fails, or has what is not fresh, nobody waits.
     pub(crate) async fn claim(&self, key: Key) -> Claim {
+        match self.claim_at_all(key).await {
+            Claim::Found(_) if !self.purged.is_known() => Claim::Free,
+            claim => claim,
+        }
+    }
+
+    async fn claim_at_all(&self, key: Key) -> Claim {
         match self.pool.claim(key).await {
             Ok(Claim::Found(entry)) if !is_fresh(&entry, now_ms()) => self.claim_of_stale(key).await,
             Ok(claim) => claim,
@@ -141,7 +157,7 @@ mod tests {
     }
 
     fn store() -> Store {
-        Store::new(MemoryPool::new(1 << 20, 1000), 1000)
+        Store::new(MemoryPool::new(1 << 20, 1000), Arc::new(Purged::own()), 1000)
     }
 
     fn keep(store: &Store, entry: Entry) -> bool {

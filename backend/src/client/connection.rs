@@ -18,7 +18,7 @@ use tokio_util::either::Either;
 
 use super::address::{Address, WrongUrl};
 use super::request::Request;
-use crate::settings::{Encoding, Header, ServerSettings};
+use crate::settings::{AskedGate, Encoding, Header, ServerSettings};
 use crate::trust::roots::{self, RootsError};
 use grpc::Grpc;
 use http1::Http1;
@@ -138,6 +138,8 @@ impl Answer<'_> {
     }
 }
 
+/// Largest answer of a gate: an entry, or all that is live.
+const MOST_OF_A_GATE: usize = 256 << 20;
 /// Of somebody else's error page.
 const LONGEST_ERROR: usize = 500;
 
@@ -168,6 +170,22 @@ impl Server {
         };
         let (timeout, max_answer_bytes) = (settings.timeout_secs, settings.max_answer_bytes);
         Ok(Self { address, headers: settings.headers.clone(), is_grpc, timeout, max_answer_bytes, tls })
+    }
+
+    /// A gate, with headers of every request.
+    ///
+    /// # Errors
+    /// [`ServerError`]: the URL, or the CAs.
+    pub(super) fn gate(asked: &AskedGate, headers: Vec<Header>) -> Result<Self, ServerError> {
+        let settings = ServerSettings {
+            url: asked.gate.clone(),
+            grpc_url: String::new(),
+            headers,
+            ca_file: asked.ca_file.clone(),
+            timeout_secs: asked.timeout_secs,
+            max_answer_bytes: MOST_OF_A_GATE,
+        };
+        Self::of(&settings, Encoding::Json)
     }
 
     /// The name that it is asked by, as `Host` and `:authority` say it: its address, unless a header says another.

@@ -94,6 +94,11 @@ impl Request {
         Self::http(head(server, "GET", path, None, 0))
     }
 
+    /// Sends JSON to a path of HTTP.
+    pub(super) fn post(server: &Server, path: &str, json: &[u8]) -> Self {
+        Self::http([&head(server, "POST", path, None, json.len()), json].concat())
+    }
+
     /// A call of gRPC.
     ///
     /// # Errors

@@ -67,7 +67,7 @@ async fn find(
     trace.attribute("model_name", || asked.model.to_owned());
     trace.attribute("service", || asked.service.to_owned());
     let scope = whose.scope(asked.service).map_err(|_| HttpError::Tenant)?;
-    let live = gate.live.generations(asked.service, asked.model, asked.version);
+    let live = gate.live.generations(&scope, asked.model, asked.version);
     let generations = live.ok_or(HttpError::NoGenerations)?;
     let keys: Vec<Key> =
         generations.iter().map(|generation| Key::derive(generation, &scope, &asked.digest)).collect();

@@ -12,6 +12,7 @@ use metrics::{Counter, counter};
 
 use super::ends::Ends;
 use super::key_trace::KeyTraces;
+use super::spoken::Saving;
 use crate::cache::live::{Fate, Registry, Uncounted};
 use crate::cache::pool::PoolError;
 use crate::observe::metrics::Series;
@@ -46,6 +47,8 @@ struct Sums {
 }
 
 struct Model {
+    /// Hits and microseconds, for who asks for them here.
+    total: (u64, u64),
     hits: Counter,
     saved_us: Counter,
     /// Where `/metrics` has them, for as long as this is.
@@ -121,6 +124,19 @@ impl Savings {
         self.lock().sweep(now, is_gone);
     }
 
+    /// What was reported to this gate, what saved most first.
+    pub(super) fn saved(&self) -> Vec<Saving> {
+        let saving = |((service, model), sums): (&(String, String), &Model)| Saving {
+            service: service.clone(),
+            model: model.clone(),
+            hits: sums.total.0,
+            saved_us: sums.total.1,
+        };
+        let mut saved: Vec<Saving> = self.lock().counters.iter().map(saving).collect();
+        saved.sort_by(|a, b| b.saved_us.cmp(&a.saved_us).then_with(|| a.model.cmp(&b.model)));
+        saved
+    }
+
     fn lock(&self) -> MutexGuard<'_, Sums> {
         self.sums.lock().unwrap_or_else(PoisonError::into_inner)
     }
@@ -137,12 +153,13 @@ impl Sums {
         for saved in saved {
             let model = self.model(&saved.service, &saved.model, now);
             let (hits, saved_us) = bounded(saved);
+            model.total = (model.total.0.saturating_add(hits), model.total.1.saturating_add(saved_us));
             model.hits.increment(hits);
             model.saved_us.increment(saved_us);
         }
     }
 
-    fn model(&mut self, service: &str, model: &str, now: Instant) -> &Model {
+    fn model(&mut self, service: &str, model: &str, now: Instant) -> &mut Model {
         let known = (service.to_owned(), model.to_owned());
         let fits = |name: &str| name.len() <= LONGEST_NAME && name != OTHER;
         let room = self.counters.len() < MOST_MODELS && fits(service) && fits(model);
@@ -154,7 +171,7 @@ impl Sums {
             let labels = [("service", service.clone()), ("model", name.clone())];
             let count = |name: &'static str| series.count(|| counter!(name, &labels));
             let (hits, saved_us) = (count("forebay_proxy_hits"), count("forebay_proxy_saved_us"));
-            Model { hits, saved_us, _series: series, reported: now }
+            Model { total: (0, 0), hits, saved_us, _series: series, reported: now }
         });
         model.reported = now;
         model

@@ -12,7 +12,7 @@ use http::{HeaderValue, StatusCode};
 
 use crate::body::BodyError;
 use crate::body::budget::Spent;
-use crate::cache::live::{TooMany, Uncounted, Untold};
+use crate::cache::live::{PurgeError, TooMany, Uncounted, Untold};
 use crate::class::Class;
 use crate::infer::InferError;
 use crate::models::UnknownModel;
@@ -58,6 +58,12 @@ pub(crate) enum HttpError {
     Credential,
     #[error("the credential that is shown may not speak for this tenant")]
     Tenant,
+    #[error("nobody may purge or look here: this gate was started without --operators-file")]
+    NoOperators,
+    #[error("no token of the gate's --operators-file is shown in x-forebay-token")]
+    NoOperator,
+    #[error(transparent)]
+    Purge(#[from] PurgeError),
     /// Triton's words.
     #[error("This API is restricted, expecting header '{header}'")]
     Restricted { header: http::HeaderName },
@@ -102,11 +108,13 @@ impl HttpError {
             Self::Log(error) => error.class(),
             Self::Trace(error) => error.class(),
             Self::Infer(error) => error.class(),
-            Self::Credential => Class::Unproven,
-            Self::Tenant | Self::Restricted { .. } => Class::Forbidden,
-            Self::NoGenerations | Self::TooManyProxies(_) | Self::Uncounted(_) | Self::Untold(_) => {
-                Class::Rejected
-            }
+            Self::Credential | Self::NoOperator => Class::Unproven,
+            Self::Tenant | Self::Restricted { .. } | Self::NoOperators => Class::Forbidden,
+            Self::NoGenerations
+            | Self::TooManyProxies(_)
+            | Self::Uncounted(_)
+            | Self::Untold(_)
+            | Self::Purge(_) => Class::Rejected,
         };
         status(class)
     }

@@ -17,13 +17,21 @@ pub(crate) fn of(answer: &Answer) -> HeaderMap {
     let mut ours = |name: &'static str, value: HeaderValue| {
         headers.insert(HeaderName::from_static(name), value);
     };
-    ours(X_FOREBAY_GENERATION, answer.version.generation_header.clone());
+    ours(X_FOREBAY_GENERATION, generation(answer));
     ours(X_FOREBAY_COST_US, HeaderValue::from(answer.cost_us));
     if let Source::Pool { age_s } = answer.source {
         ours(AGE, HeaderValue::from(age_s));
     }
     ours(CACHE_STATUS, HeaderValue::from_static(status(answer.source)));
     headers
+}
+
+/// The version's own was written once; of one that was purged it is another.
+fn generation(answer: &Answer) -> HeaderValue {
+    if answer.generation == answer.version.generation {
+        return answer.version.generation_header.clone();
+    }
+    visible(&answer.generation.to_string())
 }
 
 /// The model's policy; no-store when caching is off, or this answer isn't kept here either;

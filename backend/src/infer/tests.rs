@@ -16,6 +16,7 @@ use futures_util::poll;
 use http::HeaderValue;
 
 use super::*;
+use crate::cache::live::Purged;
 use crate::cache::pool::MemoryPool;
 use crate::config::ModelConfig;
 use crate::engine::signature::{Signature, TensorSpec};
@@ -105,7 +106,8 @@ fn bench(model: &'static str, requests: usize) -> Bench {
         authorization: Authorization::Forbids,
         cookie: Cookie::Ignored,
     };
-    let store = Arc::new(Store::new(MemoryPool::new(1 << 20, 1 << 16), 1 << 16));
+    let purged = Arc::new(Purged::own());
+    let store = Arc::new(Store::new(MemoryPool::new(1 << 20, 1 << 16), purged, 1 << 16));
     let inference = Inference {
         models: Arc::new(models),
         store: Some(store),

@@ -5,7 +5,7 @@ use std::time::Instant;
 
 use bytes::Bytes;
 use forebay_protocol::datatype::DataType;
-use forebay_protocol::digest::Key;
+use forebay_protocol::digest::{Generation, Key};
 use forebay_protocol::entry::Entry;
 use forebay_protocol::manner::Manner;
 use forebay_protocol::messages::{InferOutputTensor, ModelInferRequest, ModelInferResponse};
@@ -26,6 +26,14 @@ use crate::schedule::given::Given;
 use crate::schedule::{Computed, Demand, RunError, Work, batch};
 use crate::time::clock::now_ms;
 
+/// Where a result is kept, and under what.
+#[derive(Clone)]
+pub(super) struct Keep {
+    pub(super) store: Arc<Store>,
+    pub(super) key: Key,
+    pub(super) generation: Generation,
+}
+
 /// A request that a session must answer.
 pub(super) struct Asked {
     pub(super) version: Arc<Version>,
@@ -33,8 +41,8 @@ pub(super) struct Asked {
     /// Which outputs to compute.
     pub(super) outputs: Vec<usize>,
     pub(super) manner: Manner,
-    /// Where and under which key the result is kept.
-    pub(super) keep: Option<(Arc<Store>, Key)>,
+    /// `None`: the result is not kept.
+    pub(super) keep: Option<Keep>,
     pub(super) deadline: Option<Instant>,
     /// Since when it waits, if it waited before it is queued.
     pub(super) since: Option<Instant>,
@@ -129,7 +137,7 @@ impl Asked {
 
     /// The response to give, and whether it is kept: what is given is what is kept.
     fn keep(&self, mut response: ModelInferResponse, cost_us: u64) -> (Given, bool) {
-        let (Some((store, key)), Some(policy)) = (&self.keep, self.version.policy) else {
+        let (Some(Keep { store, key, generation }), Some(policy)) = (&self.keep, self.version.policy) else {
             return (Given::Own(response), false);
         };
         for data in &mut response.raw_output_contents {
@@ -138,7 +146,7 @@ impl Asked {
         }
         let entry = Arc::new(Entry {
             response: Some(response),
-            generation: self.version.generation.0.to_vec().into(),
+            generation: generation.0.to_vec().into(),
             cost_us,
             created_ms: now_ms(),
             max_age_s: policy.freshness.max_age_s,

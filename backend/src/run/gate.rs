@@ -43,6 +43,7 @@ pub(crate) fn run(settings: &GateSettings) -> anyhow::Result<()> {
     settings.sizes.tell();
     let trust = settings.trust.trust(&PrivacySettings::default())?;
     let tls = Tls::of(&settings.tls).map_err(SettingsError::from)?;
+    let operators = settings.gate.operators()?;
     let prometheus = metrics::install()?;
     let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build()?;
     runtime.spawn(metrics::keep_up(prometheus.clone()));
@@ -59,6 +60,9 @@ pub(crate) fn run(settings: &GateSettings) -> anyhow::Result<()> {
             http::listen(settings.http.metrics_address, settings.metrics_port)?;
         let (live, proxies) = (Arc::new(LiveTable::of_pool(secret)), Arc::<Proxies>::default());
         trust.follow(&stop);
+        if let Some(operators) = &operators {
+            tokio::spawn(operators.clone().follow(stop.clone()));
+        }
         let (held_for, wake_by) = (settings.hold.held_for()?, settings.hold.wake.wake_by()?);
         let external_by = settings.hold.external_by()?;
         let following = tokio::spawn(registry.follow(live.clone(), proxies.clone(), stop.clone()));
@@ -69,8 +73,10 @@ pub(crate) fn run(settings: &GateSettings) -> anyhow::Result<()> {
             store: store.clone(),
             live: live.clone(),
             proxies,
-            savings: Arc::new(Savings::new(registry, key_traces.clone())),
+            savings: Arc::new(Savings::new(registry.clone(), key_traces.clone())),
+            registry,
             trust,
+            operators,
             metrics: GateMetrics::new(),
             tracing: tracing.clone(),
             bodies: gate::polls(settings.http.bodies()),
@@ -104,7 +110,7 @@ pub(crate) fn run(settings: &GateSettings) -> anyhow::Result<()> {
             main,
             tls,
             apart,
-            metrics: (metrics_listener, operators(settings, prometheus, gate, (held, &stop))),
+            metrics: (metrics_listener, metrics_routes(settings, prometheus, gate, (held, &stop))),
         };
         let serving = Serving::start(listeners, &settings.http, &draining)?;
         ports.say_ready()?;
@@ -193,7 +199,7 @@ fn external(
 }
 
 /// What people and Prometheus look at.
-fn operators(
+fn metrics_routes(
     settings: &GateSettings,
     prometheus: Metrics,
     gate: Arc<Gate>,
@@ -265,8 +271,9 @@ impl Pooled {
     ) -> Self {
         let GateSettings { pool, hold, .. } = settings;
         let ledger = Arc::new(ledger::Shared::of(steps.clone(), Book::Held, &hold.hold_service));
-        let registry = Arc::new(Shared::heard(steps));
+        let registry: Arc<dyn Registry> = Arc::new(Shared::heard(steps));
         let entries = RemotePool::start(shelf, secret, pool.timeout(), pool.pool_queue_bytes());
-        Self { store: Arc::new(Store::new(entries, pool.max_entry_bytes)), registry, ledger }
+        let store = Store::new(entries, registry.purged(), pool.max_entry_bytes);
+        Self { store: Arc::new(store), registry, ledger }
     }
 }

@@ -36,7 +36,7 @@ use crate::record::Recorder;
 use crate::schedule::busy_poll::BusyPoll;
 use crate::settings::{Restrictions, ServeSettings, SettingsError};
 use crate::time::steps::Steps;
-use crate::trust::Trust;
+use crate::trust::{Operators, Trust};
 use bound::{Bound, Routes};
 use edges::Edges;
 use last::Last;
@@ -97,6 +97,9 @@ async fn serve(
         () = signals.wait() => return Ok(()),
     };
     access.trust.follow(&stop);
+    if let Some(operators) = &access.operators {
+        tokio::spawn(operators.clone().follow(stop.clone()));
+    }
     let models = Arc::new(Models::default());
     let mode = settings.models.model_control_mode;
     let control = Arc::new(Control::new(loader, models.clone(), herald, mode, draining.begun()));
@@ -111,8 +114,10 @@ async fn serve(
             store,
             live: own.table.clone(),
             proxies: own.proxies.clone(),
-            savings: Arc::new(Savings::new(own, key_traces.clone())),
+            savings: Arc::new(Savings::new(own.clone(), key_traces.clone())),
+            registry: own,
             trust: access.trust.clone(),
+            operators: access.operators.clone(),
             metrics: GateMetrics::new(),
             tracing: tracing.clone(),
             bodies: gate::polls(bodies.clone()),
@@ -216,6 +221,8 @@ fn sample(
 /// Who gets in, and who may do what.
 struct Access {
     trust: Trust,
+    /// Of the gate in this process.
+    operators: Option<Arc<Operators>>,
     tls: Option<Arc<Tls>>,
     http_restrictions: Restrictions,
     grpc_restrictions: Restrictions,
@@ -225,6 +232,7 @@ impl Access {
     fn read(settings: &ServeSettings) -> Result<Self, SettingsError> {
         Ok(Self {
             trust: settings.trust.trust(&settings.privacy)?,
+            operators: settings.gate.operators()?,
             tls: Tls::of(&settings.tls)?,
             http_restrictions: settings.restricted.http()?,
             grpc_restrictions: settings.restricted.grpc()?,

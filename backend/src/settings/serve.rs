@@ -106,6 +106,10 @@ impl ServeSettings {
             let reason = "no gate is in this server without --pool memory: say it to `forebay gate`, which proxies poll";
             return Err(wrong("--key-trace-dir", reason));
         }
+        if self.gate.has_operators() && self.pool.tier.pool != PoolKind::Memory {
+            let reason = "no gate is in this server without --pool memory: say it to `forebay gate`, where operators purge";
+            return Err(wrong("--operators-file", reason));
+        }
         self.record.config()?;
         check_service(&self.service)?;
         self.trust.check()?;

@@ -12,7 +12,7 @@ use tokio_util::sync::CancellationToken;
 use super::Watched;
 
 /// Shortest token, in bytes: 128 bits in base64 are 22, in hex 32; less than 16 characters is a password.
-const MIN_TOKEN_BYTES: usize = 16;
+pub(super) const MIN_TOKEN_BYTES: usize = 16;
 /// In the file: any tenant.
 const ANY: &str = "*";
 

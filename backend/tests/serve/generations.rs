@@ -166,7 +166,7 @@ fn a_load_waits_for_a_proxy_that_redis_has_forgotten_with_its_last_writes() {
     let old = table(&poll(served.gate(), "one-more", NONE, 0));
     // Nothing else is lost: it is a time later than this that comes back.
     let redis = &mut served.mesh.as_mut().unwrap().servers[0];
-    assert!(redis.tell("HDEL forebay:2:proxies one-more").starts_with(':'));
+    assert!(redis.tell("HDEL forebay:3:proxies one-more").starts_with(':'));
     assert_eq!(redis.tell("SAVE"), "+OK");
     redis.process.kill();
     redis.restart();

@@ -46,6 +46,7 @@ mod poll;
 mod pool;
 mod process;
 mod proxied;
+mod purges;
 mod raw_binary;
 mod reached;
 mod records;

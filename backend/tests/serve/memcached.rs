@@ -174,7 +174,7 @@ fn no_dead_generation_comes_alive_when_single_items_are_lost() {
         let first = &mesh.servers[0];
         if round % 2 == 0 {
             // What was lost before may have taken it along; it comes back.
-            until("the board is lost", || (first.tell("delete forebay:2:board") == "DELETED").then_some(()));
+            until("the board is lost", || (first.tell("delete forebay:3:board") == "DELETED").then_some(()));
         } else {
             let lost = delete_all(first, "forebay:2:record:");
             assert!(lost > 0);

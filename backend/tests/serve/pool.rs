@@ -49,7 +49,7 @@ fn connections_that_fell_silent_are_replaced_by_ones_to_whoever_has_the_address_
     let began = Instant::now();
     hits_again(&one, &gate, 100..5000);
     assert!(began.elapsed() < Duration::from_secs(10), "{:?}", began.elapsed());
-    assert_ne!(after.tell("EXISTS forebay:2:beats"), ":0");
+    assert_ne!(after.tell("EXISTS forebay:3:beats"), ":0");
 }
 
 #[test]

@@ -229,13 +229,13 @@ fn nothing_is_made_for_a_fleet_of_which_a_server_has_another_class_of_processor(
     let (code, said) = optimize();
     assert!(code == Some(1) && said.contains("nowhere"), "the next thing is the tools: {code:?} {said}");
     let redis = &mesh.servers[0];
-    let one = redis.ask("HKEYS forebay:2:records").nth(2).unwrap();
+    let one = redis.ask("HKEYS forebay:3:records").nth(2).unwrap();
     let [mut record, beat] =
         ["records", "beats"].map(|key| redis.ask(&format!("HGET forebay:2:{key} {one}")).nth(1).unwrap());
     let cpu = serde_json::from_str::<Value>(&record).unwrap()["cpu"].to_string();
     record = record.replace(&cpu, &json!(NOWHERE).to_string());
-    redis.tell(&format!("HSET forebay:2:records other '{record}'"));
-    redis.tell(&format!("HSET forebay:2:beats other '{beat}'"));
+    redis.tell(&format!("HSET forebay:3:records other '{record}'"));
+    redis.tell(&format!("HSET forebay:3:beats other '{beat}'"));
     let (code, said) = optimize();
     assert_eq!(code, Some(3), "{said}");
     for expected in ["2 servers of service 'default'", "other (", "nothing is installed, for --fleet"] {

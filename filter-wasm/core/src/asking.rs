@@ -5,7 +5,6 @@ use crate::config::Ask;
 use crate::exchange::Going;
 use crate::exchange::storable::GRPC_STATUS;
 use crate::host::{Headers, Host};
-use crate::live::Asked;
 use crate::wanted::Wanted;
 use crate::worker::Worker;
 use forebay_protocol::header;
@@ -28,8 +27,7 @@ impl Worker {
         {
             return true;
         }
-        let asked = Asked { service, model: path.model, version: path.version };
-        self.live.may_have(asked, now_ms, settings.stale_ms)
+        self.live.may_have(incoming.asked(service), now_ms, settings.stale_ms)
             && (self.worth.asks((number, path.model), now_ms)
                 || self.live.is_away(host, self.service(number)))
     }

@@ -14,7 +14,7 @@ use board::{Board, Head, Turn};
 use forebay_protocol::digest::Generation;
 use forebay_protocol::freshness::TOLERANCE_MS;
 use forebay_protocol::gate::{FORMAT, POLL_PATH};
-use forebay_protocol::generations::{MAX_TABLE_BYTES, Table};
+use forebay_protocol::generations::{LiveModel, MAX_TABLE_BYTES, Table};
 use forebay_protocol::header;
 use forebay_protocol::poll::{Poll, Report};
 use std::collections::HashMap;
@@ -25,7 +25,7 @@ const MARGIN_MS: u64 = 1000;
 /// An answer without news that comes sooner was not held, and the next poll waits for the tick, in milliseconds.
 const HELD_MS: u64 = 50;
 
-/// What an answer belongs to: the service, the model, and the version asked for ("" when none was).
+/// What an answer belongs to: the service, the model, the version asked for ("" when none was), and the tenant.
 #[derive(Clone, Copy, Debug)]
 pub struct Asked<'a> {
     /// The service.
@@ -34,12 +34,14 @@ pub struct Asked<'a> {
     pub model: &'a str,
     /// The requested version, or "".
     pub version: &'a str,
+    /// Who may share results, or "" without tenants.
+    pub tenant: &'a str,
 }
 
 impl Asked<'_> {
     fn key(&self) -> String {
-        // None of the three holds a NUL: names are checked ASCII without control characters.
-        [self.service, self.model, self.version].join("\0")
+        // None of the four holds a NUL: names are checked ASCII without control characters.
+        [self.service, self.model, self.version, self.tenant].join("\0")
     }
 }
 
@@ -68,6 +70,8 @@ struct Sent {
 pub struct Live {
     board: Board,
     by_model: HashMap<String, Vec<Generation>>,
+    /// Some of those rows are of one tenant, whose results were purged by themselves.
+    has_tenants: bool,
     /// Of the table in `by_model`; 0 for none.
     epoch: u64,
     /// That a gate gave out that epoch.
@@ -87,6 +91,7 @@ impl Live {
         Self {
             board: Board::of(settings),
             by_model: HashMap::new(),
+            has_tenants: false,
             epoch: 0,
             proof: String::new(),
             head: Head::default(),
@@ -111,14 +116,20 @@ impl Live {
         if !self.is_believed(now_ms, stale_ms) {
             return Standing::Unknown;
         }
-        let live = self.by_model.get(&asked.key());
+        let live = self.row(asked);
         let lives = |generation| live.is_some_and(|live| live.contains(generation));
         if answer.generation.as_ref().is_some_and(lives) { Standing::Live } else { Standing::Gone }
     }
 
     /// Could there be an entry of it, as far as is known? There is none of a model that a table which is believed doesn't list.
     pub fn may_have(&self, asked: Asked<'_>, now_ms: u64, stale_ms: u64) -> bool {
-        !self.is_believed(now_ms, stale_ms) || self.by_model.contains_key(&asked.key())
+        !self.is_believed(now_ms, stale_ms) || self.row(asked).is_some()
+    }
+
+    /// The tenant's own row, or that of all.
+    fn row(&self, asked: Asked<'_>) -> Option<&Vec<Generation>> {
+        let own = self.has_tenants.then(|| self.by_model.get(&asked.key())).flatten();
+        own.or_else(|| self.by_model.get(&Asked { tenant: "", ..asked }.key()))
     }
 
     /// Has the service no backend that is alive, as the gate said last?
@@ -154,10 +165,11 @@ impl Live {
         }
         self.epoch = table.epoch;
         self.proof = table.proof;
-        let key = |service: &str, model: &str, version: &str| Asked { service, model, version }.key();
-        let rows = table.models.into_iter();
-        self.by_model =
-            rows.map(|row| (key(&row.service, &row.model, &row.version), row.generations)).collect();
+        self.has_tenants = table.models.iter().any(|row| row.tenant.is_some());
+        let key = |LiveModel { service, model, version, tenant, .. }: &LiveModel| {
+            Asked { service, model, version, tenant: tenant.as_deref().unwrap_or_default() }.key()
+        };
+        self.by_model = table.models.into_iter().map(|row| (key(&row), row.generations)).collect();
     }
 
     /// The VM has started: the proxy has a name, and maybe a table.

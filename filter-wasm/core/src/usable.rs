@@ -4,7 +4,7 @@
 use crate::cache_status::{Detail, Forward, Fwd};
 use crate::config::Config;
 use crate::l1::Answer;
-use crate::live::{Asked, Live, Standing};
+use crate::live::{Live, Standing};
 use crate::wanted::{Incoming, Wanted};
 use forebay_protocol::freshness::{Stale, Unusable, Usable};
 
@@ -67,8 +67,7 @@ impl Rules<'_> {
 
     fn computed_by_a_live_model(&self, incoming: &Incoming, answer: &Answer) -> Result<(), Forward> {
         let Some(gate) = &self.config.gate else { return Ok(()) };
-        let path = incoming.path.infer();
-        let asked = Asked { service: self.service, model: path.model, version: path.version };
+        let asked = incoming.asked(self.service);
         match self.live.standing(answer, asked, self.now_ms, gate.stale_ms) {
             Standing::Live => Ok(()),
             // Nobody could have given a newer one: sent one after the other, those who wait would only wait longer.

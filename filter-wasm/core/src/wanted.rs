@@ -6,6 +6,7 @@ use crate::config::Config;
 use crate::encoding::{self, Parsed};
 use crate::join::FlightKey;
 use crate::l1::{AnswerKey, answer_key};
+use crate::live::Asked;
 use crate::memory::Held;
 use crate::reply::Reply;
 use crate::worker::RouteSettings;
@@ -152,6 +153,13 @@ impl ModelPath {
 }
 
 impl Incoming {
+    /// To what an answer belongs that may be given to it.
+    pub fn asked<'a>(&'a self, service: &'a str) -> Asked<'a> {
+        let (path, tenant) = (self.path.infer(), self.tenant.as_ref());
+        let tenant = tenant.map_or("", Tenant::as_str);
+        Asked { service, model: path.model, version: path.version, tenant }
+    }
+
     /// The request in its body, and its id, which was taken out of it where it comes first: requests that differ in nothing else are
     /// one to their raw key. Of a call it is the message, of at most `room` bytes, which says whom it asks.
     ///

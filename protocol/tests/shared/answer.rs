@@ -25,6 +25,10 @@ pub(crate) fn unhex(text: &str) -> Vec<u8> {
 }
 
 pub(crate) fn answer(question: &Value) -> Value {
+    if let Some(number) = question["number"].as_u64() {
+        let generation: Generation = text(question, "generation").parse().unwrap();
+        return json!({ "purged": generation.purged(number) });
+    }
     if question.get("sealed_hex").is_some() { entry_answer(question) } else { request_answer(question) }
 }
 

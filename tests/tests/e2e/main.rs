@@ -22,6 +22,7 @@ mod once;
 mod pages;
 mod peers;
 mod pool;
+mod purges;
 mod refusals;
 mod routes;
 mod secrets;

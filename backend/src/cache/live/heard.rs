@@ -167,8 +167,8 @@ pub(crate) fn live_models(heard: &[Heard], now_ms: u64) -> Vec<LiveModel> {
         }
         generations.sort_unstable_by_key(|generation| generation.0);
         generations.dedup();
-        let row =
-            LiveModel { service: service.into(), model: model.into(), version: version.into(), generations };
+        let (service, model, version) = (service.into(), model.into(), version.into());
+        let row = LiveModel { service, model, version, tenant: None, generations };
         (!row.generations.is_empty()).then_some(row)
     };
     places.into_iter().filter_map(row).collect()

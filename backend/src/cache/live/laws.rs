@@ -6,6 +6,7 @@
 //! 2. A proxy that has the table of a load, or one made after it, never again takes a table with what that load replaced.
 //! 3. When a load has answered that all know, no proxy and no gate that trusts its table has what it replaced.
 //! 4. After a loss nobody is forgotten again for what was told before it.
+//! 5. When all know of a purge, no proxy, gate or server that goes by what it knows has what was purged.
 
 mod ledger;
 mod memcached;
@@ -32,6 +33,9 @@ enum Event {
     /// A server dies, and another is there in its place, with the same model or none.
     Die(u8),
     Leave(u8),
+    /// Everything is purged by way of a gate; the law is looked at now and then.
+    Purge(u8),
+    CheckPurged,
     Sweep,
     /// A gate asks the pool; the answer is under way.
     Ask(u8),
@@ -68,6 +72,8 @@ fn event() -> impl Strategy<Value = Event> {
         1 => (0_u8..2).prop_map(Event::Die),
         1 => (0_u8..2).prop_map(Event::Leave),
         1 => Just(Event::Sweep),
+        1 => (0_u8..2).prop_map(Event::Purge),
+        6 => Just(Event::CheckPurged),
         12 => (0_u8..2).prop_map(Event::Ask),
         12 => (0_u8..2, prop::bool::weighted(0.9)).prop_map(|(g, comes)| Event::Hear(g, comes)),
         1 => (0_u8..2).prop_map(Event::Restart),
@@ -161,8 +167,15 @@ fn after_a_loss_what_was_told_before_it_costs_nobody_a_record() {
         told.push(world.servers[0].known);
     }
     world.happens(Event::Flush).unwrap();
-    let said =
-        |known, record| Word { instance: "i", left: false, digest: "d", record, known, unanswered: false };
+    let said = |known, record| Word {
+        instance: "i",
+        left: false,
+        digest: "d",
+        record,
+        known,
+        unanswered: false,
+        purged: 0,
+    };
     let first = world.board.say(&said(told[4], "{}"), world.at()).epoch;
     for known in told {
         let again = world.board.say(&said(known, ""), world.at());
@@ -175,11 +188,45 @@ fn after_a_loss_what_was_told_before_it_costs_nobody_a_record() {
 #[test]
 fn who_was_never_answered_may_have_been_heard() {
     let mut world = World::new();
-    let said =
-        |unanswered| Word { instance: "i", left: false, digest: "d", record: "{}", known: 0, unanswered };
+    let said = |unanswered| Word {
+        instance: "i",
+        left: false,
+        digest: "d",
+        record: "{}",
+        known: 0,
+        unanswered,
+        purged: 0,
+    };
     let new = world.board.say(&said(false), world.at()).epoch;
     assert_eq!(world.behind(new), 0, "a new pool has nobody to wait for");
     world.happens(Event::Flush).unwrap();
     let again = world.board.say(&said(true), world.at()).epoch;
     assert!(world.behind(again) > 0);
+}
+
+#[test]
+fn a_purge_reaches_servers_gates_and_proxies_and_is_said_again_after_a_loss() {
+    let mut world = World::new();
+    let happens = |world: &mut World, events: &[Event]| {
+        for event in events {
+            world.happens(*event).unwrap();
+        }
+    };
+    let ask = [Event::Ask(0), Event::Hear(0, true), Event::Ask(1), Event::Hear(1, true)];
+    let polls: Vec<Event> = (0..3).flat_map(|p| [Event::Poll(p, 0), Event::Answer(p, 0)]).collect();
+    let beats = [Event::Beat(0, true), Event::Beat(1, true)];
+    let round = [&beats[..], &ask, &polls].concat();
+    happens(&mut world, &round);
+    happens(&mut world, &round);
+    let before = world.known_by_all();
+    happens(&mut world, &[Event::Purge(0)]);
+    assert!(!world.is_purged());
+    happens(&mut world, &round);
+    happens(&mut world, &round);
+    happens(&mut world, &round);
+    assert!(world.is_purged() && world.known_by_all() > before);
+    let purged = world.known_by_all();
+    happens(&mut world, &[Event::Flush]);
+    (0..3).for_each(|_| happens(&mut world, &round));
+    assert!(world.known_by_all() > purged, "what was lost is higher");
 }

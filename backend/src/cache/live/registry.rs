@@ -18,6 +18,7 @@ use tokio_util::sync::CancellationToken;
 
 use super::heard::Record;
 use super::proxies::Proxies;
+use super::purges::{MOST, Name, Purged};
 use super::reports::Fate;
 use super::table::LiveTable;
 use crate::cache::pool::PoolError;
@@ -25,7 +26,7 @@ use crate::cache::pool::PoolError;
 pub(crate) use memcached::MemcachedSteps;
 pub(crate) use own::Own;
 pub(crate) use shared::{Leaving, Shared};
-pub(crate) use steps::Steps;
+pub(crate) use steps::{Known, Raised, Steps};
 
 /// How often it is asked who has not heard yet.
 const ASKED_AGAIN: Duration = Duration::from_millis(25);
@@ -50,6 +51,25 @@ pub(crate) trait Registry: Send + Sync {
     /// Remembers a report; it must be counted by whom it is told that it is new, and by nobody else. An error tells that it is not
     /// counted, and can be sent again; if only the answer was lost, it is known then.
     fn report(&self, who: String, seq: u64) -> BoxFuture<'_, Result<Fate, PoolError>>;
+
+    /// What was purged, as it is known here.
+    fn purged(&self) -> Arc<Purged>;
+
+    /// Purges what has that name, or all of its service where there are too many names: gives it a number above all. The epoch is that
+    /// of a table that is trusted here: by it is seen whether the registry has forgotten who is to be told.
+    fn purge(&self, name: Name, known: u64) -> BoxFuture<'_, Result<Raised, PurgeError>>;
+
+    /// Who doesn't know that yet, for one: a gate, a proxy, a server.
+    fn lags(&self, known: Known) -> BoxFuture<'_, Option<String>>;
+}
+
+/// Why nothing was purged, or it isn't known whether it was.
+#[derive(Debug, thiserror::Error)]
+pub(crate) enum PurgeError {
+    #[error("{MOST} services have been purged, and the pool remembers no more")]
+    Full,
+    #[error("the pool did not answer, so nothing may be purged: {0}")]
+    Pool(#[from] PoolError),
 }
 
 /// A change that the registry has not heard of.

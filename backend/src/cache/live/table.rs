@@ -6,7 +6,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
 use arc_swap::ArcSwap;
-use forebay_protocol::digest::Generation;
+use forebay_protocol::digest::{Generation, Scope};
 use forebay_protocol::entry::Secret;
 use forebay_protocol::gate::FORMAT;
 use forebay_protocol::generations::LiveModel;
@@ -25,7 +25,9 @@ const FARTHEST: u64 = 366 * 24 * 3600 * 1_000_000;
 /// Between two epochs that are passed on the word of one who can't prove it: each has all proxies take the table again.
 const PASSED_AGAIN: Duration = Duration::from_secs(1);
 
-type Index = HashMap<(String, String, String), Vec<Generation>>;
+/// Service, model, version, and the tenant that has a row of its own.
+type Place = (String, String, String, Option<String>);
+type Index = HashMap<Place, Vec<Generation>>;
 
 /// The table as it stands.
 pub(crate) struct LiveTable {
@@ -137,8 +139,11 @@ impl LiveTable {
         next.epoch = epoch;
         next.refreshed = Some(asked);
         if let Some(models) = models {
-            let key = |live: &LiveModel| (live.service.clone(), live.model.clone(), live.version.clone());
-            next.index = Arc::new(models.iter().map(|live| (key(live), live.generations.clone())).collect());
+            let place = |live: &LiveModel| {
+                (live.service.clone(), live.model.clone(), live.version.clone(), live.tenant.clone())
+            };
+            let row = |live: &LiveModel| (place(live), live.generations.clone());
+            next.index = Arc::new(models.iter().map(row).collect());
             next.json = serde_json::to_string(&models).unwrap_or_default().into();
             next.models = Arc::new(models);
         }
@@ -269,14 +274,22 @@ impl LiveTable {
         })
     }
 
-    /// The live generations of one place, none where nothing is known of it; `None` when the table can't be trusted.
-    pub(crate) fn generations(&self, service: &str, model: &str, version: &str) -> Option<Vec<Generation>> {
+    /// The live generations of one place, for whose they are, none where nothing is known of it; `None` when the table can't be
+    /// trusted.
+    pub(crate) fn generations(
+        &self,
+        scope: &Scope<'_>,
+        model: &str,
+        version: &str,
+    ) -> Option<Vec<Generation>> {
         let current = self.current.load();
         if !self.is_trusted(&current, Instant::now()) {
             return None;
         }
-        let key = (service.to_owned(), model.to_owned(), version.to_owned());
-        Some(current.index.get(&key).cloned().unwrap_or_default())
+        let place = |tenant| (scope.service.to_owned(), model.to_owned(), version.to_owned(), tenant);
+        let tenants = scope.tenant.and_then(|tenant| current.index.get(&place(Some(tenant.to_string()))));
+        let row = tenants.or_else(|| current.index.get(&place(None)));
+        Some(row.cloned().unwrap_or_default())
     }
 
     /// All that is live, if it can be trusted, with its epoch.
@@ -288,7 +301,7 @@ impl LiveTable {
     /// Whether any version of that model is live; `None` when the table can't be trusted.
     pub(crate) fn lists(&self, service: &str, model: &str) -> Option<bool> {
         let current = self.current.load();
-        let is_it = |(of, name, _): &(String, String, String)| of == service && name == model;
+        let is_it = |(of, name, ..): &Place| of == service && name == model;
         self.is_trusted(&current, Instant::now()).then(|| current.index.keys().any(is_it))
     }
 

@@ -5,6 +5,7 @@ use std::collections::HashMap;
 use std::sync::Arc;
 
 use forebay_protocol::digest::Generation;
+use forebay_protocol::generations::LiveModel;
 
 use super::held::MOST_MODELS;
 use crate::cache::live::LiveTable;
@@ -34,7 +35,8 @@ impl Rollouts {
         *known_at = epoch;
         let mut rolled_out = Vec::new();
         // What is asked for by no version is what all but a few ask for.
-        for live in models.iter().filter(|live| live.version.is_empty() && !live.generations.is_empty()) {
+        let is_for_all = |live: &&LiveModel| live.version.is_empty() && live.tenant.is_none();
+        for live in models.iter().filter(is_for_all).filter(|live| !live.generations.is_empty()) {
             let name = (live.service.clone(), live.model.clone());
             let is_new = |before: &Vec<Generation>| live.generations.iter().any(|one| !before.contains(one));
             if known.get(&name).is_some_and(is_new) {
@@ -50,8 +52,6 @@ impl Rollouts {
 
 #[cfg(test)]
 mod tests {
-    use forebay_protocol::generations::LiveModel;
-
     use super::*;
 
     fn live(model: &str, version: &str, generations: &[u8]) -> LiveModel {
@@ -60,6 +60,7 @@ mod tests {
             service: "s".to_owned(),
             model: model.to_owned(),
             version: version.to_owned(),
+            tenant: None,
             generations,
         }
     }

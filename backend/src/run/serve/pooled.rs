@@ -6,7 +6,7 @@ use tokio::sync::oneshot;
 
 use crate::cache::PoolSecret;
 use crate::cache::live::ledger::{self, Book, Ledger};
-use crate::cache::live::{Herald, Leaving, MemcachedSteps, Own, Shared, Steps};
+use crate::cache::live::{Herald, Leaving, MemcachedSteps, Own, Registry as _, Shared, Steps};
 use crate::cache::pool::{Memcached, MemoryPool, Redis, RemotePool, Shelf};
 use crate::cache::store::Store;
 use crate::settings::{PoolKind, ServeSettings, SettingsError};
@@ -53,7 +53,7 @@ impl Pooled {
         let own = Arc::new(Own::new());
         let herald = Herald::new(own.clone(), &settings.service, settings.generations_timeout_secs);
         Self {
-            store: Some(Arc::new(Store::new(entries, pool.max_entry_bytes))),
+            store: Some(Arc::new(Store::new(entries, own.purged(), pool.max_entry_bytes))),
             own: Some(own),
             herald: Arc::new(herald),
             farewell: None,
@@ -73,9 +73,10 @@ impl Pooled {
         let ledger = ledger::Shared::of(steps.clone(), Book::Variants, &settings.service);
         let ledger: Arc<dyn Ledger> = Arc::new(ledger);
         let (registry, farewell) = Shared::told(steps, &settings.service, leaving.clone());
+        let purged = registry.purged();
         let herald = Herald::new(Arc::new(registry), &settings.service, settings.generations_timeout_secs);
         let entries = RemotePool::start(shelf, secret, pool.timeout(), pool.pool_queue_bytes());
-        let store = Store::new(entries, pool.max_entry_bytes).with_lately(pool.pool_bytes());
+        let store = Store::new(entries, purged, pool.max_entry_bytes).with_lately(pool.pool_bytes());
         let store = Arc::new(store);
         let (herald, farewell) = (Arc::new(herald), Some(farewell));
         Ok(Self { store: Some(store), own: None, herald, farewell, ledger: Some(ledger) })

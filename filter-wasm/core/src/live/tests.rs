@@ -1,7 +1,7 @@
 use super::*;
 use crate::host::double::Double;
 
-const ASKED: Asked<'_> = Asked { service: "s", model: "m", version: "" };
+const ASKED: Asked<'_> = Asked { service: "s", model: "m", version: "", tenant: "" };
 const OLD: Generation = Generation([1; 32]);
 const NEW: Generation = Generation([2; 32]);
 
@@ -38,6 +38,23 @@ fn polls(live: &mut Live, host: &Double, at_ms: (u64, u64), status: &str, body: 
 
 fn hears(live: &mut Live, host: &Double, at_ms: u64, epoch: u64, generation: &Generation) -> Heard {
     polls(live, host, (at_ms, at_ms), "200", &table(epoch, generation, at_ms))
+}
+
+#[test]
+fn a_tenant_whose_results_were_purged_goes_by_a_row_of_its_own_and_others_by_that_of_all() {
+    let (host, mut live) = (Double::default(), live());
+    let row = |tenant: &str, generation: &Generation| {
+        format!(r#"{{"service": "s", "model": "m", "version": "", {tenant}"generations": ["{generation}"]}}"#)
+    };
+    let rows = [row("", &OLD), row(r#""tenant": "t", "#, &NEW)].join(",");
+    let json = format!(r#"{{"format": 2, "epoch": 1, "now_ms": 10000, "models": [{rows}]}}"#);
+    assert_eq!(polls(&mut live, &host, (10_000, 10_000), "200", json.as_bytes()), Heard::Changed);
+    let stands =
+        |tenant, generation| live.standing(&answer(generation), Asked { tenant, ..ASKED }, 10_100, 5000);
+    assert_eq!((stands("t", &NEW), stands("t", &OLD)), (Standing::Live, Standing::Gone));
+    for tenant in ["", "u"] {
+        assert_eq!((stands(tenant, &NEW), stands(tenant, &OLD)), (Standing::Gone, Standing::Live));
+    }
 }
 
 #[test]

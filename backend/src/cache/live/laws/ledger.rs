@@ -48,7 +48,8 @@ async fn tells(steps: impl Steps + Clone) {
     {
         let record = text(&Record::empty(service).then(vec![served.clone()]));
         let digest = digest(&record);
-        let word = Word { instance, left, digest: &digest, record: &record, known: 0, unanswered: false };
+        let word =
+            Word { instance, left, digest: &digest, record: &record, known: 0, unanswered: false, purged: 0 };
         steps.say(&word).await.unwrap();
     }
     let replicas = fleet::of(steps, "s").await.unwrap();

@@ -8,11 +8,11 @@ use proptest::prelude::*;
 use proptest::test_runner::{Config, TestRunner};
 use rig::tier::{Server, Tier};
 
-use super::scripts::{epoch, sorted};
+use super::scripts::{epoch, name, purged, sorted};
 use crate::cache::live::heard::{Record, Served, outdated};
 use crate::cache::live::registry::MemcachedSteps;
 use crate::cache::live::registry::board::{At, Board};
-use crate::cache::live::registry::steps::{Read, Reader, Stands, Steps as _, Word, digest, text};
+use crate::cache::live::registry::steps::{Known, Read, Reader, Stands, Steps as _, Word, digest, text};
 use crate::cache::live::reports::Fate;
 use crate::cache::pool::Memcached;
 use crate::settings::Reach;
@@ -26,11 +26,13 @@ async fn steps(server: &Server) -> MemcachedSteps {
 enum Step {
     /// Milliseconds.
     Wait(i32),
-    /// Instance, whether it leaves, what it serves, whether it says the record, which of the epochs it knows.
-    Say(u8, bool, u8, bool, usize),
-    /// Gate, which epoch it has, whether it says the signature, proxies.
-    Read(u8, usize, bool, Vec<(u8, usize)>),
-    Behind(usize),
+    /// Instance, whether it leaves, what it serves, whether it says the record, which of the epochs and purge numbers it knows.
+    Say(u8, bool, u8, bool, (usize, usize)),
+    /// Gate, which epoch and purge number it has, whether it says the signature, proxies.
+    Read(u8, (usize, usize), bool, Vec<(u8, usize)>),
+    Behind(usize, usize),
+    /// A name, the number that it is known to have had, an epoch.
+    Raise(u8, Option<usize>, usize),
     Report(u8, u64),
     Sweep,
     LoseBoard,
@@ -42,11 +44,13 @@ fn step() -> impl Strategy<Value = Step> {
     let proxies = prop::collection::vec((0_u8..4, which.clone()), 0..3);
     prop_oneof![
         3 => prop_oneof![8 => -1000..12_000, 1 => Just(-12_000), 1 => Just(700_000)].prop_map(Step::Wait),
-        6 => (0_u8..4, prop::bool::weighted(0.1), 0_u8..3, any::<bool>(), which.clone())
+        6 => (0_u8..4, prop::bool::weighted(0.1), 0_u8..3, any::<bool>(), (which.clone(), 0..4_usize))
             .prop_map(|(i, left, model, whole, known)| Step::Say(i, left, model, whole, known)),
-        6 => (0_u8..2, which.clone(), any::<bool>(), proxies)
+        6 => (0_u8..2, (which.clone(), 0..4_usize), any::<bool>(), proxies)
             .prop_map(|(g, has, signed, proxies)| Step::Read(g, has, signed, proxies)),
-        2 => which.prop_map(Step::Behind),
+        2 => (which.clone(), 0..4_usize).prop_map(|(which, purged)| Step::Behind(which, purged)),
+        2 => (0_u8..7, prop::option::of(0..4_usize), which)
+            .prop_map(|(of, had, known)| Step::Raise(of, had, known)),
         2 => (0_u8..3, 1_u64..5).prop_map(|(who, seq)| Step::Report(who, seq)),
         1 => Just(Step::Sweep),
         1 => Just(Step::LoseBoard),
@@ -69,6 +73,7 @@ struct Both<'a> {
     reports: [u64; 3],
     us: u64,
     epochs: Vec<u64>,
+    numbers: Vec<u64>,
     signature: String,
 }
 
@@ -96,7 +101,7 @@ impl Both<'_> {
             Step::Say(instance, left, model, whole, known) => {
                 self.say(&format!("instance {instance}"), *left, *model, *whole, *known).await;
             }
-            Step::Read(gate, has, signed, proxies) => {
+            Step::Read(gate, (has, purges), signed, proxies) => {
                 let proxy = |(name, which): &(u8, usize)| (name.to_string(), epoch(&self.epochs, *which));
                 let proxies: Vec<(String, u64)> = proxies.iter().map(proxy).collect();
                 let signature = if *signed { self.signature.clone() } else { "none".to_owned() };
@@ -104,16 +109,28 @@ impl Both<'_> {
                     gate: &format!("gate {gate}"),
                     epoch: epoch(&self.epochs, *has),
                     signature: &signature,
+                    purged: purged(&self.numbers, *purges),
                     known: &[],
                     proxies: &proxies,
                 };
                 self.read(&reader).await;
             }
-            Step::Behind(which) => {
-                let epoch = epoch(&self.epochs, *which);
-                let behind = self.steps.behind(epoch).await.unwrap();
+            Step::Behind(which, purges) => {
+                let known =
+                    Known { epoch: epoch(&self.epochs, *which), purged: purged(&self.numbers, *purges) };
+                let behind = self.steps.behind(known).await.unwrap();
                 let (mut board, at) = self.model().await;
-                assert_eq!(board.behind(epoch, at), behind);
+                assert_eq!(board.behind(known, at), behind);
+                self.board = Some(board);
+            }
+            Step::Raise(of, had, known) => {
+                let names = [(name(*of), had.map(|which| purged(&self.numbers, which)))];
+                let known = epoch(&self.epochs, *known);
+                let raised = self.steps.raise(&names, known).await.unwrap().unwrap();
+                let (mut board, at) = self.model().await;
+                assert_eq!(board.raise(&names, known, at), Ok(raised.known));
+                self.epochs.push(raised.known.epoch);
+                self.numbers.push(raised.known.purged);
                 self.board = Some(board);
             }
             Step::Report(who, seq) => {
@@ -134,7 +151,7 @@ impl Both<'_> {
                 }
             }
             Step::LoseBoard => {
-                self.server.tell("delete forebay:2:board");
+                self.server.tell("delete forebay:3:board");
                 self.board = None;
             }
             Step::LoseRecord(model) => {
@@ -148,7 +165,7 @@ impl Both<'_> {
         assert_eq!(is, self.board.as_ref().map(Board::without_texts), "{step:?}");
     }
 
-    async fn say(&mut self, instance: &str, left: bool, model: u8, whole: bool, known: usize) {
+    async fn say(&mut self, instance: &str, left: bool, model: u8, whole: bool, knows: (usize, usize)) {
         let record = record(model);
         let digest = digest(&record);
         let word = Word {
@@ -156,8 +173,9 @@ impl Both<'_> {
             left,
             digest: &digest,
             record: if whole { &record } else { "" },
-            known: epoch(&self.epochs, known),
+            known: epoch(&self.epochs, knows.0),
             unanswered: false,
+            purged: purged(&self.numbers, knows.1),
         };
         let said = self.steps.say(&word).await.unwrap();
         if !whole && !self.there.contains(&digest) {
@@ -168,6 +186,7 @@ impl Both<'_> {
         let (mut board, at) = self.model().await;
         let expected = board.say(&word, at);
         assert_eq!((said.epoch, said.record), (expected.epoch, expected.record));
+        assert_eq!(said.purges, expected.purges);
         self.epochs.push(said.epoch);
         self.board = Some(board);
     }
@@ -179,7 +198,7 @@ impl Both<'_> {
         while expected.heard.is_some() && self.is_lost(&mut board, at) {
             expected = board.read_seldom(reader, at);
         }
-        let is = |read: Read| (read.epoch, read.signature, read.now_ms, sorted(read.heard));
+        let is = |read: Read| (read.epoch, read.signature, read.now_ms, sorted(read.heard), read.purges);
         self.epochs.push(read.epoch);
         self.signature = read.signature.clone();
         assert_eq!(is(read), is(expected));
@@ -204,6 +223,7 @@ fn the_steps_do_what_the_board_does_whatever_memcached_loses() {
             reports: [0; 3],
             us: 1_700_000_000_000_000,
             epochs: Vec::new(),
+            numbers: Vec::new(),
             signature: "none".to_owned(),
         };
         runtime.block_on(async {
@@ -235,6 +255,7 @@ fn steps_of_many_at_once_are_each_taken_once() {
                     record: &record,
                     known: 0,
                     unanswered: false,
+                    purged: 0,
                 };
                 let mut epochs = vec![steps.say(&word).await.unwrap().epoch];
                 epochs.push(steps.say(&Word { left: true, ..word }).await.unwrap().epoch);
@@ -248,7 +269,7 @@ fn steps_of_many_at_once_are_each_taken_once() {
         let counted = done.iter().filter(|(_, fate)| *fate == Fate::New).count();
         assert_eq!(counted, 1, "a report of one proxy is counted by one gate");
         let steps = steps(&server).await;
-        let none = Reader { gate: "g", epoch: 0, signature: "", known: &[], proxies: &[] };
+        let none = Reader { gate: "g", epoch: 0, signature: "", purged: 0, known: &[], proxies: &[] };
         let heard = steps.read(&none).await.unwrap().heard.unwrap();
         let mut orders: Vec<u64> = heard.iter().map(|heard| heard.order).collect();
         orders.sort_unstable();

@@ -13,9 +13,11 @@ use proptest::prelude::*;
 use super::Event;
 use crate::cache::PoolSecret;
 use crate::cache::live::heard::{Record, Served, live_models, outdated};
-use crate::cache::live::proxies::Proxies;
+use crate::cache::live::millis;
+use crate::cache::live::proxies::{LEASE, Proxies};
+use crate::cache::live::purges::{Name, Purged};
 use crate::cache::live::registry::board::{At, Board};
-use crate::cache::live::registry::steps::{self, Read, Reader, Stands, Word};
+use crate::cache::live::registry::steps::{self, Known, Read, Reader, Stands, Word};
 use crate::cache::live::table::{LiveTable, Standing};
 
 /// A proxy's own: the longest that it trusts a table after it asked for it.
@@ -23,12 +25,31 @@ const PROXY_TRUST_MS: u64 = 5000;
 /// Some time in the past.
 const START_MS: u64 = 1_700_000_000_000;
 
+/// What is purged in this world.
+fn all() -> Name {
+    Name::new("s", "", None).unwrap()
+}
+
+/// Whoever remembers a purge number that the pool lost says it again.
+fn say_lost(board: &mut Board, lost: Vec<(Name, u64)>, at: At) {
+    let lost: Vec<_> = lost.into_iter().map(|(name, number)| (name, Some(number))).collect();
+    if !lost.is_empty() {
+        board.raise(&lost, 0, at).unwrap();
+    }
+}
+
+impl Gate {
+    fn number(&self) -> u64 {
+        self.purged.now().number("s", "m", None)
+    }
+}
+
 /// Epochs that a table takes into account.
 type Lineage = Arc<BTreeSet<u64>>;
 type Models = Arc<Vec<LiveModel>>;
 
-/// What a gate told: the epoch, the models, and what they take into account.
-type Told = (u64, Models, Lineage);
+/// What a gate told: the epoch, the models, what they take into account, and by which purge number.
+type Told = (u64, Models, Lineage, u64);
 
 pub(super) struct Server {
     instance: String,
@@ -41,6 +62,16 @@ pub(super) struct Server {
     replaced: Vec<Generation>,
     said_digest: String,
     gone: bool,
+    purged: Purged,
+    /// Until when it goes by that, in ms.
+    trusts_until: u64,
+}
+
+/// A purge of all, and whether the pool lost writes since, or somebody who knew of it is gone: who comes after both may know of none.
+struct Purge {
+    known: Known,
+    lost: bool,
+    forgotten: bool,
 }
 
 struct Gate {
@@ -53,6 +84,7 @@ struct Gate {
     hearing: Option<(Asked, Read, Lineage)>,
     models: Models,
     lineage: Lineage,
+    purged: Purged,
 }
 
 struct Asked {
@@ -71,6 +103,8 @@ pub(super) struct Proxy {
     answers: Vec<(u64, u64, Option<Told>)>,
     /// What it must not take any more.
     forbidden: BTreeSet<[u8; 32]>,
+    /// By which purge number it goes.
+    purged: u64,
 }
 
 pub(super) struct World {
@@ -90,6 +124,7 @@ pub(super) struct World {
     given: Vec<u64>,
     /// Loads: their epochs and what they replaced.
     loads: BTreeMap<u64, Vec<Generation>>,
+    purges: Vec<Purge>,
     names: u64,
 }
 
@@ -113,6 +148,7 @@ impl World {
             proxies: Vec::new(),
             given: Vec::new(),
             loads: BTreeMap::new(),
+            purges: Vec::new(),
             names: 0,
         };
         for _ in 0..2 {
@@ -150,6 +186,8 @@ impl World {
             replaced: Vec::new(),
             said_digest: String::new(),
             gone: false,
+            purged: Purged::shared(),
+            trusts_until: 0,
         }
     }
 
@@ -163,6 +201,7 @@ impl World {
             hearing: None,
             models: Arc::default(),
             lineage: Arc::default(),
+            purged: Purged::shared(),
         }
     }
 
@@ -174,6 +213,7 @@ impl World {
             trusts_until: 0,
             answers: Vec::new(),
             forbidden: BTreeSet::new(),
+            purged: 0,
         }
     }
 
@@ -188,7 +228,62 @@ impl World {
 
     pub(super) fn behind(&mut self, epoch: u64) -> u64 {
         let at = self.at();
-        self.board.behind(epoch, at).0
+        self.board.behind(Known { epoch, purged: 0 }, at).0
+    }
+
+    /// Everything is purged, by way of a gate that has a table.
+    pub(super) fn purge(&mut self, g: usize) {
+        let (at, now, gate) = (self.at(), self.instant(), &self.gates[g]);
+        if gate.parted || gate.table.json(now).is_none() {
+            return;
+        }
+        let known = self.board.raise(&[(all(), None)], gate.table.epoch(), at).unwrap();
+        self.purges.push(Purge { known, lost: false, forgotten: false });
+    }
+
+    /// Whether all know of the last purge.
+    pub(super) fn is_purged(&mut self) -> bool {
+        let (at, known) = (self.at(), self.purges.last().unwrap().known);
+        self.board.behind(known, at).0 == 0
+    }
+
+    /// The purge number by which everybody goes.
+    pub(super) fn known_by_all(&self) -> u64 {
+        let servers = self.servers.iter().map(|server| server.purged.now().number("s", "m", None));
+        let gates = self.gates.iter().map(Gate::number);
+        servers.chain(gates).chain(self.proxies.iter().map(|proxy| proxy.purged)).min().unwrap()
+    }
+
+    /// The fifth law, as of now.
+    pub(super) fn check_purged(&mut self) -> Result<(), TestCaseError> {
+        let (at, now) = (self.at(), self.instant());
+        for Purge { known, .. } in self.purges.iter().filter(|purge| !(purge.lost && purge.forgotten)) {
+            if self.board.behind(*known, at).0 > 0 {
+                continue;
+            }
+            let number = known.purged;
+            let trusting = |proxy: &&Proxy| proxy.trusts_until >= self.now_ms && !proxy.models.is_empty();
+            for proxy in self.proxies.iter().filter(trusting) {
+                prop_assert!(proxy.purged >= number, "{} has what {number} purged", proxy.name);
+            }
+            for gate in &self.gates {
+                let trusted = gate.table.json(now).is_some() && !gate.models.is_empty();
+                prop_assert!(!trusted || gate.number() >= number, "{} has what {number} purged", gate.name);
+            }
+            for server in self.servers.iter().filter(|server| server.trusts_until > self.now_ms) {
+                let has = server.purged.now().number("s", "m", None);
+                prop_assert!(has >= number, "{} has what {number} purged", server.instance);
+            }
+        }
+        Ok(())
+    }
+
+    fn lost(&mut self) {
+        self.purges.iter_mut().for_each(|purge| purge.lost = true);
+    }
+
+    fn forgotten(&mut self) {
+        self.purges.iter_mut().for_each(|purge| purge.forgotten = true);
     }
 
     pub(super) fn happens(&mut self, event: Event) -> Result<(), TestCaseError> {
@@ -200,11 +295,15 @@ impl World {
             }
             Event::Unload(i) => self.change(usize::from(i), Vec::new()),
             Event::Beat(i, heard) => self.beat(usize::from(i), heard)?,
+            Event::Purge(g) => self.purge(usize::from(g)),
+            Event::CheckPurged => self.check_purged()?,
             Event::Die(i) => {
+                self.forgotten();
                 let next = self.server();
                 self.servers[usize::from(i)] = next;
             }
             Event::Leave(i) => {
+                self.forgotten();
                 self.servers[usize::from(i)].gone = true;
                 self.beat(usize::from(i), true)?;
                 let next = self.server();
@@ -218,6 +317,7 @@ impl World {
             Event::Ask(g) => self.ask(usize::from(g)),
             Event::Hear(g, comes) => self.hear(usize::from(g), comes),
             Event::Restart(g) => {
+                self.forgotten();
                 let next = self.gate();
                 self.gates[usize::from(g)] = next;
             }
@@ -230,6 +330,7 @@ impl World {
             Event::Replay(g, which) => self.replay(usize::from(g), usize::from(which)),
             Event::Replicate => self.replica = self.board.clone(),
             Event::FailOver(skew_ms) => {
+                self.lost();
                 self.skew_ms = i64::from(skew_ms);
                 self.run += 1;
                 self.now_ms += 1;
@@ -241,6 +342,7 @@ impl World {
                 };
             }
             Event::Flush => {
+                self.lost();
                 self.board = Board::default();
                 // No two Redis give out an epoch in one microsecond.
                 self.now_ms += 1;
@@ -281,6 +383,7 @@ impl World {
             record: short,
             known: server.known,
             unanswered: server.unanswered,
+            purged: server.purged.now().mark(),
         };
         let mut said = self.board.say(&word, at);
         if said.record == Stands::Lacking {
@@ -300,6 +403,9 @@ impl World {
         }
         if heard {
             (server.known, server.unanswered) = (said.epoch, false);
+            server.trusts_until = self.now_ms + millis(LEASE);
+            let lost = server.purged.heard(said.purges, self.start);
+            say_lost(&mut self.board, lost, at);
             server.said_digest = digest;
             if server.told.is_none() || said.record == Stands::Written {
                 server.told = Some(said.epoch);

@@ -7,10 +7,11 @@ mod codec;
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
-use super::steps::{KEPT_EPOCHS, Read, Reader, Said, Stands, Word, digest};
+use super::steps::{KEPT_EPOCHS, Known, Read, Reader, Said, Stands, Word, digest};
 use crate::cache::live::heard::{ALIVE, Heard, Record};
 use crate::cache::live::millis;
 use crate::cache::live::proxies::LEASE;
+use crate::cache::live::purges::{Full, Name, Purges};
 pub(super) use codec::BoardError;
 
 /// How old what a gate said may be before it says it again. A gate trusts its table for less time than it is remembered without this.
@@ -36,6 +37,9 @@ pub(in crate::cache::live) struct Board {
     /// Name -> time and epoch.
     pub(in crate::cache::live) proxies: BTreeMap<String, (u64, u64)>,
     pub(in crate::cache::live) gates: BTreeMap<String, (u64, u64)>,
+    /// Name -> time and the highest purge number that it knows.
+    pub(in crate::cache::live) servers: BTreeMap<String, (u64, u64)>,
+    pub(in crate::cache::live) purges: Purges,
 }
 
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -135,7 +139,8 @@ impl Board {
             let order = if alive { "alive".to_owned() } else { beat.order.to_string() };
             format!("{instance} {} {} {order}\n", beat.digest, beat.changed)
         };
-        let signature = digest(&self.beats.iter().map(line).collect::<String>());
+        let said: String = self.beats.iter().map(line).collect();
+        let signature = digest(&format!("{said}{}", self.purges.mark()));
         if lost || self.signature.as_ref() != Some(&signature) {
             self.epoch = at.us.max(highest + at.step());
             self.signature = Some(signature.clone());
@@ -152,16 +157,22 @@ impl Board {
 
     /// An instance says what it serves.
     pub(in crate::cache::live) fn say(&mut self, word: &Word<'_>, at: At) -> Said {
-        let Word { instance, left, digest, record, known, unanswered } = *word;
+        let Word { instance, left, digest, record, known, unanswered, purged } = *word;
         let traced = self.trace(&[known], at);
         if unanswered && !self.beats.contains_key(instance) {
             self.lost_ms = at.ms();
         }
+        if left {
+            self.servers.remove(instance);
+        } else {
+            self.servers.insert(instance.to_owned(), (at.ms(), purged));
+        }
+        let purges = self.purges_for(purged);
         let before = self.beats.get(instance).filter(|beat| beat.digest == digest);
         let mut changed = before.map(|beat| beat.changed);
         if before.is_none() || !self.records.contains_key(instance) {
             if record.is_empty() {
-                return Said { epoch: self.count(traced, at).0, record: Stands::Lacking };
+                return Said { epoch: self.count(traced, at).0, record: Stands::Lacking, purges };
             }
             self.records.insert(instance.to_owned(), record.to_owned());
             changed = None;
@@ -171,7 +182,24 @@ impl Board {
         let beat = Beat { order, changed: changed.unwrap_or(order), ms, left, digest: digest.to_owned() };
         self.beats.insert(instance.to_owned(), beat);
         let record = if changed.is_some() { Stands::Known } else { Stands::Written };
-        Said { epoch: self.count(traced, at).0, record }
+        Said { epoch: self.count(traced, at).0, record, purges }
+    }
+
+    fn purges_for(&self, known: u64) -> Option<Purges> {
+        (known != self.purges.mark()).then(|| self.purges.clone())
+    }
+
+    /// Names get higher numbers.
+    pub(in crate::cache::live) fn raise(
+        &mut self,
+        names: &[(Name, Option<u64>)],
+        known: u64,
+        at: At,
+    ) -> Result<Known, Full> {
+        let traced = self.trace(&[known], at);
+        let raised = names.iter().try_for_each(|(name, known)| self.purges.raise(name, *known, at.us));
+        let (epoch, _) = self.count(traced, at);
+        raised.map(|()| Known { epoch, purged: self.purges.mark() })
     }
 
     /// A gate tells which epochs it and its proxies have, and hears what was said.
@@ -187,7 +215,7 @@ impl Board {
         }
         self.gates.insert(reader.gate.to_owned(), (heard_ms, reader.epoch));
         let heard = (signature != reader.signature).then(|| self.heard());
-        Read { epoch, signature, now_ms: heard_ms, heard }
+        Read { epoch, signature, now_ms: heard_ms, heard, purges: self.purges_for(reader.purged) }
     }
 
     /// The same, but what a gate says again of itself alone within [`SAID_AGAIN`] changes nothing: its time on the board is older by
@@ -222,7 +250,7 @@ impl Board {
     /// Forgets who was not heard of for long. Who was so in a time to come may be there still: that is as a loss.
     fn forget(&mut self, at: At) {
         let far = |ms: u64| ms.abs_diff(at.ms()) > millis(LEASE);
-        for heard in [&mut self.gates, &mut self.proxies] {
+        for heard in [&mut self.gates, &mut self.proxies, &mut self.servers] {
             if heard.values().any(|(ms, _)| far(*ms) && *ms > at.ms()) {
                 self.lost_ms = at.ms();
             }
@@ -230,14 +258,17 @@ impl Board {
         }
     }
 
-    /// How many gates and proxies don't have that epoch, and one of them.
-    pub(in crate::cache::live) fn behind(&mut self, epoch: u64, at: At) -> (u64, String) {
+    /// How many gates and proxies don't have that epoch, and servers that purge number, and one of them.
+    pub(in crate::cache::live) fn behind(&mut self, known: Known, at: At) -> (u64, String) {
+        let Known { epoch, purged } = known;
         self.notice(at);
         self.forget(at);
-        let gates = self.gates.iter().map(|of| ("gate", of));
-        let heard = gates.chain(self.proxies.iter().map(|of| ("proxy", of)));
-        let mut behind = heard.filter(|(_, (_, (_, has)))| *has < epoch);
-        let one = behind.next().map(|(kind, (name, _))| format!("{kind} {name}"));
+        let gates = self.gates.iter().map(|of| ("gate", of, epoch));
+        let proxies = self.proxies.iter().map(|of| ("proxy", of, epoch));
+        let servers = self.servers.iter().map(|of| ("server", of, purged));
+        let heard = gates.chain(proxies).chain(servers);
+        let mut behind = heard.filter(|(_, (_, (_, has)), must)| has < must);
+        let one = behind.next().map(|(kind, (name, _), _)| format!("{kind} {name}"));
         let count = u64::from(one.is_some()) + behind.count() as u64;
         let lost = epoch != 0 && !self.epochs.contains(&epoch);
         let forgot = self.lost_ms.abs_diff(at.ms()) <= millis(LEASE);

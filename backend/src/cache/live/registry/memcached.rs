@@ -16,9 +16,10 @@ use bytes::Bytes;
 
 use super::board::{At, Board, BoardError};
 use super::random;
-use super::steps::{PATIENCE, Read, Reader, Said, Stands, Steps, Word};
+use super::steps::{Known, PATIENCE, Raised, Read, Reader, Said, Stands, Steps, Word};
 use crate::cache::live::heard::{Heard, outdated};
 use crate::cache::live::ledger::{self, Book, Fields, Note, Written};
+use crate::cache::live::purges::{Full, Name};
 use crate::cache::live::reports::{Fate, REMEMBERED};
 use crate::cache::pool::PoolError;
 use crate::cache::pool::memcached::wire::{self, If, Reply};
@@ -26,8 +27,8 @@ use crate::cache::pool::memcached::{Memcached, astray};
 use clock::TierClock;
 use records::Records;
 
-/// The board's name, behind the prefix. The 2 is the version of what is in it.
-const BOARD: &str = "2:board";
+/// The board's name, behind the prefix. The 3 is the version of what is in it.
+const BOARD: &str = "3:board";
 /// Who polls no more and says nothing is forgotten after it; the board is written anew long before.
 const KEPT: Duration = Duration::from_hours(30 * 24);
 /// After a step that another one came before, up to so many microseconds pass before it is taken again.
@@ -37,11 +38,11 @@ const LONGEST_PAUSE_US: u64 = 8000;
 #[derive(Clone)]
 pub(crate) struct MemcachedSteps {
     memcached: Memcached,
-    known: Arc<Mutex<Known>>,
+    seen: Arc<Mutex<Seen>>,
 }
 
-/// What one process knows of the tier.
-struct Known {
+/// What one process has seen of the tier.
+struct Seen {
     clock: TierClock,
     records: Records,
 }
@@ -78,12 +79,12 @@ impl From<StepError> for PoolError {
 
 impl MemcachedSteps {
     pub(crate) fn new(memcached: Memcached) -> Self {
-        let known = Known { clock: TierClock::new(), records: Records::default() };
-        Self { memcached, known: Arc::new(Mutex::new(known)) }
+        let seen = Seen { clock: TierClock::new(), records: Records::default() };
+        Self { memcached, seen: Arc::new(Mutex::new(seen)) }
     }
 
-    fn known(&self) -> MutexGuard<'_, Known> {
-        self.known.lock().unwrap_or_else(PoisonError::into_inner)
+    fn seen(&self) -> MutexGuard<'_, Seen> {
+        self.seen.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     async fn ask(&self, commands: Vec<u8>, replies: usize) -> Result<Vec<Reply>, PoolError> {
@@ -100,7 +101,7 @@ impl MemcachedSteps {
     /// The tier's time.
     async fn at(&self) -> Result<At, PoolError> {
         let asked = Instant::now();
-        if self.known().clock.is_due(asked) {
+        if self.seen().clock.is_due(asked) {
             let (lines, connection) =
                 self.memcached.home.ask(b"stats\r\n".to_vec(), 1, PATIENCE, None).await?;
             let seconds = lines.into_iter().find_map(|line| match line {
@@ -109,13 +110,13 @@ impl MemcachedSteps {
             });
             let seconds = seconds.ok_or(StepError::NoTime)?;
             let answered = Instant::now();
-            let mut known = self.known();
-            known.clock.heard(seconds, (asked, answered), connection);
-            let now_us = known.clock.now_us(answered);
-            drop(known);
+            let mut seen = self.seen();
+            seen.clock.heard(seconds, (asked, answered), connection);
+            let now_us = seen.clock.now_us(answered);
+            drop(seen);
             crate::time::clock::heard(now_us.unwrap_or_default() / 1000, answered);
         }
-        let us = self.known().clock.step_us(Instant::now()).ok_or(StepError::NoTime)?;
+        let us = self.seen().clock.step_us(Instant::now()).ok_or(StepError::NoTime)?;
         Ok(At { us, run: 0 })
     }
 
@@ -206,12 +207,12 @@ impl MemcachedSteps {
 impl MemcachedSteps {
     /// It is that time from now on.
     pub(in crate::cache::live) fn set_time(&self, us: u64) {
-        self.known().clock.fixed_us = Some(us);
+        self.seen().clock.fixed_us = Some(us);
     }
 
     /// Knows no records any more.
     pub(in crate::cache::live) fn forget_records(&self) {
-        self.known().records = Records::default();
+        self.seen().records = Records::default();
     }
 
     /// The board as it is.
@@ -224,7 +225,7 @@ impl Steps for MemcachedSteps {
     async fn say(&self, word: &Word<'_>) -> Result<Said, PoolError> {
         // Whoever sees the beat must find the record.
         if !self.say_record(word).await? {
-            return Ok(Said { epoch: word.known, record: Stands::Lacking });
+            return Ok(Said { epoch: word.known, record: Stands::Lacking, purges: None });
         }
         Ok(self.step(|board, at| board.say(word, at)).await?.0)
     }
@@ -238,8 +239,18 @@ impl Steps for MemcachedSteps {
         Err(StepError::Forgets.into())
     }
 
-    async fn behind(&self, epoch: u64) -> Result<(u64, String), PoolError> {
-        Ok(self.step(|board, at| board.behind(epoch, at)).await?.0)
+    async fn behind(&self, known: Known) -> Result<(u64, String), PoolError> {
+        Ok(self.step(|board, at| board.behind(known, at)).await?.0)
+    }
+
+    /// It has no copies.
+    async fn raise(
+        &self,
+        names: &[(Name, Option<u64>)],
+        known: u64,
+    ) -> Result<Result<Raised, Full>, PoolError> {
+        let (raised, _) = self.step(|board, at| board.raise(names, known, at)).await?;
+        Ok(raised.map(|known| Raised { known, copies: (0, 0) }))
     }
 
     async fn peek(&self) -> Result<(u64, Vec<Heard>), PoolError> {

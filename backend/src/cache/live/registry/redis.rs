@@ -1,22 +1,37 @@
 //! The steps in Redis: scripts, each of which Redis takes as one. Their values enter, typed answers leave.
 
 use std::sync::LazyLock;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use ::redis::{Cmd, FromRedisValue};
 
-use super::steps::{KEPT_EPOCHS, PATIENCE, Read, Reader, Said, Stands, Steps, Word, digest, text};
+use super::steps::{
+    KEPT_EPOCHS, Known, PATIENCE, Raised, Read, Reader, Said, Stands, Steps, Word, digest, text,
+};
 use crate::cache::live::heard::{ALIVE, Heard, Record, outdated};
 use crate::cache::live::ledger::{Book, Fields, Note};
 use crate::cache::live::millis;
 use crate::cache::live::proxies::LEASE;
+use crate::cache::live::purges::{self, Full, Name, Purges};
 use crate::cache::live::reports::{self, Fate};
 use crate::cache::pool::{Link, Names, PoolError, Redis};
 use crate::time::clock;
 
-/// As the scripts know them, behind the prefix. The 2 is the version of what is in them.
-const KEYS: [&str; 8] =
-    ["2:beats", "2:records", "2:state", "2:epochs", "2:proxies", "2:gates", "2:reports", "2:reporters"];
+/// As the scripts know them, behind the prefix. The 3 is the version of what is in them.
+const KEYS: [&str; 10] = [
+    "3:beats",
+    "3:records",
+    "3:state",
+    "3:epochs",
+    "3:proxies",
+    "3:gates",
+    "3:reports",
+    "3:reporters",
+    "3:servers",
+    "3:purges",
+];
+/// Copies are waited for so long.
+const COPIED: Duration = Duration::from_millis(500);
 /// The time, and which Redis it is, as far as its user may know.
 const NOW: &str = "
 local time = redis.call('TIME')
@@ -32,6 +47,7 @@ pub(in crate::cache::live) struct Step(String);
 static SAY: LazyLock<Step> = LazyLock::new(|| Step::new(NOW, include_str!("redis/say.lua")));
 static READ: LazyLock<Step> = LazyLock::new(|| Step::new(NOW, include_str!("redis/read.lua")));
 static BEHIND: LazyLock<Step> = LazyLock::new(|| Step::new(NOW, include_str!("redis/behind.lua")));
+static RAISE: LazyLock<Step> = LazyLock::new(|| Step::new(NOW, include_str!("redis/raise.lua")));
 static REPORT: LazyLock<Step> = LazyLock::new(|| Step::new(NOW, include_str!("redis/report.lua")));
 static PEEK: LazyLock<Step> = LazyLock::new(|| Step::new(NOW, include_str!("redis/peek.lua")));
 static SWEEP: LazyLock<Step> = LazyLock::new(|| Step::new(NOW, include_str!("redis/sweep.lua")));
@@ -62,7 +78,7 @@ impl Step {
 }
 
 /// What the scripts touch, in the order in which they know it.
-pub(in crate::cache::live) fn keys(names: &Names, is_cluster: bool) -> [String; 8] {
+pub(in crate::cache::live) fn keys(names: &Names, is_cluster: bool) -> [String; 10] {
     KEYS.map(|key| if is_cluster { names.together(key) } else { names.of(key) })
 }
 
@@ -87,32 +103,65 @@ impl Fate {
 }
 
 impl Word<'_> {
-    pub(in crate::cache::live) fn arguments(&self) -> [String; 6] {
+    pub(in crate::cache::live) fn arguments(&self) -> [String; 7] {
         let state = if self.left { "l" } else { "h" };
         let unanswered = if self.unanswered { "1" } else { "0" };
-        let known = self.known.to_string();
-        [self.instance, state, self.digest, self.record, &known, unanswered].map(str::to_owned)
+        let (known, purged) = (self.known.to_string(), self.purged.to_string());
+        [self.instance, state, self.digest, self.record, &known, unanswered, &purged].map(str::to_owned)
+    }
+}
+
+impl Redis {
+    /// How many copies there are, as far as its user may know.
+    async fn replicas(&self) -> Result<u64, PoolError> {
+        let mut info = ::redis::cmd("INFO");
+        info.arg("replication");
+        let info: String = match self.generations.ask(&info, PATIENCE).await {
+            Err(PoolError::Failed(_)) => return Ok(0),
+            info => info?,
+        };
+        let count = info.lines().find_map(|line| line.strip_prefix("connected_slaves:"));
+        Ok(count.and_then(|count| count.trim().parse().ok()).unwrap_or(0))
     }
 }
 
 impl Steps for Redis {
     async fn say(&self, word: &Word<'_>) -> Result<Said, PoolError> {
         let asked = Instant::now();
-        let (epoch, now_ms, stands): (u64, u64, String) =
-            SAY.run(self, &self.generations, &word.arguments()).await?;
-        clock::heard(now_ms, asked);
-        Ok(Said { epoch, record: Stands::of(&stands) })
+        let answer: SayAnswer = SAY.run(self, &self.generations, &word.arguments()).await?;
+        clock::heard(answer.1, asked);
+        Ok(Said::of(answer, word.purged))
     }
 
     async fn read(&self, reader: &Reader<'_>) -> Result<Read, PoolError> {
         let asked = Instant::now();
         let answer: ReadAnswer = READ.run(self, &self.generations, &reader.arguments()).await?;
         clock::heard(answer.2, asked);
-        Ok(Read::of(answer, reader.signature))
+        Ok(Read::of(answer, reader))
     }
 
-    async fn behind(&self, epoch: u64) -> Result<(u64, String), PoolError> {
-        BEHIND.run(self, &self.generations, &[epoch.to_string()]).await
+    async fn behind(&self, known: Known) -> Result<(u64, String), PoolError> {
+        BEHIND.run(self, &self.generations, &known.arguments()).await
+    }
+
+    /// A failover may take what a copy lacks, so the copies are waited for, where there is one server: of a cluster's nodes it isn't known
+    /// which has it.
+    async fn raise(
+        &self,
+        names: &[(Name, Option<u64>)],
+        known: u64,
+    ) -> Result<Result<Raised, Full>, PoolError> {
+        let names = raised(names, known);
+        let copies = if self.is_cluster() { 0 } else { self.replicas().await? };
+        if copies == 0 {
+            let answer: RaiseAnswer = RAISE.run(self, &self.generations, &names).await?;
+            return Ok(Known::of(answer).map(|known| Raised { known, copies: (0, 0) }));
+        }
+        let mut commands = ::redis::pipe();
+        commands.add_command(RAISE.command(&keys(&self.names, false), &names));
+        commands.cmd("WAIT").arg(copies).arg(millis(COPIED));
+        let answers: (RaiseAnswer, u64) = self.generations.query(&commands, PATIENCE).await?;
+        Ok(Known::of(answers.0).map(|known| Raised { known, copies: (answers.1, copies) }))
     }
 
     async fn peek(&self) -> Result<(u64, Vec<Heard>), PoolError> {
@@ -161,13 +210,46 @@ impl Steps for Redis {
     }
 }
 
-pub(in crate::cache::live) type ReadAnswer = (u64, String, u64, Vec<(String, String)>, Vec<(String, String)>);
+type Pairs = Vec<(String, String)>;
+pub(in crate::cache::live) type ReadAnswer = (u64, String, u64, Pairs, Pairs, u64, Pairs);
+pub(in crate::cache::live) type SayAnswer = (u64, u64, String, u64, Pairs);
+pub(in crate::cache::live) type RaiseAnswer = (u64, u64, String);
+
+/// Names and the numbers that they are known to have had, as the script takes them.
+pub(in crate::cache::live) fn raised(names: &[(Name, Option<u64>)], known: u64) -> Vec<String> {
+    let had = |number: &Option<u64>| number.map(|number| number.to_string()).unwrap_or_default();
+    let twos = names.iter().flat_map(|(name, number)| [name.text(), had(number)]);
+    [known.to_string(), purges::MOST.to_string()].into_iter().chain(twos).collect()
+}
+
+impl Known {
+    pub(in crate::cache::live) fn arguments(self) -> [String; 2] {
+        [self.epoch.to_string(), self.purged.to_string()]
+    }
+
+    pub(in crate::cache::live) fn of((epoch, purged, done): RaiseAnswer) -> Result<Self, Full> {
+        if done == "full" { Err(Full) } else { Ok(Self { epoch, purged }) }
+    }
+}
+
+impl Said {
+    pub(in crate::cache::live) fn of((epoch, _, stands, purged, numbers): SayAnswer, known: u64) -> Self {
+        Self { epoch, record: Stands::of(&stands), purges: purges_of(purged, numbers, known) }
+    }
+}
+
+/// The numbers, where they were told: to who knew another highest one.
+fn purges_of(purged: u64, numbers: Pairs, known: u64) -> Option<Purges> {
+    let number = |(name, number): (String, String)| Some((name, number.parse().ok()?));
+    (purged != known).then(|| Purges::of(purged, numbers.into_iter().filter_map(number)))
+}
 
 impl Reader<'_> {
     pub(in crate::cache::live) fn arguments(&self) -> Vec<String> {
         let mut known = self.known.to_vec();
         known.push(self.epoch);
-        let head = [self.gate.to_owned(), self.epoch.to_string(), self.signature.to_owned()];
+        let purged = self.purged.to_string();
+        let head = [self.gate.to_owned(), self.epoch.to_string(), self.signature.to_owned(), purged];
         let proxies = self.proxies.iter().flat_map(|(name, epoch)| [name.clone(), epoch.to_string()]);
         head.into_iter()
             .chain([known.len().to_string()])
@@ -179,11 +261,11 @@ impl Reader<'_> {
 
 impl Read {
     pub(in crate::cache::live) fn of(
-        (epoch, signature, now_ms, beats, records): ReadAnswer,
-        known: &str,
+        (epoch, signature, now_ms, beats, records, purged, numbers): ReadAnswer,
+        reader: &Reader<'_>,
     ) -> Self {
-        let heard = (signature != known).then(|| heard(&beats, &records));
-        Self { epoch, signature, now_ms, heard }
+        let heard = (signature != reader.signature).then(|| heard(&beats, &records));
+        Self { epoch, signature, now_ms, heard, purges: purges_of(purged, numbers, reader.purged) }
     }
 }
 

@@ -4,21 +4,24 @@
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
+use forebay_protocol::generations::LiveModel;
 use futures_util::FutureExt as _;
 use futures_util::future::BoxFuture;
 use tokio::sync::{oneshot, watch};
 use tokio::time::MissedTickBehavior;
 use tokio_util::sync::CancellationToken;
 
-use super::steps::{self, Reader, Said, Stands, Steps, Word};
-use super::{Registry, Untold, random_name, until_none};
+use super::steps::{self, Known, Raised, Reader, Said, Stands, Steps, Word};
+use super::{PurgeError, Registry, Untold, random_name, until_none};
 use crate::cache::live::heard::{Record, live_models, replicas};
 use crate::cache::live::proxies::Proxies;
+use crate::cache::live::purges::{Full, Name, Purged};
 use crate::cache::live::reports::Fate;
 use crate::cache::live::table::LiveTable;
 use crate::cache::pool::PoolError;
 
-const HEARTBEAT: Duration = Duration::from_secs(1);
+/// A purge is known to every server within it.
+const HEARTBEAT: Duration = Duration::from_millis(750);
 /// After a heartbeat that failed.
 const AGAIN: Duration = Duration::from_millis(200);
 /// How often the gate reads: it adds this to the time that a load takes to be known.
@@ -42,6 +45,7 @@ pub(crate) struct Shared<S> {
     steps: Arc<S>,
     records: watch::Sender<Numbered>,
     told: watch::Receiver<Progress>,
+    purged: Arc<Purged>,
 }
 
 /// A record, and which one it is in the order in which they were made.
@@ -68,6 +72,7 @@ struct Register<S> {
     instance: String,
     records: watch::Receiver<Numbered>,
     told: watch::Sender<Progress>,
+    purged: Arc<Purged>,
 }
 
 /// Where this instance stands with the registry.
@@ -86,7 +91,7 @@ impl<S: Steps> Shared<S> {
     pub(crate) fn heard(steps: S) -> Self {
         let (records, _) = watch::channel(Numbered { number: 0, record: Record::empty("") });
         let (_, told) = watch::channel(Progress::default());
-        Self { steps: Arc::new(steps), records, told }
+        Self { steps: Arc::new(steps), records, told, purged: Arc::new(Purged::shared()) }
     }
 
     /// As a server has it, which says what it serves once a second. The receiver is told when the others know that it leaves. Must be
@@ -96,9 +101,11 @@ impl<S: Steps> Shared<S> {
         let (records, said) = watch::channel(Numbered { number: 0, record: Record::empty(service) });
         let (told, progress) = watch::channel(Progress::default());
         let (done, farewell) = oneshot::channel();
-        let register = Register { steps: steps.clone(), instance: random_name(), records: said, told };
+        let purged = Arc::new(Purged::shared());
+        let (instance, knows) = (random_name(), purged.clone());
+        let register = Register { steps: steps.clone(), instance, records: said, told, purged: knows };
         tokio::spawn(register.run(leaving, done));
-        (Self { steps, records, told: progress }, farewell)
+        (Self { steps, records, told: progress, purged }, farewell)
     }
 
     /// Waits until that record was said.
@@ -117,8 +124,8 @@ impl<S: Steps> Shared<S> {
         Err(Untold { patience, reason })
     }
 
-    async fn behind(&self, epoch: u64) -> Option<String> {
-        match self.steps.behind(epoch).await {
+    async fn behind(&self, known: Known) -> Option<String> {
+        match self.steps.behind(known).await {
             Ok((0, _)) => None,
             Ok((_, one)) => Some(one),
             Err(error) => Some(format!("whoever the pool knows ({error})")),
@@ -139,7 +146,7 @@ impl<S: Steps> Registry for Shared<S> {
             // The epoch is another when the record was lost and had to be said again.
             let behind = || {
                 let epoch = self.told.borrow().epoch;
-                self.behind(epoch)
+                self.behind(Known { epoch, purged: 0 })
             };
             until_none(patience, until, behind).await;
             Ok(())
@@ -153,8 +160,30 @@ impl<S: Steps> Registry for Shared<S> {
         proxies: Arc<Proxies>,
         stop: CancellationToken,
     ) -> BoxFuture<'static, ()> {
-        let follow = Follow { steps: self.steps.clone(), gate: random_name(), table, proxies };
+        let (steps, purged) = (self.steps.clone(), self.purged.clone());
+        let follow = Follow { steps, gate: random_name(), table, proxies, purged, heard: Vec::new() };
         follow.run(stop).boxed()
+    }
+
+    fn purged(&self) -> Arc<Purged> {
+        self.purged.clone()
+    }
+
+    fn purge(&self, name: Name, known: u64) -> BoxFuture<'_, Result<Raised, PurgeError>> {
+        let purge = async move {
+            match self.steps.raise(&[(name.clone(), None)], known).await? {
+                Ok(raised) => Ok(raised),
+                // What is purged besides is asked for again: that costs, and is never wrong.
+                Err(Full) => {
+                    self.steps.raise(&[(name.wider(), None)], known).await?.map_err(|Full| PurgeError::Full)
+                }
+            }
+        };
+        purge.boxed()
+    }
+
+    fn lags(&self, known: Known) -> BoxFuture<'_, Option<String>> {
+        self.behind(known).boxed()
     }
 
     fn report(&self, who: String, seq: u64) -> BoxFuture<'_, Result<Fate, PoolError>> {
@@ -179,7 +208,9 @@ impl<S: Steps> Register<S> {
                 changed = self.records.changed(), if may_change => may_change = changed.is_ok(),
             }
             pause = match self.beat(false, &mut standing).await {
-                Ok(()) => HEARTBEAT,
+                // Who purges waits to hear that it is known here.
+                Ok(News::Purged) => Duration::ZERO,
+                Ok(News::None) => HEARTBEAT,
                 Err(error) => {
                     self.trouble("what is served here can't be said to the others", &error);
                     AGAIN
@@ -202,7 +233,7 @@ impl<S: Steps> Register<S> {
         loop {
             let said = self.beat(true, standing).await;
             match &said {
-                Ok(()) => {
+                Ok(_) => {
                     // The end of the program may not wait for it.
                     let _ = done.take().map(|done| done.send(()));
                 }
@@ -223,7 +254,9 @@ impl<S: Steps> Register<S> {
         self.told.send_modify(|told| told.trouble = Some(error.to_string().into()));
     }
 
-    async fn beat(&mut self, left: bool, standing: &mut Standing) -> Result<(), PoolError> {
+    async fn beat(&mut self, left: bool, standing: &mut Standing) -> Result<News, PoolError> {
+        let asked = Instant::now();
+        let before = self.purged.now().mark();
         let Numbered { number, record } = self.records.borrow_and_update().clone();
         let text = steps::text(&record);
         let digest = steps::digest(&text);
@@ -240,7 +273,8 @@ impl<S: Steps> Register<S> {
                 *told = Progress { number, epoch: answer.epoch, trouble: None };
             }
         });
-        Ok(())
+        say_lost(&*self.steps, self.purged.heard(answer.purges, asked)).await?;
+        Ok(if self.purged.now().mark() == before { News::None } else { News::Purged })
     }
 
     async fn say(
@@ -251,7 +285,8 @@ impl<S: Steps> Register<S> {
         standing: &mut Standing,
     ) -> Result<Said, PoolError> {
         let Standing { known, unanswered, .. } = *standing;
-        let word = Word { instance: &self.instance, left, digest, record, known, unanswered };
+        let purged = self.purged.now().mark();
+        let word = Word { instance: &self.instance, left, digest, record, known, unanswered, purged };
         let answer = self.steps.say(&word).await;
         match &answer {
             Ok(answer) => (standing.known, standing.unanswered) = (answer.epoch, false),
@@ -263,6 +298,27 @@ impl<S: Steps> Register<S> {
     }
 }
 
+/// What a heartbeat came to.
+enum News {
+    None,
+    /// What was purged is known now.
+    Purged,
+}
+
+/// Says purge numbers again that the registry has lost.
+async fn say_lost<S: Steps>(steps: &S, lost: Vec<(Name, u64)>) -> Result<(), PoolError> {
+    if lost.is_empty() {
+        return Ok(());
+    }
+    let names: Vec<_> = lost.into_iter().map(|(name, number)| (name, Some(number))).collect();
+    if steps.raise(&names, 0).await? == Err(Full) {
+        let wider: Vec<_> = names.into_iter().map(|(name, number)| (name.wider(), number)).collect();
+        // The registry has what it has room for: what is more is said with the next heartbeat.
+        let _ = steps.raise(&wider, 0).await?;
+    }
+    Ok(())
+}
+
 /// Who keeps a gate's table.
 struct Follow<S> {
     steps: Arc<S>,
@@ -270,11 +326,14 @@ struct Follow<S> {
     gate: String,
     table: Arc<LiveTable>,
     proxies: Arc<Proxies>,
+    purged: Arc<Purged>,
+    /// What is live as the servers said it, without what was purged.
+    heard: Vec<LiveModel>,
 }
 
 impl<S: Steps> Follow<S> {
     /// Keeps the table as the registry has it, until `stop`.
-    async fn run(self, stop: CancellationToken) {
+    async fn run(mut self, stop: CancellationToken) {
         let mut ticks = tokio::time::interval(READ);
         ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
         let mut signature = String::new();
@@ -298,24 +357,28 @@ impl<S: Steps> Follow<S> {
         }
     }
 
-    async fn read(&self, signature: &mut String) -> Result<(), PoolError> {
+    async fn read(&mut self, signature: &mut String) -> Result<(), PoolError> {
         let asked = Instant::now();
         let (known, proxies) = (self.table.untraced(), self.proxies.to_say(asked));
         let reader = Reader {
             gate: &self.gate,
             epoch: self.table.epoch(),
             signature,
+            purged: self.purged.now().mark(),
             known: &known,
             proxies: &proxies,
         };
         let read = self.steps.read(&reader).await?;
         self.proxies.said(&proxies, asked);
+        let is_news = read.heard.is_some() || read.purges.is_some();
         if let Some(heard) = &read.heard {
             self.table.set_replicas(replicas(heard, read.now_ms));
+            self.heard = live_models(heard, read.now_ms);
         }
-        let models = read.heard.map(|heard| live_models(&heard, read.now_ms));
+        let lost = self.purged.heard(read.purges, asked);
+        let models = is_news.then(|| self.purged.now().fold(self.heard.clone()));
         self.table.set(read.epoch, models, asked, &known);
         *signature = read.signature;
-        Ok(())
+        say_lost(&*self.steps, lost).await
     }
 }

@@ -3,8 +3,11 @@
 
 use std::time::Duration;
 
+use serde::Deserialize;
+
 use crate::cache::live::heard::{Heard, Record};
 use crate::cache::live::ledger::{Book, Fields, Note};
+use crate::cache::live::purges::{Full, Name, Purges};
 use crate::cache::live::reports::Fate;
 use crate::cache::pool::PoolError;
 
@@ -21,8 +24,15 @@ pub(crate) trait Steps: Send + Sync + 'static {
     /// What a gate tells, and hears.
     fn read(&self, reader: &Reader<'_>) -> impl Future<Output = Result<Read, PoolError>> + Send;
 
-    /// How many gates and proxies don't have that epoch, and one of them.
-    fn behind(&self, epoch: u64) -> impl Future<Output = Result<(u64, String), PoolError>> + Send;
+    /// How many gates and proxies don't have that epoch, and servers that purge number, and one of them.
+    fn behind(&self, known: Known) -> impl Future<Output = Result<(u64, String), PoolError>> + Send;
+
+    /// Gives names higher numbers: each that has none as high as it is said with. The epoch is one that the caller knows.
+    fn raise(
+        &self,
+        names: &[(Name, Option<u64>)],
+        known: u64,
+    ) -> impl Future<Output = Result<Result<Raised, Full>, PoolError>> + Send;
 
     /// The time in ms, and what was heard; changes nothing.
     fn peek(&self) -> impl Future<Output = Result<(u64, Vec<Heard>), PoolError>> + Send;
@@ -45,10 +55,28 @@ pub(crate) trait Steps: Send + Sync + 'static {
     fn complain(&self, line: &str);
 }
 
+/// What is to be known: the epoch, and the highest purge number.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize)]
+pub(crate) struct Known {
+    pub(crate) epoch: u64,
+    #[serde(rename = "number")]
+    pub(crate) purged: u64,
+}
+
+/// What numbers were raised to.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Raised {
+    pub(crate) known: Known,
+    /// How many copies of the tier have it, of how many.
+    pub(crate) copies: (u64, u64),
+}
+
 /// The answer to what was said.
 pub(crate) struct Said {
     pub(in crate::cache::live) epoch: u64,
     pub(in crate::cache::live) record: Stands,
+    /// Nothing when the highest number is the one that was said.
+    pub(in crate::cache::live) purges: Option<Purges>,
 }
 
 /// What the registry has of a record.
@@ -75,6 +103,8 @@ pub(crate) struct Word<'a> {
     pub(in crate::cache::live) known: u64,
     /// It has spoken before, and never got an answer.
     pub(in crate::cache::live) unanswered: bool,
+    /// The highest purge number that it knows.
+    pub(in crate::cache::live) purged: u64,
 }
 
 /// What a gate tells when it reads.
@@ -83,6 +113,8 @@ pub(crate) struct Reader<'a> {
     /// The epoch and the signature of its table.
     pub(in crate::cache::live) epoch: u64,
     pub(in crate::cache::live) signature: &'a str,
+    /// The highest purge number that its table takes into account.
+    pub(in crate::cache::live) purged: u64,
     /// Epochs that its proxies know and it doesn't.
     pub(in crate::cache::live) known: &'a [u64],
     /// Proxies and the epochs that they have.
@@ -96,6 +128,8 @@ pub(crate) struct Read {
     pub(in crate::cache::live) now_ms: u64,
     /// Nothing when the signature is the reader's.
     pub(in crate::cache::live) heard: Option<Vec<Heard>>,
+    /// Nothing when the highest number is the reader's.
+    pub(in crate::cache::live) purges: Option<Purges>,
 }
 
 /// A record as it is said.

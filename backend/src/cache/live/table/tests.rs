@@ -8,7 +8,13 @@ fn of_pool() -> LiveTable {
 
 fn row(generation: u8) -> Vec<LiveModel> {
     let generations = vec![Generation([generation; 32])];
-    vec![LiveModel { service: "s".into(), model: "m".into(), version: String::new(), generations }]
+    vec![LiveModel {
+        service: "s".into(),
+        model: "m".into(),
+        version: String::new(),
+        tenant: None,
+        generations,
+    }]
 }
 
 #[test]
@@ -18,8 +24,9 @@ fn the_epoch_grows_when_the_models_change_and_only_then() {
     let first = table.set_models(row(1));
     assert_eq!(table.set_models(row(1)), first);
     assert!(table.set_models(row(2)) > first);
-    assert_eq!(table.generations("s", "m", "").unwrap(), [Generation([2; 32])]);
-    assert!(table.generations("other", "m", "").unwrap().is_empty());
+    let of = |service| Scope { service, tenant: None };
+    assert_eq!(table.generations(&of("s"), "m", "").unwrap(), [Generation([2; 32])]);
+    assert!(table.generations(&of("other"), "m", "").unwrap().is_empty());
 }
 
 #[test]

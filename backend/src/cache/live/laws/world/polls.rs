@@ -14,6 +14,7 @@ impl World {
             gate: &gate.name,
             epoch: gate.table.epoch(),
             signature: &gate.signature,
+            purged: gate.purged.now().mark(),
             known: &known,
             proxies: &proxies,
         };
@@ -27,7 +28,7 @@ impl World {
     }
 
     pub(super) fn hear(&mut self, g: usize, comes: bool) {
-        let now = self.instant();
+        let (now, at) = (self.instant(), self.at());
         let gate = &mut self.gates[g];
         let Some((asked, read, lineage)) = gate.hearing.take() else { return };
         // Longer than its patience it doesn't wait.
@@ -39,7 +40,11 @@ impl World {
         if let Some(models) = &models {
             gate.models = Arc::new(models.clone());
         }
+        let lost = gate.purged.heard(read.purges, asked.at);
         gate.table.set(read.epoch, models, asked.at, &asked.known);
+        if !gate.parted {
+            say_lost(&mut self.board, lost, at);
+        }
         gate.signature = read.signature;
         gate.lineage = lineage;
     }
@@ -50,7 +55,10 @@ impl World {
         // There is room for so many.
         let _ = gate.proxies.hear(&proxy.name, proxy.epoch, now);
         let answer = match gate.table.standing(proxy.epoch, now) {
-            Standing::Newer => Some(Some((gate.table.epoch(), gate.models.clone(), gate.lineage.clone()))),
+            Standing::Newer => {
+                let (models, lineage) = (gate.models.clone(), gate.lineage.clone());
+                Some(Some((gate.table.epoch(), models, lineage, gate.number())))
+            }
             Standing::Same => Some(None),
             Standing::Untraced | Standing::Unknown => None,
         };
@@ -78,7 +86,7 @@ impl World {
         if known != proxy.epoch {
             return Ok(());
         }
-        let Some((epoch, models, lineage)) = answer else {
+        let Some((epoch, models, lineage, purged)) = answer else {
             proxy.trusts_until = proxy.trusts_until.max(asked_ms + PROXY_TRUST_MS);
             return Ok(());
         };
@@ -92,7 +100,7 @@ impl World {
         }
         let past = self.loads.iter().filter(|(load, _)| lineage.contains(load));
         proxy.forbidden.extend(past.flat_map(|(_, replaced)| replaced).map(|generation| generation.0));
-        (proxy.epoch, proxy.models) = (epoch, models);
+        (proxy.epoch, proxy.models, proxy.purged) = (epoch, models, purged);
         proxy.trusts_until = proxy.trusts_until.max(asked_ms + PROXY_TRUST_MS);
         Ok(())
     }

@@ -3,9 +3,10 @@
 use prost::Message;
 
 use super::{Beat, Board};
+use crate::cache::live::purges::Purges;
 
 /// Version of the bytes.
-const FORMAT: u32 = 1;
+const FORMAT: u32 = 2;
 
 /// Bytes that are no board.
 #[derive(Debug, thiserror::Error)]
@@ -41,6 +42,21 @@ struct Written {
     proxies: Vec<WrittenPoller>,
     #[prost(message, repeated, tag = "11")]
     gates: Vec<WrittenPoller>,
+    /// With purge numbers in place of epochs.
+    #[prost(message, repeated, tag = "12")]
+    servers: Vec<WrittenPoller>,
+    #[prost(uint64, tag = "13")]
+    purged: u64,
+    #[prost(message, repeated, tag = "14")]
+    purges: Vec<WrittenPurge>,
+}
+
+#[derive(Clone, PartialEq, Message)]
+struct WrittenPurge {
+    #[prost(string, tag = "1")]
+    name: String,
+    #[prost(uint64, tag = "2")]
+    number: u64,
 }
 
 #[derive(Clone, PartialEq, Message)]
@@ -95,6 +111,9 @@ impl Board {
             epochs: self.epochs.iter().map(more).collect(),
             proxies: self.proxies.iter().map(poller).collect(),
             gates: self.gates.iter().map(poller).collect(),
+            servers: self.servers.iter().map(poller).collect(),
+            purged: self.purges.mark(),
+            purges: self.purges.numbers().map(|(name, number)| WrittenPurge { name, number }).collect(),
         };
         written.encode_to_vec()
     }
@@ -129,6 +148,11 @@ impl Board {
             epochs: epochs.collect(),
             proxies: written.proxies.into_iter().map(poller).collect(),
             gates: written.gates.into_iter().map(poller).collect(),
+            servers: written.servers.into_iter().map(poller).collect(),
+            purges: Purges::of(
+                written.purged,
+                written.purges.into_iter().map(|WrittenPurge { name, number }| (name, number)),
+            ),
         })
     }
 }
@@ -156,11 +180,12 @@ mod tests {
                 record: "{}",
                 known: 0,
                 unanswered: false,
+                purged: 0,
             };
             board.say(&word, at(number));
         }
         for gate in &gates {
-            let reader = Reader { gate, epoch: 0, signature: "", known: &[], proxies: &proxies };
+            let reader = Reader { gate, epoch: 0, signature: "", purged: 0, known: &[], proxies: &proxies };
             board.read(&reader, at(5000));
         }
         let bytes = board.encode();
@@ -171,15 +196,27 @@ mod tests {
         assert_eq!(again, board);
     }
 
+    fn unhex(vector: &serde_json::Value) -> Vec<u8> {
+        let hex = vector["bytes"].as_str().unwrap().as_bytes().chunks(2);
+        hex.map(|two| u8::from_str_radix(std::str::from_utf8(two).unwrap(), 16).unwrap()).collect()
+    }
+
+    #[test]
+    fn a_board_of_format_1_is_named_as_one() {
+        let former = include_str!(concat!(env!("CARGO_MANIFEST_DIR"), "/../protocol/golden/2/boards.json"));
+        for vector in serde_json::from_str::<Vec<serde_json::Value>>(former).unwrap() {
+            assert!(matches!(Board::decode(&unhex(&vector)), Err(BoardError::UnknownFormat(1))));
+        }
+    }
+
     #[test]
     fn a_board_is_these_bytes() {
-        let golden = include_str!(concat!(env!("CARGO_MANIFEST_DIR"), "/../protocol/golden/2/boards.json"));
+        let golden = include_str!(concat!(env!("CARGO_MANIFEST_DIR"), "/../protocol/golden/3/boards.json"));
         for vector in serde_json::from_str::<Vec<serde_json::Value>>(golden).unwrap() {
-            let hex = vector["bytes"].as_str().unwrap().as_bytes().chunks(2);
-            let bytes: Vec<u8> =
-                hex.map(|two| u8::from_str_radix(std::str::from_utf8(two).unwrap(), 16).unwrap()).collect();
+            let bytes = unhex(&vector);
             let board = Board::decode(&bytes).unwrap();
             assert_eq!((board.beats.len(), board.proxies.len(), board.gates.len()), (1, 1, 1));
+            assert_eq!((board.servers.len(), board.purges.numbers().count()), (1, 1));
             assert_eq!(board.encode(), bytes, "{}", vector["name"]);
         }
     }

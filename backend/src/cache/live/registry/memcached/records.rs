@@ -56,7 +56,7 @@ impl MemcachedSteps {
     /// What was heard by that board; `None` where a record is lost, and with it now all that was said.
     pub(super) async fn heard(&self, board: &Board) -> Result<Option<Vec<Heard>>, PoolError> {
         let lacking: Vec<String> = {
-            let texts = &mut self.known().records.texts;
+            let texts = &mut self.seen().records.texts;
             let digests = board.digests();
             texts.retain(|digest, _| digests.contains(digest.as_str()));
             digests.into_iter().filter(|digest| !texts.contains_key(*digest)).map(str::to_owned).collect()
@@ -67,14 +67,14 @@ impl MemcachedSteps {
                 self.step(|board, at| board.lose(&of, at)).await?;
                 return Ok(None);
             };
-            let texts = &mut self.known().records.texts;
+            let texts = &mut self.seen().records.texts;
             let bytes = texts.values().map(|text| text.len()).sum::<usize>() + text.len();
             if bytes > MOST_BYTES {
                 return Err(StepError::LongRecords(bytes, MOST_BYTES).into());
             }
             texts.insert(of, text);
         }
-        let texts = self.known().records.texts.clone();
+        let texts = self.seen().records.texts.clone();
         let unread = |instance: &str, error| {
             tracing::warn!("what server {instance} serves is not taken into account: {error}");
         };
@@ -100,7 +100,7 @@ impl MemcachedSteps {
     /// Has the records of the board stay, and puts back what is gone and known here, once a second.
     pub(super) async fn keep_warm(&self, board: &Board) -> Result<(), PoolError> {
         let texts = {
-            let records = &mut self.known().records;
+            let records = &mut self.seen().records;
             if !records.looked.is_due(LOOKED, Instant::now()) {
                 return Ok(());
             }

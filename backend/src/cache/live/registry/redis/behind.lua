@@ -1,10 +1,11 @@
--- ARGV: an epoch.
--- Returns how many gates and proxies don't have that epoch yet, and one of them. Who was not heard of for long is forgotten.
+-- ARGV: an epoch and a purge number.
+-- Returns how many gates and proxies don't have that epoch yet, and servers that number, and one of them. Who was not heard of for long is forgotten.
 notice()
 local count_behind, one = 0, ''
-for kind, hash in pairs({gate = GATES, proxy = PROXIES}) do
-  for name, epoch in pairs(lately(hash, redis.call('HGETALL', hash))) do
-    if epoch < tonumber(ARGV[1]) then count_behind, one = count_behind + 1, kind .. ' ' .. name end
+for kind, of in pairs({gate = {GATES, ARGV[1]}, proxy = {PROXIES, ARGV[1]}, server = {SERVERS, ARGV[2]}}) do
+  local hash, must = unpack(of)
+  for name, has in pairs(lately(hash, redis.call('HGETALL', hash))) do
+    if has < tonumber(must) then count_behind, one = count_behind + 1, kind .. ' ' .. name end
   end
 end
 -- An epoch that was lost is nobody's, whatever others have been given since.

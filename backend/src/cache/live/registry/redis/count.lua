@@ -2,12 +2,13 @@
 -- which Redis it is: another one after a failover or a restart, '' where that is not told.
 -- BEATS: instance -> "<order> <order of the last change> <ms> <h or l> <digest of the record>"; h is here, l has left.
 -- RECORDS: instance -> what it serves, as JSON. STATE: epoch, signature of what it belongs to, order, lost_ms, floor, run,
--- looked_proxies and looked_gates: how far those were looked through.
+-- looked_proxies, looked_gates and looked_servers: how far those were looked through.
 -- EPOCHS: every epoch that was ever given out, the last KEPT_EPOCHS of them.
 -- PROXIES, GATES: name -> "<ms> <epoch that it has>".
+-- SERVERS: instance -> "<ms> <the highest purge number that it knows>". PURGES: name -> its number; STATE has the highest as purged.
 -- REPORTS: who reports -> the number of its last report. REPORTERS: the same by when they were heard of, in ms.
 local BEATS, RECORDS, STATE, EPOCHS, PROXIES, GATES = KEYS[1], KEYS[2], KEYS[3], KEYS[4], KEYS[5], KEYS[6]
-local REPORTS, REPORTERS = KEYS[7], KEYS[8]
+local REPORTS, REPORTERS, SERVERS, PURGES = KEYS[7], KEYS[8], KEYS[9], KEYS[10]
 local now_ms = math.floor(now_us / 1000)
 
 local function whole(number)
@@ -72,8 +73,14 @@ local function trace(known)
   return highest, lost
 end
 
+-- The highest purge number, and all numbers for who knows another one.
+local function purges_for(known)
+  local purged = redis.call('HGET', STATE, 'purged') or '0'
+  return purged, purged ~= known and redis.call('HGETALL', PURGES) or {}
+end
+
 -- The epoch of what is said now: another one whenever the table may be another. It is made of what the table is made of: who
--- said what, who is alive, and in which order those spoke that are not.
+-- said what, who is alive, in which order those spoke that are not, and what was purged.
 local function count(highest, lost)
   local parts, beats = {}, redis.call('HGETALL', BEATS)
   for i = 1, #beats, 2 do
@@ -84,6 +91,7 @@ local function count(highest, lost)
     end
   end
   table.sort(parts)
+  parts[#parts + 1] = redis.call('HGET', STATE, 'purged') or '0'
   local signature = redis.sha1hex(table.concat(parts, '\n'))
   if not lost and redis.call('HGET', STATE, 'signature') == signature then
     return redis.call('HGET', STATE, 'epoch') or '0', signature

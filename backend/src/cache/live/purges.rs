@@ -1,0 +1,334 @@
+//! Purge numbers: what was purged, and by which number, enters; the generation under which results are kept since leaves. A number is
+//! part of that, so what was kept before is under another key at once, however much of it there is.
+//!
+//! Numbers are kept in the registry, and whoever takes steps there remembers them: what the registry lacks is said again, and gets a
+//! higher number. They only grow. Next: a gate's `table` and the keys of `infer` go by them.
+
+use std::collections::BTreeMap;
+use std::sync::{Mutex, PoisonError};
+use std::time::{Duration, Instant};
+
+use arc_swap::ArcSwap;
+use forebay_protocol::digest::Generation;
+use forebay_protocol::generations::LiveModel;
+use forebay_protocol::tenant::Tenant;
+
+use super::proxies::LEASE;
+
+/// Most names that have a number. Who purges one more purges all of its service.
+pub(super) const MOST: usize = 1024;
+
+/// What is purged: the results of a service, or of one model, one tenant or both in it. "" is any.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
+pub(crate) struct Name {
+    service: String,
+    model: String,
+    tenant: String,
+}
+
+/// What can't be purged.
+#[derive(Debug, thiserror::Error, PartialEq, Eq)]
+pub(crate) enum NameError {
+    #[error("no service is named")]
+    NoService,
+    #[error("the name of a {0} has no control characters")]
+    Control(&'static str),
+}
+
+impl Name {
+    /// # Errors
+    /// [`NameError`] for what no request can be of.
+    pub(crate) fn new(service: &str, model: &str, tenant: Option<&Tenant>) -> Result<Self, NameError> {
+        if service.is_empty() {
+            return Err(NameError::NoService);
+        }
+        for (kind, name) in [("service", service), ("model", model)] {
+            if name.chars().any(char::is_control) {
+                return Err(NameError::Control(kind));
+            }
+        }
+        let tenant = tenant.map_or("", Tenant::as_str);
+        Ok(Self::of(service, model, tenant))
+    }
+
+    fn of(service: &str, model: &str, tenant: &str) -> Self {
+        Self { service: service.to_owned(), model: model.to_owned(), tenant: tenant.to_owned() }
+    }
+
+    /// As the registry has it.
+    pub(super) fn text(&self) -> String {
+        [&*self.service, &*self.model, &*self.tenant].join("\n")
+    }
+
+    /// `None` for what another release may have written.
+    pub(super) fn read(text: &str) -> Option<Self> {
+        let mut parts = text.split('\n');
+        let name = Self::of(parts.next()?, parts.next()?, parts.next()?);
+        parts.next().is_none().then_some(name)
+    }
+
+    /// All that its service has.
+    pub(super) fn wider(&self) -> Self {
+        Self::of(&self.service, "", "")
+    }
+
+    fn covers(&self, other: &Self) -> bool {
+        let covers = |wide: &str, name: &str| wide.is_empty() || wide == name;
+        self.service == other.service
+            && covers(&self.model, &other.model)
+            && covers(&self.tenant, &other.tenant)
+    }
+}
+
+/// There are [`MOST`] names.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Full;
+
+/// The numbers.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub(crate) struct Purges {
+    by_name: BTreeMap<Name, u64>,
+    /// The highest that there ever was: who knows of it knows of all.
+    mark: u64,
+}
+
+impl Purges {
+    pub(super) fn of(mark: u64, numbers: impl IntoIterator<Item = (String, u64)>) -> Self {
+        let by_name = numbers.into_iter().filter_map(|(text, number)| Some((Name::read(&text)?, number)));
+        Self { by_name: by_name.collect(), mark }
+    }
+
+    pub(super) fn mark(&self) -> u64 {
+        self.mark
+    }
+
+    pub(super) fn numbers(&self) -> impl Iterator<Item = (String, u64)> {
+        self.by_name.iter().map(|(name, number)| (name.text(), *number))
+    }
+
+    /// The number for a request: 0 where nothing that it could be answered from was purged.
+    pub(crate) fn number(&self, service: &str, model: &str, tenant: Option<&Tenant>) -> u64 {
+        if self.by_name.is_empty() {
+            return 0;
+        }
+        self.covering(&Name::of(service, model, tenant.map_or("", Tenant::as_str)))
+    }
+
+    fn covering(&self, name: &Name) -> u64 {
+        let covering = self.by_name.iter().filter(|(of, _)| of.covers(name));
+        covering.map(|(_, number)| *number).max().unwrap_or(0)
+    }
+
+    /// Gives a name a higher number, at `us` microseconds of the registry's clock, unless it has more than `known` by now; what it
+    /// covers needs none any more.
+    pub(super) fn raise(&mut self, name: &Name, known: Option<u64>, us: u64) -> Result<(), Full> {
+        let has = self.by_name.get(name).copied().unwrap_or(0);
+        if known.is_some_and(|known| has >= known) {
+            return Ok(());
+        }
+        if has == 0 && !self.by_name.keys().any(|of| name.covers(of)) && self.by_name.len() >= MOST {
+            return Err(Full);
+        }
+        self.mark = (self.mark + 1).max(us).max(known.unwrap_or(0) + 1);
+        self.by_name.retain(|of, _| !name.covers(of));
+        self.by_name.insert(name.clone(), self.mark);
+        Ok(())
+    }
+
+    /// What is known here and that one lacks: it has lost it.
+    fn lacking(&self, in_registry: &Self) -> Vec<(Name, u64)> {
+        let lacks = |(name, number): &(&Name, &u64)| in_registry.covering(name) < **number;
+        self.by_name.iter().filter(lacks).map(|(name, number)| (name.clone(), *number)).collect()
+    }
+
+    /// The rows of a table, of what was kept since the purges. What of a tenant's was purged by itself is in a row of its own.
+    pub(super) fn fold(&self, models: Vec<LiveModel>) -> Vec<LiveModel> {
+        if self.by_name.is_empty() {
+            return models;
+        }
+        models.into_iter().flat_map(|row| self.rows(row)).collect()
+    }
+
+    fn rows(&self, row: LiveModel) -> Vec<LiveModel> {
+        let of_all = self.covering(&Name::of(&row.service, &row.model, ""));
+        let tenants = self.by_name.iter().filter(|(name, number)| {
+            !name.tenant.is_empty()
+                && **number > of_all
+                && name.covers(&Name::of(&row.service, &row.model, &name.tenant))
+        });
+        let mut by_tenant: BTreeMap<&str, u64> = BTreeMap::new();
+        for (name, number) in tenants {
+            let highest = by_tenant.entry(&name.tenant).or_default();
+            *highest = (*highest).max(*number);
+        }
+        let purged = |number: u64, tenant: Option<&str>| LiveModel {
+            tenant: tenant.map(str::to_owned),
+            generations: row.generations.iter().map(|generation| generation.purged(number)).collect(),
+            ..row.clone()
+        };
+        let of_tenants = by_tenant.into_iter().map(|(tenant, number)| purged(number, Some(tenant)));
+        std::iter::once(purged(of_all, None)).chain(of_tenants).collect()
+    }
+}
+
+/// The numbers as one process knows them.
+pub(crate) struct Purged {
+    known: ArcSwap<Purges>,
+    /// What was asked then was answered by the registry; `None` where the registry is this process's own, which can't be silent.
+    heard: Option<Mutex<Option<Instant>>>,
+}
+
+impl Purged {
+    /// Of this process alone.
+    pub(crate) fn own() -> Self {
+        Self { known: ArcSwap::default(), heard: None }
+    }
+
+    /// Of a registry that others share.
+    pub(super) fn shared() -> Self {
+        Self { known: ArcSwap::default(), heard: Some(Mutex::default()) }
+    }
+
+    /// Under which generation a request's result is kept.
+    pub(crate) fn generation(
+        &self,
+        generation: &Generation,
+        (service, model): (&str, &str),
+        tenant: Option<&Tenant>,
+    ) -> Generation {
+        generation.purged(self.known.load().number(service, model, tenant))
+    }
+
+    /// Whether what is known can be all there is. Who has not heard the registry for [`LEASE`] is not waited for by who purges.
+    pub(crate) fn is_known(&self) -> bool {
+        let lately = |heard: &Mutex<Option<Instant>>| {
+            let heard = *heard.lock().unwrap_or_else(PoisonError::into_inner);
+            heard.is_some_and(|heard| heard.elapsed() < LEASE - Duration::from_millis(1))
+        };
+        self.heard.as_ref().is_none_or(lately)
+    }
+
+    /// The highest number that is known here.
+    pub(crate) fn mark(&self) -> u64 {
+        self.known.load().mark()
+    }
+
+    pub(super) fn now(&self) -> arc_swap::Guard<std::sync::Arc<Purges>> {
+        self.known.load()
+    }
+
+    pub(super) fn set(&self, purges: Purges) {
+        self.known.store(purges.into());
+    }
+
+    /// Takes over what the registry has, where it told it, to what was asked then. What it has lost leaves: it is to be said again.
+    pub(super) fn heard(&self, in_registry: Option<Purges>, asked: Instant) -> Vec<(Name, u64)> {
+        let mut lost = Vec::new();
+        if let Some(mut purges) = in_registry {
+            lost = self.known.load().lacking(&purges);
+            if !lost.is_empty() {
+                // Until it is said again it counts here as it did, and it is asked whether it was.
+                purges.by_name.extend(lost.iter().cloned());
+                purges.mark = 0;
+            }
+            self.set(purges);
+        }
+        if let Some(heard) = &self.heard {
+            *heard.lock().unwrap_or_else(PoisonError::into_inner) = Some(asked);
+        }
+        lost
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn name(service: &str, model: &str, tenant: &str) -> Name {
+        Name::of(service, model, tenant)
+    }
+
+    fn number(purges: &Purges, service: &str, model: &str, tenant: &str) -> u64 {
+        let tenant = Tenant::parse(tenant).ok();
+        purges.number(service, model, tenant.as_ref())
+    }
+
+    #[test]
+    fn the_highest_number_that_covers_a_request_counts_and_others_are_not_touched() {
+        let mut purges = Purges::default();
+        for (at, one) in [name("s", "m", ""), name("s", "", "t"), name("s", "m", "u")].iter().enumerate() {
+            purges.raise(one, None, 100 * (1 + at as u64)).unwrap();
+        }
+        assert_eq!(number(&purges, "s", "m", ""), 100);
+        assert_eq!(number(&purges, "s", "m", "t"), 200);
+        assert_eq!(number(&purges, "s", "n", "t"), 200);
+        assert_eq!(number(&purges, "s", "m", "u"), 300);
+        assert_eq!((number(&purges, "s", "n", "u"), number(&purges, "other", "m", "t")), (0, 0));
+    }
+
+    #[test]
+    fn numbers_only_grow_and_what_is_covered_makes_room() {
+        let mut purges = Purges::default();
+        purges.raise(&name("s", "m", "t"), None, 1000).unwrap();
+        purges.raise(&name("s", "m", ""), None, 10).unwrap();
+        assert_eq!(
+            purges.numbers().collect::<Vec<_>>(),
+            [("s\nm\n".to_owned(), 1001)],
+            "the clock is behind"
+        );
+        purges.raise(&name("s", "m", ""), Some(1001), 2000).unwrap();
+        assert_eq!(purges.mark(), 1001, "it has that number");
+        purges.raise(&name("s", "m", ""), Some(5000), 2000).unwrap();
+        assert_eq!(number(&purges, "s", "m", ""), 5001, "what was lost is higher when it comes again");
+        for model in 0..MOST {
+            let _ = purges.raise(&name("s", &format!("m{model}"), ""), None, 1);
+        }
+        assert_eq!(purges.raise(&name("s", "one more", ""), None, 1), Err(Full));
+        purges.raise(&name("s", "m1", ""), None, 1).unwrap();
+        purges.raise(&name("s", "one more", "").wider(), None, 1).unwrap();
+        assert_eq!(purges.numbers().count(), 1);
+    }
+
+    #[test]
+    fn what_the_registry_has_lost_is_said_again_and_counts_meanwhile() {
+        let (purged, now) = (Purged::shared(), Instant::now());
+        assert!(!purged.is_known());
+        let mut first = Purges::default();
+        first.raise(&name("s", "m", ""), None, 100).unwrap();
+        first.raise(&name("s", "", "t"), None, 200).unwrap();
+        assert!(purged.heard(Some(first), now).is_empty());
+        assert!(purged.is_known());
+        let mut since = Purges::default();
+        since.raise(&name("s", "", ""), None, 150).unwrap();
+        let lost = purged.heard(Some(since), now);
+        assert_eq!(lost, [(name("s", "", "t"), 200)], "the other one is covered");
+        assert_eq!(number(&purged.now(), "s", "m", "t"), 200);
+        assert_eq!(number(&purged.now(), "s", "m", "u"), 150);
+    }
+
+    #[test]
+    fn a_tenant_that_was_purged_has_rows_of_its_own() {
+        let generation = Generation([1; 32]);
+        let row = |model: &str| LiveModel {
+            service: "s".into(),
+            model: model.into(),
+            version: String::new(),
+            tenant: None,
+            generations: vec![generation],
+        };
+        let mut purges = Purges::default();
+        assert_eq!(purges.fold(vec![row("m")]), [row("m")]);
+        purges.raise(&name("s", "m", ""), None, 100).unwrap();
+        purges.raise(&name("s", "", "t"), None, 200).unwrap();
+        let told: Vec<_> = purges
+            .fold(vec![row("m"), row("n")])
+            .into_iter()
+            .map(|r| (r.model, r.tenant, r.generations))
+            .collect();
+        let of = |model: &str, tenant: Option<&str>, number| {
+            (model.to_owned(), tenant.map(str::to_owned), vec![generation.purged(number)])
+        };
+        let tenant = Some("t");
+        assert_eq!(told, [of("m", None, 100), of("m", tenant, 200), of("n", None, 0), of("n", tenant, 200)]);
+    }
+}
