@@ -59,7 +59,7 @@ pub(crate) use shadow::{Broken, ShadowSettings};
 pub(crate) use shared::{GateAddress, HttpSettings, LogFormat, LogSettings, RestrictedSettings, TlsSettings};
 pub(crate) use simulate::SimulateSettings;
 pub(crate) use trace::{Export, Sampling, TraceConfig, TraceSettings, level as trace_level};
-pub(crate) use trust::{PrivacySettings, TrustSettings};
+pub(crate) use trust::{OperatorSettings, PrivacySettings, TrustSettings};
 pub(crate) use ui::UiSettings;
 pub(crate) use wake::{Account, WakeBy};
 

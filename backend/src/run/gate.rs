@@ -43,7 +43,7 @@ pub(crate) fn run(settings: &GateSettings) -> anyhow::Result<()> {
     settings.sizes.tell();
     let trust = settings.trust.trust(&PrivacySettings::default())?;
     let tls = Tls::of(&settings.tls).map_err(SettingsError::from)?;
-    let operators = settings.gate.operators()?;
+    let operators = settings.operators.operators()?;
     let prometheus = metrics::install()?;
     let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build()?;
     runtime.spawn(metrics::keep_up(prometheus.clone()));

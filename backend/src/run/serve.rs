@@ -232,7 +232,7 @@ impl Access {
     fn read(settings: &ServeSettings) -> Result<Self, SettingsError> {
         Ok(Self {
             trust: settings.trust.trust(&settings.privacy)?,
-            operators: settings.gate.operators()?,
+            operators: settings.operators.operators()?,
             tls: Tls::of(&settings.tls)?,
             http_restrictions: settings.restricted.http()?,
             grpc_restrictions: settings.restricted.grpc()?,

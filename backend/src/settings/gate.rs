@@ -5,8 +5,8 @@ use clap::Args;
 use super::memory::Memory;
 use super::sizes::{Share, Sizes};
 use super::{
-    GateAddress, HoldSettings, HttpSettings, KeyTraceSettings, LogSettings, PoolSettings, SettingsError,
-    TlsSettings, TraceSettings, TrustSettings, UiSettings, wrong,
+    GateAddress, HoldSettings, HttpSettings, KeyTraceSettings, LogSettings, OperatorSettings, PoolSettings,
+    SettingsError, TlsSettings, TraceSettings, TrustSettings, UiSettings, wrong,
 };
 
 /// Settings of `forebay gate`.
@@ -29,6 +29,8 @@ pub(crate) struct GateSettings {
     pub(crate) ui: UiSettings,
     #[command(flatten)]
     pub(crate) trust: TrustSettings,
+    #[command(flatten)]
+    pub(crate) operators: OperatorSettings,
     #[command(flatten)]
     pub(crate) logs: LogSettings,
     #[command(flatten)]

@@ -12,8 +12,9 @@ use super::shared::check_service;
 use super::sizes::{Share, Sizes};
 use super::units::parse_seconds;
 use super::{
-    GateAddress, HttpSettings, KeyTraceSettings, LogSettings, PoolKind, PoolSettings, PrivacySettings,
-    RecordSettings, RestrictedSettings, SettingsError, TlsSettings, TraceSettings, TrustSettings, wrong,
+    GateAddress, HttpSettings, KeyTraceSettings, LogSettings, OperatorSettings, PoolKind, PoolSettings,
+    PrivacySettings, RecordSettings, RestrictedSettings, SettingsError, TlsSettings, TraceSettings,
+    TrustSettings, wrong,
 };
 
 /// Settings of `forebay serve`.
@@ -66,6 +67,8 @@ pub(crate) struct ServeSettings {
     #[command(flatten)]
     pub(crate) trust: TrustSettings,
     #[command(flatten)]
+    pub(crate) operators: OperatorSettings,
+    #[command(flatten)]
     pub(crate) privacy: PrivacySettings,
     #[command(flatten)]
     pub(crate) restricted: RestrictedSettings,
@@ -106,7 +109,7 @@ impl ServeSettings {
             let reason = "no gate is in this server without --pool memory: say it to `forebay gate`, which proxies poll";
             return Err(wrong("--key-trace-dir", reason));
         }
-        if self.gate.has_operators() && self.pool.tier.pool != PoolKind::Memory {
+        if self.operators.operators_file.is_some() && self.pool.tier.pool != PoolKind::Memory {
             let reason = "no gate is in this server without --pool memory: say it to `forebay gate`, where operators purge";
             return Err(wrong("--operators-file", reason));
         }

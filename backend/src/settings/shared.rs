@@ -2,7 +2,6 @@
 
 use std::net::IpAddr;
 use std::path::PathBuf;
-use std::sync::Arc;
 use std::time::Duration;
 
 use clap::{Args, ValueEnum};
@@ -16,7 +15,6 @@ use super::{Hidden, SettingsError, wrong};
 use crate::body::Bodies;
 use crate::body::budget::Budget;
 use crate::body::pace::Least;
-use crate::trust::Operators;
 
 /// Is it a name of a service?
 ///
@@ -98,27 +96,6 @@ pub(crate) struct GateAddress {
     /// Port of lookups and polls, with --pool memory in `serve`; 0 picks a free one
     #[arg(long, env = "FOREBAY_GATE_PORT", default_value_t = 8010)]
     pub(crate) gate_port: u16,
-    /// File with the tokens of who may purge, and look at what is kept, at the gate's port: one a line. Read again when it changes
-    /// [default: nobody may]
-    #[arg(long, env = "FOREBAY_OPERATORS_FILE")]
-    operators_file: Option<PathBuf>,
-}
-
-impl GateAddress {
-    pub(super) fn has_operators(&self) -> bool {
-        self.operators_file.is_some()
-    }
-
-    /// Who may purge.
-    ///
-    /// # Errors
-    /// The file can't be used.
-    pub(crate) fn operators(&self) -> Result<Option<Arc<Operators>>, SettingsError> {
-        let read = |path: &PathBuf| {
-            Operators::read(path).map(Arc::new).map_err(|error| wrong("--operators-file", error.to_string()))
-        };
-        self.operators_file.as_ref().map(read).transpose()
-    }
 }
 
 /// Where memory is enough.

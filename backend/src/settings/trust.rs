@@ -7,7 +7,7 @@ use clap::Args;
 use ipnet::IpNet;
 
 use super::{SettingsError, wrong};
-use crate::trust::{Authorization, Cookie, Credentials, Tenancy, Trust, TrustedProxies};
+use crate::trust::{Authorization, Cookie, Credentials, Operators, Tenancy, Trust, TrustedProxies};
 
 const CREDENTIALS_FILE: &str = "--credentials-file";
 
@@ -26,6 +26,29 @@ pub(crate) struct TrustSettings {
     /// commas between them
     #[arg(long, env = "FOREBAY_TRUSTED_PROXIES", value_delimiter = ',', value_parser = parse_network)]
     pub(crate) trusted_proxies: Vec<IpNet>,
+}
+
+/// Who may purge, and look at what is kept.
+#[derive(Debug, Clone, Args)]
+#[command(next_help_heading = "Trust")]
+pub(crate) struct OperatorSettings {
+    /// File with the tokens of who may purge, and look at what is kept, at the gate's port: one a line. Read again when it changes
+    /// [default: nobody may]
+    #[arg(long, env = "FOREBAY_OPERATORS_FILE")]
+    pub(super) operators_file: Option<PathBuf>,
+}
+
+impl OperatorSettings {
+    /// Who may, if anybody.
+    ///
+    /// # Errors
+    /// The file can't be used.
+    pub(crate) fn operators(&self) -> Result<Option<Arc<Operators>>, SettingsError> {
+        let read = |path: &PathBuf| {
+            Operators::read(path).map(Arc::new).map_err(|error| wrong("--operators-file", error.to_string()))
+        };
+        self.operators_file.as_ref().map(read).transpose()
+    }
 }
 
 /// What requests carry besides their tensors.

@@ -6,7 +6,7 @@
 
 use std::collections::BTreeMap;
 use std::sync::{Mutex, PoisonError};
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
 use arc_swap::ArcSwap;
 use forebay_protocol::digest::Generation;
@@ -146,10 +146,10 @@ impl Purges {
         if self.by_name.is_empty() {
             return models;
         }
-        models.into_iter().flat_map(|row| self.rows(row)).collect()
+        models.iter().flat_map(|row| self.rows(row)).collect()
     }
 
-    fn rows(&self, row: LiveModel) -> Vec<LiveModel> {
+    fn rows(&self, row: &LiveModel) -> Vec<LiveModel> {
         let of_all = self.covering(&Name::of(&row.service, &row.model, ""));
         let tenants = self.by_name.iter().filter(|(name, number)| {
             !name.tenant.is_empty()
@@ -203,7 +203,7 @@ impl Purged {
     pub(crate) fn is_known(&self) -> bool {
         let lately = |heard: &Mutex<Option<Instant>>| {
             let heard = *heard.lock().unwrap_or_else(PoisonError::into_inner);
-            heard.is_some_and(|heard| heard.elapsed() < LEASE - Duration::from_millis(1))
+            heard.is_some_and(|heard| heard.elapsed() < LEASE)
         };
         self.heard.as_ref().is_none_or(lately)
     }
