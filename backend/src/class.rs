@@ -28,6 +28,8 @@ pub(crate) enum Class {
     Late,
     /// It wants a cached answer only, and there is none.
     Uncached,
+    /// It may ask for that, but not so often.
+    Often,
     /// Not now: too many came at once, or it is not the time for it.
     Rejected,
     /// No room for its bytes now.

@@ -5,6 +5,7 @@
 mod classify;
 pub(crate) mod headers;
 mod once;
+mod quota;
 mod work;
 
 use std::sync::Arc;
@@ -15,6 +16,7 @@ use forebay_protocol::digest::{self, Generation, Key};
 use forebay_protocol::manner::{Manner, WrongManner};
 use forebay_protocol::messages::ModelInferRequest;
 use http::{Extensions, HeaderMap};
+use metrics::counter;
 
 use crate::cache::store::Store;
 use crate::class::Class;
@@ -28,6 +30,8 @@ use crate::schedule::given::Given;
 use crate::schedule::{QueueError, RunError};
 use crate::trust::{Trust, Unproven, Whose, directives};
 use once::Lookup;
+pub(crate) use quota::BypassQuota;
+use quota::OverQuota;
 use work::{Asked, Keep};
 
 /// What all requests share.
@@ -38,6 +42,8 @@ pub(crate) struct Inference {
     pub(crate) store: Option<Arc<Store>>,
     pub(crate) service: String,
     pub(crate) trust: Trust,
+    /// `None` without `--bypass-quota`.
+    pub(crate) bypass_quota: Option<Arc<BypassQuota>>,
     /// `None` with `--busy-poll-us 0`.
     pub(crate) busy_poll: Option<Arc<BusyPoll>>,
     pub(crate) tracing: Tracing,
@@ -71,6 +77,8 @@ pub(crate) enum InferError {
     SharedMemory,
     #[error(transparent)]
     Manner(#[from] WrongManner),
+    #[error(transparent)]
+    Quota(#[from] OverQuota),
     #[error("the request says only-if-cached, and no answer is cached")]
     OnlyIfCached,
     #[error(transparent)]
@@ -89,6 +97,7 @@ impl InferError {
             Self::Unknown(unknown) => unknown.class(),
             Self::Mismatch(_) | Self::Manner(_) => Class::Wrong,
             Self::SharedMemory => Class::Unimplemented,
+            Self::Quota(_) => Class::Often,
             Self::OnlyIfCached => Class::Uncached,
             Self::Queue(error) => error.class(),
             Self::Run(error) => error.class(),
@@ -257,6 +266,7 @@ impl Inference {
         if let Some(recorder) = self.recorder.as_ref().filter(|_| !directives.no_store) {
             recorder.offer(&version.number, &request);
         }
+        self.may_bypass(version, caller)?;
         let key = self.key((version, generation), &request, caller);
         let keep = self.store.clone().zip(key.ok()).map(|(store, key)| Keep { store, key, generation });
         let asked = Asked {
@@ -287,6 +297,18 @@ impl Inference {
         }
         let Done { response, cost_us, stored } = asked.compute().await?;
         Ok((response, cost_us, Source::Session { miss, stored }))
+    }
+
+    /// Whether it may have computed what is kept, if it asks for that.
+    fn may_bypass(&self, version: &Version, caller: &Caller) -> Result<(), OverQuota> {
+        let passes = caller.directives.no_cache || caller.directives.no_store;
+        let kept = self.store.is_some() && version.policy.is_some();
+        match &self.bypass_quota {
+            Some(quota) if passes && kept => quota.take(&caller.whose).inspect_err(|_| {
+                counter!("forebay_bypass_refused").increment(1);
+            }),
+            _ => Ok(()),
+        }
     }
 
     /// Under which key the answer is kept; `Err` says why under none.

@@ -27,7 +27,7 @@ pub(crate) fn status(class: Class, error: &impl ToString) -> Status {
         Class::Left => Code::Cancelled,
         Class::Slow | Class::Late | Class::Uncached => Code::DeadlineExceeded,
         Class::Rejected | Class::Away => Code::Unavailable,
-        Class::Full => Code::ResourceExhausted,
+        Class::Full | Class::Often => Code::ResourceExhausted,
         Class::Failed => Code::Internal,
     };
     Status::new(code, error.to_string())

@@ -131,6 +131,7 @@ pub(crate) fn status(class: Class) -> StatusCode {
         Class::Conflict => StatusCode::CONFLICT,
         Class::TooLarge => StatusCode::PAYLOAD_TOO_LARGE,
         Class::Coding => StatusCode::UNSUPPORTED_MEDIA_TYPE,
+        Class::Often => StatusCode::TOO_MANY_REQUESTS,
         Class::Failed => StatusCode::INTERNAL_SERVER_ERROR,
         Class::Unimplemented => StatusCode::NOT_IMPLEMENTED,
         Class::Rejected | Class::Full | Class::Away => StatusCode::SERVICE_UNAVAILABLE,
@@ -148,7 +149,7 @@ impl IntoResponse for HttpError {
         let headers = answer.headers_mut();
         headers.insert(CONTENT_TYPE, HeaderValue::from_static("application/json"));
         headers.insert(CACHE_CONTROL, HeaderValue::from_static("no-store"));
-        if status == StatusCode::SERVICE_UNAVAILABLE {
+        if matches!(status, StatusCode::SERVICE_UNAVAILABLE | StatusCode::TOO_MANY_REQUESTS) {
             headers.insert(RETRY_AFTER, HeaderValue::from(RETRY_SECONDS));
         }
         answer

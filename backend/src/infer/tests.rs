@@ -113,6 +113,7 @@ fn bench(model: &'static str, requests: usize) -> Bench {
         store: Some(store),
         service: "s".into(),
         trust,
+        bypass_quota: None,
         busy_poll: None,
         tracing: Tracing::start(&TraceConfig::default()).unwrap(),
         recorder: None,

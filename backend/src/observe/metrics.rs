@@ -218,6 +218,10 @@ fn describe_gate() {
     );
     describe_gauge!("forebay_gpu_hour_price", "What a GPU hour costs, where it is said (--price)");
     describe_counter!("forebay_gate_lookups", "Lookups at the gate, by result");
+    describe_counter!(
+        "forebay_bypass_refused",
+        "Requests that passed by the cache more often than --bypass-quota lets"
+    );
     describe_counter!("forebay_purges", "Purges that operators asked of this gate");
     describe_histogram!("forebay_gate_lookup_seconds", "Time of a lookup at the gate");
     describe_of_key_traces();

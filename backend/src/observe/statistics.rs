@@ -36,7 +36,7 @@ pub(crate) enum Failure {
 impl From<Class> for Failure {
     fn from(class: Class) -> Self {
         match class {
-            Class::Rejected | Class::Full => Self::Rejected,
+            Class::Rejected | Class::Full | Class::Often => Self::Rejected,
             Class::Late | Class::Left => Self::Canceled,
             Class::Away | Class::Failed => Self::Backend,
             _ => Self::Other,

@@ -24,7 +24,7 @@ use crate::gate::key_trace::KeyTraces;
 use crate::gate::{self, Gate, Savings};
 use crate::http;
 use crate::http::tls::Tls;
-use crate::infer::Inference;
+use crate::infer::{BypassQuota, Inference};
 use crate::models::control::Control;
 use crate::models::fleet::Fleet;
 use crate::models::{Loader, Models, recovery};
@@ -131,6 +131,7 @@ async fn serve(
             store: store.clone(),
             service: settings.service.clone(),
             trust: access.trust,
+            bypass_quota: settings.bypass_quota.map(|a_second| Arc::new(BypassQuota::new(a_second))),
             busy_poll: (settings.busy_poll_us > 0)
                 .then(|| BusyPoll::start(Duration::from_micros(u64::from(settings.busy_poll_us)))),
             tracing: tracing.clone(),

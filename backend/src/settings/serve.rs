@@ -1,6 +1,7 @@
 //! The settings of `serve`.
 
 use std::net::IpAddr;
+use std::num::NonZeroU32;
 use std::time::Duration;
 
 use clap::Args;
@@ -70,6 +71,10 @@ pub(crate) struct ServeSettings {
     pub(crate) operators: OperatorSettings,
     #[command(flatten)]
     pub(crate) privacy: PrivacySettings,
+    /// Requests a second that may say no-cache or no-store of models whose answers are kept, for each tenant, or for all together where
+    /// there are none; past it the answer is 429, or RESOURCE_EXHAUSTED [default: no bound]
+    #[arg(long, env = "FOREBAY_BYPASS_QUOTA", help_heading = "Trust")]
+    pub(crate) bypass_quota: Option<NonZeroU32>,
     #[command(flatten)]
     pub(crate) restricted: RestrictedSettings,
     #[command(flatten)]

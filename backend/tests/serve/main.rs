@@ -10,6 +10,7 @@ mod answers;
 mod batching;
 mod budget;
 mod busy_poll;
+mod bypass;
 mod cache;
 mod client;
 mod client_commands;

@@ -260,3 +260,29 @@ fn a_lease_that_somebody_made_up_costs_a_request_some_seconds_and_no_more() {
     assert_eq!(one.metric_line("forebay_lease_waits{outcome=\"late\"}"), 1);
     assert!(until_hit(&one, 1.0), "its result took the lease's place");
 }
+
+#[test]
+fn a_generation_that_somebody_made_up_finds_nothing_and_takes_nothing_away() {
+    let mesh = Mesh::redis();
+    let (one, gate) = (mesh.serve(), mesh.gate());
+    let generation = ask(&one, 1.0).header("x-forebay-generation").to_owned();
+    assert!(until_hit(&one, 1.0));
+    until("the gate finds it", || (lookup(&gate, 1.0).status == 200).then_some(()));
+    let redis = &mesh.servers[0];
+    let name = redis.ask("HKEYS forebay:3:records").nth(2).unwrap();
+    let [record, beat] =
+        ["records", "beats"].map(|key| redis.ask(&format!("HGET forebay:3:{key} {name}")).nth(1).unwrap());
+    let made_up = "f".repeat(64);
+    redis.tell(&format!("HSET forebay:3:records other '{}'", record.replace(&generation, &made_up)));
+    redis.tell(&format!("HSET forebay:3:beats other '{beat}'"));
+    let missed = until("it is told as live", || {
+        let missed = lookup(&gate, 7.0);
+        missed.header("x-forebay-generation").contains(&made_up).then_some(missed)
+    });
+    assert_eq!(missed.status, 404);
+    // What was sealed lies under another key, where it proves nothing.
+    with_entries(&mesh, "for _,e in ipairs(k) do redis.call('SET',e..'0',redis.call('GET',e)) end");
+    assert_eq!(lookup(&gate, 7.0).status, 404);
+    let found = lookup(&gate, 1.0);
+    assert_eq!((found.status, found.header("x-forebay-generation")), (200, generation.as_str()));
+}

@@ -231,7 +231,7 @@ fn nothing_is_made_for_a_fleet_of_which_a_server_has_another_class_of_processor(
     let redis = &mesh.servers[0];
     let one = redis.ask("HKEYS forebay:3:records").nth(2).unwrap();
     let [mut record, beat] =
-        ["records", "beats"].map(|key| redis.ask(&format!("HGET forebay:2:{key} {one}")).nth(1).unwrap());
+        ["records", "beats"].map(|key| redis.ask(&format!("HGET forebay:3:{key} {one}")).nth(1).unwrap());
     let cpu = serde_json::from_str::<Value>(&record).unwrap()["cpu"].to_string();
     record = record.replace(&cpu, &json!(NOWHERE).to_string());
     redis.tell(&format!("HSET forebay:3:records other '{record}'"));

@@ -23,6 +23,7 @@ mod pages;
 mod peers;
 mod pool;
 mod purges;
+mod rates;
 mod refusals;
 mod routes;
 mod secrets;

@@ -4,6 +4,7 @@ use rig::installed::{checkout, forebay};
 use serde_json::Value;
 use std::collections::BTreeSet;
 use std::fs;
+use std::path::Path;
 use std::process::Command;
 
 /// Pages that say how `forebay` is run.
@@ -52,18 +53,55 @@ fn help(arguments: &[&str]) -> String {
     String::from_utf8_lossy(&help.stdout).into_owned()
 }
 
+/// The flags of a command and of the commands below it.
+fn take_flags(command: &[&str], known: &mut BTreeSet<String>) {
+    let help = help(command);
+    let words = help.split(|c: char| !(c.is_ascii_alphanumeric() || c == '-'));
+    known.extend(words.filter(|word| word.starts_with("--")).map(str::to_owned));
+    let below = help.lines().skip_while(|line| *line != "Commands:").skip(1);
+    let names = below.map_while(|line| line.strip_prefix("  ")?.split(' ').next());
+    // A line that goes on with what the one before it says has none.
+    for name in names.filter(|name| !name.is_empty() && *name != "help") {
+        take_flags(&[command, &[name]].concat(), known);
+    }
+}
+
+/// The text of all sources below a folder.
+fn sources(folder: &Path) -> String {
+    let mut text = String::new();
+    for entry in fs::read_dir(folder).expect("a folder").map(|entry| entry.expect("an entry").path()) {
+        if entry.is_dir() {
+            text += &sources(&entry);
+        } else if entry.extension().is_some_and(|extension| extension == "rs") {
+            text += &fs::read_to_string(entry).expect("a source");
+        }
+    }
+    text
+}
+
+#[test]
+fn each_attack_that_the_page_tells_of_is_a_test() {
+    let page = fs::read_to_string(checkout().join("SECURITY.md")).expect("the page");
+    let (_, tried) = page.split_once("**What was tried.**").expect("its table");
+    let (tried, _) = tried.split_once("**What guards it.**").expect("its end");
+    let folders = ["backend/src", "backend/tests", "tests/tests"];
+    let all: String = folders.map(|folder| sources(&checkout().join(folder))).concat();
+    let tests: Vec<&str> =
+        tried.split('`').skip(1).step_by(2).filter(|code| code.matches('_').count() > 3).collect();
+    assert!(tests.len() > 12, "{tests:?}");
+    for test in tests {
+        assert!(
+            all.contains(&format!("#[test]\nfn {test}()"))
+                || all.contains(&format!("#[test]\n    fn {test}()")),
+            "{test}"
+        );
+    }
+}
+
 #[test]
 fn the_pages_name_no_flag_that_forebay_does_not_have() {
     let mut known: BTreeSet<String> = OTHERS.map(str::to_owned).into();
-    let commands = help(&[]);
-    let commands = commands.lines().skip_while(|line| *line != "Commands:").skip(1);
-    let names = commands.map_while(|line| line.strip_prefix("  ")?.split(' ').next());
-    // A line that goes on with what the one before it says has none.
-    for command in names.filter(|name| !name.is_empty()) {
-        let help = help(&[command]);
-        let words = help.split(|c: char| !(c.is_ascii_alphanumeric() || c == '-'));
-        known.extend(words.filter(|word| word.starts_with("--")).map(str::to_owned));
-    }
+    take_flags(&[], &mut known);
     let mut found = 0;
     for page in PAGES {
         let text = fs::read_to_string(checkout().join(page)).expect("a page");
