@@ -1,11 +1,13 @@
 //! gRPC's typed values: a request as it came over gRPC enters, the same request in canonical form leaves. `request::validate` is
 //! next.
 
-use crate::datatype::DataType;
+use crate::datatype::{DataType, UnknownDataType};
 use crate::decode::{DecodeError, Kind};
 use crate::limits::Limits;
-use crate::messages::{InferInputTensor, InferTensorContents, ModelInferRequest};
-use crate::tensor::{TensorError, in_shared_memory, push_element, value_count};
+use crate::messages::{
+    InferInputTensor, InferOutputTensor, InferTensorContents, ModelInferRequest, ModelInferResponse,
+};
+use crate::tensor::{TensorError, check_raw, in_shared_memory, push_element, value_count};
 use bytes::Bytes;
 
 /// Brings a request into canonical form: each input's values into `raw_input_contents`, `contents` gone. Raw contents come one an
@@ -35,6 +37,40 @@ pub fn canonicalize(request: &mut ModelInferRequest, limits: &Limits) -> Result<
         request.raw_input_contents.push(next.ok_or(DecodeError::Contents { tensors, contents })?);
     }
     if given.next().is_some() { Err(DecodeError::Contents { tensors, contents }) } else { Ok(()) }
+}
+
+/// Brings an answer into canonical form, as [`canonicalize`] does a request, and checks that its values are as many as its shapes say.
+///
+/// # Errors
+/// As there.
+pub fn canonicalize_answer(response: &mut ModelInferResponse, limits: &Limits) -> Result<(), DecodeError> {
+    let (tensors, contents) = (response.outputs.len(), response.raw_output_contents.len());
+    let is_typed = contents == 0;
+    if !is_typed && (tensors != contents || response.outputs.iter().any(|output| output.contents.is_some())) {
+        return Err(DecodeError::Contents { tensors, contents });
+    }
+    if is_typed {
+        let contents = response.outputs.iter_mut().map(|output| {
+            let contents = output.contents.take();
+            raw(&tensor_of(output), contents, limits).map_err(|error| output_error(output, error))
+        });
+        response.raw_output_contents = contents.collect::<Result<_, _>>()?;
+    }
+    response.outputs.iter().zip(&response.raw_output_contents).try_for_each(|(output, values)| {
+        let datatype =
+            output.datatype.parse().map_err(|error: UnknownDataType| output_error(output, error.into()))?;
+        check_raw(datatype, &output.shape, values, limits).map_err(|error| output_error(output, error))
+    })
+}
+
+/// What an output has in common with an input.
+fn tensor_of(output: &InferOutputTensor) -> InferInputTensor {
+    let (datatype, shape) = (output.datatype.clone(), output.shape.clone());
+    InferInputTensor { datatype, shape, ..InferInputTensor::default() }
+}
+
+fn output_error(output: &InferOutputTensor, error: TensorError) -> DecodeError {
+    DecodeError::Tensor { kind: Kind::Output, name: output.name.clone(), error }
 }
 
 fn tensor_error(input: &InferInputTensor, error: TensorError) -> DecodeError {
@@ -146,6 +182,38 @@ fn strings(elements: &[Bytes], limits: &Limits) -> Result<Bytes, TensorError> {
 mod tests {
     use super::*;
     use crate::messages::{Choice, InferParameter};
+
+    #[test]
+    fn an_answer_with_typed_values_is_the_one_with_raw_ones() {
+        let output = |contents| InferOutputTensor {
+            name: "y".into(),
+            datatype: "FP32".into(),
+            shape: vec![2],
+            contents,
+            ..InferOutputTensor::default()
+        };
+        let typed = InferTensorContents { fp32_contents: vec![1.0, -2.5], ..InferTensorContents::default() };
+        let mut answer = ModelInferResponse {
+            outputs: vec![output(Some(typed.clone()))],
+            ..ModelInferResponse::default()
+        };
+        canonicalize_answer(&mut answer, &Limits::default()).unwrap();
+        let bytes: Vec<u8> = [1.0_f32, -2.5].iter().flat_map(|value| value.to_le_bytes()).collect();
+        assert_eq!((&answer.outputs[0], &answer.raw_output_contents[0][..]), (&output(None), &bytes[..]));
+        canonicalize_answer(&mut answer, &Limits::default()).unwrap();
+        answer.outputs.push(output(Some(typed)));
+        assert!(canonicalize_answer(&mut answer, &Limits::default()).is_err(), "some raw, some typed");
+        let raw_output_contents = vec![Bytes::new()];
+        let mut answer = ModelInferResponse {
+            outputs: vec![output(None)],
+            raw_output_contents,
+            ..ModelInferResponse::default()
+        };
+        assert!(
+            canonicalize_answer(&mut answer, &Limits::default()).is_err(),
+            "fewer values than the shape says"
+        );
+    }
 
     fn request(datatype: &str, shape: &[i64], contents: InferTensorContents) -> ModelInferRequest {
         let input = InferInputTensor {

@@ -100,6 +100,21 @@ pub fn decoded(segment: &str) -> Result<Cow<'_, str>, PathError> {
     String::from_utf8(bytes).map(Cow::Owned).map_err(|_| PathError::NotText)
 }
 
+/// A name as a segment of a path (RFC 3986, 2.3); what [`decoded`] reads is the name.
+pub fn encoded(name: &str) -> String {
+    const HEX: &[u8; 16] = b"0123456789ABCDEF";
+    let digit = |value: u8| HEX.get(usize::from(value & 15)).map_or('0', |digit| char::from(*digit));
+    let mut segment = String::with_capacity(name.len());
+    for byte in name.bytes() {
+        if byte.is_ascii_alphanumeric() || b"-._~".contains(&byte) {
+            segment.push(char::from(byte));
+        } else {
+            segment.extend(['%', digit(byte >> 4), digit(byte)]);
+        }
+    }
+    segment
+}
+
 /// The byte whose two digits come first, and what follows them.
 fn escaped(after: &str) -> Result<(u8, &str), PathError> {
     let (digits, rest) = after.split_at_checked(2).ok_or(PathError::Escape)?;
@@ -123,6 +138,14 @@ mod tests {
         let target = InferTarget::parse(target)?;
         let InferPath { model, version } = target.names();
         Some((model.to_owned(), version.to_owned()))
+    }
+
+    #[test]
+    fn a_name_that_is_encoded_is_a_segment_that_is_decoded_to_it() {
+        assert_eq!(encoded("a b/ä.1"), "a%20b%2F%C3%A4.1");
+        for name in ["a", "a%2Fb", "..", "ä ~_-", "?#:"] {
+            assert_eq!(decoded(&encoded(name)).unwrap(), name);
+        }
     }
 
     #[test]

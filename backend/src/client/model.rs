@@ -1,10 +1,11 @@
 //! What a server says of a model: its inputs, by HTTP's or gRPC's metadata.
 
+use forebay_protocol::path::encoded;
 use prost::Message as _;
 use serde::Deserialize;
 
 use super::connection::{Connection, ConnectionError, Server, Status};
-use super::request::{Request, RequestError, escaped};
+use super::request::{Request, RequestError};
 use crate::proto::{ModelMetadataRequest, ModelMetadataResponse};
 
 /// A model.
@@ -57,8 +58,8 @@ impl Model {
             Request::call_of(server, "ModelMetadata", &asked.encode_to_vec())?
         } else {
             let version =
-                if version.is_empty() { String::new() } else { format!("/versions/{}", escaped(version)) };
-            Request::get(server, &format!("/v2/models/{}{version}", escaped(name)))
+                if version.is_empty() { String::new() } else { format!("/versions/{}", encoded(version)) };
+            Request::get(server, &format!("/v2/models/{}{version}", encoded(name)))
         };
         let answer = connection.ask(&mut request, server.timeout).await?;
         let unreadable = |error: String| ModelError::Metadata(error);

@@ -9,11 +9,11 @@ use std::sync::Arc;
 
 use bytes::Bytes;
 use forebay_protocol::messages::ModelInferRequest;
+use forebay_protocol::path::encoded;
 use forebay_protocol::response::ResponseError;
 use http::uri::InvalidUri;
 use prost::Message;
 
-pub(super) use head::escaped;
 pub(super) use spots::Spot;
 
 use super::connection::Server;
@@ -75,9 +75,9 @@ impl Request {
             request.raw_input_contents.iter().for_each(|data| body.extend_from_slice(data));
             spots = differing.at_the_end(asked, body.len(), |_| 0);
         }
-        let mut path = format!("/v2/models/{}", escaped(&request.model_name));
+        let mut path = format!("/v2/models/{}", encoded(&request.model_name));
         if !request.model_version.is_empty() {
-            path = format!("{path}/versions/{}", escaped(&request.model_version));
+            path = format!("{path}/versions/{}", encoded(&request.model_version));
         }
         let length = (encoding == Encoding::Binary).then_some(length);
         let mut bytes = head(server, "POST", &format!("{path}/infer"), length, body.len());

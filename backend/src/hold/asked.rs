@@ -7,7 +7,7 @@ use forebay_protocol::digest::{self, RawKeyParts};
 use forebay_protocol::header::INFERENCE_HEADER_CONTENT_LENGTH;
 use forebay_protocol::limits::Limits;
 use forebay_protocol::messages::ModelInferRequest;
-use forebay_protocol::path::{InferTarget, decoded};
+use forebay_protocol::path::{InferTarget, decoded, encoded};
 use forebay_protocol::{contents, request};
 use http::header::{ACCEPT, ACCEPT_ENCODING, CONTENT_TYPE};
 use http::{HeaderMap, HeaderValue, Method};
@@ -109,27 +109,12 @@ impl Model {
 
     /// Where a server says whether it is ready.
     pub(super) fn ready_path(&self) -> String {
-        let escaped = |text: &str| percent(text);
         match (self.name.as_str(), self.version.as_str()) {
             ("", _) => "/v2/health/ready".to_owned(),
-            (name, "") => format!("/v2/models/{}/ready", escaped(name)),
-            (name, version) => format!("/v2/models/{}/versions/{}/ready", escaped(name), escaped(version)),
+            (name, "") => format!("/v2/models/{}/ready", encoded(name)),
+            (name, version) => format!("/v2/models/{}/versions/{}/ready", encoded(name), encoded(version)),
         }
     }
-}
-
-/// A segment of a path.
-fn percent(text: &str) -> String {
-    use std::fmt::Write as _;
-    let mut escaped = String::with_capacity(text.len());
-    for byte in text.bytes() {
-        if byte.is_ascii_alphanumeric() || b"-._~".contains(&byte) {
-            escaped.push(char::from(byte));
-        } else {
-            let _ = write!(escaped, "%{byte:02X}");
-        }
-    }
-    escaped
 }
 
 /// Until when its client wants the answer, and whoever passed it on.

@@ -37,22 +37,3 @@ pub(super) fn head(
     bytes.extend_from_slice(b"\r\n");
     bytes
 }
-
-/// A name as a segment of a path (RFC 3986, 2.3).
-pub(in crate::client) fn escaped(name: &str) -> String {
-    const HEX: &[u8; 16] = b"0123456789ABCDEF";
-    let mut path = String::with_capacity(name.len());
-    for byte in name.bytes() {
-        match byte {
-            b'A'..=b'Z' | b'a'..=b'z' | b'0'..=b'9' | b'-' | b'.' | b'_' | b'~' => {
-                path.push(char::from(byte));
-            }
-            _ => path.extend([
-                '%',
-                char::from(HEX[usize::from(byte >> 4)]),
-                char::from(HEX[usize::from(byte & 15)]),
-            ]),
-        }
-    }
-    path
-}

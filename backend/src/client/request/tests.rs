@@ -135,11 +135,6 @@ fn what_json_can_not_carry_is_told() {
 }
 
 #[test]
-fn names_are_segments_of_a_path() {
-    assert_eq!(escaped("a b/ä.1"), "a%20b%2F%C3%A4.1");
-}
-
-#[test]
 fn a_name_that_a_header_says_is_host_and_authority() {
     let of = |encoding| {
         let mut server = server(encoding);
