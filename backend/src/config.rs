@@ -20,7 +20,7 @@ use crate::proto::{self, ModelInstanceGroup};
 pub(crate) use check::{ANY_NAME, is_outside};
 pub(crate) use fields::said_to_another;
 pub(crate) use places::Places;
-pub(crate) use read::{ConfigError, from_json, parse, read};
+pub(crate) use read::{ConfigError, from_json, of_another, parse, read};
 
 pub(crate) use crate::proto::ModelConfig;
 pub(crate) use crate::proto::model_config::SchedulingChoice;

@@ -3,6 +3,7 @@
 //! by `http::serve`, on a port of its own.
 
 mod call;
+pub(crate) mod front;
 pub(crate) mod health;
 mod last;
 mod reply;
@@ -127,7 +128,7 @@ impl GrpcInferenceService for GrpcService {
     ) -> Answered<proto::ModelReadyResponse> {
         let asked = request.into_inner();
         let found = self.shared.inference.models.find(&asked.name, &asked.version);
-        let ready = found.is_ok_and(|version| version.schedule.why_away().is_none());
+        let ready = found.is_ok_and(|version| version.why_away().is_none());
         Ok(Response::new(proto::ModelReadyResponse { ready }))
     }
 

@@ -5,6 +5,7 @@ mod arrive;
 mod coding;
 mod cork;
 pub(crate) mod error;
+pub(crate) mod front;
 pub(crate) mod health;
 mod leave;
 mod linger;

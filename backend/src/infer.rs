@@ -6,13 +6,14 @@ mod classify;
 pub(crate) mod headers;
 mod once;
 mod quota;
+mod remote;
 mod work;
 
 use std::sync::Arc;
 use std::time::Instant;
 
 use forebay_protocol::cache_control::RequestDirectives;
-use forebay_protocol::digest::{self, Generation, Key};
+use forebay_protocol::digest::{self, Generation, Key, Scope};
 use forebay_protocol::manner::{Manner, WrongManner};
 use forebay_protocol::messages::ModelInferRequest;
 use http::{Extensions, HeaderMap};
@@ -64,6 +65,8 @@ pub(crate) struct Caller {
     pub(crate) deadline: Option<Instant>,
     /// The trace that its requests come with; `None` while nothing is traced.
     pub(crate) parent: Option<opentelemetry::Context>,
+    /// What goes on to an upstream with its requests.
+    pub(crate) passed: HeaderMap,
 }
 
 /// Why there is no answer.
@@ -176,6 +179,7 @@ impl Inference {
             directives: directives(headers),
             deadline,
             parent: self.tracing.parent(headers),
+            passed: HeaderMap::new(),
         }
     }
 
@@ -257,35 +261,40 @@ impl Inference {
         trace: &Trace,
     ) -> Result<Outcome, InferError> {
         let Caller { directives, deadline, .. } = caller;
-        // What is wrong is refused before anything is looked up: a cached answer doesn't make it right.
-        if uses_shared_memory(&request) {
-            return Err(InferError::SharedMemory);
-        }
-        let outputs = version.signature.check(&request, version.config.max_batch_size)?;
+        // What is wrong is refused before anything is looked up: a cached answer doesn't make it right. An upstream refuses it itself,
+        // and that is not kept.
+        let outputs = match version.sessions() {
+            None => Vec::new(),
+            Some(_) if uses_shared_memory(&request) => return Err(InferError::SharedMemory),
+            Some(_) => version.signature.check(&request, version.config.max_batch_size)?,
+        };
         let manner = Manner::of(&request)?;
         if let Some(recorder) = self.recorder.as_ref().filter(|_| !directives.no_store) {
             recorder.offer(&version.number, &request);
         }
         self.may_bypass(version, caller)?;
         let key = self.key((version, generation), &request, caller);
-        let keep = self.store.clone().zip(key.ok()).map(|(store, key)| Keep { store, key, generation });
+        let store = self.store_of(version);
+        let keep = store.cloned().zip(key.ok());
         let asked = Asked {
             version: version.clone(),
             request,
             outputs,
             manner,
-            keep: keep.clone(),
+            keep: keep.map(|(store, key)| Keep { store, key, generation }),
+            passed: caller.passed.clone(),
             deadline: *deadline,
             since: None,
             lead: None,
             lease: None,
             trace: trace.clone(),
         };
-        let miss = match &keep {
-            None => key.err().unwrap_or(Miss::Off),
-            Some(_) if directives.no_cache => Miss::Request,
-            Some(Keep { store, key, .. }) => {
-                let lookup = Lookup { version, store, key: *key, directives, trace };
+        let miss = match key {
+            Err(miss) => miss,
+            Ok(_) if directives.no_cache => Miss::Request,
+            Ok(key) => {
+                let store = store.map(AsRef::as_ref);
+                let lookup = Lookup { version, store, key, directives, trace };
                 if directives.only_if_cached {
                     return lookup.answer().await.ok_or(InferError::OnlyIfCached);
                 }
@@ -302,33 +311,61 @@ impl Inference {
     /// Whether it may have computed what is kept, if it asks for that.
     fn may_bypass(&self, version: &Version, caller: &Caller) -> Result<(), OverQuota> {
         let passes = caller.directives.no_cache || caller.directives.no_store;
-        let kept = self.store.is_some() && version.policy.is_some();
         match &self.bypass_quota {
-            Some(quota) if passes && kept => quota.take(&caller.whose).inspect_err(|_| {
-                counter!("forebay_bypass_refused").increment(1);
-            }),
+            Some(quota) if passes && self.store_of(version).is_some() => {
+                let refused = |_: &OverQuota| counter!("forebay_bypass_refused").increment(1);
+                quota.take(&caller.whose).inspect_err(refused)
+            }
             _ => Ok(()),
         }
     }
 
-    /// Under which key the answer is kept; `Err` says why under none.
+    /// Where the version's answers are kept.
+    fn store_of(&self, version: &Version) -> Option<&Arc<Store>> {
+        self.store.as_ref().filter(|_| version.policy.is_some())
+    }
+
+    /// Under which key the answer is kept, or shared for the moment; `Err` says why under none.
     fn key(
         &self,
         (version, generation): (&Version, Generation),
         request: &ModelInferRequest,
         caller: &Caller,
     ) -> Result<Key, Miss> {
-        let Some(policy) = version.policy.filter(|_| self.store.is_some()) else { return Err(Miss::Off) };
-        if caller.directives.no_store {
-            return Err(Miss::Bypass(Bypass::NoStore));
+        // Equal requests of an upstream's model are joined where nothing is kept, too.
+        if version.sessions().is_some() && self.store_of(version).is_none() {
+            return Err(Miss::Off);
         }
-        if caller.restricted && !policy.public {
-            return Err(Miss::Bypass(Bypass::Authorization));
-        }
-        let scope = caller.whose.scope(&self.service).map_err(|why| Miss::Bypass(Bypass::Unproven(why)))?;
+        let scope = self.scope(version, caller).map_err(Miss::Bypass)?;
         let digest = digest::digest(&scope, request).map_err(|_| Miss::Bypass(Bypass::Uncacheable))?;
         Ok(Key::derive(&generation, &scope, &digest))
     }
+
+    /// Whose cache the answer is kept in; `Err` says why in none.
+    fn scope<'a>(&'a self, version: &Version, caller: &'a Caller) -> Result<Scope<'a>, Bypass> {
+        if caller.directives.no_store {
+            return Err(Bypass::NoStore);
+        }
+        if caller.restricted && !version.policy.is_some_and(|policy| policy.public) {
+            return Err(Bypass::Authorization);
+        }
+        caller.whose.scope(&self.service).map_err(Bypass::Unproven)
+    }
+
+    /// Whether a request is answered here, in front of an upstream, as far as its headers say; `Err` says why it goes on as it came.
+    pub(crate) fn takes(&self, version: &Version, caller: &Caller) -> Result<(), Bypass> {
+        self.scope(version, caller).map(drop)
+    }
+}
+
+/// Whether nothing but the request decides its answer. In front of an upstream any other goes on as it came.
+pub(crate) fn is_of_itself(request: &ModelInferRequest) -> bool {
+    !uses_shared_memory(request) && !in_sequence(request) && Manner::of(request).is_ok()
+}
+
+/// Whether the answer depends on requests before this one.
+fn in_sequence(request: &ModelInferRequest) -> bool {
+    request.parameters.keys().any(|name| name.starts_with("sequence_"))
 }
 
 fn uses_shared_memory(request: &ModelInferRequest) -> bool {

@@ -1,4 +1,4 @@
-//! Forebay's backend: `serve` answers inference requests, `gate` answers the filters' lookups, `check-filter` reads a filter's
+//! Forebay's backend: `serve` answers inference requests, `front` answers them in front of another server, `gate` answers the filters' lookups, `check-filter` reads a filter's
 //! settings as the filter does, `check-settings` a server's as it does itself, `generation` says under which name a model's results are
 //! kept, `optimize` makes models lighter, `simulate` says what a day would cost, `infer` and `bench` ask any V2 server, `cache` asks a gate to purge and what it knows, `plan` builds one plan of TensorRT's for `serve`, and
 //! `judge` runs models for `optimize`. Arguments enter ([`run`]), an exit code leaves.
@@ -57,6 +57,9 @@ mod cache;
 
 // Equal requests joined; queues, batches, the threads of sessions.
 mod schedule;
+
+// Another server that computes in this one's place.
+mod upstream;
 
 // What computes: ONNX Runtime and TensorRT.
 mod engine;
@@ -119,6 +122,7 @@ pub fn run() -> ExitCode {
     let format = command.log_format();
     let ended = match command {
         Command::Serve(settings) => run::serve::run(&settings),
+        Command::Front(settings) => run::front::run(&settings),
         Command::Gate(settings) => run::gate::run(&settings),
         Command::CheckFilter(settings) => run::check_filter::run(&settings),
         // They were checked when they were read.

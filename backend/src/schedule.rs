@@ -27,6 +27,7 @@ use crate::engine::{EngineError, InputTensor, OutputTensor, Session};
 use crate::observe::logs::seldom;
 use crate::observe::statistics::Statistics;
 use crate::observe::trace::Trace;
+use crate::upstream::UpstreamError;
 use batching::Batching;
 use order::Order;
 use queue::{Queue, Waiting};
@@ -87,6 +88,9 @@ pub(crate) enum RunError {
     /// In Triton's words.
     #[error("Request timeout expired")]
     Expired,
+    /// In front of an upstream, in its words.
+    #[error(transparent)]
+    Upstream(#[from] UpstreamError),
 }
 
 impl RunError {
@@ -95,6 +99,7 @@ impl RunError {
             Self::Engine(error) => error.class(),
             Self::Panicked => Class::Failed,
             Self::Expired => Class::Rejected,
+            Self::Upstream(error) => error.class(),
         }
     }
 }

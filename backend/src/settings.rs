@@ -6,6 +6,7 @@ mod client;
 mod completion;
 mod environment;
 mod external;
+mod front;
 mod gate;
 mod hold;
 mod key_trace;
@@ -17,6 +18,7 @@ mod record;
 mod restricted;
 mod secrets;
 mod serve;
+mod serving;
 mod shadow;
 mod shared;
 mod simulate;
@@ -40,6 +42,7 @@ pub(crate) use client::{
 };
 pub(crate) use completion::Completion;
 pub(crate) use external::{ExternalBy, ExternalSettings};
+pub(crate) use front::{FrontSettings, KeptSettings, Place, UpstreamSettings};
 pub(crate) use gate::GateSettings;
 pub(crate) use hold::{HeldFor, HoldSettings};
 pub(crate) use key_trace::{KeyTraceConfig, KeyTraceSettings};
@@ -55,6 +58,7 @@ pub(crate) use restricted::{Api, Restrictions};
 pub(crate) use secrets::SECRETS;
 pub(crate) use secrets::{Hidden, Password, PasswordFile, read_key, read_pool_secret};
 pub(crate) use serve::ServeSettings;
+pub(crate) use serving::ServingSettings;
 pub(crate) use shadow::{Broken, ShadowSettings};
 pub(crate) use shared::{GateAddress, HttpSettings, LogFormat, LogSettings, RestrictedSettings, TlsSettings};
 pub(crate) use simulate::SimulateSettings;
@@ -79,6 +83,8 @@ struct Cli {
 pub(crate) enum Command {
     /// Serve the models of a repository over the V2 inference protocol, and fill the cache
     Serve(Box<ServeSettings>),
+    /// Stand in front of another V2 server, such as Triton: keep its answers and join equal requests, and pass on all else
+    Front(Box<FrontSettings>),
     /// Answer the filters' lookups and say which generations are live, from the shared pool
     Gate(Box<GateSettings>),
     /// Check the filter's settings before they are deployed: says what is wrong with them, and ends with code 2 then
@@ -179,6 +185,7 @@ impl Command {
     fn fitted(mut self, memory: impl FnOnce() -> Option<Memory>) -> Self {
         match &mut self {
             Self::Serve(settings) => settings.fit(memory()),
+            Self::Front(settings) => settings.fit(memory()),
             Self::Gate(settings) => settings.fit(memory()),
             Self::CheckFilter(_)
             | Self::CheckSettings(_)
@@ -197,7 +204,8 @@ impl Command {
     /// How its log lines look; those of commands for people are text.
     pub(crate) fn log_format(&self) -> LogFormat {
         match self {
-            Self::Serve(settings) => settings.logs.log_format,
+            Self::Serve(settings) => settings.serving.logs.log_format,
+            Self::Front(settings) => settings.serving.logs.log_format,
             Self::Gate(settings) => settings.logs.log_format,
             Self::Plan(settings) => settings.log_format,
             Self::CheckFilter(_)
@@ -216,7 +224,7 @@ impl Command {
 /// The same of arguments that are no command. Read by hand: clap reads nothing behind what is wrong.
 pub(crate) fn log_format(arguments: impl Iterator<Item = OsString>) -> LogFormat {
     let arguments: Vec<String> = arguments.skip(1).map(|it| it.to_string_lossy().into_owned()).collect();
-    if !arguments.first().is_some_and(|command| ["serve", "gate"].contains(&command.as_str())) {
+    if !arguments.first().is_some_and(|command| ["serve", "front", "gate"].contains(&command.as_str())) {
         return LogFormat::Text;
     }
     let flag = arguments.windows(2).find(|pair| pair[0] == "--log-format").map(|pair| pair[1].clone());
@@ -237,6 +245,7 @@ fn check(command: &Command) -> Result<(), SettingsError> {
     match command {
         Command::Cache(settings) => settings.check(),
         Command::Serve(settings) => settings.check(),
+        Command::Front(settings) => settings.check(),
         Command::Gate(settings) => settings.check(),
         Command::Generation(settings) => settings.models.check(),
         Command::Infer(settings) => settings.server.check(),
@@ -269,7 +278,7 @@ fn first_paragraph(rendered: &str) -> String {
     let line = lines.collect::<Vec<_>>().join(" ");
     let line = line.strip_prefix("error: ").unwrap_or(&line);
     if line.is_empty() {
-        "a command is missing: serve, gate, check-filter, generation, optimize, infer or bench (see --help)"
+        "a command is missing: serve, front, gate, check-filter, generation, optimize, infer or bench (see --help)"
             .to_owned()
     } else {
         line.to_owned()

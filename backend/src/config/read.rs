@@ -93,6 +93,17 @@ pub(crate) fn from_json(text: &str, model: &str) -> Result<Written, ConfigError>
     Ok(written)
 }
 
+/// What another server says of a model that it runs itself: read, and not judged.
+///
+/// # Errors
+/// It is not the JSON of a configuration.
+pub(crate) fn of_another(json: &serde_json::Value) -> Result<ModelConfig, String> {
+    let options = DeserializeOptions::new().deny_unknown_fields(false);
+    DynamicMessage::deserialize_with_options(proto::descriptor("ModelConfig"), json, &options)
+        .map_err(|error| error.to_string())
+        .and_then(|message| message.transcode_to().map_err(|error| error.to_string()))
+}
+
 /// What was parsed, and a line about each field that is ignored.
 pub(super) fn checked(
     message: &DynamicMessage,

@@ -24,7 +24,7 @@ use crate::body::metered::{HEAD_BYTES, Metered};
 use crate::body::{Bodies, Pieces};
 use crate::observe::trace::{Laps, Stage};
 
-const PATH: &str = "/inference.GRPCInferenceService/ModelInfer";
+pub(super) const PATH: &str = "/inference.GRPCInferenceService/ModelInfer";
 
 /// Answers such calls.
 struct Unary {
@@ -68,7 +68,7 @@ impl Unary {
 }
 
 /// The message, which holds what it costs as long as anything reads a part of it.
-async fn read(bodies: &Bodies, body: Body) -> Result<Bytes, Status> {
+pub(super) async fn read(bodies: &Bodies, body: Body) -> Result<Bytes, Status> {
     let charge = Arc::new(bodies.budget.charge());
     let mut body = Metered::new(body, bodies.least).of_message(bodies.bytes, charge.clone());
     let mut pieces = Pieces::default();
@@ -92,7 +92,7 @@ async fn read(bodies: &Bodies, body: Body) -> Result<Bytes, Status> {
 }
 
 /// Whether tonic isn't needed for it.
-fn is_plain(request: &Request) -> bool {
+pub(super) fn is_plain(request: &Request) -> bool {
     request.method() == Method::POST
         && request.version() == Version::HTTP_2
         && request

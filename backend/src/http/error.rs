@@ -19,6 +19,8 @@ use crate::models::UnknownModel;
 use crate::models::control::ControlError;
 use crate::observe::logs::{LogError, seldom};
 use crate::observe::trace::TraceError;
+use crate::schedule::RunError;
+use crate::upstream::UpstreamError;
 
 /// Seconds after which a refused client may come again: queues empty in less.
 const RETRY_SECONDS: u16 = 1;
@@ -80,6 +82,12 @@ pub(crate) enum HttpError {
 impl From<UnknownModel> for HttpError {
     fn from(unknown: UnknownModel) -> Self {
         Self::Infer(unknown.into())
+    }
+}
+
+impl From<UpstreamError> for HttpError {
+    fn from(error: UpstreamError) -> Self {
+        Self::Infer(RunError::from(error).into())
     }
 }
 

@@ -92,7 +92,7 @@ async fn version_ready(
 
 /// `KServe`'s clients read the body, Triton's the status.
 fn ready(models: &Models, name: &str, asked: &str) -> Result<Response, HttpError> {
-    if let Some(reason) = models.find(name, asked)?.schedule.why_away() {
+    if let Some(reason) = models.find(name, asked)?.why_away() {
         return Err(InferError::from(QueueError::Away { reason }).into());
     }
     Ok(Json(serde_json::json!({ "name": name, "ready": true })).into_response())

@@ -25,7 +25,7 @@ use super::coding;
 use super::error::HttpError;
 use crate::body::Bodies;
 use crate::config;
-use crate::infer::{Answer, Inference, headers};
+use crate::infer::{Answer, Caller, Inference, headers};
 use crate::observe::trace::{Laps, Stage};
 
 /// What the infer routes need.
@@ -52,24 +52,38 @@ async fn infer(State(routes): State<Arc<InferRoutes>>, request: Request) -> Resu
     let header_length = request::header_length(lengths.iter().map(HeaderValue::as_bytes))?;
     let body: Bytes = routes.bodies.read(&head.headers, body).await?.held();
     laps.end(Stage::Read);
-    let mut request = match header_length {
+    let request = match header_length {
         Some(0) => routes.decode_raw(&target.names(), &body)?,
         _ => request::decode(&target.names(), header_length, &body, &routes.limits)?,
     };
-    routes.bodies.budget.charge().tensors(&mut request, &body)?;
-    drop(body);
-    laps.end(Stage::Decode);
-    let wants = Wants::of(&request);
-    let id = request.id.clone();
     let caller = routes.inference.caller(&head.headers, &head.extensions, None);
-    let answer = routes.inference.answer(request, &caller, &laps).await?;
-    let since = Instant::now();
-    let encoded = response::encode(&answer.response, &wants, &id)?;
-    answer.trace.goes_out(since);
-    Ok(respond(&answer, encoded))
+    routes.answer(request, body, &caller, laps).await
 }
 
 impl InferRoutes {
+    /// Answers a request whose tensors lie in `body`, or beside it.
+    ///
+    /// # Errors
+    /// As [`Inference::answer`], and when there is no room, or the answer has no such form.
+    pub(super) async fn answer(
+        &self,
+        mut request: ModelInferRequest,
+        body: Bytes,
+        caller: &Caller,
+        mut laps: Laps,
+    ) -> Result<Response, HttpError> {
+        self.bodies.budget.charge().tensors(&mut request, &body)?;
+        drop(body);
+        laps.end(Stage::Decode);
+        let wants = Wants::of(&request);
+        let id = request.id.clone();
+        let answer = self.inference.answer(request, caller, &laps).await?;
+        let since = Instant::now();
+        let encoded = response::encode(&answer.response, &wants, &id)?;
+        answer.trace.goes_out(since);
+        Ok(respond(&answer, encoded))
+    }
+
     /// A body without JSON: what its bytes are is the model's to say.
     fn decode_raw(&self, path: &InferPath<'_>, body: &Bytes) -> Result<ModelInferRequest, HttpError> {
         let version = self.inference.models.find(path.model, path.version)?;

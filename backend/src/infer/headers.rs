@@ -17,7 +17,9 @@ pub(crate) fn of(answer: &Answer) -> HeaderMap {
     let mut ours = |name: &'static str, value: HeaderValue| {
         headers.insert(HeaderName::from_static(name), value);
     };
-    ours(X_FOREBAY_GENERATION, generation(answer));
+    if !answer.version.generation_header.is_empty() {
+        ours(X_FOREBAY_GENERATION, generation(answer));
+    }
     ours(X_FOREBAY_COST_US, HeaderValue::from(answer.cost_us));
     if let Source::Pool { age_s } = answer.source {
         ours(AGE, HeaderValue::from(age_s));
@@ -32,6 +34,14 @@ fn generation(answer: &Answer) -> HeaderValue {
         return answer.version.generation_header.clone();
     }
     visible(&answer.generation.to_string())
+}
+
+/// Says of an answer that an upstream gave, to a request that went on as it came, why it did; and that nobody keeps it, unless the
+/// upstream says otherwise.
+pub(crate) fn passed(headers: &mut HeaderMap, miss: Miss) {
+    let status = HeaderValue::from_static(status(Source::Session { miss, stored: false }));
+    headers.append(HeaderName::from_static(CACHE_STATUS), status);
+    headers.entry(CACHE_CONTROL).or_insert(HeaderValue::from_static("no-store"));
 }
 
 /// The model's policy; no-store when caching is off, or this answer isn't kept here either;

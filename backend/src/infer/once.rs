@@ -36,7 +36,8 @@ const LONGEST: Duration = Duration::from_secs(10);
 /// A request that may be answered from the pool.
 pub(super) struct Lookup<'a> {
     pub(super) version: &'a Version,
-    pub(super) store: &'a Store,
+    /// `None`: nothing of the version is kept.
+    pub(super) store: Option<&'a Store>,
     pub(super) key: Key,
     pub(super) directives: &'a RequestDirectives,
     pub(super) trace: &'a Trace,
@@ -52,9 +53,9 @@ impl Lookup<'_> {
     async fn ask(&self) -> Option<Arc<Entry>> {
         let keys = std::slice::from_ref(&self.key);
         if self.directives.only_if_cached {
-            self.store.lookup_only(keys).await
+            self.store?.lookup_only(keys).await
         } else {
-            self.store.lookup(keys).await
+            self.store?.lookup(keys).await
         }
     }
 
@@ -62,10 +63,11 @@ impl Lookup<'_> {
     /// lease of it, and may have waited.
     async fn claim(&self, asked: &mut Asked) -> (Instant, Option<Arc<Entry>>) {
         let (since, mut pauses) = (Instant::now(), backoff(PAUSES));
+        let Some(store) = self.store else { return (since, None) };
         let mut waits = None;
         loop {
             let began = Instant::now();
-            let (outcome, entry, lease) = match self.store.claim(self.key).await {
+            let (outcome, entry, lease) = match store.claim(self.key).await {
                 Claim::Held if since.elapsed() < LONGEST => {
                     waits.get_or_insert_with(|| Gauged::by_one(&self.version.statistics.waiters));
                     pauses.pause().await;
@@ -89,7 +91,7 @@ impl Lookup<'_> {
     /// The answer from an entry that a lookup gave which began then, if it is what the request wants.
     fn take(&self, entry: Option<Arc<Entry>>, began: Instant) -> Option<Outcome> {
         let outcome = entry.and_then(|entry| self.hit(entry, began));
-        if outcome.is_none() {
+        if outcome.is_none() && self.store.is_some() {
             self.version.statistics.missed(began.elapsed());
             self.trace.stage(Stage::Lookup, began);
         }
@@ -133,7 +135,7 @@ impl Lookup<'_> {
     pub(super) async fn or_compute(&self, mut asked: Asked) -> Result<Outcome, InferError> {
         let since = Instant::now();
         // What is at hand needs no flight, which would have to be entered and left.
-        let at_hand = self.store.at_hand(std::slice::from_ref(&self.key));
+        let at_hand = self.store.and_then(|store| store.at_hand(std::slice::from_ref(&self.key)));
         if let Some(outcome) = at_hand.and_then(|entry| self.hit(entry, since)) {
             return Ok(outcome);
         }
@@ -173,6 +175,7 @@ impl Lookup<'_> {
         }
         asked.lead = lead;
         let Done { response, cost_us, stored } = asked.compute().await?;
-        Ok((response, cost_us, Source::Session { miss: Miss::Absent, stored }))
+        let miss = if self.store.is_some() { Miss::Absent } else { Miss::Off };
+        Ok((response, cost_us, Source::Session { miss, stored }))
     }
 }

@@ -23,7 +23,7 @@ use crate::engine::signature::{Signature, TensorSpec};
 use crate::engine::{EngineError, InputTensor, OutputTensor, Run, Session};
 use crate::models::Policy;
 use crate::models::repository::Fingerprint;
-use crate::models::served::{Model, ModelSet};
+use crate::models::served::{Computes, Model, ModelSet};
 use crate::observe::statistics::Statistics;
 use crate::schedule::batching::Batching;
 use crate::schedule::flight::Flights;
@@ -84,7 +84,7 @@ fn bench(model: &'static str, requests: usize) -> Bench {
         config,
         labels: BTreeMap::new(),
         platform: "told",
-        schedule: schedule.unwrap(),
+        computes: Computes::Sessions(schedule.unwrap()),
         flights: Arc::new(Flights::new(QueueLimits { requests: 100, bytes: 10_000 })),
         statistics,
         variant: None,

@@ -9,21 +9,23 @@ use forebay_protocol::digest::{Generation, Key};
 use forebay_protocol::entry::Entry;
 use forebay_protocol::manner::Manner;
 use forebay_protocol::messages::{InferOutputTensor, ModelInferRequest, ModelInferResponse};
+use http::HeaderMap;
 use tokio::sync::oneshot;
 use tokio::time::timeout_at;
 
 use super::classify::Classified;
-use super::{InferError, headers};
+use super::{InferError, headers, in_sequence};
 use crate::cache::pool::Lease;
 use crate::cache::store::Store;
 use crate::engine::signature::classification;
 use crate::engine::{EngineError, InputTensor, Parts};
 use crate::models::Version;
+use crate::models::served::Computes;
 use crate::observe::trace::{Stage, Trace};
 use crate::schedule::answers::{Answers, Done, Found, Landed};
 use crate::schedule::flight::Lead;
 use crate::schedule::given::Given;
-use crate::schedule::{Computed, Demand, RunError, Work, batch};
+use crate::schedule::{Computed, Demand, RunError, Schedule, Work, batch};
 use crate::time::clock::now_ms;
 
 /// Where a result is kept, and under what.
@@ -43,6 +45,8 @@ pub(super) struct Asked {
     pub(super) manner: Manner,
     /// `None`: the result is not kept.
     pub(super) keep: Option<Keep>,
+    /// What goes on with it, where an upstream computes.
+    pub(super) passed: HeaderMap,
     pub(super) deadline: Option<Instant>,
     /// Since when it waits, if it waited before it is queued.
     pub(super) since: Option<Instant>,
@@ -54,17 +58,26 @@ pub(super) struct Asked {
 }
 
 impl Asked {
-    /// Queues the request and waits for its result, which is kept under the key if there is one. Dropping the future takes
-    /// the request out of the queue; once it runs, the result is kept and shared all the same.
+    /// Has the result computed, which is kept under the key if there is one.
     ///
     /// # Errors
     /// `Queue`, `Run`, `Deadline` and `Lost`.
-    pub(super) async fn compute(mut self) -> Result<Done, InferError> {
-        let demand = self.demand();
+    pub(super) async fn compute(self) -> Result<Done, InferError> {
+        let version = self.version.clone();
+        match &version.computes {
+            Computes::Sessions(schedule) => self.by_session(schedule).await,
+            Computes::Upstream(remote) => self.by_upstream(remote).await,
+        }
+    }
+
+    /// Queues the request and waits for its result. Dropping the future takes the request out of the queue; once it runs, the result is
+    /// kept and shared all the same.
+    async fn by_session(mut self, schedule: &Schedule) -> Result<Done, InferError> {
+        let demand = self.demand(schedule);
         let deadline = self.deadline;
         let version = self.version.clone();
         let (reply, mut answer) = oneshot::channel();
-        let mut ticket = version.schedule.submit(Box::new(Queued { asked: self, reply }), demand)?;
+        let mut ticket = schedule.submit(Box::new(Queued { asked: self, reply }), demand)?;
         let answered = match ticket.expires() {
             None => answer.await,
             Some(at) => match timeout_at(at.into(), &mut answer).await {
@@ -85,8 +98,8 @@ impl Asked {
         }
     }
 
-    fn demand(&mut self) -> Demand {
-        let batches = self.version.schedule.batches() && !in_sequence(&self.request);
+    fn demand(&mut self, schedule: &Schedule) -> Demand {
+        let batches = schedule.batches() && !in_sequence(&self.request);
         let places = if batches { self.arrange() } else { Vec::new() };
         let inputs = self.inputs();
         let rows = rows(&inputs).filter(|_| self.version.config.max_batch_size > 0);
@@ -136,7 +149,7 @@ impl Asked {
     }
 
     /// The response to give, and whether it is kept: what is given is what is kept.
-    fn keep(&self, mut response: ModelInferResponse, cost_us: u64) -> (Given, bool) {
+    pub(super) fn keep(&self, mut response: ModelInferResponse, cost_us: u64) -> (Given, bool) {
         let (Some(Keep { store, key, generation }), Some(policy)) = (&self.keep, self.version.policy) else {
             return (Given::Own(response), false);
         };
@@ -168,11 +181,6 @@ fn rows(inputs: &[InputTensor<'_>]) -> Option<u64> {
     u64::try_from(*first).ok().filter(|rows| agree && *rows > 0)
 }
 
-/// Whether the answer depends on requests before this one.
-fn in_sequence(request: &ModelInferRequest) -> bool {
-    request.parameters.keys().any(|name| name.starts_with("sequence_"))
-}
-
 /// A request in the queue.
 struct Queued {
     asked: Asked,
@@ -196,7 +204,6 @@ impl Work for Queued {
     /// others.
     fn done(self: Box<Self>, result: Result<Computed, RunError>) {
         let Self { mut asked, reply } = *self;
-        let (lead, lease) = (asked.lead.take(), asked.lease.take());
         let outputs = result.as_ref().ok().filter(|_| asked.is_shadowed());
         let shadowed = outputs.map(|computed| (computed.outputs.clone(), asked.version.clone()));
         let done = result.map(|computed| {
@@ -205,23 +212,7 @@ impl Work for Queued {
             let (response, stored) = asked.keep(response, cost_us);
             Done { response, cost_us, stored }
         });
-        match (lease, &done) {
-            (Some(lease), Ok(done)) => lease.end(done.stored),
-            (Some(lease), Err(RunError::Engine(EngineError::BadInput(_)))) => lease.end(false),
-            // It may succeed for another, which has the lease now.
-            _ => {}
-        }
-        if let Some(lead) = lead {
-            let found = match &done {
-                Ok(done) => Some(Found::Computed(done.clone())),
-                Err(RunError::Engine(EngineError::BadInput(reason))) => Some(Found::Refused(reason.clone())),
-                // It may succeed for the one that waits longest, which leads now.
-                Err(_) => None,
-            };
-            if let Some(found) = found {
-                lead.land(&Landed { found, by: asked.trace.span() });
-            }
-        }
+        asked.tell(&done);
         // Nobody waits for it any more, maybe.
         let _ = reply.send(done);
         if let Some((outputs, version)) = shadowed
@@ -233,6 +224,28 @@ impl Work for Queued {
 }
 
 impl Asked {
+    /// Tells those who wait for it what came of it, here and in other servers.
+    pub(super) fn tell(&mut self, done: &Result<Done, RunError>) {
+        let (lead, lease) = (self.lead.take(), self.lease.take());
+        match (lease, done) {
+            (Some(lease), Ok(done)) => lease.end(done.stored),
+            (Some(lease), Err(RunError::Engine(EngineError::BadInput(_)))) => lease.end(false),
+            // It may succeed for another, which has the lease now.
+            _ => {}
+        }
+        if let Some(lead) = lead {
+            let found = match done {
+                Ok(done) => Some(Found::Computed(done.clone())),
+                Err(RunError::Engine(EngineError::BadInput(reason))) => Some(Found::Refused(reason.clone())),
+                // It may succeed for the one that waits longest, which leads now.
+                Err(_) => None,
+            };
+            if let Some(found) = found {
+                lead.land(&Landed { found, by: self.trace.span() });
+            }
+        }
+    }
+
     /// The computed outputs, classified where the request asks for that.
     fn response(&mut self, computed: Computed) -> ModelInferResponse {
         let mut response = ModelInferResponse {

@@ -27,6 +27,7 @@ use crate::cache::live::Herald;
 use crate::class::Class;
 use crate::config::{ConfigError, Written};
 use crate::proto::{ModelRepositoryParameter, RepositoryIndexResponse};
+use crate::schedule::Schedule;
 use crate::settings::ModelControlMode;
 use loads::{Loads, Turn};
 pub(crate) use overrides::Brought;
@@ -123,7 +124,9 @@ impl Control {
     /// The models that are being loaded, and those that compute.
     pub(crate) fn busy(&self) -> Vec<String> {
         let set = self.models.current();
-        let computes = |model: &Model| model.versions.values().any(|version| version.schedule.computes());
+        let computes = |model: &Model| {
+            model.versions.values().any(|version| version.sessions().is_some_and(Schedule::computes))
+        };
         let computing = set.models.iter().filter(|(_, model)| computes(model)).map(|(name, _)| name.clone());
         let mut busy: Vec<String> = self.loads.models().into_iter().chain(computing).collect();
         busy.sort_unstable();

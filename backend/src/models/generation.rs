@@ -14,6 +14,8 @@ use crate::settings::Completion;
 
 /// Names this use of BLAKE3 and the layout below; another layout gets another name.
 const CONTEXT: &str = "forebay generation v3";
+/// The same of models that another server runs.
+const ELSEWHERE: &str = "forebay generation of an upstream v1";
 
 /// What a model is served with, besides its version's files.
 pub(crate) struct Settings<'a> {
@@ -40,6 +42,27 @@ pub(crate) fn of(version: u64, files: &ModelFiles, settings: &Settings<'_>, engi
     field(&[u8::from(settings.completion.is_on)]);
     field(&settings.completion.max_batch_size.to_le_bytes());
     field(engine.as_bytes());
+    Generation(*hasher.finalize().as_bytes())
+}
+
+/// What another server serves a version of a model with, as far as it is known.
+pub(crate) struct Elsewhere<'a> {
+    /// What the server says of itself.
+    pub(crate) server: &'a str,
+    pub(crate) version: &'a str,
+    /// What it says of the model.
+    pub(crate) said: &'a str,
+    /// What was loaded: a digest of the files, or the operator's word.
+    pub(crate) loaded: &'a [u8],
+}
+
+/// The generation of a version of a model that another server runs.
+pub(crate) fn elsewhere(of: &Elsewhere<'_>) -> Generation {
+    let mut hasher = blake3::Hasher::new_derive_key(ELSEWHERE);
+    for bytes in [of.server.as_bytes(), of.version.as_bytes(), of.said.as_bytes(), of.loaded] {
+        hasher.update(&(bytes.len() as u64).to_le_bytes());
+        hasher.update(bytes);
+    }
     Generation(*hasher.finalize().as_bytes())
 }
 

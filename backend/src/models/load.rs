@@ -19,7 +19,7 @@ use super::outs::Outs;
 use super::policy::{self, Policy};
 use super::repository::{self, Read, RepositoryError};
 use super::resident;
-use super::served::{Lighter, Model, Origin, Version};
+use super::served::{Computes, Lighter, Model, Origin, Version};
 use super::variant::Digest;
 use super::warmup::{self, WarmupError};
 use crate::config::{self, Device, ModelConfig, Platform, Written};
@@ -274,7 +274,7 @@ impl Loader {
             generation_header: generation::header(&generation),
             policy: loading.policy,
             platform: engine.platform().name(),
-            schedule: schedule.map_err(LoadError::Thread)?,
+            computes: Computes::Sessions(schedule.map_err(LoadError::Thread)?),
             flights: Arc::new(Flights::new(self.limits)),
             statistics,
             variant,
@@ -293,8 +293,12 @@ impl Loader {
         gpu: &Gpu,
         stop: &CancellationToken,
     ) -> Result<(), EngineError> {
-        let Some(Origin { files, config, devices, view }) = &version.origin else { return Ok(()) };
-        if version.schedule.away(gpu.number()) == 0 {
+        let (Some(Origin { files, config, devices, view }), Some(schedule)) =
+            (&version.origin, version.sessions())
+        else {
+            return Ok(());
+        };
+        if schedule.away(gpu.number()) == 0 {
             return Ok(());
         }
         let here = |device: &&Device| **device == Device::Gpu(gpu.number());
@@ -313,7 +317,7 @@ impl Loader {
             return Err(EngineError::Away { reason: gpu.why() });
         }
         version.statistics.hold_on_gpus(sessions.iter().filter_map(|session| session.memory()));
-        version.schedule.restore(gpu.number(), sessions);
+        schedule.restore(gpu.number(), sessions);
         Ok(())
     }
 }

@@ -13,7 +13,7 @@ use forebay_protocol::cache_control::Freshness;
 use crate::config::ModelConfig;
 
 /// How long an answer is fresh when the model doesn't say.
-const DEFAULT_MAX_AGE_S: u32 = 300;
+pub(crate) const DEFAULT_MAX_AGE_S: u32 = 300;
 /// A year: longer is taken for a mistake.
 const LONGEST_S: u32 = 31_536_000;
 

@@ -82,7 +82,7 @@ fn attempt_once(control: &Control, gpu: &Gpu, stop: &CancellationToken) -> Resul
     let engines = &control.loader.engines;
     let versions = versions(control);
     for (_, version) in &versions {
-        version.schedule.withdraw_lost();
+        version.sessions().inspect(|schedule| schedule.withdraw_lost());
     }
     if gpu.is_lost() {
         let reset = engines.onnxruntime.unless_on(gpu.number(), || engines.reset(gpu));

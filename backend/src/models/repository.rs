@@ -14,6 +14,11 @@ use super::variant::{self, Known, VariantError};
 use crate::config::{self, ConfigError, ModelConfig, Platform, PolicyChoice, Written};
 use crate::engine::ModelFiles;
 
+/// Of a file so much is in memory while it is hashed.
+const PIECE: usize = 256 << 10;
+/// Names this use of BLAKE3.
+const FILES: &str = "forebay files of a model v1";
+
 /// A model that can't be read.
 #[derive(Debug, thiserror::Error)]
 pub(crate) enum RepositoryError {
@@ -45,6 +50,11 @@ pub(crate) fn model_names(root: &Path) -> Result<Vec<String>, RepositoryError> {
         entries(root)?.into_iter().filter(|(_, path)| path.is_dir()).map(|(name, _)| name).collect();
     names.sort_unstable();
     Ok(names)
+}
+
+/// Whether it can be a model's folder.
+pub(crate) fn is_name(model: &str) -> bool {
+    !model.is_empty() && !model.starts_with('.') && !model.contains(['/', '\\', '\0'])
 }
 
 /// Whether the root is no repository but a model's own folder.
@@ -212,6 +222,35 @@ pub(crate) fn platform(
 /// backend).
 fn inside(folder: &str) -> String {
     format!("{folder}/{}", Platform::OnnxRuntime.model_file())
+}
+
+/// A digest of what a version of a model can be loaded from, read piece by piece: the files of the version, and those beside the
+/// folders of versions.
+///
+/// # Errors
+/// `Unreadable`.
+pub(crate) fn digest(root: &Path, model: &str, version: &str) -> Result<[u8; 32], RepositoryError> {
+    let is_of_another = |name: &str| {
+        let folder = name.split_once('/').map(|(folder, _)| folder);
+        folder.is_some_and(|folder| folder != version && version_number(folder).is_some())
+    };
+    let mut whole = blake3::Hasher::new_derive_key(FILES);
+    for (name, path) in walk(&folder(root, model))?.into_iter().filter(|(name, _)| !is_of_another(name)) {
+        let file = digest_of(&path).map_err(unreadable(&path))?;
+        // A name's length stands before it, a digest has one length.
+        whole.update(&(name.len() as u64).to_le_bytes()).update(name.as_bytes()).update(file.as_bytes());
+    }
+    Ok(*whole.finalize().as_bytes())
+}
+
+fn digest_of(path: &Path) -> io::Result<blake3::Hash> {
+    let (mut hasher, mut file, mut piece) = (blake3::Hasher::new(), File::open(path)?, vec![0; PIECE]);
+    loop {
+        match file.read(&mut piece)? {
+            0 => return Ok(hasher.finalize()),
+            size => hasher.update(&piece[..size]),
+        };
+    }
 }
 
 /// The label files of a model's outputs, by output.

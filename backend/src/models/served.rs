@@ -13,6 +13,7 @@ use metrics::gauge;
 
 use super::chosen::{Out, Told};
 use super::policy::Policy;
+use super::remote::Remote;
 use super::repository::{self, Fingerprint};
 use super::variant::Known;
 use crate::cache::live::Served;
@@ -63,7 +64,7 @@ pub(crate) struct Version {
     /// Of outputs that have a label file: what each index of a class is called.
     pub(crate) labels: BTreeMap<String, Vec<String>>,
     pub(crate) platform: &'static str,
-    pub(crate) schedule: Schedule,
+    pub(crate) computes: Computes,
     /// Of requests that want the same answer.
     pub(crate) flights: Arc<Flights<Answers>>,
     pub(crate) statistics: Arc<Statistics>,
@@ -73,7 +74,36 @@ pub(crate) struct Version {
     pub(crate) origin: Option<Origin>,
 }
 
+/// What computes a version's answers.
+pub(crate) enum Computes {
+    /// Sessions of this process, behind a queue.
+    Sessions(Schedule),
+    /// Another server.
+    Upstream(Remote),
+}
+
 impl Version {
+    /// Why nothing is there that computes; `None` while something is.
+    pub(crate) fn why_away(&self) -> Option<String> {
+        self.sessions().and_then(Schedule::why_away)
+    }
+
+    /// Its sessions, where it has some.
+    pub(crate) fn sessions(&self) -> Option<&Schedule> {
+        match &self.computes {
+            Computes::Sessions(schedule) => Some(schedule),
+            Computes::Upstream(_) => None,
+        }
+    }
+
+    /// Whether it is known what computes its answers, so that they may be given again.
+    fn is_live(&self) -> bool {
+        match &self.computes {
+            Computes::Sessions(_) => true,
+            Computes::Upstream(remote) => remote.has_generation(),
+        }
+    }
+
     /// What runs its original beside it.
     pub(crate) fn shadow(&self) -> Option<&Shadow> {
         self.variant.as_ref()?.shadow.as_ref()
@@ -230,7 +260,7 @@ impl Models {
     pub(crate) fn publish_states(&self) {
         let current = self.current.load();
         let versions = || current.models.values().flat_map(|model| model.versions.values());
-        let away = versions().filter(|version| version.schedule.why_away().is_some()).count();
+        let away = versions().filter(|version| version.why_away().is_some()).count();
         let failed = current.failed.values().filter(|failed| !failed.is_empty).count();
         gauge!("forebay_models", "state" => "ready").set((versions().count() - away) as f64);
         gauge!("forebay_models", "state" => "unavailable").set((away + failed) as f64);
@@ -259,7 +289,7 @@ impl Models {
                 .failed
                 .iter()
                 .all(|(name, failed)| failed.is_empty || current.models.contains_key(name))
-            && (current.models.is_empty() || versions.any(|version| version.schedule.why_away().is_none()))
+            && (current.models.is_empty() || versions.any(|version| version.why_away().is_none()))
     }
 }
 
@@ -289,11 +319,14 @@ impl ModelSet {
         for (name, model) in &self.models {
             let highest = model.versions.values().next_back().map(|version| (String::new(), version));
             let each = model.versions.values().map(|version| (version.number.clone(), version));
-            for (asked, version) in highest.into_iter().chain(each) {
+            let all = highest.into_iter().chain(each);
+            for (asked, version) in all.filter(|(_, version)| version.is_live()) {
                 live.push(Served { model: name.clone(), version: asked, generation: version.generation });
             }
         }
         live.sort_unstable_by(|a, b| (&a.model, &a.version).cmp(&(&b.model, &b.version)));
+        // One that has no number is what is asked for without one.
+        live.dedup();
         live
     }
 }

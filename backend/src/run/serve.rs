@@ -3,6 +3,7 @@
 
 mod bound;
 mod edges;
+mod inside;
 mod last;
 mod loader;
 mod pooled;
@@ -20,8 +21,7 @@ use super::serving::Serving;
 use super::signals::Signals;
 use crate::body::Bodies;
 use crate::cache::live::Leaving;
-use crate::gate::key_trace::KeyTraces;
-use crate::gate::{self, Gate, Savings};
+use crate::gate::{self, Gate};
 use crate::http;
 use crate::http::tls::Tls;
 use crate::infer::{BypassQuota, Inference};
@@ -29,19 +29,20 @@ use crate::models::control::Control;
 use crate::models::fleet::Fleet;
 use crate::models::{Loader, Models, recovery};
 use crate::observe::logs::{self, Logs};
-use crate::observe::metrics::{self, GateMetrics, Metrics};
+use crate::observe::metrics::{self, Metrics};
 use crate::observe::readiness::Draining;
 use crate::observe::trace::Tracing;
 use crate::record::Recorder;
 use crate::schedule::busy_poll::BusyPoll;
-use crate::settings::{Restrictions, ServeSettings, SettingsError};
+use crate::settings::{Restrictions, ServeSettings, ServingSettings, SettingsError};
 use crate::time::steps::Steps;
 use crate::trust::{Operators, Trust};
-use bound::{Bound, Routes};
+pub(super) use bound::{Bound, Routes};
 use edges::Edges;
-use last::Last;
+pub(super) use inside::Inside;
+pub(super) use last::Last;
 pub(super) use loader::{loader, no_onnxruntime};
-use pooled::Pooled;
+pub(super) use pooled::Pooled;
 use start::Start;
 
 /// Runs `forebay serve` until a signal to end.
@@ -52,22 +53,24 @@ pub(crate) fn run(settings: &ServeSettings) -> anyhow::Result<()> {
     let mut steps = Steps::begin();
     // First of all: there is no other thread yet.
     let quiet = telemetry::off();
-    let logs = logs::start(&settings.logs)?;
+    let logs = logs::start(&settings.serving.logs)?;
     if let Err(error) = quiet {
         tracing::warn!("ONNX Runtime may call its maker: {error}");
     }
     // Before what takes a while: as the first process of a container it would not be ended by a signal that nobody listens to.
     let signals = Signals::listen()?;
-    settings.sizes.tell();
-    let access = Access::read(settings)?;
+    settings.serving.sizes.tell();
+    let access = Access::read(&settings.serving)?;
     steps.ends("settings");
-    let loader =
-        Loader { shadows: Some(settings.shadow.clone()), ..loader(&settings.models, &settings.logs)? };
+    let loader = Loader {
+        shadows: Some(settings.shadow.clone()),
+        ..loader(&settings.models, &settings.serving.logs)?
+    };
     let onnxruntime = loader.engines.onnxruntime.clone();
     steps.ends("engines");
     let prometheus = metrics::install()?;
     let mut runtime = tokio::runtime::Builder::new_multi_thread();
-    if let Some(threads) = settings.worker_threads {
+    if let Some(threads) = settings.serving.worker_threads {
         runtime.worker_threads(usize::from(threads));
     }
     let runtime = runtime.enable_all().build()?;
@@ -87,57 +90,37 @@ async fn serve(
     (logs, mut signals): (Logs, Signals),
     mut steps: Steps,
 ) -> anyhow::Result<()> {
-    let bound = Bound::bind(settings)?;
-    let tracing = Tracing::start(&settings.trace.config()?)?;
+    let bound = Bound::bind(&settings.serving)?;
+    let tracing = Tracing::start(&settings.serving.trace.config()?)?;
     let recorder = settings.record.config()?.map(|config| Recorder::start(&config)).transpose()?;
     let (draining, stop) = (Draining::default(), CancellationToken::new());
     let leaving = Leaving { begun: draining.begun(), stop: stop.clone() };
     let Pooled { store, own, herald, farewell, ledger } = tokio::select! {
-        pooled = Pooled::start(settings, &leaving) => pooled?,
+        pooled = Pooled::start(&settings.serving, &leaving) => pooled?,
         () = signals.wait() => return Ok(()),
     };
-    access.trust.follow(&stop);
-    if let Some(operators) = &access.operators {
-        tokio::spawn(operators.clone().follow(stop.clone()));
-    }
+    access.follow(&stop);
     let models = Arc::new(Models::default());
     let mode = settings.models.model_control_mode;
     let control = Arc::new(Control::new(loader, models.clone(), herald, mode, draining.begun()));
     recovery::start(&control, &stop);
-    let bodies = settings.http.bodies();
-    // They want a gate in this process: its settings were checked.
-    let key_traces = settings.key_trace.config()?.zip(own.as_ref());
-    let key_traces =
-        key_traces.map(|(config, own)| KeyTraces::start(&config, own.table.clone())).transpose()?;
-    let gate = own.zip(store.clone()).map(|(own, store)| {
-        Arc::new(Gate {
-            store,
-            live: own.table.clone(),
-            proxies: own.proxies.clone(),
-            savings: Arc::new(Savings::new(own.clone(), key_traces.clone())),
-            registry: own,
-            trust: access.trust.clone(),
-            operators: access.operators.clone(),
-            metrics: GateMetrics::new(),
-            tracing: tracing.clone(),
-            bodies: gate::polls(bodies.clone()),
-            ending: draining.begun(),
-        })
-    });
+    let bodies = settings.serving.http.bodies();
+    let Inside { gate, key_traces } =
+        Inside::of(&settings.serving, own.zip(store.clone()), (&access, &tracing, &bodies, &draining))?;
     let sample = sample(&control, &bodies, gate.as_ref());
     let edges = Edges {
         inference: Inference {
             models: models.clone(),
             store: store.clone(),
-            service: settings.service.clone(),
+            service: settings.serving.service.clone(),
             trust: access.trust,
-            bypass_quota: settings.bypass_quota.map(|a_second| Arc::new(BypassQuota::new(a_second))),
+            bypass_quota: settings.serving.bypass_quota.map(BypassQuota::new).map(Arc::new),
             busy_poll: (settings.busy_poll_us > 0)
                 .then(|| BusyPoll::start(Duration::from_micros(u64::from(settings.busy_poll_us)))),
             tracing: tracing.clone(),
             recorder: recorder.clone(),
         },
-        limits: Limits::of_body(settings.http.max_body_bytes()),
+        limits: Limits::of_body(settings.serving.http.max_body_bytes()),
         is_ready: draining.readiness(move || models.all_loaded()),
         control: control.clone(),
         logs,
@@ -151,7 +134,7 @@ async fn serve(
         metrics: http::metrics::routes(prometheus, sample),
     };
     let (ports, listeners) = (bound.ports(), bound.with(routes, access.tls));
-    let serving = Serving::start(listeners, &settings.http, &draining)?;
+    let serving = Serving::start(listeners, &settings.serving.http, &draining)?;
     ports.say_live();
     steps.ends("ports");
     let fleet = Fleet::new(control.clone(), ledger, settings.shadow.shadow_broken);
@@ -161,7 +144,7 @@ async fn serve(
     let opened = tokio::select! {
         opened = start.opened(&settings.models, &control, &stop) => opened,
         () = signals.wait() => {
-            let end = End::begins(&settings.http, &draining);
+            let end = End::begins(&settings.serving.http, &draining);
             draining.close();
             stop.cancel();
             return end.in_order(&mut signals, start.given_up(&end)).await;
@@ -183,8 +166,9 @@ async fn serve(
         () = signals.wait() => {}
         reason = is_refused(&control) => return Err(no_onnxruntime(&reason).into()),
     }
-    let end = End::begins(&settings.http, &draining);
-    let last = Last { stop, store, farewell, tracing, recorder, key_traces, following, control };
+    let end = End::begins(&settings.serving.http, &draining);
+    let last =
+        Last { stop, store, farewell, tracing, recorder, key_traces, following, control: Some(control) };
     end.in_order(&mut signals, last.in_order(serving, &end)).await
 }
 
@@ -220,17 +204,27 @@ fn sample(
 }
 
 /// Who gets in, and who may do what.
-struct Access {
-    trust: Trust,
+pub(super) struct Access {
+    pub(super) trust: Trust,
     /// Of the gate in this process.
-    operators: Option<Arc<Operators>>,
-    tls: Option<Arc<Tls>>,
-    http_restrictions: Restrictions,
-    grpc_restrictions: Restrictions,
+    pub(super) operators: Option<Arc<Operators>>,
+    pub(super) tls: Option<Arc<Tls>>,
+    pub(super) http_restrictions: Restrictions,
+    pub(super) grpc_restrictions: Restrictions,
 }
 
 impl Access {
-    fn read(settings: &ServeSettings) -> Result<Self, SettingsError> {
+    /// Follows its files until `stop`. Must be called inside a runtime.
+    pub(super) fn follow(&self, stop: &CancellationToken) {
+        self.trust.follow(stop);
+        if let Some(operators) = &self.operators {
+            tokio::spawn(operators.clone().follow(stop.clone()));
+        }
+    }
+
+    /// # Errors
+    /// A file can't be used.
+    pub(super) fn read(settings: &ServingSettings) -> Result<Self, SettingsError> {
         Ok(Self {
             trust: settings.trust.trust(&settings.privacy)?,
             operators: settings.operators.operators()?,

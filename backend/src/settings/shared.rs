@@ -134,7 +134,7 @@ impl HttpSettings {
         self.max_body_bytes.unwrap_or(MAX_BODY_BYTES)
     }
 
-    pub(super) fn body_budget_bytes(&self) -> usize {
+    pub(crate) fn body_budget_bytes(&self) -> usize {
         self.body_budget_bytes.unwrap_or(BODY_BUDGET_BYTES)
     }
 

@@ -28,6 +28,7 @@ mod errors;
 mod external;
 mod external_metrics;
 mod framing;
+mod front;
 mod generation;
 mod generations;
 mod grpc;

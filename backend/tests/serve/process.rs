@@ -52,7 +52,7 @@ pub(crate) fn gate_command(arguments: &[&str]) -> Command {
     forebay_command("gate", arguments)
 }
 
-fn forebay_command(subcommand: &str, arguments: &[&str]) -> Command {
+pub(crate) fn forebay_command(subcommand: &str, arguments: &[&str]) -> Command {
     let ports = ["--gate-port", "0", "--metrics-port", "0", "--metrics-address", "127.0.0.1"];
     let mut command = command(&[&[subcommand][..], &ports, arguments].concat());
     command.env("FOREBAY_LOG", "warn");

@@ -21,7 +21,7 @@ fn index_of(set: &ModelSet, name: &str, is_loading: bool) -> Vec<ModelIndex> {
     };
     let mut found = Vec::new();
     if let Some(model) = set.models.get(name) {
-        found.extend(model.versions.values().map(|version| match version.schedule.why_away() {
+        found.extend(model.versions.values().map(|version| match version.why_away() {
             None => entry(&version.number, "READY", ""),
             Some(reason) => entry(&version.number, "UNAVAILABLE", &reason),
         }));

@@ -2,7 +2,7 @@
 
 use std::path::{Component, Path};
 
-use super::{ControlError, FILE, Parameters};
+use super::{ControlError, FILE, Parameters, repository};
 use crate::body::budget::{Charge, Spent};
 use crate::config::{self, Written};
 use crate::proto::ModelRepositoryParameter;
@@ -70,7 +70,10 @@ impl Overrides {
                 (Some(path), Some(ParameterChoice::BytesParam(bytes))) => {
                     let path = Path::new(path);
                     let is_plain = |part: Component<'_>| matches!(part, Component::Normal(_));
-                    if path.components().count() == 0 || !path.components().all(is_plain) || !is_name(model) {
+                    if path.components().count() == 0
+                        || !path.components().all(is_plain)
+                        || !repository::is_name(model)
+                    {
                         return Err(wrong(
                             "must be a path inside the model's folder, such as file:1/model.onnx",
                         ));
@@ -97,9 +100,4 @@ impl Overrides {
         }
         std::fs::write(path, bytes)
     }
-}
-
-/// Whether it can be a model's folder.
-fn is_name(model: &str) -> bool {
-    !model.is_empty() && !model.starts_with('.') && !model.contains(['/', '\\', '\0'])
 }

@@ -10,12 +10,12 @@ use crate::http;
 use crate::http::tls::Tls;
 use crate::run::ports::Ports;
 use crate::run::serving::Listeners;
-use crate::settings::{PoolKind, ServeSettings};
+use crate::settings::{PoolKind, ServingSettings};
 
 type Port = (TcpListener, u16);
 
 /// Ports that nothing is served on yet.
-pub(super) struct Bound {
+pub(in crate::run) struct Bound {
     http: Port,
     grpc: Port,
     /// With the pool in memory.
@@ -24,11 +24,11 @@ pub(super) struct Bound {
 }
 
 /// What is to be served on them.
-pub(super) struct Routes {
-    pub(super) http: Router,
-    pub(super) grpc: Router,
-    pub(super) gate: Option<Router>,
-    pub(super) metrics: Router,
+pub(in crate::run) struct Routes {
+    pub(in crate::run) http: Router,
+    pub(in crate::run) grpc: Router,
+    pub(in crate::run) gate: Option<Router>,
+    pub(in crate::run) metrics: Router,
 }
 
 impl Bound {
@@ -36,7 +36,7 @@ impl Bound {
     ///
     /// # Errors
     /// When one is taken, or may not be bound.
-    pub(super) fn bind(settings: &ServeSettings) -> anyhow::Result<Self> {
+    pub(in crate::run) fn bind(settings: &ServingSettings) -> anyhow::Result<Self> {
         Ok(Self {
             http: http::listen(settings.http_address, settings.http_port)?,
             grpc: http::listen(settings.grpc_address, settings.grpc_port)?,
@@ -49,7 +49,7 @@ impl Bound {
     }
 
     /// Their numbers.
-    pub(super) fn ports(&self) -> Ports {
+    pub(in crate::run) fn ports(&self) -> Ports {
         Ports {
             http: Some(self.http.1),
             grpc: Some(self.grpc.1),
@@ -61,7 +61,7 @@ impl Bound {
     }
 
     /// Each with its routes.
-    pub(super) fn with(self, routes: Routes, tls: Option<Arc<Tls>>) -> Listeners {
+    pub(in crate::run) fn with(self, routes: Routes, tls: Option<Arc<Tls>>) -> Listeners {
         let mut main = vec![(self.http.0, routes.http), (self.grpc.0, routes.grpc)];
         main.extend(self.gate.map(|(listener, _)| listener).zip(routes.gate));
         Listeners { main, tls, apart: None, metrics: (self.metrics.0, routes.metrics) }

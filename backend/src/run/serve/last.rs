@@ -22,18 +22,19 @@ const MOMENT: Duration = Duration::from_millis(100);
 const GLANCE: Duration = Duration::from_millis(5);
 
 /// What is not over with the last answer.
-pub(super) struct Last {
+pub(in crate::run) struct Last {
     /// Whatever follows something, until now.
-    pub(super) stop: CancellationToken,
-    pub(super) store: Option<Arc<Store>>,
+    pub(in crate::run) stop: CancellationToken,
+    pub(in crate::run) store: Option<Arc<Store>>,
     /// Done when the other instances know that this one leaves.
-    pub(super) farewell: Option<oneshot::Receiver<()>>,
-    pub(super) tracing: Tracing,
-    pub(super) recorder: Option<Arc<Recorder>>,
-    pub(super) key_traces: Option<Arc<KeyTraces>>,
+    pub(in crate::run) farewell: Option<oneshot::Receiver<()>>,
+    pub(in crate::run) tracing: Tracing,
+    pub(in crate::run) recorder: Option<Arc<Recorder>>,
+    pub(in crate::run) key_traces: Option<Arc<KeyTraces>>,
     /// Follows the repository.
-    pub(super) following: Option<JoinHandle<()>>,
-    pub(super) control: Arc<Control>,
+    pub(in crate::run) following: Option<JoinHandle<()>>,
+    /// Of what computes here.
+    pub(in crate::run) control: Option<Arc<Control>>,
 }
 
 impl Last {
@@ -41,7 +42,7 @@ impl Last {
     ///
     /// # Errors
     /// A task of the ports failed.
-    pub(super) async fn in_order(self, serving: Serving, end: &End) -> anyhow::Result<bool> {
+    pub(in crate::run) async fn in_order(self, serving: Serving, end: &End) -> anyhow::Result<bool> {
         let Self { stop, store, farewell, tracing, recorder, key_traces, following, control } = self;
         let is_whole = serving.drain(end).await?;
         end.goes_on_with(
@@ -74,7 +75,10 @@ impl Last {
         if let Some(following) = following {
             let _ = tokio::time::timeout(end.left(PATIENCE), following).await;
         }
-        let is_at_rest = rest(&control).await;
+        let is_at_rest = match &control {
+            Some(control) => rest(control).await,
+            None => true,
+        };
         // A session holds the trace of a request for a moment after its answer has gone out.
         end.goes_on_with("traces");
         tracing.end(end.left(PATIENCE)).await;

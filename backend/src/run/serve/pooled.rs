@@ -9,18 +9,18 @@ use crate::cache::live::ledger::{self, Book, Ledger};
 use crate::cache::live::{Herald, Leaving, MemcachedSteps, Own, Registry as _, Shared, Steps};
 use crate::cache::pool::{Memcached, MemoryPool, Redis, RemotePool, Shelf};
 use crate::cache::store::Store;
-use crate::settings::{PoolKind, ServeSettings, SettingsError};
+use crate::settings::{PoolKind, ServingSettings, SettingsError};
 
 /// The pool and who is told what is live.
-pub(super) struct Pooled {
-    pub(super) store: Option<Arc<Store>>,
+pub(in crate::run) struct Pooled {
+    pub(in crate::run) store: Option<Arc<Store>>,
     /// What the gate in this process answers from: with the pool in memory.
-    pub(super) own: Option<Arc<Own>>,
-    pub(super) herald: Arc<Herald>,
+    pub(in crate::run) own: Option<Arc<Own>>,
+    pub(in crate::run) herald: Arc<Herald>,
     /// Done when the other instances know that this one leaves.
-    pub(super) farewell: Option<oneshot::Receiver<()>>,
+    pub(in crate::run) farewell: Option<oneshot::Receiver<()>>,
     /// What the servers of the service keep together, where they share a pool.
-    pub(super) ledger: Option<Arc<dyn Ledger>>,
+    pub(in crate::run) ledger: Option<Arc<dyn Ledger>>,
 }
 
 impl Pooled {
@@ -28,7 +28,10 @@ impl Pooled {
     ///
     /// # Errors
     /// When a URL or a secret can't be used, or the server says so.
-    pub(super) async fn start(settings: &ServeSettings, leaving: &Leaving) -> Result<Self, SettingsError> {
+    pub(in crate::run) async fn start(
+        settings: &ServingSettings,
+        leaving: &Leaving,
+    ) -> Result<Self, SettingsError> {
         let pool = &settings.pool;
         match pool.tier.pool {
             PoolKind::None => {
@@ -47,7 +50,7 @@ impl Pooled {
         }
     }
 
-    fn memory(settings: &ServeSettings) -> Self {
+    fn memory(settings: &ServingSettings) -> Self {
         let pool = &settings.pool;
         let entries = MemoryPool::new(pool.pool_bytes(), pool.max_entry_bytes);
         let own = Arc::new(Own::new());
@@ -65,7 +68,7 @@ impl Pooled {
     fn remote(
         shelf: impl Shelf,
         steps: impl Steps + Clone,
-        settings: &ServeSettings,
+        settings: &ServingSettings,
         leaving: &Leaving,
     ) -> Result<Self, SettingsError> {
         let pool = &settings.pool;
