@@ -214,8 +214,8 @@ impl Inference {
         trace.attribute("model_version", || version.number.clone());
         let arrived = version.statistics.arrived();
         let id = tracing::enabled!(tracing::Level::DEBUG).then(|| request.id.clone());
-        let generation = self.generation(&version, caller);
-        let answering = self.answer_from((&version, generation), request, caller, &trace);
+        let (generation, may_give) = self.generation(&version, caller);
+        let answering = self.answer_from((&version, generation, may_give), request, caller, &trace);
         let answered = match caller.deadline {
             None => answering.await,
             // What is dropped leaves the queue.
@@ -241,8 +241,8 @@ impl Inference {
         Ok(Answer { response, cost_us, source, version: version.clone(), generation, private, trace })
     }
 
-    /// Under which generation results for that caller are kept now: of what was purged before they are not.
-    fn generation(&self, version: &Version, caller: &Caller) -> Generation {
+    /// Under which generation results for that caller are kept now, since the last purge, and whether what is kept may be given.
+    fn generation(&self, version: &Version, caller: &Caller) -> (Generation, bool) {
         let scope = caller.whose.scope(&self.service).ok();
         let of = (&*self.service, &*version.config.name);
         let purged = self
@@ -250,12 +250,12 @@ impl Inference {
             .as_ref()
             .zip(scope)
             .map(|(store, scope)| store.purged().generation(&version.generation, of, scope.tenant));
-        purged.unwrap_or(version.generation)
+        purged.unwrap_or((version.generation, true))
     }
 
     async fn answer_from(
         &self,
-        (version, generation): (&Arc<Version>, Generation),
+        (version, generation, may_give): (&Arc<Version>, Generation, bool),
         request: ModelInferRequest,
         caller: &Caller,
         trace: &Trace,
@@ -293,7 +293,7 @@ impl Inference {
             Err(miss) => miss,
             Ok(_) if directives.no_cache => Miss::Request,
             Ok(key) => {
-                let store = store.map(AsRef::as_ref);
+                let store = store.map(AsRef::as_ref).filter(|_| may_give);
                 let lookup = Lookup { version, store, key, directives, trace };
                 if directives.only_if_cached {
                     return lookup.answer().await.ok_or(InferError::OnlyIfCached);

@@ -24,7 +24,7 @@ const MARKS_OF_STALE: &str = "forebay 2026-11 mark of a stale entry v1";
 /// The pool and the way into it.
 pub(crate) struct Store {
     pool: Box<dyn Pool>,
-    /// What was purged: while it can't be known, nothing is answered from here.
+    /// What was purged: it is part of each request's generation.
     purged: Arc<Purged>,
     /// What was kept lately, for while the pool fails: requests that are equal meet here.
     lately: Option<MemoryPool>,
@@ -50,29 +50,21 @@ impl Store {
 
     /// The first fresh entry under `keys`. A pool that fails is a miss.
     pub(crate) async fn lookup(&self, keys: &[Key]) -> Option<Arc<Entry>> {
-        self.first_fresh(keys, self.pool.get(keys, None).await).filter(|_| self.purged.is_known())
+        self.first_fresh(keys, self.pool.get(keys, None).await)
     }
 
     /// The same for a request that nothing else may answer.
     pub(crate) async fn lookup_only(&self, keys: &[Key]) -> Option<Arc<Entry>> {
-        let found = self.first_fresh(keys, self.pool.get(keys, Some(ONLY_IF_CACHED)).await);
-        found.filter(|_| self.purged.is_known())
+        self.first_fresh(keys, self.pool.get(keys, Some(ONLY_IF_CACHED)).await)
     }
 
     /// The same of a pool that needs no round trip; `None` of others.
     pub(crate) fn at_hand(&self, keys: &[Key]) -> Option<Arc<Entry>> {
-        first_fresh(self.pool.at_hand(keys)).filter(|_| self.purged.is_known())
+        first_fresh(self.pool.at_hand(keys))
     }
 
     /// A fresh entry, or what one does who would compute it. Where the pool fails, or has what is not fresh, nobody waits.
     pub(crate) async fn claim(&self, key: Key) -> Claim {
-        match self.claim_at_all(key).await {
-            Claim::Found(_) if !self.purged.is_known() => Claim::Free,
-            claim => claim,
-        }
-    }
-
-    async fn claim_at_all(&self, key: Key) -> Claim {
         match self.pool.claim(key).await {
             Ok(Claim::Found(entry)) if !is_fresh(&entry, now_ms()) => self.claim_of_stale(key).await,
             Ok(claim) => claim,

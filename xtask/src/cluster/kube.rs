@@ -8,32 +8,32 @@ use serde_json::Value;
 
 use super::await_it::finished;
 use crate::command::{Said, command};
+use crate::layout::Layout;
 
 #[derive(Clone)]
 pub(super) struct Kube {
-    /// Our own program; kubectl is a part of it.
+    /// Set-up's kubectl.
     program: PathBuf,
     kubeconfig: PathBuf,
 }
 
 impl Kube {
-    /// kubectl as part of our own program.
-    pub(super) fn new(kube: PathBuf, kubeconfig: PathBuf) -> Self {
-        Self { program: kube, kubeconfig }
+    /// The API that a kubeconfig leads to, once set-up has brought kubectl.
+    pub(super) fn new(layout: &Layout, kubeconfig: PathBuf) -> Self {
+        Self { program: layout.bin("kubectl"), kubeconfig }
     }
 
     pub(super) fn kubeconfig(&self) -> &PathBuf {
         &self.kubeconfig
     }
 
-    /// What kubectl is a part of.
     pub(super) fn program(&self) -> &PathBuf {
         &self.program
     }
 
     /// A command line of kubectl's, of words separated by spaces.
     pub(super) fn command(&self, words: &str) -> Command {
-        let mut kubectl = command(&self.program, ["kubectl"]);
+        let mut kubectl = command(&self.program, [""; 0]);
         kubectl.env("KUBECONFIG", &self.kubeconfig).args(words.split_whitespace());
         kubectl
     }

@@ -27,7 +27,7 @@ mod security;
 use std::path::PathBuf;
 use std::time::{Duration, Instant};
 
-use anyhow::{Result, bail, ensure};
+use anyhow::{Context, Result, bail, ensure};
 use clap::Args;
 use rig::group::Interrupted;
 
@@ -37,7 +37,7 @@ use super::up::Parts;
 use super::{down, machine, up};
 use crate::layout::Layout;
 use crate::setup::{self, Part};
-use bed::Bed;
+use bed::{Bed, RELEASE};
 
 /// Settings of `cargo xtask cluster test`.
 #[derive(Debug, Args)]
@@ -223,12 +223,17 @@ pub(super) fn run(layout: &Layout, settings: &Settings) -> Result<()> {
     }
     let since = Instant::now();
     setup::install(layout, &[Part::Helm4])?;
-    let parts = Parts::get(layout)?;
+    // A cluster of one's own needs nothing of what one of ours is made of.
+    let parts = if settings.kubeconfig.is_none() { Some(Parts::get(layout)?) } else { None };
     let images = images::Images::get(layout, settings)?;
     await_it::hear()?;
     let instance = Instance::new(layout, &settings.name)?;
-    let outcome = checked(layout, settings, &instance, &parts, &images, since);
-    if settings.keep || settings.kubeconfig.is_some() {
+    let outcome = checked(layout, settings, &instance, parts.as_ref(), &images, since);
+    let Some(parts) = parts else {
+        println!("left as it is: `helm uninstall {RELEASE} --namespace {RELEASE}` takes the release away");
+        return outcome;
+    };
+    if settings.keep {
         println!("left as it is: `cargo xtask cluster down --name {}` ends it", settings.name);
         return outcome;
     }
@@ -240,13 +245,14 @@ fn checked(
     layout: &Layout,
     settings: &Settings,
     instance: &Instance,
-    parts: &Parts,
+    parts: Option<&Parts>,
     images: &images::Images,
     since: Instant,
 ) -> Result<()> {
     let bed = if let Some(own) = &settings.kubeconfig {
-        Bed::theirs(layout, parts, own, images, &settings.registry)
+        Bed::theirs(layout, own, images, &settings.registry)
     } else {
+        let parts = parts.context("a cluster of ours has parts")?;
         let kube = up::run(layout, instance, parts)?;
         images.load(instance, &parts.tools)?;
         Bed::ours(layout, parts, kube, instance, images)?

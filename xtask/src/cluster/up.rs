@@ -37,18 +37,13 @@ impl Parts {
     /// # Errors
     /// Something can't be.
     pub(super) fn get(layout: &Layout) -> Result<Self> {
-        setup::install(layout, &[Part::Nodes])?;
+        setup::install(layout, &[Part::Nodes, Part::Helm4])?;
         Ok(Self {
             tools: Tools::new(layout),
             kube: KUBE.program(layout)?,
             coredns: COREDNS.program(layout)?,
             pause: PAUSE.program(layout)?,
         })
-    }
-
-    /// The API that a kubeconfig leads to.
-    pub(super) fn kubectl(&self, kubeconfig: PathBuf) -> Kube {
-        Kube::new(self.kube.clone(), kubeconfig)
     }
 }
 
@@ -80,7 +75,7 @@ pub(super) fn run(layout: &Layout, instance: &Instance, parts: &Parts) -> Result
     step("keys, network, registry");
     let starter = Starter { layout, instance, parts, logs };
     starter.start("control-plane", &instance.control(), addresses.control(), addresses)?;
-    let kube = parts.kubectl(instance.kubeconfig());
+    let kube = Kube::new(layout, instance.kubeconfig());
     starter.until("the API server is ready", || kube.run("get --raw /readyz").ok())?;
     step("API server");
     let proxies =

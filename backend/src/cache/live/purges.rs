@@ -189,18 +189,21 @@ impl Purged {
         Self { known: ArcSwap::default(), heard: Some(Mutex::default()) }
     }
 
-    /// Under which generation a request's result is kept.
+    /// Under which generation a request's result is kept, and whether what is kept under it may be given: not if there may be a purge
+    /// that isn't known here.
     pub(crate) fn generation(
         &self,
         generation: &Generation,
         (service, model): (&str, &str),
         tenant: Option<&Tenant>,
-    ) -> Generation {
-        generation.purged(self.known.load().number(service, model, tenant))
+    ) -> (Generation, bool) {
+        // Before the number is looked at: it may be one of after a silence, and the number must not be of before it.
+        let is_known = self.is_known();
+        (generation.purged(self.known.load().number(service, model, tenant)), is_known)
     }
 
     /// Whether what is known can be all there is. Who has not heard the registry for [`LEASE`] is not waited for by who purges.
-    pub(crate) fn is_known(&self) -> bool {
+    fn is_known(&self) -> bool {
         let lately = |heard: &Mutex<Option<Instant>>| {
             let heard = *heard.lock().unwrap_or_else(PoisonError::into_inner);
             heard.is_some_and(|heard| heard.elapsed() < LEASE)

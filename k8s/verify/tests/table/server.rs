@@ -1,5 +1,5 @@
 //! Changes of a good world enter; those that a real API server refuses leave, with its words. `cargo xtask cluster test` says which
-//! server: `FOREBAY_KUBE` is the program whose `kubectl` reaches it, by `KUBECONFIG`. Without it there is none to ask.
+//! server: `FOREBAY_KUBECTL` is the kubectl that reaches it, by `KUBECONFIG`. Without it there is none to ask.
 
 use std::collections::BTreeMap;
 use std::fs;
@@ -15,7 +15,7 @@ pub(super) fn refused(
     files: &[(&'static str, &'static str)],
     changes: &[(&str, &str)],
 ) -> Option<BTreeMap<usize, String>> {
-    let kube = std::env::var_os("FOREBAY_KUBE")?;
+    let kubectl = std::env::var_os("FOREBAY_KUBECTL")?;
     let folder = tempfile::tempdir().expect("a folder");
     for (index, (from, to)) in changes.iter().enumerate() {
         let objects = changed(files, from, to);
@@ -25,8 +25,8 @@ pub(super) fn refused(
         }
     }
     fs::write(folder.path().join(CONTROL), NO_NAME).expect("written");
-    let mut kubectl = Command::new(kube);
-    kubectl.args(["kubectl", "apply", "--dry-run=server", "--filename"]).arg(folder.path());
+    let mut kubectl = Command::new(kubectl);
+    kubectl.args(["apply", "--dry-run=server", "--filename"]).arg(folder.path());
     let output = kubectl.stdin(Stdio::null()).output().expect("kubectl");
     let said = String::from_utf8_lossy(&output.stderr).into_owned();
     let mut refused = BTreeMap::new();

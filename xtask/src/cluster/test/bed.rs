@@ -77,14 +77,8 @@ impl<'a> Bed<'a> {
         })
     }
 
-    pub(super) fn theirs(
-        layout: &'a Layout,
-        parts: &'a Parts,
-        kubeconfig: &Path,
-        images: &'a Images,
-        registry: &str,
-    ) -> Self {
-        let kube = parts.kubectl(kubeconfig.to_owned());
+    pub(super) fn theirs(layout: &'a Layout, kubeconfig: &Path, images: &'a Images, registry: &str) -> Self {
+        let kube = Kube::new(layout, kubeconfig.to_owned());
         Self {
             namespace: RELEASE.to_owned(),
             beside: 1,

@@ -42,6 +42,6 @@ fn tests(bed: &Bed<'_>) -> Command {
     tests.args(WITH_TENSORRT).current_dir(&bed.layout.root).env("FOREBAY_DIR", &bed.layout.dir);
     // Settings of our own programs are nothing that a server reads.
     tests.args(["--", "--nocapture", "--skip", "settings::"]);
-    tests.env("FOREBAY_KUBE", bed.kube.program()).env("KUBECONFIG", bed.kube.kubeconfig());
+    tests.env("FOREBAY_KUBECTL", bed.kube.program()).env("KUBECONFIG", bed.kube.kubeconfig());
     tests
 }
