@@ -16,7 +16,7 @@ mod tools;
 mod twice;
 
 use std::fs::{self, File};
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result, bail, ensure};
 use clap::{Args, ValueEnum};
@@ -130,6 +130,15 @@ pub(crate) fn optimize(layout: &Layout) -> Result<PathBuf> {
 /// It can't be made.
 pub(crate) fn filter(layout: &Layout) -> Result<PathBuf> {
     these(layout, vec![Image::Filter]).map(|(folder, _)| folder)
+}
+
+/// Sends an archive's image to a registry.
+///
+/// # Errors
+/// It is none, or the registry refuses.
+pub(crate) fn send(layout: &Layout, archive: &Path, to: &str, plain_http: bool) -> Result<()> {
+    let builder = Builder::choose(layout, Some(Kind::Buildah), layout.dir.join("images/storage"))?;
+    builder.send(archive, to, plain_http)
 }
 
 fn these(layout: &Layout, only: Vec<Image>) -> Result<(PathBuf, PathBuf)> {

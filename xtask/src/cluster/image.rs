@@ -11,6 +11,7 @@ use serde_json::{Value, json};
 use sha2::{Digest as _, Sha256};
 
 use super::tools::Tools;
+use crate::command::{command, output};
 
 /// A folder in OCI's image layout, with one image in it.
 pub(super) struct Layout {
@@ -20,6 +21,27 @@ pub(super) struct Layout {
 }
 
 impl Layout {
+    /// The same as an archive, in which it has no name.
+    ///
+    /// # Errors
+    /// A file can't be read or written.
+    pub(super) fn archive(&self) -> Result<PathBuf> {
+        let blob = self.folder.join("blobs").join(self.manifest.replacen(':', "/", 1));
+        let manifest = json!({
+            "mediaType": "application/vnd.oci.image.manifest.v1+json",
+            "digest": self.manifest,
+            "size": blob.metadata()?.len(),
+        });
+        let index = json!({"schemaVersion": 2, "manifests": [manifest]});
+        fs::write(self.folder.join("index.json"), index.to_string())?;
+        fs::write(self.folder.join("oci-layout"), json!({"imageLayoutVersion": "1.0.0"}).to_string())?;
+        let archive = self.folder.with_extension("tar");
+        let mut tar = command("tar", ["-cf"]);
+        tar.arg(&archive).arg("-C").arg(&self.folder).arg(".");
+        output(tar)?;
+        Ok(archive)
+    }
+
     /// One that is there.
     ///
     /// # Errors

@@ -181,6 +181,18 @@ impl Builder {
         Ok(said.trim().to_owned())
     }
 
+    /// Sends an archive's image to a registry.
+    ///
+    /// # Errors
+    /// It is none, or the registry refuses.
+    pub(super) fn send(&self, archive: &Path, to: &str, plain_http: bool) -> Result<()> {
+        let mut pull = self.call(&["pull", "--quiet"]);
+        self.policy(&mut pull);
+        pull.arg(format!("oci-archive:{}", archive.display()));
+        let name = output(pull)?;
+        self.push(name.trim(), to, plain_http).map(drop)
+    }
+
     /// Forgets images that have no name any more, since others took theirs.
     pub(super) fn tidy(&self) {
         if self.kind != Kind::Docker {

@@ -163,7 +163,9 @@ impl<'a> Bed<'a> {
             chart = chart.display(),
         );
         if !self.registry.is_empty() {
-            words.extend([" --set image.registry=", self.registry.as_str()]);
+            let registry = &self.registry;
+            words +=
+                &format!(" --set image.registry={registry} --set redis.image.repository={registry}/redis");
         }
         format!("{words} {more}")
     }

@@ -19,6 +19,8 @@ use crate::setup::{self, Part};
 pub(super) const SERVE: &str = "forebay/serve-with-models";
 /// Models that are in it.
 pub(super) const MODELS: [&str; 2] = ["vad", "magika"];
+/// The pool of dev, as the chart names it behind its registry.
+const REDIS: &str = "redis:7.4";
 
 #[derive(Clone)]
 pub(super) struct Images {
@@ -53,24 +55,46 @@ impl Images {
     /// An archive is missing or is none.
     pub(super) fn load(&self, instance: &Instance, tools: &Tools) -> Result<()> {
         let registry = Registry::of(instance);
-        let scratch = instance.folder.join("images");
+        self.each(&instance.folder.join("images"), tools, |image, name| registry.put(image, name))
+    }
+
+    /// Sends them to a registry of whoever has a cluster of their own.
+    ///
+    /// # Errors
+    /// An archive is missing or is none, or the registry refuses.
+    pub(super) fn send(&self, layout: &Layout, registry: &str, plain_http: bool) -> Result<()> {
+        let scratch = layout.dir.join("images/sent");
+        self.each(&scratch, &Tools::new(layout), |image, name| {
+            let to = format!("{registry}/{name}");
+            println!("sending {to}");
+            images::send(layout, &image.archive()?, &to, plain_http)
+        })
+    }
+
+    /// Each with its name and tag.
+    fn each(
+        &self,
+        scratch: &Path,
+        tools: &Tools,
+        mut put: impl FnMut(&image::Layout, &str) -> Result<()>,
+    ) -> Result<()> {
         let tag = env!("CARGO_PKG_VERSION");
         for name in ["serve", "gate", "front"] {
-            let image = self.unpacked(name, &scratch)?;
-            registry.put(&image, &format!("forebay/{name}:{tag}"))?;
+            let image = self.unpacked(name, scratch)?;
+            put(&image, &format!("forebay/{name}:{tag}"))?;
             if name == "serve" {
                 // No GPU is there, and no image of NVIDIA's: what prod's objects say is shown with this one.
-                registry.put(&image, &format!("forebay/serve-gpu:{tag}"))?;
+                put(&image, &format!("forebay/serve-gpu:{tag}"))?;
                 let models: Vec<_> = MODELS
                     .iter()
                     .map(|model| (self.repository.join(model), format!("/models/{model}")))
                     .collect();
                 let with = image.with(&scratch.join("serve-with-models"), &models, tools)?;
-                registry.put(&with, &format!("{SERVE}:{tag}"))?;
+                put(&with, &format!("{SERVE}:{tag}"))?;
             }
         }
         let redis = image::Layout::linked(&self.redis, "/usr/bin/redis-server", tools)?;
-        registry.put(&image::Layout::of(&scratch.join("redis"), &redis, tools)?, "redis:7.4")
+        put(&image::Layout::of(&scratch.join("redis"), &redis, tools)?, REDIS)
     }
 
     /// Puts the image that makes models lighter there too, which few checks need.
