@@ -218,7 +218,7 @@ impl Hold {
             return None;
         }
         let scope = whose.scope(&self.service).ok()?;
-        let digest = digest(&scope, decoded).ok()?;
+        let digest = self.live.digest(&digest(&scope, decoded).ok()?);
         let live = self.live.generations(&scope, &decoded.model_name, &decoded.model_version);
         let keys = live
             .unwrap_or_default()

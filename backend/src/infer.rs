@@ -338,6 +338,7 @@ impl Inference {
         }
         let scope = self.scope(version, caller).map_err(Miss::Bypass)?;
         let digest = digest::digest(&scope, request).map_err(|_| Miss::Bypass(Bypass::Uncacheable))?;
+        let digest = self.store.as_ref().map_or(digest, |store| store.purged().digest(&digest));
         Ok(Key::derive(&generation, &scope, &digest))
     }
 

@@ -158,6 +158,10 @@ def purged(generation, number):
     return blake(field("forebay/purged/1"), field(generation), u64(number)) if number else generation
 
 
+def dropped(digest, number):
+    return blake(field("forebay/purged-digest/1"), field(digest), u64(number)) if number else digest
+
+
 def mac(tag, plain, key, secret):
     mac_key = blake3(secret, derive_key_context="forebay 2026 entry MAC secret v1").digest()
     return blake3(field(tag) + field(key) + field(plain), key=mac_key).digest()
@@ -251,7 +255,10 @@ def answer(question):
         key_bytes, unpacked = bytes.fromhex(question["key"]), binary.get("unpacked")
         return {"entry": open_entry(binary["sealed"], key_bytes, binary["secret"], unpacked)}
     if "number" in question:
-        return {"purged": purged(bytes.fromhex(question["generation"]), question["number"]).hex()}
+        number = question["number"]
+        if "digest" in question:
+            return {"dropped": dropped(bytes.fromhex(question["digest"]), number).hex()}
+        return {"purged": purged(bytes.fromhex(question["generation"]), number).hex()}
     whose = (question["service"], question["tenant"])
     length = question["header_length"]
     found = {

@@ -54,6 +54,20 @@ impl Generation {
     }
 }
 
+impl Digest {
+    /// What was asked since its result was purged by that number, which is part of it; 0 stands for never.
+    #[must_use]
+    pub fn purged(&self, number: u64) -> Self {
+        if number == 0 {
+            return *self;
+        }
+        let mut fields = Fields::tagged("forebay/purged-digest/1");
+        fields.bytes(&self.0);
+        fields.number(number);
+        Self(fields.finish())
+    }
+}
+
 impl Key {
     /// The key of an answer: what answered, who may see it, what was asked.
     pub fn derive(generation: &Generation, scope: &Scope<'_>, digest: &Digest) -> Self {

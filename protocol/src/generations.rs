@@ -1,6 +1,6 @@
 //! The table of live generations: published by the backends to the pool, told by the gate, polled by the filters.
 
-use crate::digest::Generation;
+use crate::digest::{Digest, Generation};
 use crate::gate::FORMAT;
 use serde::{Deserialize, Serialize};
 
@@ -21,6 +21,18 @@ pub struct Table {
     pub now_ms: u64,
     /// One row for each way to ask for a model.
     pub models: Vec<LiveModel>,
+    /// Requests whose results were purged one by one.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub dropped: Vec<Dropped>,
+}
+
+/// A request whose result was purged by itself.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Dropped {
+    /// The request.
+    pub digest: Digest,
+    /// The purge number, microseconds of the pool's clock or more: what was made until then is not given.
+    pub number: u64,
 }
 
 /// The live generations of one model, as asked for by one version (or by none).
@@ -62,7 +74,14 @@ struct Versioned {
 impl Table {
     /// An empty table of that epoch.
     pub fn empty(epoch: u64) -> Self {
-        Self { format: FORMAT, epoch, proof: String::new(), now_ms: 0, models: Vec::new() }
+        Self {
+            format: FORMAT,
+            epoch,
+            proof: String::new(),
+            now_ms: 0,
+            models: Vec::new(),
+            dropped: Vec::new(),
+        }
     }
 
     /// Reads a table.

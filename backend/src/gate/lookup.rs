@@ -69,8 +69,9 @@ async fn find(
     let scope = whose.scope(asked.service).map_err(|_| HttpError::Tenant)?;
     let live = gate.live.generations(&scope, asked.model, asked.version);
     let generations = live.ok_or(HttpError::NoGenerations)?;
+    let digest = gate.live.digest(&asked.digest);
     let keys: Vec<Key> =
-        generations.iter().map(|generation| Key::derive(generation, &scope, &asked.digest)).collect();
+        generations.iter().map(|generation| Key::derive(generation, &scope, &digest)).collect();
     let found = if asked.only_if_cached {
         gate.store.lookup_only(&keys).await
     } else {

@@ -33,8 +33,9 @@ pub(super) async fn purge(
     let (epoch, _) = gate.live.models().ok_or(HttpError::NoGenerations)?;
     let raised = gate.registry.purge(name, epoch).await?;
     counter!("forebay_purges").increment(1);
-    let Purge { service, model, tenant } = &asked;
-    tracing::info!(service, model, tenant, number = raised.known.purged, "purged");
+    let Purge { service, model, tenant, digest } = &asked;
+    let digest = digest.map(|digest| digest.to_string());
+    tracing::info!(service, model, tenant, digest, number = raised.known.purged, "purged");
     let (copies, of) = raised.copies;
     let Known { epoch, purged: number } = raised.known;
     Ok(told(Purged { epoch, number, copies, of }))
@@ -77,12 +78,15 @@ fn name(asked: &Purge) -> Result<Name, HttpError> {
     if !service::is_name(&asked.service) {
         return Err(wrong(format!("service {:?}: {} are expected", asked.service, service::EXPECTED)));
     }
+    if let Some(digest) = &asked.digest {
+        return Ok(Name::request(digest));
+    }
     let tenant = Some(&asked.tenant).filter(|tenant| !tenant.is_empty()).map(Tenant::parse).transpose();
     let tenant = tenant.map_err(|error| wrong(format!("tenant {:?}: {error}", asked.tenant)))?;
     Name::new(&asked.service, &asked.model, tenant.as_ref()).map_err(|error| wrong(error.to_string()))
 }
 
 fn not_a_purge(error: &serde_json::Error) -> HttpError {
-    let form = r#"{"service": "...", "model": "...", "tenant": "..."}, of which the last two may be missing"#;
+    let form = r#"{"service": "...", "model": "...", "tenant": "..."}, of which the last two may be missing, or a "digest" beside the service"#;
     BodyError::Content { reason: format!("{error}: expected {form}") }.into()
 }

@@ -2,10 +2,11 @@
 
 use std::collections::BTreeMap;
 
+use forebay_protocol::digest::Digest;
 use forebay_protocol::generations::LiveModel;
 use serde::{Deserialize, Serialize};
 
-/// What is to be purged: all results of a service, or of one model, one tenant or both in it.
+/// What is to be purged: all results of a service, or of one model, one tenant or both in it; or the result of one request.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub(crate) struct Purge {
@@ -16,6 +17,9 @@ pub(crate) struct Purge {
     /// "" for all.
     #[serde(default)]
     pub(crate) tenant: String,
+    /// Of that request alone, whose service, model and tenant it has in it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(crate) digest: Option<Digest>,
 }
 
 /// A purge that was taken: it is over for a gate's proxies when they have the epoch, and for servers when they know the number.

@@ -12,8 +12,8 @@ use super::units::parse_seconds;
 /// Settings of `forebay cache`.
 #[derive(Debug, Subcommand)]
 pub(crate) enum CacheSettings {
-    /// Have everything computed anew that is kept of a service, or of one model or tenant in it; ends when nothing of it can be hit any
-    /// more
+    /// Have everything computed anew that is kept of a service, of one model or tenant in it, or of one request; ends when nothing of it
+    /// can be hit any more
     Purge(PurgeSettings),
     /// Say what a gate knows: what is live, who polls it, which servers there are
     Stats(StatsSettings),
@@ -84,6 +84,9 @@ pub(crate) struct PurgeSettings {
     /// Of this tenant only
     #[arg(long)]
     pub(crate) tenant: Option<String>,
+    /// The result of this request only: its digest, 64 hexadecimal digits, as `get` says it
+    #[arg(long, conflicts_with_all = ["model", "tenant"])]
+    pub(crate) digest: Option<Digest>,
     /// Don't wait until everybody knows it; says who doesn't yet
     #[arg(long)]
     pub(crate) no_wait: bool,

@@ -60,7 +60,7 @@ pub(crate) struct ServingSettings {
     #[command(flatten)]
     pub(crate) privacy: PrivacySettings,
     /// Requests a second that may say no-cache or no-store of models whose answers are kept, for each tenant, or for all together where
-    /// there are none; past it the answer is 429, or RESOURCE_EXHAUSTED [default: no bound]
+    /// there are none; past it the answer is 429, or `RESOURCE_EXHAUSTED` [default: no bound]
     #[arg(long, env = "FOREBAY_BYPASS_QUOTA", help_heading = "Trust")]
     pub(crate) bypass_quota: Option<NonZeroU32>,
     #[command(flatten)]

@@ -116,6 +116,30 @@ fn what_was_purged_is_computed_anew_and_kept_again_in_each_tier() {
 }
 
 #[test]
+fn the_result_of_one_request_is_purged_and_no_other_in_each_tier() {
+    let token = Token::new();
+    let request = token.0.path().join("request.json");
+    std::fs::write(&request, fp32(&[1.0]).to_string()).unwrap();
+    for (_mesh, serve, gate) in each(&token) {
+        let gate = gate.as_ref().unwrap_or(&serve);
+        until_known(gate);
+        for value in [1.0, 2.0] {
+            ask(&serve, value);
+            until("it is kept", || (lookup(gate, value).status == 200).then_some(()));
+        }
+        let of = ["get", MODEL, "--service", "default", "--data", request.to_str().unwrap()];
+        let kept = token.told(gate, &of);
+        let digest = kept.lines().find_map(|line| line.strip_prefix("digest      ")).unwrap();
+        let told = token.purge(gate, &["--digest", digest]);
+        assert!(told.contains(&format!("request {digest} purged")), "{told}");
+        assert_eq!([1.0, 2.0].map(|value| lookup(gate, value).status), [404, 200]);
+        assert!(!is_kept(&serve));
+        until("it is kept again", || is_kept(&serve).then_some(()));
+        assert_eq!(lookup(gate, 1.0).status, 200);
+    }
+}
+
+#[test]
 fn one_tenants_results_are_purged_and_no_others() {
     let token = Token::new();
     let credentials = token.0.path().join("credentials.json");

@@ -202,7 +202,7 @@ impl L1 {
         &self,
         host: &dyn Host,
         raw_key: &AnswerKey,
-        may: impl Fn(&Answer) -> Option<T>,
+        may: impl Fn(&Answer, Option<&Digest>) -> Option<T>,
     ) -> Option<(Rc<Answer>, Option<Digest>, T)> {
         let (key, digest, kept) = match self.map.get(raw_key)? {
             Cached::Answer(kept) => (raw_key, None, kept),
@@ -211,7 +211,7 @@ impl L1 {
                 Cached::Alias(..) => return None,
             },
         };
-        let usable = may(&kept.answer)?;
+        let usable = may(&kept.answer, digest.as_ref())?;
         self.share(host, key, kept);
         Some((kept.answer.clone(), digest, usable))
     }

@@ -11,7 +11,7 @@ use crate::config::Gate;
 use crate::host::{Host, Of};
 use crate::l1::Answer;
 use board::{Board, Head, Turn};
-use forebay_protocol::digest::Generation;
+use forebay_protocol::digest::{Digest, Generation};
 use forebay_protocol::freshness::TOLERANCE_MS;
 use forebay_protocol::gate::{FORMAT, POLL_PATH};
 use forebay_protocol::generations::{LiveModel, MAX_TABLE_BYTES, Table};
@@ -70,6 +70,8 @@ struct Sent {
 pub struct Live {
     board: Board,
     by_model: HashMap<String, Vec<Generation>>,
+    /// Requests whose results were purged one by one: what was made until then, in microseconds, is not given.
+    dropped: HashMap<Digest, u64>,
     /// Some of those rows are of one tenant, whose results were purged by themselves.
     has_tenants: bool,
     /// Of the table in `by_model`; 0 for none.
@@ -91,6 +93,7 @@ impl Live {
         Self {
             board: Board::of(settings),
             by_model: HashMap::new(),
+            dropped: HashMap::new(),
             has_tenants: false,
             epoch: 0,
             proof: String::new(),
@@ -119,6 +122,21 @@ impl Live {
         let live = self.row(asked);
         let lives = |generation| live.is_some_and(|live| live.contains(generation));
         if answer.generation.as_ref().is_some_and(lives) { Standing::Live } else { Standing::Gone }
+    }
+
+    /// Was this request's result purged by itself since `answer` was made? What has no digest, for it was not parsed, may be any.
+    pub fn is_dropped(&self, digest: Option<&Digest>, answer: &Answer) -> bool {
+        let number = match digest {
+            Some(digest) => self.dropped.get(digest),
+            None => self.dropped.values().max(),
+        };
+        // By this proxy's clock; two that are taken for one may differ by the tolerance, and then it is rather asked for again.
+        let until_ms = |number: &u64| {
+            (number / 1000)
+                .saturating_add_signed(self.skew_ms().saturating_neg())
+                .saturating_add(TOLERANCE_MS)
+        };
+        number.is_some_and(|number| answer.created_ms <= until_ms(number))
     }
 
     /// Could there be an entry of it, as far as is known? There is none of a model that a table which is believed doesn't list.
@@ -165,6 +183,7 @@ impl Live {
         }
         self.epoch = table.epoch;
         self.proof = table.proof;
+        self.dropped = table.dropped.iter().map(|dropped| (dropped.digest, dropped.number)).collect();
         self.has_tenants = table.models.iter().any(|row| row.tenant.is_some());
         let key = |LiveModel { service, model, version, tenant, .. }: &LiveModel| {
             Asked { service, model, version, tenant: tenant.as_deref().unwrap_or_default() }.key()

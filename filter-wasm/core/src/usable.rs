@@ -6,6 +6,7 @@ use crate::config::Config;
 use crate::l1::Answer;
 use crate::live::{Live, Standing};
 use crate::wanted::{Incoming, Wanted};
+use forebay_protocol::digest::Digest;
 use forebay_protocol::freshness::{Stale, Unusable, Usable};
 
 /// What the rules go by.
@@ -29,14 +30,19 @@ impl Rules<'_> {
     /// # Errors
     /// Why it may not: what the request goes upstream for.
     pub fn suits(&self, wanted: &Wanted, answer: &Answer) -> Result<Usable, Forward> {
-        self.usable(&wanted.incoming, wanted.id(), answer)
+        self.usable(&wanted.incoming, (wanted.digest(), wanted.id()), answer)
     }
 
-    /// The same for a request that was not parsed, but for its `id`.
+    /// The same for a request that was not parsed, but for its `id`; its digest where it was parsed before.
     ///
     /// # Errors
     /// As [`Self::suits`].
-    pub fn usable(&self, incoming: &Incoming, id: &str, answer: &Answer) -> Result<Usable, Forward> {
+    pub fn usable(
+        &self,
+        incoming: &Incoming,
+        (digest, id): (Option<&Digest>, &str),
+        answer: &Answer,
+    ) -> Result<Usable, Forward> {
         // Bytes that are kept as they came take no id.
         if answer.verbatim && !id.is_empty() {
             return Err(Detail::Unsuited.into());
@@ -46,7 +52,7 @@ impl Rules<'_> {
             Unusable::Stale => Fwd::Stale.into(),
             Unusable::Request => Fwd::Request.into(),
         })?;
-        self.may_have(incoming, answer)?;
+        self.may_have(incoming, digest, answer)?;
         Ok(usable)
     }
 
@@ -54,11 +60,14 @@ impl Rules<'_> {
     pub fn stale(&self, wanted: &Wanted, answer: &Answer) -> Option<Stale> {
         let (incoming, takes_id) = (&wanted.incoming, wanted.id().is_empty() || !answer.verbatim);
         let stale = Stale::of(answer.created_ms, answer.freshness, &incoming.directives, self.now_ms)?;
-        (takes_id && self.may_have(incoming, answer).is_ok()).then_some(stale)
+        (takes_id && self.may_have(incoming, wanted.digest(), answer).is_ok()).then_some(stale)
     }
 
     /// Whatever its age: is the request one that may have it, and its model one that lives?
-    fn may_have(&self, incoming: &Incoming, answer: &Answer) -> Result<(), Forward> {
+    fn may_have(&self, incoming: &Incoming, digest: Option<&Digest>, answer: &Answer) -> Result<(), Forward> {
+        if self.live.is_dropped(digest, answer) {
+            return Err(Detail::GenerationGone.into());
+        }
         if incoming.restricted && !answer.with_authorization {
             return Err(Forward { fwd: Fwd::Request, detail: Some(Detail::Authorization) });
         }

@@ -1,7 +1,7 @@
 //! The questions of `reference/forebay_digest.py`, answered by this crate.
 
 use bytes::Bytes;
-use forebay_protocol::digest::{Generation, Key, RawKeyParts, Scope, digest, raw_key};
+use forebay_protocol::digest::{Digest, Generation, Key, RawKeyParts, Scope, digest, raw_key};
 use forebay_protocol::entry::{Entry, Secret};
 use forebay_protocol::limits::Limits;
 use forebay_protocol::path::InferPath;
@@ -26,6 +26,10 @@ pub(crate) fn unhex(text: &str) -> Vec<u8> {
 
 pub(crate) fn answer(question: &Value) -> Value {
     if let Some(number) = question["number"].as_u64() {
+        if question.get("digest").is_some() {
+            let digest: Digest = text(question, "digest").parse().unwrap();
+            return json!({ "dropped": digest.purged(number) });
+        }
         let generation: Generation = text(question, "generation").parse().unwrap();
         return json!({ "purged": generation.purged(number) });
     }

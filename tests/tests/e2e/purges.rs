@@ -5,6 +5,10 @@ use std::process::Output;
 use std::time::{Duration, Instant};
 
 use e2e::stack::{Pool, Running, Stack};
+use forebay_protocol::digest::{Scope, digest};
+use forebay_protocol::limits::Limits;
+use forebay_protocol::path::InferPath;
+use forebay_protocol::request::decode;
 use rig::http::{Answer, post, send};
 use rig::installed::forebay;
 use rig::process::{program, until};
@@ -96,6 +100,27 @@ fn no_proxy_hits_what_was_purged_and_all_know_within_a_second() {
         assert!(took[took.len() / 2] < Duration::from_millis(1500), "{took:?}");
         mesh.stack.sound();
     }
+}
+
+#[test]
+fn of_one_request_every_proxy_forgets_the_result_and_of_no_other() {
+    let mesh = Mesh::start(Stack::new().pool(Pool::Redis));
+    let ports = mesh.stack.all_ports();
+    for (port, value) in ports.iter().flat_map(|port| [(*port, 1), (*port, 2)]) {
+        until("it is kept in the proxy", || ask(port, value).is_filters_hit().then_some(()));
+    }
+    let of = Scope { service: "demo", tenant: None };
+    let path = InferPath { model: MODEL, version: "" };
+    let body = request(&[1.0]).to_string().into_bytes().into();
+    let asked = decode(&path, None, &body, &Limits::default()).expect("a request");
+    let digest = digest(&of, &asked).expect("a digest").to_string();
+    let purge = mesh.purge(&["--digest", &digest]);
+    assert!(purge.status.success(), "{purge:?}");
+    let inferences = mesh.stack.inferences(MODEL);
+    let answers: Vec<Answer> = ports.iter().map(|port| ask(*port, 1)).collect();
+    assert!(!answers[0].is_hit(), "{answers:?}");
+    assert_eq!(mesh.stack.inferences(MODEL), inferences + 1, "others have it of the pool");
+    assert!(ports.iter().all(|port| ask(*port, 2).is_filters_hit()));
 }
 
 #[test]

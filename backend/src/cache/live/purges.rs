@@ -9,8 +9,8 @@ use std::sync::{Mutex, PoisonError};
 use std::time::Instant;
 
 use arc_swap::ArcSwap;
-use forebay_protocol::digest::Generation;
-use forebay_protocol::generations::LiveModel;
+use forebay_protocol::digest::{Digest, Generation};
+use forebay_protocol::generations::{Dropped, LiveModel};
 use forebay_protocol::tenant::Tenant;
 
 use super::proxies::LEASE;
@@ -18,7 +18,7 @@ use super::proxies::LEASE;
 /// Most names that have a number. Who purges one more purges all of its service.
 pub(super) const MOST: usize = 1024;
 
-/// What is purged: the results of a service, or of one model, one tenant or both in it. "" is any.
+/// What is purged: the results of a service, or of one model, one tenant or both in it, "" being any; or that of one request.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
 pub(crate) struct Name {
     service: String,
@@ -51,6 +51,16 @@ impl Name {
         Ok(Self::of(service, model, tenant))
     }
 
+    /// Of one request, whosever it is.
+    pub(crate) fn request(digest: &Digest) -> Self {
+        Self::of("", "", &digest.to_string())
+    }
+
+    /// The request, if it names one: nothing else has no service.
+    fn digest(&self) -> Option<Digest> {
+        self.service.is_empty().then(|| self.tenant.parse().ok()).flatten()
+    }
+
     fn of(service: &str, model: &str, tenant: &str) -> Self {
         Self { service: service.to_owned(), model: model.to_owned(), tenant: tenant.to_owned() }
     }
@@ -67,9 +77,9 @@ impl Name {
         parts.next().is_none().then_some(name)
     }
 
-    /// All that its service has.
+    /// All that its service has; nothing is wider than a request.
     pub(super) fn wider(&self) -> Self {
-        Self::of(&self.service, "", "")
+        if self.service.is_empty() { self.clone() } else { Self::of(&self.service, "", "") }
     }
 
     fn covers(&self, other: &Self) -> bool {
@@ -112,6 +122,22 @@ impl Purges {
             return 0;
         }
         self.covering(&Name::of(service, model, tenant.map_or("", Tenant::as_str)))
+    }
+
+    /// The number of one request's own purge.
+    fn number_of(&self, digest: &Digest) -> u64 {
+        if self.by_name.is_empty() {
+            0
+        } else {
+            self.by_name.get(&Name::request(digest)).copied().unwrap_or(0)
+        }
+    }
+
+    /// Requests that were purged one by one.
+    pub(super) fn dropped(&self) -> Vec<Dropped> {
+        let dropped =
+            |(name, number): (&Name, &u64)| Some(Dropped { digest: name.digest()?, number: *number });
+        self.by_name.iter().filter_map(dropped).collect()
     }
 
     fn covering(&self, name: &Name) -> u64 {
@@ -200,6 +226,11 @@ impl Purged {
         // Before the number is looked at: it may be one of after a silence, and the number must not be of before it.
         let is_known = self.is_known();
         (generation.purged(self.known.load().number(service, model, tenant)), is_known)
+    }
+
+    /// The digest by which a request's result is kept, since it was purged by itself.
+    pub(crate) fn digest(&self, digest: &Digest) -> Digest {
+        digest.purged(self.known.load().number_of(digest))
     }
 
     /// Whether what is known can be all there is. Who has not heard the registry for [`LEASE`] is not waited for by who purges.
@@ -307,6 +338,21 @@ mod tests {
         assert_eq!(lost, [(name("s", "", "t"), 200)], "the other one is covered");
         assert_eq!(number(&purged.now(), "s", "m", "t"), 200);
         assert_eq!(number(&purged.now(), "s", "m", "u"), 150);
+    }
+
+    #[test]
+    fn a_request_is_purged_by_itself_and_touches_nothing_else() {
+        let (purged, digest, other) = (Purged::own(), Digest([7; 32]), Digest([8; 32]));
+        let mut purges = Purges::default();
+        purges.raise(&name("s", "m", ""), None, 100).unwrap();
+        purges.raise(&Name::request(&digest), None, 200).unwrap();
+        assert_eq!(purges.dropped(), [Dropped { digest, number: 200 }]);
+        assert_eq!(number(&purges, "s", "m", &digest.to_string()), 100, "a tenant of that name is none");
+        assert_eq!(Name::read(&Name::request(&digest).text()), Some(Name::request(&digest)));
+        purges.raise(&name("s", "", ""), None, 300).unwrap();
+        assert_eq!(purges.dropped().len(), 1);
+        purged.set(purges);
+        assert_eq!((purged.digest(&digest), purged.digest(&other)), (digest.purged(200), other));
     }
 
     #[test]

@@ -6,10 +6,10 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
 use arc_swap::ArcSwap;
-use forebay_protocol::digest::{Generation, Scope};
+use forebay_protocol::digest::{Digest, Generation, Scope};
 use forebay_protocol::entry::Secret;
 use forebay_protocol::gate::FORMAT;
-use forebay_protocol::generations::LiveModel;
+use forebay_protocol::generations::{Dropped, LiveModel};
 use tokio::sync::{Notify, watch};
 
 use super::registry::random_name;
@@ -34,6 +34,8 @@ pub(crate) struct LiveTable {
     current: ArcSwap<Current>,
     /// Instances that are alive, by service: told to people, and nothing goes by it.
     replicas: ArcSwap<BTreeMap<String, usize>>,
+    /// Requests whose results were purged one by one; set before the epoch by which they are.
+    dropped: ArcSwap<Vec<Dropped>>,
     /// Held by who changes it, for a moment.
     changing: Mutex<()>,
     /// Told when the epoch is another.
@@ -103,6 +105,7 @@ impl LiveTable {
         Self {
             current: ArcSwap::from_pointee(current),
             replicas: ArcSwap::default(),
+            dropped: ArcSwap::default(),
             changing: Mutex::default(),
             epochs: watch::Sender::new(0),
             traces: Mutex::default(),
@@ -151,6 +154,19 @@ impl LiveTable {
         self.epochs.send_if_modified(|before| std::mem::replace(before, epoch) != epoch);
     }
 
+    /// These requests were purged one by one: to be said before the epoch by which they are.
+    pub(crate) fn set_dropped(&self, dropped: Vec<Dropped>) {
+        self.dropped.store(Arc::new(dropped));
+    }
+
+    /// The digest by which a request's result is looked up.
+    pub(crate) fn digest(&self, digest: &Digest) -> Digest {
+        let dropped = self.dropped.load();
+        let number =
+            dropped.iter().find(|dropped| dropped.digest == *digest).map_or(0, |dropped| dropped.number);
+        digest.purged(number)
+    }
+
     /// So many instances of each service are alive.
     pub(crate) fn set_replicas(&self, replicas: BTreeMap<String, usize>) {
         let before = self.away();
@@ -178,11 +194,13 @@ impl LiveTable {
         services.iter().filter(is_away).map(|service| (*service).clone()).collect()
     }
 
-    /// Replaces the models and counts the epoch up if they changed: for a table of one process. Returns the epoch.
-    pub(crate) fn set_models(&self, models: Vec<LiveModel>) -> u64 {
+    /// Replaces the models and what was purged by itself, and counts the epoch up if they changed: for a table of one process. Returns
+    /// the epoch.
+    pub(crate) fn set_models(&self, models: Vec<LiveModel>, dropped: Vec<Dropped>) -> u64 {
         let _changing = self.changing.lock().unwrap_or_else(PoisonError::into_inner);
         let before = self.current.load_full();
-        if *before.models != models || before.epoch == 0 {
+        if *before.models != models || **self.dropped.load() != dropped || before.epoch == 0 {
+            self.set_dropped(dropped);
             self.change(next_epoch(before.epoch), Some(models), Instant::now());
         }
         self.epoch()
@@ -270,7 +288,13 @@ impl LiveTable {
             let now_ms = now_ms();
             let proof = self.secret.prove(*epoch);
             let head = format!(r#""format":{FORMAT},"epoch":{epoch},"proof":"{proof}","now_ms":{now_ms}"#);
-            (*epoch, format!(r#"{{{head},"models":{json}}}"#))
+            let dropped = self.dropped.load();
+            let dropped = if dropped.is_empty() {
+                String::new()
+            } else {
+                format!(r#","dropped":{}"#, serde_json::to_string(&**dropped).unwrap_or_default())
+            };
+            (*epoch, format!(r#"{{{head},"models":{json}{dropped}}}"#))
         })
     }
 

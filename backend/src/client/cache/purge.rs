@@ -20,6 +20,7 @@ pub(super) async fn purge(settings: &PurgeSettings) -> Result<(), GateError> {
         service: settings.service.clone(),
         model: settings.model.clone().unwrap_or_default(),
         tenant: settings.tenant.clone().unwrap_or_default(),
+        digest: settings.digest,
     };
     let began = Instant::now();
     let purged: Purged = gate.post(PURGE_PATH, &purge).await?;
@@ -46,7 +47,10 @@ pub(super) async fn purge(settings: &PurgeSettings) -> Result<(), GateError> {
 }
 
 fn what(purge: &Purge) -> String {
-    let Purge { service, model, tenant } = purge;
+    let Purge { service, model, tenant, digest } = purge;
+    if let Some(digest) = digest {
+        return format!("request {digest}");
+    }
     let model = if model.is_empty() { String::new() } else { format!(", model {model}") };
     let tenant = if tenant.is_empty() { String::new() } else { format!(", tenant {tenant}") };
     format!("service {service}{model}{tenant}")

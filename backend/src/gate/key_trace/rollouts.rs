@@ -70,7 +70,7 @@ mod tests {
         let table = Arc::new(LiveTable::own());
         let mut rollouts = Rollouts::new(table.clone());
         let mut seen = |models: &[LiveModel]| -> Vec<String> {
-            table.set_models(models.to_vec());
+            table.set_models(models.to_vec(), Vec::new());
             rollouts.since().into_iter().map(|(_, model)| model).collect()
         };
         let none: [&str; 0] = [];

@@ -92,7 +92,9 @@ impl Exchange {
             && incoming.route.mode == Mode::On
             && let rules = worker.rules(service, now_ms)
             && let Some((answer, digest, Usable { ttl_s, .. })) =
-                worker.l1.repeat(host, &key, |answer| rules.usable(&incoming, &id, answer).ok())
+                worker
+                    .l1
+                    .repeat(host, &key, |answer, digest| rules.usable(&incoming, (digest, &id), answer).ok())
         {
             if let Repeat::Maybe(fingerprint) = repeat {
                 worker.l1.repeats.keep(fingerprint, &parts, key);

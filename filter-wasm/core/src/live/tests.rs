@@ -58,6 +58,27 @@ fn a_tenant_whose_results_were_purged_goes_by_a_row_of_its_own_and_others_by_tha
 }
 
 #[test]
+fn what_was_made_until_its_request_was_purged_is_dropped_by_the_pools_clock() {
+    let host = Double::default();
+    let digest = Digest([9; 32]);
+    // The pool's clock is ahead by an hour.
+    for (skew_ms, now_ms) in [(0, 10_000_u64), (3_600_000, 10_000)] {
+        let mut live = live();
+        let number = (now_ms + skew_ms) * 1000;
+        let pools_ms = now_ms + skew_ms;
+        let json = format!(
+            r#"{{"format": 2, "epoch": {pools_ms}, "now_ms": {pools_ms}, "models": [], "dropped": [{{"digest": "{digest}", "number": {number}}}]}}"#
+        );
+        assert_eq!(polls(&mut live, &host, (now_ms, now_ms), "200", json.as_bytes()), Heard::Changed);
+        let made = |created_ms| Answer { created_ms, ..answer(&NEW) };
+        for (of, dropped) in [(Some(&digest), true), (Some(&Digest([1; 32])), false), (None, true)] {
+            assert_eq!(live.is_dropped(of, &made(now_ms)), dropped, "{of:?}");
+            assert!(!live.is_dropped(of, &made(now_ms + TOLERANCE_MS + 1)), "it was made since");
+        }
+    }
+}
+
+#[test]
 fn one_worker_polls_and_all_know() {
     let host = Double::default();
     let (mut one, mut other) = (live(), live());

@@ -48,7 +48,8 @@ impl Own {
     fn change(&self, change: impl FnOnce(&mut Vec<LiveModel>)) -> u64 {
         let mut said = self.said.lock().unwrap_or_else(PoisonError::into_inner);
         change(&mut said);
-        self.table.set_models(self.purged.now().fold(said.clone()))
+        let purges = self.purged.now();
+        self.table.set_models(purges.fold(said.clone()), purges.dropped())
     }
 }
 

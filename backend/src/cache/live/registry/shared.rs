@@ -377,6 +377,9 @@ impl<S: Steps> Follow<S> {
         }
         let lost = self.purged.heard(read.purges, asked);
         let models = is_news.then(|| self.purged.now().fold(self.heard.clone()));
+        if is_news {
+            self.table.set_dropped(self.purged.now().dropped());
+        }
         self.table.set(read.epoch, models, asked, &known);
         *signature = read.signature;
         say_lost(&*self.steps, lost).await

@@ -21,9 +21,9 @@ fn row(generation: u8) -> Vec<LiveModel> {
 fn the_epoch_grows_when_the_models_change_and_only_then() {
     let table = LiveTable::own();
     assert!(!table.is_known());
-    let first = table.set_models(row(1));
-    assert_eq!(table.set_models(row(1)), first);
-    assert!(table.set_models(row(2)) > first);
+    let first = table.set_models(row(1), Vec::new());
+    assert_eq!(table.set_models(row(1), Vec::new()), first);
+    assert!(table.set_models(row(2), Vec::new()) > first);
     let of = |service| Scope { service, tenant: None };
     assert_eq!(table.generations(&of("s"), "m", "").unwrap(), [Generation([2; 32])]);
     assert!(table.generations(&of("other"), "m", "").unwrap().is_empty());
@@ -35,7 +35,7 @@ fn who_heard_this_process_before_it_was_started_again_gets_a_higher_epoch() {
     let now = Instant::now();
     assert_eq!(table.proven(7, "of before", now), 0);
     assert!(!table.is_known(), "nothing is served yet");
-    let known = table.set_models(row(1)) + 1_000_000_000;
+    let known = table.set_models(row(1), Vec::new()) + 1_000_000_000;
     assert_eq!(table.proven(known, "of before", now), 0);
     assert!(table.json(now).unwrap().0 > known);
     assert_eq!(table.standing(table.epoch(), now), Standing::Same);
@@ -90,11 +90,12 @@ fn its_json_is_what_the_protocol_fixes() {
     let golden = include_str!(concat!(env!("CARGO_MANIFEST_DIR"), "/../protocol/golden/2/tables.json"));
     for vector in serde_json::from_str::<Vec<serde_json::Value>>(golden).unwrap() {
         let bytes = vector["bytes"].as_str().unwrap();
-        let Table { epoch, now_ms, models, .. } = Table::parse(bytes.as_bytes()).unwrap();
+        let Table { epoch, now_ms, models, dropped, .. } = Table::parse(bytes.as_bytes()).unwrap();
         let secret = vector["secret_hex"].as_str().unwrap();
         let secret: Vec<u8> = secret.as_bytes().chunks(2).map(|two| hex(two).unwrap()).collect();
         let table = LiveTable::of_pool(PoolSecret::of(&secret));
         let now = Instant::now();
+        table.set_dropped(dropped);
         table.set(epoch, Some(models), now, &[]);
         let (told, json) = table.json(now).unwrap();
         let told_ms = Table::parse(json.as_bytes()).unwrap().now_ms;
