@@ -73,6 +73,11 @@ impl Layout {
         self.dir.join("onnx-node-tests")
     }
 
+    /// Triton itself.
+    pub(crate) fn triton(&self) -> PathBuf {
+        self.dir.join("triton")
+    }
+
     /// Debian's packages that the nodes of the tests' cluster run on.
     pub(crate) fn nodes(&self) -> PathBuf {
         self.dir.join("debian/nodes")

@@ -23,6 +23,7 @@ mod release;
 mod setup;
 mod test;
 mod traces;
+mod triton;
 mod up;
 mod verify_k8s;
 mod wasm;
@@ -64,6 +65,8 @@ enum Command {
     Cluster(cluster::Settings),
     /// Spans of `serve` in OpenTelemetry's own collector, which is built for it once; writes tests/reports/traces.md
     Traces,
+    /// `forebay front` before Triton itself, which is installed for it; writes tests/reports/triton.md
+    Triton,
     /// Real models made lighter by `forebay optimize`, minutes each; writes tests/reports/optimize-<date>.md and backend/OPTIMIZE.md
     OptimizeTable(optimize_table::Settings),
     /// The bindings on their test double, under AddressSanitizer and valgrind
@@ -118,6 +121,7 @@ fn run(layout: &Layout, command: Command) -> anyhow::Result<ExitCode> {
         Command::Gpu(settings) => gpu::run(layout, &settings)?,
         Command::Cluster(settings) => cluster::run(layout, &settings)?,
         Command::Traces => traces::run(layout)?,
+        Command::Triton => triton::run(layout)?,
         Command::OptimizeTable(settings) => optimize_table::run(layout, &settings)?,
         Command::Memcheck => memcheck::run(layout)?,
         Command::Chaos => chaos::run(layout)?,

@@ -17,6 +17,7 @@ mod nodes;
 mod optimize_table;
 mod python;
 mod toolchain;
+mod triton;
 mod wheel;
 
 use std::fs::{self, File};
@@ -101,6 +102,8 @@ pub(crate) enum Part {
     ScikitLearn,
     /// Models and files of `cargo xtask optimize-table`; installed where that or `--only` asks for it
     TableMaterial,
+    /// Triton itself, with its Python backend; installed where `cargo xtask triton` or `--only` asks for it
+    Triton,
 }
 
 /// Settings of `cargo xtask setup`.
@@ -138,7 +141,7 @@ pub(crate) fn run(layout: &Layout, settings: &Settings) -> Result<()> {
     if settings.lock {
         return lock::write(layout);
     }
-    let asked_for = [Part::Nodes, Part::TableMaterial];
+    let asked_for = [Part::Nodes, Part::TableMaterial, Part::Triton];
     let all: Vec<Part> =
         Part::value_variants().iter().copied().filter(|part| !asked_for.contains(part)).collect();
     install(layout, if settings.only.is_empty() { &all } else { &settings.only })?;
@@ -208,7 +211,8 @@ impl Part {
             | Self::KubernetesSchemas
             | Self::ImagePython
             | Self::ScikitLearn
-            | Self::TableMaterial => &[Self::Python],
+            | Self::TableMaterial
+            | Self::Triton => &[Self::Python],
             Self::Python
             | Self::Redis
             | Self::Memcached
@@ -254,6 +258,7 @@ impl Part {
             Self::Nodes => Ok(nodes::plan(layout)),
             Self::ScikitLearn => Ok(optimize_table::packages(layout)),
             Self::TableMaterial => Ok(optimize_table::material(layout)),
+            Self::Triton => triton::plan(layout),
         }
     }
 }

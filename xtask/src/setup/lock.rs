@@ -9,7 +9,7 @@ use std::path::Path;
 use anyhow::Result;
 
 use super::wheel::{self, Wheel};
-use super::{Scratch, cuda, kubernetes, libraries, models, python};
+use super::{Scratch, cuda, kubernetes, libraries, models, python, triton};
 use crate::command::{command, output};
 use crate::layout::Layout;
 
@@ -73,6 +73,7 @@ fn wheels_of_all_parts() -> Vec<&'static Wheel> {
         .chain([&wheel::NODE_TESTS])
         .chain(headers)
         .chain(libraries)
+        .chain([&triton::SERVER, &triton::NUMPY])
         .collect()
 }
 
