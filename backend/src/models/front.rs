@@ -147,11 +147,8 @@ impl Front {
         let of = |name: &str| server.get(name).cloned().unwrap_or_default();
         self.state().server = serde_json::json!([of("name"), of("version")]).to_string();
         let mut names: BTreeSet<String> = self.upstream.index().await?.into_iter().collect();
-        names.extend(self.rules.listed.keys().cloned());
-        let gone: Vec<String> = self.known_names().into_iter().filter(|name| !names.contains(name)).collect();
-        for name in &gone {
-            self.is_gone(name);
-        }
+        // One that the index doesn't list may be served all the same, while another load of it is on.
+        names.extend(self.known_names());
         for name in &names {
             self.look_at(name).await?;
         }
@@ -168,7 +165,8 @@ impl Front {
             Ok(None) => self.is_gone(name),
             Err(error @ UpstreamError::Unusable { .. }) => {
                 self.say_not_kept(name, &error);
-                self.is_gone(name);
+                let _state = self.state();
+                self.publish(name, BTreeMap::new());
             }
             Err(error) => return Err(error),
             Ok(Some(described)) => {
@@ -181,9 +179,9 @@ impl Front {
 
     /// What the files say of what was loaded; how they are now.
     async fn see_files(&self, name: &str, described: &Described, changes: &Changes) -> Option<Fingerprint> {
-        let Ground::Files { root, are_loaded } = &self.rules.ground else { return None };
+        let Ground::Files { are_loaded, .. } = self.rules.ground else { return None };
         described.policy?;
-        let (root, are_loaded, model) = (root.clone(), *are_loaded, name.to_owned());
+        let (root, model) = (self.root_of(name)?.to_owned(), name.to_owned());
         let versions = described.versions.clone();
         // A copy, for as long as hashing takes: after a change it is of no use.
         let mut known = self.state().models.get(name).cloned().unwrap_or_default();
@@ -220,7 +218,7 @@ impl Front {
 
     /// The server doesn't serve it.
     fn is_gone(&self, name: &str) {
-        let fingerprint = self.root().and_then(|root| repository::fingerprint(root, name).ok());
+        let fingerprint = self.root_of(name).and_then(|root| repository::fingerprint(root, name).ok());
         let mut state = self.state();
         if state.changes.get(name).is_none_or(|changes| changes.on == 0) {
             state.models.entry(name.to_owned()).or_default().is_absent(fingerprint);
@@ -235,7 +233,8 @@ impl Front {
         }
         if is_ended {
             for name in self.known_names() {
-                let fingerprint = self.root().and_then(|root| repository::fingerprint(root, &name).ok());
+                let root = self.root_of(&name);
+                let fingerprint = root.and_then(|root| repository::fingerprint(root, &name).ok());
                 self.state().models.entry(name).or_default().is_absent(fingerprint);
             }
         }
@@ -249,6 +248,11 @@ impl Front {
         names.extend(self.state().models.keys().cloned());
         names.extend(self.models.current().models.keys().cloned());
         names
+    }
+
+    /// The repository, of a model that may have a folder there.
+    fn root_of(&self, model: &str) -> Option<&Path> {
+        self.root().filter(|_| repository::is_name(model))
     }
 
     fn root(&self) -> Option<&Path> {

@@ -76,8 +76,7 @@ impl Front {
     }
 
     async fn fingerprint(&self, model: &str) -> Option<Fingerprint> {
-        let is_name = repository::is_name(model);
-        let (root, model) = (self.root().filter(|_| is_name)?.to_owned(), model.to_owned());
+        let (root, model) = (self.root_of(model)?.to_owned(), model.to_owned());
         let seen = tokio::task::spawn_blocking(move || repository::fingerprint(&root, &model).ok());
         seen.await.ok().flatten()
     }

@@ -60,7 +60,12 @@ impl Described {
         let has_config = config.is_some();
         let config = config.unwrap_or_default();
         let metadata = serde_json::from_value::<Metadata>(metadata);
-        let Metadata { versions, inputs, outputs } = metadata.map_err(|error| unusable(error.to_string()))?;
+        let Metadata { mut versions, inputs, outputs } =
+            metadata.map_err(|error| unusable(error.to_string()))?;
+        if versions.is_empty() {
+            // One that has no number.
+            versions.push(String::new());
+        }
         let policy = policy(rules, model, has_config, &config).map_err(unusable)?;
         // What V2 has no name for is not read here.
         let (inputs, outputs) = (specs(inputs), specs(outputs));

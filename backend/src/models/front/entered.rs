@@ -17,7 +17,7 @@ use crate::models::served::{Computes, Model, ModelSet, Version};
 use crate::observe::statistics::Statistics;
 use crate::schedule::flight::Flights;
 
-/// What a version is called where the server names none, or none by number.
+/// What the only version of a model is called where the server doesn't name it by a number.
 const UNNUMBERED: u64 = 0;
 
 /// A version to be.
@@ -46,7 +46,7 @@ impl Front {
         for version in numbered(&described.versions) {
             let (Some((number, version)), Some(policy)) = (version, described.policy) else { continue };
             let generation = self.generation(&state, name, version, described, files);
-            let root = self.root().zip(files.cloned()).filter(|_| generation.is_some());
+            let root = self.root_of(name).zip(files.cloned()).filter(|_| generation.is_some());
             let made_of = MadeOf {
                 model: name.to_owned(),
                 said: (state.server.clone(), described.said.clone()),
@@ -148,7 +148,6 @@ impl Front {
 /// Versions by their numbers; one that has none, or the model that names none, by [`UNNUMBERED`].
 fn numbered(versions: &[String]) -> Vec<Option<(u64, &str)>> {
     match versions {
-        [] => vec![Some((UNNUMBERED, ""))],
         [one] => vec![Some((repository::version_number(one).unwrap_or(UNNUMBERED), one))],
         all => all.iter().map(|one| Some((repository::version_number(one)?, one.as_str()))).collect(),
     }
