@@ -5,6 +5,7 @@
 
 mod backends;
 mod gate;
+mod policies;
 mod refresh;
 mod trust;
 
@@ -14,6 +15,7 @@ use std::collections::BTreeMap;
 
 pub use backends::Backends;
 pub use gate::{Ask, Gate};
+pub use policies::{Policies, Policy};
 pub use refresh::Refresh;
 pub use trust::{Authorization, Cookie, Tenancy, Tenant};
 
@@ -158,6 +160,9 @@ pub struct Config {
     /// What routes are told of a request: nothing, unless it is said here.
     #[serde(default)]
     pub backends: Backends,
+    /// What is kept of upstreams that say nothing of it themselves: nothing, unless it is said here.
+    #[serde(default)]
+    pub policies: Policies,
 }
 
 fn on() -> Mode {
@@ -234,6 +239,7 @@ impl Config {
             gate: None,
             refresh: None,
             backends: Backends::default(),
+            policies: Policies::default(),
         }
     }
 
@@ -246,6 +252,7 @@ impl Config {
         let routes = self.routes.values().map(|route| route.service.as_str());
         let services: Vec<&str> = std::iter::once(self.service.as_str()).chain(routes).collect();
         self.backends.check(&services)?;
+        self.policies.check(&services)?;
         range("max_body_bytes", self.max_body_bytes as u64, 1, 64 << 20, "between 1 and 67108864")?;
         range("max_json_bytes", self.max_json_bytes as u64, 0, 4 << 20, "at most 4194304")?;
         range(

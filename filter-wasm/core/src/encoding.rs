@@ -110,6 +110,7 @@ pub fn from_entry(entry: &Entry, wants: &Wants, skew_ms: i64) -> Option<Answer> 
     kept.push(field("content-type", content_type.to_owned()));
     Some(Answer {
         generation: entry.generation(),
+        is_said_so: false,
         created_ms: entry.created_ms.saturating_add_signed(skew_ms.saturating_neg()),
         freshness: entry.freshness(),
         cost_us: entry.cost_us,
@@ -188,7 +189,8 @@ impl Said {
     fn of(answer: &Answer, now_ms: u64) -> Self {
         Self {
             age: answer.age_s(now_ms).to_string(),
-            generation: answer.generation.as_ref().map(ToString::to_string),
+            // The operator's word is nobody else's.
+            generation: answer.generation.as_ref().filter(|_| !answer.is_said_so).map(ToString::to_string),
         }
     }
 

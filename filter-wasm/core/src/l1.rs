@@ -50,6 +50,8 @@ pub fn answer_key(digest: &Digest, wants: &Wants, accept_encoding: &[u8]) -> Ans
 pub struct Answer {
     /// Who computed it; `None` when the upstream does not say.
     pub generation: Option<Generation>,
+    /// That is the operator's word, since the upstream says nothing.
+    pub is_said_so: bool,
     /// When it was computed, in milliseconds since the Unix epoch.
     pub created_ms: u64,
     /// How long it is fresh, from `created_ms`, and of use after that.
@@ -91,6 +93,7 @@ impl Answer {
     pub(crate) fn of_body(body: Vec<u8>) -> Self {
         Self {
             generation: None,
+            is_said_so: false,
             created_ms: 0,
             freshness: Freshness { max_age_s: 60, stale_while_revalidate_s: 0, stale_if_error_s: 0 },
             cost_us: 0,

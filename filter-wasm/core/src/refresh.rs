@@ -132,8 +132,7 @@ impl Worker {
         let (wanted, now_ms) = (refresh.wanted, host.now_ms());
         let answer = body_size.and_then(|size| {
             let headers = host.headers(Of::Call);
-            let storable =
-                storable(&headers, &wanted, self.gate.is_some(), self.l1.max_entry_bytes()).ok()?;
+            let storable = storable(&headers, &wanted, self.terms(&wanted.incoming)).ok()?;
             let body = host.body(Of::Call, size).filter(|_| refresh.held.grow_by(size))?;
             let is_call = wanted.incoming.path.is_call();
             let is_ok = !is_call || host.headers(Of::CallTrailers).first(GRPC_STATUS) == Some(b"0");

@@ -75,6 +75,13 @@ impl Rules<'_> {
     }
 
     fn computed_by_a_live_model(&self, incoming: &Incoming, answer: &Answer) -> Result<(), Forward> {
+        if answer.is_said_so {
+            // The operator's word is the only one, and may be another one by now.
+            let policy = self.config.policies.of(self.service, incoming.path.infer().model);
+            let is_still =
+                policy.is_some_and(|policy| answer.generation.as_ref() == Some(policy.generation()));
+            return if is_still { Ok(()) } else { Err(Detail::GenerationGone.into()) };
+        }
         let Some(gate) = &self.config.gate else { return Ok(()) };
         let asked = incoming.asked(self.service);
         match self.live.standing(answer, asked, self.now_ms, gate.stale_ms) {

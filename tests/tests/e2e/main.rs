@@ -28,6 +28,7 @@ mod refusals;
 mod routes;
 mod secrets;
 mod services;
+mod silent;
 mod targets;
 mod tenants;
 mod traffic;

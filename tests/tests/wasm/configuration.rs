@@ -3,7 +3,7 @@
 use super::{FRESH, answering, asking, forwarded, hit, infer, sound};
 use e2e::wasm_host::Host;
 
-const WRONG: [(&str, &str); 15] = [
+const WRONG: [(&str, &str); 16] = [
     ("", "EOF"),
     ("[]", "`.`"),
     ("\u{fffd}", "`.`"),
@@ -13,6 +13,7 @@ const WRONG: [(&str, &str); 15] = [
     (r#"{"service": "demo", "max_body_bytes": "4"}"#, "`max_body_bytes`"),
     (r#"{"service": "demo", "l1": {"shared_bytes": -1}}"#, "`l1.shared_bytes`"),
     (r#"{"service": "demo", "join": {"timeout_ms": 0}}"#, "`join.timeout_ms`"),
+    (r#"{"service": "demo", "policies": {"demo": {"m": {"max_age_s": 1}}}}"#, "generation"),
     (r#"{"service": "demo", "gate": {}}"#, "cluster"),
     (r#"{"service": "demo", "gate": {"cluster": "g", "poll_ms": 1}}"#, "`gate.poll_ms`"),
     (r#"{"service": "demo", "gate": {"cluster": "g", "token": "t"}}"#, "`gate.token`"),

@@ -49,6 +49,21 @@ fn every_refusal_names_the_field() {
         (r#"{"service": "a", "backends": {"on_demand": {"b": ["m"]}}}"#, "`backends.on_demand.b`"),
         (r#"{"service": "a", "backends": {"on_demand": {"a": ["m\n"]}}}"#, "`backends.on_demand.a`"),
         (r#"{"service": "a", "backends": {"hot": []}}"#, "`backends.hot`"),
+        (r#"{"service": "a", "policies": {"b": {}}}"#, "`policies.b`"),
+        (r#"{"service": "a", "policies": {"a": {"m": {"max_age_s": 1}}}}"#, "`generation`"),
+        (
+            r#"{"service": "a", "policies": {"a": {"m": {"generation": " ", "max_age_s": 1}}}}"#,
+            "`policies.a.m.generation`",
+        ),
+        (
+            r#"{"service": "a", "policies": {"a": {"m": {"generation": "w", "max_age_s": 0}}}}"#,
+            "`policies.a.m.max_age_s`",
+        ),
+        (r#"{"service": "a", "policies": {"a": {"": {"generation": "w", "max_age_s": 1}}}}"#, "`policies.a`"),
+        (
+            r#"{"service": "a", "policies": {"a": {"m": {"generation": "w", "max_age_s": 1, "ttl": 1}}}}"#,
+            "`policies.a.m.ttl`",
+        ),
         (r#"{"service": "a", "max_body_bytes": 0}"#, "`max_body_bytes`"),
         (r#"{"service": "a", "l1": {"vm_bytes": -1}}"#, "`l1.vm_bytes`"),
         (r#"{"service": "a", "l1": {"vm_byte": 1}}"#, "`l1.vm_byte`"),

@@ -1,10 +1,12 @@
 //! May an upstream's answer be stored, going by its headers? They enter; what they say of it leaves, or why it may not.
 
 use crate::cache_status::NotStored;
+use crate::config::Policy;
 use crate::encoding;
 use crate::host::Headers;
 use crate::l1::Answer;
-use crate::wanted::Wanted;
+use crate::wanted::{Incoming, Wanted};
+use crate::worker::Worker;
 use forebay_protocol::cache_control::{Freshness, ResponseDirectives};
 use forebay_protocol::digest::Generation;
 use forebay_protocol::entry::Field;
@@ -15,6 +17,8 @@ use forebay_protocol::{fields, header, request};
 /// What the headers of a storable answer say.
 pub(crate) struct Storable {
     generation: Option<Generation>,
+    /// That is the operator's word, and so is the freshness.
+    is_said_so: bool,
     age_s: u32,
     freshness: Freshness,
     with_authorization: bool,
@@ -42,6 +46,7 @@ impl Storable {
         }?;
         Some(Answer {
             generation: self.generation,
+            is_said_so: self.is_said_so,
             created_ms: begun_ms.saturating_sub(u64::from(self.age_s).saturating_mul(1000)),
             freshness: self.freshness,
             cost_us: self.cost_us,
@@ -57,20 +62,48 @@ impl Storable {
 /// A call's status: before its message where there is none, behind it else.
 pub(crate) const GRPC_STATUS: &str = "grpc-status";
 
+/// By what an answer is judged.
+#[derive(Clone, Copy)]
+pub(crate) struct Terms<'a> {
+    /// It must say its generation, or the operator must.
+    pub(crate) needs_generation: bool,
+    pub(crate) max_bytes: usize,
+    /// What the operator says of its model.
+    pub(crate) policy: Option<&'a Policy>,
+}
+
+impl Terms<'_> {
+    /// The operator's policy, of an upstream that says nothing itself.
+    fn policy_for(&self, headers: &Headers) -> Option<&Policy> {
+        let says = |name| headers.first(name).is_some();
+        self.policy.filter(|_| !says("cache-control") && !says(header::X_FOREBAY_GENERATION))
+    }
+}
+
+impl Worker {
+    /// By what the answer to a request is judged.
+    pub(crate) fn terms(&self, incoming: &Incoming) -> Terms<'_> {
+        let (service, model) = (self.service(incoming.route.service), incoming.path.infer().model);
+        Terms {
+            needs_generation: self.config.gate.is_some(),
+            max_bytes: self.l1.max_entry_bytes(),
+            policy: self.config.policies.of(service, model),
+        }
+    }
+}
+
 /// Reads them.
-pub(crate) fn storable(
-    headers: &Headers,
-    wanted: &Wanted,
-    needs_generation: bool,
-    max_bytes: usize,
-) -> Result<Storable, NotStored> {
+pub(crate) fn storable(headers: &Headers, wanted: &Wanted, terms: Terms<'_>) -> Result<Storable, NotStored> {
     // What has a status before its message has none.
     let failed = |status: &[u8]| status != b"0";
     if headers.first(":status") != Some(b"200") || headers.values(GRPC_STATUS).any(failed) {
         return Err(NotStored::Status);
     }
-    let directives =
-        ResponseDirectives::parse(headers.values("cache-control")).ok_or(NotStored::Uncacheable)?;
+    let policy = terms.policy_for(headers);
+    let directives = match policy {
+        Some(policy) => ResponseDirectives { freshness: policy.freshness(), with_authorization: false },
+        None => ResponseDirectives::parse(headers.values("cache-control")).ok_or(NotStored::Uncacheable)?,
+    };
     if wanted.incoming.restricted && !directives.with_authorization {
         return Err(NotStored::Authorized);
     }
@@ -85,11 +118,13 @@ pub(crate) fn storable(
     let header_length = request::header_length(headers.values(header::INFERENCE_HEADER_CONTENT_LENGTH))
         .map_err(|_| NotStored::AmbiguousHeaders)?;
     let content_length = content_length(headers.values("content-length"));
-    if content_length.is_some_and(|length| length > max_bytes) {
+    if content_length.is_some_and(|length| length > terms.max_bytes) {
         return Err(NotStored::TooLarge);
     }
-    let generation = headers.number(header::X_FOREBAY_GENERATION);
-    if needs_generation && generation.is_none() {
+    let said_so = policy.map(|policy| *policy.generation());
+    let is_said_so = said_so.is_some();
+    let generation = said_so.or_else(|| headers.number(header::X_FOREBAY_GENERATION));
+    if terms.needs_generation && generation.is_none() {
         return Err(NotStored::NoGeneration);
     }
     // A name that is no text is not among those that pass, and what its value means nobody here knows.
@@ -104,6 +139,7 @@ pub(crate) fn storable(
     }
     Ok(Storable {
         generation,
+        is_said_so,
         age_s: age(headers.values(header::AGE)),
         freshness: directives.freshness,
         with_authorization: directives.with_authorization,

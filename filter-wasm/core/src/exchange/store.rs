@@ -74,9 +74,8 @@ impl Exchange {
         end_of_stream: bool,
     ) -> Acts {
         let headers = host.headers(Of::Response);
-        let storable =
-            storable(&headers, &going.wanted, worker.config.gate.is_some(), worker.l1.max_entry_bytes())
-                .and_then(|storable| if end_of_stream { Err(NotStored::Empty) } else { Ok(storable) });
+        let storable = storable(&headers, &going.wanted, worker.terms(&going.wanted.incoming))
+            .and_then(|storable| if end_of_stream { Err(NotStored::Empty) } else { Ok(storable) });
         let status = CacheStatus::Miss {
             forward: going.forward,
             stored: storable.as_ref().is_ok_and(|storable| storable.content_length.is_some()),

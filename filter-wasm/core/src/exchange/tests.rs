@@ -5,6 +5,7 @@ mod buffered;
 mod calls;
 mod joined;
 mod kept;
+mod policies;
 mod routed;
 mod stale;
 mod targets;

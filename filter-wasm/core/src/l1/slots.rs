@@ -151,6 +151,7 @@ mod tests {
     pub(super) fn answer(bytes: usize) -> Answer {
         Answer {
             generation: Some(Generation([9; 32])),
+            is_said_so: false,
             created_ms: 1,
             freshness: Freshness { max_age_s: 3, stale_while_revalidate_s: 4, stale_if_error_s: 5 },
             cost_us: 6,

@@ -7,7 +7,7 @@ use forebay_protocol::digest::Generation;
 use forebay_protocol::entry::Field;
 
 /// Version of the slot format: another one is a miss. Bump it when the layout changes.
-const FORMAT: u8 = 4;
+const FORMAT: u8 = 5;
 /// Header: format, flags, header length (4), body length (4), `created_ms` (8), seconds of freshness, of
 /// `stale-while-revalidate` and of `stale-if-error` (4 each), `cost_us` (8), answer key and
 /// generation (32 each), length of the fields (4). Then the fields, each name and value after its length (4), and the body. Integers
@@ -17,6 +17,7 @@ const FLAG_BINARY: u8 = 1;
 const FLAG_VERBATIM: u8 = 2;
 const FLAG_GENERATION: u8 = 4;
 const FLAG_WITH_AUTHORIZATION: u8 = 8;
+const FLAG_SAID_SO: u8 = 16;
 
 /// Writes `answer`, of that key. `None`: it is longer than the format can say.
 pub(super) fn encode(key: &AnswerKey, answer: &Answer) -> Option<Vec<u8>> {
@@ -32,6 +33,9 @@ pub(super) fn encode(key: &AnswerKey, answer: &Answer) -> Option<Vec<u8>> {
     }
     if answer.with_authorization {
         flags |= FLAG_WITH_AUTHORIZATION;
+    }
+    if answer.is_said_so {
+        flags |= FLAG_SAID_SO;
     }
     let fields = write_fields(&answer.fields)?;
     let bytes = HEADER_BYTES.saturating_add(fields.len()).saturating_add(answer.body.len());
@@ -103,6 +107,7 @@ pub(super) fn decode(slot: &[u8], key: &AnswerKey) -> Option<Answer> {
     }
     Some(Answer {
         generation: (flags & FLAG_GENERATION != 0).then_some(generation),
+        is_said_so: flags & FLAG_SAID_SO != 0,
         created_ms,
         freshness,
         cost_us,
@@ -150,12 +155,12 @@ mod tests {
     }
 
     #[test]
-    fn the_bytes_of_version_4_are_these() {
+    fn the_bytes_of_version_5_are_these() {
         let fields = vec![Field { name: "a".into(), value: Bytes::from_static(b"bc") }];
-        let kept = Answer { fields, header_length: None, verbatim: false, ..answer(2) };
+        let kept = Answer { fields, is_said_so: true, header_length: None, verbatim: false, ..answer(2) };
         let slot = encode(&KEY, &kept).unwrap();
         let golden = [
-            &[4, FLAG_GENERATION | FLAG_WITH_AUTHORIZATION][..],
+            &[5, FLAG_GENERATION | FLAG_WITH_AUTHORIZATION | FLAG_SAID_SO][..],
             &[0, 0, 0, 0, 2, 0, 0, 0],
             &[1, 0, 0, 0, 0, 0, 0, 0],
             &[3, 0, 0, 0, 4, 0, 0, 0, 5, 0, 0, 0, 6, 0, 0, 0, 0, 0, 0, 0],
@@ -177,6 +182,9 @@ mod tests {
         let second = [&second[..], &numbers, &cost, &KEY, &[9; 32], &fields, &[5, 5]].concat();
         // As the second, with a `max_age_s` that was the only one.
         let third = [&third[..], &[0; 12], &cost, &KEY, &[9; 32], &fields, &[5, 5]].concat();
-        assert_eq!([first, second, third].map(|slot| decode(&slot, &KEY)), [None, None, None]);
+        // As of now, with a flag less.
+        let mut fourth = encode(&KEY, &answer(2)).unwrap();
+        fourth[0] = 4;
+        assert_eq!([first, second, third, fourth].map(|slot| decode(&slot, &KEY)), [const { None }; 4]);
     }
 }
