@@ -17,10 +17,10 @@ const MODEL: &str = "identity_fp32";
 const LEASE: Duration = Duration::from_secs(10);
 
 /// The file of an operator's token.
-struct Token(tempfile::TempDir);
+pub(crate) struct Token(tempfile::TempDir);
 
 impl Token {
-    fn new() -> Self {
+    pub(crate) fn new() -> Self {
         let folder = tempfile::tempdir().unwrap();
         std::fs::write(folder.path().join("token"), TOKEN).unwrap();
         Self(folder)
@@ -36,7 +36,7 @@ impl Token {
         Forebay::start(command)
     }
 
-    fn gate(&self, mesh: &Mesh) -> Forebay {
+    pub(crate) fn gate(&self, mesh: &Mesh) -> Forebay {
         let mut command = gate_command(&mesh.arguments(&[]));
         command.arg("--operators-file").arg(self.file());
         Forebay::start(command)
@@ -59,7 +59,7 @@ impl Token {
         String::from_utf8(output.stdout).unwrap()
     }
 
-    fn purge(&self, gate: &Forebay, more: &[&str]) -> String {
+    pub(crate) fn purge(&self, gate: &Forebay, more: &[&str]) -> String {
         self.told(gate, &[&["purge", "--service", "default"][..], more].concat())
     }
 }

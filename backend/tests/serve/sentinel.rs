@@ -12,6 +12,7 @@ use tempfile::TempDir;
 
 use crate::mesh::{Mesh, REPLICA, ask, lookup, works};
 use crate::process::{refused, serve_command, test_repository};
+use crate::purges::Token;
 
 /// What the master is called.
 const MASTER: &str = "results";
@@ -134,4 +135,29 @@ fn a_master_that_no_sentinel_knows_ends_the_start() {
         said.contains("--redis-url") && said.contains("no sentinel knows a master \"another\""),
         "{said}"
     );
+}
+
+#[test]
+fn a_purge_outlives_a_failover_for_who_was_there_and_for_who_comes() {
+    let (mut mesh, sentinels) = watched(None);
+    let token = Token::new();
+    let (one, gate) = (mesh.serve(), token.gate(&mesh));
+    let mut values = (1..u16::MAX).map(f32::from);
+    works(&one, &gate, &mut values);
+    until("who watches knows all", || sentinels.iter().all(Sentinel::is_ready).then_some(()));
+    let generation = || ask(&one, 0.5).header("x-forebay-generation").to_owned();
+    let raw = generation();
+    let told = token.purge(&gate, &[]);
+    assert!(told.contains("2 of 2 copies of the pool have it"), "{told}");
+    let purged = generation();
+    assert_ne!(purged, raw);
+    mesh.servers.pop().unwrap().process.kill();
+    works(&one, &gate, &mut values);
+    assert_eq!(generation(), purged);
+    let comes = token.gate(&mesh);
+    let found = until("it knows what is live", || {
+        let found = lookup(&comes, 0.5);
+        (found.status != 503).then_some(found)
+    });
+    assert_eq!(found.header("x-forebay-generation"), purged);
 }
