@@ -4,6 +4,8 @@
 //! Numbers are kept in the registry, and whoever takes steps there remembers them: what the registry lacks is said again, and gets a
 //! higher number. They only grow. Next: a gate's `table` and the keys of `infer` go by them.
 
+mod name;
+
 use std::collections::BTreeMap;
 use std::sync::{Mutex, PoisonError};
 use std::time::Instant;
@@ -14,81 +16,10 @@ use forebay_protocol::generations::{Dropped, LiveModel};
 use forebay_protocol::tenant::Tenant;
 
 use super::proxies::LEASE;
+pub(crate) use name::Name;
 
 /// Most names that have a number. Who purges one more purges all of its service.
 pub(super) const MOST: usize = 1024;
-
-/// What is purged: the results of a service, or of one model, one tenant or both in it, "" being any; or that of one request.
-#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
-pub(crate) struct Name {
-    service: String,
-    model: String,
-    tenant: String,
-}
-
-/// What can't be purged.
-#[derive(Debug, thiserror::Error, PartialEq, Eq)]
-pub(crate) enum NameError {
-    #[error("no service is named")]
-    NoService,
-    #[error("the name of a {0} has no control characters")]
-    Control(&'static str),
-}
-
-impl Name {
-    /// # Errors
-    /// [`NameError`] for what no request can be of.
-    pub(crate) fn new(service: &str, model: &str, tenant: Option<&Tenant>) -> Result<Self, NameError> {
-        if service.is_empty() {
-            return Err(NameError::NoService);
-        }
-        for (kind, name) in [("service", service), ("model", model)] {
-            if name.chars().any(char::is_control) {
-                return Err(NameError::Control(kind));
-            }
-        }
-        let tenant = tenant.map_or("", Tenant::as_str);
-        Ok(Self::of(service, model, tenant))
-    }
-
-    /// Of one request, whosever it is.
-    pub(crate) fn request(digest: &Digest) -> Self {
-        Self::of("", "", &digest.to_string())
-    }
-
-    /// The request, if it names one: nothing else has no service.
-    fn digest(&self) -> Option<Digest> {
-        self.service.is_empty().then(|| self.tenant.parse().ok()).flatten()
-    }
-
-    fn of(service: &str, model: &str, tenant: &str) -> Self {
-        Self { service: service.to_owned(), model: model.to_owned(), tenant: tenant.to_owned() }
-    }
-
-    /// As the registry has it.
-    pub(super) fn text(&self) -> String {
-        [&*self.service, &*self.model, &*self.tenant].join("\n")
-    }
-
-    /// `None` for what another release may have written.
-    pub(super) fn read(text: &str) -> Option<Self> {
-        let mut parts = text.split('\n');
-        let name = Self::of(parts.next()?, parts.next()?, parts.next()?);
-        parts.next().is_none().then_some(name)
-    }
-
-    /// All that its service has; nothing is wider than a request.
-    pub(super) fn wider(&self) -> Self {
-        if self.service.is_empty() { self.clone() } else { Self::of(&self.service, "", "") }
-    }
-
-    fn covers(&self, other: &Self) -> bool {
-        let covers = |wide: &str, name: &str| wide.is_empty() || wide == name;
-        self.service == other.service
-            && covers(&self.model, &other.model)
-            && covers(&self.tenant, &other.tenant)
-    }
-}
 
 /// There are [`MOST`] names.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -275,109 +206,4 @@ impl Purged {
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-
-    fn name(service: &str, model: &str, tenant: &str) -> Name {
-        Name::of(service, model, tenant)
-    }
-
-    fn number(purges: &Purges, service: &str, model: &str, tenant: &str) -> u64 {
-        let tenant = Tenant::parse(tenant).ok();
-        purges.number(service, model, tenant.as_ref())
-    }
-
-    #[test]
-    fn the_highest_number_that_covers_a_request_counts_and_others_are_not_touched() {
-        let mut purges = Purges::default();
-        for (at, one) in [name("s", "m", ""), name("s", "", "t"), name("s", "m", "u")].iter().enumerate() {
-            purges.raise(one, None, 100 * (1 + at as u64)).unwrap();
-        }
-        assert_eq!(number(&purges, "s", "m", ""), 100);
-        assert_eq!(number(&purges, "s", "m", "t"), 200);
-        assert_eq!(number(&purges, "s", "n", "t"), 200);
-        assert_eq!(number(&purges, "s", "m", "u"), 300);
-        assert_eq!((number(&purges, "s", "n", "u"), number(&purges, "other", "m", "t")), (0, 0));
-    }
-
-    #[test]
-    fn numbers_only_grow_and_what_is_covered_makes_room() {
-        let mut purges = Purges::default();
-        purges.raise(&name("s", "m", "t"), None, 1000).unwrap();
-        purges.raise(&name("s", "m", ""), None, 10).unwrap();
-        assert_eq!(
-            purges.numbers().collect::<Vec<_>>(),
-            [("s\nm\n".to_owned(), 1001)],
-            "the clock is behind"
-        );
-        purges.raise(&name("s", "m", ""), Some(1001), 2000).unwrap();
-        assert_eq!(purges.mark(), 1001, "it has that number");
-        purges.raise(&name("s", "m", ""), Some(5000), 2000).unwrap();
-        assert_eq!(number(&purges, "s", "m", ""), 5001, "what was lost is higher when it comes again");
-        for model in 0..MOST {
-            let _ = purges.raise(&name("s", &format!("m{model}"), ""), None, 1);
-        }
-        assert_eq!(purges.raise(&name("s", "one more", ""), None, 1), Err(Full));
-        purges.raise(&name("s", "m1", ""), None, 1).unwrap();
-        purges.raise(&name("s", "one more", "").wider(), None, 1).unwrap();
-        assert_eq!(purges.numbers().count(), 1);
-    }
-
-    #[test]
-    fn what_the_registry_has_lost_is_said_again_and_counts_meanwhile() {
-        let (purged, now) = (Purged::shared(), Instant::now());
-        assert!(!purged.is_known());
-        let mut first = Purges::default();
-        first.raise(&name("s", "m", ""), None, 100).unwrap();
-        first.raise(&name("s", "", "t"), None, 200).unwrap();
-        assert!(purged.heard(Some(first), now).is_empty());
-        assert!(purged.is_known());
-        let mut since = Purges::default();
-        since.raise(&name("s", "", ""), None, 150).unwrap();
-        let lost = purged.heard(Some(since), now);
-        assert_eq!(lost, [(name("s", "", "t"), 200)], "the other one is covered");
-        assert_eq!(number(&purged.now(), "s", "m", "t"), 200);
-        assert_eq!(number(&purged.now(), "s", "m", "u"), 150);
-    }
-
-    #[test]
-    fn a_request_is_purged_by_itself_and_touches_nothing_else() {
-        let (purged, digest, other) = (Purged::own(), Digest([7; 32]), Digest([8; 32]));
-        let mut purges = Purges::default();
-        purges.raise(&name("s", "m", ""), None, 100).unwrap();
-        purges.raise(&Name::request(&digest), None, 200).unwrap();
-        assert_eq!(purges.dropped(), [Dropped { digest, number: 200 }]);
-        assert_eq!(number(&purges, "s", "m", &digest.to_string()), 100, "a tenant of that name is none");
-        assert_eq!(Name::read(&Name::request(&digest).text()), Some(Name::request(&digest)));
-        purges.raise(&name("s", "", ""), None, 300).unwrap();
-        assert_eq!(purges.dropped().len(), 1);
-        purged.set(purges);
-        assert_eq!((purged.digest(&digest), purged.digest(&other)), (digest.purged(200), other));
-    }
-
-    #[test]
-    fn a_tenant_that_was_purged_has_rows_of_its_own() {
-        let generation = Generation([1; 32]);
-        let row = |model: &str| LiveModel {
-            service: "s".into(),
-            model: model.into(),
-            version: String::new(),
-            tenant: None,
-            generations: vec![generation],
-        };
-        let mut purges = Purges::default();
-        assert_eq!(purges.fold(vec![row("m")]), [row("m")]);
-        purges.raise(&name("s", "m", ""), None, 100).unwrap();
-        purges.raise(&name("s", "", "t"), None, 200).unwrap();
-        let told: Vec<_> = purges
-            .fold(vec![row("m"), row("n")])
-            .into_iter()
-            .map(|r| (r.model, r.tenant, r.generations))
-            .collect();
-        let of = |model: &str, tenant: Option<&str>, number| {
-            (model.to_owned(), tenant.map(str::to_owned), vec![generation.purged(number)])
-        };
-        let tenant = Some("t");
-        assert_eq!(told, [of("m", None, 100), of("m", tenant, 200), of("n", None, 0), of("n", tenant, 200)]);
-    }
-}
+mod tests;

@@ -1,33 +1,30 @@
 //! The registry that many share: `serve` says what it serves once a second and at once when that changes, and that it leaves as soon as
 //! its end begins; the gate reads what all of them said, and says which tables it and its proxies have. Times are the tier's own, so that clocks of machines don't matter.
 
+mod follow;
+
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use forebay_protocol::generations::LiveModel;
 use futures_util::FutureExt as _;
 use futures_util::future::BoxFuture;
 use tokio::sync::{oneshot, watch};
-use tokio::time::MissedTickBehavior;
 use tokio_util::sync::CancellationToken;
 
-use super::steps::{self, Known, Raised, Reader, Said, Stands, Steps, Word};
+use super::steps::{self, Known, Raised, Said, Stands, Steps, Word};
 use super::{PurgeError, Registry, Untold, random_name, until_none};
-use crate::cache::live::heard::{Record, live_models, replicas};
+use crate::cache::live::heard::Record;
 use crate::cache::live::proxies::Proxies;
 use crate::cache::live::purges::{Full, Name, Purged};
 use crate::cache::live::reports::Fate;
 use crate::cache::live::table::LiveTable;
 use crate::cache::pool::PoolError;
+use follow::Follow;
 
 /// A purge is known to every server within it.
 const HEARTBEAT: Duration = Duration::from_millis(750);
 /// After a heartbeat that failed.
 const AGAIN: Duration = Duration::from_millis(200);
-/// How often the gate reads: it adds this to the time that a load takes to be known.
-const READ: Duration = Duration::from_millis(100);
-/// Between two reads, whatever there is to ask.
-const SHORTEST_READ: Duration = Duration::from_millis(10);
 /// Outdated records are looked for every so many heartbeats.
 const BEATS_TO_SWEEP: u64 = 60;
 
@@ -317,71 +314,4 @@ async fn say_lost<S: Steps>(steps: &S, lost: Vec<(Name, u64)>) -> Result<(), Poo
         let _ = steps.raise(&wider, 0).await?;
     }
     Ok(())
-}
-
-/// Who keeps a gate's table.
-struct Follow<S> {
-    steps: Arc<S>,
-    /// This gate's name among the others.
-    gate: String,
-    table: Arc<LiveTable>,
-    proxies: Arc<Proxies>,
-    purged: Arc<Purged>,
-    /// What is live as the servers said it, without what was purged.
-    heard: Vec<LiveModel>,
-}
-
-impl<S: Steps> Follow<S> {
-    /// Keeps the table as the registry has it, until `stop`.
-    async fn run(mut self, stop: CancellationToken) {
-        let mut ticks = tokio::time::interval(READ);
-        ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
-        let mut signature = String::new();
-        loop {
-            tokio::select! {
-                () = stop.cancelled() => return,
-                _ = ticks.tick() => {}
-                () = self.proxies.news() => {}
-                () = self.table.until_untraced() => {}
-            }
-            let before = self.table.epoch();
-            match self.read(&mut signature).await {
-                // That this gate has it is news itself.
-                Ok(()) if self.table.epoch() != before => ticks.reset_immediately(),
-                Ok(()) => {}
-                Err(error) => {
-                    self.steps.complain(&format!("the live generations can't be read: {error}"));
-                }
-            }
-            tokio::time::sleep(SHORTEST_READ).await;
-        }
-    }
-
-    async fn read(&mut self, signature: &mut String) -> Result<(), PoolError> {
-        let asked = Instant::now();
-        let (known, proxies) = (self.table.untraced(), self.proxies.to_say(asked));
-        let reader = Reader {
-            gate: &self.gate,
-            epoch: self.table.epoch(),
-            signature,
-            purged: self.purged.now().mark(),
-            known: &known,
-            proxies: &proxies,
-        };
-        let read = self.steps.read(&reader).await?;
-        self.proxies.said(&proxies, asked);
-        let is_news = read.heard.is_some() || read.purges.is_some();
-        if let Some(heard) = &read.heard {
-            self.table.set_replicas(replicas(heard, read.now_ms));
-            self.heard = live_models(heard, read.now_ms);
-        }
-        let lost = self.purged.heard(read.purges, asked);
-        let models = is_news.then(|| self.purged.now().fold(self.heard.clone()));
-        if is_news {
-            self.table.set_dropped(self.purged.now().dropped());
-        }
-        self.table.set(read.epoch, models, asked, &known);
-        *signature = read.signature;
-        say_lost(&*self.steps, lost).await
-    }
 }
