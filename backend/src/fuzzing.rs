@@ -16,7 +16,7 @@ use crate::body::pace::Least;
 use crate::cache::live::{self, Record};
 use crate::cache::pool::memcached::wire;
 use crate::models::variant::Variant;
-use crate::{config, grpc, proto, record};
+use crate::{config, gate, grpc, proto, record};
 
 /// A `config.pbtxt`, or the same as JSON: what is served can be told, and means the same when it is told back.
 pub fn model_config(data: &[u8]) {
@@ -37,6 +37,11 @@ pub fn variant(data: &[u8]) {
         let written = variant.write().expect("what was read can be written");
         assert!(Variant::read(&written).is_ok());
     }
+}
+
+/// What an operator asks to purge: what is read has a name by which the registry knows it again.
+pub fn purge(data: &[u8]) {
+    gate::purge_again(data);
 }
 
 /// A `grpc-timeout`: one that is read is no longer than what its eight digits can say.

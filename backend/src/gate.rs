@@ -27,7 +27,7 @@ use metrics::gauge;
 use tokio_util::sync::CancellationToken;
 
 use crate::body::Bodies;
-use crate::cache::live::{LiveTable, Proxies, Registry};
+use crate::cache::live::{self, LiveTable, Proxies, Registry};
 use crate::cache::store::Store;
 use crate::http::error::HttpError;
 use crate::observe::metrics::GateMetrics;
@@ -63,6 +63,13 @@ pub(crate) fn routes(gate: Arc<Gate>) -> Router {
         .route(STATS_PATH, get(operate::stats))
         .layer(map_response(with_format))
         .with_state(gate)
+}
+
+/// What an operator asks to purge, for the fuzz targets: what is read has a name that is read again.
+pub(crate) fn purge_again(body: &[u8]) {
+    if let Ok((_, name)) = operate::read(body) {
+        live::name_again(&name);
+    }
 }
 
 /// The bounds of bodies, for polls.

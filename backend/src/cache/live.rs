@@ -35,6 +35,11 @@ pub(crate) fn board_again(bytes: &[u8]) {
     }
 }
 
+/// Writes a name and reads it, for the fuzz targets.
+pub(crate) fn name_again(name: &Name) {
+    assert_eq!(Name::read(&name.text()).as_ref(), Some(name));
+}
+
 pub(crate) fn millis(duration: Duration) -> u64 {
     u64::try_from(duration.as_millis()).unwrap_or(u64::MAX)
 }

@@ -5,6 +5,7 @@ use std::sync::Arc;
 
 use axum::Json;
 use axum::body::Body;
+use axum::extract::rejection::QueryRejection;
 use axum::extract::{Query, State};
 use axum::response::{IntoResponse, Response};
 use forebay_protocol::service;
@@ -27,8 +28,7 @@ pub(super) async fn purge(
 ) -> Result<Response, HttpError> {
     gate.admit_operator(&headers)?;
     let body = gate.bodies.read(&headers, body).await?.held();
-    let asked: Purge = serde_json::from_slice(&body).map_err(|error| not_a_purge(&error))?;
-    let name = name(&asked)?;
+    let (asked, name) = read(&body)?;
     // By its own table it is seen whether the pool has forgotten who must be told.
     let (epoch, _) = gate.live.models().ok_or(HttpError::NoGenerations)?;
     let raised = gate.registry.purge(name, epoch).await?;
@@ -45,9 +45,10 @@ pub(super) async fn purge(
 pub(super) async fn lags(
     State(gate): State<Arc<Gate>>,
     headers: HeaderMap,
-    Query(asked): Query<Known>,
+    asked: Result<Query<Known>, QueryRejection>,
 ) -> Result<Response, HttpError> {
     gate.admit_operator(&headers)?;
+    let Query(asked) = asked.map_err(|error| wrong(format!("{error}: epoch and number are expected")))?;
     Ok(told(Lags { lags: gate.registry.lags(asked).await }))
 }
 
@@ -73,12 +74,23 @@ fn told(said: impl serde::Serialize) -> Response {
     ([(CACHE_CONTROL, "no-store")], Json(said)).into_response()
 }
 
+/// What is to be purged, as the registry names it.
+pub(super) fn read(body: &[u8]) -> Result<(Purge, Name), HttpError> {
+    let asked: Purge = serde_json::from_slice(body).map_err(|error| not_a_purge(&error))?;
+    let name = name(&asked)?;
+    Ok((asked, name))
+}
+
 fn name(asked: &Purge) -> Result<Name, HttpError> {
-    let wrong = |reason: String| HttpError::from(BodyError::Content { reason });
     if !service::is_name(&asked.service) {
         return Err(wrong(format!("service {:?}: {} are expected", asked.service, service::EXPECTED)));
     }
     if let Some(digest) = &asked.digest {
+        if !asked.model.is_empty() || !asked.tenant.is_empty() {
+            return Err(wrong(
+                "a digest has its model and tenant in it: they are not said beside it".to_owned(),
+            ));
+        }
         return Ok(Name::request(digest));
     }
     let tenant = Some(&asked.tenant).filter(|tenant| !tenant.is_empty()).map(Tenant::parse).transpose();
@@ -86,7 +98,11 @@ fn name(asked: &Purge) -> Result<Name, HttpError> {
     Name::new(&asked.service, &asked.model, tenant.as_ref()).map_err(|error| wrong(error.to_string()))
 }
 
+fn wrong(reason: String) -> HttpError {
+    BodyError::Content { reason }.into()
+}
+
 fn not_a_purge(error: &serde_json::Error) -> HttpError {
     let form = r#"{"service": "...", "model": "...", "tenant": "..."}, of which the last two may be missing, or a "digest" beside the service"#;
-    BodyError::Content { reason: format!("{error}: expected {form}") }.into()
+    wrong(format!("{error}: expected {form}"))
 }

@@ -188,6 +188,7 @@ fn who_shows_no_operators_token_purges_nothing() {
         (b"{\"service\": \"a b\"}", "service \"a b\""),
         (b"{\"service\": \"default\", \"tenant\": \"a b\"}", "tenant \"a b\""),
         (b"{\"service\": \"default\", \"model\": \"a\\nb\"}", "control characters"),
+        (b"{\"service\": \"s\", \"model\": \"m\", \"digest\": \"0000000000000000000000000000000000000000000000000000000000000000\"}", "beside it"),
         (b"purge", "expected"),
     ] {
         let answer = purge(&open, TOKEN, body);
@@ -196,6 +197,9 @@ fn who_shows_no_operators_token_purges_nothing() {
         assert!(error.contains(said), "{error}");
     }
     assert_eq!(purge(&open, TOKEN, body).status, 200);
+    let asked = request("GET", "/forebay/v2/purge?epoch=x", &[("x-forebay-token", TOKEN)], b"");
+    let answer = send(open.gate_port, &asked).unwrap();
+    assert!(answer.status == 400 && answer.json()["error"].as_str().unwrap().contains("epoch"), "{answer:?}");
     std::fs::write(token.file(), "hush").unwrap();
     let mut unusable = serve_command(&test_repository(), &[]);
     let (code, said) = refused(unusable.arg("--operators-file").arg(token.file()));

@@ -13,7 +13,7 @@ use forebay::fuzzing;
 pub type Target = fn(&[u8]);
 
 /// All targets by their names, which are those of their folders in `corpus/`.
-pub const TARGETS: [(&str, Target); 22] = [
+pub const TARGETS: [(&str, Target); 23] = [
     ("request", request::request),
     ("contents", request::contents),
     ("response", answer::response),
@@ -32,6 +32,7 @@ pub const TARGETS: [(&str, Target); 22] = [
     ("encoded_body", fuzzing::encoded_body),
     ("live_record", fuzzing::live_record),
     ("live_board", fuzzing::live_board),
+    ("purge", fuzzing::purge),
     ("memcached_replies", fuzzing::memcached_replies),
     ("onnx_model", fuzzing::onnx_model),
     ("record_segment", fuzzing::record_segment),
