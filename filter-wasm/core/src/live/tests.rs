@@ -59,11 +59,10 @@ fn a_tenant_whose_results_were_purged_goes_by_a_row_of_its_own_and_others_by_tha
 
 #[test]
 fn what_was_made_until_its_request_was_purged_is_dropped_by_the_pools_clock() {
-    let host = Double::default();
     let digest = Digest([9; 32]);
     // The pool's clock is ahead by an hour.
     for (skew_ms, now_ms) in [(0, 10_000_u64), (3_600_000, 10_000)] {
-        let mut live = live();
+        let (host, mut live) = (Double::default(), live());
         let number = (now_ms + skew_ms) * 1000;
         let pools_ms = now_ms + skew_ms;
         let json = format!(
