@@ -12,8 +12,8 @@ fn limited() -> String {
     let (_, block) = rates.split_once("```yaml\n").expect("an example");
     let (block, _) = block.split_once("```").expect("its end");
     let filters = " ".repeat(18);
-    let lines: String = block.lines().map(|line| format!("{filters}{line}\n")).collect();
-    format!("http_filters:\n{lines}{filters}- name: forebay\n")
+    let lines: Vec<String> = block.lines().map(|line| format!("{filters}{line}")).collect();
+    format!("http_filters:\n{}\n{filters}- name: forebay\n", lines.join("\n"))
 }
 
 #[test]
