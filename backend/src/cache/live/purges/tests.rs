@@ -60,7 +60,7 @@ fn what_the_registry_has_lost_is_said_again_and_counts_meanwhile() {
 
 #[test]
 fn a_request_is_purged_by_itself_and_touches_nothing_else() {
-    let (purged, digest, other) = (Purged::own(), Digest([7; 32]), Digest([8; 32]));
+    let (known, digest, other) = (Purged::own(), Digest([7; 32]), Digest([8; 32]));
     let mut purges = Purges::default();
     purges.raise(&name("s", "m", ""), None, 100).unwrap();
     purges.raise(&Name::request(&digest), None, 200).unwrap();
@@ -69,8 +69,8 @@ fn a_request_is_purged_by_itself_and_touches_nothing_else() {
     assert_eq!(Name::read(&Name::request(&digest).text()), Some(Name::request(&digest)));
     purges.raise(&name("s", "", ""), None, 300).unwrap();
     assert_eq!(purges.dropped().len(), 1);
-    purged.set(purges);
-    assert_eq!((purged.digest(&digest), purged.digest(&other)), (digest.purged(200), other));
+    known.set(purges);
+    assert_eq!((known.digest(&digest), known.digest(&other)), (digest.purged(200), other));
 }
 
 #[test]
