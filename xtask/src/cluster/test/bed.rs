@@ -164,8 +164,9 @@ impl<'a> Bed<'a> {
         );
         if !self.registry.is_empty() {
             let registry = &self.registry;
-            words +=
-                &format!(" --set image.registry={registry} --set redis.image.repository={registry}/redis");
+            let said =
+                [" --set image.registry=", registry, " --set redis.image.repository=", registry, "/redis"];
+            words.extend(said);
         }
         format!("{words} {more}")
     }
