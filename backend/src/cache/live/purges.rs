@@ -49,10 +49,8 @@ impl Purges {
 
     /// The number for a request: 0 where nothing that it could be answered from was purged.
     pub(crate) fn number(&self, service: &str, model: &str, tenant: Option<&Tenant>) -> u64 {
-        if self.by_name.is_empty() {
-            return 0;
-        }
-        self.covering(&Name::of(service, model, tenant.map_or("", Tenant::as_str)))
+        let tenant = tenant.map_or("", Tenant::as_str);
+        self.highest(|name| name.is_of(service, model, tenant))
     }
 
     /// The number of one request's own purge.
@@ -71,9 +69,9 @@ impl Purges {
         self.by_name.iter().filter_map(dropped).collect()
     }
 
-    fn covering(&self, name: &Name) -> u64 {
-        let covering = self.by_name.iter().filter(|(of, _)| of.covers(name));
-        covering.map(|(_, number)| *number).max().unwrap_or(0)
+    /// The highest number of those names; 0 for none.
+    fn highest(&self, of: impl Fn(&Name) -> bool) -> u64 {
+        self.by_name.iter().filter(|(name, _)| of(name)).map(|(_, number)| *number).max().unwrap_or(0)
     }
 
     /// Gives a name a higher number, at `us` microseconds of the registry's clock, unless it has more than `known` by now; what it
@@ -94,7 +92,8 @@ impl Purges {
 
     /// What is known here and that one lacks: it has lost it.
     fn lacking(&self, in_registry: &Self) -> Vec<(Name, u64)> {
-        let lacks = |(name, number): &(&Name, &u64)| in_registry.covering(name) < **number;
+        let has = |name: &Name| in_registry.highest(|of| of.covers(name));
+        let lacks = |(name, number): &(&Name, &u64)| has(name) < **number;
         self.by_name.iter().filter(lacks).map(|(name, number)| (name.clone(), *number)).collect()
     }
 
@@ -107,11 +106,9 @@ impl Purges {
     }
 
     fn rows(&self, row: &LiveModel) -> Vec<LiveModel> {
-        let of_all = self.covering(&Name::of(&row.service, &row.model, ""));
+        let of_all = self.highest(|name| name.is_of(&row.service, &row.model, ""));
         let tenants = self.by_name.iter().filter(|(name, number)| {
-            !name.tenant.is_empty()
-                && **number > of_all
-                && name.covers(&Name::of(&row.service, &row.model, &name.tenant))
+            !name.tenant.is_empty() && **number > of_all && name.is_of(&row.service, &row.model, &name.tenant)
         });
         let mut by_tenant: BTreeMap<&str, u64> = BTreeMap::new();
         for (name, number) in tenants {

@@ -68,9 +68,12 @@ impl Name {
     }
 
     pub(super) fn covers(&self, other: &Self) -> bool {
+        self.is_of(&other.service, &other.model, &other.tenant)
+    }
+
+    /// Whether it covers these; each request asks.
+    pub(super) fn is_of(&self, service: &str, model: &str, tenant: &str) -> bool {
         let covers = |wide: &str, name: &str| wide.is_empty() || wide == name;
-        self.service == other.service
-            && covers(&self.model, &other.model)
-            && covers(&self.tenant, &other.tenant)
+        self.service == service && covers(&self.model, model) && covers(&self.tenant, tenant)
     }
 }
