@@ -1,6 +1,7 @@
 //! `forebay front` before another server, which is one that keeps nothing: what is kept, joined and passed on, and what it says then.
 
 mod changes;
+mod meshed;
 mod triton;
 
 use std::path::Path;

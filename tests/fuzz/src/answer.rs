@@ -1,10 +1,12 @@
 //! Answers: taking the id out and putting another in changes nothing else.
 
 use bytes::Bytes;
+use forebay_protocol::contents::canonicalize_answer;
 use forebay_protocol::limits::Limits;
 use forebay_protocol::messages::ModelInferResponse;
 use forebay_protocol::response::{decode, encode, with_id, without_id};
 use forebay_protocol::wants::{Form, Wants};
+use prost::Message as _;
 
 /// What is read has its id exchanged, and is written so that it can be read.
 pub(crate) fn response(data: &[u8]) {
@@ -28,6 +30,20 @@ pub(crate) fn response(data: &[u8]) {
             assert_eq!(read.raw_output_contents.len(), response.raw_output_contents.len());
         }
     }
+}
+
+/// An upstream's answer that becomes canonical stays as it is, and can be written in binary.
+pub(crate) fn of_upstream(data: &[u8]) {
+    let limits = Limits { max_tensor_bytes: 1 << 20, ..Limits::default() };
+    let Ok(mut response) = ModelInferResponse::decode(data) else { return };
+    if canonicalize_answer(&mut response, &limits).is_err() {
+        return;
+    }
+    assert!(response.outputs.iter().all(|output| output.contents.is_none()));
+    let mut again = response.clone();
+    canonicalize_answer(&mut again, &limits).expect("what is canonical stays so");
+    same(&again, &response);
+    encode(&response, &Wants { default: Form::Binary, outputs: Vec::new() }, "").expect("it can be written");
 }
 
 /// Parameters may hold a NaN, which equals nothing: compared by their text.

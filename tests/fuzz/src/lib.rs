@@ -16,6 +16,7 @@ pub type Target = fn(&[u8]);
 pub const TARGETS: [(&str, Target); 23] = [
     ("request", request::request),
     ("contents", request::contents),
+    ("upstream_answer", answer::of_upstream),
     ("response", answer::response),
     ("entry", cache::entry),
     ("cache_control", cache::cache_control),

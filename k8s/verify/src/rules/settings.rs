@@ -12,7 +12,8 @@ use crate::schema::nearest;
 use crate::world::World;
 
 /// Commands of the program.
-const COMMANDS: [&str; 7] = ["serve", "gate", "check-filter", "check-settings", "infer", "bench", "optimize"];
+const COMMANDS: [&str; 8] =
+    ["serve", "front", "gate", "check-filter", "check-settings", "infer", "bench", "optimize"];
 
 /// Says what our programs would refuse, or not read.
 pub fn check(world: &World, failures: &mut Vec<Failure>) {
@@ -78,7 +79,8 @@ fn of_container(forebay: &Path, container: &Field<'_>, command: &[String], failu
         variables.insert(name.to_owned(), expanded(&value, &variables));
         fields.insert(name.to_owned(), variable);
     }
-    let server = command.first().filter(|command| matches!(command.as_str(), "serve" | "gate" | "optimize"));
+    let server =
+        command.first().filter(|command| matches!(command.as_str(), "serve" | "front" | "gate" | "optimize"));
     if let Some(server) = server {
         let known = variables_of(forebay, server);
         for (name, field) in
