@@ -46,6 +46,12 @@ pub fn canonicalize(request: &mut ModelInferRequest, limits: &Limits) -> Result<
 pub fn canonicalize_answer(response: &mut ModelInferResponse, limits: &Limits) -> Result<(), DecodeError> {
     let (tensors, contents) = (response.outputs.len(), response.raw_output_contents.len());
     let is_typed = contents == 0;
+    if !is_typed {
+        // MLServer sends empty ones beside raw ones.
+        for output in &mut response.outputs {
+            output.contents.take_if(|values| *values == InferTensorContents::default());
+        }
+    }
     if !is_typed && (tensors != contents || response.outputs.iter().any(|output| output.contents.is_some())) {
         return Err(DecodeError::Contents { tensors, contents });
     }
@@ -201,6 +207,9 @@ mod tests {
         let bytes: Vec<u8> = [1.0_f32, -2.5].iter().flat_map(|value| value.to_le_bytes()).collect();
         assert_eq!((&answer.outputs[0], &answer.raw_output_contents[0][..]), (&output(None), &bytes[..]));
         canonicalize_answer(&mut answer, &Limits::default()).unwrap();
+        answer.outputs[0].contents = Some(InferTensorContents::default());
+        canonicalize_answer(&mut answer, &Limits::default()).unwrap();
+        assert_eq!(answer.outputs[0], output(None), "empty ones beside raw ones are none");
         answer.outputs.push(output(Some(typed)));
         assert!(canonicalize_answer(&mut answer, &Limits::default()).is_err(), "some raw, some typed");
         let raw_output_contents = vec![Bytes::new()];

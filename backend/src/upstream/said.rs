@@ -5,7 +5,9 @@ use std::time::Duration;
 
 use axum::body::Body;
 use bytes::Bytes;
+use forebay_protocol::header::CONTENT_TYPE_JSON;
 use forebay_protocol::path::encoded;
+use http::header::CONTENT_TYPE;
 use http::{Method, Request, StatusCode};
 use http_body_util::{BodyExt as _, Limited};
 use serde::Deserialize;
@@ -18,6 +20,8 @@ const PATIENCE: Duration = Duration::from_secs(5);
 /// Of one answer.
 const MOST_BYTES: usize = 8 << 20;
 
+/// Of a question that has a body: some servers refuse an empty one.
+const NOTHING_MORE: &str = "{}";
 /// How servers say that something isn't there: Triton has 400 for a model that it doesn't serve.
 const NOT_THERE: [StatusCode; 4] = [
     StatusCode::BAD_REQUEST,
@@ -101,7 +105,13 @@ impl Upstream {
 
     async fn ask(&self, method: Method, path: &str) -> Result<(StatusCode, Bytes), UpstreamError> {
         let unusable = |reason: String| UpstreamError::Unusable { reason: format!("{path}: {reason}") };
-        let request = Request::builder().method(method).uri(path).body(Body::empty());
+        let request = Request::builder().uri(path);
+        let request = if method == Method::POST {
+            let request = request.header(CONTENT_TYPE, CONTENT_TYPE_JSON);
+            request.method(method).body(Body::from(NOTHING_MORE))
+        } else {
+            request.method(method).body(Body::empty())
+        };
         let request = request.map_err(|error| unusable(error.to_string()))?;
         let asked = async {
             let answer = self.pass(Protocol::Http, request, Some(PATIENCE)).await?;
