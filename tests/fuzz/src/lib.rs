@@ -13,7 +13,7 @@ use forebay::fuzzing;
 pub type Target = fn(&[u8]);
 
 /// All targets by their names, which are those of their folders in `corpus/`.
-pub const TARGETS: [(&str, Target); 23] = [
+pub const TARGETS: [(&str, Target); 24] = [
     ("request", request::request),
     ("contents", request::contents),
     ("upstream_answer", answer::of_upstream),
