@@ -21,6 +21,10 @@ pub enum Pool {
     Redis,
     /// In two Memcached's, with a gate of its own.
     Memcached,
+    /// In the Redis that Sentinels name, with a gate of its own.
+    Sentinel,
+    /// In a Redis in cluster mode, with a gate of its own.
+    Cluster,
 }
 
 /// What is to run.
@@ -133,7 +137,7 @@ impl Stack {
         self
     }
 
-    /// Backends and gate are linked to Redis, and Envoys to the gate, each by a link of their own that can fail.
+    /// Backends and gate are linked to Redis, and Envoys to the gate and the first backend, each by a link of their own that can fail.
     #[must_use]
     pub fn links(mut self) -> Self {
         self.links = true;

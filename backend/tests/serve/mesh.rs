@@ -11,9 +11,6 @@ use rig::tier::{Server, Tier};
 use crate::client::fp32;
 use crate::process::Forebay;
 
-/// How the answer to ROLE of a Redis that is a replica begins.
-pub(crate) const REPLICA: &str = "*5";
-
 /// Has a server find nothing but what the tier has.
 pub(crate) const TIER_ALONE: [&str; 2] = ["--pool-bytes", "0"];
 

@@ -1,62 +1,21 @@
 //! A pool of Redis in cluster mode: results lie at the nodes that have their slots, a node that is lost is followed by its replica, and
 //! what that costs is hits.
 
-use std::array::from_fn;
-
 use rig::authority::Authority;
 use rig::process::{free_port, until};
+use rig::redis_cluster::{MASTERS, SLOTS, cluster, url};
 use rig::tier::{Server, Tier};
 
-use crate::mesh::{Mesh, REPLICA, TIER_ALONE, ask, lookup, works};
+use crate::mesh::{Mesh, TIER_ALONE, ask, lookup, works};
 use crate::process::{Forebay, refused, serve_command, test_repository};
 use crate::reached::rights_of_the_page;
 
-const MASTERS: usize = 3;
-const SLOTS: usize = 16384;
-/// After so long without an answer a node is taken for lost: on a machine that is busy others are not fast.
-const LOST_MS: &str = "2000";
 const PASSWORD: &str = "secret";
-
-/// A node that is in no cluster yet, and the port that other nodes reach it at.
-fn node() -> (Server, u16) {
-    let bus = free_port();
-    let own =
-        ["--cluster-enabled", "yes", "--cluster-port", &bus.to_string(), "--cluster-node-timeout", LOST_MS];
-    (Server::start_with(Tier::Redis, &own), bus)
-}
-
-/// What a node answers: a text's first line.
-fn text(node: &Server, command: &str) -> String {
-    node.ask(command).nth(1).unwrap()
-}
-
-/// Masters that share all slots; behind them a replica of each, in their order.
-fn cluster() -> Vec<Server> {
-    let nodes: [_; 2 * MASTERS] = from_fn(|_| node());
-    let (first, _) = &nodes[0];
-    for (node, bus) in &nodes[1..] {
-        assert_eq!(first.tell(&format!("CLUSTER MEET 127.0.0.1 {} {bus}", node.port)), "+OK");
-    }
-    let (masters, replicas) = nodes.split_at(MASTERS);
-    for (at, ((master, _), (replica, _))) in masters.iter().zip(replicas).enumerate() {
-        let (begin, end) = (SLOTS * at / MASTERS, SLOTS * (at + 1) / MASTERS - 1);
-        assert_eq!(master.tell(&format!("CLUSTER ADDSLOTSRANGE {begin} {end}")), "+OK");
-        let id = text(master, "CLUSTER MYID");
-        until("it knows its master", || {
-            (replica.tell(&format!("CLUSTER REPLICATE {id}")) == "+OK").then_some(())
-        });
-    }
-    let nodes: Vec<_> = nodes.into_iter().map(|(node, _)| node).collect();
-    until("all know that all slots are there", || {
-        nodes.iter().all(|node| text(node, "CLUSTER INFO") == "cluster_state:ok").then_some(())
-    });
-    nodes
-}
 
 /// The pool by that many of its nodes.
 fn named_by(nodes: Vec<Server>, count: usize, proof: &str) -> Mesh {
-    let list: Vec<String> = nodes[..count].iter().map(|node| format!("127.0.0.1:{}", node.port)).collect();
-    Mesh::at(Tier::Redis, nodes, &format!("redis+cluster://{proof}{}", list.join(",")))
+    let url = url(&nodes[..count], proof);
+    Mesh::at(Tier::Redis, nodes, &url)
 }
 
 #[test]
@@ -82,8 +41,7 @@ fn results_lie_at_all_nodes_and_who_is_lost_is_followed_by_its_replica() {
         works(&one, &gate, &mut values);
         mesh.servers[at].restart();
         until("one of the two is a replica", || {
-            let is_replica = |at: usize| mesh.servers[at].tell("ROLE") == REPLICA;
-            (is_replica(at) != is_replica(MASTERS + at)).then_some(())
+            (mesh.servers[at].is_replica() != mesh.servers[MASTERS + at].is_replica()).then_some(())
         });
     }
 }

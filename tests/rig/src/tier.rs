@@ -5,11 +5,17 @@ use std::io::{BufRead as _, BufReader, Write as _};
 use std::net::TcpStream;
 use std::path::Path;
 use std::process::Command;
+use std::time::Duration;
 
 use tempfile::TempDir;
 
 use crate::installed::installed;
 use crate::process::{PATIENCE, Process, free_port, listens};
+
+/// After so long without an answer others take a Redis for lost: on a machine that is busy none is fast.
+pub const LOST: Duration = Duration::from_secs(2);
+/// How the answer to ROLE of a Redis that is a replica begins.
+const REPLICA: &str = "*5";
 
 /// What keeps results for all.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -91,6 +97,14 @@ impl Server {
     /// It can't be asked.
     pub fn tell(&self, command: &str) -> String {
         self.ask(command).next().expect("an answer")
+    }
+
+    /// Is it a Redis that is another one's replica?
+    ///
+    /// # Panics
+    /// It can't be asked.
+    pub fn is_replica(&self) -> bool {
+        self.tell("ROLE") == REPLICA
     }
 
     /// Sends it a command; the lines of what it answers, which do not end by themselves.

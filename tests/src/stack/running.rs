@@ -6,6 +6,7 @@ use rig::forebay::Ports;
 use rig::http::{self, Answer};
 use rig::link::Link;
 use rig::process::{Process, until};
+use rig::sentinel::Sentinel;
 use rig::tier::Server;
 use std::iter::once;
 use std::path::PathBuf;
@@ -37,6 +38,8 @@ pub struct Links {
     pub gate: Link,
     /// Of all Envoys to the gate.
     pub envoys: Link,
+    /// Of all Envoys to the first backend, by HTTP and gRPC.
+    pub first_backend: [Link; 2],
 }
 
 /// A running stack. Fields end in this order.
@@ -49,8 +52,10 @@ pub struct Running {
     pub(super) gate: Option<(Process, Ports)>,
     /// The backends, as the services were named.
     pub backends: Vec<Backend>,
-    /// Redis or the Memcached's, where there are any.
+    /// Redis, its master first, or the Memcached's, where there are any.
     pub servers: Vec<Server>,
+    /// Who watches over them.
+    pub(super) _sentinels: Vec<Sentinel>,
     /// Of the shared pool.
     pub(super) url: Option<String>,
     /// Envoy's port.

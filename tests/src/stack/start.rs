@@ -6,6 +6,8 @@ use super::running::{self, Backend, Links, Proxy, Running};
 use super::{Pool, Stack};
 use rig::link::Link;
 use rig::process::until;
+use rig::redis_cluster;
+use rig::sentinel::{self, Sentinel};
 use rig::tier::{Server, Tier};
 use tempfile::TempDir;
 
@@ -24,13 +26,25 @@ impl Stack {
         secrets.of_tenant(self.tenant.clone()).with_tls(self.tls.clone())
     }
 
-    /// What keeps results for all.
-    fn servers(&self) -> Vec<Server> {
-        match self.pool {
+    /// What keeps results for all, who watches over it, and the URL that names it.
+    fn servers(&self) -> (Vec<Server>, Vec<Sentinel>, Option<String>) {
+        let servers = match self.pool {
             Pool::Memory => vec![],
             Pool::Redis => vec![Server::start_with(Tier::Redis, &self.redis_arguments())],
             Pool::Memcached => vec![Server::start(Tier::Memcached), Server::start(Tier::Memcached)],
-        }
+            Pool::Sentinel => {
+                let (servers, sentinels, url) = sentinel::watched(None);
+                sentinel::until_ready(&sentinels);
+                return (servers, sentinels, Some(url));
+            }
+            Pool::Cluster => {
+                let nodes = redis_cluster::cluster();
+                let url = redis_cluster::url(&nodes, "");
+                return (nodes, vec![], Some(url));
+            }
+        };
+        let url = Server::url(&servers);
+        (servers, vec![], url)
     }
 
     /// Starts it; ready when this returns.
@@ -40,14 +54,14 @@ impl Stack {
     pub fn start(self) -> Running {
         let folder = TempDir::new().expect("a temporary folder");
         let secrets = self.secrets(&folder);
-        let servers = self.servers();
+        let (servers, sentinels, url) = self.servers();
         let mut links = self.links.then(|| {
             let link = || Link::start(servers[0].port);
-            Links { backends: link(), gate: link(), envoys: link() }
+            Links { backends: link(), gate: link(), envoys: link(), first_backend: [link(), link()] }
         });
         let by = |link: fn(&Links) -> &Link| match &links {
             Some(links) => Some(format!("redis://127.0.0.1:{}", link(links).port)),
-            None => Server::url(&servers),
+            None => url.clone(),
         };
         let (gates_url, url) = (by(|links| &links.gate), by(|links| &links.backends));
         let started = |service: &String, name: &str, models: &[String]| {
@@ -59,7 +73,12 @@ impl Stack {
         };
         let mut backends: Vec<Backend> =
             self.services.iter().map(|service| started(service, service, &self.models)).collect();
-        let wired = backends.iter().map(|b| (b.service.clone(), b.ports.http)).collect();
+        let mut wired: Vec<_> = backends.iter().map(|b| (b.service.clone(), b.ports.http)).collect();
+        let mut backend_grpc_port = backends[0].ports.grpc.expect("a backend serves gRPC");
+        if let Some(links) = &mut links {
+            links.first_backend = [wired[0].1, backend_grpc_port].map(Link::start);
+            [wired[0].1, backend_grpc_port] = links.first_backend.each_ref().map(|link| link.port);
+        }
         for number in 1..self.replicas {
             backends.push(started(&self.services[0], &format!("replica-{number}"), &self.models));
         }
@@ -85,7 +104,7 @@ impl Stack {
         let wiring = Wiring {
             backends: wired,
             replicas,
-            backend_grpc_port: backends[0].ports.grpc.expect("a backend serves gRPC"),
+            backend_grpc_port,
             gate_port: self.gate_port.unwrap_or(linked_port),
             token: secrets.token.clone(),
             injects: self.injects,
@@ -106,14 +125,7 @@ impl Stack {
         }
         let polls = self.gate_port.is_none() && wiring.changes.poll_the_gate();
         let (envoy, port, admin_port) = envoy::start(folder.path(), &wiring);
-        let others = (1..self.proxies)
-            .map(|number| {
-                let own = folder.path().join(format!("proxy-{number}"));
-                std::fs::create_dir(&own).expect("a folder of its own");
-                let (process, port, admin_port) = envoy::start(&own, &wiring);
-                Proxy { process, port, admin_port }
-            })
-            .collect();
+        let others = (1..self.proxies).map(|number| another(&folder, number, &wiring)).collect();
         let arguments = self.arguments;
         let running = Running {
             envoy,
@@ -122,6 +134,7 @@ impl Stack {
             gate,
             backends,
             servers,
+            _sentinels: sentinels,
             url,
             port,
             admin_port,
@@ -137,4 +150,12 @@ impl Stack {
         }
         running
     }
+}
+
+/// An Envoy beside the first one.
+fn another(folder: &TempDir, number: usize, wiring: &Wiring) -> Proxy {
+    let own = folder.path().join(format!("proxy-{number}"));
+    std::fs::create_dir(&own).expect("a folder of its own");
+    let (process, port, admin_port) = envoy::start(&own, wiring);
+    Proxy { process, port, admin_port }
 }

@@ -1,9 +1,9 @@
-//! What fails, and how it is mended.
+//! What fails, and how it is mended: what keeps results, and who answers.
 
-use std::time::Duration;
-
-use e2e::stack::{Links, Pool, Running};
+use e2e::stack::{Pool, Running};
 use rig::tier::Server;
+
+use super::load::{CLIENTS, MODEL};
 
 /// Something that fails.
 pub(super) struct Fault {
@@ -12,22 +12,31 @@ pub(super) struct Fault {
     pub(super) begins: fn(&mut Running),
     /// `None`: it is left so, and what is left goes on.
     pub(super) mends: Option<fn(&mut Running)>,
+    /// What is asked for.
+    pub(super) model: &'static str,
+    /// More arguments of `serve`.
+    pub(super) serve: &'static [&'static str],
+    /// So many clients more of each Envoy while it lasts.
+    pub(super) crowd: usize,
     /// It is one of links.
     pub(super) links: bool,
     /// It takes an Envoy, whose clients can't be answered.
     pub(super) takes_a_proxy: bool,
-    /// How errors begin that are the fault itself.
+    /// What errors say that are the fault itself.
     pub(super) allows: &'static [&'static str],
     /// Each `cargo xtask test` has it.
     pub(super) is_quick: bool,
 }
 
 /// One of Redis', mended, that no error comes of.
-const NONE: Fault = Fault {
+pub(super) const NONE: Fault = Fault {
     name: "",
     pool: Pool::Redis,
     begins: |_| {},
     mends: None,
+    model: MODEL,
+    serve: &[],
+    crowd: 0,
     links: false,
     takes_a_proxy: false,
     allows: &[],
@@ -36,10 +45,6 @@ const NONE: Fault = Fault {
 
 fn redis(mesh: &Running) -> &Server {
     &mesh.servers[0]
-}
-
-fn links(mesh: &Running) -> &Links {
-    mesh.links.as_ref().expect("links")
 }
 
 fn told(mesh: &Running, command: &str) {
@@ -125,7 +130,7 @@ pub(super) const FAULTS: &[Fault] = &[
         name: "one of two Envoys is killed",
         begins: |mesh| mesh.proxy(1).kill(),
         takes_a_proxy: true,
-        allows: &["connection"],
+        allows: &["connection: "],
         ..NONE
     },
     Fault {
@@ -135,57 +140,18 @@ pub(super) const FAULTS: &[Fault] = &[
         ..NONE
     },
     Fault {
-        name: "the backends' links to Redis are cut",
-        begins: |mesh| links(mesh).backends.cut(),
-        mends: Some(|mesh| links(mesh).backends.mend()),
-        ..OF_LINKS
-    },
-    Fault {
-        name: "the backends' links to Redis fall silent, half open, for good",
-        begins: |mesh| links(mesh).backends.silence(),
-        ..OF_LINKS
-    },
-    Fault {
-        name: "what goes from the backends to Redis takes 100 ms",
-        begins: |mesh| links(mesh).backends.slow(SLOW),
-        mends: Some(|mesh| links(mesh).backends.mend()),
-        ..OF_LINKS
-    },
-    Fault {
-        name: "the gate's links to Redis are cut",
-        begins: |mesh| links(mesh).gate.cut(),
-        mends: Some(|mesh| links(mesh).gate.mend()),
-        ..OF_LINKS
-    },
-    Fault {
-        name: "the gate's links to Redis fall silent, half open, for good",
-        begins: |mesh| links(mesh).gate.silence(),
-        ..OF_LINKS
-    },
-    Fault {
-        name: "the Envoys' links to the gate are cut",
-        begins: |mesh| links(mesh).envoys.cut(),
-        mends: Some(|mesh| links(mesh).envoys.mend()),
-        ..OF_LINKS
-    },
-    Fault {
-        name: "the Envoys' links to the gate fall silent, half open, for good",
-        begins: |mesh| links(mesh).envoys.silence(),
-        ..OF_LINKS
-    },
-    Fault {
-        name: "what goes from the Envoys to the gate takes 100 ms",
-        begins: |mesh| links(mesh).envoys.slow(SLOW),
-        mends: Some(|mesh| links(mesh).envoys.mend()),
-        ..OF_LINKS
+        name: "ten times the clients, and ten times what the backends compute is asked for",
+        mends: Some(|_| {}),
+        model: "slow",
+        serve: &["--instances", "1", "--max-queue-requests", "8"],
+        crowd: 9 * CLIENTS,
+        allows: &[FULL],
+        ..NONE
     },
 ];
 
-/// As between continents.
-const SLOW: Duration = Duration::from_millis(100);
-
-/// The same, of links.
-const OF_LINKS: Fault = Fault { links: true, ..NONE };
+/// What a backend says whose queue is full.
+const FULL: &str = "the queue of the model is full";
 
 /// Every entry that lies there has its last byte turned over, and one in its middle.
 fn flip(mesh: &mut Running) {

@@ -15,7 +15,7 @@ use rig::v2::{JSON, request};
 
 pub(super) const MODEL: &str = "identity_fp32";
 /// Clients of each Envoy, half of them over gRPC.
-const CLIENTS: usize = 4;
+pub(super) const CLIENTS: usize = 4;
 /// A client asks so often at most: the machine is to fail of the fault alone.
 const PACE: Duration = Duration::from_millis(5);
 /// Values that are asked for again and again; each other request is for a new one.
@@ -43,14 +43,15 @@ pub(super) struct Load {
 static NEW: AtomicUsize = AtomicUsize::new(1_000_000);
 
 impl Load {
-    pub(super) fn start(ports: &[u16]) -> Self {
+    /// So many clients of each Envoy.
+    pub(super) fn start(ports: &[u16], model: &'static str, clients: usize) -> Self {
         let (ends, outcomes) = (Arc::new(AtomicBool::new(false)), Arc::default());
         let mut load = Self { ends, outcomes, clients: Vec::new() };
-        for number in 0..CLIENTS * ports.len() {
+        for number in 0..clients * ports.len() {
             let (ends, outcomes) = (load.ends.clone(), load.outcomes.clone());
             let port = ports[number % ports.len()];
             let is_grpc = (number / ports.len()).is_multiple_of(2);
-            load.clients.push(std::thread::spawn(move || work(port, is_grpc, &ends, &outcomes)));
+            load.clients.push(std::thread::spawn(move || work((port, is_grpc), model, &ends, &outcomes)));
         }
         load
     }
@@ -92,22 +93,27 @@ impl Client {
         }
     }
 
-    fn ask(&mut self, value: f32) -> std::io::Result<Answer> {
+    fn ask(&mut self, model: &str, value: f32) -> std::io::Result<Answer> {
         match self {
             Self::Http(connection) => {
                 let body = request(&[value]).to_string();
-                connection.write(&post(&format!("/v2/models/{MODEL}/infer"), &JSON, body.as_bytes()))?;
+                connection.write(&post(&format!("/v2/models/{model}/infer"), &JSON, body.as_bytes()))?;
                 connection.read()
             }
             Self::Grpc(connection) => {
-                let message = framed(&infer_request(MODEL, value));
+                let message = framed(&infer_request(model, value));
                 connection.try_post(&format!("/{SERVICE}/ModelInfer"), &CALL, message)
             }
         }
     }
 }
 
-fn work(port: u16, is_grpc: bool, ends: &AtomicBool, outcomes: &Mutex<Vec<(Outcome, Duration)>>) {
+fn work(
+    (port, is_grpc): (u16, bool),
+    model: &str,
+    ends: &AtomicBool,
+    outcomes: &Mutex<Vec<(Outcome, Duration)>>,
+) {
     let mut client = None;
     while !ends.load(Ordering::Relaxed) {
         let number = NEW.fetch_add(1, Ordering::Relaxed);
@@ -117,7 +123,7 @@ fn work(port: u16, is_grpc: bool, ends: &AtomicBool, outcomes: &Mutex<Vec<(Outco
             Some(client) => Ok(client),
             None => Client::open(port, is_grpc),
         };
-        let outcome = match asked.and_then(|mut open| Ok((open.ask(value)?, open))) {
+        let outcome = match asked.and_then(|mut open| Ok((open.ask(model, value)?, open))) {
             Ok((answer, open)) => {
                 // An answer without keep-alive ends its connection.
                 client = (answer.header("connection") != "close").then_some(open);
@@ -133,7 +139,13 @@ fn work(port: u16, is_grpc: bool, ends: &AtomicBool, outcomes: &Mutex<Vec<(Outco
 fn judged(answer: &Answer, value: f32) -> Outcome {
     let status = answer.header("grpc-status");
     if answer.status != 200 || !matches!(status, "" | "0") {
-        return Outcome::Failed(format!("{}{status}", answer.status));
+        // A gRPC status' text has its spaces encoded.
+        let said = if status.is_empty() {
+            answer.error()
+        } else {
+            answer.header("grpc-message").replace("%20", " ")
+        };
+        return Outcome::Failed(format!("{} {status} {said}", answer.status));
     }
     let in_json = || answer.json()["outputs"][0]["data"][0] == f64::from(value);
     let is_right = if status.is_empty() { in_json() } else { answer.body.ends_with(&value.to_le_bytes()) };
