@@ -55,6 +55,15 @@ pub fn cluster() -> Vec<Server> {
     nodes
 }
 
+/// Waits until each replica has all that its master has: no other follows a master that is lost.
+///
+/// # Panics
+/// One does not get it.
+pub fn until_synced(nodes: &[Server]) {
+    let is_connected = |node: &Server| node.ask("ROLE").nth(7).as_deref() == Some("connected");
+    until("replicas are synced", || nodes[MASTERS..].iter().all(is_connected).then_some(()));
+}
+
 /// The URL that names those nodes, by which the others are found.
 #[must_use]
 pub fn url(nodes: &[Server], proof: &str) -> String {

@@ -39,6 +39,7 @@ impl Stack {
             }
             Pool::Cluster => {
                 let nodes = redis_cluster::cluster();
+                redis_cluster::until_synced(&nodes);
                 let url = redis_cluster::url(&nodes, "");
                 return (nodes, vec![], Some(url));
             }
