@@ -14,6 +14,14 @@ fn watched(password: Option<&str>) -> (Mesh, Vec<Sentinel>) {
     (Mesh::at(Tier::Redis, servers, &url), sentinels)
 }
 
+/// The replicas have what the master has.
+fn until_copied(mesh: &Mesh) {
+    until("the replicas have it", || {
+        let sizes: Vec<_> = mesh.servers.iter().map(|server| server.tell("DBSIZE")).collect();
+        sizes.iter().all(|size| *size == sizes[0]).then_some(())
+    });
+}
+
 #[test]
 fn the_next_master_is_followed_and_no_request_fails_meanwhile() {
     let (mut mesh, sentinels) = watched(None);
@@ -23,10 +31,7 @@ fn the_next_master_is_followed_and_no_request_fails_meanwhile() {
     let kept = values.next().unwrap();
     ask(&one, kept);
     until("it is in the pool", || (lookup(&gate, kept).status == 200).then_some(()));
-    until("the replicas have it", || {
-        let sizes: Vec<_> = mesh.servers.iter().map(|server| server.tell("DBSIZE")).collect();
-        sizes.iter().all(|size| *size == sizes[0]).then_some(())
-    });
+    until_copied(&mesh);
     until_ready(&sentinels);
     assert_eq!(lookup(&gate, kept).status, 200);
     let mut master = mesh.servers.remove(0);
@@ -75,6 +80,7 @@ fn a_purge_outlives_a_failover_for_who_was_there_and_for_who_comes() {
     let (one, gate) = (mesh.serve(), token.gate(&mesh));
     let mut values = (1..u16::MAX).map(f32::from);
     works(&one, &gate, &mut values);
+    until_copied(&mesh);
     until_ready(&sentinels);
     let generation = || ask(&one, 0.5).header("x-forebay-generation").to_owned();
     let raw = generation();
