@@ -12,7 +12,8 @@ use crate::workbench::{FEATURES, Said, Workbench, judged, log, names};
 fn a_wide_model_becomes_a_fourth_and_no_slower_and_goes_back() {
     let bench = Workbench::of(&models::wide()).with_data(400, &[dim(FEATURES)]);
     let original = std::fs::read(bench.path("models/m/1/model.onnx")).unwrap();
-    let arguments = ["--metric=top1", "--max-loss=2", "--prefer=size"];
+    // Of INT8 one kind of processor loses 1 point here, another one 3.
+    let arguments = ["--metric=top1", "--max-loss=5", "--prefer=size"];
     let Said { code, out, err } = bench.optimize(&[&arguments[..], &["--time=15s"]].concat());
     assert_eq!(code, Some(0), "{out}{err}");
     assert_eq!(bench.lies(), ["1", "2", "optimize"]);
@@ -21,7 +22,7 @@ fn a_wide_model_becomes_a_fourth_and_no_slower_and_goes_back() {
     let report = bench.report();
     is_tried_with_the_bits_that_may_be_better(&report);
     let taken = judged(&report).last().unwrap();
-    assert!(taken["loss"]["points"].as_f64().unwrap() <= 2.0, "{taken}");
+    assert!(taken["loss"]["points"].as_f64().unwrap() <= 5.0, "{taken}");
     assert!(taken["refusals"].as_array().unwrap().is_empty(), "{taken}");
     for speed in taken["speeds"].as_array().unwrap() {
         assert!(
@@ -35,7 +36,7 @@ fn a_wide_model_becomes_a_fourth_and_no_slower_and_goes_back() {
     assert!(size(2) * 3 < size(1), "{} bytes of {}", size(2), size(1));
     assert_eq!(std::fs::read(bench.path("models/m/1/model.onnx")).unwrap(), original);
     for (metric, most, ends, says) in [
-        ("--metric=top1", "--max-loss=2", 0, "keeps its word here"),
+        ("--metric=top1", "--max-loss=5", 0, "keeps its word here"),
         ("--metric=cosine", "--max-loss=0", 3, "does not keep its word"),
     ] {
         let Said { code, out, err } = bench.optimize(&["--check", metric, most]);

@@ -53,7 +53,7 @@ fn a_loss_in_one_channel_is_seen_whatever_the_whole_output_says() {
 fn a_run_that_is_stopped_goes_on_where_it_was() {
     let bench = Workbench::of(&models::tiny_convolutions()).with_data(300, &[2, 4, 4]);
     let data = format!("--data={}", bench.path("data").display());
-    let arguments = [data.as_str(), "--max-loss=2", "--time=6s"];
+    let arguments = [data.as_str(), "--max-loss=2", "--time=12s"];
     let mut stopped = bench.command(&arguments).stderr(Stdio::piped()).spawn().unwrap();
     let said = BufReader::new(stopped.stderr.take().unwrap());
     let mut said = said.lines().map(Result::unwrap);
