@@ -80,7 +80,11 @@ fn repeat(envoy: &str, sample: &Sample, encoding: Encoding) -> Result<Vec<String
 /// The same over gRPC.
 fn call(envoy: &str, sample: &Sample, caller: &Caller<'_>) -> Result<Vec<String>> {
     let data = caller.folder.join("call.json");
-    std::fs::write(&data, sample.request(Encoding::Json, CALL_SEED).bytes)?;
+    let asked = sample.request(Encoding::Json, CALL_SEED).bytes;
+    // One element of two values has no third: it was asked for already.
+    let mut others = sample.encodings().iter().map(|encoding| *encoding as usize);
+    let is_new = others.all(|seed| sample.request(Encoding::Json, seed).bytes != asked);
+    std::fs::write(&data, asked)?;
     let model = &sample.model;
     let mut wrong = Vec::new();
     let mut first: Option<String> = None;
@@ -97,7 +101,8 @@ fn call(envoy: &str, sample: &Sample, caller: &Caller<'_>) -> Result<Vec<String>
         let outputs = said.lines().skip_while(|line| !line.starts_with("bytes")).skip(1).collect::<String>();
         let is_first = first.as_ref().is_none_or(|first| *first == outputs);
         let nearest = status.rsplit(", ").next().unwrap_or_default();
-        let found = as_it_should_be(nearest, time, is_first, sample.cached);
+        let times = if is_new { time } else { time + 1 };
+        let found = as_it_should_be(nearest, times, is_first, sample.cached);
         wrong.extend(found.err().map(|error| format!("{model}, gRPC, time {time}: {error:#}")));
         first.get_or_insert(outputs);
     }

@@ -138,11 +138,11 @@ impl Input {
     fn json(&self, seed: usize) -> Value {
         let elements = self.elements(seed);
         match self.datatype {
-            DataType::Bool => elements.map(|at| at % 2 == 1).collect(),
+            DataType::Bool => elements.map(|at| bit(at) == 1).collect(),
             DataType::Bytes => elements.map(text).collect(),
             DataType::Fp16 | DataType::Bf16 | DataType::Fp32 | DataType::Fp64 => elements.map(wave).collect(),
             // Sound as an index of almost anything.
-            _ => elements.map(|at| at % 2).collect(),
+            _ => elements.map(bit).collect(),
         }
     }
 
@@ -154,7 +154,7 @@ impl Input {
             DataType::Fp64 => elements.flat_map(|at| f64::from(wave(at)).to_le_bytes()).collect(),
             // The upper half of an FP32; of an FP16, 0 and 1/2.
             DataType::Bf16 => elements.flat_map(|at| wave(at).to_le_bytes().into_iter().skip(2)).collect(),
-            DataType::Fp16 => elements.flat_map(|at| [0, if at % 2 == 1 { 0x38 } else { 0 }]).collect(),
+            DataType::Fp16 => elements.flat_map(|at| [0, if bit(at) == 1 { 0x38 } else { 0 }]).collect(),
             DataType::Bytes => elements
                 .flat_map(|at| {
                     let text = text(at).into_bytes();
@@ -164,10 +164,15 @@ impl Input {
                 .collect(),
             other => {
                 let size = other.size().unwrap_or(1);
-                elements.flat_map(|at| (at % 2).to_le_bytes().into_iter().take(size)).collect()
+                elements.flat_map(|at| bit(at).to_le_bytes().into_iter().take(size)).collect()
             }
         }
     }
+}
+
+/// 0 or 1, in an order (of Thue and Morse) that is another one from wherever it begins: so seeds differ where there are three elements.
+fn bit(at: usize) -> usize {
+    at.count_ones() as usize % 2
 }
 
 /// From -1/2 to 1/2, in steps that every float holds exactly.
@@ -209,6 +214,15 @@ mod tests {
             let sample = sample(datatype.as_str(), &[]);
             let [one, other] = [0, 1].map(|seed| sample.request(Encoding::Binary, seed).bytes);
             assert_ne!(one, other, "{datatype}");
+        }
+    }
+
+    #[test]
+    fn the_seeds_of_the_three_encodings_differ_of_three_elements() {
+        for datatype in forebay_protocol::datatype::ALL {
+            let sample = sample(datatype.as_str(), &[3]);
+            let [json, binary, call] = [0, 1, 3].map(|seed| sample.request(Encoding::Binary, seed).bytes);
+            assert!(json != binary && binary != call && call != json, "{datatype}");
         }
     }
 
