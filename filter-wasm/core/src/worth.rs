@@ -4,10 +4,11 @@
 
 use std::collections::HashMap;
 
-/// A lookup's price: CPU of proxy and gate, in microseconds (`cargo xtask bench`, a miss with a gate less one without).
+/// A lookup's price: CPU of proxy and gate, in microseconds. An estimate still: `cargo xtask bench --only gate` measures it, as a miss
+/// with a gate less one without.
 const LOOKUP_US: f32 = 115.0;
-/// What the way to a backend costs that has the answer in the pool: CPU of proxy and backend, in microseconds (the same, a pool hit of
-/// the backend's).
+/// What the way to a backend costs that has the answer in the pool: CPU of proxy and backend, in microseconds. An estimate too, which
+/// `cargo xtask bench --only "way to"` measures.
 const WAY_US: f32 = 150.0;
 /// Bytes of a request that cost a microsecond on that way.
 const BYTES_PER_US: f32 = 1024.0;

@@ -1,4 +1,4 @@
-//! The registry that many share: `serve` says what it serves once a second and at once when that changes, and that it leaves as soon as
+//! The registry that many share: `serve` says what it serves again and again and at once when that changes, and that it leaves as soon as
 //! its end begins; the gate reads what all of them said, and says which tables it and its proxies have. Times are the tier's own, so that clocks of machines don't matter.
 
 mod follow;
@@ -91,7 +91,7 @@ impl<S: Steps> Shared<S> {
         Self { steps: Arc::new(steps), records, told, purged: Arc::new(Purged::shared()) }
     }
 
-    /// As a server has it, which says what it serves once a second. The receiver is told when the others know that it leaves. Must be
+    /// As a server has it, which says what it serves again and again. The receiver is told when the others know that it leaves. Must be
     /// called inside a runtime.
     pub(crate) fn told(steps: S, service: &str, leaving: Leaving) -> (Self, oneshot::Receiver<()>) {
         let steps = Arc::new(steps);
