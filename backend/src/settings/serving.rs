@@ -86,16 +86,22 @@ impl ServingSettings {
         self.sizes.pool_bytes = (self.pool.tier.pool != PoolKind::None).then(|| self.pool.pool_bytes());
     }
 
+    /// Whether there is a gate in this process.
+    fn has_gate(&self) -> bool {
+        self.pool.tier.pool == PoolKind::Memory
+    }
+
     /// What clap can't check: rules that span two settings.
     pub(super) fn check(&self) -> Result<(), SettingsError> {
         self.trace.config()?;
-        if self.key_trace.config()?.is_some() && self.pool.tier.pool != PoolKind::Memory {
-            let reason = "no gate is in this server without --pool memory: say it to `forebay gate`, which proxies poll";
-            return Err(wrong("--key-trace-dir", reason));
-        }
-        if self.operators.operators_file.is_some() && self.pool.tier.pool != PoolKind::Memory {
-            let reason = "no gate is in this server without --pool memory: say it to `forebay gate`, where operators purge";
-            return Err(wrong("--operators-file", reason));
+        let gates = [
+            ("--key-trace-dir", self.key_trace.config()?.is_some(), "which proxies poll"),
+            ("--operators-file", self.operators.operators_file.is_some(), "where operators purge"),
+        ];
+        let lost = gates.into_iter().find(|(_, is_said, _)| *is_said && !self.has_gate());
+        if let Some((flag, _, what)) = lost {
+            let reason = "no gate is in this server without --pool memory: say it to `forebay gate`";
+            return Err(wrong(flag, format!("{reason}, {what}")));
         }
         check_service(&self.service)?;
         self.trust.check()?;
