@@ -1,15 +1,20 @@
 //! What is killed, and what clients see of it.
 
 use super::{HIT, STORED, is};
+use e2e::grpc::{SERVICE, call, infer_request};
+use e2e::http2;
 use e2e::stack::{Pool, Stack};
 use rig::http::{Answer, Connection, get, post, pretend};
 use rig::installed::checkout;
+use rig::link::Link;
 use rig::process::until;
 use rig::v2::{JSON, binary, fp32, fp32_binary};
 use serde_json::json;
 use std::io::Write;
 use std::net::TcpStream;
 use std::sync::atomic::{AtomicU64, Ordering};
+use std::thread;
+use std::time::Duration;
 
 const MODEL: &str = "identity_fp32";
 
@@ -192,6 +197,48 @@ fn a_backend_killed_in_the_middle_gives_all_who_waited_a_clear_503() {
         assert!(answer.status == 503 && !answer.error().is_empty(), "{answer:?}");
         assert!(!answer.header("retry-after").is_empty());
     }
+    stack.sound();
+}
+
+/// Longer than a test waits.
+const FOREVER: Duration = Duration::from_mins(10);
+
+#[test]
+fn what_waits_on_connections_that_fall_silent_and_what_is_asked_on_them_then_is_answered_on_others() {
+    let stack = Stack::new().pool(Pool::Redis).links().start();
+    let links = &stack.links.as_ref().expect("links").first_backend;
+    let calls = http2::Connection::open(stack.port).expect("Envoy accepts");
+    let both_are_answered = |value: f32, meanwhile: &dyn Fn()| {
+        let message = infer_request(MODEL, value + 0.5);
+        thread::scope(|scope| {
+            let asked = scope.spawn(|| stack.infer(MODEL, &JSON, &fp32(&[value])));
+            let called = scope.spawn(|| call(&calls, &format!("{SERVICE}/ModelInfer"), &message));
+            meanwhile();
+            is(&asked.join().expect("an answer"), STORED);
+            let called = called.join().expect("an answer");
+            is(&called, "forebay; fwd=miss");
+            assert_eq!(called.header("grpc-status"), "0");
+        });
+    };
+    both_are_answered(1.0, &|| ());
+    // What has reached the link stays there: it was acknowledged, so that its connection waits for nothing but an answer.
+    for link in links {
+        link.slow(FOREVER);
+    }
+    both_are_answered(2.0, &|| {
+        until("both are on their way", || {
+            let active = ["forebay-backend", "forebay-backend-grpc"]
+                .map(|cluster| stack.stats(&format!("cluster.{cluster}.upstream_rq_active")));
+            let active: u64 = active.iter().flatten().map(|(_, count)| count).sum();
+            (active == 2).then_some(())
+        });
+        for link in links {
+            link.silence();
+            link.mend();
+        }
+    });
+    links.iter().for_each(Link::silence);
+    both_are_answered(3.0, &|| ());
     stack.sound();
 }
 

@@ -74,6 +74,8 @@
       dns_refresh_rate: 1s
       dns_lookup_family: V4_PREFERRED
   connect_timeout: 0.5s
+  upstream_connection_options: *heard
+  upstream_bind_config: *acknowledged
   per_connection_buffer_limit_bytes: 8388608
   lb_policy: RING_HASH # all requests of a model meet at one backend, which has it loaded
   common_lb_config: { healthy_panic_threshold: { value: 0 } }

@@ -71,6 +71,22 @@ pub(super) const FAULTS: &[Fault] = &[
         ..OF_LINKS
     },
     Fault {
+        name: "the Envoys' links to one of three backends fall silent, half open, for good: those of HTTP/1.1",
+        begins: |mesh| links(mesh).first_backend[0].silence(),
+        ..OF_LINKS
+    },
+    Fault {
+        name: "the Envoys' links to one of three backends fall silent, half open, for good: those of gRPC",
+        begins: |mesh| links(mesh).first_backend[1].silence(),
+        ..OF_LINKS
+    },
+    Fault {
+        name: "one of three backends is gone without a word, and no new link to it is answered",
+        begins: |mesh| links(mesh).first_backend.iter().for_each(Link::vanish),
+        model: "slow", // so that it computes when it goes
+        ..OF_LINKS
+    },
+    Fault {
         name: "what goes from the Envoys to one of three backends takes 100 ms",
         begins: |mesh| links(mesh).first_backend.iter().for_each(|link| link.slow(SLOW)),
         mends: Some(|mesh| links(mesh).first_backend.iter().for_each(Link::mend)),
