@@ -1,8 +1,11 @@
-//! Redis: entries by MGET, in cluster mode by GET, and SET. `server` is the one that the settings name, or that `sentinel`s name, or the
-//! nodes of a `cluster`; `listed` reads URLs of several, `link` is a connection, `commands` what goes by it, `why` what errors mean.
+//! Redis: entries by MGET, in cluster mode by GET, and SET. `server` is the one that the settings name, by an `endpoint`: itself, or who
+//! `sentinel`s say that it is, or the nodes of a `cluster`. `listed` reads URLs of several, `link` keeps a `connection`, `commands` go by it,
+//! `why` says what errors mean.
 
 mod cluster;
 mod commands;
+mod connection;
+mod endpoint;
 mod link;
 mod listed;
 mod sentinel;

@@ -16,8 +16,8 @@ use ::redis::{
 use futures_util::StreamExt as _;
 use futures_util::stream::FuturesUnordered;
 
+use super::connection::{ConnectError, greet};
 use super::listed::Listed;
-use super::server::{ConnectError, greet};
 use crate::cache::pool::dial::{CONNECT, Encrypts, Place, UNACKNOWLEDGED};
 use crate::settings::{Reach, SettingsError};
 

@@ -12,7 +12,8 @@ use metrics::{Counter, counter};
 use tokio::sync::watch;
 
 use super::commands::Commands;
-use super::server::{ConnectError, Connection, Endpoint};
+use super::connection::{ConnectError, Connection};
+use super::endpoint::Endpoint;
 use super::{Redis, Shelf as _, why};
 use crate::cache::pool::PoolError;
 use crate::time::backoff::backoff;

@@ -7,8 +7,8 @@ use std::sync::Arc;
 use ::redis::RedisConnectionInfo;
 use futures_util::stream::FuturesUnordered;
 
+use super::connection::{ConnectError, greet};
 use super::listed::Listed;
-use super::server::{ConnectError, greet};
 use crate::cache::pool::dial::{Encrypts, Place};
 use crate::settings::{Reach, SettingsError};
 
