@@ -14,6 +14,7 @@ mod memory;
 mod models;
 mod optimize;
 mod pool;
+mod reach;
 mod record;
 mod restricted;
 mod secrets;
@@ -51,7 +52,8 @@ pub(crate) use models::{Elsewhere, ModelControlMode, ModelSettings, TensorRtFlav
 pub(crate) use optimize::{
     FleetSettings, LossSettings, Metric, OptimizeSettings, Prefer, SampleSettings, ToolSettings,
 };
-pub(crate) use pool::{PoolKind, PoolSettings, Reach, TierSettings};
+pub(crate) use pool::{PoolKind, PoolSettings, TierSettings};
+pub(crate) use reach::Reach;
 pub(crate) use record::{RecordConfig, RecordSettings};
 pub(crate) use restricted::{Api, Restrictions};
 #[cfg(feature = "tensorrt")]

@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use clap::{Args, ValueEnum};
 
-use super::secrets::PasswordFile;
+use super::reach::{MEMCACHED, PREFIX, REDIS, Reach};
 use super::sizes::Share;
 use super::units::parse_bytes;
 use super::{SettingsError, wrong};
@@ -29,8 +29,6 @@ pub(crate) enum PoolKind {
     None,
 }
 
-/// Before names in a shared pool, where nothing else is set.
-const PREFIX: &str = "forebay";
 /// A name is at most 250 bytes long in Memcached, and what follows the prefix at most 84.
 const LONGEST_PREFIX: usize = 128;
 
@@ -162,67 +160,5 @@ impl PoolSettings {
     /// How long a lookup may take.
     pub(crate) fn timeout(&self) -> Duration {
         Duration::from_millis(u64::from(self.pool_timeout_ms))
-    }
-}
-
-/// How a tier's servers are reached.
-pub(crate) struct Reach {
-    pub(crate) flags: ReachFlags,
-    /// Not shown: there may be a password in it.
-    pub(crate) url: String,
-    pub(crate) ca_file: Option<PathBuf>,
-    pub(crate) password_file: Option<PasswordFile>,
-    /// Before each name there.
-    pub(crate) prefix: String,
-}
-
-/// The flags that say so, for errors to name.
-#[derive(Clone, Copy)]
-pub(crate) struct ReachFlags {
-    pub(crate) url: &'static str,
-    pub(crate) ca_file: &'static str,
-    pub(crate) password_file: &'static str,
-}
-
-const REDIS: ReachFlags =
-    ReachFlags { url: "--redis-url", ca_file: "--redis-ca-file", password_file: "--redis-password-file" };
-const MEMCACHED: ReachFlags = ReachFlags {
-    url: "--memcached-url",
-    ca_file: "--memcached-ca-file",
-    password_file: "--memcached-password-file",
-};
-
-impl Reach {
-    fn new(
-        flags: ReachFlags,
-        url: Option<String>,
-        ca_file: Option<PathBuf>,
-        password_file: Option<PathBuf>,
-    ) -> Self {
-        let password_file = password_file.map(|path| PasswordFile::new(flags.password_file, path));
-        let prefix = PREFIX.to_owned();
-        Self { flags, url: url.unwrap_or_default(), ca_file, password_file, prefix }
-    }
-
-    fn named(mut self, prefix: &str) -> Self {
-        prefix.clone_into(&mut self.prefix);
-        self
-    }
-
-    /// The URL alone says it.
-    #[cfg(test)]
-    pub(crate) fn by_url(url: &str) -> Self {
-        let flags = if url.starts_with("memcached") { MEMCACHED } else { REDIS };
-        Self::new(flags, Some(url.to_owned()), None, None)
-    }
-
-    /// # Errors
-    /// When there are two passwords: one in the URL and one in a file.
-    pub(crate) fn check_passwords(&self, is_in_url: bool) -> Result<(), SettingsError> {
-        let ReachFlags { url, password_file, .. } = self.flags;
-        if is_in_url && self.password_file.is_some() {
-            return Err(wrong(password_file, format!("{url} has a password too: leave one of them out")));
-        }
-        Ok(())
     }
 }
