@@ -34,8 +34,8 @@ pub(crate) trait Pool: Send + Sync {
     fn tier(&self) -> &'static str;
 
     /// The entries under `keys` that are there and authentic, in the order of the keys. A tier that is remote may fail to answer in
-    /// time: a miss for the caller. `at_least`: so long it is waited for, even by one that rests; else as the settings say.
-    fn get<'a>(&'a self, keys: &'a [Key], at_least: Option<Duration>) -> BoxFuture<'a, Found>;
+    /// time: a miss for the caller.
+    fn get<'a>(&'a self, keys: &'a [Key], otherwise: Otherwise) -> BoxFuture<'a, Found>;
 
     /// The same where it needs no round trip; nothing of a tier that is remote.
     fn at_hand(&self, _keys: &[Key]) -> Vec<Arc<Entry>> {
@@ -54,6 +54,17 @@ pub(crate) trait Pool: Send + Sync {
 
     /// Why it can't be used, if so.
     fn trouble(&self) -> Option<String>;
+}
+
+/// What follows where nothing is found.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Otherwise {
+    /// Another one looks, who computes: what a copy has of the tier is enough, though it may lack the newest.
+    Asked,
+    /// A computation.
+    Computed,
+    /// Nothing: the tier is waited for so long at least, even if it rests.
+    Nothing(Duration),
 }
 
 /// What was found.

@@ -11,7 +11,7 @@ use metrics::counter;
 use prost::Message as _;
 
 use super::live::Purged;
-use super::pool::{Claim, Found, MemoryPool, Pool, PoolError, dropped};
+use super::pool::{Claim, Found, MemoryPool, Otherwise, Pool, PoolError, dropped};
 use crate::time::clock::now_ms;
 
 /// How long the pool may take for what nothing else may answer (`only-if-cached`), if the settings don't give it more: no session
@@ -50,12 +50,17 @@ impl Store {
 
     /// The first fresh entry under `keys`. A pool that fails is a miss.
     pub(crate) async fn lookup(&self, keys: &[Key]) -> Option<Arc<Entry>> {
-        self.first_fresh(keys, self.pool.get(keys, None).await)
+        self.first_fresh(keys, self.pool.get(keys, Otherwise::Computed).await)
+    }
+
+    /// The same for a request that goes on to one who looks again: what was kept a moment ago may be missed.
+    pub(crate) async fn lookup_before(&self, keys: &[Key]) -> Option<Arc<Entry>> {
+        self.first_fresh(keys, self.pool.get(keys, Otherwise::Asked).await)
     }
 
     /// The same for a request that nothing else may answer.
     pub(crate) async fn lookup_only(&self, keys: &[Key]) -> Option<Arc<Entry>> {
-        self.first_fresh(keys, self.pool.get(keys, Some(ONLY_IF_CACHED)).await)
+        self.first_fresh(keys, self.pool.get(keys, Otherwise::Nothing(ONLY_IF_CACHED)).await)
     }
 
     /// The same of a pool that needs no round trip; `None` of others.

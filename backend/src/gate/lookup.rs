@@ -75,7 +75,7 @@ async fn find(
     let found = if asked.only_if_cached {
         gate.store.lookup_only(&keys).await
     } else {
-        gate.store.lookup(&keys).await
+        gate.store.lookup_before(&keys).await
     };
     trace.stage(Stage::Lookup, began);
     Ok((generations, found))

@@ -17,7 +17,7 @@ use futures_util::future::join_all;
 
 use super::lease::{self, Slot};
 use super::remote::{Sealed, Shelf};
-use super::{Names, PoolError, dropped};
+use super::{Names, Otherwise, PoolError, dropped};
 use crate::settings::{Reach, SettingsError};
 use connect::{ConnectError, Endpoint};
 use link::Link;
@@ -173,7 +173,12 @@ impl Shelf for Memcached {
     }
 
     /// A server that is lost has nothing; it is an error when none answers of those that are asked.
-    async fn get(&self, keys: &[Key], patience: Duration) -> Result<Vec<Option<Bytes>>, PoolError> {
+    async fn get(
+        &self,
+        keys: &[Key],
+        patience: Duration,
+        _: Otherwise,
+    ) -> Result<Vec<Option<Bytes>>, PoolError> {
         let shares = self.by_server(keys, |key| key);
         let (mut found, mut answered, mut failed) = (vec![None; keys.len()], false, None);
         for of_one in join_all(shares.iter().map(|share| share.get(patience))).await {

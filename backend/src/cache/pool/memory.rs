@@ -12,7 +12,7 @@ use prost::Message as _;
 use quick_cache::sync::{Cache, DefaultLifecycle};
 use quick_cache::{DefaultHashBuilder, Options, OptionsBuilder, Weighter};
 
-use super::{Claim, Found, Pool, PoolError, dropped};
+use super::{Claim, Found, Otherwise, Pool, PoolError, dropped};
 
 /// For sizing the cache's tables only.
 const TYPICAL_ENTRY_BYTES: usize = 4096;
@@ -53,7 +53,7 @@ impl Pool for MemoryPool {
         TIER
     }
 
-    fn get<'a>(&'a self, keys: &'a [Key], _at_least: Option<Duration>) -> BoxFuture<'a, Found> {
+    fn get<'a>(&'a self, keys: &'a [Key], _: Otherwise) -> BoxFuture<'a, Found> {
         std::future::ready(Ok(self.at_hand(keys))).boxed()
     }
 
@@ -110,7 +110,7 @@ mod tests {
     }
 
     fn get(pool: &MemoryPool, keys: &[Key]) -> Vec<Arc<Entry>> {
-        pool.get(keys, None).now_or_never().unwrap().unwrap()
+        pool.get(keys, Otherwise::Computed).now_or_never().unwrap().unwrap()
     }
 
     fn key(number: u32) -> Key {

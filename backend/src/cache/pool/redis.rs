@@ -22,7 +22,7 @@ use futures_util::future::join_all;
 
 use super::lease::{self, Slot};
 use super::remote::{Sealed, Shelf};
-use super::{Cause, PoolError};
+use super::{Cause, Otherwise, PoolError};
 
 pub(crate) use link::Link;
 pub(crate) use server::Server as Redis;
@@ -39,7 +39,12 @@ return 1";
 impl Shelf for Redis {
     const TIER: &'static str = "redis";
 
-    async fn get(&self, keys: &[Key], patience: Duration) -> Result<Vec<Option<Bytes>>, PoolError> {
+    async fn get(
+        &self,
+        keys: &[Key],
+        patience: Duration,
+        _: Otherwise,
+    ) -> Result<Vec<Option<Bytes>>, PoolError> {
         if self.is_cluster() {
             return self.get_each(keys, patience).await;
         }
@@ -142,7 +147,7 @@ fn marked(mark: u64) -> Vec<u8> {
 impl Redis {
     /// What is under a key, without a mark.
     async fn read(&self, key: &Key, patience: Duration) -> Result<Slot, PoolError> {
-        let found = self.get(std::slice::from_ref(key), patience).await?.pop().flatten();
+        let found = self.get(std::slice::from_ref(key), patience, Otherwise::Computed).await?.pop().flatten();
         Ok(found.map_or(Slot::Free, Slot::of))
     }
 

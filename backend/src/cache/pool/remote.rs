@@ -15,7 +15,7 @@ use metrics::{Counter, counter};
 use super::breaker::Breaker;
 use super::lease::{Claim, Slot, claim};
 use super::writer::Writer;
-use super::{Found, Pool, PoolError, dropped, lifetime};
+use super::{Found, Otherwise, Pool, PoolError, dropped, lifetime};
 use crate::cache::PoolSecret;
 use crate::observe::logs::seldom;
 
@@ -34,6 +34,7 @@ pub(crate) trait Shelf: Send + Sync + 'static {
         &self,
         keys: &[Key],
         patience: Duration,
+        otherwise: Otherwise,
     ) -> impl Future<Output = Result<Vec<Option<Bytes>>, PoolError>> + Send;
 
     /// What is under a key; where nothing is, a mark is put there in the same round trip, which stays for a while.
@@ -106,8 +107,8 @@ impl<S: Shelf> Pool for RemotePool<S> {
         S::TIER
     }
 
-    fn get<'a>(&'a self, keys: &'a [Key], at_least: Option<Duration>) -> BoxFuture<'a, Found> {
-        self.kept.get(keys, at_least).boxed()
+    fn get<'a>(&'a self, keys: &'a [Key], otherwise: Otherwise) -> BoxFuture<'a, Found> {
+        self.kept.get(keys, otherwise).boxed()
     }
 
     fn claim(&self, key: Key) -> BoxFuture<'_, Result<Claim, PoolError>> {
@@ -132,15 +133,19 @@ impl<S: Shelf> Pool for RemotePool<S> {
 }
 
 impl<S: Shelf> Kept<S> {
-    async fn get(&self, keys: &[Key], at_least: Option<Duration>) -> Found {
+    async fn get(&self, keys: &[Key], otherwise: Otherwise) -> Found {
         if keys.is_empty() {
             return Ok(Vec::new());
         }
+        let at_least = match otherwise {
+            Otherwise::Nothing(at_least) => Some(at_least),
+            Otherwise::Asked | Otherwise::Computed => None,
+        };
         if at_least.is_none() && self.breaker.rests() {
             return Err(PoolError::Resting);
         }
         let patience = at_least.map_or(self.timeout, |least| least.max(self.timeout));
-        let found = self.shelf.get(keys, patience).await;
+        let found = self.shelf.get(keys, patience, otherwise).await;
         // One that had more time says nothing of the others.
         if at_least.is_none() {
             self.record(&found);
