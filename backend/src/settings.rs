@@ -53,7 +53,7 @@ pub(crate) use optimize::{
     FleetSettings, LossSettings, Metric, OptimizeSettings, Prefer, SampleSettings, ToolSettings,
 };
 pub(crate) use pool::{PoolKind, PoolSettings, TierSettings};
-pub(crate) use reach::Reach;
+pub(crate) use reach::{READ_FROM, Reach, ReadFrom};
 pub(crate) use record::{RecordConfig, RecordSettings};
 pub(crate) use restricted::{Api, Restrictions};
 #[cfg(feature = "tensorrt")]

@@ -104,6 +104,7 @@ pub(crate) fn publish_gpus() {}
 fn describe() {
     describe_of_variants();
     describe_of_starts();
+    describe_of_pools();
     describe_counter!("nv_inference_request_success", "Requests answered with a result");
     describe_counter!("nv_inference_request_failure", "Requests answered with an error, by reason");
     describe_counter!("nv_inference_count", "Inferences done, by rows; hits of the cache are not");
@@ -151,24 +152,6 @@ fn describe() {
     describe_histogram!("forebay_queue_seconds", "Time in the queue");
     describe_histogram!("forebay_compute_seconds", "Time of one execution in the engine");
     describe_histogram!("forebay_batch_rows", "Rows of one execution");
-    describe_counter!("forebay_pool_dropped_writes", "Results not written to the pool, by tier and reason");
-    describe_counter!(
-        "forebay_lease_waits",
-        "Waits for a result that another server computes, by how they ended"
-    );
-    describe_counter!("forebay_pool_failed_lookups", "Lookups that failed open, by tier and reason");
-    describe_counter!(
-        "forebay_pool_bad_entries",
-        "Entries that failed their check and count as misses, by tier"
-    );
-    describe_counter!(
-        "forebay_pool_lost_connections",
-        "Connections to the pool that were lost, by tier and what for"
-    );
-    describe_gauge!(
-        "forebay_pool_clock_skew_seconds",
-        "How far the pool's clock is ahead of this machine's, by which entries are stamped and judged"
-    );
     describe_counter!(
         "forebay_proxy_hits",
         "Requests that proxies answered without the backend, as they tell; each is counted by one gate"
@@ -201,6 +184,35 @@ fn describe() {
     describe_gate();
     describe_holding();
     describe_records();
+}
+
+fn describe_of_pools() {
+    describe_counter!("forebay_pool_dropped_writes", "Results not written to the pool, by tier and reason");
+    describe_counter!(
+        "forebay_lease_waits",
+        "Waits for a result that another server computes, by how they ended"
+    );
+    describe_counter!("forebay_pool_failed_lookups", "Lookups that failed open, by tier and reason");
+    describe_counter!(
+        "forebay_pool_bad_entries",
+        "Entries that failed their check and count as misses, by tier"
+    );
+    describe_counter!(
+        "forebay_pool_lost_connections",
+        "Connections to the pool that were lost, by tier and what for"
+    );
+    describe_counter!(
+        "forebay_pool_replica_lookups",
+        "Lookups that replicas were there for, by outcome: answered; asked_again, failed and none, which the master answered"
+    );
+    describe_gauge!(
+        "forebay_pool_replicas",
+        "Replicas of the pool, by whether lookups go to them: fit, unfit"
+    );
+    describe_gauge!(
+        "forebay_pool_clock_skew_seconds",
+        "How far the pool's clock is ahead of this machine's, by which entries are stamped and judged"
+    );
 }
 
 fn describe_gate() {

@@ -252,7 +252,7 @@ impl Pooled {
         let tier = &settings.pool.tier;
         match tier.pool {
             PoolKind::Redis => {
-                let redis = Redis::open(&tier.redis()).await?;
+                let redis = Redis::open(&settings.pool.redis()).await?;
                 Ok(Self::of(redis.clone(), redis, settings, secret))
             }
             PoolKind::Memcached => {

@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use clap::{Args, ValueEnum};
 
-use super::reach::{MEMCACHED, PREFIX, REDIS, Reach};
+use super::reach::{MEMCACHED, PREFIX, REDIS, Reach, ReadFrom};
 use super::sizes::Share;
 use super::units::parse_bytes;
 use super::{SettingsError, wrong};
@@ -82,6 +82,11 @@ pub(crate) struct TierSettings {
 pub(crate) struct PoolSettings {
     #[command(flatten)]
     pub(crate) tier: TierSettings,
+    /// Which Redis is asked for results, with --pool redis: `master`; `replicas`, where the master, or its cluster, says that they
+    /// are; or replicas by name, host[:port][,host[:port]...], for where they can't be reached as the master names them. Whatever
+    /// is written, leased or live is the master's, and so is a lookup while no replica has what the master had a moment ago
+    #[arg(long, env = "FOREBAY_REDIS_READ_FROM", default_value = "master")]
+    redis_read_from: ReadFrom,
     /// Bytes of results kept here: with --pool memory all there are; with another pool what `serve` computed lately, for while that
     /// one fails [default: 256MiB, with another pool 64MiB, or a share of the memory that the container may take]
     #[arg(long, env = "FOREBAY_POOL_BYTES", value_parser = parse_bytes)]
@@ -122,7 +127,7 @@ impl TierSettings {
         matches!(self.pool, PoolKind::Redis | PoolKind::Memcached)
     }
 
-    /// How Redis is reached, with --pool redis.
+    /// How Redis is reached, with --pool redis, by who looks nothing up.
     pub(crate) fn redis(&self) -> Reach {
         let (url, ca_file) = (self.redis_url.clone(), self.redis_ca_file.clone());
         Reach::new(REDIS, url, ca_file, self.redis_password_file.clone()).named(&self.pool_prefix)
@@ -141,6 +146,11 @@ impl PoolSettings {
         let own = self.own_bytes();
         self.pool_bytes.get_or_insert(share.at_most(own));
         self.pool_queue_bytes.get_or_insert(share.at_most(POOL_QUEUE_BYTES));
+    }
+
+    /// How Redis is reached, with --pool redis.
+    pub(crate) fn redis(&self) -> Reach {
+        Reach { read_from: self.redis_read_from.clone(), ..self.tier.redis() }
     }
 
     /// Bytes of results kept in this process.

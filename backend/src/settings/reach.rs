@@ -8,6 +8,29 @@ use super::{SettingsError, wrong};
 /// Before names in a shared pool, where nothing else is set.
 pub(super) const PREFIX: &str = "forebay";
 
+/// Which Redis lookups go to.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub(crate) enum ReadFrom {
+    /// The one that takes writes.
+    #[default]
+    Master,
+    /// Its replicas, wherever it or its cluster says that they are.
+    Replicas,
+    /// Its replicas, of which it is known better where they are: `host[:port][,host[:port]...]`.
+    Named(String),
+}
+
+/// What are no servers is refused with the URL that they belong to.
+impl From<&str> for ReadFrom {
+    fn from(text: &str) -> Self {
+        match text {
+            "master" => Self::Master,
+            "replicas" => Self::Replicas,
+            servers => Self::Named(servers.to_owned()),
+        }
+    }
+}
+
 /// How a tier's servers are reached.
 pub(crate) struct Reach {
     pub(crate) flags: ReachFlags,
@@ -17,6 +40,8 @@ pub(crate) struct Reach {
     pub(crate) password_file: Option<PasswordFile>,
     /// Before each name there.
     pub(crate) prefix: String,
+    /// Which of Redis' servers lookups go to.
+    pub(crate) read_from: ReadFrom,
 }
 
 /// The flags that say so, for errors to name.
@@ -26,6 +51,9 @@ pub(crate) struct ReachFlags {
     pub(crate) ca_file: &'static str,
     pub(crate) password_file: &'static str,
 }
+
+/// The flag of [`ReadFrom`].
+pub(crate) const READ_FROM: &str = "--redis-read-from";
 
 pub(super) const REDIS: ReachFlags =
     ReachFlags { url: "--redis-url", ca_file: "--redis-ca-file", password_file: "--redis-password-file" };
@@ -43,8 +71,8 @@ impl Reach {
         password_file: Option<PathBuf>,
     ) -> Self {
         let password_file = password_file.map(|path| PasswordFile::new(flags.password_file, path));
-        let prefix = PREFIX.to_owned();
-        Self { flags, url: url.unwrap_or_default(), ca_file, password_file, prefix }
+        let (prefix, read_from) = (PREFIX.to_owned(), ReadFrom::default());
+        Self { flags, url: url.unwrap_or_default(), ca_file, password_file, prefix, read_from }
     }
 
     pub(super) fn named(mut self, prefix: &str) -> Self {

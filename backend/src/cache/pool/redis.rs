@@ -1,6 +1,6 @@
 //! Redis: entries by MGET, in cluster mode by GET, and SET. `server` is the one that the settings name, by an `endpoint`: itself, or who
-//! `sentinel`s say that it is, or the nodes of a `cluster`. `listed` reads URLs of several, `link` keeps a `connection`, `commands` go by it,
-//! `why` says what errors mean.
+//! `sentinel`s say that it is, or the nodes of a `cluster`; `lookups` go to it, or to `replicas` of it. `listed` reads URLs of several, `link`
+//! keeps a `connection`, `commands` go by it, `why` says what errors mean.
 
 mod cluster;
 mod commands;
@@ -8,6 +8,8 @@ mod connection;
 mod endpoint;
 mod link;
 mod listed;
+mod lookups;
+mod replicas;
 mod sentinel;
 mod server;
 mod why;
@@ -43,17 +45,9 @@ impl Shelf for Redis {
         &self,
         keys: &[Key],
         patience: Duration,
-        _: Otherwise,
+        otherwise: Otherwise,
     ) -> Result<Vec<Option<Bytes>>, PoolError> {
-        if self.is_cluster() {
-            return self.get_each(keys, patience).await;
-        }
-        let mut command = ::redis::cmd("MGET");
-        for key in keys {
-            command.arg(self.names.entry(key));
-        }
-        let found: Vec<Option<Vec<u8>>> = self.lookups.ask(&command, patience).await?;
-        Ok(found.into_iter().map(|found| found.map(Bytes::from)).collect())
+        self.look_up(keys, patience, otherwise).await
     }
 
     /// Where no mark can be put (by a Redis before 7, one whose memory is full), what is there is read all the same.
@@ -142,29 +136,6 @@ fn millis(duration: Duration) -> u64 {
 /// A mark, as it lies under a key.
 fn marked(mark: u64) -> Vec<u8> {
     [lease::HELD, &mark.to_le_bytes()].concat()
-}
-
-impl Redis {
-    /// What is under a key, without a mark.
-    async fn read(&self, key: &Key, patience: Duration) -> Result<Slot, PoolError> {
-        let found = self.get(std::slice::from_ref(key), patience, Otherwise::Computed).await?.pop().flatten();
-        Ok(found.map_or(Slot::Free, Slot::of))
-    }
-
-    /// Each of the node that has its slot. One that is lost has nothing; it is an error when none answers of those that are asked.
-    async fn get_each(&self, keys: &[Key], patience: Duration) -> Result<Vec<Option<Bytes>>, PoolError> {
-        let asked = keys.iter().map(|key| async {
-            let mut command = ::redis::cmd("GET");
-            self.lookups.ask::<Option<Vec<u8>>>(command.arg(self.names.entry(key)), patience).await
-        });
-        let answers = join_all(asked).await;
-        let one_answers = answers.iter().any(Result::is_ok);
-        let found = answers.into_iter().map(|answer| match answer {
-            Err(error) if !one_answers => Err(error),
-            answer => Ok(answer.ok().flatten().map(Bytes::from)),
-        });
-        found.collect()
-    }
 }
 
 impl From<RedisError> for PoolError {

@@ -40,7 +40,7 @@ impl Pooled {
             }
             PoolKind::Memory => Ok(Self::memory(settings)),
             PoolKind::Redis => {
-                let redis = Redis::open(&pool.tier.redis()).await?;
+                let redis = Redis::open(&pool.redis()).await?;
                 Self::remote(redis.clone(), redis, settings, leaving)
             }
             PoolKind::Memcached => {

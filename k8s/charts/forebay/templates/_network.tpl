@@ -13,7 +13,7 @@
 {{- end }}
 
 {{/* The way to the pool: the Redis inside by its label, others by their ports, for nobody knows their addresses here. Of what sentinels name
-     the port is Redis' own. */}}
+     the port is Redis' own, and so is that of replicas that are named by themselves. */}}
 {{- define "forebay.egressPool" -}}
 {{- if .Values.redis.enabled }}
 - to: {{- include "forebay.peers" (list . "redis") | trim | nindent 4 }}
@@ -30,6 +30,12 @@
 {{- end }}
 {{- range $hosts }}
 {{- $ports = append $ports (regexFind ":[0-9]+$" . | trimPrefix ":" | default $default) }}
+{{- end }}
+{{- $from := index .Values.pool.settings "redis-read-from" | default "master" }}
+{{- if and (eq .Values.pool.kind "redis") (not (has $from (list "master" "replicas"))) }}
+{{- range splitList "," $from }}
+{{- $ports = append $ports (regexFind ":[0-9]+$" . | trimPrefix ":" | default "6379") }}
+{{- end }}
 {{- end }}
 - ports:
     {{- range $ports | uniq }}

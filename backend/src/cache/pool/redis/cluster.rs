@@ -53,6 +53,11 @@ impl Nodes {
         Ok((Self { places, is_encrypted: encrypts.is_some(), ca_file: reach.ca_file.clone() }, greeting))
     }
 
+    /// One of them.
+    pub(super) fn place(&self) -> Option<&Place> {
+        self.places.first()
+    }
+
     /// A connection to all nodes that there are. One is greeted before: the client tells errors of connecting by their words alone.
     pub(super) async fn connect(
         &self,

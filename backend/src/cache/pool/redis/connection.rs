@@ -35,6 +35,8 @@ pub(crate) enum ConnectError {
     NoMaster(String),
     #[error("the connection was lost: {0}")]
     Lost(Arc<str>),
+    #[error("the master is reached by a socket of this machine, and its replicas are not")]
+    NoNetwork,
     #[error("this program ends")]
     Ended,
 }
@@ -48,7 +50,7 @@ impl ConnectError {
     pub(super) fn is_setting(&self) -> bool {
         match self {
             Self::Redis(error) => why::is_setting(error),
-            Self::Cluster | Self::NoCluster | Self::UnknownMaster(_) => true,
+            Self::Cluster | Self::NoCluster | Self::UnknownMaster(_) | Self::NoNetwork => true,
             // A password that is rotated, a certificate too, may be right a moment later.
             Self::Io(_)
             | Self::Password(_)

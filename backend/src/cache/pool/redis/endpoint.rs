@@ -1,5 +1,6 @@
 //! A URL -> where Redis is and what it is told at first: a connection that works, or why there is none. Next: `link` keeps it.
 
+use std::fmt::Display;
 use std::path::PathBuf;
 use std::sync::Arc;
 
@@ -48,6 +49,8 @@ pub(super) struct Endpoint {
     password_file: Option<PasswordFile>,
     /// Told when another server must be looked for under the same name.
     left: watch::Sender<Option<Arc<str>>>,
+    /// What is said where there is no connection.
+    without: String,
     lines: Seldom,
 }
 
@@ -59,6 +62,8 @@ enum At {
     Sentinels(Sentinels),
     /// These, and all that they know of.
     Cluster(Nodes),
+    /// There, of another one's replication: that one itself, or a node of a cluster.
+    Node(Place, bool),
 }
 
 impl Endpoint {
@@ -99,7 +104,31 @@ impl Endpoint {
         reach.check_passwords(greeting.password().is_some())?;
         let (left, _) = watch::channel(None);
         let password_file = reach.password_file.clone();
-        Ok(Self { at, greeting, password_file, left, lines: Seldom::new() })
+        let without = "the pool can't be used".to_owned();
+        Ok(Self { at, greeting, password_file, left, without, lines: Seldom::new() })
+    }
+
+    /// A replica of this one, or a node of this cluster, by where it listens: it is told the same at first.
+    ///
+    /// # Errors
+    /// When this one is reached by no network, or no certificate can have that host's name.
+    pub(super) fn node(&self, (host, port): (String, u16)) -> Result<Self, ConnectError> {
+        let without = format!("lookups don't go to {host}:{port}");
+        let place = self.place().ok_or(ConnectError::NoNetwork)?.another(host, port)?;
+        let (greeting, password_file) = (self.greeting.clone(), self.password_file.clone());
+        let (left, _) = watch::channel(None);
+        let at = At::Node(place, self.is_cluster());
+        Ok(Self { at, greeting, password_file, left, without, lines: Seldom::new() })
+    }
+
+    /// One of the places that are reached as its replicas are.
+    pub(super) fn place(&self) -> Option<&Place> {
+        match &self.at {
+            At::Place(place) | At::Node(place, _) => Some(place),
+            At::Sentinels(sentinels) => sentinels.place(),
+            At::Cluster(nodes) => nodes.place(),
+            At::Socket(_) => None,
+        }
     }
 
     /// A connection that works: names resolved, password taken, database there, no cluster.
@@ -115,6 +144,14 @@ impl Endpoint {
             At::Sentinels(sentinels) => self.master(sentinels).await?,
             At::Cluster(nodes) => {
                 return Ok(Connection::of_cluster(nodes.connect(&self.proven().await?).await?));
+            }
+            At::Node(place, is_of_cluster) => {
+                let mut node = self.greet(place.dial().await?).await?;
+                if *is_of_cluster {
+                    // Else a replica sends who asks to its master.
+                    ::redis::cmd("READONLY").query_async::<()>(&mut node.commands).await?;
+                }
+                return Ok(node);
             }
         };
         if connection.is_cluster().await? == Some(true) { Err(ConnectError::Cluster) } else { Ok(connection) }
@@ -170,6 +207,11 @@ impl Endpoint {
         matches!(self.at, At::Cluster(_))
     }
 
+    /// Whether another server may be found in its place, when it says that it isn't the one to ask.
+    pub(super) fn is_to_be_left(&self) -> bool {
+        !matches!(self.at, At::Cluster(_) | At::Node(..))
+    }
+
     /// Has all connections made anew: this server isn't the one to ask.
     pub(super) fn leave(&self, error: &RedisError) {
         self.left.send_replace(Some(error.to_string().into()));
@@ -180,8 +222,8 @@ impl Endpoint {
         self.left.subscribe()
     }
 
-    pub(super) fn say_down(&self, error: &ConnectError) {
-        self.complain(&format!("the pool can't be used: {error}"));
+    pub(super) fn say_down(&self, why: &impl Display) {
+        self.complain(&format!("{}: {why}", self.without));
     }
 
     /// What is said of it next is news.

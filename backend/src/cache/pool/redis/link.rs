@@ -150,7 +150,7 @@ impl Link {
         let is_cluster = self.endpoint.is_cluster();
         // A node of a cluster that is lost is no loss of the others, and the client looks for it.
         let is_lost = if is_cluster { why::is_proof } else { why::is_connection_lost };
-        if !is_cluster && why::is_other_server_needed(error) {
+        if self.endpoint.is_to_be_left() && why::is_other_server_needed(error) {
             self.endpoint.leave(error);
         } else if is_lost(error) {
             self.doubt(Doubt { number, lost: Some(error.to_string().into()) });

@@ -5,10 +5,24 @@ use std::sync::Arc;
 use ::redis::{IntoConnectionInfo as _, RedisConnectionInfo};
 
 use crate::cache::pool::dial::{Encrypts, Place, address};
-use crate::settings::{Reach, SettingsError, wrong};
+use crate::settings::{READ_FROM, Reach, SettingsError, wrong};
 
+const DEFAULT_PORT: u16 = 6379;
+const REPLICAS: &str = "master, replicas, or host[:port][,host[:port]...]";
 /// More are a mistake.
 const MOST: usize = 64;
+
+/// Replicas that are named by themselves.
+///
+/// # Errors
+/// What is no server.
+pub(super) fn replicas(list: &str) -> Result<Vec<(String, u16)>, SettingsError> {
+    let server = |text| {
+        let refused = || wrong(READ_FROM, format!("{text:?} is no server; expected {REPLICAS}"));
+        address(text, DEFAULT_PORT).ok_or_else(refused)
+    };
+    list.split(',').map(server).collect()
+}
 
 /// What a URL lists.
 pub(super) struct Listed<'a> {
@@ -71,5 +85,20 @@ impl<'a> Listed<'a> {
     /// An error that says so, and what was expected.
     pub(super) fn refused(&self, reason: &str) -> SettingsError {
         wrong(self.reach.flags.url, format!("{reason}; {}", self.expected))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn replicas_are_named_with_a_port_or_without() {
+        let named = [("replicas".to_owned(), 6379), ("::1".to_owned(), 1)];
+        assert_eq!(replicas("replicas,[::1]:1").unwrap(), named);
+        for list in ["", "a,,b", "redis://a", "a:99999"] {
+            let line = replicas(list).err().unwrap().to_string();
+            assert!(line.contains("--redis-read-from") && line.contains("is no server"), "{list}: {line}");
+        }
     }
 }

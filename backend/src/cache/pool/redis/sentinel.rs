@@ -45,6 +45,11 @@ impl Sentinels {
         Ok((Self { places, master: master.to_owned(), greeting: own }, greeting))
     }
 
+    /// One of them.
+    pub(super) fn place(&self) -> Option<&Place> {
+        self.places.first()
+    }
+
     /// Where each says that the master is.
     pub(super) fn ask(&self) -> FuturesUnordered<impl Future<Output = Result<Place, ConnectError>>> {
         self.places.iter().map(|place| self.ask_one(place)).collect()

@@ -5,6 +5,7 @@ use std::sync::atomic::AtomicBool;
 
 use super::endpoint::{Endpoint, FLAG};
 use super::link::Link;
+use super::replicas::Replicas;
 use crate::cache::pool::Names;
 use crate::settings::{Reach, SettingsError};
 
@@ -14,6 +15,8 @@ pub(crate) struct Server {
     endpoint: Arc<Endpoint>,
     pub(in crate::cache) names: Names,
     pub(crate) lookups: Link,
+    /// Who is asked before the master.
+    pub(super) replicas: Option<Arc<Replicas>>,
     /// Entries, and what proxies report.
     pub(crate) writes: Link,
     /// What is live, said and heard.
@@ -50,7 +53,8 @@ impl Server {
         let (names, endpoint) = (Names::new(&reach.prefix), Arc::new(Endpoint::of(reach)?));
         let link = |name| Link::start(endpoint.clone(), name);
         let (lookups, writes, generations) = (link("lookups"), link("writes"), link("generations"));
-        Ok(Self { endpoint, names, lookups, writes, generations, is_old: Arc::default() })
+        let replicas = Replicas::start(reach, &endpoint, &lookups)?.map(Arc::new);
+        Ok(Self { endpoint, names, lookups, replicas, writes, generations, is_old: Arc::default() })
     }
 
     /// Why the pool can't be used, if so.
