@@ -11,6 +11,7 @@ use serde_json::json;
 use crate::client::{begun, fp32};
 use crate::mesh::Mesh;
 use crate::process::{Forebay, repository_with};
+use crate::redis_replicas::{FROM_REPLICAS, replica, until_fit};
 
 const MODEL: &str = "identity_fp32";
 /// It computes nothing before two rows wait.
@@ -88,6 +89,25 @@ fn equal_requests_at_several_servers_are_computed_once() {
         assert_eq!(servers.inferences(), [2, 0, 0]);
         assert_eq!([waits(&servers.all[1], "found"), waits(&servers.all[2], "found")], [1, 1]);
     }
+}
+
+#[test]
+fn leases_are_the_masters_though_lookups_go_to_replicas() {
+    let mut mesh = Mesh::redis();
+    let link = rig::link::Link::start(mesh.servers[0].port);
+    mesh.servers.push(replica(link.port, &[]));
+    let servers = Servers::start(mesh, 3, &FROM_REPLICAS);
+    servers.all.iter().for_each(|one| until_fit(one, 1));
+    // The replica hears of no mark and of no result.
+    link.silence();
+    std::thread::scope(|scope| {
+        let asked = servers.asked(scope);
+        complete(&servers.all[0], 2.0);
+        for answer in asked.into_iter().map(|asked| asked.join().unwrap()) {
+            assert_eq!(answer.json()["outputs"][0]["data"], json!([1.0]));
+        }
+    });
+    assert_eq!(servers.inferences(), [2, 0, 0]);
 }
 
 #[test]

@@ -53,6 +53,7 @@ mod raw_binary;
 mod reached;
 mod records;
 mod redis_cluster;
+mod redis_replicas;
 mod refusals;
 mod resets;
 mod restricted;

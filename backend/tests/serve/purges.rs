@@ -10,6 +10,7 @@ use rig::process::{Signal, until};
 use crate::client::fp32;
 use crate::mesh::{Mesh, ask, lookup};
 use crate::process::{Forebay, command, gate_command, refused, serve_command, test_repository};
+use crate::redis_replicas::{FROM_REPLICAS, fit, replica, until_fit};
 
 const TOKEN: &str = "an-operators-token";
 const MODEL: &str = "identity_fp32";
@@ -37,7 +38,11 @@ impl Token {
     }
 
     pub(crate) fn gate(&self, mesh: &Mesh) -> Forebay {
-        let mut command = gate_command(&mesh.arguments(&[]));
+        self.gate_with(mesh, &[])
+    }
+
+    fn gate_with(&self, mesh: &Mesh, more: &[&str]) -> Forebay {
+        let mut command = gate_command(&mesh.arguments(more));
         command.arg("--operators-file").arg(self.file());
         Forebay::start(command)
     }
@@ -136,6 +141,43 @@ fn the_result_of_one_request_is_purged_and_no_other_in_each_tier() {
         assert!(!is_kept(&serve));
         until("it is kept again", || is_kept(&serve).then_some(()));
         assert_eq!(lookup(gate, 1.0).status, 200);
+    }
+}
+
+#[test]
+fn what_was_purged_is_not_found_at_a_replica_that_has_not_heard_of_it() {
+    let (token, mut mesh) = (Token::new(), Mesh::redis());
+    let link = rig::link::Link::start(mesh.servers[0].port);
+    mesh.servers.push(replica(link.port, &[]));
+    let (serve, gate) = (mesh.serve(), token.gate_with(&mesh, &FROM_REPLICAS));
+    let request = token.0.path().join("request.json");
+    std::fs::write(&request, fp32(&[2.0]).to_string()).unwrap();
+    until_known(&gate);
+    for value in [1.0, 2.0] {
+        ask(&serve, value);
+        until("it is kept", || (lookup(&gate, value).status == 200).then_some(()));
+    }
+    let kept =
+        token.told(&gate, &["get", MODEL, "--service", "default", "--data", request.to_str().unwrap()]);
+    let digest = kept.lines().find_map(|line| line.strip_prefix("digest      ")).unwrap();
+    for (purge, of) in [(["--digest", digest], [2.0].as_slice()), (["--model", MODEL], &[1.0, 2.0])] {
+        until_fit(&gate, 1);
+        let size = mesh.servers[1].tell("DBSIZE");
+        link.silence();
+        assert!(token.purge(&gate, &purge).contains(", 0 of "));
+        let gone = || of.iter().all(|value| lookup(&gate, *value).status == 404);
+        until("the replica is found to lag", || {
+            assert!(gone());
+            (fit(&gate) == 0).then_some(())
+        });
+        assert!(gone());
+        assert_eq!(mesh.servers[1].tell("DBSIZE"), size, "it has it all the same");
+        for value in of {
+            assert!(!ask(&serve, *value).is_hit());
+            until("it is kept again", || (lookup(&gate, *value).status == 200).then_some(()));
+        }
+        // Connections that are new are carried.
+        assert!(mesh.servers[1].tell("CLIENT KILL TYPE master").starts_with(':'));
     }
 }
 

@@ -107,6 +107,17 @@ impl Server {
         self.tell("ROLE") == REPLICA
     }
 
+    /// How often a Redis was asked for that, as it counts itself.
+    ///
+    /// # Panics
+    /// It can't be asked.
+    pub fn calls(&self, command: &str) -> u64 {
+        let begin = format!("cmdstat_{command}:calls=");
+        let mut lines = self.ask("INFO commandstats\r\nPING").take_while(|line| line != "+PONG");
+        let counted = lines.find_map(|line| line.strip_prefix(&begin)?.split(',').next()?.parse().ok());
+        counted.unwrap_or(0)
+    }
+
     /// Sends it a command; the lines of what it answers, which do not end by themselves.
     ///
     /// # Panics
