@@ -16,6 +16,7 @@ use std::sync::Arc;
 
 use axum::body::Body;
 use axum::{Router, middleware};
+use forebay_protocol::header::X_FOREBAY_SURGE;
 use forebay_protocol::limits::Limits;
 use forebay_protocol::messages::{ModelInferRequest, ModelInferResponse};
 use futures_util::Stream;
@@ -197,9 +198,13 @@ impl GrpcInferenceService for GrpcService {
         let asked = request.into_inner();
         let brought = Brought::new(asked.parameters, charge).map_err(status::of_spent)?;
         let loaded = self.control.load(asked.model_name, brought).await;
-        loaded.map_err(|error| status::of_control(&error))?;
+        let surge = loaded.map_err(|error| status::of_control(&error))?;
         self.settled().await?;
-        Ok(Response::new(proto::RepositoryModelLoadResponse {}))
+        let mut answer = Response::new(proto::RepositoryModelLoadResponse {});
+        if let Some(surge) = surge.and_then(|surge| format!("{surge:.3}").parse().ok()) {
+            answer.metadata_mut().insert(X_FOREBAY_SURGE, surge);
+        }
+        Ok(answer)
     }
 
     async fn repository_model_unload(

@@ -7,6 +7,7 @@ pub(crate) mod headers;
 mod once;
 mod quota;
 mod remote;
+mod replay;
 mod work;
 
 use std::sync::Arc;
@@ -33,6 +34,7 @@ use crate::trust::{Trust, Unproven, Whose, directives};
 use once::Lookup;
 pub(crate) use quota::BypassQuota;
 use quota::OverQuota;
+pub(crate) use replay::Replayed;
 use work::{Asked, Keep};
 
 /// What all requests share.
@@ -270,7 +272,8 @@ impl Inference {
         };
         let manner = Manner::of(&request)?;
         if let Some(recorder) = self.recorder.as_ref().filter(|_| !directives.no_store) {
-            recorder.offer(&version.number, &request);
+            let is_everybodys = self.scope(version, caller).is_ok_and(|scope| scope.tenant.is_none());
+            recorder.offer(&version.number, &request, is_everybodys);
         }
         self.may_bypass(version, caller)?;
         let key = self.key((version, generation), &request, caller);
@@ -281,7 +284,7 @@ impl Inference {
             request,
             outputs,
             manner,
-            keep: keep.map(|(store, key)| Keep { store, key, generation }),
+            keep: keep.map(|(store, key)| Keep { store, key, generation, ttl: directives.ttl }),
             passed: caller.passed.clone(),
             deadline: *deadline,
             since: None,

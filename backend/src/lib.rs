@@ -45,6 +45,7 @@ mod infer;
 
 // What models were asked, kept encrypted for a while.
 mod record;
+mod replay;
 
 // Which versions are served, and how they come and go.
 mod models;

@@ -4,8 +4,8 @@
 //!
 //! It is the traffic as it is asked for: recorded before it is looked up or computed, so that hits are among it in their share, and
 //! requests that a full queue refuses. What the filters answer never comes here. Of a request its input tensors are kept (names,
-//! datatypes, shapes, values), with the time and the version that it was for: no header, no parameter, no id, nothing of who asked. One
-//! that says `no-store` isn't recorded.
+//! datatypes, shapes, values), with the time, the version and the outputs that it asks for: no header, no parameter, no id, nothing of
+//! who asked. One that says `no-store` isn't recorded.
 //!
 //! A request never waits: it reserves its bytes in the queue or isn't recorded, which is counted. What isn't recorded costs no
 //! allocation and no lock.
@@ -24,8 +24,10 @@ use std::sync::mpsc::Sender;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
-use forebay_protocol::messages::{InferInputTensor, ModelInferRequest};
+use forebay_protocol::digest;
+use forebay_protocol::messages::{InferInputTensor, InferRequestedOutputTensor, ModelInferRequest};
 use metrics::{Counter, counter};
+use prost::Message as _;
 use tokio::sync::oneshot;
 
 use crate::settings::{RecordConfig, SettingsError};
@@ -42,8 +44,11 @@ use writer::{Message, Writer};
 pub(crate) struct Recorded {
     /// When, in milliseconds since 1970.
     pub(crate) time_ms: u64,
-    /// In canonical form: the model, the version that it was for, and the inputs.
+    /// In canonical form: the model, a version, and the inputs.
     pub(crate) request: ModelInferRequest,
+    /// The request says all that was asked, as everybody may: it has the digest that it had. Otherwise parameters were left out, and
+    /// outputs with them, and the version is the one that it was for.
+    pub(crate) is_whole: bool,
 }
 
 /// Records requests of some models.
@@ -108,8 +113,9 @@ impl Recorder {
         }
     }
 
-    /// Records a request that this version of its model takes: one of those that are recorded, and by chance.
-    pub(crate) fn offer(&self, version: &str, request: &ModelInferRequest) {
+    /// Records a request that this version of its model takes: one of those that are recorded, and by chance. Of one that isn't
+    /// everybody's, whose answer may be a tenant's alone or nobody else's, not all is.
+    pub(crate) fn offer(&self, version: &str, request: &ModelInferRequest, is_everybodys: bool) {
         let Some(recording) = self.models.get(&request.model_name) else { return };
         if rand::random::<f64>() >= self.share {
             return;
@@ -123,7 +129,8 @@ impl Recorder {
             return recording.dropped_queue.increment(1);
         }
         // Copied: what is queued must not hold on to the memory of a whole body, which nobody counts then.
-        let frame = Frame::of(now_ms(), &inputs(version, request));
+        let is_whole = is_everybodys && !digest::has_parameters(request);
+        let frame = Frame::of(&recorded(version, request, is_whole, now_ms()));
         let message = Message::Record { recording: recording.clone(), frame, bytes };
         if self.to_writer.send(message).is_err() {
             self.queue.release(bytes);
@@ -143,32 +150,37 @@ impl Recorder {
     }
 }
 
-/// What is kept of a request.
-fn inputs(version: &str, request: &ModelInferRequest) -> ModelInferRequest {
+/// What is kept of a request: all that it asks if it is to be whole, but never parameters, which may say anything.
+fn recorded(version: &str, request: &ModelInferRequest, is_whole: bool, time_ms: u64) -> Recorded {
     let input = |input: &InferInputTensor| InferInputTensor {
         name: input.name.clone(),
         datatype: input.datatype.clone(),
         shape: input.shape.clone(),
         ..InferInputTensor::default()
     };
-    ModelInferRequest {
+    let output = |output: &InferRequestedOutputTensor| InferRequestedOutputTensor {
+        name: output.name.clone(),
+        ..InferRequestedOutputTensor::default()
+    };
+    let (version, outputs) = if is_whole {
+        (&*request.model_version, request.outputs.iter().map(output).collect())
+    } else {
+        (version, Vec::new())
+    };
+    let request = ModelInferRequest {
         model_name: request.model_name.clone(),
         model_version: version.to_owned(),
         inputs: request.inputs.iter().map(input).collect(),
+        outputs,
         raw_input_contents: request.raw_input_contents.clone(),
         ..ModelInferRequest::default()
-    }
+    };
+    Recorded { time_ms, request, is_whole }
 }
 
 /// What a record counts as in the queue: never less than it takes there.
 fn counted(request: &ModelInferRequest) -> usize {
-    /// Of a request, and of each input, beside what is counted by length: tags, lengths, names of datatypes, the queue's own.
-    const BESIDE: usize = 256;
-    /// A number takes so many bytes at most.
-    const NUMBER: usize = 10;
-    let values = request.raw_input_contents.iter().map(|data| data.len() + BESIDE);
-    let inputs = request.inputs.iter().map(|input| {
-        input.name.len() + input.datatype.len() + input.shape.len().saturating_mul(NUMBER) + BESIDE
-    });
-    values.chain(inputs).fold(request.model_name.len() + 2 * BESIDE, usize::saturating_add)
+    /// The head, the tag, the version that it was for, the queue's own.
+    const BESIDE: usize = 512;
+    request.encoded_len() + BESIDE
 }

@@ -16,6 +16,7 @@ mod optimize;
 mod pool;
 mod reach;
 mod record;
+mod replay;
 mod restricted;
 mod secrets;
 mod serve;
@@ -55,6 +56,7 @@ pub(crate) use optimize::{
 pub(crate) use pool::{PoolKind, PoolSettings, TierSettings};
 pub(crate) use reach::{READ_FROM, Reach, ReadFrom};
 pub(crate) use record::{RecordConfig, RecordSettings};
+pub(crate) use replay::{ReplayConfig, ReplaySettings};
 pub(crate) use restricted::{Api, Restrictions};
 #[cfg(feature = "tensorrt")]
 pub(crate) use secrets::SECRETS;

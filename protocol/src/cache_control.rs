@@ -3,6 +3,9 @@
 use crate::field_value::{delta_seconds, directive, members};
 use std::fmt;
 
+/// The directive of [`RequestDirectives::ttl`].
+const TTL: &[u8] = b"forebay-ttl";
+
 /// What a request says. Directives that are not known are ignored, as the RFC asks.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct RequestDirectives {
@@ -18,6 +21,8 @@ pub struct RequestDirectives {
     pub max_stale: Option<u32>,
     /// Nothing but a cached answer.
     pub only_if_cached: bool,
+    /// If its answer is computed for it, that one is kept for no longer than that, in seconds: an extension (RFC 9111, 5.2.3).
+    pub ttl: Option<u32>,
 }
 
 impl RequestDirectives {
@@ -43,6 +48,10 @@ impl RequestDirectives {
                         let least = value.and_then(delta_seconds).unwrap_or(u32::MAX);
                         found.min_fresh = Some(found.min_fresh.map_or(least, |earlier| earlier.max(least)));
                     }
+                    TTL => {
+                        let most = value.and_then(delta_seconds).unwrap_or(0);
+                        found.ttl = Some(found.ttl.map_or(most, |earlier| earlier.min(most)));
+                    }
                     // Without a number any will do (RFC 9111, 5.2.1.2).
                     b"max-stale" => {
                         let most = value.map_or(u32::MAX, |value| delta_seconds(value).unwrap_or(0));
@@ -52,6 +61,8 @@ impl RequestDirectives {
                 }
             }
         }
+        // What may be kept for no time isn't kept.
+        found.no_store |= found.ttl == Some(0);
         found
     }
 }
@@ -65,6 +76,14 @@ pub struct Freshness {
     pub stale_while_revalidate_s: u32,
     /// And usable for that long when none can be made.
     pub stale_if_error_s: u32,
+}
+
+impl Freshness {
+    /// The same, fresh for no longer than that.
+    #[must_use]
+    pub fn within(self, ttl: Option<u32>) -> Self {
+        Self { max_age_s: ttl.map_or(self.max_age_s, |ttl| ttl.min(self.max_age_s)), ..self }
+    }
 }
 
 impl fmt::Display for Freshness {
@@ -150,7 +169,9 @@ mod tests {
 
     #[test]
     fn requests_say_what_they_want() {
-        let all = request("No-Cache, max-age=5 ,only-if-cached,no-store, min-fresh=7, max-stale=9, x=y");
+        let all = request(
+            "No-Cache, max-age=5 ,only-if-cached,no-store, min-fresh=7, max-stale=9, x=y, Forebay-TTL=11",
+        );
         let wanted = RequestDirectives {
             no_store: true,
             no_cache: true,
@@ -158,11 +179,14 @@ mod tests {
             min_fresh: Some(7),
             max_stale: Some(9),
             only_if_cached: true,
+            ttl: Some(11),
         };
         assert_eq!(all, wanted);
         assert_eq!(request("max-age=soon").max_age, Some(0));
         assert_eq!(request("min-fresh").min_fresh, Some(u32::MAX));
         assert_eq!(request("max-stale").max_stale, Some(u32::MAX));
+        assert_eq!(request("forebay-ttl=9, forebay-ttl=7").ttl, Some(7));
+        assert!(request("forebay-ttl=0").no_store && request("forebay-ttl=soon").no_store);
         assert_eq!(request("max-stale=soon").max_stale, Some(0));
         assert_eq!(request("\u{0}\u{7f}"), RequestDirectives::default());
     }

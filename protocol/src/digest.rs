@@ -8,7 +8,7 @@ mod fields;
 mod hash;
 mod raw;
 
-pub use canonical::{Uncacheable, digest};
+pub use canonical::{Uncacheable, digest, has_parameters};
 pub use hash::{Digest, Generation, HexError, Key};
 pub use raw::{RawKeyParts, raw_key};
 

@@ -21,6 +21,9 @@ pub const FOREBAY_PREFIX: &str = "x-forebay-";
 pub const X_FOREBAY_GENERATION: &str = "x-forebay-generation";
 /// Compute time of an answer, in microseconds.
 pub const X_FOREBAY_COST_US: &str = "x-forebay-cost-us";
+/// Of a load's answer: what kept answers saved and its new versions will have to compute again at first, in seconds of computing a
+/// second.
+pub const X_FOREBAY_SURGE: &str = "x-forebay-surge";
 /// Service of a lookup.
 pub const X_FOREBAY_SERVICE: &str = "x-forebay-service";
 /// Tenant of a request or lookup; absent in the mode without tenants.

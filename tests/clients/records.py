@@ -1,6 +1,6 @@
 """Reads what `serve --record` recorded of a model: a second implementation of backend/src/record/segment.rs, by which the tests see that
-files are as it says. Arguments: folder, file with the key in hex, model. Prints a line of JSON for each record: time_ms, version, and
-inputs as [name, datatype, shape, values in hex]; ends with code 1 and a line for what is no segment under that key."""
+files are as it says. Arguments: folder, file with the key in hex, model. Prints a line of JSON for each record: time_ms, is_whole, version,
+outputs, and inputs as [name, datatype, shape, values in hex]; ends with code 1 and a line for what is no segment under that key."""
 
 import hmac
 import json
@@ -13,9 +13,9 @@ from cryptography.exceptions import InvalidTag
 from cryptography.hazmat.primitives.ciphers.aead import AESGCM
 from tritonclient.grpc.service_pb2 import ModelInferRequest
 
-MAGIC = b"forebay.record.1"
+MAGIC = b"forebay.record.2"
 HEADER = 2**64 - 1
-REQUEST, END = 1, 2
+INPUTS, END, WHOLE = 1, 2, 3
 
 
 def hkdf(salt, key, info, length):
@@ -37,7 +37,7 @@ def header(key, salt, began_ms, model):
 
 
 def read(data, key):
-    """The model, then the time and the request of each record."""
+    """The model, then the time, whether it is whole, and the request of each record."""
     if data[:16] != MAGIC:
         raise ValueError("no segment")
     began_ms, length = struct.unpack_from("<QH", data, 56)
@@ -59,18 +59,21 @@ def read(data, key):
         if kind == END:
             assert told == number and at == len(data)
             break
-        assert kind == REQUEST
-        records.append((told, ModelInferRequest.FromString(plain[9:])))
+        assert kind in (INPUTS, WHOLE)
+        records.append((told, kind == WHOLE, ModelInferRequest.FromString(plain[9:])))
         number += 1
     return model, records
 
 
 def write(key, salt, began_ms, model, records):
-    """A finished segment of times and requests."""
+    """A finished segment of times, whether they are whole, and requests."""
     head = header(key, salt, began_ms, model)
     seal = AESGCM(hkdf(salt, key, head, 32))
     parts = [head, seal.encrypt(nonce(HEADER), b"", b"")]
-    plains = [struct.pack("<BQ", REQUEST, time) + request.SerializeToString() for time, request in records]
+    plains = [
+        struct.pack("<BQ", WHOLE if is_whole else INPUTS, time) + request.SerializeToString()
+        for time, is_whole, request in records
+    ]
     for number, plain in enumerate([*plains, struct.pack("<BQ", END, len(records))]):
         beside = struct.pack("<I", len(plain) + 16)
         parts += [beside, seal.encrypt(nonce(number), plain, beside)]
@@ -78,13 +81,16 @@ def write(key, salt, began_ms, model, records):
 
 
 def golden():
-    """What the backend's tests compare with (backend/src/record/golden.record)."""
+    """What the backend's tests compare with (backend/src/record/golden-2.record)."""
     began_ms = 1_800_000_000_000
     records = []
     for number, values in enumerate([b"abc", b"", b"defg"]):
-        request = ModelInferRequest(model_name="m", model_version="2", raw_input_contents=[values])
+        is_whole = bool(values)
+        request = ModelInferRequest(model_name="m", model_version="" if is_whole else "2", raw_input_contents=[values])
         request.inputs.add(name="x", datatype="UINT8", shape=[len(values)])
-        records.append((began_ms + number, request))
+        if is_whole:
+            request.outputs.add(name="y")
+        records.append((began_ms + number, is_whole, request))
     return write(bytes([7] * 32), bytes([5] * 32), began_ms, "m", records)
 
 
@@ -101,13 +107,15 @@ def main():
             sys.exit(f"{path}: {type(error).__name__} {error}")
         if model != wanted:
             continue
-        for time_ms, request in records:
+        for time_ms, is_whole, request in records:
             assert request.model_name == wanted
             inputs = [
                 [tensor.name, tensor.datatype, list(tensor.shape), values.hex()]
                 for tensor, values in zip(request.inputs, request.raw_input_contents, strict=True)
             ]
-            print(json.dumps({"time_ms": time_ms, "version": request.model_version, "inputs": inputs}))
+            outputs = [output.name for output in request.outputs]
+            said = {"time_ms": time_ms, "is_whole": is_whole, "version": request.model_version, "outputs": outputs}
+            print(json.dumps({**said, "inputs": inputs}))
 
 
 main()

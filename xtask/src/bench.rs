@@ -1,4 +1,4 @@
-//! `cargo xtask bench`: what a hit, a miss, the backend, its [`start`] and its [`wake`] cost. The thing, its base and, for the filter, its [`floor`] are
+//! `cargo xtask bench`: what a hit, a miss, the backend, its [`start`], its [`wake`] and a [`rollout`] cost. The thing, its base and, for the filter, its [`floor`] are
 //! measured in turn, and one table leaves, every row ratios within one run.
 //!
 //! Envoy (one worker) has one processor, everything else the other, so a row's CPU time is Envoy's own (and the
@@ -13,6 +13,7 @@ pub(crate) mod figure;
 mod floor;
 mod halt;
 mod load;
+mod rollout;
 mod server;
 mod start;
 mod table;
@@ -114,6 +115,7 @@ pub(crate) fn run(layout: &Layout, settings: &Settings) -> Result<()> {
     server::rows(layout, settings, &folder, &mut table)?;
     start::rows(layout, settings, &folder)?;
     wake::rows(layout, settings, &folder)?;
+    rollout::rows(layout, settings, &folder)?;
     println!("\n{table}\n{}", halt::describe());
     drop(halt_poll);
     Ok(())

@@ -5,11 +5,12 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use axum::extract::{Path, Request, State};
-use axum::response::{IntoResponse, Response};
+use axum::response::{AppendHeaders, IntoResponse, Response};
 use axum::routing::post;
 use axum::{Json, Router};
 use base64::Engine as _;
 use base64::prelude::BASE64_STANDARD;
+use forebay_protocol::header::X_FOREBAY_SURGE;
 use http::StatusCode;
 use serde::Deserialize;
 
@@ -67,12 +68,12 @@ async fn load(
     State(routes): State<Arc<RepositoryRoutes>>,
     Path(model): Path<String>,
     request: Request,
-) -> Result<StatusCode, HttpError> {
+) -> Result<impl IntoResponse, HttpError> {
     let (asked, charge): (ChangeRequest, _) = routes.bodies.read_json(request).await?;
     let brought = Brought::new(parameters(asked.parameters)?, charge)?;
-    routes.control.load(model, brought).await?;
+    let surge = routes.control.load(model, brought).await?;
     routes.control.herald.settled().await?;
-    Ok(StatusCode::OK)
+    Ok((StatusCode::OK, AppendHeaders(surge.map(|surge| (X_FOREBAY_SURGE, format!("{surge:.3}"))))))
 }
 
 /// `unload_dependents` is taken and means nothing: no model depends on another here.

@@ -44,10 +44,11 @@ pub(crate) fn passed(headers: &mut HeaderMap, miss: Miss) {
     headers.entry(CACHE_CONTROL).or_insert(HeaderValue::from_static("no-store"));
 }
 
-/// The model's policy; no-store when caching is off, or this answer isn't kept here either;
+/// The model's policy, within the time that this answer is kept for; no-store when caching is off, or this answer isn't kept here either;
 /// private when caches in front would give a tenant's answer to others.
 fn policy(answer: &Answer) -> HeaderValue {
-    match (answer.version.policy, answer.source) {
+    let policy = answer.version.policy.map(|policy| policy.within(answer.response.max_age_s()));
+    match (policy, answer.source) {
         (None, _) | (_, Source::Session { miss: Miss::Off | Miss::Bypass(_), .. }) => {
             HeaderValue::from_static("no-store")
         }

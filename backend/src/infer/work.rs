@@ -34,6 +34,8 @@ pub(super) struct Keep {
     pub(super) store: Arc<Store>,
     pub(super) key: Key,
     pub(super) generation: Generation,
+    /// For no longer than that, in seconds.
+    pub(super) ttl: Option<u32>,
 }
 
 /// A request that a session must answer.
@@ -150,9 +152,11 @@ impl Asked {
 
     /// The response to give, and whether it is kept: what is given is what is kept.
     pub(super) fn keep(&self, mut response: ModelInferResponse, cost_us: u64) -> (Given, bool) {
-        let (Some(Keep { store, key, generation }), Some(policy)) = (&self.keep, self.version.policy) else {
+        let (Some(Keep { store, key, generation, ttl }), Some(policy)) = (&self.keep, self.version.policy)
+        else {
             return (Given::Own(response), false);
         };
+        let policy = policy.within(*ttl);
         for data in &mut response.raw_output_contents {
             // What is kept must not hold on to the memory of a whole batch, nor to the engine's.
             *data = Bytes::copy_from_slice(data);

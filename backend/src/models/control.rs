@@ -27,6 +27,7 @@ use crate::cache::live::Herald;
 use crate::class::Class;
 use crate::config::{ConfigError, Written};
 use crate::proto::{ModelRepositoryParameter, RepositoryIndexResponse};
+use crate::replay::Replay;
 use crate::schedule::Schedule;
 use crate::settings::ModelControlMode;
 use loads::{Loads, Turn};
@@ -107,6 +108,8 @@ pub(crate) struct Control {
     at_start: Mutex<Vec<String>>,
     /// A model failed that is to be tried again.
     to_retry: Notify,
+    /// `None` without `--replay-within`.
+    replay: Option<Replay>,
 }
 
 impl Control {
@@ -118,7 +121,13 @@ impl Control {
         stop: CancellationToken,
     ) -> Self {
         let (changing, loads, to_retry) = (Mutex::new(()), Arc::default(), Notify::new());
-        Self { loader, models, herald, mode, stop, changing, loads, at_start: Mutex::default(), to_retry }
+        let (at_start, replay) = (Mutex::default(), None);
+        Self { loader, models, herald, mode, stop, changing, loads, at_start, to_retry, replay }
+    }
+
+    /// The same, whose models are replayed what was recorded of them before they are served.
+    pub(crate) fn with_replay(self, replay: Option<Replay>) -> Self {
+        Self { replay, ..self }
     }
 
     /// The models that are being loaded, and those that compute.
@@ -134,11 +143,16 @@ impl Control {
         busy
     }
 
-    /// Loads a model again, or for the first time. It serves as before if that fails. Goes on if the caller leaves.
+    /// Loads a model again, or for the first time. It serves as before if that fails. Goes on if the caller leaves. The surge that is
+    /// left of what was replayed, where it is known.
     ///
     /// # Errors
     /// When the mode isn't explicit, parameters are wrong, or the model can't be loaded.
-    pub(crate) async fn load(self: &Arc<Self>, model: String, brought: Brought) -> Result<(), ControlError> {
+    pub(crate) async fn load(
+        self: &Arc<Self>,
+        model: String,
+        brought: Brought,
+    ) -> Result<Option<f64>, ControlError> {
         self.check_mode()?;
         let control = self.clone();
         let loading = tokio::spawn(async move {
@@ -151,7 +165,7 @@ impl Control {
         loading.await.map_err(ended)?
     }
 
-    fn load_in(&self, turn: &Turn, model: &str, brought: Brought) -> Result<(), ControlError> {
+    fn load_in(&self, turn: &Turn, model: &str, brought: Brought) -> Result<Option<f64>, ControlError> {
         let overrides = Overrides::of(model, brought)?;
         let names = self.loader.names()?;
         let is_there = names.iter().any(|name| name == model);
@@ -165,13 +179,14 @@ impl Control {
         if let Ok(loaded) = &mut attempt.loaded {
             loaded.is_brought = is_brought;
         }
+        let surge = attempt.surge;
         // Whoever called is told, and calls again; what is in no repository is nowhere to be missed.
         let then = if is_there { Then::Listed } else { Then::Forgotten };
         let loaded = self.change(|set| {
             forget(set, &names);
             enter(set, model, attempt, then)
         });
-        loaded.map_err(|error| {
+        loaded.map(|()| surge).map_err(|error| {
             let (model, source) = (model.to_owned(), error.into());
             if turn.stop.is_cancelled() {
                 ControlError::Stopped { model, source }
@@ -290,7 +305,9 @@ impl Control {
         let before: Option<Arc<Model>> = self.models.current().models.get(name).cloned();
         let fingerprint = repository::fingerprint(root, name).unwrap_or_default();
         let loaded = self.loader.load(root, name, config, before.as_deref(), &turn.stop);
-        Attempt { fingerprint, loaded }
+        let replay = self.replay.as_ref().zip(loaded.as_ref().ok());
+        let surge = replay.and_then(|(replay, model)| replay.run(name, model, before.as_deref(), &turn.stop));
+        Attempt { fingerprint, loaded, surge }
     }
 
     /// Changes the set as it is now, and tells of it.

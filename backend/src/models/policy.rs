@@ -33,6 +33,13 @@ pub(crate) struct Policy {
     pub(crate) public: bool,
 }
 
+impl Policy {
+    /// The same, fresh for no longer than that.
+    pub(crate) fn within(self, ttl: Option<u32>) -> Self {
+        Self { freshness: self.freshness.within(ttl), ..self }
+    }
+}
+
 /// As `Cache-Control`.
 impl fmt::Display for Policy {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {

@@ -140,6 +140,14 @@ pub(crate) struct Model {
 }
 
 impl Model {
+    /// The version that answers; `asked` "" is the highest.
+    pub(crate) fn version(&self, asked: &str) -> Option<&Arc<Version>> {
+        match asked {
+            "" => self.versions.values().next_back(),
+            asked => repository::version_number(asked).and_then(|number| self.versions.get(&number)),
+        }
+    }
+
     /// Whether one of its versions was made of another one.
     pub(crate) fn has_variants(&self) -> bool {
         self.versions.values().any(|version| version.variant.is_some())
@@ -209,12 +217,7 @@ impl Models {
     pub(crate) fn find(&self, model: &str, version: &str) -> Result<Arc<Version>, UnknownModel> {
         let current = self.current.load();
         let found = current.models.get(model).ok_or_else(|| self.unknown(model))?;
-        let version_found = if version.is_empty() {
-            found.versions.values().next_back()
-        } else {
-            repository::version_number(version).and_then(|number| found.versions.get(&number))
-        };
-        version_found.cloned().ok_or_else(|| {
+        found.version(version).cloned().ok_or_else(|| {
             let (model, version) = (model.to_owned(), version.to_owned());
             let out = repository::version_number(&version).and_then(|number| found.out.get(&number));
             match out {

@@ -283,6 +283,14 @@ fn describe_records() {
         "Segments of records that were dropped, by reason: age, bytes"
     );
     describe_gauge!("forebay_record_bytes", "Bytes of all records in the folder");
+    describe_counter!(
+        "forebay_replay_requests",
+        "Requests of a model that its new versions were to compute again before they took requests, by what came of it"
+    );
+    describe_gauge!(
+        "forebay_replay_surge",
+        "Seconds of computing a second that are left after a model's last replay; NaN: nobody knows"
+    );
     describe_gauge!("forebay_record_failing", "1 while the folder of records can't be read or written");
 }
 

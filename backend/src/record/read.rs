@@ -4,6 +4,7 @@
 use std::fs::File;
 use std::io::{self, BufReader};
 use std::path::{Path, PathBuf};
+use std::time::{Duration, UNIX_EPOCH};
 use std::vec;
 
 use super::folder::{SEGMENTS, Trouble, files};
@@ -34,6 +35,18 @@ pub(crate) fn read(folder: &Path, key: &Key, model: &str) -> Records {
         Err(trouble) => (Vec::new(), Some(RecordError::Folder(trouble))),
     };
     Records { wrong, paths: paths.into_iter(), open: None, key: key.clone(), model: model.to_owned() }
+}
+
+impl Records {
+    /// The same from the newest segment on, without those that nothing was written to since that time, in milliseconds since 1970.
+    pub(crate) fn newest(self, since_ms: u64) -> Self {
+        let since = UNIX_EPOCH + Duration::from_millis(since_ms);
+        let is_older =
+            |path: &PathBuf| path.metadata().and_then(|file| file.modified()).is_ok_and(|at| at < since);
+        let mut paths: Vec<_> = self.paths.rev().collect();
+        paths.retain(|path| !is_older(path));
+        Self { paths: paths.into_iter(), ..self }
+    }
 }
 
 /// See [`read`].

@@ -3,7 +3,7 @@
 //!
 //! | bytes | what |
 //! |---|---|
-//! | 16 | `forebay.record.1`; the last is the version |
+//! | 16 | `forebay.record.2`; the last is the version |
 //! | 8 | the key's id |
 //! | 32 | salt, by chance |
 //! | 8 | when it was begun, milliseconds since 1970 |
@@ -12,7 +12,8 @@
 //! | 4, n | a record after its length, sealed under its number (0, 1, ...), with the length beside it: so often |
 //!
 //! Numbers are little endian; the nonce is four zeros and the number. A record begins with its kind. 1: the time, 8 bytes, and the
-//! `ModelInferRequest` in protobuf. 2, the last one of a segment that was finished: how many came before it, 8 bytes.
+//! `ModelInferRequest` in protobuf, with the version that answers it and no outputs. 3: the same of a request as it was asked. 2, the last
+//! one of a segment that was finished: how many came before it, 8 bytes. In segments of version 1 there is no 3.
 //!
 //! So a record that was changed, left out, put in another place or in another segment isn't opened. A segment that was not finished,
 //! since it is being written or its process crashed, may lack its last records, or end within one ([`SegmentError::Torn`]).

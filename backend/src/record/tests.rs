@@ -121,7 +121,25 @@ fn rest(recorder: &Recorder) {
 }
 
 #[test]
-fn inputs_are_read_back_and_nothing_else_of_a_request() {
+fn a_request_is_read_back_as_it_was_asked_and_without_its_id() {
+    let place = Place::new();
+    let recorder = place.recorder();
+    let mut asked = request("m", &b"abc"[..]);
+    asked.outputs.push(InferRequestedOutputTensor { name: "y".into(), ..Default::default() });
+    let transport = InferParameter { choice: Some(Choice::Int64(3)) };
+    let travelling = ModelInferRequest {
+        id: "secret id".into(),
+        parameters: [("priority".to_owned(), transport)].into(),
+        ..asked.clone()
+    };
+    recorder.offer("3", &travelling, true);
+    end(&recorder);
+    let found = place.read("m").pop().unwrap().unwrap();
+    assert!(found.is_whole && found.request == asked, "{found:?}");
+}
+
+#[test]
+fn parameters_are_left_out_of_what_is_recorded() {
     let place = Place::new();
     let recorder = place.recorder();
     let mut asked = request("m", &b"abc"[..]);
@@ -132,14 +150,14 @@ fn inputs_are_read_back_and_nothing_else_of_a_request() {
     asked.inputs[0].parameters.insert("token".into(), word("secret"));
     asked.outputs.push(InferRequestedOutputTensor { name: "y".into(), ..Default::default() });
     let before = now_ms();
-    recorder.offer("3", &asked);
-    recorder.offer("3", &request("unasked", &b"abc"[..]));
-    recorder.offer("4", &request("other", &b"xyz"[..]));
+    recorder.offer("3", &asked, true);
+    recorder.offer("3", &request("unasked", &b"abc"[..]), true);
+    recorder.offer("4", &request("other", &b"xyz"[..]), true);
     end(&recorder);
     let found = place.read("m").pop().unwrap().unwrap();
     assert!((before..=now_ms()).contains(&found.time_ms));
     let kept = ModelInferRequest { model_version: "3".into(), ..request("m", &b"abc"[..]) };
-    assert_eq!(found.request, kept);
+    assert!(!found.is_whole && found.request == kept, "{found:?}");
     assert_eq!((place.read("m").len(), place.recorded("other")), (1, vec![Bytes::from("xyz")]));
     assert_eq!(place.read("unasked").len(), 0);
     for segment in place.segments() {
@@ -157,7 +175,7 @@ fn by_chance_means_none_at_0_all_at_1_and_about_the_share_between() {
         let config = RecordConfig { share, queue_bytes: 8 << 20, ..place.config() };
         let recorder = Recorder::start(&config).unwrap();
         for _ in 0..2000 {
-            recorder.offer("1", &request("m", &b"a"[..]));
+            recorder.offer("1", &request("m", &b"a"[..]), true);
         }
         end(&recorder);
         let found = place.read("m").len();
@@ -169,11 +187,11 @@ fn by_chance_means_none_at_0_all_at_1_and_about_the_share_between() {
 fn a_restart_goes_on_and_replicas_share_a_folder() {
     let place = Place::new();
     let first = place.recorder();
-    first.offer("1", &request("m", &b"one"[..]));
+    first.offer("1", &request("m", &b"one"[..]), true);
     end(&first);
     let both = [place.recorder(), place.recorder()];
-    both[0].offer("1", &request("m", &b"two"[..]));
-    both[1].offer("1", &request("m", &b"three"[..]));
+    both[0].offer("1", &request("m", &b"two"[..]), true);
+    both[1].offer("1", &request("m", &b"three"[..]), true);
     for recorder in &both {
         end(recorder);
     }
@@ -190,7 +208,7 @@ fn more_than_may_be_kept_is_never_on_disk_and_the_newest_stay() {
     for number in 0..400_u32 {
         let mut data = vec![0; 10_000];
         data[..4].copy_from_slice(&number.to_le_bytes());
-        recorder.offer("1", &request("m", data));
+        recorder.offer("1", &request("m", data), true);
         rest(&recorder);
         let bytes: u64 = folder::files(folder::SEGMENTS, &place.folder()).unwrap().values().sum();
         assert!(bytes <= 1 << 20, "{bytes}");
@@ -207,13 +225,13 @@ fn more_than_may_be_kept_is_never_on_disk_and_the_newest_stay() {
 fn what_can_never_be_kept_or_waits_behind_too_much_is_not_recorded() {
     let place = Place::new();
     let recorder = Recorder::start(&RecordConfig { queue_bytes: 4 << 20, ..place.config() }).unwrap();
-    recorder.offer("1", &request("m", vec![1; 2 << 20]));
-    recorder.offer("1", &request("m", vec![1; 5 << 20]));
+    recorder.offer("1", &request("m", vec![1; 2 << 20]), true);
+    recorder.offer("1", &request("m", vec![1; 5 << 20]), true);
     rest(&recorder);
     assert!(recorder.queue.reserve((4 << 20) - 1));
-    recorder.offer("1", &request("m", vec![2; 100]));
+    recorder.offer("1", &request("m", vec![2; 100]), true);
     recorder.queue.release((4 << 20) - 1);
-    recorder.offer("1", &request("m", vec![3; 100]));
+    recorder.offer("1", &request("m", vec![3; 100]), true);
     end(&recorder);
     assert_eq!(place.recorded("m"), [Bytes::from(vec![3; 100])]);
 }
@@ -222,7 +240,7 @@ fn what_can_never_be_kept_or_waits_behind_too_much_is_not_recorded() {
 fn what_is_too_old_goes_though_no_request_comes() {
     let place = Place::new();
     let recorder = Recorder::start(&RecordConfig { age: Duration::from_secs(1), ..place.config() }).unwrap();
-    recorder.offer("1", &request("m", &b"a"[..]));
+    recorder.offer("1", &request("m", &b"a"[..]), true);
     place.until("it was recorded", |segments| !segments.is_empty());
     place.until("it went", <[PathBuf]>::is_empty);
     end(&recorder);
@@ -233,11 +251,11 @@ fn another_key_is_used_from_then_on_and_the_former_opens_what_came_before() {
     let place = Place::new();
     let former = place.key();
     let recorder = place.recorder();
-    recorder.offer("1", &request("m", &b"before"[..]));
+    recorder.offer("1", &request("m", &b"before"[..]), true);
     place.until("it was recorded", |segments| segments.len() == 1);
     place.set_key(b'2');
     place.until("records under the new key", |segments| {
-        recorder.offer("1", &request("m", &b"after"[..]));
+        recorder.offer("1", &request("m", &b"after"[..]), true);
         segments.len() == 2
     });
     // What is no key leaves the one that there was.
@@ -257,7 +275,7 @@ fn another_key_is_used_from_then_on_and_the_former_opens_what_came_before() {
 fn a_folder_that_goes_away_costs_records_alone_and_is_used_again_when_it_is_back() {
     let place = Place::new();
     let recorder = place.recorder();
-    let offer = || recorder.offer("1", &request("m", &b"a"[..]));
+    let offer = || recorder.offer("1", &request("m", &b"a"[..]), true);
     offer();
     place.until("it was recorded", |segments| !segments.is_empty());
     fs::remove_dir_all(place.folder()).unwrap();
@@ -294,6 +312,7 @@ fn a_record_never_takes_more_than_it_counts_as() {
         shape in prop::collection::vec(any::<i64>(), 0..9),
         bytes in 0_usize..2000,
         version in "[0-9]{1,19}",
+        is_stripped in any::<bool>(),
     )| {
         let input = |name: &String| InferInputTensor {
             name: name.clone(),
@@ -301,13 +320,15 @@ fn a_record_never_takes_more_than_it_counts_as() {
             shape: shape.clone(),
             ..InferInputTensor::default()
         };
+        let parameters = [("p".repeat(9), InferParameter { choice: None })];
         let asked = ModelInferRequest {
             model_name: "m".repeat(255),
+            parameters: parameters.into_iter().filter(|_| is_stripped).collect(),
             inputs: names.iter().map(input).collect(),
             raw_input_contents: names.iter().map(|_| vec![1; bytes].into()).collect(),
             ..ModelInferRequest::default()
         };
-        let frame = Frame::of(u64::MAX, &inputs(&version, &asked));
+        let frame = Frame::of(&recorded(&version, &asked, !is_stripped, u64::MAX));
         prop_assert!(frame.length() <= counted(&asked) as u64);
     });
 }
@@ -324,7 +345,7 @@ fn a_thread_that_is_gone_takes_nothing_and_keeps_no_bytes() {
         ended: Mutex::new(None),
     };
     for _ in 0..10 {
-        recorder.offer("1", &request("m", &b"a"[..]));
+        recorder.offer("1", &request("m", &b"a"[..]), true);
     }
     assert!(recorder.queue.reserve(2000));
 }

@@ -33,6 +33,7 @@ use crate::observe::metrics::{self, Metrics};
 use crate::observe::readiness::Draining;
 use crate::observe::trace::Tracing;
 use crate::record::Recorder;
+use crate::replay::Replay;
 use crate::schedule::busy_poll::BusyPoll;
 use crate::settings::{Restrictions, ServeSettings, ServingSettings, SettingsError};
 use crate::time::steps::Steps;
@@ -102,24 +103,27 @@ async fn serve(
     access.follow(&stop);
     let models = Arc::new(Models::default());
     let mode = settings.models.model_control_mode;
-    let control = Arc::new(Control::new(loader, models.clone(), herald, mode, draining.begun()));
+    let inference = Inference {
+        models: models.clone(),
+        store: store.clone(),
+        service: settings.serving.service.clone(),
+        trust: access.trust.clone(),
+        bypass_quota: settings.serving.bypass_quota.map(BypassQuota::new).map(Arc::new),
+        busy_poll: (settings.busy_poll_us > 0)
+            .then(|| BusyPoll::start(Duration::from_micros(u64::from(settings.busy_poll_us)))),
+        tracing: tracing.clone(),
+        recorder: recorder.clone(),
+    };
+    let replay = settings.replay()?.map(|config| Replay::new(config, &inference));
+    let control = Control::new(loader, models.clone(), herald, mode, draining.begun()).with_replay(replay);
+    let control = Arc::new(control);
     recovery::start(&control, &stop);
     let bodies = settings.serving.http.bodies();
     let Inside { gate, key_traces } =
         Inside::of(&settings.serving, own.zip(store.clone()), (&access, &tracing, &bodies, &draining))?;
     let sample = sample(&control, &bodies, gate.as_ref());
     let edges = Edges {
-        inference: Inference {
-            models: models.clone(),
-            store: store.clone(),
-            service: settings.serving.service.clone(),
-            trust: access.trust,
-            bypass_quota: settings.serving.bypass_quota.map(BypassQuota::new).map(Arc::new),
-            busy_poll: (settings.busy_poll_us > 0)
-                .then(|| BusyPoll::start(Duration::from_micros(u64::from(settings.busy_poll_us)))),
-            tracing: tracing.clone(),
-            recorder: recorder.clone(),
-        },
+        inference,
         limits: Limits::of_body(settings.serving.http.max_body_bytes()),
         is_ready: draining.readiness(move || models.all_loaded()),
         control: control.clone(),

@@ -18,6 +18,14 @@ pub(crate) enum Given {
 }
 
 impl Given {
+    /// How long it is fresh, if it is kept.
+    pub(crate) fn max_age_s(&self) -> Option<u32> {
+        match self {
+            Self::Own(_) => None,
+            Self::Kept(entry) => Some(entry.max_age_s),
+        }
+    }
+
     /// The response, to be changed: copied if others have it too, but not its tensors.
     pub(crate) fn into_own(self) -> ModelInferResponse {
         match self {

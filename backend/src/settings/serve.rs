@@ -6,7 +6,7 @@ use super::memory::Memory;
 use super::models::ModelSettings;
 use super::shadow::ShadowSettings;
 use super::sizes::Share;
-use super::{RecordSettings, ServingSettings, SettingsError};
+use super::{RecordSettings, ReplayConfig, ReplaySettings, ServingSettings, SettingsError};
 
 /// Settings of `forebay serve`.
 #[derive(Debug, Args)]
@@ -24,6 +24,8 @@ pub(crate) struct ServeSettings {
     pub(crate) busy_poll_us: u32,
     #[command(flatten)]
     pub(crate) record: RecordSettings,
+    #[command(flatten)]
+    replay: ReplaySettings,
 }
 
 impl ServeSettings {
@@ -38,11 +40,19 @@ impl ServeSettings {
         self.serving.sizes.record_queue_bytes = self.record.queue_bytes();
     }
 
+    /// What a new version replays of what is recorded.
+    ///
+    /// # Errors
+    /// As the recorder's settings, and when they don't go with it.
+    pub(crate) fn replay(&self) -> Result<Option<ReplayConfig>, SettingsError> {
+        self.replay.config(self.record.config()?.as_ref(), self.serving.trust.tenancy)
+    }
+
     /// What clap can't check: rules that span two settings.
     pub(super) fn check(&self) -> Result<(), SettingsError> {
         self.models.check()?;
         self.shadow.check()?;
-        self.record.config()?;
+        self.replay()?;
         self.serving.check()
     }
 }

@@ -55,6 +55,7 @@ mod records;
 mod redis_cluster;
 mod redis_replicas;
 mod refusals;
+mod replays;
 mod resets;
 mod restricted;
 mod sentinel;

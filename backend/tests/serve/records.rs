@@ -16,10 +16,10 @@ use crate::process::{Forebay, refused, serve_command, test_repository};
 const MODEL: &str = "identity_fp32";
 
 /// A folder for records, and a key.
-struct Records(tempfile::TempDir);
+pub(crate) struct Records(tempfile::TempDir);
 
 impl Records {
-    fn new() -> Self {
+    pub(crate) fn new() -> Self {
         let root = tempfile::tempdir().unwrap();
         std::fs::write(root.path().join("key"), format!("{}\n", "6b".repeat(32))).unwrap();
         Self(root)
@@ -33,14 +33,20 @@ impl Records {
         std::fs::read_dir(self.folder()).unwrap().map(|entry| entry.unwrap().path()).collect()
     }
 
+    /// Flags that name them.
+    pub(crate) fn paths(&self) -> [String; 2] {
+        let path = |flag: &str, path: PathBuf| format!("{flag}={}", path.display());
+        [path("--record-dir", self.folder()), path("--record-key-file", self.0.path().join("key"))]
+    }
+
     /// One that records all requests of the model, and what else it is told.
     fn serve(&self, more: &[&str]) -> Forebay {
-        let (folder, key) = (self.folder(), self.0.path().join("key"));
-        let paths = ["--record-dir", folder.to_str().unwrap(), "--record-key-file", key.to_str().unwrap()];
+        let paths = self.paths();
+        let paths = [&*paths[0], &*paths[1]];
         let flags = ["--instances", "1", "--record", MODEL];
         let share = ["--record-share", "1"];
         let share = if more.contains(&share[0]) { &[][..] } else { &share };
-        Forebay::serve(&[&flags, &paths, share, more].concat())
+        Forebay::serve(&[&flags[..], &paths, share, more].concat())
     }
 
     /// What was recorded of the model.
@@ -95,7 +101,13 @@ async fn what_is_asked_in_any_encoding_is_recorded_and_read_back_equal() {
     let expected = [&[1.0, 2.0][..], &[3.0], &[4.0], &[3.0]].map(input);
     let read = records.read();
     assert_eq!(read.iter().map(|record| record["inputs"].clone()).collect::<Vec<_>>(), expected);
-    assert!(read.iter().all(|record| record["version"] == "1" && record["time_ms"].as_u64() > Some(1 << 40)));
+    // With an authorization it isn't everybody's.
+    let told = |record: &Value| (record["is_whole"] == true, record["version"].as_str() == Some("1"));
+    assert_eq!(
+        read.iter().map(told).collect::<Vec<_>>(),
+        [(false, true), (true, false), (true, false), (true, false)]
+    );
+    assert!(read.iter().all(|record| record["time_ms"].as_u64() > Some(1 << 40)));
     for file in records.files() {
         assert_eq!(std::fs::metadata(&file).unwrap().permissions().mode() & 0o777, 0o600);
         let text = String::from_utf8_lossy(&std::fs::read(file).unwrap()).into_owned();

@@ -81,6 +81,16 @@ fn refuse_state(request: &ModelInferRequest) -> Result<(), Uncacheable> {
     Ok(())
 }
 
+/// Whether a parameter has a part in the request's [`digest`], beside its tensors and the outputs that it wants.
+pub fn has_parameters(request: &ModelInferRequest) -> bool {
+    let counts = |parameters: &Parameters, transport: &[&str]| {
+        parameters.keys().any(|name| !transport.contains(&name.as_str()))
+    };
+    counts(&request.parameters, &REQUEST_TRANSPORT)
+        || request.inputs.iter().any(|input| counts(&input.parameters, &INPUT_TRANSPORT))
+        || request.outputs.iter().any(|output| counts(&output.parameters, &OUTPUT_TRANSPORT))
+}
+
 fn parameters(fields: &mut Fields, parameters: &Parameters, transport: &[&str]) {
     let counted = |name: &String| !transport.contains(&name.as_str());
     fields.number(parameters.keys().filter(|name| counted(name)).count() as u64);

@@ -13,6 +13,8 @@ pub(super) struct Attempt {
     /// Of the folder before.
     pub(super) fingerprint: Fingerprint,
     pub(super) loaded: Result<Model, LoadError>,
+    /// That is left of what was replayed.
+    pub(super) surge: Option<f64>,
 }
 
 /// What becomes of a load that failed.
@@ -47,7 +49,7 @@ pub(super) fn keep_only(set: &mut ModelSet, names: &[String]) {
 
 /// Puts a model that was loaded into the set. One that failed stays as it was before, if it was there.
 pub(super) fn enter(set: &mut ModelSet, name: &str, attempt: Attempt, then: Then) -> Result<(), LoadError> {
-    let Attempt { fingerprint, loaded } = attempt;
+    let Attempt { fingerprint, loaded, surge: _ } = attempt;
     match loaded {
         Ok(model) => {
             for version in model.versions.values() {

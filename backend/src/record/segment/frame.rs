@@ -1,17 +1,19 @@
 //! A record as it stands in a segment: its length, then its bytes, sealed. Made by who is asked, with room for the tag; sealed in
 //! place by the writer.
 
-use forebay_protocol::messages::ModelInferRequest;
 use prost::Message as _;
 
+use crate::record::Recorded;
 use crate::record::key::{SegmentKey, TAG_BYTES};
 
 /// Bytes of a record's length.
 pub(super) const LENGTH_BYTES: usize = 4;
-/// A request: its time, its protobuf.
-pub(super) const REQUEST: u8 = 1;
+/// What a request was asked with: its time, its protobuf.
+pub(super) const INPUTS: u8 = 1;
 /// The end: how many came before it.
 pub(super) const END: u8 = 2;
+/// A request as it was asked: its time, its protobuf.
+pub(super) const WHOLE: u8 = 3;
 
 /// A record that isn't sealed yet.
 pub(in crate::record) struct Frame {
@@ -30,13 +32,13 @@ pub(in crate::record) const END_BYTES: u64 = (LENGTH_BYTES + HEAD_BYTES + TAG_BY
 
 impl Frame {
     /// A request's.
-    pub(in crate::record) fn of(time_ms: u64, request: &ModelInferRequest) -> Self {
+    pub(in crate::record) fn of(Recorded { time_ms, request, is_whole }: &Recorded) -> Self {
         let length = LENGTH_BYTES + HEAD_BYTES + request.encoded_len();
         let mut bytes = Vec::with_capacity(length + TAG_BYTES);
         bytes.resize(LENGTH_BYTES + HEAD_BYTES, 0);
         // A vector has room for all.
         let _ = request.encode(&mut bytes);
-        Self { kind: REQUEST, number: time_ms, bytes }
+        Self { kind: if *is_whole { WHOLE } else { INPUTS }, number: *time_ms, bytes }
     }
 
     /// The end of a segment with so many records.

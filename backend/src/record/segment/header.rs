@@ -7,7 +7,9 @@ use crate::record::key::{Key, KeyId, SegmentKey, TAG_BYTES};
 
 /// Before the version.
 const MAGIC: &[u8; 15] = b"forebay.record.";
-const VERSION: u8 = b'1';
+const VERSION: u8 = b'2';
+/// That of segments without whole requests, which are read as they are.
+const FORMER_VERSION: u8 = b'1';
 
 /// A segment's.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -15,13 +17,14 @@ pub(in crate::record) struct Header {
     pub(in crate::record) began_ms: u64,
     pub(in crate::record) salt: [u8; 32],
     pub(in crate::record) model: String,
+    version: u8,
     /// What was read: the key's id, and the proof.
     said: Option<(KeyId, [u8; TAG_BYTES])>,
 }
 
 impl Header {
     pub(in crate::record) fn new(began_ms: u64, salt: [u8; 32], model: &str) -> Self {
-        Self { began_ms, salt, model: model.to_owned(), said: None }
+        Self { began_ms, salt, model: model.to_owned(), version: VERSION, said: None }
     }
 
     /// Bytes of one for that model.
@@ -36,7 +39,7 @@ impl Header {
         let length = u16::try_from(self.model.len()).unwrap_or(u16::MAX);
         [
             &MAGIC[..],
-            &[VERSION],
+            &[self.version],
             &id,
             &self.salt,
             &self.began_ms.to_le_bytes(),
@@ -65,13 +68,13 @@ impl Header {
             SegmentError::Torn { .. } if bytes > 0 => SegmentError::NoSegment,
             error => error,
         })?;
-        match magic.strip_prefix(MAGIC) {
+        let version = match magic.strip_prefix(MAGIC) {
             None => return Err(SegmentError::NoSegment),
-            Some([VERSION]) => {}
+            Some([version @ (VERSION | FORMER_VERSION)]) => *version,
             Some(version) => {
                 return Err(SegmentError::UnknownVersion(String::from_utf8_lossy(version).into_owned()));
             }
-        }
+        };
         let (mut id, mut salt, mut began) = (KeyId::default(), [0; 32], [0; 8]);
         take(from, &mut left, &mut id)?;
         take(from, &mut left, &mut salt)?;
@@ -83,7 +86,7 @@ impl Header {
         let mut proof = [0; TAG_BYTES];
         take(from, &mut left, &mut proof)?;
         let model = String::from_utf8(model).map_err(|_| SegmentError::Header)?;
-        Ok(Self { began_ms: u64::from_le_bytes(began), salt, model, said: Some((id, proof)) })
+        Ok(Self { began_ms: u64::from_le_bytes(began), salt, model, version, said: Some((id, proof)) })
     }
 
     /// The key of what comes after a header that was read.

@@ -7,7 +7,7 @@ use bytes::Bytes;
 use forebay_protocol::messages::ModelInferRequest;
 use prost::Message as _;
 
-use super::frame::{END, HEAD_BYTES, LENGTH_BYTES, REQUEST};
+use super::frame::{END, HEAD_BYTES, INPUTS, LENGTH_BYTES, WHOLE};
 use super::header::{Header, take};
 use crate::record::Recorded;
 use crate::record::key::{Key, SegmentKey, TAG_BYTES};
@@ -17,9 +17,9 @@ use crate::record::key::{Key, SegmentKey, TAG_BYTES};
 pub(crate) enum SegmentError {
     #[error("can't be read: {0}")]
     Io(#[from] io::Error),
-    #[error("is no segment of records: it must begin with forebay.record.1")]
+    #[error("is no segment of records: it must begin with forebay.record.2")]
     NoSegment,
-    #[error("is a segment of version {0}: this program reads version 1")]
+    #[error("is a segment of version {0}: this program reads versions 1 and 2")]
     UnknownVersion(String),
     #[error("was written with another key: its id is {wrote}, that of the key given is {given}")]
     OtherKey { wrote: String, given: String },
@@ -93,11 +93,11 @@ impl<R: Read> Segment<R> {
         let head = plain.split_to(HEAD_BYTES);
         let number = head[1..].try_into().map_or(0, u64::from_le_bytes);
         match head[0] {
-            REQUEST => {
+            kind @ (INPUTS | WHOLE) => {
                 self.record += 1;
                 let request = ModelInferRequest::decode(plain)
                     .map_err(|source| SegmentError::Malformed { record, source })?;
-                Ok(Some(Recorded { time_ms: number, request }))
+                Ok(Some(Recorded { time_ms: number, request, is_whole: kind == WHOLE }))
             }
             END if number == record && plain.is_empty() => match self.left {
                 0 => Ok(None),

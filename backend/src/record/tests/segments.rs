@@ -3,18 +3,29 @@
 use super::*;
 
 /// Written by tests/clients/records.py --golden.
-const GOLDEN: &[u8] = include_bytes!("../golden.record");
+const GOLDEN: &[u8] = include_bytes!("../golden-2.record");
+/// The same before there were whole requests.
+const FORMER: &[u8] = include_bytes!("../golden-1.record");
 /// Of the golden segment.
 const GOLDEN_KEY: Key = Key::of([7; 32]);
 
-/// A segment of these records, not finished.
+/// A request to version 2 as it is recorded: with a parameter that is left out, if it has no values.
+fn record(time_ms: u64, data: &[u8]) -> Recorded {
+    let mut asked = request("m", data.to_vec());
+    asked.outputs.push(InferRequestedOutputTensor { name: "y".into(), ..Default::default() });
+    if data.is_empty() {
+        asked.parameters.insert("p".into(), InferParameter { choice: Some(Choice::Bool(true)) });
+    }
+    recorded("2", &asked, !data.is_empty(), time_ms)
+}
+
+/// A segment of these records.
 fn segment(folder: &Path, key: &Key, salt: u8, records: &[&[u8]]) -> PathBuf {
     let header = Header::new(1_800_000_000_000, [salt; 32], "m");
     let path = folder.join(folder::SEGMENTS.salted(header.began_ms, &header.salt).to_string());
     let mut begun = Begun::begin(path.clone(), key, &header).unwrap();
     for (time, data) in (header.began_ms..).zip(records) {
-        let request = inputs("2", &request("m", data.to_vec()));
-        begun = begun.append(Frame::of(time, &request)).unwrap();
+        begun = begun.append(Frame::of(&record(time, data))).unwrap();
     }
     begun.finish().unwrap();
     path
@@ -37,6 +48,16 @@ fn the_format_is_the_golden_one() {
     assert_eq!(bytes, GOLDEN, "another format is another version");
     let (values, wrong) = outcome(folder.path());
     assert_eq!((values, wrong.is_none()), (vec!["abc".into(), "".into(), "defg".into()], true));
+}
+
+#[test]
+fn segments_of_the_former_version_are_read() {
+    let folder = tempfile::tempdir().unwrap();
+    fs::write(folder.path().join(folder::SEGMENTS.salted(1, &[5; 32]).to_string()), FORMER).unwrap();
+    let read: Vec<_> = read(folder.path(), &GOLDEN_KEY, "m").map(Result::unwrap).collect();
+    let values = read.iter().map(|recorded| recorded.request.raw_input_contents[0].clone());
+    assert_eq!(values.collect::<Vec<_>>(), ["abc", "", "defg"]);
+    assert!(read.iter().all(|recorded| !recorded.is_whole && recorded.request.model_version == "2"));
 }
 
 #[test]
@@ -121,8 +142,9 @@ fn what_is_no_segment_or_of_another_version_or_key_says_so() {
         read(folder.path(), key, "m").next().unwrap().unwrap_err().to_string()
     };
     let mut newer = GOLDEN.to_vec();
-    newer[15] = b'2';
-    assert!(said(&newer, &GOLDEN_KEY).ends_with("is a segment of version 2: this program reads version 1"));
+    newer[15] = b'3';
+    let said_of_newer = said(&newer, &GOLDEN_KEY);
+    assert!(said_of_newer.ends_with("is a segment of version 3: this program reads versions 1 and 2"));
     assert!(said(b"forebay.re", &GOLDEN_KEY).contains("is no segment of records"));
     assert!(said(GOLDEN, &Key::of([8; 32])).contains("was written with another key"));
     let said = read(&folder.path().join("none"), &GOLDEN_KEY, "m").next().unwrap().unwrap_err();
@@ -132,7 +154,7 @@ fn what_is_no_segment_or_of_another_version_or_key_says_so() {
 #[test]
 fn a_write_that_fails_ends_the_segment_so_that_no_nonce_comes_twice() {
     let folder = tempfile::tempdir().unwrap();
-    let frame = || Frame::of(1, &inputs("1", &request("m", &b"a"[..])));
+    let frame = || Frame::of(&record(1, b"a"));
     // A file that may only be read fails each write, as a full disk does.
     let begun = |name: &str, records| {
         let path = folder.path().join(name);

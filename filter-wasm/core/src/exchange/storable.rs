@@ -141,7 +141,7 @@ pub(crate) fn storable(headers: &Headers, wanted: &Wanted, terms: Terms<'_>) -> 
         generation,
         is_said_so,
         age_s: age(headers.values(header::AGE)),
-        freshness: directives.freshness,
+        freshness: directives.freshness.within(wanted.incoming.directives.ttl),
         with_authorization: directives.with_authorization,
         cost_us: headers.number(header::X_FOREBAY_COST_US).unwrap_or(0),
         fields,

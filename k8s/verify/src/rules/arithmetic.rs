@@ -6,7 +6,7 @@ mod claims;
 mod ends;
 mod quotas;
 mod rollouts;
-mod starts;
+pub(super) mod starts;
 
 use crate::rules::field::Field;
 use crate::rules::known::Known;

@@ -5,6 +5,7 @@ mod folders;
 mod hold;
 mod keys;
 mod lighter;
+mod replays;
 
 use crate::rules::field::Field;
 use crate::rules::pods::Pod;
@@ -38,6 +39,7 @@ pub fn check(world: &World, failures: &mut Vec<Failure>) {
             keys::check(&pod, &container, failures);
             folders::check(&pod, &container, failures);
             lighter::check(&pod, &container, program, failures);
+            replays::check(&pod, &container, failures);
             if let Some((ready, live)) = health {
                 paths(&container, ready, live, failures);
             }

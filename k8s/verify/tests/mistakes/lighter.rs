@@ -1,4 +1,4 @@
-//! Jobs of `forebay optimize` that could not do what they are for, and the files of keys.
+//! Jobs of `forebay optimize` that could not do what they are for, the files of keys, and rollouts that could not be warm.
 
 use super::{GOOD, all_are_caught};
 
@@ -78,5 +78,30 @@ fn nobody_minds_other_jobs_that_could() {
             "\"projected\": {\"sources\": [{\"secret\": {\"name\": \"lighter-key\"}}]}",
         ),
         ("\"--data-key-file=/key/record-key\"", "\"--labels=speech\""),
+    ]);
+}
+
+#[test]
+fn rollouts_that_could_not_be_warm_are_caught() {
+    all_are_caught(&[
+        (
+            "\"warm-records\", \"persistentVolumeClaim\": {\"claimName\": \"lighter-records\"}",
+            "\"warm-records\", \"emptyDir\": {}",
+            "Deployment/ml/warm: spec.template.spec.containers[0].env[0].value",
+        ),
+        (
+            "--replay-within=299",
+            "--replay-within=5m",
+            "Deployment/ml/warm: spec.template.spec.containers[0].args[0]",
+        ),
+        (
+            "\"warm-http\"}, \"failureThreshold\": 30",
+            "\"warm-http\"}, \"failureThreshold\": 29",
+            "Deployment/ml/warm: spec.template.spec.containers[0].args[0]",
+        ),
+    ]);
+    GOOD.nobody_minds(&[
+        ("--replay-within=299", "--replay-within=4m"),
+        ("--replay-within=299", "--replay-share=1"),
     ]);
 }

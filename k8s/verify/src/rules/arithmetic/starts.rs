@@ -33,7 +33,7 @@ fn seconds(probe: &Field<'_>, field: &str, default: i64) -> i64 {
 }
 
 /// How long a container has until a probe gives it up.
-fn budget(probe: &Field<'_>) -> i64 {
+pub(crate) fn budget(probe: &Field<'_>) -> i64 {
     seconds(probe, "initialDelaySeconds", 0)
         + seconds(probe, "periodSeconds", 10) * seconds(probe, "failureThreshold", 3)
 }

@@ -1,6 +1,6 @@
 //! Folders that the programs write to: a flag or a variable names one, and what is mounted there can be written to.
 
-use super::keys::named;
+use super::keys::paths;
 use crate::Failure;
 use crate::rules::field::Field;
 use crate::rules::pods::{Pod, mount_of};
@@ -12,7 +12,7 @@ const RIGHT: &str = "an emptyDir, or a claim that can be written to";
 /// Says which can't be written to.
 pub(super) fn check(pod: &Pod<'_>, container: &Field<'_>, failures: &mut Vec<Failure>) {
     let is_sealed = container.at("securityContext").at("readOnlyRootFilesystem").is_true();
-    for (place, path) in named(container, &FLAGS) {
+    for (place, path) in paths(container, &FLAGS) {
         let Some(mount) = mount_of(container, path) else {
             if is_sealed {
                 let wrong = format!("is {path}, where nothing is mounted, and the root is only read");

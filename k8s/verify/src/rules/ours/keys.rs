@@ -21,7 +21,7 @@ pub(super) fn check(pod: &Pod<'_>, container: &Field<'_>, failures: &mut Vec<Fai
     // Vault's agent brings files to where nothing is mounted yet.
     let is_injected =
         pod.metadata.at("annotations").at("vault.hashicorp.com/agent-inject").text() == Some("true");
-    for (place, path) in named(container, &FLAGS) {
+    for (place, path) in paths(container, &FLAGS) {
         match mount_of(container, path).map(|mount| pod.volume_of(&mount)) {
             None if is_injected => {}
             None => place.fail(
@@ -40,7 +40,12 @@ pub(super) fn check(pod: &Pod<'_>, container: &Field<'_>, failures: &mut Vec<Fai
 }
 
 /// Each path that one of the flags has, or its variable, with the place that names it.
-pub(super) fn named<'a>(container: &Field<'a>, flags: &[&str]) -> Vec<(Field<'a>, &'a str)> {
+pub(super) fn paths<'a>(container: &Field<'a>, flags: &[&str]) -> Vec<(Field<'a>, &'a str)> {
+    said(container, flags).into_iter().filter(|(_, path)| path.starts_with('/')).collect()
+}
+
+/// Each value that one of the flags has, or its variable, with the place that says it.
+pub(super) fn said<'a>(container: &Field<'a>, flags: &[&str]) -> Vec<(Field<'a>, &'a str)> {
     let variable = |name: &str| {
         let flag = name.strip_prefix("FOREBAY_")?.to_lowercase().replace('_', "-");
         flags.contains(&flag.as_str()).then_some(())
@@ -55,7 +60,7 @@ pub(super) fn named<'a>(container: &Field<'a>, flags: &[&str]) -> Vec<(Field<'a>
         let (flag, path) = word.text()?.strip_prefix("--")?.split_once('=')?;
         flags.contains(&flag).then_some((word, path))
     });
-    variables.chain(said).filter(|(_, path)| path.starts_with('/')).collect()
+    variables.chain(said).collect()
 }
 
 fn is_of_a_config_map(volume: &Field<'_>, path: &str) -> bool {
