@@ -8,7 +8,7 @@ mod start;
 
 use envoy::Changes;
 pub use forebay::Tls;
-pub use running::{Backend, Links, Running};
+pub use running::{Backend, Links, Running, Upstream};
 use serde_json::Value;
 use std::path::PathBuf;
 
@@ -45,6 +45,7 @@ pub struct Stack {
     replicas: usize,
     proxies: usize,
     links: bool,
+    fronted: bool,
 }
 
 /// Secrets that somebody else brings.
@@ -85,6 +86,7 @@ impl Stack {
             replicas: 1,
             proxies: 1,
             links: false,
+            fronted: false,
         }
     }
 
@@ -141,6 +143,13 @@ impl Stack {
     #[must_use]
     pub fn links(mut self) -> Self {
         self.links = true;
+        self
+    }
+
+    /// Each backend is `front`, before a server of its own that keeps nothing.
+    #[must_use]
+    pub fn fronted(mut self) -> Self {
+        self.fronted = true;
         self
     }
 

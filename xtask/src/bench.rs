@@ -11,6 +11,7 @@ mod chart;
 mod envoy;
 pub(crate) mod figure;
 mod floor;
+mod gate;
 mod halt;
 mod load;
 mod rollout;
@@ -113,6 +114,7 @@ pub(crate) fn run(layout: &Layout, settings: &Settings) -> Result<()> {
     group.stop()?;
     outcome?;
     server::rows(layout, settings, &folder, &mut table)?;
+    gate::rows(layout, settings, &folder, &mut table)?;
     start::rows(layout, settings, &folder)?;
     wake::rows(layout, settings, &folder)?;
     rollout::rows(layout, settings, &folder)?;

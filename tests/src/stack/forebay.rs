@@ -135,6 +135,33 @@ pub(crate) fn serve(
     command
 }
 
+/// `serve` as another server that keeps nothing, whose models change by call.
+pub(crate) fn upstream(repository: &Path) -> Command {
+    let mut command = program(forebay());
+    command.args(["serve", "--pool", "none", "--model-control-mode", "explicit", "--load-model", "*"]);
+    command.args(["--log-format", "text", "--metrics-address=127.0.0.1", "--metrics-port=0"]);
+    command.args(["--http-address=127.0.0.1", "--http-port=0", "--grpc-address=127.0.0.1", "--grpc-port=0"]);
+    command.arg("--model-repository").arg(repository).arg("--onnxruntime").arg(onnxruntime());
+    command
+}
+
+/// `front` before the server with those ports, which has that repository.
+pub(crate) fn front(
+    (repository, service): (&Path, &str),
+    upstream: Ports,
+    pool_url: Option<&str>,
+    secrets: &Secrets,
+    more: &[String],
+) -> Command {
+    let mut command = shared("front", pool_url, secrets, &secrets.serve);
+    command.args(["--http-address=127.0.0.1", "--http-port=0", "--gate-port=0", "--metrics-port=0"]);
+    command.args(["--grpc-address=127.0.0.1", "--grpc-port=0", "--service", service, "--look-secs", "0.1"]);
+    command.arg(format!("--to=http://127.0.0.1:{}", upstream.http));
+    command.arg(format!("--to-grpc=grpc://127.0.0.1:{}", upstream.grpc.unwrap_or(0)));
+    command.arg("--model-repository").arg(repository).args(more);
+    command
+}
+
 /// `gate` on that port; 0 picks a free one. It holds for that service, whose backend has those ports.
 pub(crate) fn gate(pool_url: &str, port: u16, secrets: &Secrets, held_for: Option<(&str, Ports)>) -> Command {
     let mut command = shared("gate", Some(pool_url), secrets, &secrets.gate);
@@ -182,6 +209,14 @@ pub(crate) fn start(name: &str, command: Command) -> (Process, Ports) {
     let mut process = Process::start(name, command);
     let ports = process.until_line(Ports::of);
     (process, ports)
+}
+
+/// Has a server load a model.
+pub(crate) fn load(http: u16, model: &str) {
+    let path = format!("/v2/repository/models/{model}/load");
+    let answer = http::send(http, &http::post(&path, &[("content-type", "application/json")], b"{}"));
+    let answer = answer.expect("the server answers");
+    assert_eq!(answer.status, 200, "{answer:?}");
 }
 
 /// Waits until lookups at that gate say what is live of a service's models.

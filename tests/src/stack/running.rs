@@ -21,6 +21,15 @@ pub struct Backend {
     /// The process.
     pub process: Process,
     pub(super) ports: Ports,
+    /// What it stands before, where it is a [front](super::Stack::fronted).
+    pub upstream: Option<Upstream>,
+}
+
+/// A server behind a front.
+pub struct Upstream {
+    /// The process.
+    pub process: Process,
+    pub(super) ports: Ports,
 }
 
 /// An Envoy beside the first one.
@@ -85,11 +94,16 @@ impl Running {
     /// # Panics
     /// The backend does not answer.
     pub fn backend_metric(&self, backend: usize, name: &str, with: &str) -> u64 {
-        let port = self.backends[backend].ports.metrics;
-        let answer = http::send(port, &http::get("/metrics")).expect("the backend's metrics");
-        let text = String::from_utf8_lossy(&answer.body).into_owned();
-        let lines = text.lines().filter(|line| line.starts_with(name) && line.contains(with));
-        lines.filter_map(|line| line.rsplit(' ').next()?.parse::<u64>().ok()).sum()
+        metric(self.backends[backend].ports.metrics, name, with)
+    }
+
+    /// Inferences that the server behind the first front did for a model.
+    ///
+    /// # Panics
+    /// There is none, or it does not answer.
+    pub fn upstream_inferences(&self, model: &str) -> u64 {
+        let upstream = self.backends[0].upstream.as_ref().expect("a server behind the front");
+        metric(upstream.ports.metrics, "nv_inference_count", &format!("model=\"{model}\""))
     }
 
     /// Inferences that all backends did for a model.
@@ -263,6 +277,14 @@ impl Running {
     pub fn folder(&self) -> &std::path::Path {
         self.folder.path()
     }
+}
+
+/// Sum of a counter over the labels of a program with that port of metrics, where the line names `with`.
+fn metric(port: u16, name: &str, with: &str) -> u64 {
+    let answer = http::send(port, &http::get("/metrics")).expect("a program's metrics");
+    let text = String::from_utf8_lossy(&answer.body).into_owned();
+    let lines = text.lines().filter(|line| line.starts_with(name) && line.contains(with));
+    lines.filter_map(|line| line.rsplit(' ').next()?.parse::<u64>().ok()).sum()
 }
 
 /// The statistics of an Envoy with that admin port.

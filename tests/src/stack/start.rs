@@ -2,7 +2,7 @@
 
 use super::envoy::{self, Wiring};
 use super::forebay::{self, Files, Secrets};
-use super::running::{self, Backend, Links, Proxy, Running};
+use super::running::{self, Backend, Links, Proxy, Running, Upstream};
 use super::{Pool, Stack};
 use rig::link::Link;
 use rig::process::until;
@@ -67,10 +67,21 @@ impl Stack {
         let (gates_url, url) = (by(|links| &links.gate), by(|links| &links.backends));
         let started = |service: &String, name: &str, models: &[String]| {
             let repository = forebay::repository(&folder.path().join(name), models);
-            let command =
-                forebay::serve((&repository, service), (0, 0, 0), url.as_deref(), &secrets, &self.arguments);
+            let upstream = self.fronted.then(|| {
+                let (process, ports) = forebay::start("upstream", forebay::upstream(&repository));
+                Upstream { process, ports }
+            });
+            let (served, url) = ((&*repository, &**service), url.as_deref());
+            let command = match &upstream {
+                None => forebay::serve(served, (0, 0, 0), url, &secrets, &self.arguments),
+                Some(upstream) => forebay::front(served, upstream.ports, url, &secrets, &self.arguments),
+            };
             let (process, ports) = forebay::start(name, command);
-            Backend { service: service.clone(), repository, process, ports }
+            if upstream.is_some() {
+                // Which files are loaded is not known to it before it has seen a load.
+                models.iter().for_each(|model| forebay::load(ports.http, model));
+            }
+            Backend { service: service.clone(), repository, process, ports, upstream }
         };
         let mut backends: Vec<Backend> =
             self.services.iter().map(|service| started(service, service, &self.models)).collect();

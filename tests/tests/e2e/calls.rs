@@ -21,7 +21,7 @@ fn clients(stack: &Running, part: &str) {
     client.until_line(|line| line.starts_with("all as it should be").then_some(()));
 }
 
-fn infer(stack: &Running, model: &str, value: f32) -> (String, String, Vec<u8>) {
+pub(super) fn infer(stack: &Running, model: &str, value: f32) -> (String, String, Vec<u8>) {
     let connection = Connection::open(stack.port).expect("Envoy speaks HTTP/2");
     let answer = call(&connection, &format!("{SERVICE}/ModelInfer"), &infer_request(model, value));
     (answer.header("grpc-status").to_owned(), answer.nearest_cache(), answer.body)

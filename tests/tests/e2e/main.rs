@@ -11,6 +11,7 @@ mod dashboard;
 mod examples;
 mod failures;
 mod freshness;
+mod fronted;
 mod grpc;
 mod hold;
 mod hostile;

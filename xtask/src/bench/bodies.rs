@@ -27,6 +27,8 @@ pub(super) enum Body {
     /// Other values every time.
     Json1kNew,
     Binary64kNew,
+    /// The same, with a priority.
+    Json1kNewUrgent,
     /// Real models' inputs.
     Magika,
     VadJson,
@@ -65,6 +67,7 @@ impl Body {
             | Self::Json1kNewId
             | Self::Json64kNewId
             | Self::Json1kNew
+            | Self::Json1kNewUrgent
             | Self::VadJson => "json",
             Self::Binary64k | Self::Binary64kNewId | Self::Binary64kNew | Self::Magika | Self::VadBinary => {
                 "binary"
@@ -98,7 +101,9 @@ impl Body {
         let mut flags = vec!["--encoding", self.encoding()];
         match self {
             Self::Json1kNewId | Self::Json64kNewId | Self::Binary64kNewId => flags.push("--unique-ids"),
-            Self::Json1kNew | Self::Binary64kNew => flags.extend(["--repeats", "unique"]),
+            Self::Json1kNew | Self::Json1kNewUrgent | Self::Binary64kNew => {
+                flags.extend(["--repeats", "unique"])
+            }
             _ => {}
         }
         flags
@@ -109,7 +114,10 @@ impl Body {
         let inputs: Vec<Value> = self.tensors().into_iter().map(|tensor| {
             json!({"name": tensor.name, "datatype": tensor.datatype, "shape": tensor.shape, "data": tensor.values})
         }).collect();
-        json!({"inputs": inputs}).to_string()
+        match self {
+            Self::Json1kNewUrgent => json!({"parameters": {"priority": 1}, "inputs": inputs}).to_string(),
+            _ => json!({"inputs": inputs}).to_string(),
+        }
     }
 
     /// The headers that go with [`Self::bytes`].

@@ -30,7 +30,7 @@ pub(super) struct Tool {
 pub(super) const REDIS: Tool = Tool {
     folder: "redis",
     packages: &["redis-server", "redis-tools"],
-    programs: &["redis-server"],
+    programs: &["redis-server", "redis-benchmark"],
     with_others: true,
     size: ByteSize::mb(3),
 };
