@@ -182,4 +182,6 @@ fn announce(folder: &Folder, services: &Services) {
     println!("  gate                   {}", services.gate);
     println!("  Envoy's admin          {}", services.admin);
     println!("  logs                   {}/", Layout::shown(&folder.path));
+    let (forebay, token) = (Layout::shown(&services.forebay), Layout::shown(&services.operators));
+    println!("What is kept: {forebay} cache stats --gate {} --token-file {token}", services.gate);
 }

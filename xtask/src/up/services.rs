@@ -36,12 +36,16 @@ pub(super) struct Services {
     pub(super) backend_grpc: String,
     pub(super) backend_metrics: String,
     pub(super) gate: String,
+    /// The program, and the file with the token of who may purge and look.
+    pub(super) forebay: PathBuf,
+    pub(super) operators: PathBuf,
 }
 
 /// What the services have in common.
 struct Shared {
     forebay: PathBuf,
     pool_secret: PathBuf,
+    operators: PathBuf,
     /// The flag of the pool, and the variable and the URL that name it.
     pool: (&'static str, Option<(&'static str, String)>),
 }
@@ -57,7 +61,7 @@ impl Services {
         folder: &Folder,
         group: &mut Group,
     ) -> Result<Self> {
-        let (pool_secret, _) = folder.secret("pool-secret")?;
+        let [(pool_secret, _), (operators, _)] = [folder.secret("pool-secret")?, folder.secret("operators")?];
         let ports = &settings.ports;
         let mut start = |tier, port| start_tier(layout, tier, port, folder, group);
         let pool = match settings.pool {
@@ -68,7 +72,7 @@ impl Services {
             Pool::Memory => ("memory", None),
         };
         let forebay = settings.forebay.clone().map_or_else(|| backend(layout), Ok)?;
-        let shared = Shared { forebay, pool_secret, pool };
+        let shared = Shared { forebay, pool_secret, operators, pool };
         let backend = start_backend(layout, settings, folder, &shared, group)?;
         let gate = match settings.pool {
             Pool::Redis | Pool::Memcached => start_gate(settings, &shared, group)?.gate,
@@ -100,6 +104,8 @@ impl Services {
             backend_grpc: format!("127.0.0.1:{backend_grpc}"),
             backend_metrics: url(backend.metrics),
             gate: url(gate),
+            forebay: shared.forebay,
+            operators: shared.operators,
         })
     }
 }
@@ -145,6 +151,10 @@ fn start_backend(
     serve.arg("--model-repository").arg(repository);
     serve.args(["--model-control-mode", "poll", "--repository-poll-secs", "1", "--service", SERVICE]);
     serve.args(["--grpc-address=127.0.0.1", &format!("--grpc-port={}", settings.ports.backend_grpc)]);
+    // The gate is in it.
+    serve.args(
+        (settings.pool == Pool::Memory).then(|| format!("--operators-file={}", shared.operators.display())),
+    );
     // Of somebody's models, one that can't be loaded is told at the end, and the others are served.
     serve.args(settings.model_repository.as_ref().map(|_| "--exit-on-error=false"));
     serve.arg("--onnxruntime").arg(layout.onnxruntime());
@@ -154,7 +164,7 @@ fn start_backend(
 fn start_gate(settings: &Settings, shared: &Shared, group: &mut Group) -> Result<Ports> {
     println!("starting gate");
     let mut gate = forebay(shared, "gate", settings.ports.gate_metrics);
-    gate.arg(format!("--gate-port={}", settings.ports.gate));
+    gate.arg(format!("--gate-port={}", settings.ports.gate)).arg("--operators-file").arg(&shared.operators);
     group.start_until("gate", gate, PATIENCE, Ports::of)
 }
 
