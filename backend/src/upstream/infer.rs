@@ -6,7 +6,7 @@ use std::time::{Duration, Instant};
 
 use forebay_protocol::contents;
 use forebay_protocol::limits::Limits;
-use forebay_protocol::messages::{ModelInferRequest, ModelInferResponse};
+use forebay_protocol::messages::{ModelInferRequest, ModelInferResponse, Parameters};
 use http::HeaderMap;
 use http::uri::PathAndQuery;
 use tonic::client::Grpc;
@@ -22,8 +22,8 @@ const INFER: PathAndQuery = PathAndQuery::from_static("/inference.GRPCInferenceS
 const READY: PathAndQuery = PathAndQuery::from_static("/inference.GRPCInferenceService/ServerReady");
 /// How our own decoder says that a message is too large.
 const TOO_LARGE: &str = "Error, decoded message length too large";
-/// Parameters that say how a body carries the outputs.
-const OF_THE_BODY: &str = "binary_data";
+/// Parameters of an output that say how a body carries it: KServe says the second over gRPC, too.
+const OF_THE_BODY: [&str; 2] = ["binary_data", "binary_data_size"];
 
 impl Upstream {
     /// Asks it for one inference. `passed` goes along as metadata.
@@ -37,7 +37,7 @@ impl Upstream {
         deadline: Option<Instant>,
     ) -> Result<ModelInferResponse, UpstreamError> {
         request.parameters.remove("binary_data_output");
-        request.outputs.iter_mut().for_each(|output| drop(output.parameters.remove(OF_THE_BODY)));
+        request.outputs.iter_mut().for_each(|output| forget_the_body(&mut output.parameters));
         let left = deadline.map(|at| at.saturating_duration_since(Instant::now()));
         let within = left.map_or(self.reach.within, |left| left.min(self.reach.within));
         let asked = async {
@@ -51,6 +51,7 @@ impl Upstream {
         let mut response = self.timed(within, asked).await?;
         // It is the client's, whoever that is.
         response.id.clear();
+        response.outputs.iter_mut().for_each(|output| forget_the_body(&mut output.parameters));
         let unusable = |error: &dyn std::fmt::Display| UpstreamError::Unusable { reason: error.to_string() };
         contents::canonicalize_answer(&mut response, &Limits::of_body(self.reach.most_answer_bytes))
             .map_err(|error| unusable(&error))?;
@@ -106,6 +107,11 @@ impl Upstream {
     }
 }
 
+/// Takes out what is said of a body that is another one here.
+fn forget_the_body(parameters: &mut Parameters) {
+    parameters.retain(|name, _| !OF_THE_BODY.contains(&&**name));
+}
+
 /// The class of errors that has that code here, or one that is nearest.
 fn class(code: Code) -> Class {
     match code {
@@ -121,5 +127,21 @@ fn class(code: Code) -> Class {
         Code::Unavailable => Class::Rejected,
         Code::ResourceExhausted => Class::Full,
         Code::Ok | Code::Unknown | Code::Internal | Code::DataLoss => Class::Failed,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use forebay_protocol::messages::InferParameter;
+
+    use super::*;
+
+    #[test]
+    fn what_an_output_says_of_its_body_is_forgotten_and_nothing_else_of_it() {
+        let said = ["binary_data", "binary_data_size", "classification"];
+        let mut parameters: Parameters =
+            said.into_iter().map(|name| (name.to_owned(), InferParameter { choice: None })).collect();
+        forget_the_body(&mut parameters);
+        assert_eq!(parameters.keys().collect::<Vec<_>>(), ["classification"]);
     }
 }

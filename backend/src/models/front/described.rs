@@ -23,23 +23,19 @@ pub(super) struct Described {
     pub(super) said: String,
 }
 
-/// A model's metadata.
+/// A model's metadata. KServe says null of what it doesn't know.
 #[derive(Deserialize)]
 struct Metadata {
-    #[serde(default)]
-    versions: Vec<String>,
-    #[serde(default)]
-    inputs: Vec<Tensor>,
-    #[serde(default)]
-    outputs: Vec<Tensor>,
+    versions: Option<Vec<String>>,
+    inputs: Option<Vec<Tensor>>,
+    outputs: Option<Vec<Tensor>>,
 }
 
 #[derive(Deserialize)]
 struct Tensor {
     name: String,
     datatype: String,
-    #[serde(default)]
-    shape: Vec<i64>,
+    shape: Option<Vec<i64>>,
 }
 
 impl Described {
@@ -60,15 +56,15 @@ impl Described {
         let has_config = config.is_some();
         let config = config.unwrap_or_default();
         let metadata = serde_json::from_value::<Metadata>(metadata);
-        let Metadata { mut versions, inputs, outputs } =
-            metadata.map_err(|error| unusable(error.to_string()))?;
+        let Metadata { versions, inputs, outputs } = metadata.map_err(|error| unusable(error.to_string()))?;
+        let mut versions = versions.unwrap_or_default();
         if versions.is_empty() {
             // One that has no number.
             versions.push(String::new());
         }
         let policy = policy(rules, model, has_config, &config).map_err(unusable)?;
         // What V2 has no name for is not read here.
-        let (inputs, outputs) = (specs(inputs), specs(outputs));
+        let (inputs, outputs) = (specs(inputs.unwrap_or_default()), specs(outputs.unwrap_or_default()));
         let policy = policy.filter(|_| inputs.is_some() && outputs.is_some());
         let (inputs, outputs) = (inputs.unwrap_or_default(), outputs.unwrap_or_default());
         let signature = Signature { inputs, outputs };
@@ -79,7 +75,8 @@ impl Described {
 /// `None`: one is of no datatype of V2's.
 fn specs(tensors: Vec<Tensor>) -> Option<Vec<TensorSpec>> {
     let spec = |Tensor { name, datatype, shape }: Tensor| {
-        Some(TensorSpec { name, datatype: datatype.parse().ok()?, shape, is_optional: false })
+        let (datatype, shape) = (datatype.parse().ok()?, shape.unwrap_or_default());
+        Some(TensorSpec { name, datatype, shape, is_optional: false })
     };
     tensors.into_iter().map(spec).collect()
 }
@@ -145,6 +142,14 @@ mod tests {
             json!({ "model_transaction_policy": { "decoupled": true } }),
         ] {
             assert_eq!(kept_for(&[("m", Some(7))], Some(config.clone())), None, "{config}");
+        }
+    }
+
+    #[test]
+    fn what_a_server_does_not_know_may_be_null_or_left_out() {
+        for said in [r#"{"name":"m","versions":null,"inputs":null,"outputs":null}"#, r#"{"name":"m"}"#] {
+            let Metadata { versions, inputs, outputs } = serde_json::from_str(said).unwrap();
+            assert!(versions.is_none() && inputs.is_none() && outputs.is_none(), "{said}");
         }
     }
 }
