@@ -1,8 +1,8 @@
 {{/* The backend's variables. */}}
 {{- define "forebay.backendFlags" -}}
 {{- $values := .Values -}}
-{{- $flags := dict "model-repository" $values.models.path "service" $values.service -}}
-{{- $flags = merge $flags (dict "authorization" $values.trust.authorization "cookie" $values.trust.cookie) $values.backend.settings -}}
+{{- $flags := dict "service" $values.service "authorization" $values.trust.authorization "cookie" $values.trust.cookie -}}
+{{- $flags = merge $flags $values.backend.settings (include "forebay.upstreamFlags" . | fromYaml) -}}
 {{- if $values.backend.engines.claim -}}
 {{- $_ := set $flags "optimized-model-dir" "/engines" -}}
 {{- end -}}
@@ -22,6 +22,29 @@
 - name: FOREBAY_GRPC_RESTRICTED_PROTOCOL
   valueFrom: { secretKeyRef: { name: {{ . }}, key: grpc, optional: true } }
 {{- end }}
+{{- end }}
+
+{{/* What it serves, or what it stands before. */}}
+{{- define "forebay.upstreamFlags" -}}
+{{- $upstream := .Values.backend.upstream -}}
+{{- $flags := dict -}}
+{{- if not $upstream.url -}}
+{{- $_ := set $flags "model-repository" .Values.models.path -}}
+{{- else -}}
+{{- $_ := set $flags "to" $upstream.url -}}
+{{- with $upstream.grpcUrl -}}{{- $_ := set $flags "to-grpc" . -}}{{- end -}}
+{{- $kept := list -}}
+{{- range $model, $seconds := $upstream.cacheModels -}}
+{{- $kept = append $kept (printf "%s=%d" $model (int64 $seconds)) -}}
+{{- end -}}
+{{- with $kept -}}{{- $_ := set $flags "cache-model" (join "," .) -}}{{- end -}}
+{{- if $upstream.generation -}}
+{{- $_ := set $flags "generation" $upstream.generation -}}
+{{- else if ne .Values.models.from "image" -}}
+{{- $_ := set $flags "model-repository" .Values.models.path -}}
+{{- end -}}
+{{- end -}}
+{{- toYaml $flags -}}
 {{- end }}
 
 {{/* Its resources, GPUs among them. */}}

@@ -29,9 +29,14 @@ containers:
     image: {{ include "forebay.image" (list . $backend.image) }}
     imagePullPolicy: {{ .Values.image.pullPolicy }}
     {{- include "forebay.container" . | nindent 4 }}
+    {{- if $backend.upstream.url }}
+    command: [/usr/bin/forebay, front]
+    {{- end }}
     env:
+      {{- if not $backend.upstream.url }}
       # Off before its library is loaded: it would ask for a name of its maker's.
       - { name: ORT_DISABLE_TELEMETRY, value: "1" }
+      {{- end }}
       {{- include "forebay.backendFlags" . | nindent 6 }}
     ports:
       - { name: http, containerPort: 8000 }

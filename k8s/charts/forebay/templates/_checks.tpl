@@ -139,10 +139,33 @@
 {{- $wrong = append $wrong "secrets.recordKey and backend.record.claim are for records: backend.record.models names of which models" }}
 {{- end }}
 {{- if not $v.backend.record.models }}
-{{- range $flag := list "record-share" "record-bytes" "record-age" "record-queue-bytes" }}
+{{- range $flag := list "record-share" "record-bytes" "record-age" "record-queue-bytes" "replay-within" "replay-share" }}
 {{- if hasKey $v.backend.settings $flag }}
 {{- $wrong = append $wrong (printf "backend.settings.%s is for records: backend.record.models names of which models" $flag) }}
 {{- end }}
+{{- end }}
+{{- end }}
+{{- if $v.backend.upstream.url }}
+{{- $serves := dict "backend.gpu.count" $v.backend.gpu.count "backend.engines.claim" $v.backend.engines.claim "backend.record.models" $v.backend.record.models "optimize.model" $v.optimize.model }}
+{{- range $name, $value := $serves }}
+{{- if $value }}
+{{- $wrong = append $wrong (printf "%s is for models that are served here, and backend.upstream.url says who serves them: one of them" $name) }}
+{{- end }}
+{{- end }}
+{{- if eq $v.scaling.mode "kserve" }}
+{{- $wrong = append $wrong "scaling.mode kserve serves models here, and backend.upstream.url says who serves them: one of them" }}
+{{- end }}
+{{- if and $v.backend.upstream.cacheModels (not $v.backend.upstream.generation) (eq $v.models.from "image") }}
+{{- $wrong = append $wrong "backend.upstream.cacheModels are kept by what the server has loaded: backend.upstream.generation says it in a word, or models.from pvc where its files lie" }}
+{{- end }}
+{{- else }}
+{{- range $flag := list "look-secs" "files-are-loaded" "to-timeout-secs" "to-load-timeout-secs" "to-max-requests" "to-max-answer-bytes" }}
+{{- if hasKey $v.backend.settings $flag }}
+{{- $wrong = append $wrong (printf "backend.settings.%s is for a server that computes elsewhere: backend.upstream.url" $flag) }}
+{{- end }}
+{{- end }}
+{{- if or $v.backend.upstream.grpcUrl $v.backend.upstream.cacheModels $v.backend.upstream.generation $v.backend.upstream.peers }}
+{{- $wrong = append $wrong "backend.upstream names no server: backend.upstream.url" }}
 {{- end }}
 {{- end }}
 {{- if and $v.gate.keyTraces.enabled (not (include "forebay.isShared" .)) }}

@@ -44,6 +44,23 @@
 {{- end }}
 {{- end }}
 
+{{/* The way to the server that computes, by HTTP and gRPC. */}}
+{{- define "forebay.egressUpstream" -}}
+{{- with .Values.backend.upstream }}
+{{- if .url }}
+{{- $http := get (urlParse .url) "host" | regexFind ":[0-9]+$" | trimPrefix ":" | default (hasPrefix "https" .url | ternary "443" "80") }}
+{{- $grpc := .grpcUrl | empty | ternary "8001" (get (urlParse .grpcUrl) "host" | regexFind ":[0-9]+$" | trimPrefix ":" | default "8001") }}
+- ports:
+    {{- range list $http $grpc | uniq }}
+    - { port: {{ . }} }
+    {{- end }}
+  {{- with .peers }}
+  to: {{- toYaml . | nindent 4 }}
+  {{- end }}
+{{- end }}
+{{- end }}
+{{- end }}
+
 {{/* The way to the collector of traces. */}}
 {{- define "forebay.egressTraces" -}}
 {{- with .Values.monitoring.traces.url }}
