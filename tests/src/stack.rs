@@ -45,7 +45,16 @@ pub struct Stack {
     replicas: usize,
     proxies: usize,
     links: bool,
-    fronted: bool,
+    computes: Computes,
+}
+
+/// Who computes what a backend answers.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Computes {
+    /// It does.
+    Itself,
+    /// A server of its own, which it is the front of.
+    Another,
 }
 
 /// Secrets that somebody else brings.
@@ -86,7 +95,7 @@ impl Stack {
             replicas: 1,
             proxies: 1,
             links: false,
-            fronted: false,
+            computes: Computes::Itself,
         }
     }
 
@@ -149,7 +158,7 @@ impl Stack {
     /// Each backend is `front`, before a server of its own that keeps nothing.
     #[must_use]
     pub fn fronted(mut self) -> Self {
-        self.fronted = true;
+        self.computes = Computes::Another;
         self
     }
 

@@ -3,12 +3,13 @@
 use super::envoy::{self, Wiring};
 use super::forebay::{self, Files, Secrets};
 use super::running::{self, Backend, Links, Proxy, Running, Upstream};
-use super::{Pool, Stack};
+use super::{Computes, Pool, Stack};
 use rig::link::Link;
 use rig::process::until;
 use rig::redis_cluster;
 use rig::sentinel::{self, Sentinel};
 use rig::tier::{Server, Tier};
+use std::path::Path;
 use tempfile::TempDir;
 
 impl Stack {
@@ -48,6 +49,31 @@ impl Stack {
         (servers, vec![], url)
     }
 
+    /// Starts a backend of that service, name and models.
+    fn backend(
+        &self,
+        (service, name, models): (&str, &str, &[String]),
+        folder: &Path,
+        (secrets, url): (&Secrets, Option<&str>),
+    ) -> Backend {
+        let repository = forebay::repository(folder, models);
+        let served = (&*repository, service);
+        let upstream = (self.computes == Computes::Another).then(|| {
+            let (process, ports) = forebay::start("upstream", forebay::upstream(&repository));
+            Upstream { process, ports }
+        });
+        let command = match &upstream {
+            None => forebay::serve(served, (0, 0, 0), url, secrets, &self.arguments),
+            Some(upstream) => forebay::front(served, upstream.ports, url, secrets, &self.arguments),
+        };
+        let (process, ports) = forebay::start(name, command);
+        // Which files are loaded is not known to a front before it has seen a load.
+        for model in models.iter().filter(|_| upstream.is_some()) {
+            forebay::load(ports.http, model);
+        }
+        Backend { service: service.to_owned(), repository, process, ports, upstream }
+    }
+
     /// Starts it; ready when this returns.
     ///
     /// # Panics
@@ -65,23 +91,9 @@ impl Stack {
             None => url.clone(),
         };
         let (gates_url, url) = (by(|links| &links.gate), by(|links| &links.backends));
-        let started = |service: &String, name: &str, models: &[String]| {
-            let repository = forebay::repository(&folder.path().join(name), models);
-            let upstream = self.fronted.then(|| {
-                let (process, ports) = forebay::start("upstream", forebay::upstream(&repository));
-                Upstream { process, ports }
-            });
-            let (served, url) = ((&*repository, &**service), url.as_deref());
-            let command = match &upstream {
-                None => forebay::serve(served, (0, 0, 0), url, &secrets, &self.arguments),
-                Some(upstream) => forebay::front(served, upstream.ports, url, &secrets, &self.arguments),
-            };
-            let (process, ports) = forebay::start(name, command);
-            if upstream.is_some() {
-                // Which files are loaded is not known to it before it has seen a load.
-                models.iter().for_each(|model| forebay::load(ports.http, model));
-            }
-            Backend { service: service.clone(), repository, process, ports, upstream }
+        let started = |service: &str, name: &str, models: &[String]| {
+            let folder = folder.path().join(name);
+            self.backend((service, name, models), &folder, (&secrets, url.as_deref()))
         };
         let mut backends: Vec<Backend> =
             self.services.iter().map(|service| started(service, service, &self.models)).collect();
