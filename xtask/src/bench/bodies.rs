@@ -102,7 +102,7 @@ impl Body {
         match self {
             Self::Json1kNewId | Self::Json64kNewId | Self::Binary64kNewId => flags.push("--unique-ids"),
             Self::Json1kNew | Self::Json1kNewUrgent | Self::Binary64kNew => {
-                flags.extend(["--repeats", "unique"])
+                flags.extend(["--repeats", "unique"]);
             }
             _ => {}
         }

@@ -15,7 +15,7 @@ use forebay_protocol::limits::Limits;
 use forebay_protocol::path::InferPath;
 use rig::forebay::Ports;
 use rig::group::Group;
-use rig::http::{Connection, request, send};
+use rig::http::{Connection, post, request, send};
 use rig::process::{PATIENCE, free_port, listens};
 use rig::tier::Tier;
 
@@ -73,12 +73,12 @@ pub(super) fn rows(layout: &Layout, settings: &Settings, folder: &Path, table: &
 /// The gate, beside Redis alone: lookups a second of one processor's time.
 fn lookups(scene: &Scene<'_>) -> Result<Row> {
     let body = Body::Json1k;
-    let kept = send(scene.serve.http, &scene.ask(body))?;
+    let path = format!("/v2/models/{}/infer", body.model());
+    let kept = send(scene.serve.http, &post(&path, &body.headers(), &body.bytes()))?;
     ensure!(kept.status == 200, "{kept:?}");
     let lookup = [lookup(&decoded(body)?, body.model())];
-    let sides = in_turn(scene.settings.repeat, &[true, false], |gate| match gate {
-        true => scene.looked_up(&lookup, 200, &scene.pids[1..]),
-        false => scene.redis_alone(),
+    let sides = in_turn(scene.settings.repeat, &[true, false], |gate| {
+        if gate { scene.looked_up(&lookup, 200, &scene.pids[1..]) } else { scene.redis_alone() }
     })?;
     Ok(Row::of(told(LOOKUPS, "redis-benchmark's GET", CONNECTIONS, Unit::Rate, 0.6), &sides))
 }
@@ -160,11 +160,6 @@ impl<'a> Scene<'a> {
             (send(gate, &unknown).ok()?.status == 404).then_some(())
         })?;
         Ok(scene)
-    }
-
-    fn ask(&self, body: Body) -> Vec<u8> {
-        let path = format!("/v2/models/{}/infer", body.model());
-        rig::http::post(&path, &body.headers(), &body.bytes())
     }
 
     /// So many lookups come, whose answers have that status; the CPU time of those processes counts, and their rate is that of it.
