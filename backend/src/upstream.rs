@@ -28,6 +28,8 @@ pub(crate) use pass::{Protocol, passed};
 const CONNECT: Duration = Duration::from_secs(2);
 /// After so long without a packet the other side is asked whether it is there, so often, and so many times.
 const KEEPALIVE: (Duration, Duration, u32) = (Duration::from_secs(5), Duration::from_secs(2), 3);
+/// What is sent is acknowledged within so long, or the connection is gone: while something is, the kernel doesn't ask.
+const UNACKNOWLEDGED: Duration = Duration::from_secs(5);
 /// A connection that nobody uses is closed, before a server closes it while a request is on its way.
 const IDLE: Duration = Duration::from_secs(20);
 
@@ -146,5 +148,6 @@ fn connector() -> HttpConnector {
     plain.set_keepalive(Some(after));
     plain.set_keepalive_interval(Some(every));
     plain.set_keepalive_retries(Some(times));
+    plain.set_tcp_user_timeout(Some(UNACKNOWLEDGED));
     plain
 }

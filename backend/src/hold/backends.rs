@@ -162,6 +162,11 @@ impl Backend {
             plain.enforce_http(false);
             plain.set_nodelay(true);
             plain.set_connect_timeout(Some(CONNECT));
+            // One that is gone is seen in as long, whether it owes an answer or an acknowledgement.
+            plain.set_keepalive(Some(SILENT / 3));
+            plain.set_keepalive_interval(Some(SILENT / 3));
+            plain.set_keepalive_retries(Some(2));
+            plain.set_tcp_user_timeout(Some(SILENT));
             plain
         };
         let tls = |protocol: Protocol| {

@@ -2,6 +2,7 @@
 
 mod changes;
 mod meshed;
+mod silent;
 mod triton;
 
 use std::path::Path;
