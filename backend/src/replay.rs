@@ -76,10 +76,14 @@ impl Replay {
         }
         let mut candidates = Candidates::of(model, before, self.config.bytes)?;
         let told = Handle::current().block_on(async {
-            let _turn = tokio::time::timeout_at(until.into(), self.turn.lock()).await;
-            let window = self.read(name, &mut candidates, until, stop);
-            self.compute(candidates.ranked(), window, until, stop).await
+            let _turn = tokio::time::timeout_at(until.into(), self.turn.lock()).await.ok()?;
+            let window_s = self.read(name, &mut candidates, until, stop)?;
+            Some(self.compute(candidates.ranked(), window_s, until, stop).await)
         });
+        let Some(told) = told else {
+            tracing::warn!(model = name, "nothing is replayed: there was no time for it, or no key");
+            return None;
+        };
         let Told { computed, kept, failed, left, surge } = told;
         for (outcome, requests) in
             [("computed", computed), ("kept", kept), ("failed", failed), ("left", left)]
@@ -92,19 +96,20 @@ impl Replay {
         surge
     }
 
-    /// Reads what was recorded, the newest segments first, and for no longer than half of the time. How many seconds it spans.
+    /// Reads what was recorded, the newest segments first, and for no longer than half of the time. How many seconds it spans; `None`:
+    /// it can't be read.
     fn read(
         &self,
         name: &str,
         candidates: &mut Candidates<'_>,
         until: Instant,
         stop: &CancellationToken,
-    ) -> f64 {
+    ) -> Option<f64> {
         let key = match Key::read("--record-key-file", &self.config.key_file) {
             Ok(key) => key,
             Err(error) => {
-                tracing::warn!(model = name, "nothing is replayed: {error}");
-                return 0.0;
+                tracing::error!(model = name, "what was recorded can't be read: {error}");
+                return None;
             }
         };
         let (now, half) = (now_ms(), until.checked_sub(self.config.within / 2).unwrap_or(until));
@@ -112,6 +117,10 @@ impl Replay {
         let mut oldest_ms = now;
         for recorded in record::read(&self.config.folder, &key, name).newest(since_ms) {
             if stop.is_cancelled() || Instant::now() >= half {
+                tracing::warn!(
+                    model = name,
+                    "not all is replayed: reading what was recorded took half of the time"
+                );
                 break;
             }
             match recorded {
@@ -124,7 +133,7 @@ impl Replay {
                 Err(error) => tracing::warn!(model = name, "not replayed: {error}"),
             }
         }
-        Duration::from_millis(now.saturating_sub(oldest_ms)).as_secs_f64()
+        Some(Duration::from_millis(now.saturating_sub(oldest_ms)).as_secs_f64())
     }
 
     async fn compute(
