@@ -10,7 +10,7 @@ use anyhow::{Context as _, Result, ensure};
 use rig::forebay::Ports;
 use rig::group::Group;
 use rig::http::{get, post, send};
-use rig::process::PATIENCE;
+use rig::process::{PATIENCE, Process};
 use rig::v2::JSON;
 
 use super::{MEASURED_CPU, OTHER_CPU, Settings};
@@ -90,19 +90,17 @@ impl Scene<'_> {
 
     fn measure(&self, folder: &Path, flags: &[&str], group: &mut Group) -> Result<Side> {
         let ports = group.start_until("serve", self.serve(folder, flags)?, PATIENCE, Ports::of)?;
-        // As long as it takes at most, and some more: it is stopped when all was seen.
+        // Longer than all of it takes: gone when all was seen.
         let seconds = 4 * LIFE_S + REPLAY_WITHIN_S + 10;
-        group.start("clients", self.clients(ports.http, seconds))?;
+        let mut clients = Process::start("clients", self.clients(ports.http, seconds));
         thread::sleep(Duration::from_secs(2 * LIFE_S));
         let before = windows(ports.metrics)?;
         self.install(folder, 2)?;
         let loaded = send(ports.http, &post(&format!("/v2/repository/models/{MODEL}/load"), &JSON, b"{}"))?;
         ensure!(loaded.status == 200, "{loaded:?}");
-        Ok(Side {
-            before,
-            after: windows(ports.metrics)?,
-            surge: loaded.header("x-forebay-surge").to_owned(),
-        })
+        let after = windows(ports.metrics)?;
+        ensure!(clients.ended().is_none(), "clients ended before all was seen:\n{}", clients.log());
+        Ok(Side { before, after, surge: loaded.header("x-forebay-surge").to_owned() })
     }
 
     /// The model's next version computes the same as the one before it, in a generation of its own.
