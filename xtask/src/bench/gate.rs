@@ -16,7 +16,7 @@ use forebay_protocol::path::InferPath;
 use rig::forebay::Ports;
 use rig::group::Group;
 use rig::http::{Connection, post, request, send};
-use rig::process::{PATIENCE, free_port, listens};
+use rig::process::{PATIENCE, free_port, listens, until};
 use rig::tier::Tier;
 
 use super::bodies::Body;
@@ -77,6 +77,8 @@ fn lookups(scene: &Scene<'_>) -> Result<Row> {
     let kept = send(scene.serve.http, &post(&path, &body.headers(), &body.bytes()))?;
     ensure!(kept.status == 200, "{kept:?}");
     let lookup = [lookup(&decoded(body)?, body.model())];
+    // It is written behind the answer.
+    until("the entry is in the pool", || (send(scene.gate, &lookup[0]).ok()?.status == 200).then_some(()));
     let sides = in_turn(scene.settings.repeat, &[true, false], |gate| {
         if gate { scene.looked_up(&lookup, 200, &scene.pids[1..]) } else { scene.redis_alone() }
     })?;
@@ -93,6 +95,8 @@ fn among(scene: &Scene<'_>) -> Result<Row> {
     let before = scene.used_bytes()?;
     let said = tell(scene.redis, &format!("DEBUG POPULATE {ENTRIES} filler {ENTRY_BYTES}"))?;
     ensure!(said == "+OK", "{said}");
+    // Nobody was answered meanwhile.
+    until("the gate has its pool again", || (send(scene.gate, &keys[0]).ok()?.status == 404).then_some(()));
     let bytes = (scene.used_bytes()? - before) / ENTRIES;
     println!("{AMONG}: Redis takes {bytes} bytes for each of {ENTRY_BYTES}");
     let row = Row::of(told(AMONG, "among few", CONNECTIONS, Unit::Cpu, 1.2), &[measure()?, few]);
@@ -135,7 +139,8 @@ impl<'a> Scene<'a> {
         let forebay = |which: &str| {
             let mut forebay = Command::new(&program);
             forebay.args([which, "--pool=redis", "--metrics-address=127.0.0.1", "--metrics-port=0"]);
-            forebay.arg(format!("--redis-url=redis://127.0.0.1:{redis}"));
+            // What a busy machine delays is not to become a miss.
+            forebay.arg(format!("--redis-url=redis://127.0.0.1:{redis}")).arg("--pool-timeout-ms=500");
             forebay
         };
         let mut serve = forebay("serve");
