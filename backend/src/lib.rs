@@ -6,7 +6,7 @@
 //! The rooms are listed from top to bottom; one uses only those below it (`rooms` tests that). A request's way: `http` or `grpc`
 //! takes it, `infer` asks `models` for the version that answers, whose `engine::signature` checks it, looks it up in the `cache`,
 //! joins it to an equal one or queues it (`schedule`), an `engine` computes it, and the cache keeps it; `record` keeps some of what is
-//! asked. `run` wires all of that together. What every room may use lies at the bottom: `config` is what a model's `config.pbtxt` says,
+//! asked, and `replay` has a new version compute it before it takes requests. `run` wires all of that together. What every room may use lies at the bottom: `config` is what a model's `config.pbtxt` says,
 //! `settings` what flags and environment say, `observe` what is told of it all.
 
 #![forbid(unsafe_code)]
@@ -40,12 +40,14 @@ mod grpc;
 // and V2 and V1 over HTTP.
 mod http;
 
+// What a new version computes again before it takes requests.
+mod replay;
+
 // One inference, whatever it came by.
 mod infer;
 
 // What models were asked, kept encrypted for a while.
 mod record;
-mod replay;
 
 // Which versions are served, and how they come and go.
 mod models;

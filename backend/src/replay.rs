@@ -23,6 +23,7 @@ use tokio::sync::Mutex;
 use tokio_util::sync::CancellationToken;
 
 use crate::infer::{Inference, Replayed};
+use crate::models::control::Replays;
 use crate::models::served::Model;
 use crate::record::{self, Key};
 use crate::settings::ReplayConfig;
@@ -60,10 +61,10 @@ impl Replay {
         let inference = Inference { recorder: None, bypass_quota: None, ..inference.clone() };
         Self { config, inference, turn: Mutex::new(()) }
     }
+}
 
-    /// The surge that is left of a model's new versions; `None` if nothing was to be replayed, or it isn't known. Blocks its thread, which
-    /// is one of the runtime's for that.
-    pub(crate) fn run(
+impl Replays for Replay {
+    fn replay(
         &self,
         name: &str,
         model: &Model,
@@ -95,7 +96,9 @@ impl Replay {
         tracing::info!(model = name, computed, kept, failed, left, surge, "replayed what was recorded");
         surge
     }
+}
 
+impl Replay {
     /// Reads what was recorded, the newest segments first, and for no longer than half of the time. How many seconds it spans; `None`:
     /// it can't be read.
     fn read(

@@ -27,7 +27,6 @@ use crate::cache::live::Herald;
 use crate::class::Class;
 use crate::config::{ConfigError, Written};
 use crate::proto::{ModelRepositoryParameter, RepositoryIndexResponse};
-use crate::replay::Replay;
 use crate::schedule::Schedule;
 use crate::settings::ModelControlMode;
 use loads::{Loads, Turn};
@@ -109,7 +108,20 @@ pub(crate) struct Control {
     /// A model failed that is to be tried again.
     to_retry: Notify,
     /// `None` without `--replay-within`.
-    replay: Option<Replay>,
+    replays: Option<Box<dyn Replays>>,
+}
+
+/// What was asked is asked again, of models that were just loaded.
+pub(crate) trait Replays: Send + Sync {
+    /// Has a model's new versions answer it before they are served: the surge that is left, in seconds of computing a second; `None` if
+    /// nothing was to be replayed, or it isn't known. Blocks its thread, which is one of the runtime's for that.
+    fn replay(
+        &self,
+        name: &str,
+        model: &Model,
+        before: Option<&Model>,
+        stop: &CancellationToken,
+    ) -> Option<f64>;
 }
 
 impl Control {
@@ -121,13 +133,13 @@ impl Control {
         stop: CancellationToken,
     ) -> Self {
         let (changing, loads, to_retry) = (Mutex::new(()), Arc::default(), Notify::new());
-        let (at_start, replay) = (Mutex::default(), None);
-        Self { loader, models, herald, mode, stop, changing, loads, at_start, to_retry, replay }
+        let (at_start, replays) = (Mutex::default(), None);
+        Self { loader, models, herald, mode, stop, changing, loads, at_start, to_retry, replays }
     }
 
     /// The same, whose models are replayed what was recorded of them before they are served.
-    pub(crate) fn with_replay(self, replay: Option<Replay>) -> Self {
-        Self { replay, ..self }
+    pub(crate) fn with_replays(self, replays: Option<Box<dyn Replays>>) -> Self {
+        Self { replays, ..self }
     }
 
     /// The models that are being loaded, and those that compute.
@@ -305,8 +317,9 @@ impl Control {
         let before: Option<Arc<Model>> = self.models.current().models.get(name).cloned();
         let fingerprint = repository::fingerprint(root, name).unwrap_or_default();
         let loaded = self.loader.load(root, name, config, before.as_deref(), &turn.stop);
-        let replay = self.replay.as_ref().zip(loaded.as_ref().ok());
-        let surge = replay.and_then(|(replay, model)| replay.run(name, model, before.as_deref(), &turn.stop));
+        let replays = self.replays.as_ref().zip(loaded.as_ref().ok());
+        let surge =
+            replays.and_then(|(replays, model)| replays.replay(name, model, before.as_deref(), &turn.stop));
         Attempt { fingerprint, loaded, surge }
     }
 

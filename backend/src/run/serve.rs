@@ -25,7 +25,7 @@ use crate::gate::{self, Gate};
 use crate::http;
 use crate::http::tls::Tls;
 use crate::infer::{BypassQuota, Inference};
-use crate::models::control::Control;
+use crate::models::control::{Control, Replays};
 use crate::models::fleet::Fleet;
 use crate::models::{Loader, Models, recovery};
 use crate::observe::logs::{self, Logs};
@@ -114,8 +114,9 @@ async fn serve(
         tracing: tracing.clone(),
         recorder: recorder.clone(),
     };
-    let replay = settings.replay()?.map(|config| Replay::new(config, &inference));
-    let control = Control::new(loader, models.clone(), herald, mode, draining.begun()).with_replay(replay);
+    let replay = |config| Box::new(Replay::new(config, &inference)) as Box<dyn Replays>;
+    let control = Control::new(loader, models.clone(), herald, mode, draining.begun())
+        .with_replays(settings.replay()?.map(replay));
     let control = Arc::new(control);
     recovery::start(&control, &stop);
     let bodies = settings.serving.http.bodies();
