@@ -5,7 +5,7 @@ use rig::redis_cluster::{MASTERS, cluster, until_synced, url};
 use rig::sentinel::until_ready;
 use rig::tier::Tier;
 
-use super::{FROM_REPLICAS, found, keep, until_answered_by_replicas, until_fit};
+use super::{FROM_REPLICAS, are_found, found, keep, until_answered_by_replicas, until_fit};
 use crate::mesh::{Mesh, lookup, works};
 use crate::process::Forebay;
 use crate::reached::rights_of_the_page;
@@ -31,9 +31,9 @@ fn the_replicas_of_the_next_master_are_asked_after_a_failover_of_sentinels() {
     mesh.servers.push(master);
     until_fit(&gate, 2);
     until("both are asked", || {
-        found(&gate, &[1.0]);
+        let is_found = are_found(&gate, &[1.0]);
         let mut replicas = mesh.servers.iter().filter(|server| server.is_replica());
-        replicas.all(|replica| replica.calls("mget") > 0).then_some(())
+        (is_found && replicas.all(|replica| replica.calls("mget") > 0)).then_some(())
     });
 }
 
