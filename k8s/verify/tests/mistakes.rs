@@ -34,7 +34,7 @@ use forebay_verify::{Failure, Object, World, rules};
 use table::{Good, Mistake};
 
 /// The good world, file by file.
-const FILES: [(&str, &str); 10] = [
+const FILES: [(&str, &str); 11] = [
     ("web.yaml", include_str!("good/web.yaml")),
     ("cache.yaml", include_str!("good/cache.yaml")),
     ("ways.yaml", include_str!("good/ways.yaml")),
@@ -43,6 +43,7 @@ const FILES: [(&str, &str); 10] = [
     ("mesh.yaml", include_str!("good/mesh.yaml")),
     ("kinds.yaml", include_str!("good/kinds.yaml")),
     ("lighter.yaml", include_str!("good/lighter.yaml")),
+    ("warm.yaml", include_str!("good/warm.yaml")),
     ("hold.yaml", include_str!("good/hold.yaml")),
     ("external.yaml", include_str!("good/external.yaml")),
 ];
