@@ -189,6 +189,11 @@ fn a_restart_goes_on_and_replicas_share_a_folder() {
     let first = place.recorder();
     first.offer("1", &request("m", &b"one"[..]), true);
     end(&first);
+    // Segments are in order by the millisecond.
+    let ended = now_ms();
+    while now_ms() <= ended {
+        std::thread::yield_now();
+    }
     let both = [place.recorder(), place.recorder()];
     both[0].offer("1", &request("m", &b"two"[..]), true);
     both[1].offer("1", &request("m", &b"three"[..]), true);
