@@ -6,8 +6,9 @@
 //! The rooms are listed from top to bottom; one uses only those below it (`rooms` tests that). A request's way: `http` or `grpc`
 //! takes it, `infer` asks `models` for the version that answers, whose `engine::signature` checks it, looks it up in the `cache`,
 //! joins it to an equal one or queues it (`schedule`), an `engine` computes it, and the cache keeps it; `record` keeps some of what is
-//! asked, and `replay` has a new version compute it before it takes requests. `run` wires all of that together. What every room may use lies at the bottom: `config` is what a model's `config.pbtxt` says,
-//! `settings` what flags and environment say, `observe` what is told of it all.
+//! asked, and `replay` has a new version compute it before it takes requests. `run` wires all of that together. What every room may use
+//! lies at the bottom: `config` is what a model's `config.pbtxt` says, `settings` what flags and environment say, `observe` what is told
+//! of it all.
 
 #![forbid(unsafe_code)]
 // What of the shared parts TensorRT alone needs lies idle in a build without it.

@@ -167,8 +167,8 @@ fn serve(layout: &Layout, settings: &Settings, folder: &Folder, group: &mut Grou
     let tries = try_it::all(&services.backend)?;
     try_it::print(&tries, &services.envoy, &folder.path)?;
     if settings.once {
-        let program = settings.forebay.clone().map_or_else(|| backend(layout), Ok)?;
-        return once::run(&services.envoy, &tries, &Caller { program: &program, folder: &folder.path });
+        let caller = Caller { program: &services.forebay, folder: &folder.path };
+        return once::run(&services.envoy, &tries, &caller);
     }
     println!("Ctrl-C stops it.");
     group.watch()

@@ -83,18 +83,23 @@ fn refuse_state(request: &ModelInferRequest) -> Result<(), Uncacheable> {
 
 /// Whether a parameter has a part in the request's [`digest`], beside its tensors and the outputs that it wants.
 pub fn has_parameters(request: &ModelInferRequest) -> bool {
-    let counts = |parameters: &Parameters, transport: &[&str]| {
-        parameters.keys().any(|name| !transport.contains(&name.as_str()))
-    };
+    let counts = |parameters, transport| counted(parameters, transport).next().is_some();
     counts(&request.parameters, &REQUEST_TRANSPORT)
         || request.inputs.iter().any(|input| counts(&input.parameters, &INPUT_TRANSPORT))
         || request.outputs.iter().any(|output| counts(&output.parameters, &OUTPUT_TRANSPORT))
 }
 
+/// Those that say what is asked, and not how it travels.
+fn counted<'a>(
+    parameters: &'a Parameters,
+    transport: &'a [&str],
+) -> impl Iterator<Item = (&'a String, &'a InferParameter)> {
+    parameters.iter().filter(|(name, _)| !transport.contains(&name.as_str()))
+}
+
 fn parameters(fields: &mut Fields, parameters: &Parameters, transport: &[&str]) {
-    let counted = |name: &String| !transport.contains(&name.as_str());
-    fields.number(parameters.keys().filter(|name| counted(name)).count() as u64);
-    for (name, parameter) in parameters.iter().filter(|(name, _)| counted(name)) {
+    fields.number(counted(parameters, transport).count() as u64);
+    for (name, parameter) in counted(parameters, transport) {
         fields.bytes(name.as_bytes());
         value(fields, parameter);
     }
