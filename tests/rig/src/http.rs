@@ -181,6 +181,17 @@ pub fn send(port: u16, request: &[u8]) -> std::io::Result<Answer> {
     connection.read().map_err(|unread| written.err().unwrap_or(unread))
 }
 
+/// Sum of a counter over the labels of a program with that port of metrics, where the line begins so and names `with`.
+///
+/// # Errors
+/// It does not answer.
+pub fn metric(port: u16, start: &str, with: &str) -> std::io::Result<u64> {
+    let text = send(port, &get("/metrics"))?.body;
+    let text = String::from_utf8_lossy(&text);
+    let lines = text.lines().filter(|line| line.starts_with(start) && line.contains(with));
+    Ok(lines.filter_map(|line| line.rsplit(' ').next()?.parse::<u64>().ok()).sum())
+}
+
 /// A server that treats all that it reads so, until the process ends. Its port.
 ///
 /// # Panics

@@ -94,7 +94,7 @@ impl Running {
     /// # Panics
     /// The backend does not answer.
     pub fn backend_metric(&self, backend: usize, name: &str, with: &str) -> u64 {
-        metric(self.backends[backend].ports.metrics, name, with)
+        http::metric(self.backends[backend].ports.metrics, name, with).expect("the backend's metrics")
     }
 
     /// Inferences that the server behind the first front did for a model.
@@ -103,7 +103,8 @@ impl Running {
     /// There is none, or it does not answer.
     pub fn upstream_inferences(&self, model: &str) -> u64 {
         let upstream = self.backends[0].upstream.as_ref().expect("a server behind the front");
-        metric(upstream.ports.metrics, "nv_inference_count", &format!("model=\"{model}\""))
+        let label = format!("model=\"{model}\"");
+        http::metric(upstream.ports.metrics, "nv_inference_count", &label).expect("the server's metrics")
     }
 
     /// Inferences that all backends did for a model.
@@ -277,14 +278,6 @@ impl Running {
     pub fn folder(&self) -> &std::path::Path {
         self.folder.path()
     }
-}
-
-/// Sum of a counter over the labels of a program with that port of metrics, where the line names `with`.
-fn metric(port: u16, name: &str, with: &str) -> u64 {
-    let answer = http::send(port, &http::get("/metrics")).expect("a program's metrics");
-    let text = String::from_utf8_lossy(&answer.body).into_owned();
-    let lines = text.lines().filter(|line| line.starts_with(name) && line.contains(with));
-    lines.filter_map(|line| line.rsplit(' ').next()?.parse::<u64>().ok()).sum()
 }
 
 /// The statistics of an Envoy with that admin port.

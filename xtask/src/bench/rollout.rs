@@ -9,7 +9,7 @@ use std::time::{Duration, Instant};
 use anyhow::{Context as _, Result, ensure};
 use rig::forebay::Ports;
 use rig::group::Group;
-use rig::http::{get, post, send};
+use rig::http::{metric, post, send};
 use rig::process::{PATIENCE, Process};
 use rig::v2::JSON;
 
@@ -164,7 +164,5 @@ fn windows(metrics: u16) -> Result<Vec<u64>> {
 
 /// Requests that sessions have computed, of all versions.
 fn computed(metrics: u16) -> Result<u64> {
-    let text = String::from_utf8(send(metrics, &get("/metrics"))?.body)?;
-    let lines = text.lines().filter(|line| line.starts_with("nv_inference_count{"));
-    Ok(lines.filter_map(|line| line.rsplit(' ').next()?.parse::<u64>().ok()).sum())
+    Ok(metric(metrics, "nv_inference_count{", "")?)
 }

@@ -9,7 +9,7 @@ use std::time::{Duration, Instant};
 use anyhow::{Result, anyhow, ensure};
 use rig::forebay::Ports;
 use rig::group::Group;
-use rig::http::{Connection, get, post, send};
+use rig::http::{Connection, metric, post, send};
 use rig::process::{PATIENCE, free_port, listens};
 use rig::tier::Tier;
 use rig::v2::{JSON, fp32};
@@ -113,10 +113,7 @@ impl<'a> Scene<'a> {
 
     /// Requests that the backend refused.
     fn failed(&self) -> Result<u64> {
-        let text = send(self.backend[2], &get("/metrics"))?.body;
-        let text = String::from_utf8_lossy(&text).into_owned();
-        let lines = text.lines().filter(|line| line.starts_with("nv_inference_request_failure{"));
-        Ok(lines.filter_map(|line| line.rsplit(' ').next()?.parse::<u64>().ok()).sum())
+        Ok(metric(self.backend[2], "nv_inference_request_failure{", "")?)
     }
 
     /// A request that nobody has sent.
