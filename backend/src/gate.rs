@@ -6,6 +6,7 @@
 mod ends;
 pub(crate) mod key_trace;
 mod lookup;
+mod lookups;
 mod operate;
 mod poll;
 pub(crate) mod ready;
@@ -19,8 +20,9 @@ use axum::Router;
 use axum::middleware::map_response;
 use axum::response::Response;
 use axum::routing::{get, post};
-use forebay_protocol::gate::{FORMAT, LOOKUP_PATH, POLL_PATH, PURGE_PATH, STATS_PATH};
+use forebay_protocol::gate::{FORMAT, LOOKUP_PATH, LOOKUPS_PATH, POLL_PATH, PURGE_PATH, STATS_PATH};
 use forebay_protocol::header::X_FOREBAY_FORMAT;
+use forebay_protocol::lookups::MAX_LOOKUPS_BYTES;
 use forebay_protocol::poll::MAX_POLL_BYTES;
 use http::{HeaderMap, HeaderValue};
 use metrics::gauge;
@@ -48,7 +50,7 @@ pub(crate) struct Gate {
     pub(crate) savings: Arc<Savings>,
     pub(crate) metrics: GateMetrics,
     pub(crate) tracing: Tracing,
-    /// How large a poll may be.
+    /// How large a poll may be, and lookups that come together.
     pub(crate) bodies: Bodies,
     /// Cancelled once the process ends: no poll is held then.
     pub(crate) ending: CancellationToken,
@@ -58,6 +60,7 @@ pub(crate) struct Gate {
 pub(crate) fn routes(gate: Arc<Gate>) -> Router {
     Router::new()
         .route(LOOKUP_PATH, get(lookup::lookup))
+        .route(LOOKUPS_PATH, post(lookups::lookups))
         .route(POLL_PATH, post(poll::poll))
         .route(PURGE_PATH, post(operate::purge).get(operate::lags))
         .route(STATS_PATH, get(operate::stats))
@@ -72,8 +75,9 @@ pub(crate) fn purge_again(body: &[u8]) {
     }
 }
 
-/// The bounds of bodies, for polls.
-pub(crate) fn polls(bodies: Bodies) -> Bodies {
+/// The bounds of bodies, for polls and for lookups.
+pub(crate) fn bodies(bodies: Bodies) -> Bodies {
+    const { assert!(MAX_LOOKUPS_BYTES == MAX_POLL_BYTES, "one bound is of both") }
     Bodies { bytes: MAX_POLL_BYTES, ..bodies }
 }
 

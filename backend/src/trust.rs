@@ -87,6 +87,14 @@ impl Whose {
     }
 }
 
+/// Who has sent requests that came together.
+pub(crate) struct Sender {
+    /// The credentials that it has shown.
+    callers: Vec<Credential>,
+    /// It says that it parts results by tenant.
+    parts: bool,
+}
+
 /// What decides who is believed.
 #[derive(Clone)]
 pub(crate) struct Trust {
@@ -108,14 +116,27 @@ impl Trust {
     /// Whose cache a request to `service` uses.
     pub(crate) fn whose(&self, service: &str, headers: &HeaderMap, peer: Option<&Peer>) -> Whose {
         if self.tenancy == Tenancy::None {
-            let parts = headers.contains_key(X_FOREBAY_TENANT)
-                || headers.get(X_FOREBAY_TENANCY).is_some_and(|tenancy| tenancy != "none");
-            return if parts { Whose::Nobodys(Unproven::TenancyDiffers) } else { Whose::Everybodys };
+            return everybodys(headers.contains_key(X_FOREBAY_TENANT) || parts(headers));
         }
-        let named = tenant(headers);
-        let mut callers = self.callers(headers, peer).into_iter().filter(|caller| caller.service == service);
-        let proven = callers.find_map(|caller| caller.tenant(named.as_ref()));
-        proven.map_or(Whose::Nobodys(Unproven::NoTenant), Whose::Tenants)
+        proven(&self.callers(headers, peer), service, tenant(headers).as_ref())
+    }
+
+    /// The same of a request that came with others, whose sender has shown those credentials for all of them; "" names no tenant.
+    pub(crate) fn whose_of(&self, service: &str, tenant: &str, sender: &Sender) -> Whose {
+        if self.tenancy == Tenancy::None {
+            return everybodys(!tenant.is_empty() || sender.parts);
+        }
+        proven(&sender.callers, service, Tenant::parse(tenant).ok().as_ref())
+    }
+
+    /// Who sent these headers.
+    pub(crate) fn sender(&self, headers: &HeaderMap, peer: Option<&Peer>) -> Sender {
+        Sender { callers: self.callers(headers, peer), parts: parts(headers) }
+    }
+
+    /// May that one use the gate for `service`? Everybody may where no credentials are set.
+    pub(crate) fn admits_sender(&self, service: &str, sender: &Sender) -> bool {
+        self.credentials.is_none() || sender.callers.iter().any(|caller| caller.service == service)
     }
 
     /// Must no cache in front keep the answer? It belongs to a tenant, and only who says that results are parted by tenant keeps
@@ -150,6 +171,23 @@ impl Trust {
         (self.authorization == Authorization::Forbids && headers.contains_key(AUTHORIZATION))
             || (self.cookie == Cookie::Forbids && headers.contains_key(COOKIE))
     }
+}
+
+/// Does the sender say that it parts results by tenant?
+fn parts(headers: &HeaderMap) -> bool {
+    headers.get(X_FOREBAY_TENANCY).is_some_and(|tenancy| tenancy != "none")
+}
+
+/// Where there are no tenants: one who `parts` them is kept apart.
+fn everybodys(parts: bool) -> Whose {
+    if parts { Whose::Nobodys(Unproven::TenancyDiffers) } else { Whose::Everybodys }
+}
+
+/// The tenant that one of the callers may speak for.
+fn proven(callers: &[Credential], service: &str, named: Option<&Tenant>) -> Whose {
+    let mut callers = callers.iter().filter(|caller| caller.service == service);
+    let proven = callers.find_map(|caller| caller.tenant(named));
+    proven.map_or(Whose::Nobodys(Unproven::NoTenant), Whose::Tenants)
 }
 
 /// The tenant that the headers name: once, or not at all.

@@ -7,6 +7,8 @@ pub const FORMAT: u32 = 2;
 /// `GET`, with `x-forebay-service`, `-tenant`, `-model`, `-version` and `-digest`: 200 with a plain entry, 404, or 503 when
 /// it is not known which generations are live.
 pub const LOOKUP_PATH: &str = "/forebay/v2/lookup";
+/// `POST` of [`crate::lookups::Lookups`]: 200 with what came of each of them.
+pub const LOOKUPS_PATH: &str = "/forebay/v2/lookups";
 /// `POST` of a [`crate::poll::Poll`]: 200 with the table of live generations, 204 when the poller's is the newest, or 503
 /// when the gate itself has none.
 pub const POLL_PATH: &str = "/forebay/v2/poll";

@@ -17,7 +17,7 @@
 //! field_value       lists and numbers in header values
 //! fields            which header fields are kept with an answer
 //! service, tenant   whose models are asked, and who may share results
-//! generations, gate, poll, proof   what passes between filter and gate
+//! generations, gate, lookups, poll, proof   what passes between filter and gate
 //! ```
 //!
 //! `FORMAT.md` beside this crate fixes digest, keys and entry byte by byte.
@@ -46,6 +46,7 @@ pub mod gate;
 pub mod generations;
 pub mod header;
 pub mod limits;
+pub mod lookups;
 pub mod manner;
 pub mod messages;
 pub mod path;

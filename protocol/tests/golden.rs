@@ -9,8 +9,10 @@ use answer::{answer, unhex};
 use forebay_protocol::digest::Key;
 use forebay_protocol::entry::{Entry, EntryError, Secret};
 use forebay_protocol::generations::{Table, TableError};
+use forebay_protocol::lookups::{Lookup, Lookups, Outcome, Outcomes};
 use forebay_protocol::poll::{Poll, PollError};
 use forebay_protocol::proof::Prover;
+use prost::Message as _;
 use serde_json::{Value, json};
 
 fn vectors(json: &str) -> Vec<Value> {
@@ -112,5 +114,35 @@ fn polls_are_these_bytes() {
         let poll = Poll::parse(bytes.as_bytes()).unwrap();
         assert_eq!(serde_json::to_string(&poll).unwrap(), bytes, "{}", vector["name"]);
         assert!(matches!(Poll::parse(later.as_bytes()), Err(PollError::UnknownFormat(3))));
+    }
+}
+
+#[test]
+fn lookups_that_go_together_are_these_bytes_and_so_is_what_comes_of_them() {
+    for vector in vectors(include_str!("../golden/2/batches.json")) {
+        let bytes = unhex(vector["bytes_hex"].as_str().unwrap());
+        let list = |name: &str| vector[name].as_array().cloned().unwrap_or_default();
+        let text = |value: &Value, name: &str| value[name].as_str().unwrap().to_owned();
+        let lookups = list("lookups").into_iter().map(|it| Lookup {
+            service: text(&it, "service"),
+            tenant: text(&it, "tenant"),
+            model: text(&it, "model"),
+            version: text(&it, "version"),
+            digest: unhex(&text(&it, "digest")).into(),
+            traceparent: text(&it, "traceparent"),
+        });
+        let outcomes = list("outcomes").into_iter().map(|it| Outcome {
+            status: it["status"].as_u64().unwrap().try_into().unwrap(),
+            entry: unhex(&text(&it, "entry")).into(),
+        });
+        let (lookups, outcomes) =
+            (Lookups { lookups: lookups.collect() }, Outcomes { outcomes: outcomes.collect() });
+        if lookups.lookups.is_empty() {
+            assert_eq!(outcomes.encode_to_vec(), bytes, "{}", vector["name"]);
+            assert_eq!(Outcomes::parse(bytes.into(), outcomes.outcomes.len()), Some(outcomes.outcomes));
+        } else {
+            assert_eq!(lookups.encode_to_vec(), bytes, "{}", vector["name"]);
+            assert_eq!(Lookups::parse(bytes.into()), Ok(lookups));
+        }
     }
 }

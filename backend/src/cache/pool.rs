@@ -33,13 +33,12 @@ pub(crate) trait Pool: Send + Sync {
     /// As a metric's label.
     fn tier(&self) -> &'static str;
 
-    /// The entries under `keys` that are there and authentic, in the order of the keys. A tier that is remote may fail to answer in
-    /// time: a miss for the caller.
+    /// What is under each of the keys and authentic. A tier that is remote may fail to answer in time: a miss for the caller.
     fn get<'a>(&'a self, keys: &'a [Key], otherwise: Otherwise) -> BoxFuture<'a, Found>;
 
     /// The same where it needs no round trip; nothing of a tier that is remote.
-    fn at_hand(&self, _keys: &[Key]) -> Vec<Arc<Entry>> {
-        Vec::new()
+    fn at_hand(&self, _key: &Key) -> Option<Arc<Entry>> {
+        None
     }
 
     /// The entry under a key, or what one does who would compute it, in one round trip as well.
@@ -67,8 +66,8 @@ pub(crate) enum Otherwise {
     Nothing(Duration),
 }
 
-/// What was found.
-pub(crate) type Found = Result<Vec<Arc<Entry>>, PoolError>;
+/// What was found under each key.
+pub(crate) type Found = Result<Vec<Option<Arc<Entry>>>, PoolError>;
 
 /// What a tier said of itself, in its own words.
 pub(crate) type Cause = Arc<dyn Error + Send + Sync>;

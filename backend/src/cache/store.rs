@@ -63,9 +63,17 @@ impl Store {
         self.first_fresh(keys, self.pool.get(keys, Otherwise::Nothing(ONLY_IF_CACHED)).await)
     }
 
-    /// The same of a pool that needs no round trip; `None` of others.
+    /// The same for requests that came together, in one round trip: of each the first fresh entry under its keys.
+    pub(crate) async fn lookup_each_before(&self, asked: &[Vec<Key>]) -> Vec<Option<Arc<Entry>>> {
+        let keys = asked.concat();
+        let mut found = self.found(&keys, self.pool.get(&keys, Otherwise::Asked).await).into_iter();
+        let own = |keys: &Vec<Key>| found.by_ref().take(keys.len()).collect::<Vec<_>>();
+        asked.iter().map(own).map(first_fresh).collect()
+    }
+
+    /// The first fresh entry of a pool that needs no round trip; `None` of others.
     pub(crate) fn at_hand(&self, keys: &[Key]) -> Option<Arc<Entry>> {
-        first_fresh(self.pool.at_hand(keys))
+        first_fresh(keys.iter().map(|key| self.pool.at_hand(key)))
     }
 
     /// A fresh entry, or what one does who would compute it. Where the pool fails, or has what is not fresh, nobody waits.
@@ -88,10 +96,15 @@ impl Store {
     }
 
     fn first_fresh(&self, keys: &[Key], found: Found) -> Option<Arc<Entry>> {
-        first_fresh(found.unwrap_or_else(|error| {
+        first_fresh(self.found(keys, found))
+    }
+
+    /// What is under each key, or where the pool failed, what was kept there lately.
+    fn found(&self, keys: &[Key], found: Found) -> Vec<Option<Arc<Entry>>> {
+        found.unwrap_or_else(|error| {
             self.failed(&error);
-            self.lately.as_ref().map(|lately| lately.at_hand(keys)).unwrap_or_default()
-        }))
+            keys.iter().map(|key| self.lately.as_ref()?.at_hand(key)).collect()
+        })
     }
 
     fn failed(&self, error: &PoolError) {
@@ -126,9 +139,9 @@ impl Store {
     }
 }
 
-fn first_fresh(entries: Vec<Arc<Entry>>) -> Option<Arc<Entry>> {
+fn first_fresh(found: impl IntoIterator<Item = Option<Arc<Entry>>>) -> Option<Arc<Entry>> {
     let now = now_ms();
-    entries.into_iter().find(|entry| is_fresh(entry, now))
+    found.into_iter().flatten().find(|entry| is_fresh(entry, now))
 }
 
 /// Not older than it may be, and not from the future.
@@ -168,6 +181,20 @@ mod tests {
         assert!(store.lookup(&[KEY]).await.is_some());
         keep(&store, entry(Duration::from_secs(61), 60));
         assert!(store.lookup(&[KEY]).await.is_none());
+    }
+
+    #[tokio::test]
+    async fn of_those_that_come_together_each_gets_its_own_first_fresh_one() {
+        let (store, key) = (store(), |number| Key([number; 32]));
+        for (number, age_s) in [(1, 61), (2, 1), (3, 2), (5, 3)] {
+            store.keep(key(number), Arc::new(entry(Duration::from_secs(age_s), 60)));
+        }
+        let asked = [vec![key(1), key(2), key(3)], vec![], vec![key(4)], vec![key(5)], vec![key(1)]];
+        let found = store.lookup_each_before(&asked).await;
+        for (keys, found) in asked.iter().zip(&found) {
+            assert_eq!(*found, store.lookup_before(keys).await);
+        }
+        assert_eq!(found.iter().map(Option::is_some).collect::<Vec<_>>(), [true, false, false, true, false]);
     }
 
     #[tokio::test]

@@ -11,10 +11,12 @@ use forebay_protocol::entry::Entry;
 use forebay_protocol::header::{
     X_FOREBAY_DIGEST, X_FOREBAY_GENERATION, X_FOREBAY_MODEL, X_FOREBAY_SERVICE, X_FOREBAY_VERSION,
 };
+use forebay_protocol::lookups::Lookup;
 use http::header::{CACHE_CONTROL, CONTENT_TYPE};
 use http::{HeaderMap, HeaderName, HeaderValue, StatusCode};
 
 use super::Gate;
+use crate::body::BodyError;
 use crate::http::error::HttpError;
 use crate::http::single;
 use crate::observe::trace::{Doing, Laps, Stage, Trace};
@@ -28,23 +30,18 @@ pub(super) async fn lookup(
     headers: HeaderMap,
 ) -> Result<Response, HttpError> {
     let (began, laps) = (Instant::now(), Laps::begin());
-    let asked = Asked::read(&headers)?;
+    let asked = Asked::of_headers(&headers)?;
     gate.admit(Some(asked.service), &headers, peer.as_deref())?;
     let parent = gate.tracing.parent(&headers);
     let trace = gate.tracing.begin(parent.as_ref(), Doing::Lookup, asked.model, &laps);
     let whose = gate.trust.whose(asked.service, &headers, peer.as_deref());
     let (generations, found) =
         find(&gate, &asked, &whose, &trace).await.inspect_err(|error| trace.failed(error))?;
-    gate.metrics.seconds.record(began.elapsed());
+    asked.found(&gate, found.as_deref(), &trace, began);
     let since = Instant::now();
-    trace.attribute("found", || found.is_some().to_string());
-    let (status, generation, body) = if let Some(entry) = found {
-        gate.metrics.hits.increment(1);
-        gate.savings.learn(asked.service, asked.model, entry.max_age_s);
-        (StatusCode::OK, hex(&entry.generation), entry.encode_plain())
-    } else {
-        gate.metrics.misses.increment(1);
-        (StatusCode::NOT_FOUND, listed(&generations), Vec::new())
+    let (status, generation, body) = match found {
+        Some(entry) => (StatusCode::OK, hex(&entry.generation), entry.encode_plain()),
+        None => (StatusCode::NOT_FOUND, listed(&generations), Vec::new()),
     };
     trace.goes_out(since);
     let fixed = [
@@ -64,14 +61,7 @@ async fn find(
     trace: &Trace,
 ) -> Result<(Vec<Generation>, Option<Arc<Entry>>), HttpError> {
     let began = Instant::now();
-    trace.attribute("model_name", || asked.model.to_owned());
-    trace.attribute("service", || asked.service.to_owned());
-    let scope = whose.scope(asked.service).map_err(|_| HttpError::Tenant)?;
-    let live = gate.live.generations(&scope, asked.model, asked.version);
-    let generations = live.ok_or(HttpError::NoGenerations)?;
-    let digest = gate.live.digest(&asked.digest);
-    let keys: Vec<Key> =
-        generations.iter().map(|generation| Key::derive(generation, &scope, &digest)).collect();
+    let (generations, keys) = asked.keys(gate, whose, trace)?;
     let found = if asked.only_if_cached {
         gate.store.lookup_only(&keys).await
     } else {
@@ -81,16 +71,17 @@ async fn find(
     Ok((generations, found))
 }
 
-struct Asked<'a> {
-    service: &'a str,
-    model: &'a str,
+/// What a lookup asks for.
+pub(super) struct Asked<'a> {
+    pub(super) service: &'a str,
+    pub(super) model: &'a str,
     version: &'a str,
     digest: Digest,
     only_if_cached: bool,
 }
 
 impl<'a> Asked<'a> {
-    fn read(headers: &'a HeaderMap) -> Result<Self, HttpError> {
+    fn of_headers(headers: &'a HeaderMap) -> Result<Self, HttpError> {
         let digest = single(headers, X_FOREBAY_DIGEST)?;
         let digest = blake3::Hash::from_hex(digest).map_err(|_| HttpError::Header {
             name: X_FOREBAY_DIGEST,
@@ -103,6 +94,46 @@ impl<'a> Asked<'a> {
             only_if_cached: directives(headers).only_if_cached,
             digest: Digest(*digest.as_bytes()),
         })
+    }
+
+    /// One of those that came together.
+    pub(super) fn of_message(lookup: &'a Lookup) -> Result<Self, HttpError> {
+        let lacks = |reason: &str| BodyError::Content { reason: format!("a lookup's {reason}") };
+        let digest = <[u8; 32]>::try_from(&*lookup.digest).map_err(|_| lacks("digest must have 32 bytes"))?;
+        if lookup.service.is_empty() || lookup.model.is_empty() {
+            return Err(lacks("service or model is missing").into());
+        }
+        let Lookup { service, model, version, .. } = lookup;
+        Ok(Self { service, model, version, digest: Digest(digest), only_if_cached: false })
+    }
+
+    /// What is live of the model, and where its answers to that request would be.
+    pub(super) fn keys(
+        &self,
+        gate: &Gate,
+        whose: &Whose,
+        trace: &Trace,
+    ) -> Result<(Vec<Generation>, Vec<Key>), HttpError> {
+        trace.attribute("model_name", || self.model.to_owned());
+        trace.attribute("service", || self.service.to_owned());
+        let scope = whose.scope(self.service).map_err(|_| HttpError::Tenant)?;
+        let live = gate.live.generations(&scope, self.model, self.version);
+        let generations = live.ok_or(HttpError::NoGenerations)?;
+        let digest = gate.live.digest(&self.digest);
+        let keys = generations.iter().map(|generation| Key::derive(generation, &scope, &digest)).collect();
+        Ok((generations, keys))
+    }
+
+    /// Tells what was found.
+    pub(super) fn found(&self, gate: &Gate, found: Option<&Entry>, trace: &Trace, began: Instant) {
+        gate.metrics.seconds.record(began.elapsed());
+        trace.attribute("found", || found.is_some().to_string());
+        if let Some(entry) = found {
+            gate.metrics.hits.increment(1);
+            gate.savings.learn(self.service, self.model, entry.max_age_s);
+        } else {
+            gate.metrics.misses.increment(1);
+        }
     }
 }
 
@@ -136,7 +167,7 @@ mod tests {
                 let name: HeaderName = pair[0].as_str().unwrap().parse().unwrap();
                 headers.append(name, pair[1].as_str().unwrap().parse().unwrap());
             }
-            let asked = Asked::read(&headers).unwrap();
+            let asked = Asked::of_headers(&headers).unwrap();
             let said = [asked.service, asked.model, asked.version].map(|text| Value::from(text.to_owned()));
             assert_eq!(said, ["service", "model", "version"].map(|name| vector[name].clone()));
             assert_eq!(asked.digest.to_string(), vector["digest"].as_str().unwrap());

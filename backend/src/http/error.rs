@@ -99,7 +99,7 @@ impl From<Spent> for HttpError {
 
 impl HttpError {
     /// 404 and 405 of paths are HTTP's own; all else is of a class.
-    fn status(&self) -> StatusCode {
+    pub(crate) fn status(&self) -> StatusCode {
         let class = match self {
             Self::NoSuchPath { .. } => return StatusCode::NOT_FOUND,
             Self::Method { .. } => return StatusCode::METHOD_NOT_ALLOWED,

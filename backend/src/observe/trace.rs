@@ -10,9 +10,11 @@ mod export;
 mod request;
 mod sampling;
 
+use std::collections::HashMap;
 use std::sync::Arc;
 use std::time::Duration;
 
+use forebay_protocol::header::TRACEPARENT;
 use http::HeaderMap;
 use opentelemetry::Context;
 use opentelemetry::propagation::TextMapPropagator as _;
@@ -61,6 +63,12 @@ impl Tracing {
         self.0.settings.is_on().then(|| {
             TraceContextPropagator::new().extract_with_context(&Context::new(), &HeaderExtractor(headers))
         })
+    }
+
+    /// The same of what came with others in one request.
+    pub(crate) fn parent_of(&self, traceparent: &str) -> Option<Context> {
+        let carrier = || HashMap::from([(TRACEPARENT.to_owned(), traceparent.to_owned())]);
+        self.0.settings.is_on().then(|| TraceContextPropagator::new().extract(&carrier()))
     }
 
     /// The trace of what is done for a request to `model`, which has passed the stages of `laps`; one that nobody looks at if it isn't

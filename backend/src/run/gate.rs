@@ -79,7 +79,7 @@ pub(crate) fn run(settings: &GateSettings) -> anyhow::Result<()> {
             operators,
             metrics: GateMetrics::new(),
             tracing: tracing.clone(),
-            bodies: gate::polls(settings.http.bodies()),
+            bodies: gate::bodies(settings.http.bodies()),
             ending: draining.begun(),
         });
         let needs = ready::Needs { store, live, draining: draining.clone() };

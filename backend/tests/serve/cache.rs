@@ -148,7 +148,7 @@ fn a_request_with_authorization_shares_only_what_is_said_to_be_public() {
     assert_eq!(ask(&[("cookie", "a=1")]).header("cache-control"), "no-store");
 }
 
-const TOKEN: &str = "a-token-of-the-gateway";
+pub(crate) const TOKEN: &str = "a-token-of-the-gateway";
 
 #[tokio::test]
 async fn what_is_one_tenants_is_private_over_grpc_too() {
@@ -172,7 +172,7 @@ async fn what_is_one_tenants_is_private_over_grpc_too() {
 }
 
 /// A file by which the bearer of `token` may speak for every tenant of the service `default`.
-fn credentials(folder: &std::path::Path, token: &str) -> std::path::PathBuf {
+pub(crate) fn credentials(folder: &std::path::Path, token: &str) -> std::path::PathBuf {
     let path = folder.join("credentials.json");
     let row = json!({"name": "gateway", "token": token, "service": "default", "tenants": ["*"]});
     std::fs::write(&path, json!({"credentials": [row]}).to_string()).unwrap();

@@ -7,6 +7,7 @@
 #![cfg_attr(not(feature = "tensorrt"), allow(dead_code))]
 
 mod answers;
+mod batches;
 mod batching;
 mod budget;
 mod busy_poll;

@@ -80,6 +80,8 @@ pub enum Act {
 pub enum Ticket {
     /// A request's own lookup in L2; one a request.
     Lookup,
+    /// Lookups that the root context sent together, by number.
+    Lookups(u32),
     /// The root context's poll for live generations, with the report that it carries.
     Poll {
         /// The poll's number.

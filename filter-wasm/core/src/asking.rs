@@ -1,20 +1,108 @@
-//! Whether a miss is looked up in L2. The miss enters, and what became of those before it: the gate's answers, what a backend's
-//! answers say of the pool, and that there was no backend; to ask or not comes out.
+//! Whether a miss is looked up in L2, and what a lookup comes to. The miss enters, and what became of those before it: the gate's
+//! answers, what a backend's answers say of the pool, and that there was no backend; to ask or not comes out. What the gate found
+//! enters; an answer comes out, or why there is none.
 
+use crate::cache_status::{Detail, Forward};
 use crate::config::Ask;
+use crate::counters::Event;
+use crate::encoding;
 use crate::exchange::Going;
 use crate::exchange::storable::GRPC_STATUS;
+use crate::gate::{Looked, Question};
 use crate::host::{Headers, Host};
+use crate::join::Outcome;
+use crate::l1::Answer;
+use crate::landing::Landed;
+use crate::memory::Held;
 use crate::wanted::Wanted;
 use crate::worker::Worker;
+use forebay_protocol::freshness::Usable;
 use forebay_protocol::header;
+use std::rc::Rc;
 
 /// Envoy's response flags of a request that met no backend: UH, UF and UO, as bits of `response.flags`.
 const NO_BACKEND: i64 = 1 << 1 | 1 << 5 | 1 << 7;
 /// A call's status of the same.
 const UNAVAILABLE: &[u8] = b"14";
 
+/// A miss that is looked up.
+#[derive(Clone, Debug)]
+pub(crate) struct Asker {
+    /// Whose request it is.
+    pub(crate) context: u32,
+    pub(crate) wanted: Rc<Wanted>,
+    /// When it was complete.
+    pub(crate) since_ms: u64,
+    /// It leads a flight: others wait for it.
+    pub(crate) leads: bool,
+    /// Why it goes upstream, if it does.
+    pub(crate) forward: Forward,
+}
+
+/// An answer, and for how many seconds it is fresh; or why it goes upstream.
+pub(crate) type Found = Result<(Rc<Answer>, u64), Forward>;
+
+/// What is asked of the gate for a request to one of those services; `None` of one that has no digest.
+pub(crate) fn question<'a>(services: &'a [String], wanted: &'a Wanted) -> Option<Question<'a>> {
+    let (incoming, path) = (&wanted.incoming, wanted.incoming.path.infer());
+    Some(Question {
+        service: services.get(usize::from(incoming.route.service)).map_or("", String::as_str),
+        tenant: incoming.tenant.as_ref(),
+        model: path.model,
+        version: path.version,
+        digest: wanted.digest()?,
+        traceparent: &incoming.traceparent,
+        only_if_cached: incoming.directives.only_if_cached,
+    })
+}
+
 impl Worker {
+    /// What a lookup comes to for who had it made: what was found is kept, and given to those who wait for it. `held` holds it.
+    pub(crate) fn looked(&mut self, host: &dyn Host, asker: &Asker, looked: Looked, held: Held) -> Found {
+        let wanted = &asker.wanted;
+        match &looked {
+            Looked::Entry(entry) => self.learn_of_pool(wanted, Some(entry.cost_us)),
+            Looked::Miss => self.learn_of_pool(wanted, None),
+            _ => {}
+        }
+        let why = |why| Forward { detail: Some(why), ..asker.forward };
+        let entry = match looked {
+            Looked::Entry(entry) => entry,
+            Looked::Miss => return Err(asker.forward),
+            unheard => {
+                let (event, detail) = match unheard {
+                    Looked::UnknownFormat => (Event::GateUnknownFormat, Detail::UnknownFormat),
+                    Looked::OutOfMemory => (Event::OutOfMemory, Detail::OutOfMemory),
+                    Looked::Refused => (Event::GateRefused, Detail::GateRefused),
+                    _ => (Event::GateFailed, Detail::GateFailed),
+                };
+                self.counters.event(event);
+                return Err(why(detail));
+            }
+        };
+        if !held.fits(encoding::most_bytes(&entry)) {
+            self.counters.event(Event::OutOfMemory);
+            return Err(why(Detail::OutOfMemory));
+        }
+        let wants = wanted.parsed.as_ref().map(|parsed| parsed.wants.clone()).ok_or(asker.forward)?;
+        let answer = encoding::from_entry(&entry, &wants, self.live.skew_ms()).map(Rc::new);
+        let (answer, now_ms) = (answer.ok_or(asker.forward)?, host.now_ms());
+        let rules = self.rules(wanted.incoming.route.service, now_ms);
+        let Usable { ttl_s, .. } = rules.suits(wanted, &answer).map_err(|_| asker.forward)?;
+        if !held.grow_by(answer.bytes()) {
+            self.counters.event(Event::OutOfMemory);
+            return Err(why(Detail::OutOfMemory));
+        }
+        self.l1.alias(wanted);
+        // Whoever asked the pool first, it was not this request: it is used again.
+        self.l1.store(host, wanted.key, &answer, true);
+        if asker.leads {
+            let landed = Landed::of_entry(wanted.key, answer.clone(), (wants, entry), held);
+            self.finish(asker.context, wanted, Outcome::Answer(Rc::new(landed)), now_ms);
+        }
+        Ok((answer, ttl_s))
+    }
+
     /// Is it worth to ask the gate for it? Always where nothing else may answer, where no backend is known to be there, and of models
     /// whose backends come and go; never of a model that a table which is believed doesn't list.
     pub(crate) fn should_ask(&mut self, host: &dyn Host, wanted: &Wanted, now_ms: u64) -> bool {

@@ -53,6 +53,8 @@ pub enum Event {
     StaleIfError,
     /// Lookups not made because those of the model cost more than they spare.
     LookupSpared,
+    /// Lookups that went to the gate with others, in one message.
+    LookupBatched,
     /// Answers to calls that were not given, because the proxy has no route for them.
     NoRoute,
     /// Answers not collected or not given, and requests that were not looked at, or neither waited nor asked, because the worker's
@@ -96,6 +98,7 @@ fn event_label(event: Event) -> &'static str {
         Event::RefreshFailed => "refresh_failed",
         Event::StaleIfError => "stale_if_error",
         Event::LookupSpared => "lookup_spared",
+        Event::LookupBatched => "lookup_batched",
         Event::NoRoute => "no_hit_route",
         Event::OutOfMemory => "out_of_memory",
         Event::ShadowMatch => "shadow_match",

@@ -7,6 +7,7 @@
 //!                     ├────────────► Passing  (too large, too slow, or no room for what came)
 //!                     ├────────────► Waiting  (an equal request leads) ──► Done | Storing
 //!                     ├────────────► Asking   (callout to the gate)    ──► Done | Forwarding
+//!                     ├────────────► Batched  (callout with others)    ──► Done | Storing
 //!                     └────────────► Forwarding ──response──► Storing ──► Done
 //! ```
 //!
@@ -25,6 +26,8 @@ pub use read::BUFFERED;
 
 use crate::acts::{Act, Acts, Ticket};
 use crate::arriving::Arriving;
+use crate::asking::Asker;
+use crate::batched::{self, Batched, UnderWay};
 use crate::cache_status::{Bypass, CacheStatus, Forward, Fwd};
 use crate::config::Mode;
 use crate::host::{Host, Of};
@@ -71,6 +74,12 @@ impl Going {
         }
     }
 
+    /// As the one who has a lookup made.
+    fn asker(&self, context: u32) -> Asker {
+        let &Self { since_ms, leads, forward, .. } = self;
+        Asker { context, wanted: self.wanted.clone(), since_ms, leads, forward }
+    }
+
     fn is_shadow(&self) -> bool {
         self.wanted.incoming.route.mode == Mode::Shadow
     }
@@ -82,7 +91,8 @@ enum State {
     Calling(Calling),
     Reading(Box<Incoming>, Rc<Arriving>),
     Waiting(Going, Rc<Seat<Rc<Wanted>>>),
-    Asking(Going),
+    Asking(Going, UnderWay),
+    Batched(Going, Rc<Batched>),
     Answering(Begun, Reply),
     Forwarding(Going),
     Storing(Box<Collecting>),
@@ -153,7 +163,10 @@ impl Exchange {
         body_size: Option<usize>,
     ) -> Acts {
         let mut acts = match (self.take(), ticket) {
-            (State::Asking(going), Ticket::Lookup) => self.looked_up(worker, host, going, body_size),
+            (State::Asking(going, under_way), Ticket::Lookup) => {
+                drop(under_way);
+                self.looked_up(worker, host, going, body_size)
+            }
             (other, _) => {
                 self.state = other;
                 Acts::hold()
@@ -171,7 +184,8 @@ impl Exchange {
             State::Waiting(going, seat) => self.released(worker, host, going, &seat, end_of_stream),
             State::Answering(_, reply) => self.begin_answer(worker, host, reply, end_of_stream),
             // A local reply while the request was still on hold here: the proxy gave up on it.
-            State::Asking(going) => self.lost(worker, host, &going),
+            State::Asking(going, _) => self.lost(worker, host, &going),
+            State::Batched(going, batched) => self.batch_ended(worker, host, going, &batched, end_of_stream),
             _ => Acts::go(),
         };
         worker.release_soon(&mut acts);
@@ -211,7 +225,11 @@ impl Exchange {
                 worker.join.leave(&seat, host.now_ms());
                 Acts::go()
             }
-            State::Asking(going) | State::Forwarding(going) => self.lost(worker, host, &going),
+            State::Batched(going, batched) => {
+                batched.leave();
+                self.lost(worker, host, &going)
+            }
+            State::Asking(going, _) | State::Forwarding(going) => self.lost(worker, host, &going),
             State::Storing(collecting) => self.lost(worker, host, &collecting.going),
             _ => Acts::go(),
         };
@@ -231,7 +249,7 @@ impl Exchange {
 
     /// More of a request on which was decided already: held while waiting or asking, let through otherwise.
     fn decided(&mut self, state: State) -> Acts {
-        let held = matches!(state, State::Waiting(..) | State::Asking(_));
+        let held = matches!(state, State::Waiting(..) | State::Asking(..) | State::Batched(..));
         self.state = state;
         if held { Acts::hold() } else { Acts::go() }
     }
@@ -251,11 +269,7 @@ impl Exchange {
                 going.forward.detail = Some(why);
             }
             Standing::Alone(why) => going.forward.detail = Some(why),
-            Standing::Answered => {
-                let reply = going.wanted.reply.take();
-                return reply
-                    .map_or_else(Acts::go, |reply| self.begin_answer(worker, host, reply, end_of_stream));
-            }
+            Standing::Answered => return self.begin_given(worker, host, &going, end_of_stream),
             // Never released, and yet a response: the proxy gave up on it.
             Standing::Waits | Standing::Due | Standing::Left => {
                 worker.join.leave(seat, host.now_ms());
@@ -263,6 +277,41 @@ impl Exchange {
             }
         }
         self.response_begins(worker, host, going, end_of_stream)
+    }
+
+    /// What came of a lookup that went with others, seen when its response begins.
+    fn batch_ended(
+        &mut self,
+        worker: &mut Worker,
+        host: &dyn Host,
+        mut going: Going,
+        batched: &Batched,
+        end_of_stream: bool,
+    ) -> Acts {
+        match batched.standing() {
+            batched::Standing::Goes(why) => {
+                going.forward = why;
+                self.response_begins(worker, host, going, end_of_stream)
+            }
+            batched::Standing::Answered => self.begin_given(worker, host, &going, end_of_stream),
+            // The proxy gave up on it.
+            batched::Standing::Waits | batched::Standing::Left => {
+                batched.leave();
+                self.lost(worker, host, &going)
+            }
+        }
+    }
+
+    /// The answer that the root context gave, where it goes by the route for hits.
+    fn begin_given(
+        &mut self,
+        worker: &mut Worker,
+        host: &dyn Host,
+        going: &Going,
+        end_of_stream: bool,
+    ) -> Acts {
+        let reply = going.wanted.reply.take();
+        reply.map_or_else(Acts::go, |reply| self.begin_answer(worker, host, reply, end_of_stream))
     }
 
     /// A request that has nothing to show: when it leads, the next one takes over.

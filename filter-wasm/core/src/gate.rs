@@ -6,13 +6,15 @@ mod breaker;
 use crate::acts::{Call, Ticket};
 use crate::config;
 use crate::host::{Host, Of};
-use crate::memory::Held;
+use crate::memory::{Held, Memory};
 use breaker::Breaker;
 use bytes::Bytes;
 use forebay_protocol::digest::Digest;
 use forebay_protocol::entry::{Entry, EntryError};
+use forebay_protocol::lookups::{LATER, Lookup, Lookups, Outcome, Outcomes};
 use forebay_protocol::tenant::Tenant;
 use forebay_protocol::{gate, header};
+use prost::Message as _;
 use std::borrow::Cow;
 
 /// What a lookup asks for.
@@ -76,11 +78,11 @@ impl Gate {
         Self { settings, breaker: Breaker::default() }
     }
 
-    /// The lookup to send.
+    /// May that be asked now?
     ///
     /// # Errors
     /// [`Unasked`]: it is not worth asking.
-    pub fn ask(&mut self, question: &Question<'_>, now_ms: u64) -> Result<Call, Unasked> {
+    pub fn admits(&mut self, question: &Question<'_>, now_ms: u64) -> Result<(), Unasked> {
         let is_skipped = self.settings.skip_models.iter().any(|model| model == question.model);
         if is_skipped || ![question.model, question.version].into_iter().all(is_field_value) {
             return Err(Unasked::SkippedModel);
@@ -88,6 +90,11 @@ impl Gate {
         if !question.only_if_cached && !self.breaker.admits(now_ms) {
             return Err(Unasked::BreakerOpen);
         }
+        Ok(())
+    }
+
+    /// The lookup to send.
+    pub fn ask(&self, question: &Question<'_>) -> Call {
         let mut headers: Vec<(Cow<'static, str>, String)> = vec![
             (header::X_FOREBAY_SERVICE.into(), question.service.to_owned()),
             (header::X_FOREBAY_TENANT.into(), question.tenant.map_or("", Tenant::as_str).to_owned()),
@@ -102,16 +109,38 @@ impl Gate {
             headers.push((header::CACHE_CONTROL.into(), "only-if-cached".to_owned()));
             timeout_ms = timeout_ms.max(ONLY_IF_CACHED_MS);
         }
-        Ok(Call {
-            ticket: Ticket::Lookup,
+        Call { headers, ..self.call(Ticket::Lookup, "GET", gate::LOOKUP_PATH, timeout_ms) }
+    }
+
+    /// Lookups that go together, of which the first has waited for so long.
+    pub fn ask_together<'a>(
+        &self,
+        number: u32,
+        questions: impl Iterator<Item = Question<'a>>,
+        waited_ms: u64,
+    ) -> Call {
+        let lookups = Lookups { lookups: questions.map(lookup).collect() };
+        let timeout_ms = self.settings.timeout_ms.saturating_sub(waited_ms).max(1);
+        let call = self.call(Ticket::Lookups(number), "POST", gate::LOOKUPS_PATH, timeout_ms);
+        Call { body: lookups.encode_to_vec(), ..call }
+    }
+
+    /// A lookup's deadline, in milliseconds.
+    pub fn timeout_ms(&self) -> u64 {
+        self.settings.timeout_ms
+    }
+
+    fn call(&self, ticket: Ticket, method: &'static str, path: &'static str, timeout_ms: u64) -> Call {
+        Call {
+            ticket,
             cluster: self.settings.cluster.clone(),
             authority: self.settings.authority().to_owned(),
-            method: "GET",
-            path: gate::LOOKUP_PATH.into(),
-            headers,
+            method,
+            path: path.into(),
+            headers: Vec::new(),
             body: Vec::new(),
             timeout_ms,
-        })
+        }
     }
 
     /// How the gate did. A lookup of what only the cache may answer says nothing: it had more time than the others have.
@@ -129,6 +158,56 @@ pub fn answered(host: &dyn Host, body_size: Option<usize>, held: &Held) -> Looke
     body_size.map_or(Looked::Failed, |size| looked(host, size, held))
 }
 
+/// What came of that many lookups that went together, of each with what it holds; `None`: it was not made, for the answer was full.
+///
+/// # Errors
+/// None of them was heard, and why: [`Looked::Failed`] and the like.
+pub fn answered_together(
+    host: &dyn Host,
+    body_size: Option<usize>,
+    lookups: usize,
+    memory: &Memory,
+) -> Result<Vec<(Option<Looked>, Held)>, Looked> {
+    let size = body_size.ok_or(Looked::Failed)?;
+    let headers = host.headers(Of::Call);
+    match headers.number::<u16>(":status") {
+        Some(200) if headers.number(header::X_FOREBAY_FORMAT) == Some(gate::FORMAT) => {}
+        // One that knows single lookups only.
+        Some(200 | 404 | 405) => return Err(Looked::UnknownFormat),
+        Some(400..=499) => return Err(Looked::Refused),
+        _ => return Err(Looked::Failed),
+    }
+    let all = memory.hold();
+    let body = Some(size).filter(|size| all.grow_by(*size)).ok_or(Looked::OutOfMemory)?;
+    let body = host.body(Of::Call, body).ok_or(Looked::Failed)?;
+    let outcomes = Outcomes::parse(body.into(), lookups).ok_or(Looked::Failed)?;
+    Ok(outcomes
+        .into_iter()
+        .map(|Outcome { status, entry }| {
+            let held = memory.hold();
+            let looked = match u16::try_from(status) {
+                _ if status == LATER => None,
+                // A copy: what one of them keeps shall not keep all.
+                Ok(200) if held.grow_by(entry.len()) => Some(opened(Bytes::copy_from_slice(&entry))),
+                Ok(status) => Some(of_status(status)),
+                Err(_) => Some(Looked::Failed),
+            };
+            (looked, held)
+        })
+        .collect())
+}
+
+fn lookup(question: Question<'_>) -> Lookup {
+    Lookup {
+        service: question.service.to_owned(),
+        tenant: question.tenant.map_or("", Tenant::as_str).to_owned(),
+        model: question.model.to_owned(),
+        version: question.version.to_owned(),
+        digest: Bytes::copy_from_slice(&question.digest.0),
+        traceparent: String::from_utf8_lossy(question.traceparent).into_owned(),
+    }
+}
+
 /// Does a header arrive with that value? What is escaped in a path may be anything.
 fn is_field_value(text: &str) -> bool {
     text.trim_ascii() == text && !text.contains(char::is_control)
@@ -141,14 +220,28 @@ fn looked(host: &dyn Host, size: usize, held: &Held) -> Looked {
         return Looked::UnknownFormat;
     }
     match status {
-        Some(200) if !held.grow_by(size) => Looked::OutOfMemory,
-        Some(200) => match host.body(Of::Call, size).map(|body| Entry::decode_plain(Bytes::from(body))) {
-            Some(Ok(entry)) => Looked::Entry(Box::new(entry)),
-            Some(Err(EntryError::UnknownVersion(_))) => Looked::UnknownFormat,
-            _ => Looked::Miss,
-        },
-        Some(404) => Looked::Miss,
-        Some(400..=499) => Looked::Refused,
+        Some(200) if held.grow_by(size) => {
+            host.body(Of::Call, size).map_or(Looked::Miss, |body| opened(body.into()))
+        }
+        status => status.map_or(Looked::Failed, of_status),
+    }
+}
+
+/// What bytes are in place of an entry.
+fn opened(bytes: Bytes) -> Looked {
+    match Entry::decode_plain(bytes) {
+        Ok(entry) => Looked::Entry(Box::new(entry)),
+        Err(EntryError::UnknownVersion(_)) => Looked::UnknownFormat,
+        Err(_) => Looked::Miss,
+    }
+}
+
+/// What a status says where no entry can be had.
+fn of_status(status: u16) -> Looked {
+    match status {
+        200 => Looked::OutOfMemory,
+        404 => Looked::Miss,
+        400..=499 => Looked::Refused,
         _ => Looked::Failed,
     }
 }
@@ -200,7 +293,7 @@ mod tests {
                 traceparent: b"",
                 only_if_cached: vector["only_if_cached"] == true,
             };
-            let call = gate(r#"{"cluster": "g", "timeout_ms": 3}"#).ask(&question, 0).unwrap();
+            let call = gate(r#"{"cluster": "g", "timeout_ms": 3}"#).ask(&question);
             let timeout_ms = if question.only_if_cached { ONLY_IF_CACHED_MS } else { 3 };
             assert_eq!(
                 (call.ticket, call.cluster.as_str(), call.timeout_ms),
@@ -223,15 +316,15 @@ mod tests {
     #[test]
     fn skipped_models_and_an_open_breaker_ask_nobody() {
         let mut skips = gate(r#"{"cluster": "g", "skip_models": ["m"]}"#);
-        assert_eq!(skips.ask(&QUESTION, 0), Err(Unasked::SkippedModel));
+        assert_eq!(skips.admits(&QUESTION, 0), Err(Unasked::SkippedModel));
         let mut broken = gate(r#"{"cluster": "g"}"#);
         for _ in 0..5 {
-            assert!(broken.ask(&QUESTION, 0).is_ok());
+            assert!(broken.admits(&QUESTION, 0).is_ok());
             let looked = answered(&Double::default(), None, &held());
             assert_eq!(looked, Looked::Failed);
             broken.did(&looked, false, 0);
         }
-        assert_eq!(broken.ask(&QUESTION, 1), Err(Unasked::BreakerOpen));
+        assert_eq!(broken.admits(&QUESTION, 1), Err(Unasked::BreakerOpen));
     }
 
     #[test]
@@ -241,13 +334,13 @@ mod tests {
         for _ in 0..20 {
             gate.did(&Looked::Failed, true, 0);
         }
-        assert!(gate.ask(&QUESTION, 0).is_ok(), "it failed for those alone that had more time");
+        assert!(gate.admits(&QUESTION, 0).is_ok(), "it failed for those alone that had more time");
         for _ in 0..5 {
             gate.did(&Looked::Failed, false, 0);
         }
-        assert!(gate.ask(&only, 1).is_ok());
+        assert!(gate.admits(&only, 1).is_ok());
         gate.did(&Looked::Miss, true, 1);
-        assert_eq!(gate.ask(&QUESTION, 1), Err(Unasked::BreakerOpen), "it answered, but slowly perhaps");
+        assert_eq!(gate.admits(&QUESTION, 1), Err(Unasked::BreakerOpen), "it answered, but slowly perhaps");
     }
 
     #[test]
@@ -259,7 +352,7 @@ mod tests {
             assert_eq!(looked, Looked::OutOfMemory);
             gate.did(&looked, false, 0);
         }
-        assert!(gate.ask(&QUESTION, 1).is_ok());
+        assert!(gate.admits(&QUESTION, 1).is_ok());
     }
 
     #[test]

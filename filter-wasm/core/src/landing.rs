@@ -92,10 +92,10 @@ impl Worker {
         self.join.finish(&wanted.flight, context, outcome, suits, now_ms);
     }
 
-    /// Has waiters that are due released by the root context. A stream's own callbacks may not do it: proxy-wasm's hosts stop
-    /// the stream in whose callback a reply is asked for, whoever the reply is for.
+    /// Has waiters that are due released by the root context, and lookups that wait for each other sent. A stream's own callbacks may
+    /// not do it: proxy-wasm's hosts stop the stream in whose callback a reply is asked for, whoever the reply is for.
     pub fn release_soon(&mut self, acts: &mut Acts) {
-        if self.join.has_due() {
+        if self.join.has_due() || self.batches.is_due() {
             self.wake(acts);
         }
     }
@@ -169,15 +169,26 @@ impl Worker {
         } else {
             (poll::Tier::Collapsed, Counted::Collapsed, CacheStatus::Collapsed)
         };
+        let times = (seat.since_ms(), now_ms);
+        (self.give((seat.context, wanted), answer, (status, told), times), counted)
+    }
+
+    /// Answers the held request of `context`, which is not the callback's own. It has waited since `since_ms`.
+    pub(crate) fn give(
+        &mut self,
+        (context, wanted): (u32, &Wanted),
+        answer: Rc<Answer>,
+        (status, tier): (CacheStatus, poll::Tier),
+        (since_ms, now_ms): (u64, u64),
+    ) -> Act {
         let (bytes, cost_us) = (answer.body.len(), answer.cost_us);
-        let answered = Answered { tier: told, bytes, cost_us, since_ms: seat.since_ms(), at_ms: now_ms };
+        let answered = Answered { tier, bytes, cost_us, since_ms, at_ms: now_ms };
         self.tell(&wanted.incoming, wanted.digest(), answered);
-        let (context, id) = (seat.context, wanted.id().to_owned());
-        let reply = Reply::Kept { answer, id, status, now_ms };
+        let reply = Reply::Kept { answer, id: wanted.id().to_owned(), status, now_ms };
         if wanted.incoming.path.is_call() {
             wanted.reply.replace(Some(reply));
-            return (Act::AnswerByRoute { context }, counted);
+            return Act::AnswerByRoute { context };
         }
-        (Act::Answer { context, reply }, counted)
+        Act::Answer { context, reply }
     }
 }

@@ -26,6 +26,7 @@
 pub mod acts;
 pub mod arriving;
 mod asking;
+mod batched;
 pub mod cache_status;
 pub mod config;
 pub mod counters;

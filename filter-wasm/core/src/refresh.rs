@@ -114,12 +114,17 @@ impl Refreshes {
 }
 
 impl Worker {
-    /// One at a time: a callout is the last act of a callback.
-    pub(crate) fn send_refresh(&mut self, acts: &mut Acts) {
-        let Some(refresh) = self.refreshes.waiting.pop_front() else { return };
+    /// Has the next one sent when the root context comes again.
+    pub(crate) fn refresh_soon(&mut self, acts: &mut Acts) {
         if !self.refreshes.waiting.is_empty() {
             self.wake(acts);
         }
+    }
+
+    /// One at a time: a callout is the last act of a callback.
+    pub(crate) fn send_refresh(&mut self, acts: &mut Acts) {
+        let Some(refresh) = self.refreshes.waiting.pop_front() else { return };
+        self.refresh_soon(acts);
         let wanted = refresh.wanted.clone();
         let identity: Vec<_> = self.identity(wanted.incoming.tenant.as_ref()).collect();
         let call = self.refreshes.send(refresh, identity);

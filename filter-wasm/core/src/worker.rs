@@ -4,6 +4,7 @@
 
 use crate::acts::{Act, Acts, Ticket};
 use crate::arriving::Arrivals;
+use crate::batched::Batches;
 use crate::cache_status::{Bypass, Forward, Tier};
 use crate::config::{self, Config, Mode, Tenancy};
 use crate::counters::{Counters, Event, Result as Counted};
@@ -69,6 +70,8 @@ pub struct Worker {
     pub gate: Option<Gate>,
     /// Which lookups are worth their price.
     pub(crate) worth: Worth,
+    /// Those that go together.
+    pub(crate) batches: Batches,
     /// Stale answers that are made anew.
     pub(crate) refreshes: Refreshes,
     /// What requests under way may hold.
@@ -97,6 +100,7 @@ impl Worker {
             live: Live::new(config.gate.as_ref()),
             gate: config.gate.clone().map(Gate::new),
             worth: Worth::default(),
+            batches: Batches::new(config.gate.as_ref().map_or(1, |gate| gate.max_batch)),
             refreshes: Refreshes::new(config.refresh.clone()),
             memory: Memory::new(config.max_held_bytes),
             arrivals: Arrivals::default(),
@@ -216,10 +220,18 @@ impl Worker {
 
     /// The root context was woken.
     pub fn on_wake(&mut self, host: &dyn Host) -> Acts {
-        let mut acts = Acts::go();
+        let (mut acts, now_ms) = (Acts::go(), host.now_ms());
+        let batch = self.send_batch(now_ms, &mut acts);
         self.release(host, &mut acts);
-        self.let_late_go(host.now_ms(), &mut acts);
-        self.send_refresh(&mut acts);
+        self.let_late_go(now_ms, &mut acts);
+        // A callout is the last act of a callback.
+        match batch {
+            Some(call) => {
+                self.refresh_soon(&mut acts);
+                acts.push(Act::Call(Box::new(call)));
+            }
+            None => self.send_refresh(&mut acts),
+        }
         acts
     }
 
@@ -251,6 +263,9 @@ impl Worker {
         }
         if let Ticket::Refresh(number) = ticket {
             self.refreshed(host, number, body_size);
+        }
+        if let Ticket::Lookups(number) = ticket {
+            self.batch_ends(host, number, body_size, &mut acts);
         }
         let (Some(gate), Ticket::Poll { number, .. }) = (&self.config.gate, ticket) else { return acts };
         let now_ms = host.now_ms();

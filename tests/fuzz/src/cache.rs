@@ -1,12 +1,14 @@
-//! What the cache reads: entries, directives, the table of live generations, polls.
+//! What the cache reads: entries, directives, the table of live generations, polls, lookups that come together.
 
 use bytes::Bytes;
 use forebay_protocol::cache_control::{RequestDirectives, ResponseDirectives};
 use forebay_protocol::digest::Key;
 use forebay_protocol::entry::{Entry, Secret};
 use forebay_protocol::generations::Table;
+use forebay_protocol::lookups::{Lookups, MAX_LOOKUPS, Outcomes};
 use forebay_protocol::poll::Poll;
 use forebay_protocol::request::header_length;
+use prost::Message as _;
 
 /// What is read can be sealed and opened again.
 pub(crate) fn entry(data: &[u8]) {
@@ -46,4 +48,20 @@ pub(crate) fn poll(data: &[u8]) {
     let Ok(poll) = Poll::parse(data) else { return };
     let text = serde_json::to_vec(&poll).unwrap();
     assert_eq!(Poll::parse(&text).unwrap(), poll);
+}
+
+/// What is read is written as it was: what a filter asks, and what a gate says of it, of which entries are read again.
+pub(crate) fn lookups(data: &[u8]) {
+    let data = Bytes::copy_from_slice(data);
+    if let Ok(lookups) = Lookups::parse(data.clone()) {
+        assert_eq!(Lookups::parse(lookups.encode_to_vec().into()), Ok(lookups));
+    }
+    for count in 1..=MAX_LOOKUPS {
+        let Some(outcomes) = Outcomes::parse(data.clone(), count) else { continue };
+        for outcome in &outcomes {
+            let _ = Entry::decode_plain(outcome.entry.clone());
+        }
+        let told = Outcomes { outcomes }.encode_to_vec();
+        assert!(Outcomes::parse(told.into(), count).is_some());
+    }
 }

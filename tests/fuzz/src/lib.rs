@@ -13,7 +13,7 @@ use forebay::fuzzing;
 pub type Target = fn(&[u8]);
 
 /// All targets by their names, which are those of their folders in `corpus/`.
-pub const TARGETS: [(&str, Target); 24] = [
+pub const TARGETS: [(&str, Target); 25] = [
     ("request", request::request),
     ("contents", request::contents),
     ("upstream_answer", answer::of_upstream),
@@ -22,6 +22,7 @@ pub const TARGETS: [(&str, Target); 24] = [
     ("cache_control", cache::cache_control),
     ("generations", cache::generations),
     ("poll", cache::poll),
+    ("lookups", cache::lookups),
     ("path", request::path),
     ("call", request::call),
     ("message", request::message),

@@ -21,7 +21,7 @@ fn asked(stack: &Running, values: std::ops::Range<u16>) -> Vec<Answer> {
 }
 
 /// The backend computes and keeps them, past Envoy.
-fn computed(stack: &Running, values: std::ops::Range<u16>) {
+pub(crate) fn computed(stack: &Running, values: std::ops::Range<u16>) {
     let (port, _) = stack.backend_ports(0);
     for value in values {
         let again = || Some(send(port, &bytes(value)).ok()?.header("cache-status") == "forebay-serve; hit");

@@ -2,6 +2,7 @@
 
 mod argocd;
 mod asking;
+mod batches;
 mod buffered;
 mod caching;
 mod calls;

@@ -6,8 +6,10 @@ use super::{
 use e2e::wasm_host::{Call, Host, Request, StreamId, Worker};
 use forebay_protocol::digest::Generation;
 use forebay_protocol::entry::{Entry, Field};
-use forebay_protocol::gate::LOOKUP_PATH;
+use forebay_protocol::gate::{LOOKUP_PATH, LOOKUPS_PATH};
+use forebay_protocol::lookups::{Lookups, Outcome, Outcomes};
 use forebay_protocol::messages::{InferOutputTensor, ModelInferResponse};
+use prost::Message as _;
 use serde_json::{Value, json};
 
 /// The clock's start, in milliseconds: entries are made then.
@@ -257,5 +259,49 @@ fn max_age_holds_for_entries_of_the_pool() {
     let (id, call) = asks(worker, infer(asking(7)).header("cache-control", "max-age=4"));
     worker.answer_call(call.token, 200, &FORMAT, &entry(7));
     went_on(worker, id);
+    sound(worker);
+}
+
+#[test]
+fn lookups_behind_others_go_together_and_each_gets_its_own() {
+    let mut host = host();
+    let worker = host.worker(0);
+    let send = |worker: &mut Worker, value| worker.send(infer(asking(value)));
+    let (alone, behind): (Vec<_>, Vec<_>) = (
+        (1..3).map(|value| send(worker, value)).collect(),
+        (4..7).map(|value| send(worker, value)).collect(),
+    );
+    assert!(worker.calls().len() == alone.len() && behind.iter().all(|id| worker.is_held(*id)));
+    let first = worker.calls().remove(0);
+    worker.answer_call(first.token, 404, &FORMAT, b"");
+    host.settle();
+    let worker = host.worker(0);
+    let call = worker.call_to(LOOKUPS_PATH);
+    assert_eq!(Lookups::parse(call.body.clone().into()).expect("lookups").lookups.len(), behind.len());
+    let outcome = |status, entry: Vec<u8>| Outcome { status, entry: entry.into() };
+    let told = vec![outcome(200, entry(4)), outcome(404, vec![]), outcome(200, entry(6))];
+    worker.answer_call(call.token, 200, &FORMAT, &Outcomes { outcomes: told }.encode_to_vec());
+    host.settle();
+    let worker = host.worker(0);
+    for (id, value) in [(behind[0], 4), (behind[2], 6)] {
+        let json = |body: &[u8]| serde_json::from_slice::<Value>(body).expect("JSON");
+        assert_eq!(json(&worker.response(id).body), json(&answering(value)));
+        assert_eq!(worker.response(id).cache_status(), "forebay; hit; ttl=55; detail=l2");
+    }
+    assert!(worker.forwarded(behind[1]).is_some());
+    sound(worker);
+}
+
+#[test]
+fn a_message_of_lookups_that_can_not_be_sent_sends_all_of_them_upstream() {
+    let mut host = host();
+    let worker = host.worker(0);
+    let ids: Vec<_> = (0..7).map(|value| worker.send(infer(asking(value)))).collect();
+    let first = worker.calls().remove(0);
+    worker.forget_cluster("gate");
+    worker.answer_call(first.token, 404, &FORMAT, b"");
+    host.settle();
+    let worker = host.worker(0);
+    assert!(ids[2..].iter().all(|id| worker.forwarded(*id).is_some()));
     sound(worker);
 }

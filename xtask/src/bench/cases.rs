@@ -97,6 +97,17 @@ pub(super) fn cases() -> Vec<Case> {
         let (base, against) = ("hit of L1", (Listener::Gate, body));
         cases.push(Case { base, measured: Listener::Pool, against, floor: None, with_backend: true, ..all });
     }
+    for (body, what, measured, alone) in [
+        (Body::Json1kNew, "miss, 1 KB JSON, with its lookup", Listener::Gate, Listener::GateAlone),
+        (Body::Json1kNewId, "from the pool, 1 KB JSON", Listener::Pool, Listener::PoolAlone),
+    ] {
+        for connections in [16, 64] {
+            let all = hit("", (body, body), connections, Some(1.0));
+            let (name, base) = (format!("{what} among others"), "each lookup by itself");
+            let against = (alone, body);
+            cases.push(Case { name, base, measured, against, floor: None, with_backend: true, ..all });
+        }
+    }
     // What a lookup costs, and what it spares: the filter weighs them (its `worth`).
     for (new, kept, what) in
         [(Body::Json1kNew, Body::Json1k, "1 KB JSON"), (Body::Binary64kNew, Body::Binary64k, "64 KB binary")]

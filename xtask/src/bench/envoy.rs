@@ -21,8 +21,11 @@ pub(super) enum Listener {
     Gate,
     /// The filter with one where that pays.
     Learned,
-    /// The filter with one at each request: it keeps nothing itself.
+    /// The filter with one at each request.
     Pool,
+    /// Those two, where no lookup goes with others.
+    GateAlone,
+    PoolAlone,
     /// The filter without one.
     NoGate,
     /// Nothing: Envoy's own proxying.
@@ -36,7 +39,7 @@ pub(super) enum Listener {
 impl Listener {
     pub(super) fn all() -> impl Iterator<Item = Self> {
         let answers = Body::ALL.into_iter().flat_map(|body| [Self::Direct(body), Self::answers(body)]);
-        let ours = [Self::Gate, Self::Learned, Self::Pool, Self::NoGate];
+        let ours = [Self::Gate, Self::Learned, Self::Pool, Self::GateAlone, Self::PoolAlone, Self::NoGate];
         let bases = [Self::Plain, Self::Floor(Floor::Passes), Self::Floor(Floor::Asks)];
         ours.into_iter().chain(bases).chain(answers)
     }
@@ -80,14 +83,19 @@ fn listener(layout: &Layout, folder: &Path, listener: Listener, port: u16) -> Va
         vec![wasm(&layout.filter(), listener, &settings), grpc_hits()]
     };
     let gate = |ask: &str| json!({"cluster": "forebay-gate", "timeout_ms": 100, "ask": ask});
+    let alone = || json!({"cluster": "forebay-gate", "timeout_ms": 100, "ask": "always", "max_batch": 1});
+    // All are looked up: none is answered by this proxy, or waits for an equal one.
+    let pool = |gate: Value| {
+        let l1 = json!({"vm_bytes": 0, "shared_bytes": 0});
+        ours(json!({"gate": gate, "l1": l1, "join": {"max_waiters": 0}}))
+    };
     let floor = |floor: Floor| wasm(&floor.file(folder), listener, &Value::Null);
     let filters = match listener {
         Listener::Gate => ours(json!({"gate": gate("always")})),
         Listener::Learned => ours(json!({"gate": gate("learned")})),
-        Listener::Pool => {
-            let none = json!({"vm_bytes": 0, "shared_bytes": 0});
-            ours(json!({"gate": gate("always"), "l1": none}))
-        }
+        Listener::Pool => pool(gate("always")),
+        Listener::GateAlone => ours(json!({"gate": alone()})),
+        Listener::PoolAlone => pool(alone()),
         Listener::NoGate => ours(json!({})),
         Listener::Plain => vec![],
         Listener::Direct(_) => vec![buffer],

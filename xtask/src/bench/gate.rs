@@ -10,9 +10,11 @@ use std::time::{Duration, Instant};
 
 use anyhow::{Context as _, Result, anyhow, ensure};
 use forebay_protocol::digest::{Digest, Scope, digest};
-use forebay_protocol::gate::LOOKUP_PATH;
+use forebay_protocol::gate::{LOOKUP_PATH, LOOKUPS_PATH};
 use forebay_protocol::limits::Limits;
+use forebay_protocol::lookups::{Lookup, Lookups, MAX_LOOKUPS, Outcomes};
 use forebay_protocol::path::InferPath;
+use prost::Message as _;
 use rig::forebay::Ports;
 use rig::group::Group;
 use rig::http::{Connection, post, request, send};
@@ -29,6 +31,7 @@ use crate::up;
 use crate::up::services::url;
 
 const LOOKUPS: &str = "gate, lookups of 1 KB";
+const TOGETHER: &str = "gate, lookups of 1 KB, 32 together";
 const AMONG: &str = "gate, lookups that find nothing, among 10^7 entries";
 const LEASE: &str = "serve, miss with a lease, 1 KB JSON";
 const SERVICE: &str = "bench";
@@ -57,7 +60,7 @@ struct Scene<'a> {
 /// Something can't be started, or a request fails.
 pub(super) fn rows(layout: &Layout, settings: &Settings, folder: &Path, table: &mut Table) -> Result<()> {
     type Measure = fn(&Scene<'_>) -> Result<Row>;
-    let all: [(&str, Measure); 3] = [(LOOKUPS, lookups), (LEASE, lease), (AMONG, among)];
+    let all: [(&str, Measure); 4] = [(LOOKUPS, alone), (TOGETHER, together), (LEASE, lease), (AMONG, among)];
     let mut chosen = all.into_iter().filter(|(name, _)| name.contains(&settings.only)).peekable();
     if chosen.peek().is_none() {
         return Ok(());
@@ -71,18 +74,29 @@ pub(super) fn rows(layout: &Layout, settings: &Settings, folder: &Path, table: &
 }
 
 /// The gate, beside Redis alone: lookups a second of one processor's time.
-fn lookups(scene: &Scene<'_>) -> Result<Row> {
-    let body = Body::Json1k;
-    let path = format!("/v2/models/{}/infer", body.model());
-    let kept = send(scene.serve.http, &post(&path, &body.headers(), &body.bytes()))?;
-    ensure!(kept.status == 200, "{kept:?}");
-    let lookup = [lookup(&decoded(body)?, body.model())];
-    // It is written behind the answer.
-    until("the entry is in the pool", || (send(scene.gate, &lookup[0]).ok()?.status == 200).then_some(()));
-    let sides = in_turn(scene.settings.repeat, &[true, false], |gate| {
-        if gate { scene.looked_up(&lookup, 200, &scene.pids[1..]) } else { scene.redis_alone() }
-    })?;
-    Ok(Row::of(told(LOOKUPS, "redis-benchmark's GET", CONNECTIONS, Unit::Rate, 0.6), &sides))
+fn alone(scene: &Scene<'_>) -> Result<Row> {
+    let message = scene.kept()?;
+    Ok(Row::of(
+        told(LOOKUPS, "redis-benchmark's GET", CONNECTIONS, Unit::Rate, 0.6),
+        &scene.beside_redis(&message, 1)?,
+    ))
+}
+
+/// The same of lookups that come together, as busy filters ask.
+fn together(scene: &Scene<'_>) -> Result<Row> {
+    scene.kept()?;
+    let lookup = Lookup {
+        service: SERVICE.to_owned(),
+        model: Body::Json1k.model().to_owned(),
+        digest: decoded(Body::Json1k)?.0.to_vec().into(),
+        ..Lookup::default()
+    };
+    let body = Lookups { lookups: vec![lookup; MAX_LOOKUPS] }.encode_to_vec();
+    let message = post(LOOKUPS_PATH, &[], &body);
+    let outcomes = Outcomes::parse(send(scene.gate, &message)?.body.into(), MAX_LOOKUPS);
+    ensure!(outcomes.is_some_and(|all| all.iter().all(|outcome| outcome.status == 200)), "not all are found");
+    let sides = scene.beside_redis(&message, MAX_LOOKUPS as u64)?;
+    Ok(Row::of(told(TOGETHER, "redis-benchmark's GET", CONNECTIONS, Unit::Rate, 0.6), &sides))
 }
 
 /// Where ten million entries more are kept: gate and Redis.
@@ -185,6 +199,30 @@ impl<'a> Scene<'a> {
             joined.collect::<Result<Vec<_>>>().map(|took| took.concat())
         })?;
         sample(took.len() as u64, sum(pids)?.saturating_sub(before), &took)
+    }
+
+    /// Has an answer of 1 KB in the pool; the lookup that finds it.
+    fn kept(&self) -> Result<Vec<u8>> {
+        let body = Body::Json1k;
+        let path = format!("/v2/models/{}/infer", body.model());
+        let kept = send(self.serve.http, &post(&path, &body.headers(), &body.bytes()))?;
+        ensure!(kept.status == 200, "{kept:?}");
+        let lookup = lookup(&decoded(body)?, body.model());
+        // It is written behind the answer.
+        until("the entry is in the pool", || (send(self.gate, &lookup).ok()?.status == 200).then_some(()));
+        Ok(lookup)
+    }
+
+    /// Messages of so many lookups, and Redis' own client, in turn.
+    fn beside_redis(&self, message: &[u8], lookups: u64) -> Result<Vec<Vec<Sample>>> {
+        in_turn(self.settings.repeat, &[true, false], |gate| {
+            if !gate {
+                return self.redis_alone();
+            }
+            let Sample { requests, elapsed, cpu, p50 } =
+                self.looked_up(&[message.to_vec()], 200, &self.pids[1..])?;
+            Ok(Sample { requests: requests * lookups, elapsed, cpu, p50 })
+        })
     }
 
     /// As many a second as Redis gives of 1 KB, by its own client.

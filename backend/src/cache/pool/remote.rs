@@ -150,13 +150,11 @@ impl<S: Shelf> Kept<S> {
         if at_least.is_none() {
             self.record(&found);
         }
-        let found = found?.into_iter().zip(keys);
-        Ok(found
-            .filter_map(|(sealed, key)| match Slot::of(sealed?) {
-                Slot::Bytes(sealed) => self.open(&sealed, key),
-                _ => None,
-            })
-            .collect())
+        let open = |(sealed, key): (Option<Bytes>, _)| match Slot::of(sealed?) {
+            Slot::Bytes(sealed) => self.open(&sealed, key),
+            _ => None,
+        };
+        Ok(found?.into_iter().zip(keys).map(open).collect())
     }
 
     /// What is under a key, or a mark of ours from now on.

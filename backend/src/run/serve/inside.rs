@@ -44,7 +44,7 @@ impl Inside {
                 operators: access.operators.clone(),
                 metrics: GateMetrics::new(),
                 tracing: tracing.clone(),
-                bodies: gate::polls(bodies.clone()),
+                bodies: gate::bodies(bodies.clone()),
                 ending: draining.begun(),
             })
         });

@@ -1,6 +1,7 @@
 //! The gate: where L2 lookups go and live generations come from, and which misses are looked up.
 
 use super::{ConfigError, authority, callouts, range};
+use forebay_protocol::lookups::MAX_LOOKUPS;
 use forebay_protocol::poll::MAX_WAIT_MS;
 use serde::Deserialize;
 
@@ -37,6 +38,9 @@ pub struct Gate {
     /// Which misses are looked up in L2.
     #[serde(default)]
     pub ask: Ask,
+    /// Most lookups of a worker that go to the gate in one message, while others are under way there; 1: each goes alone.
+    #[serde(default = "all_of_a_message")]
+    pub max_batch: usize,
     /// Models that are never looked up in L2 (L1 only), by name.
     #[serde(default)]
     pub skip_models: Vec<String>,
@@ -44,6 +48,9 @@ pub struct Gate {
 
 fn five() -> u64 {
     5
+}
+fn all_of_a_message() -> usize {
+    MAX_LOOKUPS
 }
 fn two_seconds() -> u64 {
     2000
@@ -61,6 +68,7 @@ impl Gate {
     pub(super) fn check(&self) -> Result<(), ConfigError> {
         callouts("gate", "cluster", &self.cluster, self.authority())?;
         range("gate.timeout_ms", self.timeout_ms, 1, 1000, "between 1 and 1000")?;
+        range("gate.max_batch", self.max_batch as u64, 1, MAX_LOOKUPS as u64, "between 1 and 32")?;
         range("gate.poll_ms", self.poll_ms, 50, MAX_WAIT_MS, "between 50 and 30000")?;
         let (soonest, expected) =
             (self.poll_ms.saturating_add(1000), "between gate.poll_ms + 1000 and 600000");

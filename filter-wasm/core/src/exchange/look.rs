@@ -3,16 +3,15 @@
 use super::{Exchange, Going, State, route};
 use crate::acts::{Act, Acts};
 use crate::arriving::Arriving;
+use crate::asking::question;
 use crate::cache_status::{Bypass, CacheStatus, Detail, Fwd, StaleFor, Tier};
 use crate::config::Mode;
 use crate::counters::{Event, Result as Counted};
-use crate::encoding;
-use crate::gate::{self, Looked, Question, Unasked};
+use crate::gate::{self, Unasked};
 use crate::host::{Host, Of};
-use crate::join::{Entered, Outcome};
+use crate::join::Entered;
 use crate::l1::repeats::Repeat;
 use crate::l1::{Answer, Missing};
-use crate::landing::Landed;
 use crate::refresh::Refresh;
 use crate::reply::Reply;
 use crate::wanted::{Incoming, Reading, Wanted};
@@ -229,10 +228,10 @@ impl Exchange {
         self.reply(reply, incoming.path.is_call())
     }
 
-    /// The L2 callout, where there is a gate to ask and it is worth asking.
+    /// A lookup in L2, where there is a gate to ask and it is worth asking.
     fn ask(&mut self, worker: &mut Worker, host: &dyn Host, mut going: Going, now_ms: u64) -> Acts {
         let wanted = going.wanted.clone();
-        let (Some(parsed), None) = (&wanted.parsed, &going.shadow) else {
+        let (Some(_), None) = (wanted.digest(), &going.shadow) else {
             return self.forward(worker, going);
         };
         if !worker.should_ask(host, &wanted, now_ms) {
@@ -240,27 +239,30 @@ impl Exchange {
             going.forward.detail = going.forward.detail.or(Some(Detail::NotAsked));
             return self.forward(worker, going);
         }
-        let service = worker.services.get(usize::from(wanted.incoming.route.service));
-        let path = wanted.incoming.path.infer();
-        let question = Question {
-            service: service.map_or("", String::as_str),
-            tenant: wanted.incoming.tenant.as_ref(),
-            model: path.model,
-            version: path.version,
-            digest: &parsed.digest,
-            traceparent: &wanted.incoming.traceparent,
-            only_if_cached: wanted.incoming.directives.only_if_cached,
-        };
-        match worker.gate.as_mut().map(|gate| gate.ask(&question, now_ms)) {
-            Some(Ok(call)) => {
-                going.is_asked = true;
-                self.state = State::Asking(going);
-                return Acts::hold().and(Act::Call(Box::new(call)));
-            }
+        let question = question(&worker.services, &wanted);
+        match question.zip(worker.gate.as_mut()).map(|(question, gate)| gate.admits(&question, now_ms)) {
+            Some(Ok(())) => return self.ask_gate(worker, going, now_ms),
             Some(Err(Unasked::BreakerOpen)) => worker.counters.event(Event::GateSkipped),
             Some(Err(Unasked::SkippedModel)) | None => {}
         }
         self.forward(worker, going)
+    }
+
+    /// A callout of its own, or its place among those that go together. Who has more time than others goes alone, and so does who
+    /// goes on in any case.
+    fn ask_gate(&mut self, worker: &mut Worker, mut going: Going, now_ms: u64) -> Acts {
+        going.is_asked = true;
+        let goes_alone = going.wanted.incoming.directives.only_if_cached || going.is_shadow();
+        if !goes_alone && worker.batches.takes(now_ms) {
+            let batched = worker.batches.wait(going.asker(self.context));
+            self.state = State::Batched(going, batched);
+            return Acts::hold();
+        }
+        let question = question(&worker.services, &going.wanted);
+        let call = question.zip(worker.gate.as_ref()).map(|(question, gate)| gate.ask(&question));
+        let Some(call) = call else { return self.forward(worker, going) };
+        self.state = State::Asking(going, worker.batches.begin());
+        Acts::hold().and(Act::Call(Box::new(call)))
     }
 
     /// The gate's answer: an entry to answer from, or on to the upstream.
@@ -273,62 +275,20 @@ impl Exchange {
     ) -> Acts {
         let now_ms = host.now_ms();
         worker.live.refresh(host);
-        let held = worker.memory.hold();
+        let (wanted, held) = (going.wanted.clone(), worker.memory.hold());
         let looked = gate::answered(host, body_size, &held);
         if let Some(gate) = &mut worker.gate {
-            gate.did(&looked, going.wanted.incoming.directives.only_if_cached, now_ms);
+            gate.did(&looked, wanted.incoming.directives.only_if_cached, now_ms);
         }
-        match &looked {
-            Looked::Entry(entry) => worker.learn_of_pool(&going.wanted, Some(entry.cost_us)),
-            Looked::Miss => worker.learn_of_pool(&going.wanted, None),
-            _ => {}
-        }
-        let entry = match looked {
-            Looked::Entry(entry) => entry,
-            Looked::Miss => return self.forward(worker, going),
-            unheard => {
-                let (event, detail) = match unheard {
-                    Looked::UnknownFormat => (Event::GateUnknownFormat, Detail::UnknownFormat),
-                    Looked::OutOfMemory => (Event::OutOfMemory, Detail::OutOfMemory),
-                    Looked::Refused => (Event::GateRefused, Detail::GateRefused),
-                    _ => (Event::GateFailed, Detail::GateFailed),
-                };
-                worker.counters.event(event);
-                going.forward.detail = Some(detail);
-                return self.forward(worker, going);
+        match worker.looked(host, &going.asker(self.context), looked, held) {
+            Ok((answer, ttl_s)) if !going.is_shadow() => {
+                let hit = Hit::fresh(answer, Tier::L2, ttl_s, (going.since_ms, now_ms));
+                return self.answer(worker, &wanted.incoming, (wanted.digest(), wanted.id()), hit);
             }
-        };
-        let wanted = going.wanted.clone();
-        let service = wanted.incoming.route.service;
-        let wants = wanted.parsed.as_ref().map(|parsed| &parsed.wants);
-        if !held.fits(encoding::most_bytes(&entry)) {
-            return self.forward_without_room(worker, going);
+            Ok((answer, _)) => going.shadow = Some(answer),
+            Err(why) => going.forward = why,
         }
-        let answer =
-            wants.and_then(|wants| encoding::from_entry(&entry, wants, worker.live.skew_ms())).map(Rc::new);
-        let usable = answer.and_then(|answer| {
-            let Usable { ttl_s, .. } = worker.rules(service, now_ms).suits(&wanted, &answer).ok()?;
-            Some((ttl_s, answer))
-        });
-        let (Some((ttl_s, answer)), Some(wants)) = (usable, wants) else {
-            return self.forward(worker, going);
-        };
-        if !held.grow_by(answer.bytes()) {
-            return self.forward_without_room(worker, going);
-        }
-        worker.l1.alias(&wanted);
-        // Whoever asked the pool first, it was not this request: it is used again.
-        worker.l1.store(host, wanted.key, &answer, true);
-        if going.is_shadow() {
-            going.shadow = Some(answer);
-            return self.forward(worker, going);
-        }
-        if going.leads {
-            let landed = Landed::of_entry(wanted.key, answer.clone(), (wants.clone(), entry), held);
-            worker.finish(self.context, &wanted, Outcome::Answer(Rc::new(landed)), now_ms);
-        }
-        let hit = Hit::fresh(answer, Tier::L2, ttl_s, (going.since_ms, now_ms));
-        self.answer(worker, &wanted.incoming, (wanted.digest(), wanted.id()), hit)
+        self.forward(worker, going)
     }
 }
 

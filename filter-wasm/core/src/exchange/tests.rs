@@ -1,6 +1,7 @@
 //! One request and its answer, callback by callback: what the proxy tells goes in, acts come out.
 
 mod asked;
+mod batched;
 mod buffered;
 mod calls;
 mod joined;
