@@ -2,6 +2,7 @@
 //! leave, each beside its base of the same run.
 
 use std::path::Path;
+use std::process::Command;
 use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
 use std::thread::{self, scope};
 use std::time::{Duration, Instant};
@@ -84,7 +85,7 @@ impl<'a> Scene<'a> {
     }
 
     /// A program with the pool, on that processor.
-    fn forebay(&self, which: &str, cpu: &str) -> Result<std::process::Command> {
+    fn forebay(&self, which: &str, cpu: &str) -> Result<Command> {
         let program = self.settings.backend.clone().map_or_else(|| up::backend(self.layout), Ok)?;
         let mut forebay = command("taskset", ["-c", cpu]);
         forebay.arg(program).args([which, "--pool=redis", "--metrics-address=127.0.0.1"]);
@@ -95,8 +96,20 @@ impl<'a> Scene<'a> {
 
     /// A backend starts, and goes when `done` is: it is told when the backend said that it is ready.
     fn wakes<T>(&self, done: impl FnOnce(Instant) -> Result<T>) -> Result<T> {
+        self.wake(self.forebay("serve", OTHER_CPU)?, done)
+    }
+
+    /// The same of one that takes no processor from who asks for hits: in a cluster it starts on another machine.
+    fn wakes_elsewhere<T>(&self, done: impl FnOnce(Instant) -> Result<T>) -> Result<T> {
+        let serve = self.forebay("serve", OTHER_CPU)?;
+        let mut idle = command("chrt", ["--idle", "0"]);
+        idle.arg(serve.get_program()).args(serve.get_args());
+        idle.envs(serve.get_envs().filter_map(|(name, value)| Some((name, value?))));
+        self.wake(idle, done)
+    }
+
+    fn wake<T>(&self, mut serve: Command, done: impl FnOnce(Instant) -> Result<T>) -> Result<T> {
         let [http, grpc, metrics] = self.backend;
-        let mut serve = self.forebay("serve", OTHER_CPU)?;
         serve.args(["--http-address=127.0.0.1", "--grpc-address=127.0.0.1", "--service=bench"]);
         serve.args(["--instances=1", "--drain-secs=0"]).arg(format!("--http-port={http}"));
         serve.arg(format!("--grpc-port={grpc}")).arg(format!("--metrics-port={metrics}"));
@@ -202,7 +215,7 @@ fn hits(scene: &Scene<'_>) -> Result<Figure> {
         })?);
         own.extend(meanwhile(scene, &kept, || {
             let mut held = scene.ask(1)?;
-            scene.wakes(|_| answered(&mut held))
+            scene.wakes_elsewhere(|_| answered(&mut held))
         })?);
     }
     let target = Target::Tail(1.2);
