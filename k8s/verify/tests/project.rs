@@ -57,6 +57,7 @@ const OPTIONS: &[&str] = &[
     "golden/helm-scaling-hpa.yaml",
     "golden/helm-scaling-keda.yaml",
     "golden/helm-scaling-kserve.yaml",
+    "golden/helm-upstream.yaml",
     "drift.yaml",
     "outsiders.yaml",
 ];
@@ -170,6 +171,7 @@ fn mistakes_in_what_is_off_until_it_is_wanted_are_found() {
     change_in(&values, "options/key-traces/values.yaml", |text| {
         text.replace("enabled: true", "enabled: false")
     });
+    change_in(&values, "options/upstream/values.yaml", |text| text.replace("from: pvc", "from: image"));
     let refused = said(&values, &base);
     for expected in [
         "options/key-traces/values.yaml:1",
@@ -179,6 +181,8 @@ fn mistakes_in_what_is_off_until_it_is_wanted_are_found() {
         "at least five minutes beyond optimize.timeSecs 1700",
         "options/records/values.yaml:1",
         "backend.record.models wants secrets.recordKey.enabled",
+        "options/upstream/values.yaml:1",
+        "backend.upstream.cacheModels are kept by what the server has loaded",
     ] {
         assert!(refused.contains(expected), "{expected} is not in:\n{refused}");
     }
@@ -200,6 +204,12 @@ fn mistakes_in_what_is_off_until_it_is_wanted_are_found() {
             "configMap: { name: forebay-front,",
         )
     });
+    change_in(&components, "components/upstream/backend.yaml", |text| {
+        text.replace("/usr/bin/forebay, front", "/usr/bin/forebay, serve")
+    });
+    change_in(&components, "components/upstream/kustomization.yaml", |text| {
+        text.replace(", { port: 8001 }", "")
+    });
     let wrong = said(&components, &base);
     for expected in [
         "CronJob/forebay-optimize: spec.jobTemplate.spec.activeDeadlineSeconds",
@@ -208,6 +218,8 @@ fn mistakes_in_what_is_off_until_it_is_wanted_are_found() {
         "names /etc/forebay/record/record-key, which is of a ConfigMap",
         "is /key-traces, where nothing is mounted",
         "is /records, which is mounted to be read alone",
+        "spec.template.spec.containers.backend.command: chart and overlay differ",
+        "NetworkPolicy/forebay-stage/forebay-backend: spec.egress: chart and overlay differ",
     ] {
         assert!(wrong.contains(expected), "{expected} is not in:\n{wrong}");
     }
