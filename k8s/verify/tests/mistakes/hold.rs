@@ -26,6 +26,12 @@ fn what_would_leave_requests_unanswered_at_zero_is_caught() {
             "{\"name\": \"FOREBAY_HOLD_REQUESTS\", \"value\": \"9\"}",
             "ConfigMap/ml/held-front: data[envoy.yaml]",
         ),
+        // Envoy asks the backends alone.
+        (
+            "\"address\": \"held-gate\"",
+            "\"address\": \"held-headless\"",
+            "ConfigMap/ml/held-front: data[envoy.yaml]",
+        ),
         // It looks for backends, and finds itself, or one address of all.
         (
             "\"clusterIP\": \"None\", \"selector\": {\"part\": \"held-backend\"}",

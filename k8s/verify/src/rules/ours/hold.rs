@@ -57,6 +57,13 @@ impl<'a> Gate<'a> {
         said.and_then(|value| value.text()?.parse().ok()).unwrap_or(LONGEST)
     }
 
+    /// The name that it looks for backends by.
+    fn host(&self) -> &'a str {
+        let text = self.held_for.text_or_empty();
+        let host = text.split_once("://").map_or(text, |(_, rest)| rest);
+        host.split([':', '.', '/']).next().unwrap_or_default()
+    }
+
     /// Is it one of those that a Service stands for?
     fn is_behind(&self, service: &Object) -> bool {
         let selector = Field::root(service).down("spec.selector");
@@ -78,9 +85,7 @@ fn said<'a>(container: &Field<'a>, name: &str) -> Option<Field<'a>> {
 
 /// The name that it looks for backends by stands for each of them, and not for the gate.
 fn backends(world: &World, gate: &Gate<'_>, failures: &mut Vec<Failure>) {
-    let text = gate.held_for.text_or_empty();
-    let host = text.split_once("://").map_or(text, |(_, rest)| rest);
-    let name = host.split([':', '.', '/']).next().unwrap_or_default();
+    let name = gate.host();
     let mut services =
         world.of("", "Service").filter(|service| reaches(service.namespace.as_deref(), gate.namespace()));
     let Some(service) = services.find(|service| service.name == name) else { return };
