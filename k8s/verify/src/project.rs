@@ -69,15 +69,15 @@ impl Project<'_> {
         for name in &environments {
             let values = vec![chart.join(format!("values-{name}.yaml"))];
             let overlay = self.root.join("k8s/overlays").join(name);
-            let deployment = Deployment { name, values, overlay, namespace: name, plain: "" };
+            let releases = vec![Release { name: RELEASE.to_owned(), values, overlay }];
+            let deployment = Deployment { name, releases, namespace: name, plain: "" };
             self.deployment(&chart, &deployment, &outsiders, &drift, &mut failures)?;
         }
         for option in options(self.root)? {
             let folder = self.root.join("k8s/options").join(&option);
             let Some(on) = stands_on(&folder)?.filter(|on| environments.contains(on)) else { continue };
-            let values = vec![chart.join(format!("values-{on}.yaml")), folder.join("values.yaml")];
-            let deployment =
-                Deployment { name: &option, values, overlay: folder, namespace: &on, plain: &on };
+            let releases = releases(&folder, &chart.join(format!("values-{on}.yaml")))?;
+            let deployment = Deployment { name: &option, releases, namespace: &on, plain: &on };
             self.deployment(&chart, &deployment, &outsiders, &drift, &mut failures)?;
         }
         failures.extend(drift.stale(&listed));
@@ -99,8 +99,8 @@ impl Project<'_> {
         drift: &drift::List,
         failures: &mut Vec<Failure>,
     ) -> Result<()> {
-        let Deployment { name, values, overlay, .. } = deployment;
-        let said = values.last().map_or(chart, PathBuf::as_path);
+        let Deployment { name, releases, .. } = deployment;
+        let said = releases.first().and_then(|release| release.values.last()).map_or(chart, PathBuf::as_path);
         let mut helms = Vec::new();
         for (version, program) in [("3", &self.base.tools.helm3), ("4", &self.base.tools.helm4)] {
             let Some(program) = program else { continue };
@@ -121,14 +121,12 @@ impl Project<'_> {
             golden::compare(self, &format!("helm-{name}.yaml"), &looked_at, failures)?;
             both.push(self.render(&format!("helm-{name}.yaml"), text, outsiders, failures)?);
         }
-        if let Some(kustomize) =
-            self.base.tools.kustomize.as_ref().filter(|_| overlay.join(KUSTOMIZATION).exists())
-        {
-            match render::kustomize(kustomize, overlay) {
+        if let Some(kustomize) = self.base.tools.kustomize.as_ref().filter(|_| deployment.has_overlays()) {
+            match deployment.built(kustomize) {
                 Ok(text) => {
                     both.push(self.render(&format!("kustomize-{name}.yaml"), &text, outsiders, failures)?);
                 }
-                Err(said) => {
+                Err((overlay, said)) => {
                     failures.push(failed(overlay, &format!("Kustomize refuses the overlay: {said}")));
                 }
             }
@@ -199,30 +197,67 @@ impl Project<'_> {
 /// An environment, or one with something more.
 struct Deployment<'a> {
     name: &'a str,
-    values: Vec<PathBuf>,
-    overlay: PathBuf,
+    /// What is in its namespace: one, or others beside it.
+    releases: Vec<Release>,
     /// At the end of the namespace's name.
     namespace: &'a str,
     /// The environment that it has more than; nobody has to look at the rest again.
     plain: &'a str,
 }
 
+/// The chart with values, and the overlay that is the same.
+struct Release {
+    name: String,
+    values: Vec<PathBuf>,
+    overlay: PathBuf,
+}
+
 impl Deployment<'_> {
     /// What a Helm makes of it.
     fn rendered(&self, helm: &Path, chart: &Path) -> Result<String, String> {
-        let values: Vec<&Path> = self.values.iter().map(PathBuf::as_path).collect();
-        render::helm(helm, chart, &values, RELEASE, &format!("{RELEASE}-{}", self.namespace))
+        let namespace = format!("{RELEASE}-{}", self.namespace);
+        let rendered = |release: &Release| {
+            let values: Vec<&Path> = release.values.iter().map(PathBuf::as_path).collect();
+            render::helm(helm, chart, &values, &release.name, &namespace)
+        };
+        self.releases.iter().map(rendered).collect()
+    }
+
+    /// Options may have values alone.
+    fn has_overlays(&self) -> bool {
+        self.releases.iter().any(|release| release.overlay.join(KUSTOMIZATION).exists())
+    }
+
+    /// What Kustomize makes of it, or the overlay that it refuses, and why.
+    fn built(&self, kustomize: &Path) -> Result<String, (&Path, String)> {
+        let overlays = self.releases.iter().map(|release| release.overlay.as_path());
+        let built =
+            overlays.map(|overlay| render::kustomize(kustomize, overlay).map_err(|said| (overlay, said)));
+        Ok(built.collect::<Result<Vec<_>, _>>()?.join("---\n"))
     }
 }
 
 /// Names of what is off until it is wanted: folders with values for the chart and an overlay, each on top of one environment.
 fn options(root: &Path) -> Result<Vec<String>> {
     let folder = root.join("k8s/options");
-    if !folder.is_dir() {
-        return Ok(Vec::new());
-    }
+    if folder.is_dir() { folders(&folder) } else { Ok(Vec::new()) }
+}
+
+/// What an option is of: the release of all environments, and one of the same environment by the name of each folder in it.
+fn releases(option: &Path, environment: &Path) -> Result<Vec<Release>> {
+    let release = |name: &str, folder: &Path| Release {
+        name: name.to_owned(),
+        values: vec![environment.to_owned(), folder.join("values.yaml")],
+        overlay: folder.to_owned(),
+    };
+    let others = folders(option)?;
+    let others = others.iter().map(|name| release(name, &option.join(name)));
+    Ok(std::iter::once(release(RELEASE, option)).chain(others).collect())
+}
+
+fn folders(folder: &Path) -> Result<Vec<String>> {
     let mut names = Vec::new();
-    for entry in fs::read_dir(&folder).with_context(|| format!("can't read {}", folder.display()))? {
+    for entry in fs::read_dir(folder).with_context(|| format!("can't read {}", folder.display()))? {
         let entry = entry?;
         names.extend(entry.path().is_dir().then(|| entry.file_name().to_string_lossy().into_owned()));
     }

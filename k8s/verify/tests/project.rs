@@ -52,6 +52,7 @@ const OPTIONS: &[&str] = &[
     "golden/helm-stage.yaml",
     "golden/helm-external-metrics.yaml",
     "golden/helm-key-traces.yaml",
+    "golden/helm-on-demand.yaml",
     "golden/helm-optimize.yaml",
     "golden/helm-records.yaml",
     "golden/helm-scaling-hpa.yaml",
@@ -272,8 +273,26 @@ fn mistakes_in_what_goes_to_zero_are_found() {
     change_in(&components, "components/scaling-keda/scaledobject.yaml", |text| {
         text.replace("maxReplicaCount: 4", "maxReplicaCount: 4\n  idleReplicaCount: 0")
     });
+    change_in(&components, "components/rare-wake/gate.yaml", |text| {
+        let mut lines: Vec<&str> = text.lines().collect();
+        lines.retain(|line| !line.contains("name: POD_NAMESPACE"));
+        lines.join("\n")
+    });
+    change_in(&components, "components/rare-wake/kustomization.yaml", |text| {
+        text.replace("value: rare-forebay-backend", "value: forebay-backend")
+    });
+    change_in(&components, "components/on-demand/front.yaml", |text| {
+        text.replacen("instance: rare", "instance: other", 1)
+    });
+    change_in(&components, "components/on-demand-tls/envoy.yaml", |text| {
+        text.replace("timeout: 360s # one", "timeout: 60s # one")
+    });
     let wrong = said(&components, &base);
     for expected in [
+        "no variable POD_NAMESPACE is set before it",
+        "no Role lets ServiceAccount rare-forebay-gate wake rare-forebay-backend",
+        "NetworkPolicy/forebay-front: spec.egress[3].to[0].podSelector: selects no pod",
+        "a route to forebay-on-demand waits 60 s",
         "waits 360 s, and the gate holds for 400 s",
         "port 8010 leads to 8010 of a gate that gives External metrics at 8016",
         "ServiceAccount forebay-gate may not read who asks for them",
@@ -345,15 +364,86 @@ fn stage(base: &World, release: &str, more: &[&str]) -> Result<String, String> {
     if done.status.success() { Ok(text(done.stdout)) } else { Err(text(done.stderr)) }
 }
 
+const ON_DEMAND: &str = "options/on-demand/kustomization.yaml";
+const RARE: &str = "options/on-demand/rare/kustomization.yaml";
+const RARE_VALUES: &str = "options/on-demand/rare/values.yaml";
+/// Stage without TLS: file, text, and what stands in its place.
+const WITHOUT_TLS: [(&str, &str, &str); 5] = [
+    ("charts/forebay/values-stage.yaml", "tls:\n  secret: forebay-tls\n", ""),
+    ("overlays/stage/kustomization.yaml", " ../../components/tls,", ""),
+    (ON_DEMAND, ", ../../components/on-demand-tls", ""),
+    (RARE, "  - ../../../components/hold-tls\n", ""),
+    (RARE, "  - ../../../components/rare-tls\n", ""),
+];
+
+/// What KEDA is told of it.
+const WHERE_THE_GATE_IS: &str = "patches:
+  - target: { kind: ScaledObject }
+    patch: |-
+      - op: add
+        path: /spec/triggers/0/metadata/scalerAddress
+        value: rare-forebay-gate.forebay-stage.svc:8015
+";
+
+/// Where chart and overlays differ in models with backends of their own, in another environment or scaled otherwise, and what else is wrong
+/// there. Nobody looked at it yet, and most of what is meant elsewhere is not here.
+fn wrong_on_demand(base: &World, environment: &str, changes: &[(&str, &str, &str)]) -> Vec<String> {
+    let overlay = format!("overlays/{environment}");
+    let parts =
+        ["charts", "base", "components", &overlay, "options/on-demand", "drift.yaml", "outsiders.yaml"];
+    let copy = copy(&parts, environment);
+    for (file, from, to) in changes {
+        change_in(&copy, file, |text| text.replace(from, to));
+    }
+    let said = said(&copy, base);
+    let is_of_this = |line: &&str| !line.contains("the chart renders") && !line.contains("drift.yaml:");
+    said.lines().filter(is_of_this).map(str::to_owned).collect()
+}
+
 #[test]
-fn a_release_and_the_one_that_has_its_on_demand_models_stand_together_as_the_page_says() {
+fn overlays_have_on_demand_models_as_the_chart_has_them_in_any_environment() {
     let base = base();
-    let page = fs::read_to_string(root().join("k8s/README.md")).expect("the page");
-    let (_, block) = page.split_once("where `rare.yaml` says\n\n").expect("the page has it");
-    let block: Vec<&str> = block.lines().map_while(|line| line.strip_prefix("    ")).collect();
-    let folder = tempfile::tempdir().expect("a folder");
-    let values = folder.path().join("rare.yaml");
-    fs::write(&values, block.join("\n")).expect("written");
+    let of_prod = [(ON_DEMAND, "stage", "prod"), (RARE, "stage", "prod")];
+    assert_eq!(wrong_on_demand(&base, "prod", &of_prod), [""; 0]);
+    assert_eq!(wrong_on_demand(&base, "stage", &WITHOUT_TLS), [""; 0]);
+}
+
+#[test]
+fn backends_of_on_demand_models_are_scaled_by_whom_an_overlay_names() {
+    let base = base();
+    let hpa = [
+        (RARE_VALUES, ", wake: scale } }", " } }\nscaling: { mode: hpa }"),
+        (RARE, "components/wake", "components/scaling-hpa"),
+        (RARE, "  - ../../../components/rare-wake\n", ""),
+    ];
+    assert_eq!(wrong_on_demand(&base, "stage", &hpa), [""; 0]);
+    let keda = [
+        (RARE_VALUES, ", wake: scale } }", ", scaler: true } }\nscaling: { mode: keda, min: 0 }"),
+        (RARE, "components/wake", "components/scaling-keda"),
+        (RARE, "components/rare-wake", "components/rare-keda"),
+        (RARE, "patches:\n", WHERE_THE_GATE_IS),
+    ];
+    assert_eq!(wrong_on_demand(&base, "stage", &[&WITHOUT_TLS[..], &keda].concat()), [""; 0]);
+}
+
+#[test]
+fn hot_backends_that_are_held_for_are_not_forgotten_for_on_demand_ones() {
+    let copy = copy(OPTIONS, "stage");
+    change_in(&copy, "options/on-demand/kustomization.yaml", |text| {
+        text.replace("components: [", "components: [../../components/hold, ../../components/hold-tls, ")
+    });
+    let said = said(&copy, &base());
+    for cluster in ["forebay-backend", "forebay-backend-grpc"] {
+        let expected =
+            format!("cluster {cluster} asks forebay-backend-headless, and never the gate that holds for it");
+        assert!(said.contains(&expected), "{expected} is not in:\n{said}");
+    }
+}
+
+#[test]
+fn a_release_and_the_one_that_has_its_on_demand_models_stand_together() {
+    let base = base();
+    let values = root().join("k8s/options/on-demand/rare/values.yaml");
     let values = values.to_str().expect("text");
     let of = ["--set", "front.onDemand.release=rare", "--set", "front.onDemand.models={rare-model}"];
     let said = |hot: &[&str], rare: &[&str]| {

@@ -12,8 +12,10 @@ const BETWEEN: &str = "\n---\n";
 
 /// The objects of a render that are not in the other as they are.
 pub(super) fn beyond(text: &str, plain: &str) -> String {
-    let known: Vec<&str> = plain.split(BETWEEN).collect();
-    text.split(BETWEEN).filter(|object| !known.contains(object)).collect::<Vec<_>>().join(BETWEEN)
+    // The last one has a line's end that is between others.
+    let known: Vec<&str> = plain.split(BETWEEN).map(str::trim_end).collect();
+    let is_new = |object: &&str| !known.contains(&object.trim_end());
+    text.split(BETWEEN).filter(is_new).collect::<Vec<_>>().join(BETWEEN)
 }
 
 pub(super) fn compare(
