@@ -89,6 +89,9 @@ mod class;
 // Triton's messages, made at build time.
 mod proto;
 
+// Connections to other servers.
+mod connect;
+
 // The pool's clock, pauses.
 mod time;
 

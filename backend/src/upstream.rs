@@ -15,21 +15,21 @@ use http::uri::{PathAndQuery, Scheme};
 use hyper_rustls::{HttpsConnector, HttpsConnectorBuilder};
 use hyper_util::client::legacy::Client;
 use hyper_util::client::legacy::connect::HttpConnector;
+use hyper_util::client::legacy::connect::dns::GaiResolver;
 use hyper_util::rt::{TokioExecutor, TokioTimer};
 use rustls::RootCertStore;
 use tokio::sync::Semaphore;
 
 use crate::class::Class;
+use crate::connect::connector;
 use crate::settings::{Place, UpstreamSettings};
 use crate::trust::roots::{self, RootsError};
 pub(crate) use pass::{Protocol, passed};
 
 /// Resolving the name, connecting and proving oneself may take so long.
 const CONNECT: Duration = Duration::from_secs(2);
-/// After so long without a packet the other side is asked whether it is there, so often, and so many times.
-const KEEPALIVE: (Duration, Duration, u32) = (Duration::from_secs(5), Duration::from_secs(2), 3);
-/// What is sent is acknowledged within so long, or the connection is gone: while something is, the kernel doesn't ask.
-const UNACKNOWLEDGED: Duration = Duration::from_secs(5);
+/// A server that says nothing for so long is gone.
+const SILENT: Duration = Duration::from_secs(5);
 /// A connection that nobody uses is closed, before a server closes it while a request is on its way.
 const IDLE: Duration = Duration::from_secs(20);
 
@@ -102,8 +102,16 @@ impl Upstream {
         let builder = || HttpsConnectorBuilder::new().with_tls_config(tls.clone()).https_or_http();
         let mut client = Client::builder(TokioExecutor::new());
         client.pool_timer(TokioTimer::new()).pool_idle_timeout(IDLE);
-        let http = client.build(builder().enable_http1().wrap_connector(connector()));
-        let grpc = client.http2_only(true).build(builder().enable_http2().wrap_connector(connector()));
+        let http = client.build(builder().enable_http1().wrap_connector(connector(
+            GaiResolver::new(),
+            CONNECT,
+            SILENT,
+        )));
+        let grpc = client.http2_only(true).build(builder().enable_http2().wrap_connector(connector(
+            GaiResolver::new(),
+            CONNECT,
+            SILENT,
+        )));
         let slots = Semaphore::new(usize::from(reach.requests));
         Ok(Arc::new(Self { reach, place_of_grpc, http, grpc, slots }))
     }
@@ -137,17 +145,4 @@ fn unreachable(place: &Place, error: &(dyn std::error::Error + 'static)) -> Upst
     let deepest = std::iter::successors(Some(error), |error| error.source()).last();
     let reason = deepest.map_or_else(|| error.to_string(), ToString::to_string);
     UpstreamError::Unreachable { place: place.authority.to_string(), reason, is_refused }
-}
-
-fn connector() -> HttpConnector {
-    let mut plain = HttpConnector::new();
-    plain.enforce_http(false);
-    plain.set_nodelay(true);
-    plain.set_connect_timeout(Some(CONNECT));
-    let (after, every, times) = KEEPALIVE;
-    plain.set_keepalive(Some(after));
-    plain.set_keepalive_interval(Some(every));
-    plain.set_keepalive_retries(Some(times));
-    plain.set_tcp_user_timeout(Some(UNACKNOWLEDGED));
-    plain
 }

@@ -22,6 +22,7 @@ use hyper_util::rt::{TokioExecutor, TokioTimer};
 use tokio::time::error::Elapsed;
 
 use super::asked::{Model, Protocol};
+use crate::connect::connector;
 use crate::settings::HeldFor;
 
 /// What a backend takes at first at a time, and at most. Each answer lets one more in, so that what it takes doubles with each round
@@ -157,18 +158,7 @@ pub(super) async fn resolve(held_for: &HeldFor) -> std::io::Result<Vec<IpAddr>> 
 
 impl Backend {
     pub(super) fn new(address: IpAddr, held_for: &Arc<HeldFor>) -> Self {
-        let connector = || {
-            let mut plain = HttpConnector::new_with_resolver(Fixed(address));
-            plain.enforce_http(false);
-            plain.set_nodelay(true);
-            plain.set_connect_timeout(Some(CONNECT));
-            // One that is gone is seen in as long, whether it owes an answer or an acknowledgement.
-            plain.set_keepalive(Some(SILENT / 3));
-            plain.set_keepalive_interval(Some(SILENT / 3));
-            plain.set_keepalive_retries(Some(2));
-            plain.set_tcp_user_timeout(Some(SILENT));
-            plain
-        };
+        let connector = || connector(Fixed(address), CONNECT, SILENT);
         let tls = |protocol: Protocol| {
             let builder = HttpsConnectorBuilder::new()
                 .with_tls_config(held_for.tls.clone())

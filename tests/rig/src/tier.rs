@@ -1,7 +1,7 @@
 //! Redis and Memcached as caches that processes share: a port of the loopback enters, and the command that runs one there leaves, or a
 //! [`Server`] of a test's own.
 
-use std::io::{BufRead as _, BufReader, Write as _};
+use std::io::{self, BufRead as _, BufReader, Write as _};
 use std::net::TcpStream;
 use std::path::Path;
 use std::process::Command;
@@ -123,11 +123,19 @@ impl Server {
     /// # Panics
     /// It can't be asked.
     pub fn ask(&self, command: &str) -> impl Iterator<Item = String> + use<> {
-        let mut stream = TcpStream::connect(("127.0.0.1", self.port)).expect("it listens");
-        stream.set_read_timeout(Some(PATIENCE)).expect("a time");
-        stream.write_all(format!("{command}\r\n").as_bytes()).expect("it reads");
-        BufReader::new(stream).lines().map(|line| line.expect("a line"))
+        ask(self.port, command).expect("it takes commands").map(|line| line.expect("a line"))
     }
+}
+
+/// Sends the server at that port a command; the lines of what it answers, which do not end by themselves.
+///
+/// # Errors
+/// It can't be asked, or (of a line) says nothing for too long.
+pub fn ask(port: u16, command: &str) -> io::Result<impl Iterator<Item = io::Result<String>> + use<>> {
+    let mut stream = TcpStream::connect(("127.0.0.1", port))?;
+    stream.set_read_timeout(Some(PATIENCE))?;
+    stream.write_all(format!("{command}\r\n").as_bytes())?;
+    Ok(BufReader::new(stream).lines())
 }
 
 fn run(tier: Tier, port: u16, arguments: &[String], folder: &TempDir) -> Process {

@@ -1,8 +1,6 @@
 //! What a gate's lookup costs beside Redis' own GET, and beside itself where ten million entries are kept; and what a lease adds to a miss of
 //! `serve`. A gate, a server and their Redis are started; rows leave.
 
-use std::io::{BufRead as _, BufReader, Read as _, Write as _};
-use std::net::TcpStream;
 use std::path::Path;
 use std::process::Command;
 use std::thread;
@@ -19,7 +17,7 @@ use rig::forebay::Ports;
 use rig::group::Group;
 use rig::http::{Connection, post, request, send};
 use rig::process::{PATIENCE, free_port, listens, until};
-use rig::tier::Tier;
+use rig::tier::{Tier, ask};
 
 use super::bodies::Body;
 use super::load::{Load, Sample, cpu_time};
@@ -107,14 +105,13 @@ fn among(scene: &Scene<'_>) -> Result<Row> {
     };
     let few = measure()?;
     let before = scene.used_bytes()?;
-    let said = tell(scene.redis, &format!("DEBUG POPULATE {ENTRIES} filler {ENTRY_BYTES}"))?;
-    ensure!(said == "+OK", "{said}");
+    scene.tell(&format!("DEBUG POPULATE {ENTRIES} filler {ENTRY_BYTES}"))?;
     // Nobody was answered meanwhile.
     until("the gate has its pool again", || (send(scene.gate, &keys[0]).ok()?.status == 404).then_some(()));
     let bytes = (scene.used_bytes()? - before) / ENTRIES;
     println!("{AMONG}: Redis takes {bytes} bytes for each of {ENTRY_BYTES}");
     let row = Row::of(told(AMONG, "among few", CONNECTIONS, Unit::Cpu, 1.2), &[measure()?, few]);
-    tell(scene.redis, "FLUSHALL")?;
+    scene.tell("FLUSHALL")?;
     Ok(row)
 }
 
@@ -244,9 +241,15 @@ impl<'a> Scene<'a> {
     }
 
     fn used_bytes(&self) -> Result<u64> {
-        let info = tell(self.redis, "INFO memory")?;
-        let line = info.lines().find_map(|line| line.strip_prefix("used_memory:"));
-        Ok(line.context("Redis tells no memory")?.trim().parse()?)
+        let used = |line: std::io::Result<String>| line.ok()?.strip_prefix("used_memory:")?.parse().ok();
+        ask(self.redis, "INFO memory")?.find_map(used).context("Redis tells no memory")
+    }
+
+    /// Has Redis do that.
+    fn tell(&self, command: &str) -> Result<()> {
+        let said = ask(self.redis, command)?.next().context("Redis says nothing")??;
+        ensure!(said == "+OK", "{said}");
+        Ok(())
     }
 }
 
@@ -303,16 +306,4 @@ fn digest_of(key: u32) -> Digest {
     let mut bytes = [0; 32];
     bytes[..4].copy_from_slice(&key.to_le_bytes());
     Digest(bytes)
-}
-
-/// Sends Redis a command; the text of its answer.
-fn tell(port: u16, command: &str) -> Result<String> {
-    let mut stream = TcpStream::connect(("127.0.0.1", port))?;
-    stream.write_all(format!("{command}\r\n").as_bytes())?;
-    let (mut reader, mut line) = (BufReader::new(stream), String::new());
-    reader.read_line(&mut line)?;
-    let Some(length) = line.strip_prefix('$') else { return Ok(line.trim_end().to_owned()) };
-    let mut text = vec![0; length.trim_end().parse()?];
-    reader.read_exact(&mut text)?;
-    Ok(String::from_utf8(text)?)
 }
