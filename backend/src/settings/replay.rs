@@ -40,6 +40,11 @@ pub(crate) struct ReplayConfig {
 }
 
 impl ReplaySettings {
+    /// Was it asked for?
+    pub(super) fn is_on(&self) -> bool {
+        !self.replay_within.is_zero()
+    }
+
     /// What is replayed of what is recorded; `None` without `--replay-within`.
     ///
     /// # Errors
@@ -49,7 +54,7 @@ impl ReplaySettings {
         record: Option<&RecordConfig>,
         tenancy: Tenancy,
     ) -> Result<Option<ReplayConfig>, SettingsError> {
-        if self.replay_within.is_zero() {
+        if !self.is_on() {
             return match self.replay_share {
                 None => Ok(None),
                 Some(_) => {

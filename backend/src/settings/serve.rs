@@ -38,6 +38,7 @@ impl ServeSettings {
         self.serving.fit(memory);
         self.serving.sizes.max_queue_bytes = Some(self.models.max_queue_bytes());
         self.serving.sizes.record_queue_bytes = self.record.queue_bytes();
+        self.serving.sizes.replay_bytes = self.record.queue_bytes().filter(|_| self.replay.is_on());
     }
 
     /// What a new version replays of what is recorded.

@@ -42,6 +42,8 @@ pub(crate) struct Sizes {
     pool_queue_bytes: Option<usize>,
     /// Where requests are recorded.
     pub(super) record_queue_bytes: Option<usize>,
+    /// Where they are replayed.
+    pub(super) replay_bytes: Option<usize>,
 }
 
 impl Sizes {
@@ -55,6 +57,7 @@ impl Sizes {
             pool_bytes: (pool.tier.pool == PoolKind::Memory).then(|| pool.pool_bytes()),
             pool_queue_bytes: pool.tier.is_shared().then(|| pool.pool_queue_bytes()),
             record_queue_bytes: None,
+            replay_bytes: None,
         }
     }
 
@@ -67,6 +70,7 @@ impl Sizes {
             pool_bytes,
             pool_queue_bytes,
             record_queue_bytes,
+            replay_bytes,
             ..
         } = self;
         let memory_bytes = self.memory.as_ref().map(|memory| memory.bytes);
@@ -80,6 +84,7 @@ impl Sizes {
             pool_bytes,
             pool_queue_bytes,
             record_queue_bytes,
+            replay_bytes,
             "sizes"
         );
         if let Some(warning) = self.excess() {
@@ -95,6 +100,7 @@ impl Sizes {
             ("--pool-bytes", self.pool_bytes),
             ("--pool-queue-bytes", self.pool_queue_bytes),
             ("--record-queue-bytes", self.record_queue_bytes),
+            ("--replay-within", self.replay_bytes),
         ];
         let held: Vec<(&str, u64)> =
             parts.iter().filter_map(|(flag, bytes)| Some((*flag, u64::try_from((*bytes)?).ok()?))).collect();
@@ -144,6 +150,8 @@ mod tests {
         for named in ["--body-budget-bytes and --pool-bytes", "314572800", "268435456", "/limit"] {
             assert!(warning.contains(named), "{warning}");
         }
+        let replay = Sizes { replay_bytes: Some(300 * MIB), ..sizes(20, 20) };
+        assert!(replay.excess().unwrap().contains("--replay-within"));
         assert_eq!(Sizes { memory: None, ..sizes(200, 100) }.excess(), None);
     }
 }

@@ -29,6 +29,11 @@ impl Records {
         self.0.path().join("records")
     }
 
+    /// Nobody can read them any more.
+    pub(crate) fn lose_key(&self) {
+        std::fs::remove_file(self.0.path().join("key")).unwrap();
+    }
+
     fn files(&self) -> Vec<PathBuf> {
         std::fs::read_dir(self.folder()).unwrap().map(|entry| entry.unwrap().path()).collect()
     }

@@ -133,6 +133,21 @@ fn a_rollout_waits_no_longer_than_it_may_and_says_what_surge_is_left() {
 }
 
 #[test]
+fn records_that_can_not_be_read_hold_no_rollout_and_it_is_said() {
+    let rollout = Rollout::new();
+    let forebay = rollout.serve(&["--replay-within", "30"]);
+    assert_eq!(forebay.infer("m", &[], &fp32(&[1.0])).status, 200);
+    until_recorded(&forebay, 1);
+    rollout.records.lose_key();
+    install(rollout.root.path(), 2, "identity_fp32");
+    assert_eq!(surge(&load(&forebay, "m", &json!({}))), "", "nobody knows what is left");
+    let answer = forebay.infer("m", &[], &fp32(&[1.0]));
+    assert!(!answer.is_hit() && answer.json()["model_version"] == "2", "{answer:?}");
+    let log = forebay.log();
+    assert!(log.contains("what was recorded can't be read") && log.contains("--record-key-file"), "{log}");
+}
+
+#[test]
 fn a_server_that_comes_up_finds_what_another_recorded_and_computes_nothing_twice() {
     let (rollout, mesh) = (Rollout::new(), Mesh::redis());
     let shared = |more: &[&'static str]| rollout.serve(&mesh.arguments(&[&TIER_ALONE[..], more].concat()));

@@ -99,13 +99,13 @@ impl<'a> Scene<'a> {
         self.wake(self.forebay("serve", OTHER_CPU)?, done)
     }
 
-    /// The same of one that takes no processor from who asks for hits: in a cluster it starts on another machine.
+    /// The same of one that yields its processor to who asks for hits: in a cluster it starts on another machine.
     fn wakes_elsewhere<T>(&self, done: impl FnOnce(Instant) -> Result<T>) -> Result<T> {
         let serve = self.forebay("serve", OTHER_CPU)?;
-        let mut idle = command("chrt", ["--idle", "0"]);
-        idle.arg(serve.get_program()).args(serve.get_args());
-        idle.envs(serve.get_envs().filter_map(|(name, value)| Some((name, value?))));
-        self.wake(idle, done)
+        let mut yields = command("nice", ["-n", "19"]);
+        yields.arg(serve.get_program()).args(serve.get_args());
+        yields.envs(serve.get_envs().filter_map(|(name, value)| Some((name, value?))));
+        self.wake(yields, done)
     }
 
     fn wake<T>(&self, mut serve: Command, done: impl FnOnce(Instant) -> Result<T>) -> Result<T> {
