@@ -1,6 +1,7 @@
 //! A whole Forebay: Envoy with the filter, one backend a service, and, with Redis or Memcached, a gate. What a test wants of it enters
 //! by [`Stack`]; a [`Running`] one leaves, and is gone when it is dropped.
 
+mod clocks;
 mod envoy;
 mod forebay;
 mod running;
@@ -45,6 +46,7 @@ pub struct Stack {
     replicas: usize,
     proxies: usize,
     links: bool,
+    goes_by: GoesBy,
     computes: Computes,
 }
 
@@ -55,6 +57,13 @@ enum Computes {
     Itself,
     /// A server of its own, which it is the front of.
     Another,
+}
+
+/// What time it is for a process.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum GoesBy {
+    MachinesClock,
+    OwnClocks,
 }
 
 /// Secrets that somebody else brings.
@@ -95,6 +104,7 @@ impl Stack {
             replicas: 1,
             proxies: 1,
             links: false,
+            goes_by: GoesBy::MachinesClock,
             computes: Computes::Itself,
         }
     }
@@ -152,6 +162,13 @@ impl Stack {
     #[must_use]
     pub fn links(mut self) -> Self {
         self.links = true;
+        self
+    }
+
+    /// Each process has a wall clock of its own, which [can be set](Running::set_clock).
+    #[must_use]
+    pub fn clocks(mut self) -> Self {
+        self.goes_by = GoesBy::OwnClocks;
         self
     }
 

@@ -127,6 +127,11 @@ impl Process {
         })
     }
 
+    /// Its name.
+    pub fn name(&self) -> &str {
+        &self.name
+    }
+
     /// Its number.
     pub fn id(&self) -> u32 {
         self.child.id()

@@ -1,6 +1,7 @@
 //! Redis and Memcached as caches that processes share: a port of the loopback enters, and the command that runs one there leaves, or a
 //! [`Server`] of a test's own.
 
+use std::ffi::OsString;
 use std::io::{self, BufRead as _, BufReader, Write as _};
 use std::net::TcpStream;
 use std::path::Path;
@@ -60,6 +61,7 @@ pub struct Server {
     pub port: u16,
     tier: Tier,
     arguments: Vec<String>,
+    environment: Vec<(&'static str, OsString)>,
     folder: TempDir,
 }
 
@@ -74,14 +76,23 @@ impl Server {
     /// # Panics
     /// It does not start.
     pub fn start_with(tier: Tier, arguments: &[&str]) -> Self {
+        Self::start_in(tier, arguments, Vec::new())
+    }
+
+    /// The same in an environment that says that too.
+    ///
+    /// # Panics
+    /// It does not start.
+    pub fn start_in(tier: Tier, arguments: &[&str], environment: Vec<(&'static str, OsString)>) -> Self {
         let (port, folder) = (free_port(), TempDir::new().expect("a temporary folder"));
         let arguments: Vec<String> = arguments.iter().map(ToString::to_string).collect();
-        Self { process: run(tier, port, &arguments, &folder), port, tier, arguments, folder }
+        let process = run(tier, port, (&arguments, &environment), &folder);
+        Self { process, port, tier, arguments, environment, folder }
     }
 
     /// Starts it again after it was killed.
     pub fn restart(&mut self) {
-        self.process = run(self.tier, self.port, &self.arguments, &self.folder);
+        self.process = run(self.tier, self.port, (&self.arguments, &self.environment), &self.folder);
     }
 
     /// The URL of those of a tier.
@@ -138,9 +149,14 @@ pub fn ask(port: u16, command: &str) -> io::Result<impl Iterator<Item = io::Resu
     Ok(BufReader::new(stream).lines())
 }
 
-fn run(tier: Tier, port: u16, arguments: &[String], folder: &TempDir) -> Process {
+fn run(
+    tier: Tier,
+    port: u16,
+    (arguments, environment): (&[String], &[(&'static str, OsString)]),
+    folder: &TempDir,
+) -> Process {
     let mut command = tier.command(&installed("bin"), port);
-    command.args(arguments).current_dir(folder);
+    command.args(arguments).envs(environment.iter().cloned()).current_dir(folder);
     let mut process = Process::start(tier.name(), command);
     process.until("it listens", || listens(port));
     process

@@ -1,6 +1,7 @@
 //! Envoy with envoy/forebay.yaml: ports, the filter's settings and, where there are more services, their routes and
 //! clusters are put into it; all else is as users run it. [`Changes`] are what a test wants otherwise.
 
+use super::clocks::Clocks;
 use rig::http;
 use rig::installed::{checkout, filter, installed};
 use rig::process::Process;
@@ -63,7 +64,11 @@ impl Changes {
 }
 
 /// Starts Envoy; its port and its admin interface's.
-pub(crate) fn start(folder: &Path, wiring: &Wiring) -> (Process, u16, u16) {
+pub(crate) fn start(
+    (name, folder): (&str, &Path),
+    wiring: &Wiring,
+    clocks: Option<&Clocks>,
+) -> (Process, u16, u16) {
     let template = fs::read_to_string(checkout().join("envoy/forebay.yaml")).expect("envoy/forebay.yaml");
     let (config, address) = (folder.join("envoy.yaml"), folder.join("admin-address"));
     write_credential(folder, &wiring.token);
@@ -74,7 +79,8 @@ pub(crate) fn start(folder: &Path, wiring: &Wiring) -> (Process, u16, u16) {
         .args(["--log-level", "warning", "-c"])
         .arg(&config);
     command.arg("--admin-address-path").arg(&address).current_dir(checkout());
-    let mut process = Process::start("envoy", command);
+    command.envs(clocks.into_iter().flat_map(|clocks| clocks.environment(name)));
+    let mut process = Process::start(name, command);
     let admin_port = process.until("Envoy's admin interface", || {
         let port: u16 = fs::read_to_string(&address).ok()?.rsplit(':').next()?.trim().parse().ok()?;
         (http::send(port, &http::get("/ready")).ok()?.status == 200).then_some(port)

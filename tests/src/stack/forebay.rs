@@ -1,5 +1,6 @@
 //! `forebay serve` and `forebay gate`, and the files that they want.
 
+use super::clocks::Clocks;
 use forebay_protocol::gate::LOOKUP_PATH;
 use forebay_protocol::header::{
     X_FOREBAY_DIGEST, X_FOREBAY_GENERATION, X_FOREBAY_MODEL, X_FOREBAY_SERVICE, X_FOREBAY_TENANCY,
@@ -205,7 +206,8 @@ fn shared(subcommand: &str, pool_url: Option<&str>, secrets: &Secrets, files: &F
 }
 
 /// Starts it and waits for its ready line.
-pub(crate) fn start(name: &str, command: Command) -> (Process, Ports) {
+pub(crate) fn start(name: &str, mut command: Command, clocks: Option<&Clocks>) -> (Process, Ports) {
+    command.envs(clocks.into_iter().flat_map(|clocks| clocks.environment(name)));
     let mut process = Process::start(name, command);
     let ports = process.until_line(Ports::of);
     (process, ports)

@@ -1,5 +1,6 @@
 //! A stack that runs: what a test asks of it and does to it.
 
+use super::clocks::Clocks;
 use super::envoy;
 use super::forebay::{self, Secrets};
 use rig::forebay::Ports;
@@ -10,7 +11,11 @@ use rig::sentinel::Sentinel;
 use rig::tier::Server;
 use std::iter::once;
 use std::path::PathBuf;
+use std::time::{SystemTime, UNIX_EPOCH};
 use tempfile::TempDir;
+
+/// A clock is as it was set if no more than a test's time is between them.
+const SHOWN_WITHIN_S: u64 = 600;
 
 /// A backend and what it serves.
 pub struct Backend {
@@ -58,6 +63,7 @@ pub struct Running {
     pub(super) others: Vec<Proxy>,
     /// Where the stack [has them](super::Stack::links).
     pub links: Option<Links>,
+    pub(super) clocks: Option<Clocks>,
     pub(super) gate: Option<(Process, Ports)>,
     /// The backends, as the services were named.
     pub backends: Vec<Backend>,
@@ -164,12 +170,13 @@ impl Running {
     /// Starts a backend that was killed again, on the same ports.
     pub fn restart_backend(&mut self, index: usize) {
         let backend = &self.backends[index];
+        let name = backend.process.name().to_owned();
         let model_source = (backend.repository.as_path(), backend.service.as_str());
         let Ports { http, grpc, metrics, .. } = backend.ports;
         let ports = (http, grpc.unwrap_or(0), metrics);
         let command =
             forebay::serve(model_source, ports, self.url.as_deref(), &self.secrets, &self.arguments);
-        let (process, ports) = forebay::start(&self.backends[index].service, command);
+        let (process, ports) = forebay::start(&name, command, self.clocks.as_ref());
         let backend = &mut self.backends[index];
         (backend.process, backend.ports) = (process, ports);
     }
@@ -182,6 +189,53 @@ impl Running {
     /// The gate's process, where it is one of its own.
     pub fn gate(&mut self) -> Option<&mut Process> {
         self.gate.as_mut().map(|(process, _)| process)
+    }
+
+    /// Sets a process's clock so many seconds ahead of the machine's, where [each has its own](super::Stack::clocks): that of `envoy` or
+    /// `proxy-1`, `gate`, `redis`, or of a backend by its service's name or as `replica-1`.
+    ///
+    /// # Panics
+    /// There is no such clock.
+    pub fn set_clock(&self, name: &str, ahead_s: i64) {
+        self.clocks.as_ref().expect("clocks").set(name, ahead_s);
+    }
+
+    /// Waits until each process shows itself that it goes by its clock.
+    ///
+    /// # Panics
+    /// One does not.
+    pub fn until_clocks_are_shown(&self) {
+        let clocks = self.clocks.as_ref().map(Clocks::all).unwrap_or_default();
+        for (name, ahead_s) in clocks {
+            until(&format!("{name} shows that its clock is {ahead_s} s ahead"), || {
+                let shown_s = self.shown_ahead_s(&name)?;
+                (shown_s.abs_diff(ahead_s) <= SHOWN_WITHIN_S).then_some(())
+            });
+        }
+    }
+
+    /// So many seconds is a process's clock ahead, as it shows itself.
+    fn shown_ahead_s(&self, name: &str) -> Option<i64> {
+        let others = self.others.iter().zip(1..);
+        let others = others.map(|(proxy, number)| (format!("proxy-{number}"), proxy.admin_port));
+        let mut proxies = once(("envoy".to_owned(), self.admin_port)).chain(others);
+        if let Some((_, admin_port)) = proxies.find(|(proxy, _)| proxy == name) {
+            // It started a moment ago, by a clock that was right.
+            let info = http::send(admin_port, &http::get("/server_info")).ok()?.json();
+            return info["uptime_current_epoch"].as_str()?.trim_end_matches('s').parse().ok();
+        }
+        if name == "redis" {
+            let seconds: u64 = self.servers[0].ask("TIME").nth(2)?.parse().ok()?;
+            let now = SystemTime::now().duration_since(UNIX_EPOCH).ok()?;
+            return seconds.checked_signed_diff(now.as_secs());
+        }
+        let backend = self.backends.iter().find(|backend| backend.process.name() == name);
+        let ports = backend.map(|backend| backend.ports).or(self.gate.as_ref().map(|(_, ports)| *ports))?;
+        let metrics = http::send(ports.metrics, &http::get("/metrics")).ok()?;
+        let metrics = String::from_utf8_lossy(&metrics.body).into_owned();
+        let skew = metrics.lines().find_map(|line| line.strip_prefix("forebay_pool_clock_skew_seconds "))?;
+        // The pool's clock is Redis'.
+        Some(self.shown_ahead_s("redis")? - skew.split('.').next()?.parse::<i64>().ok()?)
     }
 
     /// A figure of the gate's whose line begins so; 0 when there is none.
@@ -203,7 +257,8 @@ impl Running {
     pub fn restart_gate(&mut self) {
         if let (Some(url), Some((process, ports))) = (&self.url, &mut self.gate) {
             let port = ports.gate.expect("a gate has its port");
-            (*process, *ports) = forebay::start("gate", forebay::gate(url, port, &self.secrets, None));
+            let command = forebay::gate(url, port, &self.secrets, None);
+            (*process, *ports) = forebay::start("gate", command, self.clocks.as_ref());
         }
     }
 

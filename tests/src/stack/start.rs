@@ -1,9 +1,10 @@
 //! A stack starts: what keeps results, backends, gate and Envoys, in that order.
 
+use super::clocks::Clocks;
 use super::envoy::{self, Wiring};
 use super::forebay::{self, Files, Secrets};
 use super::running::{self, Backend, Links, Proxy, Running, Upstream};
-use super::{Computes, Pool, Stack};
+use super::{Computes, GoesBy, Pool, Stack};
 use rig::link::Link;
 use rig::process::until;
 use rig::redis_cluster;
@@ -28,10 +29,13 @@ impl Stack {
     }
 
     /// What keeps results for all, who watches over it, and the URL that names it.
-    fn servers(&self) -> (Vec<Server>, Vec<Sentinel>, Option<String>) {
+    fn servers(&self, clocks: Option<&Clocks>) -> (Vec<Server>, Vec<Sentinel>, Option<String>) {
         let servers = match self.pool {
             Pool::Memory => vec![],
-            Pool::Redis => vec![Server::start_with(Tier::Redis, &self.redis_arguments())],
+            Pool::Redis => {
+                let environment = clocks.into_iter().flat_map(|clocks| clocks.environment("redis")).collect();
+                vec![Server::start_in(Tier::Redis, &self.redis_arguments(), environment)]
+            }
             Pool::Memcached => vec![Server::start(Tier::Memcached), Server::start(Tier::Memcached)],
             Pool::Sentinel => {
                 let (servers, sentinels, url) = sentinel::watched(None);
@@ -54,19 +58,19 @@ impl Stack {
         &self,
         (service, name, models): (&str, &str, &[String]),
         folder: &Path,
-        (secrets, url): (&Secrets, Option<&str>),
+        (secrets, url, clocks): (&Secrets, Option<&str>, Option<&Clocks>),
     ) -> Backend {
         let repository = forebay::repository(folder, models);
         let served = (&*repository, service);
         let upstream = (self.computes == Computes::Another).then(|| {
-            let (process, ports) = forebay::start("upstream", forebay::upstream(&repository));
+            let (process, ports) = forebay::start("upstream", forebay::upstream(&repository), None);
             Upstream { process, ports }
         });
         let command = match &upstream {
             None => forebay::serve(served, (0, 0, 0), url, secrets, &self.arguments),
             Some(upstream) => forebay::front(served, upstream.ports, url, secrets, &self.arguments),
         };
-        let (process, ports) = forebay::start(name, command);
+        let (process, ports) = forebay::start(name, command, clocks);
         // Which files are loaded is not known to a front before it has seen a load.
         for model in models.iter().filter(|_| upstream.is_some()) {
             forebay::load(ports.http, model);
@@ -81,7 +85,9 @@ impl Stack {
     pub fn start(self) -> Running {
         let folder = TempDir::new().expect("a temporary folder");
         let secrets = self.secrets(&folder);
-        let (servers, sentinels, url) = self.servers();
+        let clocks = (self.goes_by == GoesBy::OwnClocks).then(|| Clocks::new(folder.path()));
+        let clocks_of = clocks.as_ref();
+        let (servers, sentinels, url) = self.servers(clocks_of);
         let mut links = self.links.then(|| {
             let link = || Link::start(servers[0].port);
             Links { backends: link(), gate: link(), envoys: link(), first_backend: [link(), link()] }
@@ -93,7 +99,7 @@ impl Stack {
         let (gates_url, url) = (by(|links| &links.gate), by(|links| &links.backends));
         let started = |service: &str, name: &str, models: &[String]| {
             let folder = folder.path().join(name);
-            self.backend((service, name, models), &folder, (&secrets, url.as_deref()))
+            self.backend((service, name, models), &folder, (&secrets, url.as_deref(), clocks_of))
         };
         let mut backends: Vec<Backend> =
             self.services.iter().map(|service| started(service, service, &self.models)).collect();
@@ -117,7 +123,7 @@ impl Stack {
             let held_for = held_for.map(|ports| (&*self.services[0], ports));
             let mut command = forebay::gate(url, 0, &secrets, held_for);
             command.args(&self.gate_arguments);
-            forebay::start("gate", command)
+            forebay::start("gate", command, clocks_of)
         });
         let ports = gate.as_ref().map_or(backends[0].ports, |(_, ports)| *ports);
         let gate_port = ports.gate.expect("a gate");
@@ -148,13 +154,14 @@ impl Stack {
             forebay::until_told(gate_port, &secrets, &self.services[0], &self.on_demand);
         }
         let polls = self.gate_port.is_none() && wiring.changes.poll_the_gate();
-        let (envoy, port, admin_port) = envoy::start(folder.path(), &wiring);
-        let others = (1..self.proxies).map(|number| another(&folder, number, &wiring)).collect();
+        let (envoy, port, admin_port) = envoy::start(("envoy", folder.path()), &wiring, clocks_of);
+        let others = (1..self.proxies).map(|number| another(&folder, number, &wiring, clocks_of)).collect();
         let arguments = self.arguments;
         let running = Running {
             envoy,
             others,
             links,
+            clocks,
             gate,
             backends,
             servers,
@@ -177,9 +184,10 @@ impl Stack {
 }
 
 /// An Envoy beside the first one.
-fn another(folder: &TempDir, number: usize, wiring: &Wiring) -> Proxy {
-    let own = folder.path().join(format!("proxy-{number}"));
+fn another(folder: &TempDir, number: usize, wiring: &Wiring, clocks: Option<&Clocks>) -> Proxy {
+    let name = format!("proxy-{number}");
+    let own = folder.path().join(&name);
     std::fs::create_dir(&own).expect("a folder of its own");
-    let (process, port, admin_port) = envoy::start(&own, wiring);
+    let (process, port, admin_port) = envoy::start((&name, &own), wiring, clocks);
     Proxy { process, port, admin_port }
 }
