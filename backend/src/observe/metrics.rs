@@ -211,7 +211,7 @@ fn describe_of_pools() {
     );
     describe_gauge!(
         "forebay_pool_clock_skew_seconds",
-        "How far the pool's clock is ahead of this machine's, by which entries are stamped and judged"
+        "How far the pool's clock, by which entries are stamped and judged, is ahead of this machine's"
     );
 }
 
