@@ -16,6 +16,8 @@ use rustix::time::{ClockId, clock_gettime};
 const STEP_MS: i64 = 1000;
 /// A round trip that took longer says too little about when the other side looked at its clock.
 const LONGEST_TRIP: Duration = Duration::from_millis(500);
+/// A pool's time that is farther than that from what has passed since it was heard last is of a clock that was set.
+const SET_MS: i64 = 2000;
 /// In place of what the pool's time is more than what has passed: nobody has heard it.
 const UNHEARD: i64 = i64::MIN;
 
@@ -29,11 +31,17 @@ pub(crate) fn now_ms() -> u64 {
 /// Tells what the pool's clock showed at some moment since `asked`.
 pub(crate) fn heard(pool_ms: u64, asked: Instant) {
     let trip = asked.elapsed();
+    CLOCK.notice(signed(pool_ms), trip, passed_ms());
     if trip > LONGEST_TRIP {
         return;
     }
     let skew_ms = CLOCK.heard(signed(pool_ms), trip, passed_ms(), wall_ms());
     gauge!("forebay_pool_clock_skew_seconds").set(skew_ms as f64 / 1000.0);
+}
+
+/// Was it found within that time that the pool's clock was set, or that another one's counts?
+pub(crate) fn was_set_within(time: Duration) -> bool {
+    CLOCK.was_set_within(time, passed_ms())
 }
 
 /// Where the time comes from is the caller's matter.
@@ -42,12 +50,15 @@ struct Clock {
     own_offset_ms: AtomicI64,
     /// And so much to the pool's, or [`UNHEARD`].
     pool_offset_ms: AtomicI64,
+    /// What had passed when the pool's was found to be set, in milliseconds, or [`UNHEARD`].
+    set_at: AtomicI64,
 }
 
 impl Clock {
     fn new(passed_ms: i64, wall_ms: i64) -> Self {
         let own_offset_ms = AtomicI64::new(wall_ms - passed_ms);
-        Self { own_offset_ms, pool_offset_ms: AtomicI64::new(UNHEARD) }
+        let [pool_offset_ms, set_at] = [UNHEARD; 2].map(AtomicI64::new);
+        Self { own_offset_ms, pool_offset_ms, set_at }
     }
 
     /// This machine's time: as the wall clock has it, but where that was set back.
@@ -62,6 +73,21 @@ impl Clock {
         match self.pool_offset_ms.load(Ordering::Relaxed) {
             UNHEARD => self.own_ms(passed_ms, wall_ms),
             offset => passed_ms + offset,
+        }
+    }
+
+    fn notice(&self, pool_ms: i64, trip: Duration, passed_ms: i64) {
+        let offset = self.pool_offset_ms.load(Ordering::Relaxed);
+        let within_ms = SET_MS + i64::try_from(trip.as_millis()).unwrap_or(0);
+        if offset != UNHEARD && (passed_ms + offset).abs_diff(pool_ms) > within_ms.unsigned_abs() {
+            self.set_at.store(passed_ms, Ordering::Relaxed);
+        }
+    }
+
+    fn was_set_within(&self, time: Duration, passed_ms: i64) -> bool {
+        match self.set_at.load(Ordering::Relaxed) {
+            UNHEARD => false,
+            set_at => u128::from(passed_ms.abs_diff(set_at)) <= time.as_millis(),
         }
     }
 
@@ -116,6 +142,24 @@ mod tests {
         assert_eq!(skew, 4_000_000 - HOUR_MS, "of the clock as it was set");
         clock.heard(2_000_000, Duration::ZERO, 3000, 1_003_000);
         assert_eq!(clock.pool_ms(3000, 1_003_000), 2_000_000, "the pool's clock was set");
+    }
+
+    #[test]
+    fn a_pools_clock_that_was_set_is_noticed_and_remembered_for_a_while() {
+        let (within, trip) = (Duration::from_secs(10), Duration::from_millis(400));
+        for set_ms in [HOUR_MS, -HOUR_MS, 5000] {
+            let clock = Clock::new(0, 0);
+            let hears = |passed_ms: i64, pool_ms: i64| {
+                clock.notice(pool_ms, trip, passed_ms);
+                clock.heard(pool_ms, trip, passed_ms, 0);
+                clock.was_set_within(within, passed_ms)
+            };
+            assert!(!hears(0, 10 * HOUR_MS), "nothing was heard before");
+            assert!(!hears(60_000, 10 * HOUR_MS + 61_500), "clocks drift, and answers are late");
+            assert!(hears(61_000, 10 * HOUR_MS + 61_500 + set_ms));
+            assert!(hears(71_000, 10 * HOUR_MS + 71_500 + set_ms));
+            assert!(!hears(71_001, 10 * HOUR_MS + 71_501 + set_ms));
+        }
     }
 
     proptest! {

@@ -13,7 +13,8 @@ use crate::cache::live::proxies::LEASE;
 use crate::cache::live::purges::{self, Full, Name};
 use crate::cache::live::registry::board::{At, Board};
 use crate::cache::live::registry::redis::{
-    RaiseAnswer, ReadAnswer, SayAnswer, Step as Script, keys, raised as raised_by, reported, swept,
+    BehindAnswer, RaiseAnswer, ReadAnswer, SayAnswer, Step as Script, keys, raised as raised_by, reported,
+    swept,
 };
 use crate::cache::live::registry::steps::{Known, Read, Reader, Said, Word, digest, text};
 use crate::cache::live::reports::{Fate, REMEMBERED};
@@ -214,9 +215,9 @@ impl Both {
                 let known =
                     Known { epoch: epoch(&self.epochs, *which), purged: purged(&self.numbers, *purges) };
                 let (behind, _) = self.board.behind(known, at);
-                let answer: (u64, String) =
+                let answer: BehindAnswer =
                     self.redis.run(include_str!("../registry/redis/behind.lua"), &known.arguments(), at);
-                assert_eq!(answer.0, behind, "{step:?}");
+                assert_eq!((answer.0, answer.2), (behind, at.ms()), "{step:?}");
             }
             Step::Raise(names, known) => {
                 let had = |which: &usize| purged(&self.numbers, *which);

@@ -17,7 +17,9 @@ use crate::cache::live::reports::Fate;
 use crate::cache::pool::{Link, Names, PoolError, Redis};
 use crate::time::clock;
 use words::heard;
-pub(in crate::cache::live) use words::{RaiseAnswer, ReadAnswer, SayAnswer, raised, reported, swept};
+pub(in crate::cache::live) use words::{
+    BehindAnswer, RaiseAnswer, ReadAnswer, SayAnswer, raised, reported, swept,
+};
 
 /// As the scripts know them, behind the prefix. The 3 is the version of what is in them.
 const KEYS: [&str; 10] = [
@@ -113,8 +115,16 @@ impl Steps for Redis {
         Ok(Read::of(answer, reader))
     }
 
+    /// Where the clock was set nobody knows who was heard of lately, and who was told before may be forgotten.
     async fn behind(&self, known: Known) -> Result<(u64, String), PoolError> {
-        BEHIND.run(self, &self.generations, &known.arguments()).await
+        let asked = Instant::now();
+        let (count, one, now_ms): BehindAnswer =
+            BEHIND.run(self, &self.generations, &known.arguments()).await?;
+        clock::heard(now_ms, asked);
+        if count == 0 && clock::was_set_within(LEASE) {
+            return Ok((1, "whoever was told before the pool's clock was set".to_owned()));
+        }
+        Ok((count, one))
     }
 
     /// A failover may take what a copy lacks, so the copies are waited for, where there is one server: of a cluster's nodes it isn't known

@@ -1,5 +1,6 @@
 -- ARGV: an epoch and a purge number.
--- Returns how many gates and proxies don't have that epoch yet, and servers that number, and one of them. Who was not heard of for long is forgotten.
+-- Returns how many gates and proxies don't have that epoch yet, and servers that number, and one of them, and the time in ms. Who was not
+-- heard of for long is forgotten.
 notice()
 local count_behind, one = 0, ''
 for kind, of in pairs({gate = {GATES, ARGV[1]}, proxy = {PROXIES, ARGV[1]}, server = {SERVERS, ARGV[2]}}) do
@@ -17,4 +18,4 @@ local lost_ms = tonumber(redis.call('HGET', STATE, 'lost_ms') or '0')
 if math.abs(now_ms - lost_ms) <= LEASE_MS then
   count_behind, one = count_behind + 1, 'whoever was told before the pool lost writes'
 end
-return {count_behind, one}
+return {count_behind, one, whole(now_ms)}

@@ -38,6 +38,7 @@ impl Word<'_> {
 type Pairs = Vec<(String, String)>;
 pub(in crate::cache::live) type ReadAnswer = (u64, String, u64, Pairs, Pairs, u64, Pairs);
 pub(in crate::cache::live) type SayAnswer = (u64, u64, String, u64, Pairs);
+pub(in crate::cache::live) type BehindAnswer = (u64, String, u64);
 pub(in crate::cache::live) type RaiseAnswer = (u64, u64, String);
 
 /// Names and the numbers that they are known to have had, as the script takes them.
