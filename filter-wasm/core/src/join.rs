@@ -204,6 +204,11 @@ impl<W: Clone, A: Clone> Join<W, A> {
         Entered::Waits(seat)
     }
 
+    /// Forgets which keys' answers could not be shared.
+    pub fn forget(&mut self) {
+        self.unshareable.clear();
+    }
+
     /// Does anybody wait for what is asked?
     pub fn is_awaited(&self, key: &FlightKey) -> bool {
         self.flights.get(key).is_some_and(|flight| !flight.queue.is_empty())

@@ -293,6 +293,12 @@ impl L1 {
         self.map.weight().saturating_add(self.repeats.bytes())
     }
 
+    /// Forgets all answers, of both tiers.
+    pub fn forget(&mut self, host: &dyn Host) {
+        self.map.clear();
+        self.slots.forget(host);
+    }
+
     /// On the tick: agree with the other workers on the slots' secret.
     pub fn refresh(&mut self, host: &dyn Host) {
         self.slots.refresh(host);

@@ -16,7 +16,7 @@
 //!   store    the upstream's answer, collected chunk by chunk -> L1, and out (landing) to those who wait
 //! ```
 //!
-//! [`worker::Worker`] owns what the requests of one worker thread share, [`memory`] and the bodies that are [`arriving`] among it, and
+//! [`worker::Worker`] owns what the requests of one worker thread share, [`memory`], the `clock` and the bodies that are [`arriving`] among it, and
 //! polls for [`live`] generations, with a [`tally`] of what was saved, and makes stale answers anew
 //! ([`refresh`]). [`encoding`] knows how requests and answers look in V2 over
 //! HTTP; [`cache_status`] has every reason with its text. Nothing here panics, and nothing here knows the proxy-wasm SDK.
@@ -28,6 +28,7 @@ pub mod arriving;
 mod asking;
 mod batched;
 pub mod cache_status;
+mod clock;
 pub mod config;
 pub mod counters;
 pub mod encoding;

@@ -102,6 +102,11 @@ impl Refreshes {
         Some(call)
     }
 
+    /// Forgets which have failed.
+    pub(crate) fn forget(&mut self) {
+        self.failed.clear();
+    }
+
     /// It gave nothing that can be kept: others of its key wait.
     fn failed(&mut self, key: AnswerKey, now_ms: u64) {
         if self.failed.len() >= MOST_FAILURES {

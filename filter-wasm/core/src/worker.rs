@@ -6,6 +6,7 @@ use crate::acts::{Act, Acts, Ticket};
 use crate::arriving::Arrivals;
 use crate::batched::Batches;
 use crate::cache_status::{Bypass, Forward, Tier};
+use crate::clock::Clock;
 use crate::config::{self, Config, Mode, Tenancy};
 use crate::counters::{Counters, Event, Result as Counted};
 use crate::gate::Gate;
@@ -82,6 +83,7 @@ pub struct Worker {
     pub counters: Counters,
     /// What was saved since the last report.
     pub tally: Tally,
+    pub(crate) clock: Clock,
     /// Calls pass, whatever the settings say: the proxy can't answer them.
     pub(crate) passes_calls: bool,
     pub(crate) services: Vec<String>,
@@ -106,6 +108,7 @@ impl Worker {
             arrivals: Arrivals::default(),
             counters: Counters::default(),
             tally: Tally::default(),
+            clock: Clock::default(),
             passes_calls: false,
             services,
             woken: false,
@@ -147,6 +150,19 @@ impl Worker {
         self.config.max_json_bytes.min(self.memory.left())
     }
 
+    /// The time. Of a clock that was set back nothing is known of how old is what is kept, nor of how long something is to be remembered:
+    /// when that time came again it would seem new. All of it is forgotten.
+    pub(crate) fn now_ms(&mut self, host: &dyn Host) -> u64 {
+        let now_ms = host.now_ms();
+        if self.clock.goes_back(now_ms) {
+            host.warn("the clock was set back: what is kept is forgotten");
+            self.l1.forget(host);
+            self.join.forget();
+            self.refreshes.forget();
+        }
+        now_ms
+    }
+
     /// By what a kept answer is judged, for requests of that service.
     pub fn rules(&self, service: u16, now_ms: u64) -> Rules<'_> {
         let service = self.service(service);
@@ -181,10 +197,13 @@ impl Worker {
 
     /// The root context's tick.
     pub fn on_tick(&mut self, host: &dyn Host) -> Acts {
-        let now_ms = host.now_ms();
+        let now_ms = self.now_ms(host);
         let mut acts = Acts::go();
         self.l1.refresh(host);
-        self.join.expire(now_ms, |wanted| wanted.incoming.until_ms.is_some_and(|until| now_ms >= until));
+        // How much of the leap has passed nobody knows: none is told that its time is over.
+        let leaps = self.clock.leaps(now_ms);
+        let is_late = |wanted: &Rc<Wanted>| wanted.incoming.until_ms.is_some_and(|until| now_ms >= until);
+        self.join.expire(now_ms, |wanted| !leaps && is_late(wanted));
         self.arrivals.sweep();
         self.release(host, &mut acts);
         self.let_late_go(now_ms, &mut acts);

@@ -74,7 +74,7 @@ impl Exchange {
         (id, body): (String, Vec<u8>),
     ) -> Acts {
         let service = incoming.route.service;
-        let now_ms = host.now_ms();
+        let now_ms = worker.now_ms(host);
         if worker.gate.is_some() {
             worker.live.refresh(host);
         }

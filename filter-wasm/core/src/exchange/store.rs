@@ -81,7 +81,7 @@ impl Exchange {
             stored: storable.as_ref().is_ok_and(|storable| storable.content_length.is_some()),
             not_stored: storable.as_ref().err().copied(),
         };
-        let now_ms = host.now_ms();
+        let now_ms = worker.now_ms(host);
         let told = Answered {
             since_ms: going.since_ms,
             tier: poll::Tier::Upstream,
@@ -153,6 +153,7 @@ impl Exchange {
         if !storable.is_whole(&body) || (is_call && !is_ok) {
             return self.give_up(worker, host, &going, Outcome::Failed);
         }
+        let begun_ms = worker.clock.at_most(begun_ms);
         let Some(answer) = storable.answer(body, begun_ms, is_call, worker.room_to_inflate()) else {
             return self.give_up(worker, host, &going, Outcome::Unshareable);
         };

@@ -4,6 +4,7 @@ mod asked;
 mod batched;
 mod buffered;
 mod calls;
+mod clocks;
 mod joined;
 mod kept;
 mod policies;

@@ -58,18 +58,32 @@ impl Slots {
     /// Takes over the proxy's secret, or makes one when there is none. Two workers that make one at the same moment agree at
     /// the next tick: until then they miss each other's answers.
     pub fn refresh(&mut self, host: &dyn Host) {
-        if self.counts.iter().all(|count| *count == 0) {
+        if self.is_off() {
             return;
         }
         let kept = host.shared_get(SECRET_KEY).and_then(|(value, _)| value.try_into().ok());
-        self.secret = Some(kept.unwrap_or_else(|| {
-            // The VM has no source of randomness: the start time in ms and addresses must do. It guards placement only.
-            let here = std::ptr::from_ref(self) as usize;
-            let seed = [host.now_ms().to_le_bytes(), (here as u64).to_le_bytes()].concat();
-            let secret = blake3::derive_key(SECRET_CONTEXT, &seed);
-            host.shared_set(SECRET_KEY, &secret, None);
-            secret
-        }));
+        self.secret = Some(kept.unwrap_or_else(|| self.new_secret(host)));
+    }
+
+    /// No worker finds again what is in them: they get another secret. Workers that do so one after the other agree as above.
+    pub fn forget(&mut self, host: &dyn Host) {
+        if !self.is_off() {
+            self.secret = Some(self.new_secret(host));
+        }
+    }
+
+    fn is_off(&self) -> bool {
+        self.counts.iter().all(|count| *count == 0)
+    }
+
+    fn new_secret(&self, host: &dyn Host) -> [u8; 32] {
+        // The VM has no source of randomness: the time in ms, addresses and the secret before must do. It guards placement only.
+        let here = std::ptr::from_ref(self) as usize;
+        let before = self.secret.unwrap_or_default();
+        let seed = [&host.now_ms().to_le_bytes()[..], &(here as u64).to_le_bytes(), &before].concat();
+        let secret = blake3::derive_key(SECRET_CONTEXT, &seed);
+        host.shared_set(SECRET_KEY, &secret, None);
+        secret
     }
 
     fn place(&self, key: &AnswerKey) -> Option<Place> {

@@ -191,6 +191,18 @@ fn a_call_whose_time_is_over_waits_no_longer_and_is_told_so() {
 }
 
 #[test]
+fn a_call_whose_time_is_over_by_a_clock_that_was_set_goes_upstream() {
+    let mut world = World::new(ON);
+    world.worker.on_tick(&world.host);
+    let (_leader, _) = calls(&mut world, &body(""));
+    let (waiter, acts) = calls_with(&mut world, &[("grpc-timeout", "300m")], &body(""));
+    assert_eq!(acts, Acts::hold());
+    world.host.now_ms.set(NOW_MS + 3_600_000);
+    let acts = world.worker.on_tick(&world.host);
+    assert!(acts.list.contains(&Act::Resume { context: waiter.context }), "{acts:?}");
+}
+
+#[test]
 fn the_pools_answer_serves_calls_and_http_alike() {
     let mut world = World::new(&format!(r#", "grpc": "answer"{GATE}"#));
     let (mut http, acts) = world.asks(BODY);
