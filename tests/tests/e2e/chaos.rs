@@ -3,6 +3,7 @@
 //!
 //! `cargo xtask chaos` runs all of them and writes the table; without it those that are quick.
 
+mod clocks;
 mod elected;
 mod faults;
 mod links;
@@ -17,7 +18,7 @@ use rig::process::until;
 use rig::v2::{JSON, request};
 use serde_json::json;
 
-use faults::Fault;
+use faults::{Fault, Of};
 use load::{CLIENTS, Load, Outcome};
 
 /// All are wanted, and here goes the table.
@@ -55,7 +56,11 @@ fn mesh(fault: &Fault) -> Running {
         .proxies(2)
         .replicas(3)
         .serve(fault.serve);
-    let stack = if fault.links { stack.links() } else { stack };
+    let stack = match fault.of {
+        Of::Processes => stack,
+        Of::Links => stack.links(),
+        Of::Clocks => stack.clocks(),
+    };
     // What is looked for below is to be found by the gate.
     stack.filter(json!({"gate": {"ask": "always"}})).start()
 }
@@ -111,6 +116,7 @@ fn run(fault: &Fault) -> Row {
     let (left, wanted) = if fault.takes_a_proxy { (&ports[..1], 1) } else { (&*ports, IN_A_ROW) };
     let recovered = until_shared(ends, wanted, || shares(fault.model, left, &mut values));
     load.until_answered(200);
+    mesh.until_clocks_are_shown();
     let (mut outcomes, longest) = load.end();
     outcomes.extend(of_crowd);
     let count = |of: fn(&Outcome) -> bool| outcomes.iter().filter(|outcome| of(outcome)).count();
@@ -163,7 +169,7 @@ fn whatever_fails_no_answer_is_wrong_no_request_fails_of_it_and_results_are_soon
     let longest = if all.is_some() { RECOVERS } else { RECOVERS_BESIDE_OTHERS };
     let mut rows = Vec::new();
     let mut broken = Vec::new();
-    let faults = faults::FAULTS.iter().chain(elected::FAULTS).chain(links::FAULTS);
+    let faults = faults::FAULTS.iter().chain(elected::FAULTS).chain(links::FAULTS).chain(clocks::FAULTS);
     for fault in faults.filter(|fault| fault.is_quick || all.is_some()) {
         let row = run(fault);
         let allowed = |why: &str| fault.allows.iter().any(|allowed| why.contains(allowed));

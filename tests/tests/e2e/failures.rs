@@ -1,5 +1,7 @@
 //! What is killed, and what clients see of it.
 
+mod clocks;
+
 use super::{HIT, STORED, is};
 use e2e::grpc::{SERVICE, call, infer_request};
 use e2e::http2;

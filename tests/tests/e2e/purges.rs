@@ -20,8 +20,8 @@ const MODEL: &str = "identity_fp32";
 const VALUES: u16 = 8;
 
 /// Proxies, servers and a gate that takes an operator's token.
-struct Mesh {
-    stack: Running,
+pub(super) struct Mesh {
+    pub(super) stack: Running,
     folder: TempDir,
 }
 
@@ -30,7 +30,7 @@ fn token(folder: &TempDir) -> PathBuf {
 }
 
 impl Mesh {
-    fn start(stack: Stack) -> Self {
+    pub(super) fn start(stack: Stack) -> Self {
         let folder = tempfile::tempdir().expect("a folder");
         std::fs::write(token(&folder), "an-operators-token").expect("the token");
         let file = token(&folder).display().to_string();
@@ -39,7 +39,7 @@ impl Mesh {
         Self { stack, folder }
     }
 
-    fn purge(&self, more: &[&str]) -> Output {
+    pub(super) fn purge(&self, more: &[&str]) -> Output {
         let mut purge = program(forebay());
         let gate = format!("--gate=http://127.0.0.1:{}", self.stack.gate_port().expect("a gate"));
         purge.args(["cache", "purge", "--service", "demo", &gate, "--token-file"]);
@@ -47,13 +47,13 @@ impl Mesh {
     }
 
     /// A purge that is over for everybody.
-    fn purged(&self) {
+    pub(super) fn purged(&self) {
         let purge = self.purge(&[]);
         assert!(purge.status.success(), "{purge:?}");
     }
 
     /// Every proxy has values that no other one was asked for.
-    fn fill(&self, round: u16) {
+    pub(super) fn fill(&self, round: u16) {
         for (at, port) in self.stack.all_ports().into_iter().enumerate() {
             for value in values(at, round) {
                 until("it is kept in the proxy", || ask(port, value).is_filters_hit().then_some(()));
@@ -62,7 +62,7 @@ impl Mesh {
     }
 
     /// None of them is a hit: of the proxy's, of the pool's or of a server's.
-    fn has_none(&self, round: u16, why: &str) {
+    pub(super) fn has_none(&self, round: u16, why: &str) {
         for (at, port) in self.stack.all_ports().into_iter().enumerate() {
             for value in values(at, round) {
                 let answer = ask(port, value);
@@ -73,14 +73,23 @@ impl Mesh {
     }
 }
 
-fn values(proxy: usize, round: u16) -> std::ops::Range<u16> {
+pub(super) fn values(proxy: usize, round: u16) -> std::ops::Range<u16> {
     let from = round * 1000 + u16::try_from(proxy).expect("few") * 100;
     from..from + VALUES
 }
 
-fn ask(port: u16, value: u16) -> Answer {
+pub(super) fn ask(port: u16, value: u16) -> Answer {
     let body = request(&[f32::from(value)]).to_string();
     send(port, &post(&format!("/v2/models/{MODEL}/infer"), &JSON, body.as_bytes())).expect("an answer")
+}
+
+/// What names the request for that value.
+pub(super) fn digest_of(value: u16) -> String {
+    let of = Scope { service: "demo", tenant: None };
+    let path = InferPath { model: MODEL, version: "" };
+    let body = request(&[f32::from(value)]).to_string().into_bytes().into();
+    let asked = decode(&path, None, &body, &Limits::default()).expect("a request");
+    digest(&of, &asked).expect("a digest").to_string()
 }
 
 #[test]
@@ -109,12 +118,7 @@ fn of_one_request_every_proxy_forgets_the_result_and_of_no_other() {
     for (port, value) in ports.iter().flat_map(|port| [(*port, 1), (*port, 2)]) {
         until("it is kept in the proxy", || ask(port, value).is_filters_hit().then_some(()));
     }
-    let of = Scope { service: "demo", tenant: None };
-    let path = InferPath { model: MODEL, version: "" };
-    let body = request(&[1.0]).to_string().into_bytes().into();
-    let asked = decode(&path, None, &body, &Limits::default()).expect("a request");
-    let digest = digest(&of, &asked).expect("a digest").to_string();
-    let purge = mesh.purge(&["--digest", &digest]);
+    let purge = mesh.purge(&["--digest", &digest_of(1)]);
     assert!(purge.status.success(), "{purge:?}");
     let inferences = mesh.stack.inferences(MODEL);
     let answers: Vec<Answer> = ports.iter().map(|port| ask(*port, 1)).collect();

@@ -18,14 +18,21 @@ pub(super) struct Fault {
     pub(super) serve: &'static [&'static str],
     /// So many clients more of each Envoy while it lasts.
     pub(super) crowd: usize,
-    /// It is one of links.
-    pub(super) links: bool,
+    pub(super) of: Of,
     /// It takes an Envoy, whose clients can't be answered.
     pub(super) takes_a_proxy: bool,
     /// What errors say that are the fault itself.
     pub(super) allows: &'static [&'static str],
     /// Each `cargo xtask test` has it.
     pub(super) is_quick: bool,
+}
+
+/// What it is one of.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub(super) enum Of {
+    Processes,
+    Links,
+    Clocks,
 }
 
 /// One of Redis', mended, that no error comes of.
@@ -37,7 +44,7 @@ pub(super) const NONE: Fault = Fault {
     model: MODEL,
     serve: &[],
     crowd: 0,
-    links: false,
+    of: Of::Processes,
     takes_a_proxy: false,
     allows: &[],
     is_quick: false,

@@ -5,13 +5,13 @@ use std::time::Duration;
 use e2e::stack::{Links, Running};
 use rig::link::Link;
 
-use super::faults::{Fault, NONE};
+use super::faults::{Fault, NONE, Of};
 
 /// As between continents.
 const SLOW: Duration = Duration::from_millis(100);
 
 /// The same, of links.
-const OF_LINKS: Fault = Fault { links: true, ..NONE };
+const OF_LINKS: Fault = Fault { of: Of::Links, ..NONE };
 
 fn links(mesh: &Running) -> &Links {
     mesh.links.as_ref().expect("links")
