@@ -49,9 +49,9 @@ fn report(layout: &Layout, rows: &str) -> Result<String> {
     Ok(format!(
         "# When a part of the mesh fails\n\n\
          `cargo xtask chaos`: two Envoys with two workers each, three backends, a gate and a pool, debug builds, {} processors. Eight clients ask \
-         all the time, half of them over gRPC, half for what was asked before. A fault that is mended lasts three seconds. *Shared again*: since it \
-         was mended, or began, or another master was elected, until one Envoy finds in the pool what the other one asked for, twelve times in a \
-         row. What a backend says whose queue is full is its own error. {}\n\n{rows}",
+         all the time, half of them over gRPC, half for what was asked before. A fault that is mended lasts three seconds; a clock that is set stays \
+         so. *Shared again*: since it was mended, or began, or another master was elected, until one Envoy finds in the pool what the other one \
+         asked for, twelve times in a row. What a backend says whose queue is full is its own error. {}\n\n{rows}",
         std::thread::available_parallelism()?,
         Stamp::of(layout)?,
     ))
