@@ -10,6 +10,7 @@ use crate::cache_status::{CacheStatus, Detail, Forward, Tier};
 use crate::counters::{Event, Result as Counted};
 use crate::gate::{self, Looked};
 use crate::host::Host;
+use crate::join::BATCH;
 use crate::worker::Worker;
 use std::cell::Cell;
 use std::collections::{HashMap, VecDeque};
@@ -120,18 +121,26 @@ impl Batches {
 }
 
 impl Worker {
-    /// The next message, where it is time for one. Whose deadline is over already goes upstream.
+    /// The next message, where it is time for one. Whose deadline is over already goes upstream, and so do all where the gate is left alone
+    /// by now; no more of them than a callback may let go.
     pub(crate) fn send_batch(&mut self, now_ms: u64, acts: &mut Acts) -> Option<Call> {
         let timeout_ms = self.gate.as_ref()?.timeout_ms();
         if !self.batches.is_due() {
             return None;
         }
+        let rests = self.gate.as_mut()?.rests(now_ms);
         let (mut batch, mut waited_ms) = (Vec::new(), 0);
-        while batch.len() < self.batches.most
-            && let Some(next) = self.batches.waiting.pop_front()
-        {
+        for _ in 0..BATCH {
+            if batch.len() >= self.batches.most {
+                break;
+            }
+            let Some(next) = self.batches.waiting.pop_front() else { break };
             let next_ms = now_ms.saturating_sub(next.asker.since_ms);
             match next.standing() {
+                Standing::Waits if rests => {
+                    self.counters.event(Event::GateSkipped);
+                    self.send_upstream(&next, next.asker.forward, acts);
+                }
                 Standing::Waits if next_ms >= timeout_ms => {
                     self.counters.event(Event::GateFailed);
                     let why = Forward { detail: Some(Detail::GateFailed), ..next.asker.forward };
@@ -144,12 +153,12 @@ impl Worker {
                 _ => {}
             }
         }
-        let questions = batch.iter().filter_map(|batched| question(&self.services, &batched.asker.wanted));
-        let number = self.batches.number.wrapping_add(1);
-        let call = self.gate.as_ref()?.ask_together(number, questions, waited_ms);
         if batch.is_empty() {
             return None;
         }
+        let questions = batch.iter().filter_map(|batched| question(&self.services, &batched.asker.wanted));
+        let number = self.batches.number.wrapping_add(1);
+        let call = self.gate.as_ref()?.ask_together(number, questions, waited_ms);
         self.batches.number = number;
         self.batches.sent.insert(number, (batch, self.batches.begin()));
         Some(call)

@@ -87,10 +87,15 @@ impl Gate {
         if is_skipped || ![question.model, question.version].into_iter().all(is_field_value) {
             return Err(Unasked::SkippedModel);
         }
-        if !question.only_if_cached && !self.breaker.admits(now_ms) {
+        if !question.only_if_cached && self.rests(now_ms) {
             return Err(Unasked::BreakerOpen);
         }
         Ok(())
+    }
+
+    /// Is it left alone now? An open breaker says no once each time it has waited.
+    pub fn rests(&mut self, now_ms: u64) -> bool {
+        !self.breaker.admits(now_ms)
     }
 
     /// The lookup to send.

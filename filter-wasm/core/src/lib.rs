@@ -4,13 +4,14 @@
 //! A request passes the modules in this order:
 //!
 //! ```text
-//! exchange   one request's states: Reading -> (hit) | Waiting | Asking -> Forwarding -> Storing
+//! exchange   one request's states: Reading -> (hit) | Waiting | Asking | Batched -> Forwarding -> Storing
 //!   read     headers and body: is it an inference request that can be answered without doubt?
 //!   wanted   what it asks, and under which keys its answer is kept
 //!   l1       ready-encoded answers: in-VM map, then shared slots
 //!   usable   may a kept answer be given to this request?
 //!   join     same answer already on its way in this worker? wait for it
-//!   asking   is a lookup in L2 worth its price?
+//!   asking   is a lookup in L2 worth its price, and what does it come to?
+//!   batched  lookups that go together, where others are under way
 //!   gate     the L2 callout and its circuit breaker
 //!   upstream the one way out to the upstream
 //!   store    the upstream's answer, collected chunk by chunk -> L1, and out (landing) to those who wait

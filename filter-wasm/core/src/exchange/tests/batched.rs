@@ -201,6 +201,31 @@ fn a_message_that_fails_is_one_failure_and_sends_all_of_it_upstream() {
 }
 
 #[test]
+fn those_who_wait_longer_than_they_may_are_let_go_a_few_at_a_time() {
+    let (mut world, mut alone, behind) = World::busy(GATE, 200);
+    world.host.now_ms.set(world.host.now_ms.get() + 5);
+    world.gate_says(&mut alone[0].exchange, "404", b"");
+    let gone: Vec<usize> = (0..4).map(|_| world.wakes().len()).collect();
+    assert_eq!(gone, [64, 64, 64, 8]);
+    drop(behind);
+}
+
+#[test]
+fn where_the_gate_is_left_alone_by_now_those_who_wait_go_upstream_at_once() {
+    let (mut world, mut alone, mut behind) =
+        World::busy(r#", "gate": {"cluster": "gate", "max_batch": 2}"#, 9);
+    world.gate_says(&mut alone[0].exchange, "503", b"");
+    let mut asked = world.sends_batch();
+    while let Some((call, _)) = asked {
+        let (_, acts) = world.hears_of_batch(&call, &[(":status", "503")], Some(b""));
+        asked = batch(&acts);
+    }
+    let last = world.answers(&mut behind.pop().unwrap().exchange, &FRESH, ANSWER);
+    assert_eq!(last, "forebay; fwd=miss; detail=no-generation", "five failures in a row, and nobody asks");
+    assert_eq!(world.another(&[]).acts.flow, Flow::Continue);
+}
+
+#[test]
 fn a_gate_that_knows_no_batches_is_asked_by_each_alone_from_then_on() {
     let (mut world, mut alone, _) = World::busy(GATE, 3);
     world.gate_says(&mut alone[0].exchange, "404", b"");
