@@ -45,7 +45,8 @@ fn together(gate: &Forebay, headers: &[(&str, &str)], lookups: &[Lookup]) -> Vec
 
 /// What it is told by itself.
 fn alone(gate: &Forebay, headers: &[(&str, &str)], lookup: &Lookup) -> Answer {
-    let digest: String = lookup.digest.iter().map(|byte| format!("{byte:02x}")).collect();
+    let digest = <[u8; 32]>::try_from(&*lookup.digest).map(|digest| Digest(digest).to_string());
+    let digest = digest.unwrap_or_else(|_| "short".to_owned());
     let said = [
         ("x-forebay-service", lookup.service.as_str()),
         ("x-forebay-tenant", &lookup.tenant),
