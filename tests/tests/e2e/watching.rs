@@ -220,6 +220,23 @@ fn rules_and_panels_ask_for_what_the_programs_export() {
     }
 }
 
+/// prometheus-adapter has a figure once its `seriesQuery` finds something: an autoscaler that waited for a request that is held would do
+/// nothing under load until one is.
+#[test]
+fn what_autoscalers_find_their_figures_by_is_there_before_anything_was_asked() {
+    let stack = Stack::new().pool(Pool::Redis).start();
+    let rules = checkout().join("k8s/monitoring/prometheus-adapter.yaml");
+    let rules = fs::read_to_string(rules).expect("the adapter's rules");
+    let found_by: Vec<&str> =
+        rules.lines().filter_map(|line| line.trim().strip_prefix("- seriesQuery: ")).collect();
+    assert_eq!(found_by.len(), 2, "{rules}");
+    for port in [stack.backend_ports(0).1, stack.gate_metrics_port().expect("a gate of its own")] {
+        let mut names = Names::new();
+        scrape(port, OWN, &mut names);
+        assert!(found_by.iter().all(|series| names.contains_key(*series)), "{found_by:?}: {names:?}");
+    }
+}
+
 #[test]
 fn every_alert_has_its_tests_and_its_section_in_the_runbook() {
     let read = |path: &str| {
