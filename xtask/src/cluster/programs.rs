@@ -94,6 +94,15 @@ pub(super) const KEDA: Module = Module {
 pub(super) const KEDA_ADAPTER: Module =
     Module { name: "keda-adapter", package: "github.com/kedacore/keda/v2/cmd/adapter", ..KEDA };
 
+/// What gives an HPA what Prometheus counted.
+pub(super) const PROMETHEUS_ADAPTER: Module = Module {
+    folder: "prometheus-adapter",
+    name: "prometheus-adapter",
+    package: "sigs.k8s.io/prometheus-adapter/cmd/adapter",
+    upstream: "sigs.k8s.io/prometheus-adapter",
+    packages: 1220,
+};
+
 impl Module {
     /// The program, built if it isn't there.
     ///
@@ -221,7 +230,7 @@ mod tests {
     #[test]
     fn a_programs_version_is_its_modules() {
         let layout = Layout::find().unwrap();
-        for module in [&KUBE, &COREDNS, &COLLECTOR, &ARGO_CD, &KSERVE, &KEDA] {
+        for module in [&KUBE, &COREDNS, &COLLECTOR, &ARGO_CD, &KSERVE, &KEDA, &PROMETHEUS_ADAPTER] {
             let version = module.version(&layout).unwrap();
             let numbers: Vec<&str> = version.split('.').collect();
             assert!(numbers.len() == 3 && numbers.iter().all(|n| n.parse::<u32>().is_ok()), "{version}");

@@ -164,6 +164,10 @@ const CHECKS: &[Check] = &[
         "by the gate's own Role and an HPA from one on: from no backend to three and back, five times, each one wake, no request lost or answered wrongly",
         cycles::hpa_from_one,
     ),
+    Check::long(
+        "by an HPA to zero, as prometheus-adapter tells it by our rules: each figure is what gates and backends count; from no backend to three and back, five times, each one wake, no request lost or answered wrongly",
+        cycles::hpa_by_prometheus,
+    ),
     Check::long("stage and prod install, with TLS everywhere, and pass helm test", environments::all),
     Check::long(
         "KServe's controller takes runtimes and InferenceServices as they are, and makes of each what its page says",

@@ -6,6 +6,7 @@ mod client;
 mod failures;
 mod hits;
 mod keda;
+mod prometheus;
 mod replicas;
 mod scene;
 mod service;
@@ -68,6 +69,22 @@ pub(super) fn hpa_from_one(bed: &Bed<'_>) -> Result<String> {
     cycled(bed, &Scaler { settings, up_by_hand: false, down_by_hand: true, hpa: true })
 }
 
+/// # Errors
+/// As [`keda`], or a figure is not what gates and backends count.
+pub(super) fn hpa_by_prometheus(bed: &Bed<'_>) -> Result<String> {
+    let versions = prometheus::prepare(bed)?;
+    let scaler = Scaler { settings: prometheus::SETTINGS, up_by_hand: false, down_by_hand: false, hpa: true };
+    inside(bed, || {
+        let service = Service::install(bed, scaler.settings)?;
+        prometheus::start(&service)?;
+        let figures = prometheus::figures(&service)?;
+        let found = through(&service, &scaler)?;
+        prometheus::stop(bed)?;
+        service.remove()?;
+        Ok(format!("{versions}: {figures}; {found}"))
+    })
+}
+
 /// What is wrong when others than backends come and go.
 ///
 /// # Errors
@@ -83,13 +100,16 @@ pub(super) fn failures(bed: &Bed<'_>) -> Result<String> {
 fn cycled(bed: &Bed<'_>, scaler: &Scaler) -> Result<String> {
     inside(bed, || {
         let service = Service::install(bed, scaler.settings)?;
-        if scaler.hpa {
-            service.hasten()?;
-        }
-        let scene = Scene::start(&service, scaler)?;
-        let found = scene.run()?;
-        drop(scene);
+        let found = through(&service, scaler)?;
         service.remove()?;
         Ok(found)
     })
+}
+
+/// Takes a service through its cycles.
+fn through(service: &Service<'_>, scaler: &Scaler) -> Result<String> {
+    if scaler.hpa {
+        service.hasten()?;
+    }
+    Scene::start(service, scaler)?.run()
 }

@@ -49,14 +49,21 @@ fn path(namespace: &str, metric: &str) -> String {
     format!("/apis/external.metrics.k8s.io/v1beta1/namespaces/{namespace}/{metric}")
 }
 
-/// What the API server hands on.
-fn value(bed: &Bed<'_>, metric: &str) -> Result<String> {
-    let list: Value = serde_json::from_str(&bed.kube.run(&format!("get --raw {}", path(OWN, metric)))?)?;
+/// What the API server hands on, of the bed's namespace.
+///
+/// # Errors
+/// Nobody gives that figure.
+pub(super) fn value(bed: &Bed<'_>, metric: &str) -> Result<String> {
+    let told = bed.kube.run(&format!("get --raw {}", path(&bed.namespace, metric)))?;
+    let list: Value = serde_json::from_str(&told)?;
     Ok(list["items"][0]["value"].as_str().context("no value")?.to_owned())
 }
 
 /// What the HPA has read, if that is both.
-fn read(bed: &Bed<'_>) -> Result<String> {
+///
+/// # Errors
+/// It has not.
+pub(super) fn read(bed: &Bed<'_>) -> Result<String> {
     let hpa = bed.json(&format!("get horizontalpodautoscaler {RELEASE}-backend"))?;
     let read = hpa["status"]["currentMetrics"].as_array().context("nothing yet")?;
     let figure = |metric: &Value| {

@@ -44,8 +44,7 @@ impl Images {
             (Some(folder), Some(forebay)) => (folder.clone(), forebay.clone()),
             _ => images::for_this_machine(layout)?,
         };
-        let unpacked = layout.dir.join("debian/redis/usr/bin/redis-server");
-        let redis = if unpacked.exists() { unpacked } else { layout.bin("redis-server").canonicalize()? };
+        let redis = of_debian(layout, "redis", "redis-server")?;
         Ok(Self { folder, repository: layout.repository(), redis, forebay })
     }
 
@@ -136,4 +135,13 @@ impl Images {
         let machine = if std::env::consts::ARCH == "aarch64" { "arm64" } else { "amd64" };
         self.folder.join(format!("{name}-{machine}.tar"))
     }
+}
+
+/// A program that set-up unpacked in that folder, or else found on PATH: not the script by which it runs here.
+///
+/// # Errors
+/// It is in neither place.
+pub(super) fn of_debian(layout: &Layout, folder: &str, program: &str) -> Result<PathBuf> {
+    let unpacked = layout.dir.join("debian").join(folder).join("usr/bin").join(program);
+    Ok(if unpacked.exists() { unpacked } else { layout.bin(program).canonicalize()? })
 }

@@ -9,7 +9,7 @@ use rig::http::Connection;
 
 use super::client::{Asked, Values};
 use super::replicas::Replicas;
-use super::service::{PROMPT, Service};
+use super::service::{GONE, PROMPT, Service};
 use super::{KEDA, PATIENCE, keda};
 use crate::cluster::await_it::until;
 use crate::cluster::test::bed::Bed;
@@ -40,10 +40,7 @@ pub(super) fn all(bed: &Bed<'_>) -> Result<String> {
     let mut found = Vec::new();
     for part in [killed, no_prometheus, node] {
         scene.replicas.until("none is there", PATIENCE, |seen| seen.wanted == 0 && seen.there == 0)?;
-        scene
-            .service
-            .bed
-            .run("wait pods --selector app.kubernetes.io/component=backend --for delete --timeout 60s")?;
+        scene.service.bed.run(GONE)?;
         let seen = part(&scene)?;
         println!("           {seen}");
         found.push(seen);

@@ -11,7 +11,7 @@ use anyhow::{Context, Result, anyhow, ensure};
 use super::client::{Asked, Values, connect};
 use super::hits::Hits;
 use super::replicas::Replicas;
-use super::service::{PATIENT, PROMPT, Service};
+use super::service::{GONE, PATIENT, PROMPT, Service};
 use super::took::Took;
 use super::{PATIENCE, Scaler};
 use crate::cluster::test::bed::RELEASE;
@@ -174,9 +174,7 @@ impl<'a> Scene<'a> {
             self.by_hand(0)?;
         }
         self.replicas.until("none is wanted", PATIENCE, |seen| seen.wanted == 0)?;
-        // One that ends still answers: whoever comes then wakes nobody.
-        let gone = "wait pods --selector app.kubernetes.io/component=backend --for delete --timeout 120s";
-        self.service.bed.run(gone).map(drop)
+        self.service.bed.run(GONE).map(drop)
     }
 
     fn by_hand(&self, count: u32) -> Result<()> {

@@ -25,6 +25,9 @@ const WAITS: &str = "max_batch_size: 64 dynamic_batching { preferred_batch_size:
 const SETTINGS: &str = "--set gate.hold.enabled=true --set gate.hold.timeoutSecs=180 --set models.from=pvc \
      --set models.pvc.claim=forebay-models --set backend.settings.log-format=json --set scaling.max=3 --set scaling.requests=4 \
      --set scaling.busy=4 --set scaling.cooldownSecs=10 --set test.model=";
+/// Waits for the last backend's end: one that ends still answers, and whoever comes then wakes nobody.
+pub(super) const GONE: &str =
+    "wait pods --selector app.kubernetes.io/component=backend --for delete --timeout 120s";
 
 pub(super) struct Service<'a> {
     pub(super) bed: Bed<'a>,
