@@ -10,8 +10,8 @@ use std::time::{Duration, Instant};
 use anyhow::{Result, anyhow, ensure};
 use rig::forebay::Ports;
 use rig::group::Group;
-use rig::http::{Connection, metric, post, send};
-use rig::process::{PATIENCE, free_port, listens};
+use rig::http::{Answer, Connection, metric, post, send};
+use rig::process::{PATIENCE, free_port, listens, until};
 use rig::tier::Tier;
 use rig::v2::{JSON, fp32};
 
@@ -204,7 +204,8 @@ fn crowd(scene: &Scene<'_>) -> Result<Figure> {
 fn hits(scene: &Scene<'_>) -> Result<Figure> {
     let kept = scene.new_request();
     scene.wakes(|_| {
-        ensure!(send(scene.gate, &kept)?.status == 200, "nothing is kept");
+        // It is written behind the answer.
+        until("an answer is kept", || send(scene.gate, &kept).ok().filter(is_hit));
         Ok(())
     })?;
     let (mut own, mut against) = (Vec::new(), Vec::new());
@@ -238,6 +239,10 @@ fn meanwhile(scene: &Scene<'_>, kept: &[u8], done: impl FnOnce() -> Result<()>) 
     })
 }
 
+fn is_hit(answer: &Answer) -> bool {
+    answer.status == 200 && answer.cache_status() == "forebay-gate; hit"
+}
+
 fn hit(port: u16, kept: &[u8], enough: &AtomicBool) -> Result<Vec<Duration>> {
     let mut connection = Connection::open(port)?;
     let (mut took, mut due) = (Vec::new(), Instant::now());
@@ -245,7 +250,7 @@ fn hit(port: u16, kept: &[u8], enough: &AtomicBool) -> Result<Vec<Duration>> {
         thread::sleep(due.saturating_duration_since(Instant::now()));
         connection.write(kept)?;
         let answer = connection.read()?;
-        ensure!(answer.status == 200 && answer.cache_status() == "forebay-gate; hit", "no hit: {answer:?}");
+        ensure!(is_hit(&answer), "no hit: {answer:?}");
         took.push(due.elapsed());
         due += EVERY;
     }
