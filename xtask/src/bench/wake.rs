@@ -14,6 +14,7 @@ use rig::http::{Answer, Connection, metric, post, send};
 use rig::process::{PATIENCE, free_port, listens, until};
 use rig::tier::Tier;
 use rig::v2::{JSON, fp32};
+use rustix::thread::{CpuSet, sched_setaffinity};
 
 use super::figure::{Figure, Target};
 use super::{MEASURED_CPU, OTHER_CPU, Settings};
@@ -102,10 +103,10 @@ impl<'a> Scene<'a> {
     /// The same of one that yields its processor to who asks for hits: in a cluster it starts on another machine.
     fn wakes_elsewhere<T>(&self, done: impl FnOnce(Instant) -> Result<T>) -> Result<T> {
         let serve = self.forebay("serve", OTHER_CPU)?;
-        let mut yields = command("nice", ["-n", "19"]);
-        yields.arg(serve.get_program()).args(serve.get_args());
-        yields.envs(serve.get_envs().filter_map(|(name, value)| Some((name, value?))));
-        self.wake(yields, done)
+        let mut idle = command("chrt", ["--idle", "0"]);
+        idle.arg(serve.get_program()).args(serve.get_args());
+        idle.envs(serve.get_envs().filter_map(|(name, value)| Some((name, value?))));
+        self.wake(idle, done)
     }
 
     fn wake<T>(&self, mut serve: Command, done: impl FnOnce(Instant) -> Result<T>) -> Result<T> {
@@ -244,6 +245,10 @@ fn is_hit(answer: &Answer) -> bool {
 }
 
 fn hit(port: u16, kept: &[u8], enough: &AtomicBool) -> Result<Vec<Duration>> {
+    // The gate has a processor of its own.
+    let mut cpus = CpuSet::new();
+    cpus.set(OTHER_CPU.parse()?);
+    sched_setaffinity(None, &cpus)?;
     let mut connection = Connection::open(port)?;
     let (mut took, mut due) = (Vec::new(), Instant::now());
     while !enough.load(Ordering::Relaxed) {
