@@ -1,7 +1,7 @@
 //! From a leader's answer to those who waited for it: in the encoding that each wants, a batch a callback of the root context.
 
 use crate::acts::{Act, Acts};
-use crate::cache_status::{CacheStatus, Detail, Tier};
+use crate::cache_status::{CacheStatus, Detail, Forward, Fwd, StaleFor, Tier};
 use crate::counters::{Event, Result as Counted};
 use crate::encoding;
 use crate::host::Host;
@@ -18,22 +18,44 @@ use forebay_protocol::wants::Wants;
 use std::cell::RefCell;
 use std::rc::Rc;
 
-/// An answer that others wait for. From the pool it is canonical and can be had in every encoding; from the upstream it is bytes in
-/// the encoding of the one who asked, and is given to those who want the same.
+/// An answer that others wait for. From the pool it is canonical and can be had in every encoding; else it is bytes in the encoding of
+/// the one who asked, and is given to those who want the same.
 pub struct Landed {
     key: AnswerKey,
     answer: Rc<Answer>,
-    entry: Option<Box<Entry>>,
+    source: Source,
     /// What was made of the entry so far.
     forms: RefCell<Vec<(Wants, Rc<Answer>)>>,
     /// What all of it takes of the worker's memory.
     held: Held,
 }
 
+/// Where an answer has come from.
+enum Source {
+    /// The upstream, to a request that went there.
+    Upstream,
+    /// The upstream, to a callout in the name of that context.
+    Callout(u32),
+    /// It was kept, is stale, and the upstream has failed.
+    Stale,
+    /// The pool.
+    Pool(Box<Entry>),
+}
+
 impl Landed {
     /// The upstream's `answer`, as it is kept under `key`; `held` holds its bytes.
     pub fn new(key: AnswerKey, answer: Rc<Answer>, held: Held) -> Self {
-        Self { key, answer, entry: None, forms: RefCell::default(), held }
+        Self { key, answer, source: Source::Upstream, forms: RefCell::default(), held }
+    }
+
+    /// The same, to a callout that was made in the name of `context`, which waits with the others.
+    pub fn by_callout(key: AnswerKey, answer: Rc<Answer>, context: u32, held: Held) -> Self {
+        Self { source: Source::Callout(context), ..Self::new(key, answer, held) }
+    }
+
+    /// The `answer` that is given where the upstream has failed.
+    pub fn stale(key: AnswerKey, answer: Rc<Answer>, held: Held) -> Self {
+        Self { source: Source::Stale, ..Self::new(key, answer, held) }
     }
 
     /// The `answer` that was made of the pool's entry for who wants it so; `held` holds the bytes of both.
@@ -44,13 +66,21 @@ impl Landed {
         held: Held,
     ) -> Self {
         let forms = RefCell::new(vec![(wants, answer.clone())]);
-        Self { key, answer, entry: Some(entry), forms, held }
+        Self { key, answer, source: Source::Pool(entry), forms, held }
     }
 
     /// Might it be given to `wanted`?
     fn suits(&self, wanted: &Wanted, rules: &Rules<'_>) -> bool {
-        let has_form = self.entry.is_some() || self.key == wanted.key;
-        has_form && rules.suits(wanted, &self.answer).is_ok()
+        match self.source {
+            Source::Pool(_) => rules.suits(wanted, &self.answer).is_ok(),
+            Source::Upstream | Source::Callout(_) => {
+                self.key == wanted.key && rules.suits(wanted, &self.answer).is_ok()
+            }
+            Source::Stale => {
+                self.key == wanted.key
+                    && rules.stale(wanted, &self.answer).is_some_and(|stale| stale.if_error)
+            }
+        }
     }
 
     /// As `wanted` wants it; each form is made once.
@@ -61,7 +91,9 @@ impl Landed {
         if self.key == wanted.key {
             return Ok(self.answer.clone());
         }
-        let (Some(parsed), Some(entry)) = (&wanted.parsed, &self.entry) else { return Err(Detail::Unsuited) };
+        let (Some(parsed), Source::Pool(entry)) = (&wanted.parsed, &self.source) else {
+            return Err(Detail::Unsuited);
+        };
         let mut forms = self.forms.borrow_mut();
         if let Some((_, answer)) = forms.iter().find(|(wants, _)| *wants == parsed.wants) {
             return Ok(answer.clone());
@@ -85,7 +117,7 @@ impl Worker {
         let landed = if let Outcome::Answer(landed) = &outcome { Some(landed.clone()) } else { None };
         let service = self.services.get(usize::from(wanted.incoming.route.service));
         let service = service.map_or("", String::as_str);
-        let just_came = landed.as_ref().is_some_and(|landed| landed.entry.is_none());
+        let just_came = landed.as_ref().is_some_and(|landed| !matches!(landed.source, Source::Pool(_)));
         let rules = Rules { config: &self.config, live: &self.live, service, now_ms, just_came };
         let suits =
             |waiting: &Rc<Wanted>| landed.as_ref().is_some_and(|landed| landed.suits(waiting, &rules));
@@ -129,8 +161,7 @@ impl Worker {
             Release::Answer(landed) => {
                 let why = match landed.encoded(wanted, self.live.skew_ms()) {
                     Ok(answer) => {
-                        let (act, counted) = self.answered(host, seat, &landed, answer);
-                        return (act, counted, "");
+                        return self.answered(host, seat, &landed, answer);
                     }
                     Err(why) => why,
                 };
@@ -153,24 +184,38 @@ impl Worker {
         (Act::Resume { context }, Counted::Miss, why.text())
     }
 
-    /// What came of the leader's request came of the waiter's: a hit where the pool answered, and an answer of the upstream's else.
+    /// What came of the leader's request came of the waiter's: a hit where the pool answered, an answer of the upstream's, which one of them
+    /// may have had made, or what is stale instead of an error.
     fn answered(
         &mut self,
         host: &dyn Host,
         seat: &Seat<Rc<Wanted>>,
         landed: &Landed,
         answer: Rc<Answer>,
-    ) -> (Act, Counted) {
+    ) -> (Act, Counted, &'static str) {
         let (wanted, now_ms) = (&seat.claim, host.now_ms());
-        let (told, counted, status) = if landed.entry.is_some() {
-            let ttl_s = answer.stored().usable(&wanted.incoming.directives, now_ms).map_or(0, |it| it.ttl_s);
-            let tier = Tier::L2;
-            (tier.as_told(), Counted::Hit(tier), CacheStatus::Hit { ttl_s, tier })
-        } else {
-            (poll::Tier::Collapsed, Counted::Collapsed, CacheStatus::Collapsed)
+        let (told, counted, status, why) = match landed.source {
+            Source::Pool(_) => {
+                let usable = answer.stored().usable(&wanted.incoming.directives, now_ms);
+                let (tier, ttl_s) = (Tier::L2, usable.map_or(0, |it| it.ttl_s));
+                (tier.as_told(), Counted::Hit(tier), CacheStatus::Hit { ttl_s, tier }, "")
+            }
+            Source::Callout(context) if context == seat.context => {
+                let forward = Forward::from(Fwd::Stale);
+                let status = CacheStatus::Miss { forward, stored: true, not_stored: None };
+                (poll::Tier::Upstream, Counted::Miss, status, forward.text())
+            }
+            Source::Upstream | Source::Callout(_) => {
+                (poll::Tier::Collapsed, Counted::Collapsed, CacheStatus::Collapsed, "")
+            }
+            Source::Stale => {
+                self.counters.event(Event::StaleIfError);
+                let (why, tier) = (StaleFor::Error, Tier::Vm);
+                (tier.as_told(), Counted::Stale, CacheStatus::Stale { why, stale_s: 0 }, why.text())
+            }
         };
         let times = (seat.since_ms(), now_ms);
-        (self.give((seat.context, wanted), answer, (status, told), times), counted)
+        (self.give((seat.context, wanted), answer, (status, told), times), counted, why)
     }
 
     /// Answers the held request of `context`, which is not the callback's own. It has waited since `since_ms`.

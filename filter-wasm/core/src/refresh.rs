@@ -1,13 +1,18 @@
-//! Stale answers are made anew behind the requests that were given them. A request and its body enter; a callout to a backend leaves, from
-//! the root context, which outlives the request; its answer enters L1 as any upstream's does. Of what is equal one at a time is
-//! under way, and one that fails is not tried again at once: so no herd of them meets a backend.
+//! Stale answers are made anew, behind the requests that were given them or, of calls, before. A request and its body enter; a callout to a
+//! backend leaves, from the root context, which outlives the request; its answer enters L1 as any upstream's does. Of what is equal one
+//! at a time is under way, and one that fails is not tried again at once: so no herd of them meets a backend.
+//!
+//! A call may wait for it, since an error can't be replaced on its way to who called. The refresh leads the flight then, in the call's name:
+//! its answer goes to all who wait; after an error they get what is stale.
 
 use crate::acts::{Act, Acts, Call, Ticket};
 use crate::config::Refresh as Settings;
 use crate::counters::Event;
-use crate::exchange::storable::{GRPC_STATUS, storable};
+use crate::exchange::storable::{GRPC_STATUS, is_error, is_error_of_call, storable};
 use crate::host::{Host, Of};
-use crate::l1::AnswerKey;
+use crate::join::Outcome;
+use crate::l1::{Answer, AnswerKey};
+use crate::landing::Landed;
 use crate::memory::Held;
 use crate::wanted::Wanted;
 use crate::worker::Worker;
@@ -34,6 +39,26 @@ pub struct Refresh {
     pub header_length: Vec<u8>,
     /// What the body takes of the worker's memory, and the answer to it.
     pub held: Held,
+    /// Who waits for it, if anybody does.
+    pub led: Option<Led>,
+}
+
+/// A call that leads a flight by a refresh.
+#[derive(Debug)]
+pub struct Led {
+    /// Its context.
+    pub context: u32,
+    /// What is given instead of an error.
+    pub stale: Rc<Answer>,
+}
+
+/// What came of one that failed lately.
+#[derive(Clone, Copy, Debug)]
+struct Failure {
+    /// When the next one of its key may begin.
+    until_ms: u64,
+    /// The backend can't answer now; else its answer is one that is not kept.
+    is_error: bool,
 }
 
 /// Those of one worker.
@@ -42,8 +67,7 @@ pub struct Refreshes {
     settings: Option<Settings>,
     waiting: VecDeque<Refresh>,
     under_way: HashMap<u32, Refresh>,
-    /// Keys that failed, and when they may be tried again.
-    failed: HashMap<AnswerKey, u64>,
+    failed: HashMap<AnswerKey, Failure>,
     sent: u32,
 }
 
@@ -59,19 +83,24 @@ impl Refreshes {
     }
 
     /// Shall one of that key begin?
-    pub fn wants(&self, key: &AnswerKey, now_ms: u64) -> bool {
+    fn wants(&self, key: &AnswerKey, now_ms: u64) -> bool {
         let all = || self.waiting.iter().chain(self.under_way.values());
-        let pauses = self.failed.get(key).is_some_and(|until_ms| now_ms < *until_ms);
+        let pauses = self.failed.get(key).is_some_and(|failure| now_ms < failure.until_ms);
         !pauses && all().count() < MOST && all().all(|refresh| refresh.wanted.key != *key)
     }
 
-    /// Begins one: it is sent when the root context comes.
-    pub fn begin(&mut self, refresh: Refresh) {
-        self.waiting.push_back(refresh);
+    /// Did the backend just fail to make that answer anew?
+    pub fn has_failed(&self, key: &AnswerKey, now_ms: u64) -> bool {
+        self.failed.get(key).is_some_and(|failure| failure.is_error && now_ms < failure.until_ms)
     }
 
     /// The callout of one that waited.
-    fn send(&mut self, mut refresh: Refresh, identity: Vec<(&'static str, String)>) -> Option<Call> {
+    fn send(
+        &mut self,
+        mut refresh: Refresh,
+        identity: Vec<(&'static str, String)>,
+        now_ms: u64,
+    ) -> Option<Call> {
         let settings = self.settings.as_ref()?;
         let incoming = &refresh.wanted.incoming;
         let is_call = incoming.path.is_call();
@@ -88,6 +117,9 @@ impl Refreshes {
         headers.extend(settings.headers.iter().map(|(name, value)| (name.clone().into(), value.clone())));
         headers.retain(|(_, value)| !value.is_empty());
         self.sent = self.sent.wrapping_add(1);
+        // Who waits has no use for it later.
+        let left_ms =
+            incoming.until_ms.filter(|_| refresh.led.is_some()).map(|until| until.saturating_sub(now_ms));
         let call = Call {
             ticket: Ticket::Refresh(self.sent),
             cluster: cluster.to_owned(),
@@ -96,7 +128,7 @@ impl Refreshes {
             path: incoming.path.text().to_owned().into(),
             headers,
             body: std::mem::take(&mut refresh.body),
-            timeout_ms: settings.timeout_ms,
+            timeout_ms: left_ms.map_or(settings.timeout_ms, |left| left.clamp(1, settings.timeout_ms)),
         };
         self.under_way.insert(self.sent, refresh);
         Some(call)
@@ -108,17 +140,42 @@ impl Refreshes {
     }
 
     /// It gave nothing that can be kept: others of its key wait.
-    fn failed(&mut self, key: AnswerKey, now_ms: u64) {
+    fn failed(&mut self, key: AnswerKey, is_error: bool, now_ms: u64) {
         if self.failed.len() >= MOST_FAILURES {
-            self.failed.retain(|_, until_ms| now_ms < *until_ms);
+            self.failed.retain(|_, failure| now_ms < failure.until_ms);
         }
         if self.failed.len() < MOST_FAILURES {
-            self.failed.insert(key, now_ms.saturating_add(PAUSE_MS));
+            self.failed.insert(key, Failure { until_ms: now_ms.saturating_add(PAUSE_MS), is_error });
         }
     }
 }
 
 impl Worker {
+    /// Has the answer to the callback's own request made anew, in the name of who leads by it, if anybody. Not if that is done already, or
+    /// there is no room for its body.
+    pub(crate) fn begin_refresh(
+        &mut self,
+        host: &dyn Host,
+        (wanted, led): (&Rc<Wanted>, Option<Led>),
+        now_ms: u64,
+        acts: &mut Acts,
+    ) -> bool {
+        if !self.refreshes.wants(&wanted.key, now_ms) {
+            return false;
+        }
+        let (body, held) = (host.body(Of::Request, self.config.max_body_bytes), self.memory.hold());
+        let Some(body) = body.filter(|body| !body.is_empty() && held.grow_to(body.len())) else {
+            return false;
+        };
+        let headers = host.headers(Of::Request);
+        let header_length =
+            headers.first(header::INFERENCE_HEADER_CONTENT_LENGTH).unwrap_or_default().to_vec();
+        let refresh = Refresh { wanted: wanted.clone(), body, header_length, held, led };
+        self.refreshes.waiting.push_back(refresh);
+        self.wake(acts);
+        true
+    }
+
     /// Has the next one sent when the root context comes again.
     pub(crate) fn refresh_soon(&mut self, acts: &mut Acts) {
         if !self.refreshes.waiting.is_empty() {
@@ -127,34 +184,49 @@ impl Worker {
     }
 
     /// One at a time: a callout is the last act of a callback.
-    pub(crate) fn send_refresh(&mut self, acts: &mut Acts) {
+    pub(crate) fn send_refresh(&mut self, now_ms: u64, acts: &mut Acts) {
         let Some(refresh) = self.refreshes.waiting.pop_front() else { return };
         self.refresh_soon(acts);
         let wanted = refresh.wanted.clone();
         let identity: Vec<_> = self.identity(wanted.incoming.tenant.as_ref()).collect();
-        let call = self.refreshes.send(refresh, identity);
+        let call = self.refreshes.send(refresh, identity, now_ms);
         acts.list.extend(call.map(|call| Act::Call(Box::new(call))));
     }
 
     /// A refresh was answered with a body of that size, or (`None`) failed.
     pub(crate) fn refreshed(&mut self, host: &dyn Host, number: u32, body_size: Option<usize>) {
         let Some(refresh) = self.refreshes.under_way.remove(&number) else { return };
-        let (wanted, now_ms) = (refresh.wanted, host.now_ms());
-        let answer = body_size.and_then(|size| {
-            let headers = host.headers(Of::Call);
-            let storable = storable(&headers, &wanted, self.terms(&wanted.incoming)).ok()?;
-            let body = host.body(Of::Call, size).filter(|_| refresh.held.grow_by(size))?;
-            let is_call = wanted.incoming.path.is_call();
-            let is_ok = !is_call || host.headers(Of::CallTrailers).first(GRPC_STATUS) == Some(b"0");
-            let is_whole = is_ok && body.len() == size && storable.is_whole(&body);
-            storable.answer(body, now_ms, is_call, self.room_to_inflate()).filter(|_| is_whole)
-        });
-        let Some(answer) = answer else {
+        let now_ms = host.now_ms();
+        let answer = body_size.and_then(|size| self.made_anew(host, &refresh, size, now_ms)).map(Rc::new);
+        let Refresh { wanted, held, led, .. } = refresh;
+        let landed = if let Some(answer) = answer {
+            self.counters.event(Event::Refreshed);
+            self.l1.store(host, wanted.key, &answer, true);
+            self.l1.alias(&wanted);
+            led.as_ref().map(|led| Landed::by_callout(wanted.key, answer, led.context, held))
+        } else {
+            let is_error = body_size.is_none()
+                || is_error(&host.headers(Of::Call))
+                || [Of::Call, Of::CallTrailers].iter().any(|of| is_error_of_call(&host.headers(*of)));
             self.counters.event(Event::RefreshFailed);
-            return self.refreshes.failed(wanted.key, now_ms);
+            self.refreshes.failed(wanted.key, is_error, now_ms);
+            led.as_ref().filter(|_| is_error).map(|led| Landed::stale(wanted.key, led.stale.clone(), held))
         };
-        self.counters.event(Event::Refreshed);
-        self.l1.store(host, wanted.key, &Rc::new(answer), true);
-        self.l1.alias(&wanted);
+        if let Some(led) = led {
+            // Whatever else it said, the upstream shall say itself to one of those who wait.
+            let outcome = landed.map_or(Outcome::Failed, |landed| Outcome::Answer(Rc::new(landed)));
+            self.finish(led.context, &wanted, outcome, now_ms);
+        }
+    }
+
+    /// The answer to a refresh, with a body of that size, if it is one that is kept.
+    fn made_anew(&self, host: &dyn Host, refresh: &Refresh, size: usize, now_ms: u64) -> Option<Answer> {
+        let Refresh { wanted, held, .. } = refresh;
+        let storable = storable(&host.headers(Of::Call), wanted, self.terms(&wanted.incoming)).ok()?;
+        let body = host.body(Of::Call, size).filter(|_| held.grow_by(size))?;
+        let is_call = wanted.incoming.path.is_call();
+        let is_ok = !is_call || host.headers(Of::CallTrailers).first(GRPC_STATUS) == Some(b"0");
+        let is_whole = is_ok && body.len() == size && storable.is_whole(&body);
+        storable.answer(body, now_ms, is_call, self.room_to_inflate()).filter(|_| is_whole)
     }
 }

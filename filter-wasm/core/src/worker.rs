@@ -249,7 +249,7 @@ impl Worker {
                 self.refresh_soon(&mut acts);
                 acts.push(Act::Call(Box::new(call)));
             }
-            None => self.send_refresh(&mut acts),
+            None => self.send_refresh(now_ms, &mut acts),
         }
         acts
     }
@@ -282,6 +282,7 @@ impl Worker {
         }
         if let Ticket::Refresh(number) = ticket {
             self.refreshed(host, number, body_size);
+            self.release_soon(&mut acts);
         }
         if let Ticket::Lookups(number) = ticket {
             self.batch_ends(host, number, body_size, &mut acts);

@@ -177,3 +177,30 @@ fn an_error_is_replaced_by_what_is_stale() {
     assert_eq!(stack.infer(MODEL, &JSON, &fp32(&[5.0])).status, 503, "nothing of it is kept");
     stack.sound();
 }
+
+#[test]
+fn a_call_that_would_fail_has_what_is_stale_instead_and_one_that_would_not_what_is_new() {
+    let mut stack = Stack::new().filter(json!({"gate": null})).start();
+    short_lived(&stack, &["stale_if_error"]);
+    let connection = e2e::http2::Connection::open(stack.port).expect("Envoy accepts");
+    let call =
+        |value| e2e::grpc::call(&connection, &format!("{SERVICE}/ModelInfer"), &infer_request(MODEL, value));
+    let told = |answer: &Answer, told: &str| {
+        is(answer, "forebay; ");
+        assert_eq!(answer.header("grpc-status"), "0", "{answer:?}");
+        answer.nearest_cache() == told
+    };
+    is(&call(2.0), "forebay; fwd=");
+    let computed = stack.inferences(MODEL);
+    until("it is made anew", || told(&call(2.0), "forebay; fwd=stale; stored").then_some(()));
+    assert_eq!(stack.inferences(MODEL), computed + 1);
+    stack.backends[0].process.kill();
+    let given = until("what is stale is given", || {
+        let answer = call(2.0);
+        told(&answer, "forebay; fwd=stale; detail=stale-if-error").then_some(answer)
+    });
+    assert!(given.body.ends_with(&2_f32.to_le_bytes()), "{given:?}");
+    assert!(given.header("age").parse::<u64>().is_ok_and(|age| age >= 1), "{given:?}");
+    assert_eq!(call(5.0).header("grpc-status"), "14", "nothing of it is kept");
+    stack.sound();
+}

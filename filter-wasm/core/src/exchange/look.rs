@@ -12,13 +12,11 @@ use crate::host::{Host, Of};
 use crate::join::Entered;
 use crate::l1::repeats::Repeat;
 use crate::l1::{Answer, Missing};
-use crate::refresh::Refresh;
 use crate::reply::Reply;
 use crate::wanted::{Incoming, Reading, Wanted};
 use crate::worker::{Answered, Worker};
 use forebay_protocol::digest::{Digest, raw_key};
 use forebay_protocol::freshness::Usable;
-use forebay_protocol::header;
 use std::rc::Rc;
 
 /// A kept answer that may be given.
@@ -115,7 +113,7 @@ impl Exchange {
         let mut going = Going::new(wanted.clone(), now_ms);
         if !wanted.incoming.looks_up() {
             going.forward = Fwd::Request.into();
-            let acts = self.forward(worker, going);
+            let acts = self.forward(worker, host, going);
             return route::meet(worker, wanted, acts);
         }
         match worker.find(host, wanted, now_ms) {
@@ -155,19 +153,25 @@ impl Exchange {
         let revalidates =
             stale.while_revalidate && !is_elsewhere && worker.refreshes.reach(incoming.path.is_call());
         let lacks_backend = worker.lacks_backend(host, service, now_ms);
+        let has_failed = incoming.path.is_call() && worker.refreshes.has_failed(&wanted.key, now_ms);
         let why = if lacks_backend && (stale.if_error || revalidates) {
             StaleFor::NoBackend
         } else if revalidates {
             StaleFor::Revalidation
         } else if stale.is_accepted {
             StaleFor::MaxStale
+        } else if stale.if_error && has_failed {
+            StaleFor::Error
         } else {
             going.stale = stale.if_error.then_some(answer);
             return None;
         };
         let mut acts = Acts::go();
         if revalidates && !lacks_backend {
-            begin_refresh(worker, host, &wanted, now_ms, &mut acts);
+            worker.begin_refresh(host, (&wanted, None), now_ms, &mut acts);
+        }
+        if why == StaleFor::Error {
+            worker.counters.event(Event::StaleIfError);
         }
         let status = CacheStatus::Stale { why, stale_s: stale.stale_s };
         let hit = Hit { answer, tier: Tier::Vm, status, since_ms: now_ms, now_ms };
@@ -179,7 +183,7 @@ impl Exchange {
         let wanted = going.wanted.clone();
         // Whether it waits or asks, its body stays where it is meanwhile. What came in pieces is counted already.
         if !wanted.body.grow_to(wanted.body_bytes) {
-            return self.forward_without_room(worker, going);
+            return self.forward_without_room(worker, host, going);
         }
         let joins = !going.is_shadow() && !wanted.incoming.restricted;
         if joins && !wanted.incoming.directives.only_if_cached {
@@ -195,10 +199,10 @@ impl Exchange {
         self.ask(worker, host, going, now_ms)
     }
 
-    fn forward_without_room(&mut self, worker: &mut Worker, mut going: Going) -> Acts {
+    fn forward_without_room(&mut self, worker: &mut Worker, host: &dyn Host, mut going: Going) -> Acts {
         worker.counters.event(Event::OutOfMemory);
         going.forward.detail = Some(Detail::OutOfMemory);
-        self.forward(worker, going)
+        self.forward(worker, host, going)
     }
 
     /// Answers from the cache, with the client's id.
@@ -232,27 +236,29 @@ impl Exchange {
     fn ask(&mut self, worker: &mut Worker, host: &dyn Host, mut going: Going, now_ms: u64) -> Acts {
         let wanted = going.wanted.clone();
         let (Some(_), None) = (wanted.digest(), &going.shadow) else {
-            return self.forward(worker, going);
+            return self.forward(worker, host, going);
         };
         if !worker.should_ask(host, &wanted, now_ms) {
             worker.counters.event(Event::LookupSpared);
             going.forward.detail = going.forward.detail.or(Some(Detail::NotAsked));
-            return self.forward(worker, going);
+            return self.forward(worker, host, going);
         }
         let question = question(&worker.services, &wanted);
         match question.zip(worker.gate.as_mut()).map(|(question, gate)| gate.admits(&question, now_ms)) {
-            Some(Ok(())) => return self.ask_gate(worker, going, now_ms),
+            Some(Ok(())) => return self.ask_gate(worker, host, going, now_ms),
             Some(Err(Unasked::BreakerOpen)) => worker.counters.event(Event::GateSkipped),
             Some(Err(Unasked::SkippedModel)) | None => {}
         }
-        self.forward(worker, going)
+        self.forward(worker, host, going)
     }
 
-    /// A callout of its own, or its place among those that go together. Who has more time than others goes alone, and so does who
-    /// goes on in any case.
-    fn ask_gate(&mut self, worker: &mut Worker, mut going: Going, now_ms: u64) -> Acts {
+    /// A callout of its own, or its place among those that go together. Who has more time than others goes alone, and so do who goes on
+    /// in any case and who goes upstream by a callout, which takes the body.
+    fn ask_gate(&mut self, worker: &mut Worker, host: &dyn Host, mut going: Going, now_ms: u64) -> Acts {
         going.is_asked = true;
-        let goes_alone = going.wanted.incoming.directives.only_if_cached || going.is_shadow();
+        let goes_alone = going.wanted.incoming.directives.only_if_cached
+            || going.is_shadow()
+            || going.goes_by_callout(worker);
         if !goes_alone && worker.batches.takes(now_ms) {
             let batched = worker.batches.wait(going.asker(self.context));
             self.state = State::Batched(going, batched);
@@ -260,7 +266,7 @@ impl Exchange {
         }
         let question = question(&worker.services, &going.wanted);
         let call = question.zip(worker.gate.as_ref()).map(|(question, gate)| gate.ask(&question));
-        let Some(call) = call else { return self.forward(worker, going) };
+        let Some(call) = call else { return self.forward(worker, host, going) };
         self.state = State::Asking(going, worker.batches.begin());
         Acts::hold().and(Act::Call(Box::new(call)))
     }
@@ -288,19 +294,6 @@ impl Exchange {
             Ok((answer, _)) => going.shadow = Some(answer),
             Err(why) => going.forward = why,
         }
-        self.forward(worker, going)
+        self.forward(worker, host, going)
     }
-}
-
-/// Has the answer to that request made anew, unless that is done already, or there is no room for its body.
-fn begin_refresh(worker: &mut Worker, host: &dyn Host, wanted: &Rc<Wanted>, now_ms: u64, acts: &mut Acts) {
-    if !worker.refreshes.wants(&wanted.key, now_ms) {
-        return;
-    }
-    let (body, held) = (host.body(Of::Request, worker.config.max_body_bytes), worker.memory.hold());
-    let Some(body) = body.filter(|body| held.grow_to(body.len())) else { return };
-    let headers = host.headers(Of::Request);
-    let header_length = headers.first(header::INFERENCE_HEADER_CONTENT_LENGTH).unwrap_or_default().to_vec();
-    worker.refreshes.begin(Refresh { wanted: wanted.clone(), body, header_length, held });
-    worker.wake(acts);
 }

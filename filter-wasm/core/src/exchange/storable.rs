@@ -62,6 +62,16 @@ impl Storable {
 /// A call's status: before its message where there is none, behind it else.
 pub(crate) const GRPC_STATUS: &str = "grpc-status";
 
+/// Does the upstream, or the proxy in its place, say that it can't answer now (RFC 5861, 4)?
+pub(crate) fn is_error(headers: &Headers) -> bool {
+    matches!(headers.number::<u16>(":status"), Some(500 | 502..=504))
+}
+
+/// The same of a call's status: `UNKNOWN`, `DEADLINE_EXCEEDED`, `RESOURCE_EXHAUSTED`, `INTERNAL` and `UNAVAILABLE`.
+pub(crate) fn is_error_of_call(headers: &Headers) -> bool {
+    matches!(headers.number::<u8>(GRPC_STATUS), Some(2 | 4 | 8 | 13 | 14))
+}
+
 /// By what an answer is judged.
 #[derive(Clone, Copy)]
 pub(crate) struct Terms<'a> {

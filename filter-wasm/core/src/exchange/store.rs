@@ -1,12 +1,12 @@
 //! The upstream's answer: judged when its headers come, collected chunk by chunk as it streams to the client, stored at its
 //! end, and given to those who wait.
 
-use super::storable::{GRPC_STATUS, Storable, storable};
+use super::storable::{GRPC_STATUS, Storable, is_error, storable};
 use super::{Exchange, Going, State};
 use crate::acts::{Act, Acts};
 use crate::cache_status::{CacheStatus, NotStored, StaleFor};
 use crate::counters::Event;
-use crate::host::{Headers, Host, Of};
+use crate::host::{Host, Of};
 use crate::join::Outcome;
 use crate::landing::Landed;
 use crate::memory::Held;
@@ -60,11 +60,6 @@ impl Collecting {
     }
 }
 
-/// Does the upstream, or the proxy in its place, say that it can't answer now (RFC 5861, 4)? Over gRPC nobody can say anything else then.
-fn is_error(headers: &Headers) -> bool {
-    matches!(headers.number::<u16>(":status"), Some(500 | 502..=504))
-}
-
 impl Exchange {
     pub(super) fn response_begins(
         &mut self,
@@ -91,7 +86,8 @@ impl Exchange {
         };
         worker.tell(&going.wanted.incoming, going.wanted.digest(), told);
         worker.learn(host, &headers, &going, now_ms);
-        if let Some(answer) = going.stale.clone().filter(|_| is_error(&headers)) {
+        let is_call = going.wanted.incoming.path.is_call();
+        if let Some(answer) = going.stale.clone().filter(|_| is_error(&headers) && !is_call) {
             self.give_up(worker, host, &going, Outcome::Failed);
             worker.counters.event(Event::StaleIfError);
             let status = CacheStatus::Stale { why: StaleFor::Error, stale_s: 0 };

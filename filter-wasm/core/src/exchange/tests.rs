@@ -10,6 +10,7 @@ mod kept;
 mod policies;
 mod routed;
 mod stale;
+mod stale_calls;
 mod targets;
 mod whose;
 mod world;

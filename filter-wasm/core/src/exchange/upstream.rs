@@ -6,8 +6,24 @@ use super::{Exchange, Going, State};
 use crate::acts::{Act, Acts};
 use crate::cache_status::{Bypass, CacheStatus, Detail};
 use crate::counters::{Event, Result as Counted};
+use crate::host::Host;
+use crate::join::Entered;
+use crate::refresh::Led;
 use crate::reply::Reply;
 use crate::worker::Worker;
+
+impl Going {
+    /// Is it a call that is asked by a callout, since it has something stale in the place of an error?
+    pub(super) fn goes_by_callout(&self, worker: &Worker) -> bool {
+        let incoming = &self.wanted.incoming;
+        let (service, model) = (worker.service(incoming.route.service), incoming.path.infer().model);
+        self.leads
+            && self.stale.is_some()
+            && incoming.path.is_call()
+            && worker.refreshes.reach(true)
+            && !worker.config.backends.is_on_demand(service, model)
+    }
+}
 
 impl Exchange {
     /// On to the upstream, as `state`.
@@ -31,7 +47,11 @@ impl Exchange {
     }
 
     /// Nothing to answer from: on to the upstream, unless the client wants nothing but a cached answer.
-    pub(super) fn forward(&mut self, worker: &mut Worker, going: Going) -> Acts {
+    pub(super) fn forward(&mut self, worker: &mut Worker, host: &dyn Host, going: Going) -> Acts {
+        let going = match self.ask_by_callout(worker, host, going) {
+            Ok(acts) => return acts,
+            Err(going) => going,
+        };
         let wanted = &going.wanted;
         wanted.body.let_go();
         let service = wanted.incoming.route.service;
@@ -45,5 +65,33 @@ impl Exchange {
         }
         worker.count(service, Counted::Miss, going.forward.text());
         self.upstream(State::Forwarding(going))
+    }
+
+    /// An error can't be replaced on its way to who called: it has no body. So a call that has something stale in its place waits for
+    /// the upstream's answer to a callout, as for an equal request that leads.
+    ///
+    /// # Errors
+    /// It is none of those, or there is no room for it.
+    fn ask_by_callout(
+        &mut self,
+        worker: &mut Worker,
+        host: &dyn Host,
+        mut going: Going,
+    ) -> Result<Acts, Going> {
+        if !going.goes_by_callout(worker) {
+            return Err(going);
+        }
+        let (wanted, now_ms, mut acts) = (going.wanted.clone(), host.now_ms(), Acts::hold());
+        let entered = worker.join.enter(wanted.flight, self.context, &wanted, wanted.body_bytes, now_ms);
+        let Entered::Waits(seat) = entered else { return Err(going) };
+        let leads = going.stale.clone().map(|stale| Led { context: self.context, stale });
+        if !worker.begin_refresh(host, (&wanted, leads), now_ms, &mut acts) {
+            worker.join.leave(&seat, now_ms);
+            return Err(going);
+        }
+        // The callout does, in its name.
+        going.leads = false;
+        self.state = State::Waiting(going, seat);
+        Ok(acts)
     }
 }

@@ -10,11 +10,11 @@ use prost::Message as _;
 
 const ON: &str = r#", "grpc": "answer""#;
 const CALL: [(&str, &str); 3] = [(":method", "POST"), (":path", INFER), ("content-type", "application/grpc")];
-const CALL_FRESH: [(&str, &str); 3] =
+pub(super) const CALL_FRESH: [(&str, &str); 3] =
     [(":status", "200"), ("content-type", "application/grpc"), ("cache-control", "max-age=60")];
 const OK: &str = "0";
 
-fn framed(message: &[u8]) -> Vec<u8> {
+pub(super) fn framed(message: &[u8]) -> Vec<u8> {
     [&message::head(message.len()).unwrap()[..], message].concat()
 }
 
@@ -35,17 +35,17 @@ fn request(id: &str) -> ModelInferRequest {
     }
 }
 
-fn body(id: &str) -> Vec<u8> {
+pub(super) fn body(id: &str) -> Vec<u8> {
     framed(&request(id).encode_to_vec())
 }
 
-fn answer(id: &str) -> Vec<u8> {
+pub(super) fn answer(id: &str) -> Vec<u8> {
     let response = ModelInferResponse { model_name: "m".into(), id: id.into(), ..Default::default() };
     framed(&response.encode_to_vec())
 }
 
 /// A call, whole.
-fn calls_with(world: &mut World, more: &[(&str, &str)], body: &[u8]) -> (Exchange, Acts) {
+pub(super) fn calls_with(world: &mut World, more: &[(&str, &str)], body: &[u8]) -> (Exchange, Acts) {
     world.next += 1;
     let mut exchange = Exchange::new(world.next);
     world.host.shows(Of::Request, &[&CALL[..], more].concat(), b"");
@@ -57,7 +57,7 @@ fn calls_with(world: &mut World, more: &[(&str, &str)], body: &[u8]) -> (Exchang
     (exchange, acts)
 }
 
-fn calls(world: &mut World, body: &[u8]) -> (Exchange, Acts) {
+pub(super) fn calls(world: &mut World, body: &[u8]) -> (Exchange, Acts) {
     calls_with(world, &[], body)
 }
 
@@ -72,7 +72,7 @@ fn answers(world: &mut World, exchange: &mut Exchange, body: &[u8], status: &str
 }
 
 /// What the route for hits answers with, made ours: `Cache-Status` and the body.
-fn route_answers(world: &mut World, exchange: &mut Exchange) -> (String, Vec<u8>) {
+pub(super) fn route_answers(world: &mut World, exchange: &mut Exchange) -> (String, Vec<u8>) {
     world.host.properties.borrow_mut().insert("response.code_details".into(), b"direct_response".to_vec());
     world.host.shows(Of::Response, &[(":status", "200"), ("grpc-status", "0")], &[0; 5]);
     let begun = exchange.on_response_headers(&mut world.worker, &world.host, false);
@@ -91,7 +91,7 @@ fn route_answers(world: &mut World, exchange: &mut Exchange) -> (String, Vec<u8>
 }
 
 #[track_caller]
-fn is_answered(acts: &Acts, exchange: &Exchange) {
+pub(super) fn is_answered(acts: &Acts, exchange: &Exchange) {
     assert_eq!(acts, &Acts::go().and(Act::AnswerByRoute { context: exchange.context }));
 }
 

@@ -2,9 +2,9 @@
 
 use super::*;
 
-const REFRESH: &str =
+pub(super) const REFRESH: &str =
     r#", "grpc": "answer", "refresh": {"cluster": "b", "grpc_cluster": "c", "headers": {"x-route": "r"}}"#;
-const LASTS: [(&str, &str); 2] =
+pub(super) const LASTS: [(&str, &str); 2] =
     [(":status", "200"), ("cache-control", "max-age=60, stale-while-revalidate=30, stale-if-error=600")];
 
 impl World {
@@ -17,7 +17,7 @@ impl World {
         world
     }
 
-    fn passes(&mut self, seconds: u64) {
+    pub(super) fn passes(&mut self, seconds: u64) {
         self.host.now_ms.set(self.host.now_ms.get() + 1000 * seconds);
     }
 
@@ -33,7 +33,7 @@ impl World {
     }
 
     /// The callouts that the root context makes when it is woken, until it sleeps again.
-    fn refreshes(&mut self) -> Vec<Call> {
+    pub(super) fn refreshes(&mut self) -> Vec<Call> {
         let mut calls = Vec::new();
         loop {
             let acts = self.worker.on_wake(&self.host);
