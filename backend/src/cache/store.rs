@@ -6,7 +6,7 @@ use std::time::Duration;
 use forebay_protocol::cache_control::RequestDirectives;
 use forebay_protocol::digest::Key;
 use forebay_protocol::entry::Entry;
-use forebay_protocol::freshness::Stored;
+use forebay_protocol::freshness::{Stale, Stored};
 use metrics::counter;
 use prost::Message as _;
 
@@ -53,9 +53,10 @@ impl Store {
         self.first_fresh(keys, self.pool.get(keys, Otherwise::Computed).await)
     }
 
-    /// The same for a request that goes on to one who looks again: what was kept a moment ago may be missed.
+    /// The same for a request that goes on to one who looks again: what was kept a moment ago may be missed. Where nothing is fresh it is
+    /// the first entry that is still of use, which the proxy may give where no backend answers.
     pub(crate) async fn lookup_before(&self, keys: &[Key]) -> Option<Arc<Entry>> {
-        self.first_fresh(keys, self.pool.get(keys, Otherwise::Asked).await)
+        first_of_use(self.found(keys, self.pool.get(keys, Otherwise::Asked).await))
     }
 
     /// The same for a request that nothing else may answer.
@@ -63,12 +64,12 @@ impl Store {
         self.first_fresh(keys, self.pool.get(keys, Otherwise::Nothing(ONLY_IF_CACHED)).await)
     }
 
-    /// The same for requests that came together, in one round trip: of each the first fresh entry under its keys.
+    /// The same as [`Self::lookup_before`] for requests that came together, in one round trip.
     pub(crate) async fn lookup_each_before(&self, asked: &[Vec<Key>]) -> Vec<Option<Arc<Entry>>> {
         let keys = asked.concat();
         let mut found = self.found(&keys, self.pool.get(&keys, Otherwise::Asked).await).into_iter();
         let own = |keys: &Vec<Key>| found.by_ref().take(keys.len()).collect::<Vec<_>>();
-        asked.iter().map(own).map(first_fresh).collect()
+        asked.iter().map(own).map(first_of_use).collect()
     }
 
     /// The first fresh entry of a pool that needs no round trip; `None` of others.
@@ -144,8 +145,24 @@ fn first_fresh(found: impl IntoIterator<Item = Option<Arc<Entry>>>) -> Option<Ar
     found.into_iter().flatten().find(|entry| is_fresh(entry, now))
 }
 
+/// The first fresh one, or else the first that may be given in the place of an error or while a new one is made.
+fn first_of_use(found: impl IntoIterator<Item = Option<Arc<Entry>>>) -> Option<Arc<Entry>> {
+    let (now, mut stale) = (now_ms(), None);
+    for entry in found.into_iter().flatten() {
+        if is_fresh(&entry, now) {
+            return Some(entry);
+        }
+        let is_of_use =
+            || Stale::of(entry.created_ms, entry.freshness(), &RequestDirectives::default(), now).is_some();
+        if stale.is_none() && is_of_use() {
+            stale = Some(entry);
+        }
+    }
+    stale
+}
+
 /// Not older than it may be, and not from the future.
-fn is_fresh(entry: &Entry, now_ms: u64) -> bool {
+pub(crate) fn is_fresh(entry: &Entry, now_ms: u64) -> bool {
     let stored = Stored { created_ms: entry.created_ms, max_age_s: entry.max_age_s };
     stored.usable(&RequestDirectives::default(), now_ms).is_ok()
 }
@@ -195,6 +212,23 @@ mod tests {
             assert_eq!(*found, store.lookup_before(keys).await);
         }
         assert_eq!(found.iter().map(Option::is_some).collect::<Vec<_>>(), [true, false, false, true, false]);
+    }
+
+    #[tokio::test]
+    async fn who_asks_before_a_backend_gets_what_is_stale_and_of_use_where_nothing_is_fresh() {
+        let (store, key) = (store(), |number| Key([number; 32]));
+        let of_use = |age_s| Entry { stale_if_error_s: 30, ..entry(Duration::from_secs(age_s), 60) };
+        for (number, entry) in [(1, of_use(91)), (2, of_use(89)), (3, of_use(5))] {
+            store.keep(key(number), Arc::new(entry));
+        }
+        let asked = [vec![key(1)], vec![key(1), key(2)], vec![key(1), key(2), key(3)]];
+        let found = store.lookup_each_before(&asked).await;
+        let ages = found.iter().map(|found| found.as_ref().map(|entry| age_s(entry, now_ms())));
+        assert_eq!(ages.collect::<Vec<_>>(), [None, Some(89), Some(5)]);
+        for (keys, found) in asked.iter().zip(&found) {
+            assert_eq!(*found, store.lookup_before(keys).await);
+            assert!(store.lookup(keys).await.is_none_or(|entry| is_fresh(&entry, now_ms())));
+        }
     }
 
     #[tokio::test]

@@ -1,5 +1,5 @@
 //! `GET /forebay/v2/lookup`: service, tenant, model, version and digest -> a key for each live generation -> the first
-//! fresh entry, in one round trip to the pool.
+//! fresh entry, or else the first that is stale and still of use, in one round trip to the pool.
 
 use std::sync::Arc;
 use std::time::Instant;
@@ -17,9 +17,11 @@ use http::{HeaderMap, HeaderName, HeaderValue, StatusCode};
 
 use super::Gate;
 use crate::body::BodyError;
+use crate::cache::store::is_fresh;
 use crate::http::error::HttpError;
 use crate::http::single;
 use crate::observe::trace::{Doing, Laps, Stage, Trace};
+use crate::time::clock::now_ms;
 use crate::trust::{Peer, Whose, directives};
 
 /// Answers one lookup: 200 with the entry, 404 with the live generations, 400 for what can't be a lookup, 503 when it is not known
@@ -53,7 +55,7 @@ pub(super) async fn lookup(
     Ok((status, fixed, said, body).into_response())
 }
 
-/// What is live of the model, and the first fresh entry of it.
+/// What is live of the model, and the entry of it that is fresh or of use.
 async fn find(
     gate: &Gate,
     asked: &Asked<'_>,
@@ -127,12 +129,15 @@ impl<'a> Asked<'a> {
     /// Tells what was found.
     pub(super) fn found(&self, gate: &Gate, found: Option<&Entry>, trace: &Trace, began: Instant) {
         gate.metrics.seconds.record(began.elapsed());
-        trace.attribute("found", || found.is_some().to_string());
-        if let Some(entry) = found {
-            gate.metrics.hits.increment(1);
-            gate.savings.learn(self.service, self.model, entry.max_age_s);
-        } else {
-            gate.metrics.misses.increment(1);
+        let fresh = found.filter(|entry| is_fresh(entry, now_ms()));
+        trace.attribute("found", || fresh.is_some().to_string());
+        match (fresh, found) {
+            (Some(entry), _) => {
+                gate.metrics.hits.increment(1);
+                gate.savings.learn(self.service, self.model, entry.max_age_s);
+            }
+            (None, Some(_)) => gate.metrics.stale.increment(1),
+            (None, None) => gate.metrics.misses.increment(1),
         }
     }
 }

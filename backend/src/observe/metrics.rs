@@ -229,7 +229,10 @@ fn describe_gate() {
         "Answers that took up to so many milliseconds in a proxy, from a complete request to the begin of its answer, by what answered"
     );
     describe_gauge!("forebay_gpu_hour_price", "What a GPU hour costs, where it is said (--price)");
-    describe_counter!("forebay_gate_lookups", "Lookups at the gate, by result");
+    describe_counter!(
+        "forebay_gate_lookups",
+        "Lookups at the gate, by what the pool has: fresh (hit), stale and of use, nothing"
+    );
     describe_counter!(
         "forebay_bypass_refused",
         "Requests that passed by the cache more often than --bypass-quota lets"
@@ -325,6 +328,7 @@ fn describe_of_variants() {
 /// The counters of the gate's lookups.
 pub(crate) struct GateMetrics {
     pub(crate) hits: Counter,
+    pub(crate) stale: Counter,
     pub(crate) misses: Counter,
     pub(crate) seconds: Histogram,
 }
@@ -333,6 +337,7 @@ impl GateMetrics {
     pub(crate) fn new() -> Self {
         Self {
             hits: counter!("forebay_gate_lookups", "result" => "hit"),
+            stale: counter!("forebay_gate_lookups", "result" => "stale"),
             misses: counter!("forebay_gate_lookups", "result" => "miss"),
             seconds: metrics::histogram!("forebay_gate_lookup_seconds"),
         }

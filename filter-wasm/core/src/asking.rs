@@ -2,7 +2,7 @@
 //! answers, what a backend's answers say of the pool, and that there was no backend; to ask or not comes out. What the gate found
 //! enters; an answer comes out, or why there is none.
 
-use crate::cache_status::{Detail, Forward};
+use crate::cache_status::{Detail, Forward, Fwd, StaleFor};
 use crate::config::Ask;
 use crate::counters::Event;
 use crate::encoding;
@@ -16,7 +16,7 @@ use crate::landing::Landed;
 use crate::memory::Held;
 use crate::wanted::Wanted;
 use crate::worker::Worker;
-use forebay_protocol::freshness::Usable;
+use forebay_protocol::freshness::{Stale, Usable};
 use forebay_protocol::header;
 use std::rc::Rc;
 
@@ -39,8 +39,15 @@ pub(crate) struct Asker {
     pub(crate) forward: Forward,
 }
 
-/// An answer, and for how many seconds it is fresh; or why it goes upstream.
-pub(crate) type Found = Result<(Rc<Answer>, u64), Forward>;
+/// What a lookup comes to.
+pub(crate) enum Found {
+    /// An answer, and for how many seconds it is fresh.
+    Fresh(Rc<Answer>, u64),
+    /// An answer that is not fresh any more and is given all the same; why, and since when in seconds.
+    Stale(Rc<Answer>, StaleFor, u64),
+    /// None: why it goes upstream, and what is given instead of an error.
+    Nothing(Forward, Option<Rc<Answer>>),
+}
 
 /// What is asked of the gate for a request to one of those services; `None` of one that has no digest.
 pub(crate) fn question<'a>(services: &'a [String], wanted: &'a Wanted) -> Option<Question<'a>> {
@@ -59,16 +66,24 @@ pub(crate) fn question<'a>(services: &'a [String], wanted: &'a Wanted) -> Option
 impl Worker {
     /// What a lookup comes to for who had it made: what was found is kept, and given to those who wait for it. `held` holds it.
     pub(crate) fn looked(&mut self, host: &dyn Host, asker: &Asker, looked: Looked, held: Held) -> Found {
+        self.found(host, asker, looked, held).unwrap_or_else(|why| Found::Nothing(why, None))
+    }
+
+    fn found(
+        &mut self,
+        host: &dyn Host,
+        asker: &Asker,
+        looked: Looked,
+        held: Held,
+    ) -> Result<Found, Forward> {
         let wanted = &asker.wanted;
-        match &looked {
-            Looked::Entry(entry) => self.learn_of_pool(wanted, Some(entry.cost_us)),
-            Looked::Miss => self.learn_of_pool(wanted, None),
-            _ => {}
-        }
         let why = |why| Forward { detail: Some(why), ..asker.forward };
         let entry = match looked {
             Looked::Entry(entry) => entry,
-            Looked::Miss => return Err(asker.forward),
+            Looked::Miss => {
+                self.learn_of_pool(wanted, None);
+                return Err(asker.forward);
+            }
             unheard => {
                 let (event, detail) = match unheard {
                     Looked::UnknownFormat => (Event::GateUnknownFormat, Detail::UnknownFormat),
@@ -88,7 +103,12 @@ impl Worker {
         let answer = encoding::from_entry(&entry, &wants, self.live.skew_ms()).map(Rc::new);
         let (answer, now_ms) = (answer.ok_or(asker.forward)?, host.now_ms());
         let rules = self.rules(wanted.incoming.route.service, now_ms);
-        let Usable { ttl_s, .. } = rules.suits(wanted, &answer).map_err(|_| asker.forward)?;
+        let usable = rules.suits(wanted, &answer);
+        let stale = if usable.is_err() { rules.stale(wanted, &answer) } else { None };
+        if usable.is_err() && stale.is_none() {
+            self.learn_of_pool(wanted, None);
+            return Err(asker.forward);
+        }
         if !held.grow_by(answer.bytes()) {
             self.counters.event(Event::OutOfMemory);
             return Err(why(Detail::OutOfMemory));
@@ -96,11 +116,41 @@ impl Worker {
         self.l1.alias(wanted);
         // Whoever asked the pool first, it was not this request: it is used again.
         self.l1.store(host, wanted.key, &answer, true);
-        if asker.leads {
-            let landed = Landed::of_entry(wanted.key, answer.clone(), (wants, entry), held);
-            self.finish(asker.context, wanted, Outcome::Answer(Rc::new(landed)), now_ms);
+        let (cost_us, key) = (entry.cost_us, wanted.key);
+        let (found, landed) = match (usable, stale) {
+            (Ok(Usable { ttl_s, .. }), _) => {
+                let landed = Landed::of_entry(key, answer.clone(), (wants, entry), held);
+                (Found::Fresh(answer, ttl_s), Some(Outcome::Answer(Rc::new(landed))))
+            }
+            (Err(_), Some(stale)) => self.found_stale(host, asker, answer, (stale, held)),
+            (Err(why), None) => (Found::Nothing(why, None), None),
+        };
+        self.learn_of_pool(wanted, (!matches!(found, Found::Nothing(..))).then_some(cost_us));
+        if let Some(outcome) = landed.filter(|_| asker.leads) {
+            self.finish(asker.context, wanted, outcome, now_ms);
         }
-        Ok((answer, ttl_s))
+        Ok(found)
+    }
+
+    /// What is made of an answer of the pool's that is not fresh any more, and how the flight ends by it, if it does. (One that is made anew
+    /// meanwhile is none of it: who has waited for a lookup is sent upstream for that, and those after it find it here.)
+    fn found_stale(
+        &mut self,
+        host: &dyn Host,
+        asker: &Asker,
+        answer: Rc<Answer>,
+        (stale, held): (Stale, Held),
+    ) -> (Found, Option<Outcome<Rc<Landed>>>) {
+        let wanted = &asker.wanted;
+        if stale.if_error && self.lacks_backend(host, wanted.incoming.route.service, host.now_ms()) {
+            let why = StaleFor::NoBackend;
+            let landed = Landed::stale(wanted.key, answer.clone(), why, held);
+            return (Found::Stale(answer, why, stale.stale_s), Some(Outcome::Answer(Rc::new(landed))));
+        }
+        if stale.is_accepted {
+            return (Found::Stale(answer, StaleFor::MaxStale, stale.stale_s), Some(Outcome::Failed));
+        }
+        (Found::Nothing(Fwd::Stale.into(), stale.if_error.then_some(answer)), None)
     }
 
     /// Is it worth to ask the gate for it? Always where nothing else may answer, where no backend is known to be there, and of models

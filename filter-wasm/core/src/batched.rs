@@ -11,8 +11,9 @@ use crate::counters::{Event, Result as Counted};
 use crate::gate::{self, Looked};
 use crate::host::Host;
 use crate::join::BATCH;
+use crate::l1::Answer;
 use crate::worker::Worker;
-use std::cell::Cell;
+use std::cell::{Cell, RefCell};
 use std::collections::{HashMap, VecDeque};
 use std::rc::Rc;
 
@@ -28,6 +29,8 @@ const UNHEARD_MS: u64 = 60_000;
 pub(crate) struct Batched {
     asker: Asker,
     standing: Cell<Standing>,
+    /// What the pool has to give instead of an error.
+    stale: RefCell<Option<Rc<Answer>>>,
 }
 
 /// How it stands.
@@ -66,6 +69,11 @@ impl Batched {
     /// How it stands now.
     pub(crate) fn standing(&self) -> Standing {
         self.standing.get()
+    }
+
+    /// What is given instead of an error, where the pool has it.
+    pub(crate) fn stale(&self) -> Option<Rc<Answer>> {
+        self.stale.take()
     }
 
     /// Its request has ended, and cares no more.
@@ -109,7 +117,8 @@ impl Batches {
 
     /// It waits.
     pub(crate) fn wait(&mut self, asker: Asker) -> Rc<Batched> {
-        let batched = Rc::new(Batched { asker, standing: Cell::new(Standing::Waits) });
+        let batched =
+            Rc::new(Batched { asker, standing: Cell::new(Standing::Waits), stale: RefCell::default() });
         self.waiting.push_back(batched.clone());
         batched
     }
@@ -212,16 +221,21 @@ impl Worker {
 
     fn batched_ends(&mut self, batched: &Batched, found: Found, now_ms: u64, acts: &mut Acts) {
         let Asker { context, wanted, since_ms, .. } = &batched.asker;
-        match found {
-            Ok((answer, ttl_s)) => {
-                batched.standing.set(Standing::Answered);
-                wanted.body.let_go();
-                self.count(wanted.incoming.route.service, Counted::Hit(Tier::L2), "");
-                let told = (CacheStatus::Hit { ttl_s, tier: Tier::L2 }, Tier::L2.as_told());
-                acts.push(self.give((*context, wanted), answer, told, (*since_ms, now_ms)));
+        let tier = Tier::L2;
+        let (answer, status, counted, why) = match found {
+            Found::Fresh(answer, ttl_s) => (answer, CacheStatus::Hit { ttl_s, tier }, Counted::Hit(tier), ""),
+            Found::Stale(answer, why, stale_s) => {
+                (answer, CacheStatus::Stale { why, stale_s }, Counted::Stale, why.text())
             }
-            Err(why) => self.send_upstream(batched, why, acts),
-        }
+            Found::Nothing(why, stale) => {
+                batched.stale.replace(stale);
+                return self.send_upstream(batched, why, acts);
+            }
+        };
+        batched.standing.set(Standing::Answered);
+        wanted.body.let_go();
+        self.count(wanted.incoming.route.service, counted, why);
+        acts.push(self.give((*context, wanted), answer, (status, tier.as_told()), (*since_ms, now_ms)));
     }
 
     fn send_upstream(&mut self, batched: &Batched, why: Forward, acts: &mut Acts) {

@@ -291,6 +291,7 @@ impl Exchange {
         match batched.standing() {
             batched::Standing::Goes(why) => {
                 going.forward = why;
+                going.stale = batched.stale().or(going.stale);
                 self.response_begins(worker, host, going, end_of_stream)
             }
             batched::Standing::Answered => self.begin_given(worker, host, &going, end_of_stream),

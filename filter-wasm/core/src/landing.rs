@@ -36,8 +36,8 @@ enum Source {
     Upstream,
     /// The upstream, to a callout in the name of that context.
     Callout(u32),
-    /// It was kept, is stale, and the upstream has failed.
-    Stale,
+    /// It was kept, is stale, and the upstream has failed, or is not there.
+    Stale(StaleFor),
     /// The pool.
     Pool(Box<Entry>),
 }
@@ -53,9 +53,9 @@ impl Landed {
         Self { source: Source::Callout(context), ..Self::new(key, answer, held) }
     }
 
-    /// The `answer` that is given where the upstream has failed.
-    pub fn stale(key: AnswerKey, answer: Rc<Answer>, held: Held) -> Self {
-        Self { source: Source::Stale, ..Self::new(key, answer, held) }
+    /// The stale `answer` that is given, and why.
+    pub fn stale(key: AnswerKey, answer: Rc<Answer>, why: StaleFor, held: Held) -> Self {
+        Self { source: Source::Stale(why), ..Self::new(key, answer, held) }
     }
 
     /// The `answer` that was made of the pool's entry for who wants it so; `held` holds the bytes of both.
@@ -76,7 +76,7 @@ impl Landed {
             Source::Upstream | Source::Callout(_) => {
                 self.key == wanted.key && rules.suits(wanted, &self.answer).is_ok()
             }
-            Source::Stale => {
+            Source::Stale(_) => {
                 self.key == wanted.key
                     && rules.stale(wanted, &self.answer).is_some_and(|stale| stale.if_error)
             }
@@ -208,9 +208,11 @@ impl Worker {
             Source::Upstream | Source::Callout(_) => {
                 (poll::Tier::Collapsed, Counted::Collapsed, CacheStatus::Collapsed, "")
             }
-            Source::Stale => {
-                self.counters.event(Event::StaleIfError);
-                let (why, tier) = (StaleFor::Error, Tier::Vm);
+            Source::Stale(why) => {
+                if why == StaleFor::Error {
+                    self.counters.event(Event::StaleIfError);
+                }
+                let tier = Tier::Vm;
                 (tier.as_told(), Counted::Stale, CacheStatus::Stale { why, stale_s: 0 }, why.text())
             }
         };

@@ -6,6 +6,7 @@
 //! its answer goes to all who wait; after an error they get what is stale.
 
 use crate::acts::{Act, Acts, Call, Ticket};
+use crate::cache_status::StaleFor;
 use crate::config::Refresh as Settings;
 use crate::counters::Event;
 use crate::exchange::storable::{GRPC_STATUS, is_error, is_error_of_call, storable};
@@ -210,7 +211,9 @@ impl Worker {
                 || [Of::Call, Of::CallTrailers].iter().any(|of| is_error_of_call(&host.headers(*of)));
             self.counters.event(Event::RefreshFailed);
             self.refreshes.failed(wanted.key, is_error, now_ms);
-            led.as_ref().filter(|_| is_error).map(|led| Landed::stale(wanted.key, led.stale.clone(), held))
+            led.as_ref()
+                .filter(|_| is_error)
+                .map(|led| Landed::stale(wanted.key, led.stale.clone(), StaleFor::Error, held))
         };
         if let Some(led) = led {
             // Whatever else it said, the upstream shall say itself to one of those who wait.

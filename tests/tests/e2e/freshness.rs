@@ -149,6 +149,12 @@ fn where_the_backend_is_lost_what_is_stale_is_given_in_each_encoding() {
         is(&answer, "forebay; fwd=stale; detail=no-backend");
         assert!(answer.header("age").parse::<u64>().is_ok_and(|age| age >= 1), "{answer:?}");
     }
+    // In an encoding that this proxy has not seen yet the pool has it.
+    let (length, body) = fp32_binary(&[2.0]);
+    let answer = stack.infer(MODEL, &binary(&length), &body);
+    is(&answer, "forebay; fwd=stale; detail=no-backend");
+    assert!(answer.body.ends_with(&body[body.len() - 4..]), "{answer:?}");
+    assert!(stack.gate_metric("forebay_gate_lookups{result=\"stale\"") >= 1);
     stack.sound();
 }
 

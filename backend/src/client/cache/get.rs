@@ -63,7 +63,8 @@ fn text(digest: &Digest, entry: &Entry) -> String {
     let age_s = now_ms().saturating_sub(entry.created_ms) / 1000;
     let generation = entry.generation().map(|generation| generation.to_string()).unwrap_or_default();
     let mut text = format!("digest      {digest}\ngeneration  {generation}\n");
-    let _ = writeln!(text, "age         {age_s} s of {} s", entry.max_age_s);
+    let stale = if age_s < entry.max_age_s.into() { "" } else { ", stale" };
+    let _ = writeln!(text, "age         {age_s} s of {} s{stale}", entry.max_age_s);
     let _ = write!(text, "cost        {} us", entry.cost_us);
     for output in entry.response.iter().flat_map(|response| &response.outputs) {
         let _ = write!(text, "\noutput      {} {} {:?}", output.name, output.datatype, output.shape);

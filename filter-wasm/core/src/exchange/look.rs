@@ -3,7 +3,7 @@
 use super::{Exchange, Going, State, route};
 use crate::acts::{Act, Acts};
 use crate::arriving::Arriving;
-use crate::asking::question;
+use crate::asking::{Found, question};
 use crate::cache_status::{Bypass, CacheStatus, Detail, Fwd, StaleFor, Tier};
 use crate::config::Mode;
 use crate::counters::{Event, Result as Counted};
@@ -287,12 +287,23 @@ impl Exchange {
             gate.did(&looked, wanted.incoming.directives.only_if_cached, now_ms);
         }
         match worker.looked(host, &going.asker(self.context), looked, held) {
-            Ok((answer, ttl_s)) if !going.is_shadow() => {
+            Found::Fresh(answer, _) if going.is_shadow() => going.shadow = Some(answer),
+            Found::Fresh(answer, ttl_s) => {
                 let hit = Hit::fresh(answer, Tier::L2, ttl_s, (going.since_ms, now_ms));
                 return self.answer(worker, &wanted.incoming, (wanted.digest(), wanted.id()), hit);
             }
-            Ok((answer, _)) => going.shadow = Some(answer),
-            Err(why) => going.forward = why,
+            Found::Stale(answer, why, stale_s) if !going.is_shadow() => {
+                let status = CacheStatus::Stale { why, stale_s };
+                let hit = Hit { answer, tier: Tier::L2, status, since_ms: going.since_ms, now_ms };
+                return self.answer(worker, &wanted.incoming, (wanted.digest(), wanted.id()), hit);
+            }
+            Found::Stale(..) => {}
+            Found::Nothing(why, stale) => {
+                going.forward = why;
+                if !going.is_shadow() {
+                    going.stale = stale.or(going.stale.take());
+                }
+            }
         }
         self.forward(worker, host, going)
     }

@@ -11,6 +11,7 @@ mod policies;
 mod routed;
 mod stale;
 mod stale_calls;
+mod stale_pool;
 mod targets;
 mod whose;
 mod world;

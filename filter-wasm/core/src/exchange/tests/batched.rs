@@ -36,13 +36,17 @@ impl World {
     }
 
     /// What the root context sends when it comes: the lookups of its message, and its call.
-    fn sends_batch(&mut self) -> Option<(Call, Lookups)> {
+    pub(super) fn sends_batch(&mut self) -> Option<(Call, Lookups)> {
         let acts = self.worker.on_wake(&self.host);
         batch(&acts)
     }
 
     /// The gate's answer to a message: whom the root context answers or sends upstream, and what it sends next.
-    fn gate_says_of_all(&mut self, call: &Call, outcomes: &[(u32, &[u8])]) -> (Vec<(u32, String)>, Acts) {
+    pub(super) fn gate_says_of_all(
+        &mut self,
+        call: &Call,
+        outcomes: &[(u32, &[u8])],
+    ) -> (Vec<(u32, String)>, Acts) {
         let outcome = |(status, entry): &(u32, &[u8])| Outcome {
             status: *status,
             entry: Bytes::copy_from_slice(entry),
