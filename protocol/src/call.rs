@@ -15,6 +15,8 @@ pub const INFER: &str = "/inference.GRPCInferenceService/ModelInfer";
 pub const CONTENT_TYPE: &str = "application/grpc";
 /// How long a call wants to wait for its answer.
 pub const TIMEOUT: &str = "grpc-timeout";
+/// How a call's messages are compressed; `identity` without it.
+pub const ENCODING: &str = "grpc-encoding";
 /// Says whether a stream's last answers may be empty.
 const EMPTY_FINAL: &str = "triton_enable_empty_final_response";
 /// The service of V2's calls, as paths begin.

@@ -2,7 +2,8 @@
 //! each, in the same order. Protobuf, so that what is added later is no other format.
 
 use bytes::Bytes;
-use prost::Message;
+use prost::encoding::{DecodeContext, decode_key, skip_field};
+use prost::{DecodeError, Message};
 
 /// Most lookups in one message.
 pub const MAX_LOOKUPS: usize = 32;
@@ -68,7 +69,7 @@ pub struct Outcome {
 pub enum LookupsError {
     /// The protobuf is broken.
     #[error("not the protobuf expected: {0}")]
-    Malformed(#[from] prost::DecodeError),
+    Malformed(#[from] DecodeError),
     /// None, or too many.
     #[error("{0} lookups: 1 to {MAX_LOOKUPS} are expected")]
     Count(usize),
@@ -80,12 +81,24 @@ impl Lookups {
     /// # Errors
     /// [`LookupsError`].
     pub fn parse(bytes: Bytes) -> Result<Self, LookupsError> {
-        let lookups = Self::decode(bytes)?;
-        match lookups.lookups.len() {
-            1..=MAX_LOOKUPS => Ok(lookups),
-            count => Err(LookupsError::Count(count)),
+        match fields(&bytes)? {
+            1..=MAX_LOOKUPS => {}
+            count => return Err(LookupsError::Count(count)),
         }
+        let lookups = Self::decode(bytes)?;
+        if lookups.lookups.is_empty() { Err(LookupsError::Count(0)) } else { Ok(lookups) }
     }
+}
+
+/// How many fields a message has, before any is read: a lookup takes a hundred times the bytes that an empty one has in a message.
+fn fields(mut bytes: &[u8]) -> Result<usize, DecodeError> {
+    let mut count = 0_usize;
+    while !bytes.is_empty() {
+        let (tag, wire_type) = decode_key(&mut bytes)?;
+        skip_field(wire_type, tag, &mut bytes, DecodeContext::default())?;
+        count = count.saturating_add(1);
+    }
+    Ok(count)
 }
 
 impl Outcomes {
@@ -111,6 +124,13 @@ mod tests {
         for count in [0, MAX_LOOKUPS + 1] {
             assert_eq!(Lookups::parse(of(count)), Err(LookupsError::Count(count)));
         }
+        let empty = [0x0a, 0].repeat(MAX_LOOKUPS_BYTES / 2);
+        assert_eq!(Lookups::parse(empty.into()), Err(LookupsError::Count(MAX_LOOKUPS_BYTES / 2)));
+        assert_eq!(
+            Lookups::parse(Bytes::from_static(&[0x10, 1])),
+            Err(LookupsError::Count(0)),
+            "another field"
+        );
         assert!(matches!(Lookups::parse(Bytes::from_static(b"{}")), Err(LookupsError::Malformed(_))));
     }
 

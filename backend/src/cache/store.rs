@@ -1,6 +1,7 @@
 //! Keys -> fresh entries; results -> the pool, whichever it is. A store never fails a request.
 
 use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
 use forebay_protocol::cache_control::RequestDirectives;
@@ -29,12 +30,17 @@ pub(crate) struct Store {
     /// What was kept lately, for while the pool fails: requests that are equal meet here.
     lately: Option<MemoryPool>,
     max_entry_bytes: usize,
+    /// What a lookup that comes with others finds, in bytes, of late.
+    found_bytes: AtomicUsize,
 }
+
+/// Of how many lookups that is, about.
+const LATE: usize = 16;
 
 impl Store {
     /// A store in that pool, of entries up to that size.
     pub(crate) fn new(pool: impl Pool + 'static, purged: Arc<Purged>, max_entry_bytes: usize) -> Self {
-        Self { pool: Box::new(pool), purged, lately: None, max_entry_bytes }
+        Self { pool: Box::new(pool), purged, lately: None, max_entry_bytes, found_bytes: AtomicUsize::new(0) }
     }
 
     /// What was purged, by which requests have their generations.
@@ -64,12 +70,30 @@ impl Store {
         self.first_fresh(keys, self.pool.get(keys, Otherwise::Nothing(ONLY_IF_CACHED)).await)
     }
 
-    /// The same as [`Self::lookup_before`] for requests that came together, in one round trip.
-    pub(crate) async fn lookup_each_before(&self, asked: &[Vec<Key>]) -> Vec<Option<Arc<Entry>>> {
-        let keys = asked.concat();
-        let mut found = self.found(&keys, self.pool.get(&keys, Otherwise::Asked).await).into_iter();
-        let own = |keys: &Vec<Key>| found.by_ref().take(keys.len()).collect::<Vec<_>>();
-        asked.iter().map(own).map(first_of_use).collect()
+    /// The same as [`Self::lookup_before`] for requests that came together, in one round trip as a rule: of the first of them, until what was
+    /// found has `enough_bytes`. Where entries were large of late, few are asked for at once.
+    pub(crate) async fn lookup_each_before(
+        &self,
+        asked: &[Vec<Key>],
+        enough_bytes: usize,
+    ) -> Vec<Option<Arc<Entry>>> {
+        let (mut found, mut bytes) = (Vec::with_capacity(asked.len()), 0);
+        while found.len() < asked.len() && bytes < enough_bytes {
+            let late = self.found_bytes.load(Ordering::Relaxed);
+            let (rest, at_once) = (&asked[found.len()..], (enough_bytes - bytes) / late.max(1));
+            let some = &rest[..at_once.clamp(1, rest.len())];
+            let keys = some.concat();
+            let mut entries = self.found(&keys, self.pool.get(&keys, Otherwise::Asked).await).into_iter();
+            for keys in some {
+                let entry = first_of_use(entries.by_ref().take(keys.len()).collect::<Vec<_>>());
+                let size = entry.as_ref().map_or(0, |entry| entry.encoded_len());
+                bytes += size;
+                let late = self.found_bytes.load(Ordering::Relaxed);
+                self.found_bytes.store((late * (LATE - 1) + size) / LATE, Ordering::Relaxed);
+                found.push(entry);
+            }
+        }
+        found
     }
 
     /// The first fresh entry of a pool that needs no round trip; `None` of others.
@@ -207,11 +231,23 @@ mod tests {
             store.keep(key(number), Arc::new(entry(Duration::from_secs(age_s), 60)));
         }
         let asked = [vec![key(1), key(2), key(3)], vec![], vec![key(4)], vec![key(5)], vec![key(1)]];
-        let found = store.lookup_each_before(&asked).await;
+        let found = store.lookup_each_before(&asked, usize::MAX).await;
         for (keys, found) in asked.iter().zip(&found) {
             assert_eq!(*found, store.lookup_before(keys).await);
         }
         assert_eq!(found.iter().map(Option::is_some).collect::<Vec<_>>(), [true, false, false, true, false]);
+    }
+
+    #[tokio::test]
+    async fn of_large_ones_only_as_many_are_read_as_go_in_an_answer() {
+        let store = Store::new(MemoryPool::new(1 << 20, 10_000), Arc::new(Purged::own()), 10_000);
+        let entry = Entry { generation: vec![0; 1000].into(), ..entry(Duration::ZERO, 60) };
+        store.keep(KEY, Arc::new(entry));
+        let asked = vec![vec![KEY]; 32];
+        assert_eq!(store.lookup_each_before(&asked, 3000).await.len(), 32, "nothing is known of them yet");
+        assert_eq!(store.lookup_each_before(&asked, 3000).await.len(), 3);
+        let absent = vec![vec![Key([8; 32])]; 32];
+        assert_eq!(store.lookup_each_before(&absent, 3000).await.len(), 32);
     }
 
     #[tokio::test]
@@ -222,7 +258,7 @@ mod tests {
             store.keep(key(number), Arc::new(entry));
         }
         let asked = [vec![key(1)], vec![key(1), key(2)], vec![key(1), key(2), key(3)]];
-        let found = store.lookup_each_before(&asked).await;
+        let found = store.lookup_each_before(&asked, usize::MAX).await;
         let ages = found.iter().map(|found| found.as_ref().map(|entry| age_s(entry, now_ms())));
         assert_eq!(ages.collect::<Vec<_>>(), [None, Some(89), Some(5)]);
         for (keys, found) in asked.iter().zip(&found) {

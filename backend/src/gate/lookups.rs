@@ -41,13 +41,20 @@ pub(super) async fn lookups(
         keys.push(of_one);
     }
     let since = Instant::now();
-    let found = gate.store.lookup_each_before(&keys).await;
+    let found = gate.store.lookup_each_before(&keys, FULL_BYTES).await;
     for one in &asked {
         one.trace.stage(Stage::Lookup, since);
     }
     let mut bytes = 0;
-    let outcomes = asked.into_iter().zip(found).map(|(one, found)| {
-        let outcome = one.ends(&gate, found.as_deref(), began, bytes >= FULL_BYTES);
+    let mut found = found.into_iter();
+    let outcomes = asked.into_iter().map(|one| {
+        // What was not read, or has no room in the answer any more, is asked again.
+        let read = found.next().filter(|found| found.is_none() || bytes < FULL_BYTES);
+        let later = Outcome { status: LATER, entry: Bytes::new() };
+        let outcome = match read {
+            None if one.asked.is_ok() => later,
+            read => one.ends(&gate, read.flatten().as_deref(), began),
+        };
         bytes += outcome.entry.len();
         outcome
     });
@@ -84,15 +91,12 @@ impl<'a> One<'a> {
         }
     }
 
-    /// What came of it; where the answer `is_full`, and there is something to put in, nothing yet.
-    fn ends(self, gate: &Gate, found: Option<&Entry>, began: Instant, is_full: bool) -> Outcome {
+    /// What came of it.
+    fn ends(self, gate: &Gate, found: Option<&Entry>, began: Instant) -> Outcome {
         let asked = match self.asked {
             Ok(asked) => asked,
             Err(error) => return Outcome { status: error.status().as_u16().into(), entry: Bytes::new() },
         };
-        if is_full && found.is_some() {
-            return Outcome { status: LATER, entry: Bytes::new() };
-        }
         asked.found(gate, found, &self.trace, began);
         let status = if found.is_some() { StatusCode::OK } else { StatusCode::NOT_FOUND };
         Outcome {

@@ -3,7 +3,7 @@
 //! enters; an answer comes out, or why there is none.
 
 use crate::cache_status::{Detail, Forward, Fwd, StaleFor};
-use crate::config::Ask;
+use crate::config::{Ask, Mode};
 use crate::counters::Event;
 use crate::encoding;
 use crate::exchange::Going;
@@ -45,8 +45,8 @@ pub(crate) enum Found {
     Fresh(Rc<Answer>, u64),
     /// An answer that is not fresh any more and is given all the same; why, and since when in seconds.
     Stale(Rc<Answer>, StaleFor, u64),
-    /// None: why it goes upstream, and what is given instead of an error.
-    Nothing(Forward, Option<Rc<Answer>>),
+    /// None: why it goes upstream.
+    Nothing(Forward),
 }
 
 /// What is asked of the gate for a request to one of those services; `None` of one that has no digest.
@@ -66,7 +66,7 @@ pub(crate) fn question<'a>(services: &'a [String], wanted: &'a Wanted) -> Option
 impl Worker {
     /// What a lookup comes to for who had it made: what was found is kept, and given to those who wait for it. `held` holds it.
     pub(crate) fn looked(&mut self, host: &dyn Host, asker: &Asker, looked: Looked, held: Held) -> Found {
-        self.found(host, asker, looked, held).unwrap_or_else(|why| Found::Nothing(why, None))
+        self.found(host, asker, looked, held).unwrap_or_else(Found::Nothing)
     }
 
     fn found(
@@ -123,7 +123,7 @@ impl Worker {
                 (Found::Fresh(answer, ttl_s), Some(Outcome::Answer(Rc::new(landed))))
             }
             (Err(_), Some(stale)) => self.found_stale(host, asker, answer, (stale, held)),
-            (Err(why), None) => (Found::Nothing(why, None), None),
+            (Err(why), None) => (Found::Nothing(why), None),
         };
         self.learn_of_pool(wanted, (!matches!(found, Found::Nothing(..))).then_some(cost_us));
         if let Some(outcome) = landed.filter(|_| asker.leads) {
@@ -150,7 +150,10 @@ impl Worker {
         if stale.is_accepted {
             return (Found::Stale(answer, StaleFor::MaxStale, stale.stale_s), Some(Outcome::Failed));
         }
-        (Found::Nothing(Fwd::Stale.into(), stale.if_error.then_some(answer)), None)
+        if stale.if_error && wanted.incoming.route.mode == Mode::On {
+            wanted.stale.replace(Some(answer));
+        }
+        (Found::Nothing(Fwd::Stale.into()), None)
     }
 
     /// Is it worth to ask the gate for it? Always where nothing else may answer, where no backend is known to be there, and of models

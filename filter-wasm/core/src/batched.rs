@@ -11,9 +11,9 @@ use crate::counters::{Event, Result as Counted};
 use crate::gate::{self, Looked};
 use crate::host::Host;
 use crate::join::BATCH;
-use crate::l1::Answer;
+use crate::memory::Held;
 use crate::worker::Worker;
-use std::cell::{Cell, RefCell};
+use std::cell::Cell;
 use std::collections::{HashMap, VecDeque};
 use std::rc::Rc;
 
@@ -29,8 +29,6 @@ const UNHEARD_MS: u64 = 60_000;
 pub(crate) struct Batched {
     asker: Asker,
     standing: Cell<Standing>,
-    /// What the pool has to give instead of an error.
-    stale: RefCell<Option<Rc<Answer>>>,
 }
 
 /// How it stands.
@@ -69,11 +67,6 @@ impl Batched {
     /// How it stands now.
     pub(crate) fn standing(&self) -> Standing {
         self.standing.get()
-    }
-
-    /// What is given instead of an error, where the pool has it.
-    pub(crate) fn stale(&self) -> Option<Rc<Answer>> {
-        self.stale.take()
     }
 
     /// Its request has ended, and cares no more.
@@ -117,8 +110,7 @@ impl Batches {
 
     /// It waits.
     pub(crate) fn wait(&mut self, asker: Asker) -> Rc<Batched> {
-        let batched =
-            Rc::new(Batched { asker, standing: Cell::new(Standing::Waits), stale: RefCell::default() });
+        let batched = Rc::new(Batched { asker, standing: Cell::new(Standing::Waits) });
         self.waiting.push_back(batched.clone());
         batched
     }
@@ -187,7 +179,7 @@ impl Worker {
         self.live.refresh(host);
         let looked = gate::answered_together(host, body_size, batch.len(), &self.memory);
         if let Some(gate) = &mut self.gate {
-            gate.did(looked.as_ref().err().unwrap_or(&Looked::Miss), false, now_ms);
+            gate.did(together(&looked), false, now_ms);
         }
         match looked {
             Ok(all) => {
@@ -227,10 +219,7 @@ impl Worker {
             Found::Stale(answer, why, stale_s) => {
                 (answer, CacheStatus::Stale { why, stale_s }, Counted::Stale, why.text())
             }
-            Found::Nothing(why, stale) => {
-                batched.stale.replace(stale);
-                return self.send_upstream(batched, why, acts);
-            }
+            Found::Nothing(why) => return self.send_upstream(batched, why, acts),
         };
         batched.standing.set(Standing::Answered);
         wanted.body.let_go();
@@ -244,5 +233,18 @@ impl Worker {
         wanted.body.let_go();
         self.count(wanted.incoming.route.service, Counted::Miss, why.text());
         acts.push(Act::Resume { context: *context });
+    }
+}
+
+/// How a gate did that was asked so: it failed where it could say nothing of any.
+fn together(looked: &Result<Vec<(Option<Looked>, Held)>, Looked>) -> &Looked {
+    match looked {
+        Err(why) => why,
+        Ok(all)
+            if all.iter().any(|(looked, _)| matches!(looked, Some(looked) if *looked != Looked::Failed)) =>
+        {
+            &Looked::Miss
+        }
+        Ok(_) => &Looked::Failed,
     }
 }

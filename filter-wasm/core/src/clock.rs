@@ -13,6 +13,8 @@ const LEAP_MS: u64 = 5000;
 pub(crate) struct Clock {
     latest_ms: u64,
     ticked_ms: Option<u64>,
+    /// All leaps together, in milliseconds.
+    leaps: u64,
 }
 
 impl Clock {
@@ -23,10 +25,18 @@ impl Clock {
         goes_back
     }
 
-    /// On a tick: has it leapt ahead since the last one?
-    pub(crate) fn leaps(&mut self, now_ms: u64) -> bool {
+    /// On a tick: it may have leapt ahead since the last one.
+    pub(crate) fn ticks(&mut self, now_ms: u64) {
         let ticked_ms = self.ticked_ms.replace(now_ms).unwrap_or(now_ms);
-        now_ms.saturating_sub(ticked_ms) > LEAP_MS
+        let since_ms = now_ms.saturating_sub(ticked_ms);
+        if since_ms > LEAP_MS {
+            self.leaps = self.leaps.saturating_add(since_ms);
+        }
+    }
+
+    /// What it would show by now without its leaps. How much of a leap has passed nobody knows: none of it counts for who waits.
+    pub(crate) fn without_leaps(&self, now_ms: u64) -> u64 {
+        now_ms.saturating_sub(self.leaps)
     }
 
     /// When something was that was so late by the clock as it was then: by the clock as it is, if it was set back since.
@@ -53,8 +63,17 @@ mod tests {
     #[test]
     fn it_leaps_where_ticks_are_far_apart_and_not_when_it_is_set_back() {
         let mut clock = Clock::default();
-        assert!(!clock.leaps(1_000_000), "the first one");
-        assert!(!clock.leaps(1_005_000) && clock.leaps(1_010_001));
-        assert!(!clock.leaps(0) && !clock.leaps(250));
+        for (ticks_ms, without_ms) in [
+            (1_000_000, 1_000_000),
+            (1_005_000, 1_005_000),
+            (1_010_001, 1_005_000),
+            (1_010_251, 1_005_250),
+            (2_010_251, 1_005_250),
+        ] {
+            clock.ticks(ticks_ms);
+            assert_eq!(clock.without_leaps(ticks_ms), without_ms);
+        }
+        clock.ticks(0);
+        assert_eq!(clock.without_leaps(3_000_000), 3_000_000 - 1_005_001);
     }
 }

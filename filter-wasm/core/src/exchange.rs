@@ -23,6 +23,7 @@ mod store;
 mod upstream;
 
 pub use read::BUFFERED;
+pub(crate) use route::RETRY_ON;
 
 use crate::acts::{Act, Acts, Ticket};
 use crate::arriving::Arriving;
@@ -56,8 +57,6 @@ pub(crate) struct Going {
     is_known: bool,
     /// The gate was asked.
     pub(crate) is_asked: bool,
-    /// What is given instead of an error.
-    stale: Option<Rc<Answer>>,
 }
 
 impl Going {
@@ -70,7 +69,6 @@ impl Going {
             shadow: None,
             is_known: false,
             is_asked: false,
-            stale: None,
         }
     }
 
@@ -91,7 +89,8 @@ enum State {
     Calling(Calling),
     Reading(Box<Incoming>, Rc<Arriving>),
     Waiting(Going, Rc<Seat<Rc<Wanted>>>),
-    Asking(Going, UnderWay),
+    /// Counted among the calls under way, if it is one of those that others wait for.
+    Asking(Going, Option<UnderWay>),
     Batched(Going, Rc<Batched>),
     Answering(Begun, Reply),
     Forwarding(Going),
@@ -291,7 +290,6 @@ impl Exchange {
         match batched.standing() {
             batched::Standing::Goes(why) => {
                 going.forward = why;
-                going.stale = batched.stale().or(going.stale);
                 self.response_begins(worker, host, going, end_of_stream)
             }
             batched::Standing::Answered => self.begin_given(worker, host, &going, end_of_stream),

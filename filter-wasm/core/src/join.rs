@@ -20,7 +20,8 @@ use std::cell::Cell;
 use std::collections::{HashMap, VecDeque};
 use std::rc::Rc;
 
-/// Most releases in one callback. More than about 300 overflow the stack (measured).
+/// Most requests of a kind that one callback lets go: of those that wait for an equal one, for a lookup, or for their bodies. More than
+/// about 300 overflow the stack (measured).
 pub const BATCH: usize = 64;
 /// The part of the timeout that lies at least between two rounds while the first ones hang: with a dozen of them, the most waiters
 /// that there are by default have been sent.

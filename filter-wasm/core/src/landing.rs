@@ -117,7 +117,9 @@ impl Worker {
         let landed = if let Outcome::Answer(landed) = &outcome { Some(landed.clone()) } else { None };
         let service = self.services.get(usize::from(wanted.incoming.route.service));
         let service = service.map_or("", String::as_str);
-        let just_came = landed.as_ref().is_some_and(|landed| !matches!(landed.source, Source::Pool(_)));
+        let just_came = landed
+            .as_ref()
+            .is_some_and(|landed| matches!(landed.source, Source::Upstream | Source::Callout(_)));
         let rules = Rules { config: &self.config, live: &self.live, service, now_ms, just_came };
         let suits =
             |waiting: &Rc<Wanted>| landed.as_ref().is_some_and(|landed| landed.suits(waiting, &rules));
@@ -154,6 +156,11 @@ impl Worker {
         wanted.body.let_go();
         let why = match release {
             Release::Late => {
+                if let Some(answer) = self.instead_of_error(host, wanted, host.now_ms()) {
+                    let landed =
+                        Landed::stale(wanted.key, answer.clone(), StaleFor::Error, self.memory.hold());
+                    return self.answered(host, seat, &landed, answer);
+                }
                 let why = Detail::WaitedTooLong;
                 let status = CacheStatus::Miss { forward: why.into(), stored: false, not_stored: None };
                 return (Act::Answer { context, reply: Reply::Late { status } }, Counted::Late, why.text());

@@ -9,6 +9,7 @@ use crate::acts::{Act, Acts, Call, Ticket};
 use crate::cache_status::StaleFor;
 use crate::config::Refresh as Settings;
 use crate::counters::Event;
+use crate::exchange::RETRY_ON;
 use crate::exchange::storable::{GRPC_STATUS, is_error, is_error_of_call, storable};
 use crate::host::{Host, Of};
 use crate::join::Outcome;
@@ -17,7 +18,7 @@ use crate::landing::Landed;
 use crate::memory::Held;
 use crate::wanted::Wanted;
 use crate::worker::Worker;
-use forebay_protocol::header;
+use forebay_protocol::{call, header};
 use std::borrow::Cow;
 use std::collections::{HashMap, VecDeque};
 use std::rc::Rc;
@@ -29,6 +30,10 @@ const PAUSE_MS: u64 = 1000;
 /// Failures that are remembered.
 const MOST_FAILURES: usize = 1024;
 
+/// What a route says of retries: of what no backend has begun to answer, three times at another one.
+const RETRY: [(&str, &str); 2] =
+    [(RETRY_ON, "connect-failure,refused-stream,reset"), ("x-envoy-max-retries", "3")];
+
 /// A request whose answer is made anew.
 #[derive(Debug)]
 pub struct Refresh {
@@ -38,6 +43,8 @@ pub struct Refresh {
     pub body: Vec<u8>,
     /// Its `inference-header-content-length`, as it came; "" for none.
     pub header_length: Vec<u8>,
+    /// How its message is compressed (`grpc-encoding`), as it came; "" for not at all.
+    pub grpc_encoding: Vec<u8>,
     /// What the body takes of the worker's memory, and the answer to it.
     pub held: Held,
     /// Who waits for it, if anybody does.
@@ -45,12 +52,12 @@ pub struct Refresh {
 }
 
 /// A call that leads a flight by a refresh.
-#[derive(Debug)]
+#[derive(Clone, Copy, Debug)]
 pub struct Led {
     /// Its context.
     pub context: u32,
-    /// What is given instead of an error.
-    pub stale: Rc<Answer>,
+    /// How long it may take, in milliseconds.
+    pub within_ms: u64,
 }
 
 /// What came of one that failed lately.
@@ -66,6 +73,7 @@ struct Failure {
 #[derive(Debug, Default)]
 pub struct Refreshes {
     settings: Option<Settings>,
+    retries: bool,
     waiting: VecDeque<Refresh>,
     under_way: HashMap<u32, Refresh>,
     failed: HashMap<AnswerKey, Failure>,
@@ -73,9 +81,9 @@ pub struct Refreshes {
 }
 
 impl Refreshes {
-    /// None; `settings` say where they go, if anywhere.
-    pub fn new(settings: Option<Settings>) -> Self {
-        Self { settings, ..Self::default() }
+    /// None; `settings` say where they go, if anywhere. Another backend may be asked where the first is lost (`retries`).
+    pub fn new(settings: Option<Settings>, retries: bool) -> Self {
+        Self { settings, retries, ..Self::default() }
     }
 
     /// Is there a backend for them?
@@ -83,11 +91,19 @@ impl Refreshes {
         self.settings.as_ref().is_some_and(|settings| settings.cluster(is_call).is_some())
     }
 
-    /// Shall one of that key begin?
-    fn wants(&self, key: &AnswerKey, now_ms: u64) -> bool {
+    /// Shall one of that key begin? Of those that nobody waits for there are not too many; the others are bounded by what they hold.
+    fn wants(&self, key: &AnswerKey, is_awaited: bool, now_ms: u64) -> bool {
         let all = || self.waiting.iter().chain(self.under_way.values());
         let pauses = self.failed.get(key).is_some_and(|failure| now_ms < failure.until_ms);
-        !pauses && all().count() < MOST && all().all(|refresh| refresh.wanted.key != *key)
+        let has_place = is_awaited || all().filter(|refresh| refresh.led.is_none()).count() < MOST;
+        !pauses && has_place && all().all(|refresh| refresh.wanted.key != *key)
+    }
+
+    /// One of that key that nobody waits for yet leads a flight from now on. Returns whether there is one.
+    fn lead(&mut self, key: &AnswerKey, led: Led) -> bool {
+        let mut all = self.waiting.iter_mut().chain(self.under_way.values_mut());
+        let found = all.find(|refresh| refresh.wanted.key == *key && refresh.led.is_none());
+        found.map(|refresh| refresh.led = Some(led)).is_some()
     }
 
     /// Did the backend just fail to make that answer anew?
@@ -96,12 +112,7 @@ impl Refreshes {
     }
 
     /// The callout of one that waited.
-    fn send(
-        &mut self,
-        mut refresh: Refresh,
-        identity: Vec<(&'static str, String)>,
-        now_ms: u64,
-    ) -> Option<Call> {
+    fn send(&mut self, mut refresh: Refresh, identity: Vec<(&'static str, String)>) -> Option<Call> {
         let settings = self.settings.as_ref()?;
         let incoming = &refresh.wanted.incoming;
         let is_call = incoming.path.is_call();
@@ -110,17 +121,18 @@ impl Refreshes {
         let mut headers: Vec<(Cow<'static, str>, String)> = vec![
             ("content-type".into(), text(&incoming.content_type)),
             (header::INFERENCE_HEADER_CONTENT_LENGTH.into(), text(&refresh.header_length)),
+            (call::ENCODING.into(), text(&refresh.grpc_encoding)),
             ("accept".into(), text(&incoming.accept)),
             ("accept-encoding".into(), text(&incoming.accept_encoding)),
             ("te".into(), if is_call { "trailers".to_owned() } else { String::new() }),
         ];
+        if self.retries {
+            headers.extend(RETRY.map(|(name, value)| (name.into(), value.to_owned())));
+        }
         headers.extend(identity.into_iter().map(|(name, value)| (name.into(), value)));
         headers.extend(settings.headers.iter().map(|(name, value)| (name.clone().into(), value.clone())));
         headers.retain(|(_, value)| !value.is_empty());
         self.sent = self.sent.wrapping_add(1);
-        // Who waits has no use for it later.
-        let left_ms =
-            incoming.until_ms.filter(|_| refresh.led.is_some()).map(|until| until.saturating_sub(now_ms));
         let call = Call {
             ticket: Ticket::Refresh(self.sent),
             cluster: cluster.to_owned(),
@@ -129,7 +141,9 @@ impl Refreshes {
             path: incoming.path.text().to_owned().into(),
             headers,
             body: std::mem::take(&mut refresh.body),
-            timeout_ms: left_ms.map_or(settings.timeout_ms, |left| left.clamp(1, settings.timeout_ms)),
+            timeout_ms: refresh
+                .led
+                .map_or(settings.timeout_ms, |led| led.within_ms.clamp(1, settings.timeout_ms)),
         };
         self.under_way.insert(self.sent, refresh);
         Some(call)
@@ -161,7 +175,12 @@ impl Worker {
         now_ms: u64,
         acts: &mut Acts,
     ) -> bool {
-        if !self.refreshes.wants(&wanted.key, now_ms) {
+        if let Some(led) = led
+            && self.refreshes.lead(&wanted.key, led)
+        {
+            return true;
+        }
+        if !self.refreshes.wants(&wanted.key, led.is_some(), now_ms) {
             return false;
         }
         let (body, held) = (host.body(Of::Request, self.config.max_body_bytes), self.memory.hold());
@@ -169,9 +188,10 @@ impl Worker {
             return false;
         };
         let headers = host.headers(Of::Request);
-        let header_length =
-            headers.first(header::INFERENCE_HEADER_CONTENT_LENGTH).unwrap_or_default().to_vec();
-        let refresh = Refresh { wanted: wanted.clone(), body, header_length, held, led };
+        let copy = |name| headers.first(name).unwrap_or_default().to_vec();
+        let (header_length, grpc_encoding) =
+            (copy(header::INFERENCE_HEADER_CONTENT_LENGTH), copy(call::ENCODING));
+        let refresh = Refresh { wanted: wanted.clone(), body, header_length, grpc_encoding, held, led };
         self.refreshes.waiting.push_back(refresh);
         self.wake(acts);
         true
@@ -185,12 +205,12 @@ impl Worker {
     }
 
     /// One at a time: a callout is the last act of a callback.
-    pub(crate) fn send_refresh(&mut self, now_ms: u64, acts: &mut Acts) {
+    pub(crate) fn send_refresh(&mut self, acts: &mut Acts) {
         let Some(refresh) = self.refreshes.waiting.pop_front() else { return };
         self.refresh_soon(acts);
         let wanted = refresh.wanted.clone();
         let identity: Vec<_> = self.identity(wanted.incoming.tenant.as_ref()).collect();
-        let call = self.refreshes.send(refresh, identity, now_ms);
+        let call = self.refreshes.send(refresh, identity);
         acts.list.extend(call.map(|call| Act::Call(Box::new(call))));
     }
 
@@ -198,22 +218,22 @@ impl Worker {
     pub(crate) fn refreshed(&mut self, host: &dyn Host, number: u32, body_size: Option<usize>) {
         let Some(refresh) = self.refreshes.under_way.remove(&number) else { return };
         let now_ms = host.now_ms();
+        self.live.refresh(host);
         let answer = body_size.and_then(|size| self.made_anew(host, &refresh, size, now_ms)).map(Rc::new);
         let Refresh { wanted, held, led, .. } = refresh;
         let landed = if let Some(answer) = answer {
             self.counters.event(Event::Refreshed);
             self.l1.store(host, wanted.key, &answer, true);
             self.l1.alias(&wanted);
-            led.as_ref().map(|led| Landed::by_callout(wanted.key, answer, led.context, held))
+            led.map(|led| Landed::by_callout(wanted.key, answer, led.context, held))
         } else {
             let is_error = body_size.is_none()
                 || is_error(&host.headers(Of::Call))
                 || [Of::Call, Of::CallTrailers].iter().any(|of| is_error_of_call(&host.headers(*of)));
             self.counters.event(Event::RefreshFailed);
             self.refreshes.failed(wanted.key, is_error, now_ms);
-            led.as_ref()
-                .filter(|_| is_error)
-                .map(|led| Landed::stale(wanted.key, led.stale.clone(), StaleFor::Error, held))
+            let stale = led.filter(|_| is_error).and_then(|_| self.instead_of_error(host, &wanted, now_ms));
+            stale.map(|stale| Landed::stale(wanted.key, stale, StaleFor::Error, held))
         };
         if let Some(led) = led {
             // Whatever else it said, the upstream shall say itself to one of those who wait.

@@ -5,7 +5,7 @@ use crate::cache_status::Bypass;
 use crate::config::Config;
 use crate::encoding::{self, Parsed};
 use crate::join::FlightKey;
-use crate::l1::{AnswerKey, answer_key};
+use crate::l1::{Answer, AnswerKey, answer_key};
 use crate::live::Asked;
 use crate::memory::Held;
 use crate::reply::Reply;
@@ -20,6 +20,7 @@ use forebay_protocol::tenant::Tenant;
 use std::borrow::Cow;
 use std::cell::RefCell;
 use std::ops::Range;
+use std::rc::Rc;
 
 /// An infer path, parsed once.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -65,12 +66,29 @@ pub struct Incoming {
     pub traceparent: Vec<u8>,
     /// `cache-control`.
     pub directives: RequestDirectives,
-    /// Until when a call wants its answer, in milliseconds since the Unix epoch.
-    pub until_ms: Option<u64>,
+    /// Until when a call wants its answer.
+    pub deadline: Option<Deadline>,
     /// Of a call: routes were told whom it asks.
     pub is_told: bool,
     /// What all this takes of the worker's memory, and what was parsed of the body later.
     pub held: Held,
+}
+
+/// When a call's time is over, in milliseconds by the worker's clock without its leaps.
+#[derive(Clone, Copy, Debug)]
+pub struct Deadline {
+    /// All of it.
+    pub over_ms: u64,
+    /// Three quarters: from here on it has what is stale rather than nothing in the end.
+    pub soon_ms: u64,
+}
+
+impl Deadline {
+    /// Of one that has so long from `now_ms` on.
+    pub fn after(now_ms: u64, timeout_ms: u64) -> Self {
+        let over_ms = now_ms.saturating_add(timeout_ms);
+        Self { over_ms, soon_ms: over_ms.saturating_sub(timeout_ms / 4) }
+    }
 }
 
 /// What a request under way takes beside its texts, in bytes: its context, its state, its tenant, and theirs of the allocator.
@@ -96,6 +114,8 @@ pub struct Wanted {
     pub parsed: Option<Parsed>,
     /// A call's, from whoever finds it until the proxy's answer comes by, to be made this one.
     pub reply: RefCell<Option<Reply>>,
+    /// What it may have instead of an error: an answer that is not fresh any more.
+    pub stale: RefCell<Option<Rc<Answer>>>,
 }
 
 impl ModelPath {
@@ -276,12 +296,21 @@ impl Wanted {
             body: held,
             parsed,
             reply: RefCell::default(),
+            stale: RefCell::default(),
         })
     }
 
     /// What is asked, where it was parsed.
     pub fn digest(&self) -> Option<&Digest> {
         self.parsed.as_ref().map(|parsed| &parsed.digest)
+    }
+
+    /// Is its time over by then? What is stale it has earlier.
+    pub fn is_late(&self, now_ms: u64) -> bool {
+        self.incoming.deadline.is_some_and(|deadline| {
+            let at_ms = if self.stale.borrow().is_some() { deadline.soon_ms } else { deadline.over_ms };
+            now_ms >= at_ms
+        })
     }
 
     /// The client's id; "" for none.

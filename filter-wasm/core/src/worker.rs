@@ -103,7 +103,7 @@ impl Worker {
             gate: config.gate.clone().map(Gate::new),
             worth: Worth::default(),
             batches: Batches::new(config.gate.as_ref().map_or(1, |gate| gate.max_batch)),
-            refreshes: Refreshes::new(config.refresh.clone()),
+            refreshes: Refreshes::new(config.refresh.clone(), config.backends.retry),
             memory: Memory::new(config.max_held_bytes),
             arrivals: Arrivals::default(),
             counters: Counters::default(),
@@ -185,6 +185,21 @@ impl Worker {
         self.l1.find(host, &wanted.key, |answer| rules.suits(wanted, answer))
     }
 
+    /// What is given to `wanted` now instead of an error, if it still may be.
+    pub(crate) fn instead_of_error(
+        &mut self,
+        host: &dyn Host,
+        wanted: &Wanted,
+        now_ms: u64,
+    ) -> Option<Rc<Answer>> {
+        let answer = wanted.stale.borrow().clone()?;
+        if self.gate.is_some() {
+            self.live.refresh(host);
+        }
+        let stale = self.rules(wanted.incoming.route.service, now_ms).stale(wanted, &answer);
+        stale.is_some_and(|stale| stale.if_error).then_some(answer)
+    }
+
     /// The VM has just started, as the proxy's number `vm`: take over what the proxy's workers, or this one before a trap, left in
     /// shared data.
     pub fn on_start(&mut self, host: &dyn Host, vm: u64) {
@@ -200,10 +215,9 @@ impl Worker {
         let now_ms = self.now_ms(host);
         let mut acts = Acts::go();
         self.l1.refresh(host);
-        // How much of the leap has passed nobody knows: none is told that its time is over.
-        let leaps = self.clock.leaps(now_ms);
-        let is_late = |wanted: &Rc<Wanted>| wanted.incoming.until_ms.is_some_and(|until| now_ms >= until);
-        self.join.expire(now_ms, |wanted| !leaps && is_late(wanted));
+        self.clock.ticks(now_ms);
+        let passed_ms = self.clock.without_leaps(now_ms);
+        self.join.expire(now_ms, |wanted| wanted.is_late(passed_ms));
         self.arrivals.sweep();
         self.release(host, &mut acts);
         self.let_late_go(now_ms, &mut acts);
@@ -249,8 +263,9 @@ impl Worker {
                 self.refresh_soon(&mut acts);
                 acts.push(Act::Call(Box::new(call)));
             }
-            None => self.send_refresh(now_ms, &mut acts),
+            None => self.send_refresh(&mut acts),
         }
+        self.release_soon(&mut acts);
         acts
     }
 

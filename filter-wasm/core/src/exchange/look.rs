@@ -163,7 +163,7 @@ impl Exchange {
         } else if stale.if_error && has_failed {
             StaleFor::Error
         } else {
-            going.stale = stale.if_error.then_some(answer);
+            wanted.stale.replace(stale.if_error.then_some(answer));
             return None;
         };
         let mut acts = Acts::go();
@@ -267,7 +267,9 @@ impl Exchange {
         let question = question(&worker.services, &going.wanted);
         let call = question.zip(worker.gate.as_ref()).map(|(question, gate)| gate.ask(&question));
         let Some(call) = call else { return self.forward(worker, host, going) };
-        self.state = State::Asking(going, worker.batches.begin());
+        // One that has more time is not waited for.
+        let is_counted = !going.wanted.incoming.directives.only_if_cached;
+        self.state = State::Asking(going, is_counted.then(|| worker.batches.begin()));
         Acts::hold().and(Act::Call(Box::new(call)))
     }
 
@@ -298,12 +300,7 @@ impl Exchange {
                 return self.answer(worker, &wanted.incoming, (wanted.digest(), wanted.id()), hit);
             }
             Found::Stale(..) => {}
-            Found::Nothing(why, stale) => {
-                going.forward = why;
-                if !going.is_shadow() {
-                    going.stale = stale.or(going.stale.take());
-                }
-            }
+            Found::Nothing(why) => going.forward = why,
         }
         self.forward(worker, host, going)
     }

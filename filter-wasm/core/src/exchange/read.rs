@@ -6,7 +6,7 @@ use crate::cache_status::Bypass;
 use crate::config::{Authorization, Config, Cookie, Grpc, Hold, Mode, Tenancy};
 use crate::encoding;
 use crate::host::{Headers, Host, Of};
-use crate::wanted::{Incoming, ModelPath};
+use crate::wanted::{Deadline, Incoming, ModelPath};
 use crate::worker::{RouteSettings, Worker};
 use forebay_protocol::cache_control::RequestDirectives;
 use forebay_protocol::field_value::content_length;
@@ -128,15 +128,16 @@ fn incoming(
         return Err(Bypass::Encoded);
     }
     let is_gzip = |encoding: &[u8]| encoding == encoding::grpc::GZIP || encoding == b"identity";
-    if path.is_call() && !headers.values("grpc-encoding").all(is_gzip) {
+    if path.is_call() && !headers.values(call::ENCODING).all(is_gzip) {
         return Err(Bypass::Encoded);
     }
     let timeout = headers.first(call::TIMEOUT).filter(|_| path.is_call());
     let timeout =
         timeout.map(|timeout| call::timeout(timeout).ok_or(Bypass::AmbiguousHeaders)).transpose()?;
-    let until_ms =
-        timeout.map(|timeout| now_ms.saturating_add(u64::try_from(timeout.as_millis()).unwrap_or(u64::MAX)));
-    if headers.values("content-type").nth(1).is_some() || headers.values("grpc-encoding").nth(1).is_some() {
+    let passed_ms = worker.clock.without_leaps(now_ms);
+    let deadline = timeout
+        .map(|timeout| Deadline::after(passed_ms, u64::try_from(timeout.as_millis()).unwrap_or(u64::MAX)));
+    if headers.values("content-type").nth(1).is_some() || headers.values(call::ENCODING).nth(1).is_some() {
         return Err(Bypass::AmbiguousHeaders);
     }
     let length = content_length(headers.values("content-length"));
@@ -157,7 +158,7 @@ fn incoming(
         header_length,
         accept: accepted("accept"),
         accept_encoding: accepted("accept-encoding"),
-        until_ms,
+        deadline,
         is_told: false,
         path,
         traceparent: traceparent(headers).to_vec(),

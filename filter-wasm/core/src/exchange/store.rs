@@ -86,8 +86,10 @@ impl Exchange {
         };
         worker.tell(&going.wanted.incoming, going.wanted.digest(), told);
         worker.learn(host, &headers, &going, now_ms);
-        let is_call = going.wanted.incoming.path.is_call();
-        if let Some(answer) = going.stale.clone().filter(|_| is_error(&headers) && !is_call) {
+        if is_error(&headers)
+            && !going.wanted.incoming.path.is_call()
+            && let Some(answer) = worker.instead_of_error(host, &going.wanted, now_ms)
+        {
             self.give_up(worker, host, &going, Outcome::Failed);
             worker.counters.event(Event::StaleIfError);
             let status = CacheStatus::Stale { why: StaleFor::Error, stale_s: 0 };

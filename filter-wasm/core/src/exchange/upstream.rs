@@ -18,7 +18,7 @@ impl Going {
         let incoming = &self.wanted.incoming;
         let (service, model) = (worker.service(incoming.route.service), incoming.path.infer().model);
         self.leads
-            && self.stale.is_some()
+            && self.wanted.stale.borrow().is_some()
             && incoming.path.is_call()
             && worker.refreshes.reach(true)
             && !worker.config.backends.is_on_demand(service, model)
@@ -84,8 +84,11 @@ impl Exchange {
         let (wanted, now_ms, mut acts) = (going.wanted.clone(), host.now_ms(), Acts::hold());
         let entered = worker.join.enter(wanted.flight, self.context, &wanted, wanted.body_bytes, now_ms);
         let Entered::Waits(seat) = entered else { return Err(going) };
-        let leads = going.stale.clone().map(|stale| Led { context: self.context, stale });
-        if !worker.begin_refresh(host, (&wanted, leads), now_ms, &mut acts) {
+        // It ends before who waits for it is sent upstream after it.
+        let waited_ms = now_ms.saturating_sub(going.since_ms).saturating_add(worker.tick_ms());
+        let within_ms = worker.config.join.timeout_ms.saturating_sub(waited_ms);
+        let led = Led { context: self.context, within_ms };
+        if !worker.begin_refresh(host, (&wanted, Some(led)), now_ms, &mut acts) {
             worker.join.leave(&seat, now_ms);
             return Err(going);
         }

@@ -209,8 +209,11 @@ fn those_who_wait_longer_than_they_may_are_let_go_a_few_at_a_time() {
     let (mut world, mut alone, behind) = World::busy(GATE, 200);
     world.host.now_ms.set(world.host.now_ms.get() + 5);
     world.gate_says(&mut alone[0].exchange, "404", b"");
-    let gone: Vec<usize> = (0..4).map(|_| world.wakes().len()).collect();
-    assert_eq!(gone, [64, 64, 64, 8]);
+    for (gone, are_more) in [(64, true), (64, true), (64, true), (8, false)] {
+        let acts = world.worker.on_wake(&world.host);
+        let resumed = acts.list.iter().filter(|act| matches!(act, Act::Resume { .. })).count();
+        assert_eq!((resumed, acts.list.contains(&Act::Wake)), (gone, are_more));
+    }
     drop(behind);
 }
 
@@ -227,6 +230,32 @@ fn where_the_gate_is_left_alone_by_now_those_who_wait_go_upstream_at_once() {
     let last = world.answers(&mut behind.pop().unwrap().exchange, &FRESH, ANSWER);
     assert_eq!(last, "forebay; fwd=miss; detail=no-generation", "five failures in a row, and nobody asks");
     assert_eq!(world.another(&[]).acts.flow, Flow::Continue);
+}
+
+#[test]
+fn those_who_have_more_time_keep_nobody_waiting() {
+    let mut world = World::new(GATE);
+    let patient = world.several(2 * ALONE, &[("cache-control", "only-if-cached")]);
+    assert!(patient.iter().all(|asked| call(&asked.acts).is_some()));
+    let others = world.several(ALONE, &[]);
+    assert!(others.iter().all(|asked| call(&asked.acts).is_some()), "none of them waits");
+}
+
+#[test]
+fn messages_of_which_nothing_could_be_said_are_failures_and_one_answer_is_none() {
+    for (outcomes, rests) in [([503, 503], true), ([503, 404], false)] {
+        let settings = r#", "gate": {"cluster": "gate", "max_batch": 2}"#;
+        let (mut world, mut alone, _behind) = World::busy(settings, 10);
+        world.gate_says(&mut alone[0].exchange, "404", b"");
+        let mut sent = world.sends_batch();
+        for _ in 0..5 {
+            let (_, acts) =
+                world.gate_says_of_all(&sent.unwrap().0, &outcomes.map(|status| (status, &b""[..])));
+            sent = batch(&acts);
+        }
+        let next = world.another(&[]);
+        assert_eq!(call(&next.acts).is_none(), rests);
+    }
 }
 
 #[test]

@@ -9,7 +9,8 @@ use forebay_protocol::messages::{InferInputTensor, ModelInferRequest, ModelInfer
 use prost::Message as _;
 
 const ON: &str = r#", "grpc": "answer""#;
-const CALL: [(&str, &str); 3] = [(":method", "POST"), (":path", INFER), ("content-type", "application/grpc")];
+pub(super) const CALL: [(&str, &str); 3] =
+    [(":method", "POST"), (":path", INFER), ("content-type", "application/grpc")];
 pub(super) const CALL_FRESH: [(&str, &str); 3] =
     [(":status", "200"), ("content-type", "application/grpc"), ("cache-control", "max-age=60")];
 const OK: &str = "0";

@@ -1,6 +1,6 @@
 //! Calls that have something stale in the place of an error, which can't be replaced on its way.
 
-use super::calls::{CALL_FRESH, answer, body, calls, calls_with, route_answers};
+use super::calls::{CALL, CALL_FRESH, answer, body, calls, calls_with, route_answers};
 use super::stale::{LASTS, REFRESH};
 use super::*;
 use forebay_protocol::entry::Entry;
@@ -15,14 +15,22 @@ type Became = Vec<(u32, &'static str)>;
 impl World {
     /// One that has an answer to a call, fresh no longer but of use instead of an error.
     fn with_stale_call(more: &str) -> Self {
+        Self::with_stale_call_of(more, &[])
+    }
+
+    /// The same, which came with more headers.
+    fn with_stale_call_of(more: &str, headers: &[(&str, &str)]) -> Self {
         let mut world = Self::new(&format!("{REFRESH}{more}"));
-        let (mut first, _) = calls(&mut world, &body("first"));
-        world.begins(&mut first, &[&CALL_FRESH[..2], &[LASTS[1]]].concat());
+        let (mut first, acts) = calls(&mut world, &body("first"));
+        if call(&acts).is_some() {
+            world.gate_says(&mut first, "404", b"");
+        }
+        world.begins(&mut first, &[&CALL_FRESH[..2], &[LASTS[1]], headers].concat());
         world.host.shows(Of::Response, &[], &answer("first"));
         first.on_response_body(&mut world.worker, &world.host, answer("first").len(), false);
         world.host.shows(Of::ResponseTrailers, &[("grpc-status", OK)], b"");
         first.on_response_trailers(&mut world.worker, &world.host);
-        world.passes(600);
+        world.passes(300);
         world
     }
 
@@ -156,23 +164,76 @@ fn who_leaves_leaves_the_others_their_answer() {
 }
 
 #[test]
-fn the_callout_has_no_longer_than_who_waits_for_it() {
-    for (headers, timeout_ms) in [(&[][..], 60_000), (&[("grpc-timeout", "250m")], 250)] {
-        let mut world = World::with_stale_call("");
-        let (exchange, acts) = calls_with(&mut world, headers, &body("a"));
-        assert_eq!(acts.flow, Flow::Pause);
+fn the_callout_ends_before_who_waits_for_it_is_sent_after_it() {
+    for (settings, timeout_ms) in [("", 30_000 - 500), (r#", "join": {"timeout_ms": 400}"#, 1)] {
+        let mut world = World::with_stale_call(settings);
+        let exchange = world.waits("a");
         assert_eq!(world.refresh().timeout_ms, timeout_ms);
         world.leaves(exchange);
     }
 }
 
 #[test]
+fn who_has_little_time_has_what_is_stale_while_there_is_some_left_and_others_wait_on() {
+    let mut world = World::with_stale_call("");
+    world.worker.on_tick(&world.host);
+    let (mut hurried, acts) = calls_with(&mut world, &[("grpc-timeout", "400m")], &body("a"));
+    assert_eq!(acts.flow, Flow::Pause);
+    let (refresh, other) = (world.refresh(), world.waits("b"));
+    let now_ms = world.host.now_ms.get();
+    for (passed_ms, given) in [(299, false), (300, true)] {
+        world.host.now_ms.set(now_ms + passed_ms);
+        let acts = world.worker.on_tick(&world.host);
+        let answers = Act::AnswerByRoute { context: hurried.context };
+        assert_eq!(acts.list.contains(&answers), given, "{passed_ms}");
+    }
+    assert_eq!(route_answers(&mut world, &mut hurried), (IF_ERROR.into(), answer("a")));
+    assert_eq!(world.answers_refresh(&refresh, OK, &answer("a")), [(other.context, "answered")]);
+}
+
+#[test]
+fn the_callout_says_how_its_message_is_compressed_and_what_is_tried_again() {
+    let mut world = World::with_stale_call(r#", "backends": {"retry": true}"#);
+    let headers = [&CALL[..], &[("grpc-encoding", "identity")]].concat();
+    world.host.shows(Of::Request, &headers, &body("a"));
+    let mut exchange = Exchange::new(1);
+    exchange.on_request_headers(&mut world.worker, &world.host, false);
+    exchange.on_request_body(&mut world.worker, &world.host, body("a").len(), true);
+    let call = world.refresh();
+    for (name, value) in [
+        ("grpc-encoding", "identity"),
+        ("te", "trailers"),
+        ("x-envoy-retry-on", "connect-failure,refused-stream,reset"),
+    ] {
+        assert!(call.headers.contains(&(name.into(), value.to_owned())), "{name}: {call:?}");
+    }
+    world.leaves(exchange);
+}
+
+#[test]
+fn a_model_that_was_replaced_meanwhile_gives_nothing_of_it() {
+    let gate = r#", "gate": {"cluster": "gate", "stale_ms": 600000}"#;
+    let mut world = World::with_stale_call_of(gate, &[("x-forebay-generation", GENERATION)]);
+    let (exchange, _) = calls(&mut world, &body("a"));
+    let mut waiting = exchange;
+    world.host.shows(Of::Request, &[], &body("a"));
+    world.gate_says(&mut waiting, "404", b"");
+    let call = world.refresh();
+    let entries = "01".repeat(32);
+    let table = format!(
+        r#"{{"format": 2, "epoch": 2, "now_ms": 0, "models": [{{"service": "demo", "model": "m", "version": "", "generations": ["{entries}"]}}]}}"#
+    );
+    world.hears(&[(":status", "200")], table.as_bytes());
+    assert_eq!(world.answers_refresh(&call, UNAVAILABLE, b""), [(waiting.context, "goes on")]);
+}
+
+#[test]
 fn they_go_upstream_where_no_callout_reaches_it_or_their_time_to_be_of_use_is_over() {
     let mut world = World::with_stale_call("");
-    world.worker.refreshes = crate::refresh::Refreshes::new(None);
+    world.worker.refreshes = crate::refresh::Refreshes::new(None, false);
     assert_eq!(calls(&mut world, &body("a")).1, Acts::go());
     let mut world = World::with_stale_call("");
-    world.passes(60);
+    world.passes(360);
     assert_eq!(calls(&mut world, &body("a")).1, Acts::go());
 }
 
@@ -180,16 +241,7 @@ fn they_go_upstream_where_no_callout_reaches_it_or_their_time_to_be_of_use_is_ov
 fn the_pool_is_asked_before() {
     let gate = r#", "gate": {"cluster": "gate", "stale_ms": 600000}"#;
     for (status, found) in [("200", true), ("404", false)] {
-        let mut world = World::new(&format!("{REFRESH}{gate}"));
-        let (mut first, _) = calls(&mut world, &body("first"));
-        world.gate_says(&mut first, "404", b"");
-        let lasts = [&CALL_FRESH[..2], &[LASTS[1], ("x-forebay-generation", GENERATION)]].concat();
-        world.begins(&mut first, &lasts);
-        world.host.shows(Of::Response, &[], &answer("first"));
-        first.on_response_body(&mut world.worker, &world.host, answer("first").len(), false);
-        world.host.shows(Of::ResponseTrailers, &[("grpc-status", OK)], b"");
-        first.on_response_trailers(&mut world.worker, &world.host);
-        world.passes(300);
+        let mut world = World::with_stale_call_of(gate, &[("x-forebay-generation", GENERATION)]);
         let (mut exchange, acts) = calls(&mut world, &body("a"));
         assert!(call(&acts).is_some_and(|call| call.ticket == Ticket::Lookup));
         world.host.shows(Of::Request, &[], &body("a"));
