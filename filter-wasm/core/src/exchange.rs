@@ -23,7 +23,6 @@ mod store;
 mod upstream;
 
 pub use read::BUFFERED;
-pub(crate) use route::RETRY_ON;
 
 use crate::acts::{Act, Acts, Ticket};
 use crate::arriving::Arriving;

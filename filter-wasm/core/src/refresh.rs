@@ -9,7 +9,6 @@ use crate::acts::{Act, Acts, Call, Ticket};
 use crate::cache_status::StaleFor;
 use crate::config::Refresh as Settings;
 use crate::counters::Event;
-use crate::exchange::RETRY_ON;
 use crate::exchange::storable::{GRPC_STATUS, is_error, is_error_of_call, storable};
 use crate::host::{Host, Of};
 use crate::join::Outcome;
@@ -29,10 +28,6 @@ const MOST: usize = 64;
 const PAUSE_MS: u64 = 1000;
 /// Failures that are remembered.
 const MOST_FAILURES: usize = 1024;
-
-/// What a route says of retries: of what no backend has begun to answer, three times at another one.
-const RETRY: [(&str, &str); 2] =
-    [(RETRY_ON, "connect-failure,refused-stream,reset"), ("x-envoy-max-retries", "3")];
 
 /// A request whose answer is made anew.
 #[derive(Debug)]
@@ -73,7 +68,6 @@ struct Failure {
 #[derive(Debug, Default)]
 pub struct Refreshes {
     settings: Option<Settings>,
-    retries: bool,
     waiting: VecDeque<Refresh>,
     under_way: HashMap<u32, Refresh>,
     failed: HashMap<AnswerKey, Failure>,
@@ -81,9 +75,9 @@ pub struct Refreshes {
 }
 
 impl Refreshes {
-    /// None; `settings` say where they go, if anywhere. Another backend may be asked where the first is lost (`retries`).
-    pub fn new(settings: Option<Settings>, retries: bool) -> Self {
-        Self { settings, retries, ..Self::default() }
+    /// None; `settings` say where they go, if anywhere.
+    pub fn new(settings: Option<Settings>) -> Self {
+        Self { settings, ..Self::default() }
     }
 
     /// Is there a backend for them?
@@ -126,9 +120,6 @@ impl Refreshes {
             ("accept-encoding".into(), text(&incoming.accept_encoding)),
             ("te".into(), if is_call { "trailers".to_owned() } else { String::new() }),
         ];
-        if self.retries {
-            headers.extend(RETRY.map(|(name, value)| (name.into(), value.to_owned())));
-        }
         headers.extend(identity.into_iter().map(|(name, value)| (name.into(), value)));
         headers.extend(settings.headers.iter().map(|(name, value)| (name.clone().into(), value.clone())));
         headers.retain(|(_, value)| !value.is_empty());

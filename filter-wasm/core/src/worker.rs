@@ -103,7 +103,7 @@ impl Worker {
             gate: config.gate.clone().map(Gate::new),
             worth: Worth::default(),
             batches: Batches::new(config.gate.as_ref().map_or(1, |gate| gate.max_batch)),
-            refreshes: Refreshes::new(config.refresh.clone(), config.backends.retry),
+            refreshes: Refreshes::new(config.refresh.clone()),
             memory: Memory::new(config.max_held_bytes),
             arrivals: Arrivals::default(),
             counters: Counters::default(),

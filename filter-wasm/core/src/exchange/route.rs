@@ -18,7 +18,7 @@ use forebay_protocol::{header, path};
 const MOST: usize = 64 << 10;
 
 /// What Envoy's router tries again for, beside what the route says; no client from outside can say it (Envoy, "x-envoy-retry-on").
-pub(crate) const RETRY_ON: &str = "x-envoy-retry-on";
+const RETRY_ON: &str = "x-envoy-retry-on";
 /// A backend that gave no answer at all.
 const RESET: &str = "reset";
 
