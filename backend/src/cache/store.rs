@@ -30,11 +30,11 @@ pub(crate) struct Store {
     /// What was kept lately, for while the pool fails: requests that are equal meet here.
     lately: Option<MemoryPool>,
     max_entry_bytes: usize,
-    /// What a lookup that comes with others finds, in bytes, of late.
+    /// What a lookup that came with others has found of late, in bytes; the mean.
     found_bytes: AtomicUsize,
 }
 
-/// Of how many lookups that is, about.
+/// How many lookups [`Store::found_bytes`] goes by, about.
 const LATE: usize = 16;
 
 impl Store {

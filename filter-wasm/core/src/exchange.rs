@@ -5,7 +5,7 @@
 //!     ├──────────► Calling ──body──► Passing  (gRPC, not looked up, whose model says which backends compute it)
 //!     └──────────► Reading ──body──► Done     (answered from L1)
 //!                     ├────────────► Passing  (too large, too slow, or no room for what came)
-//!                     ├────────────► Waiting  (an equal request leads) ──► Done | Storing
+//!                     ├────────────► Waiting  (an equal one leads, or a callout) ──► Done | Storing
 //!                     ├────────────► Asking   (callout to the gate)    ──► Done | Forwarding
 //!                     ├────────────► Batched  (callout with others)    ──► Done | Storing
 //!                     └────────────► Forwarding ──response──► Storing ──► Done
