@@ -242,8 +242,10 @@ fn every_alert_has_its_tests_and_its_section_in_the_runbook() {
     let read = |path: &str| {
         fs::read_to_string(checkout().join(path)).unwrap_or_else(|error| panic!("{path}: {error}"))
     };
-    let rules = ["alerts", "slo"].map(|name| read(&format!("k8s/charts/forebay/rules/{name}.yaml"))).concat();
-    let tests = ["cache", "generations", "hold", "load", "models", "slo"]
+    let rules = ["charts/forebay/rules/alerts", "charts/forebay/rules/slo", "istio/alerts"]
+        .map(|name| read(&format!("k8s/{name}.yaml")))
+        .concat();
+    let tests = ["cache", "generations", "hold", "istio", "load", "models", "slo"]
         .map(|name| read(&format!("k8s/monitoring/tests/{name}.yaml")))
         .concat();
     let runbook = read("k8s/RUNBOOK.md");

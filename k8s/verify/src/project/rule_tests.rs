@@ -1,5 +1,5 @@
-//! The tests of our alerts, and of the figures that autoscalers go by: those of `k8s/monitoring/tests`, the chart's rules and
-//! prometheus-adapter's enter, what is not as a test says leaves. promtool runs them beside everything else that is judged.
+//! The tests of our alerts, and of the figures that autoscalers go by: those of `k8s/monitoring/tests`, the chart's rules,
+//! Istio's and prometheus-adapter's enter, what is not as a test says leaves. promtool runs them beside everything else that is judged.
 
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -30,7 +30,13 @@ pub(super) fn begin(root: &Path, promtool: &Path) -> Result<Option<Running>> {
         return Ok(None);
     }
     let folder = TempDir::new().context("no folder for rules and their tests")?;
-    for (name, text) in files(&root.join("k8s/charts/forebay/rules"))? {
+    let mut rules = files(&root.join("k8s/charts/forebay/rules"))?;
+    let istio = root.join("k8s/istio/alerts.yaml");
+    if istio.is_file() {
+        let text = fs::read_to_string(&istio).with_context(|| format!("can't read {}", istio.display()))?;
+        rules.push(("istio.yaml".to_owned(), text));
+    }
+    for (name, text) in rules {
         // Prometheus reads what stands under an object's `spec`; JSON is YAML.
         let mut documents = read::documents(&text).0.into_iter();
         if let Some(spec) = documents.find_map(|document| document.value.get("spec").cloned()) {

@@ -5,6 +5,7 @@ mod folders;
 mod hold;
 mod keys;
 mod lighter;
+mod mesh;
 mod replays;
 
 use crate::rules::field::Field;
@@ -26,6 +27,7 @@ const LEAST_START: i64 = 30;
 /// Says what is wrong with our own images.
 pub fn check(world: &World, failures: &mut Vec<Failure>) {
     hold::check(world, failures);
+    mesh::check(world, failures);
     for pod in Pod::whole(world) {
         for container in pod.all_containers() {
             let image = container.at("image");

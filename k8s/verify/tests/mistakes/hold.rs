@@ -101,3 +101,11 @@ fn nobody_minds_what_waits_or_never_goes_to_zero() {
         ("\"priority\": 1, ", ""),
     ]);
 }
+
+#[test]
+fn routes_of_istio_that_send_again_what_may_have_begun_are_caught() {
+    const RETRIES: &str =
+        r#"retries: {attempts: 1, retryOn: "connect-failure,refused-stream,reset-before-request"}"#;
+    all_are_caught(&[(RETRIES, "timeout: 60s", "VirtualService/ml/answers: spec.http[0]")]);
+    GOOD.nobody_minds(&[(RETRIES, "retries: {attempts: 0}")]);
+}
