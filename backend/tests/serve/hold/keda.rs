@@ -44,6 +44,14 @@ impl Keda {
         Ok(self.channel.server_streaming(asked, path, codec).await?.into_inner())
     }
 
+    /// Whether it is now.
+    pub(super) async fn is_active(&mut self) -> Result<bool, Status> {
+        let asked = Request::new(self.about());
+        let answered: IsActiveResponse =
+            call(&mut self.channel, &format!("{SERVICE}/IsActive"), asked).await?;
+        Ok(answered.result)
+    }
+
     /// Metrics, and what one replica takes of each.
     pub(super) async fn specs(&mut self) -> Result<Vec<(String, f64)>, Status> {
         let asked = Request::new(self.about());
@@ -79,6 +87,10 @@ impl Asking {
     /// What is told next.
     pub(super) fn next(&self, told: &mut Streaming<IsActiveResponse>) -> bool {
         self.runtime.block_on(told.message()).unwrap().unwrap().result
+    }
+
+    pub(super) fn is_active(&mut self) -> bool {
+        self.runtime.block_on(self.keda.is_active()).unwrap()
     }
 
     pub(super) fn specs(&mut self) -> Result<Vec<(String, f64)>, Status> {

@@ -20,9 +20,9 @@ fn keda_is_told_at_once_that_a_backend_is_wanted_and_what_there_is_to_do() {
     let port = elastic.gate.scaler_port;
     let mut keda = Asking::at(port, &[("requests", "5"), ("busy", "0.5")]);
     let mut told = keda.stream().unwrap();
-    assert!(!keda.next(&mut told), "nobody waits");
+    assert!(!keda.next(&mut told) && !keda.is_active(), "nobody waits");
     let mut held: Vec<Connection> = (0..3_u8).map(|value| elastic.ask(f32::from(value))).collect();
-    assert!(keda.next(&mut told), "somebody waits");
+    assert!(keda.next(&mut told) && keda.is_active(), "somebody waits");
     elastic.until_held(3);
     let specs = [("forebay-requests".to_owned(), 5.0), ("forebay-busy".to_owned(), 0.5)];
     assert_eq!(keda.specs().unwrap(), specs);
@@ -35,7 +35,7 @@ fn keda_is_told_at_once_that_a_backend_is_wanted_and_what_there_is_to_do() {
     assert_eq!(keda.metric("more").unwrap_err().code(), Code::InvalidArgument);
     let _backend = elastic.wakes();
     assert!(held.iter_mut().all(|held| held.read().unwrap().status == 200));
-    assert!(!keda.next(&mut told), "all are answered, and nothing else is asked");
+    assert!(!keda.next(&mut told) && !keda.is_active(), "all are answered, and nothing else is asked");
     let ended = elastic.gate.ended();
     assert!(!ended.contains("cut"), "an open stream holds up nobody: {ended}");
 }
