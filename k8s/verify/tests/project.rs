@@ -461,9 +461,12 @@ fn a_release_and_the_one_that_has_its_on_demand_models_stand_together() {
         &["--values", values],
     );
     assert!(other.contains("other-forebay-backend-headless"), "{other}");
+    let keda = root().join("k8s/options/scaling-keda/values.yaml");
+    let to_zero = [&of[..], &["--values", keda.to_str().expect("text"), "--set", "scaling.min=0"]].concat();
     for (more, expected) in [
         (&of[2..], "front.onDemand.release names another release"),
         (&of[..2], "front.onDemand.release rare is asked nothing"),
+        (&to_zero, "scaling.min 0 lets the hot backends go"),
     ] {
         let refused = stage(&base, "forebay", more).expect_err("it is refused");
         assert!(refused.contains(expected), "{refused}");

@@ -206,6 +206,9 @@
 {{- if and (not $v.front.onDemand.models) $v.front.onDemand.release }}
 {{- $wrong = append $wrong (printf "front.onDemand.release %s is asked nothing: front.onDemand.models names of which models" $v.front.onDemand.release) }}
 {{- end }}
+{{- if and $v.front.onDemand.models (ne $v.scaling.mode "none") (eq (int $v.scaling.min) 0) }}
+{{- $wrong = append $wrong (printf "scaling.min 0 lets the hot backends go, whose models are to be ready: scaling.min 1 here, and scaling.min 0 of release %s, which has front.onDemand.models" $v.front.onDemand.release) }}
+{{- end }}
 {{- if and (eq $v.models.from "pvc") (not $v.models.pvc.claim) }}
 {{- $wrong = append $wrong "models.from pvc wants models.pvc.claim" }}
 {{- end }}
