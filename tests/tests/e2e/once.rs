@@ -116,3 +116,59 @@ fn where_the_pool_is_killed_each_backend_computes_at_most_once_and_no_request_fa
     let inferences = inferences(&mesh);
     assert!(inferences.iter().all(|count| *count <= 1), "{inferences:?}");
 }
+
+#[test]
+fn equal_requests_meet_at_one_server_through_whatever_proxy_and_others_spread() {
+    const IDENTITY: &str = "identity_fp32";
+    const KEYS: u8 = 24;
+    let stack = Stack::new().pool(Pool::Redis).proxies(2).replicas(3).start();
+    let computed = || {
+        let of =
+            |server| stack.backend_metric(server, "nv_inference_count", &format!("model=\"{IDENTITY}\""));
+        [0, 1, 2].map(of)
+    };
+    // No cache answers, so that each request is one more at the server that it comes to.
+    let anew = ("cache-control", "no-cache");
+    let path = format!("/v2/models/{IDENTITY}/infer");
+    let in_json = |port: u16, value: f32| {
+        let body = request(&[value]).to_string();
+        rig::http::send(port, &post(&path, &[JSON[0], anew], body.as_bytes())).expect("an answer")
+    };
+    let in_binary = |port: u16, value: f32| {
+        let (length, body) = fp32_binary(&[value]);
+        let headers = [&binary(&length)[..], &[anew]].concat();
+        rig::http::send(port, &post(&path, &headers, &body)).expect("an answer")
+    };
+    let calls = stack.all_ports().into_iter().map(|port| {
+        let connection = http2::Connection::open(port).expect("Envoy speaks HTTP/2");
+        move |value: f32| {
+            let headers = [&CALL[..], &[anew]].concat();
+            let message = framed(&infer_request(IDENTITY, value));
+            connection.post(&format!("/{SERVICE}/ModelInfer"), &headers, vec![message]).remove(0)
+        }
+    });
+    let calls: Vec<_> = calls.collect();
+    let (mut by_http, mut by_call) = ([0; 3], [0; 3]);
+    for value in (0..KEYS).map(f32::from) {
+        let before = computed();
+        for port in stack.all_ports() {
+            assert_eq!(in_json(port, value).status, 200);
+            assert_eq!(in_binary(port, value).status, 200);
+        }
+        let between = computed();
+        let called = calls.iter().map(|call| call(value).header("grpc-status").to_owned());
+        assert_eq!(called.collect::<Vec<_>>(), ["0", "0"]);
+        let after = computed();
+        for (from, to, asked, met) in [(before, between, 4, &mut by_http), (between, after, 2, &mut by_call)]
+        {
+            let rose = [0, 1, 2].map(|server| to[server] - from[server]);
+            let at = rose.iter().position(|count| *count > 0).expect("somebody computes");
+            assert_eq!((rose[at], rose.iter().sum::<u64>()), (asked, asked), "{value}: {rose:?}");
+            met[at] += 1;
+        }
+    }
+    for met in [by_http, by_call] {
+        assert!(met.iter().all(|keys| *keys > 0), "of {KEYS} keys the servers have {met:?}");
+    }
+    stack.sound();
+}
