@@ -14,6 +14,9 @@ pub const FULL_BYTES: usize = 1 << 20;
 /// The status of a lookup that was not made, for the answer was full: it is to be asked again.
 pub const LATER: u32 = 0;
 
+/// The field of a lookup in a message of them.
+const LOOKUP: u32 = 1;
+
 /// What is asked for.
 #[derive(Clone, PartialEq, Eq, Message)]
 pub struct Lookups {
@@ -81,22 +84,21 @@ impl Lookups {
     /// # Errors
     /// [`LookupsError`].
     pub fn parse(bytes: Bytes) -> Result<Self, LookupsError> {
-        match fields(&bytes)? {
-            1..=MAX_LOOKUPS => {}
-            count => return Err(LookupsError::Count(count)),
+        match lookups(&bytes)? {
+            1..=MAX_LOOKUPS => Ok(Self::decode(bytes)?),
+            count => Err(LookupsError::Count(count)),
         }
-        let lookups = Self::decode(bytes)?;
-        if lookups.lookups.is_empty() { Err(LookupsError::Count(0)) } else { Ok(lookups) }
     }
 }
 
-/// How many fields a message has, before any is read: a lookup takes a hundred times the bytes that an empty one has in a message.
-fn fields(mut bytes: &[u8]) -> Result<usize, DecodeError> {
+/// How many lookups a message has, before any is read: one takes a hundred times the bytes that an empty one has in a message. What else
+/// stands there, added later, is none.
+fn lookups(mut bytes: &[u8]) -> Result<usize, DecodeError> {
     let mut count = 0_usize;
     while !bytes.is_empty() {
         let (tag, wire_type) = decode_key(&mut bytes)?;
         skip_field(wire_type, tag, &mut bytes, DecodeContext::default())?;
-        count = count.saturating_add(1);
+        count = count.saturating_add(usize::from(tag == LOOKUP));
     }
     Ok(count)
 }
@@ -131,6 +133,8 @@ mod tests {
             Err(LookupsError::Count(0)),
             "another field"
         );
+        let more = [&of(MAX_LOOKUPS)[..], &[0x10, 1]].concat();
+        assert_eq!(Lookups::parse(more.into()).unwrap().lookups.len(), MAX_LOOKUPS, "what is added later");
         assert!(matches!(Lookups::parse(Bytes::from_static(b"{}")), Err(LookupsError::Malformed(_))));
     }
 

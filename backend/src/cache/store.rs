@@ -1,4 +1,4 @@
-//! Keys -> fresh entries; results -> the pool, whichever it is. A store never fails a request.
+//! Keys -> entries, fresh or still of use; results -> the pool, whichever it is. A store never fails a request.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
